@@ -1,0 +1,154 @@
+/* A source database, read once for all its tables: its tables, a consistent copy of them, then the
+ * log. Drivers: postgres/; mysql/, dynamodb/ to come. A driver implements CaptureDriver; everybody
+ * else calls the functions.
+ *
+ * Order of calls: open → prepare → [copy_* by several threads → copy_done] → stream_start → next …
+ * → close. capture_confirm may come from another thread at any time; everything else from one
+ * thread (copy readers: one each).
+ *
+ * Errors: CONFIG for what a person must mend (host, password, privilege, wal_level, slots,
+ * publication, key, types); RETRY for a lost connection; DATA for a value that can't be read. */
+#pragma once
+
+#include "agent/record/batch.h"
+#include "common/manifest/manifest.h"
+
+typedef struct Capture Capture;
+
+typedef struct SourceTable {
+    char *schema_name; /* "public" */
+    char *table_name;  /* "orders" */
+    Schema
+        *schema; /* columns in the source's order; key = primary key (or replica identity index) */
+    uint64_t rows_estimate;
+    uint64_t bytes_estimate;
+    bool copied; /* in capture_prepare's answer: must be copied */
+} SourceTable;
+
+void capture_close(Capture *capture);
+/* Connects, checks rights and settings, and finds the tables (include, exclude; the manifest's
+ * patterns). The spec outlives it. */
+Capture *capture_open(const ConnectorSpec *spec, Error *err) OWNED_BY(capture_close);
+
+const SourceTable *capture_tables(const Capture *capture, size_t *ret_count);
+/* The source's identity as it stands in positions (system id, timeline, slot). */
+const char *capture_source(const Capture *capture);
+
+/* What the pipeline knows of the tables. */
+typedef struct CaptureState {
+    const bool *complete; /* per table: its initial copy is committed */
+    bool known; /* some table (or the confirmed record) holds a position of this source: a missing
+                 * slot is then CONFIG "SlotMissing", never silently made anew */
+    RowPosition
+        from; /* the least position any complete table needs (its own, or the confirmed record's) */
+} CaptureState;
+
+/* Makes publication and slot where the manifest lets it (manage: true) and they are missing; takes
+ * the snapshot in which the incomplete tables are to be read. *ret_copy is the position that copy
+ * stands for. CONFIG "SlotAhead" when the slot was confirmed past `from`: changes are lost. Without
+ * incomplete tables no snapshot is taken. */
+MUST_CHECK bool capture_prepare(Capture *capture, const CaptureState *state, Position *ret_copy,
+                                Error *err);
+
+/* --- the copy --- */
+typedef struct CopyReader CopyReader;
+typedef struct CopyRange {
+    uint32_t table;
+    uint64_t from_block, to_block; /* ctid blocks; to = UINT64_MAX: to the end */
+    uint64_t bytes_estimate;
+} CopyRange;
+/* Splits an incomplete table into about `pieces` ranges that can be read side by side; caller frees
+ * *ret. */
+MUST_CHECK bool capture_copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
+                                  size_t *ret_count, Error *err);
+void capture_copy_reader_free(CopyReader *reader);
+/* A connection of its own in the shared snapshot; reads any number of ranges one after another.
+ * Thread-safe. */
+CopyReader *capture_copy_reader_open(Capture *capture, Error *err)
+    OWNED_BY(capture_copy_reader_free);
+MUST_CHECK bool capture_copy_begin(CopyReader *reader, const CopyRange *range, Error *err);
+/* *ret NULL at the range's end. The caller owns the batch (ops ROW_READ). */
+MUST_CHECK bool capture_copy_next(CopyReader *reader, Batch **ret, Error *err);
+/* Makes a copy_next that blocks in another thread return (RETRY "Cancelled"); safe from any thread.
+ */
+void capture_copy_cancel(CopyReader *reader);
+/* The snapshot is let go. */
+MUST_CHECK bool capture_copy_done(Capture *capture, Error *err);
+
+/* --- the log --- */
+typedef enum ChangeKind {
+    CHANGE_NONE,       /* the timeout passed and nothing is there */
+    CHANGE_BATCH,      /* rows of one table, in log order within the table */
+    CHANGE_TRUNCATE,   /* table `table` was emptied at `row` */
+    CHANGE_CHECKPOINT, /* everything up to `position` has been handed out (all builders are empty).
+                        * At transaction boundaries; inside one only when it is larger than
+                        * CaptureOptions' limit (then position.at.minor > 0) */
+} ChangeKind;
+
+typedef struct Change {
+    ChangeKind kind;
+    uint32_t table;
+    Batch *batch; /* CHANGE_BATCH: the receiver owns it */
+    RowPosition row;
+    Position position;
+    int64_t
+        commit_us; /* CHECKPOINT: commit time at the source of the latest transaction, 0 unknown */
+} Change;
+
+MUST_CHECK bool capture_stream_start(Capture *capture, Error *err);
+/* Waits up to timeout_ms. A driver hands out full batches at once, the others and a checkpoint
+ * after linger (about 200 ms, sooner when the source falls idle), so that a quiet source is fresh
+ * and a busy one makes large batches. */
+MUST_CHECK bool capture_next(Capture *capture, int timeout_ms, Change *ret, Error *err);
+/* To be called at least each second while nobody takes changes: answers keepalives, reads nothing.
+ */
+MUST_CHECK bool capture_idle(Capture *capture, Error *err);
+/* Everything up to `durable` is durable downstream: told to the source with the next reply.
+ * Thread-safe, does no I/O. */
+void capture_confirm(Capture *capture, RowPosition durable);
+
+typedef struct CaptureFigures {
+    RowPosition received;  /* read from the socket and decoded */
+    RowPosition confirmed; /* told to the source */
+    uint64_t source_end;   /* the log's end as the source last said */
+    uint64_t changes;      /* decoded */
+    uint64_t bytes;        /* read from the socket */
+} CaptureFigures;
+/* Thread-safe. */
+void capture_figures(const Capture *capture, CaptureFigures *ret);
+
+/* `firn-agent drop`: removes what this connector made at the source (slot, publication). Missing is
+ * fine. */
+MUST_CHECK bool capture_drop(const ConnectorSpec *spec, Error *err);
+
+/* --- the driver --- */
+typedef struct CaptureDriver {
+    void (*close)(Capture *capture);
+    const SourceTable *(*tables)(const Capture *capture, size_t *ret_count);
+    const char *(*source)(const Capture *capture);
+    bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);
+    bool (*copy_plan)(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
+                      size_t *ret_count, Error *err);
+    CopyReader *(*copy_reader_open)(Capture *capture, Error *err);
+    void (*copy_reader_free)(CopyReader *reader);
+    bool (*copy_begin)(CopyReader *reader, const CopyRange *range, Error *err);
+    bool (*copy_next)(CopyReader *reader, Batch **ret, Error *err);
+    void (*copy_cancel)(CopyReader *reader);
+    bool (*copy_done)(Capture *capture, Error *err);
+    bool (*stream_start)(Capture *capture, Error *err);
+    bool (*next)(Capture *capture, int timeout_ms, Change *ret, Error *err);
+    bool (*idle)(Capture *capture, Error *err);
+    void (*confirm)(Capture *capture, RowPosition durable);
+    void (*figures)(const Capture *capture, CaptureFigures *ret);
+} CaptureDriver;
+
+/* The first member of every driver's own structs. */
+struct Capture {
+    const CaptureDriver *driver;
+};
+struct CopyReader {
+    const CaptureDriver *driver;
+};
+
+DEFINE_AUTO(Capture, capture_close);
+DEFINE_AUTO(CopyReader, capture_copy_reader_free);

@@ -1,0 +1,127 @@
+#include "agent/record/batch.h"
+
+#include "common/mem.h"
+
+#define ARENA_CHUNK_BYTES ((size_t)256 << 10)
+#define ROOM_PER_VALUE 16 /* first guess for string and binary bytes */
+
+static size_t bits_bytes(size_t bits)
+{
+    return (bits + 7) / 8;
+}
+
+static void *take_zeroed(Arena *arena, size_t bytes)
+{
+    return memset(arena_take(arena, bytes), 0, bytes);
+}
+
+static void column_init(Arena *arena, Column *column, const Field *field, uint32_t rows_max)
+{
+    *column = (Column){.field = field, .rows_max = rows_max, .width = type_width(&field->type)};
+    column->validity = take_zeroed(arena, bits_bytes(rows_max));
+    switch (field->type.kind) {
+    case TYPE_BOOL:
+        column->values = take_zeroed(arena, bits_bytes(rows_max));
+        break;
+    case TYPE_STRING:
+    case TYPE_BINARY:
+        column->values_held = rows_max * ROOM_PER_VALUE;
+        column->values = arena_take(arena, column->values_held);
+        break;
+    case TYPE_LIST:
+        column->child = arena_take(arena, sizeof *column->child);
+        column_init(arena, column->child, field->type.element, rows_max);
+        break;
+    default:
+        column->values = arena_take(arena, (size_t)rows_max * column->width);
+    }
+    if (column->values_held || column->child) {
+        column->offsets = arena_take(arena, ((size_t)rows_max + 1) * sizeof *column->offsets);
+        column->offsets[0] = 0;
+    }
+}
+
+Batch *batch_new(const Schema *schema, uint32_t table, uint32_t row_max)
+{
+    ASSERT(row_max > 0);
+    Arena *arena = arena_new(ARENA_CHUNK_BYTES);
+    Batch *batch = arena_take(arena, sizeof *batch);
+    *batch = (Batch){.arena = arena,
+                     .schema = schema,
+                     .table = table,
+                     .row_max = row_max,
+                     .column_count = (uint32_t)schema->field_count};
+    batch->columns = arena_take(arena, schema->field_count * sizeof *batch->columns);
+    batch->ops = arena_take(arena, row_max);
+    batch->positions = arena_take(arena, row_max * sizeof *batch->positions);
+    for (size_t i = 0; i < schema->field_count; i++)
+        column_init(arena, &batch->columns[i], &schema->fields[i], row_max);
+    return batch;
+}
+
+void batch_free(Batch *batch)
+{
+    if (batch)
+        arena_free(batch->arena);
+}
+
+size_t batch_memory(const Batch *batch)
+{
+    return arena_bytes(batch->arena);
+}
+
+void column_grow(Batch *batch, Column *column, size_t more)
+{
+    size_t used = (size_t)column->offsets[column->rows - 1];
+    ASSERT(more <= COLUMN_BYTES_MAX && used <= COLUMN_BYTES_MAX);
+    size_t held = (size_t)column->values_held * 2;
+    if (held < used + more)
+        held = used + more;
+    column->values = arena_regrow(batch->arena, column->values, column->values_held, held);
+    column->values_held = (uint32_t)held;
+}
+
+void column_grow_rows(Batch *batch, Column *column, uint32_t more)
+{
+    uint32_t old = column->rows_max;
+    uint32_t now = old * 2 > old + more ? old * 2 : old + more;
+    ASSERT(now > old && now < (uint32_t)1 << 30);
+    Arena *arena = batch->arena;
+    size_t old_bits = bits_bytes(old), now_bits = bits_bytes(now);
+    column->validity = arena_regrow(arena, column->validity, old_bits, now_bits);
+    memset(column->validity + old_bits, 0, now_bits - old_bits);
+    if (column->offsets)
+        column->offsets = arena_regrow(arena, column->offsets, ((size_t)old + 1) * sizeof(int32_t),
+                                       ((size_t)now + 1) * sizeof(int32_t));
+    if (column->width) {
+        column->values = arena_regrow(arena, column->values, (size_t)old * column->width,
+                                      (size_t)now * column->width);
+    } else if (column->field->type.kind == TYPE_BOOL) {
+        column->values = arena_regrow(arena, column->values, old_bits, now_bits);
+        memset(column->values + old_bits, 0, now_bits - old_bits);
+    }
+    column->rows_max = now;
+}
+
+/* Back to `rows` values. */
+static void column_cut(Column *column, uint32_t rows)
+{
+    while (column->rows > rows) {
+        uint32_t row = --column->rows;
+        if (!bit_get(column->validity, row))
+            column->null_count--;
+        column->validity[row >> 3] &= (uint8_t) ~(1u << (row & 7));
+        if (column->field->type.kind == TYPE_BOOL)
+            column->values[row >> 3] &= (uint8_t) ~(1u << (row & 7));
+    }
+    if (column->child)
+        column_cut(column->child, (uint32_t)column->offsets[rows]);
+}
+
+void batch_row_undo(Batch *batch)
+{
+    ASSERT(batch->row_count > 0);
+    batch->row_count--;
+    for (uint32_t i = 0; i < batch->column_count; i++)
+        column_cut(&batch->columns[i], batch->row_count);
+}

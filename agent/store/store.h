@@ -1,0 +1,67 @@
+/* Where a table's files live: a place that keeps whole objects under a URI. Drivers stand in
+ * subfolders (posix/ now; s3/ to come). Objects are written once and never changed.
+ *
+ * A location is "file:///a/b", or an absolute path as written in a manifest of ours; every path
+ * in table metadata is a full URI of the store's own scheme. All calls may come from several
+ * threads; one StoreWriter or StoreReader belongs to one thread at a time.
+ *
+ * Error kinds: RETRY for what may pass (I/O error, no space: code "DiskFull"), CONFIG for rights
+ * and missing roots, DATA ("ObjectMissing") for a read of what isn't there, CONFLICT
+ * ("ObjectExists") from store_put_new. */
+#pragma once
+
+#include "common/bytes.h"
+#include "common/error.h"
+
+typedef struct Store Store;
+typedef struct StoreWriter StoreWriter;
+typedef struct StoreReader StoreReader;
+
+void store_close(Store *store);
+/* A store of local files. `location` must be absolute ("file:///…" or "/…"). */
+Store *store_posix_open(const char *location, Error *err) OWNED_BY(store_close);
+
+/* --- writing one object in pieces; it appears whole at finish, or not at all --- */
+void store_writer_free(StoreWriter *writer); /* aborts what was not finished */
+StoreWriter *store_create(Store *store, const char *uri, Error *err) OWNED_BY(store_writer_free);
+MUST_CHECK bool store_write(StoreWriter *writer, const void *data, size_t bytes, Error *err);
+/* Durable (fsync of file and folder) when it returns true. The writer still wants freeing. */
+MUST_CHECK bool store_finish(StoreWriter *writer, Error *err);
+
+/* --- whole small objects --- */
+/* Durable. store_put replaces atomically; store_put_new fails with CONFLICT when the object exists.
+ */
+MUST_CHECK bool store_put(Store *store, const char *uri, const void *data, size_t bytes,
+                          Error *err);
+MUST_CHECK bool store_put_new(Store *store, const char *uri, const void *data, size_t bytes,
+                              Error *err);
+/* Appends the whole object to *ret; DATA "ObjectTooLarge" above bytes_max. */
+MUST_CHECK bool store_get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Error *err);
+
+/* --- ranged reads --- */
+void store_reader_free(StoreReader *reader);
+StoreReader *store_open(Store *store, const char *uri, Error *err) OWNED_BY(store_reader_free);
+uint64_t store_reader_bytes(const StoreReader *reader); /* the object's size */
+/* All of [offset, offset + bytes), or an error. */
+MUST_CHECK bool store_read(StoreReader *reader, uint64_t offset, void *to, size_t bytes,
+                           Error *err);
+
+/* --- names --- */
+/* Missing objects are no error. */
+MUST_CHECK bool store_delete(Store *store, const char *uri, Error *err);
+MUST_CHECK bool store_exists(Store *store, const char *uri, bool *ret, Error *err);
+/* Calls each(uri, bytes, modified_us, context) for every object whose URI starts with prefix (a
+ * folder, ending in '/'), recursively; stops early, with true, when each returns false. */
+typedef bool StoreEach(const char *uri, uint64_t bytes, int64_t modified_us, void *context);
+MUST_CHECK bool store_list(Store *store, const char *prefix, StoreEach *each, void *context,
+                           Error *err);
+/* Everything under prefix; used by `firn-agent drop`. */
+MUST_CHECK bool store_delete_all(Store *store, const char *prefix, Error *err);
+
+/* The canonical URI of a location: "/a/b/" -> "file:///a/b". Caller frees. CONFIG error if it is
+ * not absolute or has a scheme no driver serves. */
+char *store_uri(const char *location, Error *err) OWNED_BY(free);
+
+DEFINE_AUTO(Store, store_close);
+DEFINE_AUTO(StoreWriter, store_writer_free);
+DEFINE_AUTO(StoreReader, store_reader_free);

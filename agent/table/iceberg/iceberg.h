@@ -1,0 +1,230 @@
+/* Iceberg tables, v2 and v3: metadata, snapshots, manifests, Puffin. Everything between "these
+ * files are written" and "the catalog has the new metadata". https://iceberg.apache.org/spec/
+ *
+ * An IcebergTable is the table as last loaded or committed, with what is needed for the next
+ * commit. One thread at a time. It holds no rows and opens no data files.
+ *
+ *   avro.h          the narrow Avro object file writer and reader manifests need
+ *   manifest_file.h entries and manifest lists
+ *   metadata.h      metadata.json
+ *   partition.h     transforms
+ *   puffin.h        deletion vectors and statistics
+ *   snapshot.h      one commit: manifests, merging, thinning */
+#pragma once
+
+#include <jansson.h>
+#include <roaring/roaring.h>
+
+#include "agent/catalog/catalog.h"
+#include "agent/record/batch.h"
+#include "agent/table/parquet/parquet.h"
+
+#define ICEBERG_ROW_ID_FIELD 2147483540           /* _row_id */
+#define ICEBERG_LAST_UPDATED_SEQ_FIELD 2147483539 /* _last_updated_sequence_number */
+#define ICEBERG_POS_DELETE_PATH_FIELD 2147483546
+#define ICEBERG_POS_DELETE_POS_FIELD 2147483545
+
+/* ---------- partitioning ---------- */
+typedef enum TransformKind {
+    TRANSFORM_IDENTITY,
+    TRANSFORM_BUCKET,
+    TRANSFORM_TRUNCATE,
+    TRANSFORM_YEAR,
+    TRANSFORM_MONTH,
+    TRANSFORM_DAY,
+    TRANSFORM_HOUR,
+    TRANSFORM_VOID,
+} TransformKind;
+
+typedef struct PartitionField {
+    char *name;
+    int32_t source_id;
+    uint32_t source; /* index of the column in the schema */
+    int32_t field_id;
+    TransformKind transform;
+    int32_t argument; /* bucket count, truncate width */
+    Type result;
+} PartitionField;
+
+typedef struct PartitionSpec {
+    int32_t spec_id;
+    PartitionField *fields;
+    size_t field_count;
+} PartitionSpec;
+
+/* A single value, as in partition tuples and bounds. Text in `bytes` is owned by whoever holds the
+ * Value. */
+typedef struct Value {
+    bool is_null;
+    Type type;
+    union {
+        bool b;
+        int32_t i32;
+        int64_t i64;
+        float f32;
+        double f64;
+        __int128 i128;
+        uint8_t uuid[16];
+    };
+    uint8_t *bytes; /* string, binary, fixed */
+    uint32_t byte_count;
+} Value;
+void value_done(Value *value);
+
+/* Parses one entry of partitionBy ("day(created_at)", "bucket(16, id)", "country") against the
+ * schema; CONFIG error names the entry, an unknown column with its nearest name, or a transform
+ * that the type does not allow. */
+MUST_CHECK bool partition_field_parse(const char *text, const Schema *schema, PartitionField *ret,
+                                      Error *err);
+/* The transformed value of one row. */
+void partition_value(const PartitionField *field, const Column *column, uint32_t row, Value *ret);
+/* "day=2026-11-21/id_bucket=3", values URL-escaped; caller frees. */
+char *partition_path(const PartitionSpec *spec, const Value *values) OWNED_BY(free);
+
+/* ---------- files ---------- */
+typedef enum FileContent {
+    FILE_DATA = 0,
+    FILE_POSITION_DELETES = 1,
+    FILE_EQUALITY_DELETES = 2
+} FileContent;
+typedef enum FileFormat { FORMAT_PARQUET, FORMAT_PUFFIN, FORMAT_OTHER } FileFormat;
+
+typedef struct DataFile {
+    FileContent content;
+    FileFormat format;
+    char *path; /* URI; owned */
+    int32_t spec_id;
+    Value *partition; /* one per field of the spec; owned */
+    size_t partition_count;
+    uint64_t record_count;
+    uint64_t file_bytes;
+    ParquetFieldMetrics *metrics; /* owned; may be NULL */
+    size_t metric_count;
+    int64_t *split_offsets; /* owned */
+    size_t split_count;
+    int64_t sequence_number; /* data sequence number; 0 for fresh files */
+    int64_t first_row_id;    /* v3 data files; -1: none or not known until the commit */
+    /* deletion vectors (v3) and position deletes that name one file */
+    char *referenced_data_file; /* owned; NULL: none */
+    int64_t content_offset;     /* DV: of the blob in the Puffin file; -1: none */
+    int64_t content_bytes;
+} DataFile;
+void data_file_done(DataFile *file);
+
+/* ---------- a table ---------- */
+typedef struct IcebergTable IcebergTable;
+
+void iceberg_table_free(IcebergTable *table);
+
+/* Loads the table; *ret NULL when the catalog has none. The store, catalog and name's texts must
+ * outlive it. */
+MUST_CHECK bool iceberg_table_load(Store *store, Catalog *catalog, const TableName *name,
+                                   IcebergTable **ret, Error *err);
+
+typedef struct IcebergCreate {
+    int format_version;   /* 2 or 3 */
+    const Schema *schema; /* ids are assigned here, 1 .. n, elements after the top level; key ->
+                             identifier-field-ids */
+    const char *const *partition_by; /* texts as in the manifest */
+    size_t partition_count;
+    const char *const *properties; /* key, value, key, value, … */
+    size_t property_count;         /* pairs */
+} IcebergCreate;
+/* CONFLICT when it appeared meanwhile. */
+MUST_CHECK bool iceberg_table_create(Store *store, Catalog *catalog, const TableName *name,
+                                     const IcebergCreate *create, IcebergTable **ret, Error *err);
+
+/* Loads again if the catalog has newer metadata; *ret_changed says so. DATA/"TableDropped" (kind
+ * CONFIG) when it is gone, or when its table-uuid is another. */
+MUST_CHECK bool iceberg_table_refresh(IcebergTable *table, bool *ret_changed, Error *err);
+
+int iceberg_format_version(const IcebergTable *table);
+const char *iceberg_uuid(const IcebergTable *table);
+const char *iceberg_location(const IcebergTable *table); /* canonical URI */
+const Schema *
+iceberg_schema(const IcebergTable *table); /* current, with ids; identifier fields as key */
+const char *iceberg_schema_json(const IcebergTable *table);             /* of the current schema */
+const PartitionSpec *iceberg_partition_spec(const IcebergTable *table); /* current */
+const PartitionSpec *iceberg_partition_spec_by_id(const IcebergTable *table, int32_t spec_id);
+const char *iceberg_property(const IcebergTable *table, const char *key); /* NULL: not set */
+const json_t *iceberg_metadata(const IcebergTable *table);   /* the whole, for `inspect` */
+int64_t iceberg_current_snapshot(const IcebergTable *table); /* id of main, -1: none */
+/* Is `ancestor` the head of main or one of its ancestors, as far as metadata still knows the chain?
+ * Unknown (expired) ancestors count as such when `seq` (its sequence number) is not above the
+ * head's, and no later... see snapshot.h */
+bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor);
+int64_t iceberg_snapshot_time_ms(const IcebergTable *table, int64_t snapshot_id); /* -1: unknown */
+const char *iceberg_snapshot_summary(const IcebergTable *table, int64_t snapshot_id,
+                                     const char *key); /* NULL: none */
+
+/* Every live file of the head: data files first, then delete files. `file` is the callee's to read
+ * only; copy what is kept. Returning false from each stops with the callback's *err. */
+typedef bool IcebergEachFile(const DataFile *file, void *context, Error *err);
+MUST_CHECK bool iceberg_each_file(IcebergTable *table, IcebergEachFile *each, void *context,
+                                  Error *err);
+
+/* A new data file's URI: <location>/data/<partition path>/<random>-<counter>.parquet; caller frees.
+ * suffix such as ".parquet", "-deletes.parquet", ".puffin". */
+char *iceberg_new_file_uri(IcebergTable *table, const char *partition_path, const char *suffix)
+    OWNED_BY(free);
+
+/* ---------- one commit ---------- */
+typedef struct IcebergCommit {
+    DataFile *added; /* data and delete files; sequence_number and first_row_id are filled in on
+                        success */
+    size_t added_count;
+    const char *const
+        *removed; /* data file URIs that are gone altogether (all rows deleted, rewritten) */
+    size_t removed_count;
+    /* Deletion vectors that the added ones replace, named by the data file they belong to, are
+     * removed by the commit itself (v3: one per data file). Delete files of removed data files go
+     * with them (DVs; position deletes naming only it). */
+    bool remove_all; /* truncate: every file of before is removed; `added` stays */
+    /* Summary entries and table properties to set, pairs. "%SNAPSHOT%" in a value stands for the
+     * new snapshot's id. */
+    const char *const *summary;
+    size_t summary_count;
+    const char *const *properties;
+    size_t property_count;
+    const char *operation; /* NULL: append, overwrite or delete, as the files say */
+} IcebergCommit;
+
+/* Retention as law 10 has it; part of every commit. */
+typedef struct IcebergRetention {
+    int64_t all_ms;          /* every snapshot younger than this stays (1 h) */
+    int64_t hourly_ms;       /* then one per hour (5 d) */
+    int64_t daily_ms;        /* then one per day (30 d); older ones go, never the head or a ref's */
+    int32_t metadata_files;  /* predecessors kept (100) */
+    int32_t merge_manifests; /* small manifests are merged at this many (100) */
+    int64_t manifest_bytes;  /* target (8 MiB) */
+} IcebergRetention;
+void iceberg_set_retention(IcebergTable *table, const IcebergRetention *retention);
+
+/* Writes manifests, list and metadata on top of the state this table was loaded with and swaps the
+ * catalog. True: the table's state is the new one. CONFLICT: somebody else committed since; nothing
+ * took effect, what was written for it is deleted, the table is unchanged: refresh, compare
+ * positions, decide. An unknown result is resolved in here by reloading and looking for the
+ * snapshot id; RETRY only if even that could not be told. Files in `added` are never deleted here.
+ */
+MUST_CHECK bool iceberg_commit(IcebergTable *table, IcebergCommit *commit, int64_t *ret_snapshot_id,
+                               Error *err);
+
+/* ---------- deletes ---------- */
+/* One Puffin file with a deletion-vector-v1 blob per entry. https://iceberg.apache.org/puffin-spec/
+ * Fills in, for each, a DataFile (content position deletes, format Puffin, offsets, record_count =
+ * cardinality). */
+typedef struct DeletionVector {
+    const char *data_file; /* URI */
+    const roaring_bitmap_t *rows;
+    int32_t spec_id;
+    const Value *partition;
+    size_t partition_count;
+} DeletionVector;
+MUST_CHECK bool puffin_write_vectors(Store *store, const char *uri, const DeletionVector *vectors,
+                                     size_t count, DataFile *ret_files, Error *err);
+/* The vector that `file` (a DV of iceberg_each_file) names; caller frees with roaring_bitmap_free.
+ * Checked: magic, CRC, cardinality. */
+MUST_CHECK bool puffin_read_vector(Store *store, const DataFile *file, roaring_bitmap_t **ret,
+                                   Error *err);
+
+DEFINE_AUTO(IcebergTable, iceberg_table_free);

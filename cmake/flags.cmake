@@ -1,0 +1,30 @@
+# One warning set for everything, as errors; hardening in release.
+add_compile_definitions(_GNU_SOURCE FIRN_VERSION="${PROJECT_VERSION}")
+add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+  -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wimplicit-fallthrough
+  -Werror -fno-common -fno-strict-aliasing -g)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  # __int128, statement expressions and __VA_OPT__ are GNU C, which -Wpedantic minds only here.
+  add_compile_options(-Wno-pedantic -Wlogical-op -Wduplicated-cond -Wnull-dereference)
+else()
+  add_compile_options(-Wno-pedantic -Wno-unknown-warning-option -Wno-gnu)
+endif()
+include_directories(${PROJECT_SOURCE_DIR})
+
+set(CMAKE_C_FLAGS_RELEASE "-O2 -ftree-vectorize")
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  add_compile_definitions(_FORTIFY_SOURCE=2)
+  add_compile_options(-fstack-protector-strong -fstack-clash-protection -fPIE)
+  add_link_options(-pie -Wl,-z,relro,-z,now,-z,noexecstack)
+endif()
+if(FIRN_SANITIZE)
+  add_compile_options(-fsanitize=${FIRN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${FIRN_SANITIZE})
+endif()
+if(FIRN_CRASH_POINTS)
+  add_compile_definitions(FIRN_CRASH_POINTS)
+endif()
+if(FIRN_COVERAGE)
+  add_compile_options(--coverage)
+  add_link_options(--coverage)
+endif()

@@ -1,0 +1,9 @@
+/* Time, in units last: wall clock in microseconds since 1970, and a monotonic clock for intervals.
+ */
+#pragma once
+
+#include "common/attrs.h"
+
+int64_t clock_wall_us(void);
+int64_t clock_mono_us(void);
+void clock_sleep_us(int64_t us);

@@ -1,0 +1,176 @@
+/* The three resources as C structs: what a user writes, checked. The operator validates with it,
+ * the agent runs it. Texts are UTF-8, owned by the Manifest; a pointer that may be NULL says so.
+ * Durations are in milliseconds, sizes in bytes. The API is firn.dev/v1alpha1; fields of it that
+ * this version does not run yet are refused by name ("not supported yet"), never ignored.
+ *
+ *   parse.c     libyaml events → a tree with lines (yaml.h) → structs
+ *   validate.c  what goes beyond one field
+ *   expand.c    patterns: connectorRef.tables and outsourcingUnit → owned units and tables */
+#pragma once
+
+#include "common/attrs.h"
+#include "common/error.h"
+
+/* A Secret, by reference: only the reference is in the structs. Resolved by secret_get when needed.
+ */
+typedef struct SecretRef {
+    char *name; /* NULL: not given */
+    char *key;  /* NULL: the default of the place that uses it */
+} SecretRef;
+
+typedef enum UnitState { STATE_RUNNING, STATE_PAUSED, STATE_STOPPED } UnitState;
+typedef enum SourceType {
+    SOURCE_POSTGRESQL,
+    SOURCE_MYSQL,
+    SOURCE_MARIADB,
+    SOURCE_DYNAMODB
+} SourceType;
+typedef enum TlsMode {
+    TLS_DISABLE,
+    TLS_PREFER,
+    TLS_REQUIRE,
+    TLS_VERIFY_CA,
+    TLS_VERIFY_FULL
+} TlsMode;
+typedef enum SnapshotMode { SNAPSHOT_INITIAL, SNAPSHOT_NEVER, SNAPSHOT_ONLY } SnapshotMode;
+typedef enum CatalogType {
+    CATALOG_REST,
+    CATALOG_GLUE,
+    CATALOG_JDBC,
+    CATALOG_DIRECTORY
+} CatalogType;
+typedef enum TableMode { MODE_UPSERT, MODE_APPEND, MODE_TRUNCATE_LOAD, MODE_SCD2 } TableMode;
+
+typedef struct TextList {
+    char **texts;
+    size_t count;
+} TextList;
+
+typedef struct ObjectMeta {
+    char *name;
+    char *namespace_name; /* "default" if not given */
+    int line;             /* of the document in its file */
+    const char *file;     /* as given on the command line */
+} ObjectMeta;
+
+typedef struct ConnectorSpec {
+    ObjectMeta meta;
+    UnitState state;
+    SourceType source_type;
+    TextList hosts;
+    uint16_t port;
+    char *database;
+    SecretRef credentials; /* keys username, password */
+    TlsMode tls_mode;
+    SecretRef tls_ca;
+    TextList include; /* "schema.table" with * and ? */
+    TextList exclude;
+    SnapshotMode snapshot_mode;
+    uint32_t snapshot_parallelism;
+    uint64_t snapshot_rows_per_second; /* 0: no limit */
+    int64_t heartbeat_interval_ms;
+    char *heartbeat_table; /* NULL */
+    char *pg_slot;         /* default firn_<name> with what a slot name can't have turned to _ */
+    char *pg_publication;
+    bool pg_manage;
+    /* resolved from the Secret at load; wiped by manifest_free. Never logged. */
+    char *username;
+    char *password;
+    char *ca_pem; /* NULL */
+} ConnectorSpec;
+
+typedef struct ColumnSpec {
+    char *name;
+    char *type; /* NULL */
+    bool required;
+    char *doc; /* NULL */
+} ColumnSpec;
+
+typedef struct LakeTableSpec {
+    ObjectMeta meta;
+    CatalogType catalog_type;
+    char *warehouse; /* NULL when location is given */
+    char *database;
+    char *table_name;
+    char *location; /* NULL: <warehouse>/<database>/<tableName> */
+    int format_version;
+    TableMode mode;
+    TextList id_columns; /* empty: the source's key */
+    TextList partition_by;
+    int64_t commit_interval_ms;
+    uint64_t file_target_bytes;
+    int zstd_level;
+    struct {
+        int64_t older_than_ms; /* 0: the thinning of law 10 */
+        uint32_t retain_last;
+    } expire;
+    bool drop_on_delete;
+} LakeTableSpec;
+
+typedef struct IngestionUnitSpec {
+    ObjectMeta meta;
+    UnitState state;
+    char *connector;  /* name, same namespace */
+    char *table;      /* "schema.table"; NULL when tables is given */
+    TextList tables;  /* patterns */
+    char *lake_table; /* name; NULL when lake is given */
+    LakeTableSpec
+        *lake; /* outsourcingUnit.table; with patterns its texts may hold {schema} and {table} */
+    int64_t freshness_ms; /* sla; 0: none */
+} IngestionUnitSpec;
+
+typedef struct Manifest {
+    ConnectorSpec *connectors;
+    size_t connector_count;
+    LakeTableSpec *tables;
+    size_t table_count;
+    IngestionUnitSpec *units;
+    size_t unit_count;
+    struct SecretStore *secrets; /* private */
+} Manifest;
+
+void manifest_free(Manifest *manifest); /* wipes what was secret */
+
+typedef struct ManifestOptions {
+    const char *const *files; /* "-" is standard input; a folder stands for its *.yaml */
+    size_t file_count;
+    const char *secrets_folder; /* NULL; <folder>/<secret name>/<key> */
+} ManifestOptions;
+
+/* Findings: every one, not only the first. */
+typedef struct Finding {
+    char *file;
+    int line;      /* 1-based; 0: of the whole file */
+    char *object;  /* "Connector/shop", or "" */
+    char *path;    /* "spec.source.tables.include[0]", or "" */
+    char *message; /* names the value and the way out */
+} Finding;
+typedef struct Findings {
+    Finding *items;
+    size_t count;
+} Findings;
+void findings_done(Findings *findings);
+
+/* Parses and checks all files together (references between documents included). False with at least
+ * one finding when anything is wrong, then *ret is NULL. Secrets are resolved only when
+ * resolve_secrets. */
+MUST_CHECK bool manifest_load(const ManifestOptions *options, bool resolve_secrets, Manifest **ret,
+                              Findings *findings);
+
+/* The whole of a text, for tests and fuzzing. `name` stands for the file. */
+MUST_CHECK bool manifest_parse(const char *name, const char *text, size_t bytes, Manifest **ret,
+                               Findings *findings);
+
+/* Does "schema.table" match the pattern ("public.*", "public.order_?")? */
+bool manifest_pattern_matches(const char *pattern, const char *name);
+
+/* The unit and table that a pattern unit makes for one source table: *ret_table is the caller's to
+ * free with lake_table_free; *ret_unit_name (caller frees) its name. */
+void lake_table_free(LakeTableSpec *table);
+MUST_CHECK bool manifest_expand(const IngestionUnitSpec *unit, const char *schema_name,
+                                const char *table_name, LakeTableSpec **ret_table,
+                                char **ret_unit_name, Error *err);
+const LakeTableSpec *manifest_find_table(const Manifest *manifest, const char *namespace_name,
+                                         const char *name);
+const ConnectorSpec *manifest_find_connector(const Manifest *manifest, const char *namespace_name,
+                                             const char *name);

@@ -1,0 +1,32 @@
+/* Figures for /metrics in Prometheus text format 0.0.4. A metric is registered once; its value is
+ * set or added to from any thread without a lock (relaxed atomics). Labels are fixed at
+ * registration. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "common/bytes.h"
+
+typedef enum MetricKind { METRIC_COUNTER, METRIC_GAUGE } MetricKind;
+typedef struct Metric {
+    _Atomic(double) value;
+} Metric;
+
+/* labels: `table="public.orders",unit="retail/orders"` already escaped (metrics_label), or "". The
+ * same name and labels give the same Metric again. Lives as long as the process. */
+Metric *metrics_register(MetricKind kind, const char *name, const char *help, const char *labels);
+/* name="value", escaped as the format wants; caller frees. */
+char *metrics_label(const char *name, const char *value);
+void metrics_write(Bytes *to);
+
+static inline void metric_set(Metric *metric, double value)
+{
+    atomic_store_explicit(&metric->value, value, memory_order_relaxed);
+}
+static inline void metric_add(Metric *metric, double by)
+{
+    double old = atomic_load_explicit(&metric->value, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&metric->value, &old, old + by,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
