@@ -153,7 +153,7 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
     table->uuid = mem_strdup(table_uuid(table->table));
     if (pipeline_resnapshots(flow->pipeline, name))
         table->complete = false;
-    if (!position_is_ours(flow, table, err) || !record_table_behind(table, err))
+    if (!position_is_ours(flow, table, err) || !record_table_behind(flow, table, err))
         return error_wrap(err, "table %s", name);
     flow->by_number[number] = table;
     progress_table_register(table);

@@ -34,9 +34,9 @@ static bool table_drop(const LakeTableSpec *spec, Error *err)
     if (!catalog)
         return false;
     AUTO(mem_free)
-    char *location =
-        spec->location ? store_uri(spec->location, err)
-                       : mem_format("%s/%s/%s", warehouse, spec->database, spec->table_name);
+    char *location = spec->location
+                         ? store_uri(spec->location, err)
+                         : mem_format("%s/%s/%s", warehouse, spec->database, spec->table_name);
     if (!location)
         return false;
     TableName name = {spec->database, spec->table_name, location};

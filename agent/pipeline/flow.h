@@ -131,7 +131,7 @@ void flow_writers_join(Flow *flow);
 RowPosition flow_durable(Flow *flow);
 MUST_CHECK bool record_load(Warehouse *warehouse, Error *err); /* record.c */
 MUST_CHECK bool record_check(Flow *flow, BoundTable *table, Error *err);
-MUST_CHECK bool record_table_behind(const BoundTable *table, Error *err);
+MUST_CHECK bool record_table_behind(const Flow *flow, const BoundTable *table, Error *err);
 RowPosition record_position(const BoundTable *table);
 MUST_CHECK bool record_write(Flow *flow, RowPosition durable, Error *err);
 bool pipeline_resnapshots(const Pipeline *pipeline, const char *table_name);

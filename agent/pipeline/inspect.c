@@ -217,9 +217,9 @@ bool pipeline_inspect(const LakeTableSpec *spec, bool as_json, Error *err)
     if (!warehouse)
         return false;
     AUTO(mem_free)
-    char *location =
-        spec->location ? store_uri(spec->location, err)
-                       : mem_format("%s/%s/%s", warehouse, spec->database, spec->table_name);
+    char *location = spec->location
+                         ? store_uri(spec->location, err)
+                         : mem_format("%s/%s/%s", warehouse, spec->database, spec->table_name);
     TableName name = {spec->database, spec->table_name, location};
     return location && inspect(warehouse, &name, as_json, err);
 }

@@ -101,21 +101,22 @@ RowPosition record_position(const BoundTable *table)
 }
 
 /* After the table is opened: it must not be behind its entry. */
-bool record_table_behind(const BoundTable *table, Error *err)
+bool record_table_behind(const Flow *flow, const BoundTable *table, Error *err)
 {
     const char *text = json_string_value(json_object_get(entry_of(table), "position"));
     Position recorded;
-    if (!text || !table->complete || !position_parse(text, &recorded, NULL))
+    if (!text || pipeline_resnapshots(flow->pipeline, table->name) ||
+        !position_parse(text, &recorded, NULL))
         return true;
     PositionOrder order = position_compare(&table->committed, &recorded);
-    if (order == POSITION_EQUAL || order == POSITION_AFTER)
+    if (table->complete && (order == POSITION_EQUAL || order == POSITION_AFTER))
         return true;
     char has[POSITION_TEXT_BYTES];
-    return error_set(
-        err, ERROR_CONFIG, "RolledBack",
-        "the table stands at %s, but %s was confirmed to the source; roll it forward, or load it "
-        "again with --resnapshot %s",
-        position_format(&table->committed, has), text, table->name);
+    return error_set(err, ERROR_CONFIG, "RolledBack",
+                     "the table stands at %s, but %s was confirmed to the source; roll it forward, "
+                     "or load it again with --resnapshot %s",
+                     table->complete ? position_format(&table->committed, has) : "no position",
+                     text, table->name);
 }
 
 static bool write_one(Flow *flow, Warehouse *warehouse, const char *position, Error *err)

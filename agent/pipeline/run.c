@@ -40,8 +40,6 @@ static bool prepare(Flow *flow, Error *err)
         if (row_position_compare(at, state.from) < 0)
             state.from = at;
     }
-    for (size_t i = 0; i < flow->warehouse_count; i++)
-        state.known = state.known || flow->warehouses[i]->record;
     state.complete = complete;
     return capture_prepare(flow->capture, &state, &flow->copied, err);
 }
