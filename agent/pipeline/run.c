@@ -28,17 +28,17 @@ void flow_phase(Flow *flow, Phase phase)
  * return. */
 static bool prepare(Flow *flow, Error *err)
 {
-    CaptureState state = {.from = {UINT64_MAX, UINT64_MAX}};
+    CaptureState state = {0};
     AUTO(mem_free) bool *complete = mem_array(flow->captured_count, sizeof *complete);
     for (size_t i = 0; i < flow->captured_count; i++) {
         const BoundTable *table = flow->by_number[i];
         complete[i] = !table || table->complete;
         if (!table || !table->complete)
             continue;
-        state.known = true;
         RowPosition at = record_position(table);
-        if (row_position_compare(at, state.from) < 0)
+        if (!state.known || row_position_compare(at, state.from) < 0)
             state.from = at;
+        state.known = true;
     }
     state.complete = complete;
     return capture_prepare(flow->capture, &state, &flow->copied, err);
