@@ -46,14 +46,16 @@ static void *object_add(void **items, const YamlNode ***nodes, size_t *count, si
     return item;
 }
 
-static void read_object(const Shape *shape, void *object, ObjectMeta *meta, const YamlNode *node,
-                        Report *report)
+static void read_object(Load *load, const Shape *shape, void *object, ObjectMeta *meta,
+                        const YamlNode *node, Report *report)
 {
     report->root = shape;
     meta->line = node->line;
     meta->file = report->file;
     shape_defaults(shape, object);
     shape_read(shape, object, node, report);
+    if (!meta->name)
+        load->incomplete = true;
 }
 
 static void read_kind(Parse *parse, const char *kind, const YamlNode *node, Report *report)
@@ -67,15 +69,15 @@ static void read_kind(Parse *parse, const char *kind, const YamlNode *node, Repo
         ConnectorSpec *connector =
             object_add((void **)&manifest->connectors, &load->connector_nodes,
                        &manifest->connector_count, sizeof *connector, node);
-        read_object(&connector_shape, connector, &connector->meta, node, report);
+        read_object(load, &connector_shape, connector, &connector->meta, node, report);
     } else if (strcmp(kind, "LakeTable") == 0) {
         LakeTableSpec *table = object_add((void **)&manifest->tables, &load->table_nodes,
                                           &manifest->table_count, sizeof *table, node);
-        read_object(&lake_table_shape, table, &table->meta, node, report);
+        read_object(load, &lake_table_shape, table, &table->meta, node, report);
     } else {
         IngestionUnitSpec *unit = object_add((void **)&manifest->units, &load->unit_nodes,
                                              &manifest->unit_count, sizeof *unit, node);
-        read_object(&ingestion_unit_shape, unit, &unit->meta, node, report);
+        read_object(load, &ingestion_unit_shape, unit, &unit->meta, node, report);
     }
 }
 

@@ -415,7 +415,8 @@ static void report_unknown(const Shape *shape, const YamlNode *key, Report *repo
     const char *near = text_nearest(key->text, names, count);
     if (near) {
         bytes_put(&hint, near, strlen(near));
-    } else if (report->root) {
+    } else if (report->root && strcmp(key->text, "name") != 0 && strcmp(key->text, "key") != 0) {
+        /* A name or a key may stand anywhere, so that says nothing. */
         (void)find_elsewhere(report->root, key->text, &hint);
     }
     if (hint.used) {

@@ -368,24 +368,26 @@ static void check_places(Load *load)
     const Manifest *manifest = load->manifest;
     Filled *filled = mem_array(manifest->table_count + manifest->unit_count, sizeof *filled);
     size_t count = 0;
+    static const char lake_table[] = "LakeTable", unit_kind[] = "IngestionUnit";
     for (size_t i = 0; i < manifest->table_count; i++)
         filled[count++] =
             (Filled){table_place(&manifest->tables[i]),
-                     {load->findings, "LakeTable", &manifest->tables[i].meta, load->table_nodes[i]},
+                     {load->findings, lake_table, &manifest->tables[i].meta, load->table_nodes[i]},
                      "spec"};
     for (size_t i = 0; i < manifest->unit_count; i++) {
         const IngestionUnitSpec *unit = &manifest->units[i];
         if (unit->lake && unit->table)
             filled[count++] =
                 (Filled){table_place(unit->lake),
-                         {load->findings, "IngestionUnit", &unit->meta, load->unit_nodes[i]},
+                         {load->findings, unit_kind, &unit->meta, load->unit_nodes[i]},
                          "spec.outsourcingUnit.table"};
     }
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < i && filled[i].where; j++) {
             const Place *other = &filled[j].place;
-            if (!filled[j].where || strcmp(filled[i].where, filled[j].where) != 0 ||
-                is_same_name(filled[i].place.meta, other->meta))
+            bool said = other->kind == filled[i].place.kind &&
+                        is_same_name(filled[i].place.meta, other->meta);
+            if (said || !filled[j].where || strcmp(filled[i].where, filled[j].where) != 0)
                 continue;
             place_report(&filled[i].place, filled[i].path, filled[i].where,
                          "is the place of %s %s already: two tables can't share a folder",
