@@ -206,10 +206,12 @@ static void complete_lake(Load *load, IngestionUnitSpec *unit, const YamlNode *n
     LakeTableSpec *lake = unit->lake;
     text_default(&lake->database, "{schema}");
     text_default(&lake->table_name, "{table}");
-    lake->meta.name = mem_strdup(unit->meta.name);
     lake->meta.namespace_name = mem_strdup(unit->meta.namespace_name);
     lake->meta.file = unit->meta.file;
     lake->meta.line = yaml_at(node, "spec.outsourcingUnit.table")->line;
+    if (!unit->meta.name)
+        return;
+    lake->meta.name = mem_strdup(unit->meta.name);
     if (unit->tables.count || !unit->table)
         return;
     const char *dot = strchr(unit->table, '.'); /* check_table saw it */
@@ -240,7 +242,7 @@ void manifest_complete(Load *load)
             text_default(&connector->tls_ca.key, "ca.crt");
     }
     for (size_t i = 0; i < manifest->unit_count; i++)
-        if (manifest->units[i].lake && manifest->units[i].meta.name)
+        if (manifest->units[i].lake)
             complete_lake(load, &manifest->units[i], load->unit_nodes[i]);
 }
 

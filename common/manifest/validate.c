@@ -341,7 +341,7 @@ static void check_unit(Load *load, size_t index)
         check_lake_table_ref(load, &place, unit);
     if (unit->lake)
         check_table_spec(&place, "spec.outsourcingUnit.table.", unit->lake, true);
-    if (unit->lake && unit->tables.count && unit->lake->database)
+    if (unit->lake && unit->tables.count)
         check_patterns_apart(&place, unit);
     for (size_t i = 0; i < index; i++) {
         const IngestionUnitSpec *other = &manifest->units[i];
