@@ -38,7 +38,7 @@ static const char columns_sql[] =
     "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated, "
     "  t.typtype, CASE WHEN t.typcategory = 'A' AND t.typlen = -1 THEN t.typelem ELSE 0 END, "
     "  coalesce(e.typtype, ' '), pg_catalog.format_type(a.atttypid, a.atttypmod), "
-    "  coalesce(pg_catalog.array_position(pg_catalog.string_to_array(i.indkey::text, ' ')"
+    "  coalesce(pg_catalog.array_position((pg_catalog.string_to_array(i.indkey::text, ' '))"
     "    [1:i.indnkeyatts], a.attnum::text), 0) "
     "FROM pg_catalog.pg_attribute a "
     "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
