@@ -70,6 +70,18 @@ static void dump_value(const Column *column, uint32_t row)
         printf(" %g", value);
         break;
     }
+    case TYPE_DECIMAL: {
+        __int128 value;
+        memcpy(&value, column->values + (size_t)row * 16, 16);
+        char digits[48], *digit = digits + sizeof digits - 1;
+        *digit = 0;
+        unsigned __int128 size = value < 0 ? -(unsigned __int128)value : (unsigned __int128)value;
+        do
+            *--digit = (char)('0' + (int)(size % 10));
+        while (size /= 10);
+        printf(" %s%se-%d", value < 0 ? "-" : "", digit, column->field->type.scale);
+        break;
+    }
     default:
         if (column->width == 4)
             printf(" %" PRId32, column_i32(column, row));

@@ -212,11 +212,23 @@ static const char *read_numeric(const uint8_t *value, uint32_t bytes, Numeric *r
 
 static const uint32_t small_powers[] = {1, 10, 100, 1000, 10000};
 
+static const char does_not_fit[] = "does not fit its decimal";
+
+/* sum * by + plus, refused above 2^127 (10^38 is less). */
+static bool multiply_add(unsigned __int128 *sum, uint32_t by, uint32_t plus)
+{
+    const unsigned __int128 most = ((unsigned __int128)1 << 127) - 10000;
+    if (UNLIKELY(*sum > most / by))
+        return false;
+    *sum = *sum * by + plus;
+    return true;
+}
+
 /* The unscaled value at 10^-scale. Up to four groups (16 digits) go through 64 bits. */
 static const char *numeric_unscaled(const Numeric *numeric, unsigned scale, __int128 *ret)
 {
     uint32_t groups = numeric->groups;
-    /* exponent of ten that the last group stands for, seen from the wanted scale */
+    /* the exponent of ten of the last group, seen from the wanted scale */
     int32_t exponent = 4 * (numeric->weight - (int32_t)groups + 1) + (int32_t)scale;
     while (exponent <= -4 && groups && be16(numeric->at + 2 * (groups - 1)) == 0) {
         groups--;
@@ -226,34 +238,28 @@ static const char *numeric_unscaled(const Numeric *numeric, unsigned scale, __in
     if (groups == 0)
         return NULL;
     if (exponent <= -4 || exponent > 38 || groups > 11)
-        return "does not fit its decimal";
+        return does_not_fit;
     unsigned __int128 sum = 0;
     uint32_t whole = exponent < 0 ? groups - 1 : groups;
     for (uint32_t i = 0; i < whole; i++) {
         uint16_t group = be16(numeric->at + 2 * i);
         if (UNLIKELY(group > 9999))
             return "is a numeric with an impossible digit";
-        if (UNLIKELY(i >= 8) && sum > ((unsigned __int128)1 << 127) / 10000)
-            return "does not fit its decimal";
         if (LIKELY(i < 4))
             sum = (uint64_t)sum * 10000 + group;
-        else
-            sum = sum * 10000 + group;
+        else if (!multiply_add(&sum, 10000, group))
+            return does_not_fit;
     }
     if (exponent < 0) {
         uint16_t group = be16(numeric->at + 2 * whole);
         uint32_t cut = small_powers[-exponent];
-        if (group > 9999 || group % cut || sum > ((unsigned __int128)1 << 127) / 10000)
-            return "does not fit its decimal";
-        sum = sum * small_powers[4 + exponent] + group / cut;
+        if (group > 9999 || group % cut ||
+            !multiply_add(&sum, small_powers[4 + exponent], group / cut))
+            return does_not_fit;
     }
-    for (; exponent > 0; exponent--) {
-        if (sum > ((unsigned __int128)1 << 127) / 10)
-            return "does not fit its decimal";
-        sum *= 10;
-    }
-    if (sum > (unsigned __int128)1 << 126)
-        return "does not fit its decimal";
+    for (; exponent > 0; exponent--)
+        if (!multiply_add(&sum, 10, 0))
+            return does_not_fit;
     *ret = numeric->sign == SIGN_MINUS ? -(__int128)sum : (__int128)sum;
     return NULL;
 }
@@ -274,7 +280,7 @@ static const char *put_decimal(const PgDecoder *decoder, Batch *batch, Column *c
         return why;
     __int128 size = unscaled < 0 ? -unscaled : unscaled;
     if (UNLIKELY(size >= decoder->limit))
-        return "does not fit its decimal";
+        return does_not_fit;
     column_put_i128(batch, column, unscaled);
     return NULL;
 }
