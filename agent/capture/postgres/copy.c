@@ -1,7 +1,7 @@
 /* The copy: COPY … TO STDOUT (FORMAT binary) of ranges of ctid blocks, each reader on a connection
  * of its own in the exported snapshot. ctid is stable within a snapshot: a row version never moves.
- * The server reads only the range's blocks (TID range scan). A partitioned table's ranges apply to each
- * partition alike.
+ * The server reads only the range's blocks (TID range scan). A partitioned table's ranges apply to
+ * each partition alike.
  *
  *   header    "PGCOPY\n\377\r\n\0", Int32 flags (bit 16: oids, never now), Int32 extension length,
  *             the extension
@@ -210,6 +210,10 @@ bool copy_decode_row(const PgTable *table, Batch *batch, RowPosition position, P
         if (UNLIKELY(!reader_u32be(&in, &length)))
             break;
         if (length == UINT32_MAX) {
+            if (UNLIKELY(batch->columns[i].field->required)) {
+                batch_row_undo(batch);
+                return table_null_where_required(table, i, err);
+            }
             column_put_null(batch, &batch->columns[i]);
             continue;
         }

@@ -215,14 +215,6 @@ static Batch *batch_for(Pgoutput *out, uint32_t table)
     return builder->batch;
 }
 
-static bool null_where_required(const PgTable *table, size_t field, Error *err)
-{
-    return error_set(err, ERROR_CONFIG, "SchemaChanged",
-                     "table %s column %s was NOT NULL when the agent started, but the log has a "
-                     "null; restart the agent after making the lake's column optional",
-                     table->name, table->source->schema->fields[field].name);
-}
-
 static bool put_row(const PgTable *table, Batch *batch, RowOp op, RowPosition at,
                     const PgValue *values, Error *err)
 {
@@ -247,7 +239,7 @@ static bool put_row(const PgTable *table, Batch *batch, RowOp op, RowPosition at
         }
         if (UNLIKELY(whole && schema->fields[i].required)) {
             batch_row_undo(batch);
-            return null_where_required(table, i, err);
+            return table_null_where_required(table, i, err);
         }
         column_put_null(batch, &batch->columns[i]);
     }

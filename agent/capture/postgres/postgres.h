@@ -88,6 +88,9 @@ void table_describe_key(const PgTable *table, const PgValue *values, char *to, s
 bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, const char *why,
                      Error *err);
 
+/* CONFIG "SchemaChanged": DROP NOT NULL is not announced in the log, a null is the first sign. */
+bool table_null_where_required(const PgTable *table, size_t field, Error *err);
+
 /* --- publication.c --- */
 MUST_CHECK bool publication_prepare(Postgres *postgres, Error *err);
 

@@ -95,6 +95,14 @@ bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, 
                      table->name, table->source->schema->fields[field].name, why, key);
 }
 
+bool table_null_where_required(const PgTable *table, size_t field, Error *err)
+{
+    return error_set(err, ERROR_CONFIG, "SchemaChanged",
+                     "table %s column %s was NOT NULL when the agent started, but now has a null; "
+                     "restart the agent after making the lake's column optional",
+                     table->name, table->source->schema->fields[field].name);
+}
+
 /* --- choosing --- */
 
 static bool any_matches(const TextList *patterns, const char *name)
