@@ -240,7 +240,11 @@ int main(int count, char **arguments)
     memset(complete, !copying, tables);
     Position at;
     char text[POSITION_TEXT_BYTES];
-    if (!capture_prepare(capture, &(CaptureState){.complete = complete}, &at, &err))
+    const char *from = getenv("FROM"); /* a hexadecimal LSN */
+    CaptureState known = {.complete = complete,
+                          .known = from != NULL,
+                          .from.major = from ? strtoull(from, NULL, 16) : 0};
+    if (!capture_prepare(capture, &known, &at, &err))
         return fail("prepare", &err);
     printf("%zu tables, %s\n", tables, position_format(&at, text));
     int failed = copying ? copy(capture, (size_t)atoi(arguments[5])) : 0;

@@ -321,6 +321,41 @@ PGresult *connect_query(PGconn *connection, ExecStatusType wanted, const char *s
     return check(connection, PQexec(connection, sql), wanted, err);
 }
 
+/* Asks the server to stop, and reads what it says to that. */
+static void cancel(PGconn *connection)
+{
+    char unused[256];
+    PGcancel *asked = PQgetCancel(connection);
+    if (asked)
+        (void)!PQcancel(asked, unused, sizeof unused);
+    PQfreeCancel(asked);
+    for (PGresult *result; (result = PQgetResult(connection));)
+        PQclear(result);
+}
+
+PGresult *connect_query_within(PGconn *connection, ExecStatusType wanted, const char *sql,
+                               int timeout_ms, Error *err)
+{
+    int64_t deadline_us = clock_mono_us() + INT64_C(1000) * timeout_ms;
+    if (!PQsendQuery(connection, sql))
+        return check(connection, NULL, wanted, err);
+    while (PQconsumeInput(connection) && PQisBusy(connection)) {
+        struct pollfd polled = {.fd = PQsocket(connection), .events = POLLIN};
+        int64_t left_us = deadline_us - clock_mono_us();
+        if (left_us <= 0) {
+            cancel(connection);
+            error_set(err, ERROR_RETRY, "Timeout", "no answer to '%.80s' within %d s", sql,
+                      timeout_ms / 1000);
+            return NULL;
+        }
+        (void)!poll(&polled, 1, (int)(left_us / 1000) + 1);
+    }
+    PGresult *result = PQgetResult(connection);
+    for (PGresult *more; (more = PQgetResult(connection));)
+        PQclear(more);
+    return check(connection, result, wanted, err);
+}
+
 PGresult *connect_query_with(PGconn *connection, ExecStatusType wanted, const char *sql, int count,
                              const char *const *values, Error *err)
 {

@@ -20,6 +20,9 @@ PGconn *connect_open(const ConnectorSpec *spec, bool replication, Error *err)
 /* Runs one command and checks that it ended as `wanted`; NULL with *err filled when not. */
 PGresult *connect_query(PGconn *connection, ExecStatusType wanted, const char *sql, Error *err)
     OWNED_BY(result_clear);
+/* The same, given up after timeout_ms: RETRY "Timeout". */
+PGresult *connect_query_within(PGconn *connection, ExecStatusType wanted, const char *sql,
+                               int timeout_ms, Error *err) OWNED_BY(result_clear);
 /* The same with text parameters. */
 PGresult *connect_query_with(PGconn *connection, ExecStatusType wanted, const char *sql, int count,
                              const char *const *values, Error *err) OWNED_BY(result_clear);

@@ -46,8 +46,9 @@ static uint64_t be64(const uint8_t *at)
 /* numeric's typmod: precision in the high half, scale in 11 bits with sign (negative since 15). */
 static void choose_numeric(int32_t typmod, PgDecoder *ret, Type *ret_type)
 {
-    int precision = typmod < 4 ? 0 : ((typmod - 4) >> 16) & 0xffff;
-    int scale = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
+    uint32_t packed = typmod < 4 ? 0 : (uint32_t)typmod - 4;
+    int precision = (int)(packed >> 16);
+    int scale = (int)((packed & 0x7ff) ^ 1024) - 1024;
     if (precision < 1 || precision > 38 || scale < 0 || scale > precision) {
         ret->form = FORM_NUMERIC_TEXT;
         ret_type->kind = TYPE_STRING;

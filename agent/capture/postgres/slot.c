@@ -16,6 +16,8 @@
 #include "common/crash.h"
 #include "common/mem.h"
 
+/* A new slot becomes consistent only when the transactions that were open have ended. */
+#define CREATE_TIMEOUT_MS 300000
 #define LSN_FORMAT "%" PRIX32 "/%" PRIX32
 #define LSN_ARGS(lsn) (uint32_t)((lsn) >> 32), (uint32_t)(lsn)
 
@@ -32,7 +34,14 @@ static bool create_slot(Postgres *postgres, const char *slot, bool temporary, bo
     char *sql = mem_format("CREATE_REPLICATION_SLOT %s%s LOGICAL pgoutput%s", name,
                            temporary ? " TEMPORARY" : "", snapshot);
     AUTO(result_clear)
-    PGresult *result = connect_query(postgres->replication, PGRES_TUPLES_OK, sql, err);
+    PGresult *result =
+        connect_query_within(postgres->replication, PGRES_TUPLES_OK, sql, CREATE_TIMEOUT_MS, err);
+    if (!result && err && strcmp(err->code, "Timeout") == 0)
+        return error_set(err, ERROR_RETRY, "SlotWaits",
+                         "slot %s: the server waits for transactions that were open before; end "
+                         "the oldest: SELECT pid, xact_start, query FROM pg_stat_activity WHERE "
+                         "xact_start IS NOT NULL ORDER BY xact_start",
+                         slot);
     if (!result)
         return error_wrap(err, "slot %s", slot);
     if (!postgres_lsn_parse(PQgetvalue(result, 0, 1), ret_lsn, err))
