@@ -211,8 +211,6 @@ static const char *read_numeric(const uint8_t *value, uint32_t bytes, Numeric *r
     return NULL;
 }
 
-static const uint32_t small_powers[] = {1, 10, 100, 1000, 10000};
-
 static const char does_not_fit[] = "does not fit its decimal";
 
 /* sum * by + plus, refused above 2^127 (10^38 is less). */
@@ -225,11 +223,82 @@ static bool multiply_add(unsigned __int128 *sum, uint32_t by, uint32_t plus)
     return true;
 }
 
-/* The unscaled value at 10^-scale. Up to four groups (16 digits) go through 64 bits. */
+static const uint64_t powers[] = {
+    1,
+    10,
+    100,
+    1000,
+    10000,
+    100000,
+    1000000,
+    10000000,
+    100000000,
+    1000000000,
+    10000000000,
+    100000000000,
+    1000000000000,
+    10000000000000,
+    100000000000000,
+    1000000000000000,
+    10000000000000000,
+    100000000000000000,
+    1000000000000000000,
+};
+
+static const char no_digit[] = "is a numeric with an impossible digit";
+
+/* The usual case: up to four groups (16 digits), in 64 bits until the last step. `exponent` is that
+ * of ten for the last group, seen from the wanted scale: -3 to 18. */
+static const char *few_groups(const Numeric *numeric, uint32_t groups, int32_t exponent,
+                              unsigned __int128 *ret)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < groups; i++) {
+        uint16_t group = be16(numeric->at + 2 * i);
+        if (UNLIKELY(group > 9999))
+            return no_digit;
+        sum = sum * 10000 + group;
+    }
+    if (exponent < 0) {
+        if (UNLIKELY(sum % powers[-exponent]))
+            return does_not_fit;
+        *ret = sum / powers[-exponent];
+    } else {
+        *ret = (unsigned __int128)sum * powers[exponent];
+    }
+    return NULL;
+}
+
+/* Up to 11 groups: 38 digits can begin and end inside a group. */
+static const char *many_groups(const Numeric *numeric, uint32_t groups, int32_t exponent,
+                               unsigned __int128 *ret)
+{
+    uint32_t whole = exponent < 0 ? groups - 1 : groups;
+    *ret = 0;
+    for (uint32_t i = 0; i < whole; i++) {
+        uint16_t group = be16(numeric->at + 2 * i);
+        if (UNLIKELY(group > 9999))
+            return no_digit;
+        if (!multiply_add(ret, 10000, group))
+            return does_not_fit;
+    }
+    if (exponent < 0) {
+        uint16_t group = be16(numeric->at + 2 * whole);
+        uint32_t cut = (uint32_t)powers[-exponent];
+        if (group > 9999 || group % cut ||
+            !multiply_add(ret, (uint32_t)powers[4 + exponent], group / cut))
+            return does_not_fit;
+    }
+    for (; exponent > 0; exponent--)
+        if (!multiply_add(ret, 10, 0))
+            return does_not_fit;
+    return NULL;
+}
+
+/* The unscaled value at 10^-scale. */
 static const char *numeric_unscaled(const Numeric *numeric, unsigned scale, __int128 *ret)
 {
     uint32_t groups = numeric->groups;
-    /* the exponent of ten of the last group, seen from the wanted scale */
     int32_t exponent = 4 * (numeric->weight - (int32_t)groups + 1) + (int32_t)scale;
     while (exponent <= -4 && groups && be16(numeric->at + 2 * (groups - 1)) == 0) {
         groups--;
@@ -238,30 +307,15 @@ static const char *numeric_unscaled(const Numeric *numeric, unsigned scale, __in
     *ret = 0;
     if (groups == 0)
         return NULL;
-    if (exponent <= -4 || exponent > 38 || groups > 11)
+    if (UNLIKELY(exponent <= -4 || exponent > 38 || groups > 11))
         return does_not_fit;
-    unsigned __int128 sum = 0;
-    uint32_t whole = exponent < 0 ? groups - 1 : groups;
-    for (uint32_t i = 0; i < whole; i++) {
-        uint16_t group = be16(numeric->at + 2 * i);
-        if (UNLIKELY(group > 9999))
-            return "is a numeric with an impossible digit";
-        if (LIKELY(i < 4))
-            sum = (uint64_t)sum * 10000 + group;
-        else if (!multiply_add(&sum, 10000, group))
-            return does_not_fit;
-    }
-    if (exponent < 0) {
-        uint16_t group = be16(numeric->at + 2 * whole);
-        uint32_t cut = small_powers[-exponent];
-        if (group > 9999 || group % cut ||
-            !multiply_add(&sum, small_powers[4 + exponent], group / cut))
-            return does_not_fit;
-    }
-    for (; exponent > 0; exponent--)
-        if (!multiply_add(&sum, 10, 0))
-            return does_not_fit;
-    *ret = numeric->sign == SIGN_MINUS ? -(__int128)sum : (__int128)sum;
+    unsigned __int128 size;
+    const char *why = groups <= 4 && exponent < (int32_t)ARRAY_LEN(powers)
+                          ? few_groups(numeric, groups, exponent, &size)
+                          : many_groups(numeric, groups, exponent, &size);
+    if (UNLIKELY(why != NULL))
+        return why;
+    *ret = numeric->sign == SIGN_MINUS ? -(__int128)size : (__int128)size;
     return NULL;
 }
 
@@ -314,9 +368,9 @@ static const char *put_numeric_text(Batch *batch, Column *column, const uint8_t 
     for (int32_t at = 0; at <= numeric.weight; at++) {
         uint32_t group = at < (int32_t)numeric.groups ? be16(numeric.at + 2 * at) : 0;
         if (group > 9999)
-            return "is a numeric with an impossible digit";
+            return no_digit;
         for (int digit = 3; digit >= 0; digit--) {
-            char shown = (char)('0' + group / small_powers[digit] % 10);
+            char shown = (char)('0' + group / powers[digit] % 10);
             if (begun || shown != '0')
                 *to++ = shown;
             begun = begun || shown != '0';
@@ -330,8 +384,8 @@ static const char *put_numeric_text(Batch *batch, Column *column, const uint8_t 
         int32_t at = numeric.weight + 1 + (int32_t)(digit / 4);
         uint32_t group = at >= 0 && at < (int32_t)numeric.groups ? be16(numeric.at + 2 * at) : 0;
         if (group > 9999)
-            return "is a numeric with an impossible digit";
-        *to++ = (char)('0' + group / small_powers[3 - digit % 4] % 10);
+            return no_digit;
+        *to++ = (char)('0' + group / powers[3 - digit % 4] % 10);
     }
     ASSERT((size_t)(to - text) <= room);
     column_put_bytes(batch, column, text, (size_t)(to - text));
