@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "agent/capture/postgres/connect.h"
@@ -27,6 +28,8 @@
 #define BLOCKS_PER_RANGE_MIN 1024 /* 8 MiB */
 #define ROWS_PER_BATCH 8192
 #define READ_BYTES ((size_t)256 << 10)
+#define GATHER_BYTES (64 << 10)
+#define WAIT_MS_MAX 64
 #define COMMAND_TIMEOUT_MS 60000
 #define OIDS_FLAG (1u << 16)
 
@@ -43,6 +46,7 @@ typedef struct TableReader {
     bool any_batch;
     PgValue *values; /* for the widest table; only filled to describe a bad row */
     Batch *batch;
+    int wait_ms;
 } TableReader;
 
 bool copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret, size_t *ret_count,
@@ -158,6 +162,13 @@ static bool check_columns(TableReader *reader, const PgTable *table, Error *err)
     return tables_check_columns(reader->connection, table, err);
 }
 
+/* Bytes for which a wait ends. libpq's own waits need 1. Where the system refuses, every wait ends
+ * with the first byte, which is only slower. */
+static void wake_at(const TableReader *reader, int bytes)
+{
+    (void)setsockopt(reader->wire.fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
+}
+
 bool copy_begin(CopyReader *base, const CopyRange *range, Error *err)
 {
     TableReader *reader = (TableReader *)base;
@@ -167,6 +178,8 @@ bool copy_begin(CopyReader *base, const CopyRange *range, Error *err)
     if (!check_columns(reader, table, err) ||
         !wire_command(&reader->wire, sql, 'H', COMMAND_TIMEOUT_MS, err))
         return error_wrap(err, "copying table %s", table->name);
+    wake_at(reader, GATHER_BYTES);
+    reader->wait_ms = 1;
     reader->table = table;
     reader->table_number = range->table;
     reader->header_read = reader->trailer_read = reader->any_batch = false;
@@ -281,13 +294,19 @@ static void hand_out(TableReader *reader, Batch **ret, bool last)
     reader->any_batch = true;
 }
 
-/* Waits for bytes and reads them. */
+/* Reads what is there, or waits. The server sends 8 KiB at a time; to be woken for each would cost
+ * as much as decoding them. So during a range the socket wakes for GATHER_BYTES, and after a short
+ * while for less, as at the end. */
 static bool read_more(TableReader *reader, Error *err)
 {
     size_t bytes;
     WireResult result = wire_read(&reader->wire, &bytes, err);
-    if (result == WIRE_EMPTY)
-        result = wire_wait(&reader->wire, -1, err);
+    if (result == WIRE_EMPTY) {
+        reader->wait_ms = reader->wait_ms < WAIT_MS_MAX ? reader->wait_ms * 2 : WAIT_MS_MAX;
+        result = wire_wait(&reader->wire, reader->wait_ms, err);
+    } else {
+        reader->wait_ms = 1;
+    }
     if (result == WIRE_WOKEN)
         return error_set(err, ERROR_RETRY, "Cancelled", "copying table %s was cancelled",
                          reader->table->name);
@@ -324,6 +343,7 @@ bool copy_next(CopyReader *base, Batch **ret, Error *err)
         } else if (kind == 'Z') {
             if (!reader->trailer_read)
                 return bad_copy(reader->table, "the copy ended without its trailer", err);
+            wake_at(reader, 1);
             hand_out(reader, ret, true);
             reader->table = NULL;
             return true;
