@@ -21,20 +21,28 @@ static bool read_members(Postgres *postgres, const char *literal, bool *in, Erro
 {
     AUTO(mem_free)
     char *sql = mem_format(
-        "SELECT c.oid FROM pg_catalog.pg_publication_tables t "
+        "SELECT c.oid, %s FROM pg_catalog.pg_publication_tables t "
         "JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname "
         "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename "
         "WHERE t.pubname = %s",
-        literal);
+        postgres->version >= 150000 ? "t.rowfilter" : "NULL", literal);
     AUTO(result_clear)
     PGresult *result = connect_query(postgres->query, PGRES_TUPLES_OK, sql, err);
     if (!result)
         return false;
     for (int row = 0; row < PQntuples(result); row++) {
         uint64_t oid = strtoull(PQgetvalue(result, row, 0), NULL, 10);
-        for (size_t i = 0; i < postgres->table_count; i++)
-            if (postgres->tables[i].oid == oid)
-                in[i] = true;
+        for (size_t i = 0; i < postgres->table_count; i++) {
+            if (postgres->tables[i].oid != oid)
+                continue;
+            in[i] = true;
+            if (!PQgetisnull(result, row, 1))
+                return error_set(err, ERROR_CONFIG, "PublicationPartial",
+                                 "publication %s sends only some rows of %s, WHERE %.200s; take "
+                                 "the table out and add it again without WHERE",
+                                 postgres->spec->pg_publication, postgres->tables[i].name,
+                                 PQgetvalue(result, row, 1));
+        }
     }
     return true;
 }

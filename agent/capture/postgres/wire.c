@@ -22,7 +22,7 @@ void wire_done(Wire *wire)
 
 void wire_init_fd(Wire *wire, int fd, int wake_fd, size_t read_bytes)
 {
-    *wire = (Wire){.fd = fd, .wake_fd = wake_fd, .held = read_bytes};
+    *wire = (Wire){.fd = fd, .wake_fd = wake_fd, .held = read_bytes, .usual = read_bytes};
     wire->data = mem_alloc(read_bytes);
 }
 
@@ -96,6 +96,10 @@ static void make_room(Wire *wire)
     size_t left = wire->end - wire->begin;
     if (wire->begin == wire->end) {
         wire->begin = wire->end = 0;
+        if (wire->held > wire->usual * 4) { /* one wide row need not keep its memory */
+            wire->held = wire->usual;
+            wire->data = mem_regrow(wire->data, wire->held, 1);
+        }
     } else if (wire->held - wire->end < wire->held / 2 && wire->begin > 0) {
         memmove(wire->data, wire->data + wire->begin, left);
         wire->begin = 0;

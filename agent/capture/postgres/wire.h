@@ -28,7 +28,8 @@ typedef struct Wire {
     int wake_fd;   /* an eventfd that ends a wait, or -1 */
     uint8_t *data; /* begin … end: read, not yet taken */
     size_t begin, end, held;
-    Bytes out; /* to be sent */
+    size_t usual; /* held, but for messages that are larger */
+    Bytes out;    /* to be sent */
     size_t out_sent;
     uint64_t bytes_read;
     bool want_write; /* TLS asks for it before it can read on */
