@@ -233,9 +233,11 @@ static void group(DataWriter *writer, const uint32_t *selection, size_t count)
         writer->grouped[writer->starts[router->numbers[i] + 1]++] = selection[i];
 }
 
+/* One file alone is bounded by the size of its row groups. */
 static bool memory_bound(DataWriter *writer, Error *err)
 {
-    while (data_writer_memory(writer) > writer->options.memory_bytes_max) {
+    while (writer->open_count > 1 &&
+           data_writer_memory(writer) > writer->options.memory_bytes_max) {
         uint32_t largest = 0;
         for (uint32_t i = 1; i < writer->open_count; i++)
             if (parquet_writer_memory(writer->open[i].parquet) >

@@ -232,10 +232,27 @@ static void truncate_table(Run *run)
         run->rows[i].live = false;
 }
 
-static void run_model(int format_version, const char *partition_by, bool with_copy, uint64_t seed)
+/* id, region, name, unscaled amount, row id: tabs between. */
+static void print_rows(const Run *run)
+{
+    for (int key = 0; key < KEYS; key++) {
+        const Row *row = &run->rows[key];
+        if (!row->live)
+            continue;
+        char name[64] = "\\N";
+        if (!row->null_name)
+            snprintf(name, sizeof name, "row %d version %" PRIu64, key, row->version);
+        printf("%d\t%d\t%s\t%" PRId64 "\t%" PRId64 "\n", key, row->region, name, row->amount,
+               row->row_id);
+    }
+}
+
+/* folder NULL: the table goes at the end; else it stays, and the model's rows are printed. */
+static void run_model_at(const char *folder, int format_version, const char *partition_by,
+                         bool with_copy, uint64_t seed)
 {
     Run *run = mem_zalloc(sizeof *run);
-    world_init(&run->world, format_version, MODE_UPSERT, partition_by);
+    world_init_at(&run->world, folder, format_version, MODE_UPSERT, partition_by);
     run->seed = seed;
     run->major = 4096;
     run->row_id_max = run->row_id_max_now = -1;
@@ -270,8 +287,17 @@ static void run_model(int format_version, const char *partition_by, bool with_co
     OK(table_put(run->table, batch, &err));
     commit(run);
     table_close(run->table);
-    world_done(&run->world);
+    if (folder)
+        print_rows(run);
+    else
+        world_remove(&run->world);
+    world_close(&run->world);
     free(run);
+}
+
+static void run_model(int format_version, const char *partition_by, bool with_copy, uint64_t seed)
+{
+    run_model_at(NULL, format_version, partition_by, with_copy, seed);
 }
 
 static void test_v2(void **state)
@@ -303,8 +329,15 @@ static void test_v3_partitioned(void **state)
     run_model(3, "bucket(5, id)", false, 32);
 }
 
-int main(void)
+/* FOLDER FORMAT PARTITION SEED: leaves the table there for tests/integration/test_table_engines.py
+ * to read with other engines. */
+int main(int argc, char **argv)
 {
+    if (argc == 5) {
+        run_model_at(argv[1], (int)strtol(argv[2], NULL, 10), argv[3][0] ? argv[3] : NULL, true,
+                     strtoull(argv[4], NULL, 10));
+        return 0;
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_v2),
         cmocka_unit_test(test_v2_partitioned),

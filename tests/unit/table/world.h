@@ -14,7 +14,7 @@
 #include "common/mem.h"
 
 typedef struct World {
-    char folder[64];
+    char folder[256];
     char *warehouse;
     Store *store;
     Catalog *catalog;
@@ -36,11 +36,16 @@ static inline Field world_field(const char *name, Type type, bool required)
     return (Field){.name = mem_strdup(name), .type = type, .required = required};
 }
 
-/* id long key, region int, name string, amount decimal(12,2). */
-static inline void world_init(World *world, int format_version, TableMode mode, const char *by)
+/* id long key, region int, name string, amount decimal(12,2). folder NULL: one that goes with the
+ * world. */
+static inline void world_init_at(World *world, const char *folder, int format_version,
+                                 TableMode mode, const char *by)
 {
     *world = (World){.folder = "/tmp/firn-table-XXXXXX", .memory_bytes_max = 8 << 20};
-    assert_non_null(mkdtemp(world->folder));
+    if (folder)
+        snprintf(world->folder, sizeof world->folder, "%s", folder);
+    else
+        assert_non_null(mkdtemp(world->folder));
     OK((world->store = store_posix_open(world->folder, &err)));
     OK((world->warehouse = store_uri(world->folder, &err)));
     OK((world->catalog = catalog_directory_open(world->store, &err)));
@@ -61,17 +66,32 @@ static inline void world_init(World *world, int format_version, TableMode mode, 
                                   .zstd_level = 3};
 }
 
-static inline void world_done(World *world)
+static inline void world_init(World *world, int format_version, TableMode mode, const char *by)
+{
+    world_init_at(world, NULL, format_version, mode, by);
+}
+
+static inline void world_remove(World *world)
 {
     OK(store_delete_all(world->store, world->warehouse, &err));
+    rmdir(world->folder);
+}
+
+static inline void world_close(World *world)
+{
     catalog_close(world->catalog);
     store_close(world->store);
-    rmdir(world->folder);
     free(world->warehouse);
     free(world->partition_texts[0]);
     free(world->spec.database);
     free(world->spec.table_name);
     schema_free(world->source);
+}
+
+static inline void world_done(World *world)
+{
+    world_remove(world);
+    world_close(world);
 }
 
 static inline TableOptions world_options(const World *world)
