@@ -143,6 +143,9 @@ bool table_copy_commit(TableCopy *copy, const Position *position, Error *err)
     ASSERT(copy->writers_open == 0);
     IcebergCommit commit = {.remove_all = iceberg_current_snapshot(table->iceberg) >= 0};
     bool unknown = false;
+    /* An index of what was there before is void. */
+    upsert_free(table->upsert);
+    table->upsert = NULL;
     CRASH_POINT("copy-before-commit");
     bool ok =
         gather(copy, &commit, err) && table_commit_files(table, &commit, position, &unknown, err);
@@ -154,8 +157,5 @@ bool table_copy_commit(TableCopy *copy, const Position *position, Error *err)
     table->failed |= !ok;
     if (ok)
         CRASH_POINT("copy-committed");
-    /* An index of what was there before is void. */
-    upsert_free(table->upsert);
-    table->upsert = NULL;
     return ok;
 }

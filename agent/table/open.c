@@ -209,12 +209,27 @@ static void adopt_key(Table *table, const Schema *wanted)
 }
 
 /* ---------- how far it has come ---------- */
+/* A total of the head's summary. */
+static uint64_t head_total(const Table *table, const char *name)
+{
+    int64_t head = iceberg_current_snapshot(table->iceberg);
+    const char *text = head < 0 ? NULL : iceberg_snapshot_summary(table->iceberg, head, name);
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+uint64_t table_rows_of_head(const Table *table)
+{
+    uint64_t all = head_total(table, "total-records");
+    uint64_t gone = head_total(table, "total-position-deletes");
+    return all > gone ? all - gone : 0;
+}
+
 static bool read_position(Table *table, Error *err)
 {
     const char *text = iceberg_property(table->iceberg, table->property);
     if (!text) {
         const char *unit = iceberg_property(table->iceberg, "firn.unit");
-        if (table_rows_of_head(table) == 0 || (unit && strcmp(unit, table->unit) == 0))
+        if (head_total(table, "total-records") == 0 || (unit && strcmp(unit, table->unit) == 0))
             return true;
         return error_set(err, ERROR_CONFIG, "TableNotEmpty",
                          "table %s.%s has rows that %s didn't write (property %s is not set), and "
@@ -248,18 +263,6 @@ static bool read_position(Table *table, Error *err)
                          (long long)table->snapshot);
     table->complete = true;
     return true;
-}
-
-uint64_t table_rows_of_head(const Table *table)
-{
-    int64_t head = iceberg_current_snapshot(table->iceberg);
-    if (head < 0)
-        return 0;
-    const char *records = iceberg_snapshot_summary(table->iceberg, head, "total-records");
-    const char *deletes = iceberg_snapshot_summary(table->iceberg, head, "total-position-deletes");
-    uint64_t all = records ? strtoull(records, NULL, 10) : 0;
-    uint64_t gone = deletes ? strtoull(deletes, NULL, 10) : 0;
-    return all > gone ? all - gone : 0;
 }
 
 static void add_lineage(Table *table)

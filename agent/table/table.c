@@ -165,7 +165,7 @@ bool table_commit_files(Table *table, IcebergCommit *commit, const Position *pos
     table->snapshot = snapshot;
     table->position = *position;
     table->complete = true;
-    table->rows = table_rows_of_head(table);
+    table->rows = table->upsert ? upsert_rows(table->upsert) : table_rows_of_head(table);
     table->commits++;
     table->committed_us = clock_wall_us();
     return true;

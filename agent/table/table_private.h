@@ -49,5 +49,6 @@ DataWriter *table_writer_new(Table *table, size_t memory_bytes_max);
  * (*ret_unknown). */
 MUST_CHECK bool table_commit_files(Table *table, IcebergCommit *commit, const Position *position,
                                    bool *ret_unknown, Error *err);
-/* Live rows of the head by its summary. */
+/* Live rows of the head by its summary; v2 counts a delete for as long as its file is there, so it
+ * may say too few. */
 uint64_t table_rows_of_head(const Table *table);

@@ -14,6 +14,7 @@ import unittest
 from decimal import Decimal
 
 import duckdb
+from duckdb_extensions import import_extension
 from pyiceberg.table import StaticTable
 
 PROGRAM = "build/asan/tests/table_test_upsert"
@@ -50,8 +51,10 @@ class Engines(unittest.TestCase):
             metadata = metadata_file(folder)
             columns = "id, region, name, amount" + (", _row_id" if version == 3 else "")
             want = rows if version == 3 else [row[:4] for row in rows]
-            with duckdb.connect() as duck:
-                duck.execute("load iceberg")
+            with duckdb.connect(config={"allow_unsigned_extensions": "true"}) as duck:
+                for extension in ("avro", "iceberg"):
+                    import_extension(extension)
+                    duck.execute(f"load {extension}")
                 got = duck.execute(f"select {columns} from iceberg_scan('{metadata}')").fetchall()
             self.assertEqual(sorted(got), want)
             arrow = StaticTable.from_metadata(metadata).scan().to_arrow()
