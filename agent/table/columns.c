@@ -9,7 +9,7 @@ static const char op_letters[] = {
 void column_map_init(ColumnMap *map, const Schema *schema, const uint32_t *source_of)
 {
     *map = (ColumnMap){.schema = schema, .source_of = source_of};
-    map->columns = mem_array(schema->field_count, sizeof *map->columns);
+    map->columns = mem_array(schema->field_count, sizeof(Column *));
     for (size_t i = 0; i < schema->field_count; i++)
         map->has_absent |= source_of[i] == COLUMN_ABSENT;
 }

@@ -286,10 +286,10 @@ bool deletes_write_positions(IcebergTable *iceberg, Store *store, const LiveFile
                              DeleteFiles *ret, Error *err)
 {
     AUTO(schema_free) Schema *schema = positions_schema();
-    AUTO(mem_free) const LiveFile **sorted = mem_array(count, sizeof *sorted);
+    AUTO(mem_free) const LiveFile **sorted = mem_array(count, sizeof(LiveFile *));
     for (size_t i = 0; i < count; i++)
         sorted[i] = &files->items[numbers[i]];
-    qsort(sorted, count, sizeof *sorted, file_order);
+    qsort(sorted, count, sizeof(LiveFile *), file_order);
     *ret = (DeleteFiles){.files = mem_array(count, sizeof *ret->files)};
     for (size_t from = 0, to; from < count; from = to) {
         for (to = from + 1; to < count; to++)

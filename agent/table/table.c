@@ -178,30 +178,21 @@ static void delete_objects(const Table *table, const char *const *uris, size_t c
             continue; /* an orphan nobody refers to */
 }
 
-static bool commit_log(Table *table, const Position *position, bool *ret_unknown, Error *err)
+/* Everything pending, durable in files. */
+static bool write_pending(Table *table, UpsertPending *pending, IcebergCommit *ret, Error *err)
 {
-    IcebergCommit commit = {0};
-    if (!data_writer_finish(table->writer, &commit.added, &commit.added_count, err))
+    *ret = (IcebergCommit){0};
+    bool ok = table->upsert
+                  ? upsert_finish(table->upsert, pending, err)
+                  : data_writer_finish(table->writer, &ret->added, &ret->added_count, err);
+    if (!ok)
         return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
-    CRASH_POINT("commit-files-written");
-    return table_commit_files(table, &commit, position, ret_unknown, err);
-}
-
-static bool commit_upsert(Table *table, UpsertPending *pending, const Position *position,
-                          bool *ret_unknown, Error *err)
-{
-    if (!upsert_finish(table->upsert, pending, err))
-        return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
-    CRASH_POINT("commit-files-written");
-    IcebergCommit commit = {.added = pending->added,
-                            .added_count = pending->added_count,
-                            .removed = pending->removed,
-                            .removed_count = pending->removed_count,
-                            .remove_all = pending->remove_all};
-    if (!table_commit_files(table, &commit, position, ret_unknown, err))
-        return false;
-    delete_objects(table, pending->dead, pending->dead_count);
-    upsert_committed(table->upsert, pending);
+    if (table->upsert)
+        *ret = (IcebergCommit){.added = pending->added,
+                               .added_count = pending->added_count,
+                               .removed = pending->removed,
+                               .removed_count = pending->removed_count,
+                               .remove_all = pending->remove_all};
     return true;
 }
 
@@ -213,12 +204,18 @@ bool table_commit(Table *table, const Position *position, Error *err)
         return true;
     bool unknown = false;
     UpsertPending pending = {0};
-    bool ok = table->spec->mode == MODE_APPEND
-                  ? commit_log(table, position, &unknown, err)
-                  : commit_upsert(table, &pending, position, &unknown, err);
+    IcebergCommit commit;
+    bool ok = write_pending(table, &pending, &commit, err);
+    if (ok) {
+        CRASH_POINT("commit-files-written");
+        ok = table_commit_files(table, &commit, position, &unknown, err);
+    }
     if (ok) {
         CRASH_POINT("commit-done");
         table->pending_rows = 0;
+        delete_objects(table, pending.dead, pending.dead_count);
+        if (table->upsert)
+            upsert_committed(table->upsert, &pending);
     }
     if (ok || unknown) {
         /* Not ours to delete: the table's, or perhaps so. */

@@ -178,7 +178,7 @@ bool upsert_put(Upsert *upsert, const Batch *batch, const Column *const *columns
         upsert->selection[count] = row;
         count += upsert->keep[row];
     }
-    memcpy(upsert->columns, columns, upsert->options.schema->field_count * sizeof *columns);
+    memcpy(upsert->columns, columns, upsert->options.schema->field_count * sizeof(Column *));
     bool with_row_ids = upsert->lineage && lineage_columns(upsert, batch, from);
     return data_writer_put(upsert->options.writer, upsert->columns, upsert->selection, count,
                            with_row_ids, placed, upsert, err);
