@@ -260,6 +260,66 @@ static void test_empty_copy(void **state)
     world_done(&world);
 }
 
+static void check_reordered(const Batch *batch, uint32_t row, int64_t row_id, void *context)
+{
+    (void)row_id;
+    ++*(size_t *)context;
+    int64_t id = column_i64(&batch->columns[0], row);
+    bool changed = id >= 5;
+    assert_int_equal(column_is_null(&batch->columns[1], row), !changed);
+    assert_int_equal(column_is_null(&batch->columns[2], row), !changed);
+    if (changed) {
+        uint32_t bytes;
+        const uint8_t *name = column_bytes(&batch->columns[2], row, &bytes);
+        assert_int_equal(column_i32(&batch->columns[1], row), 42);
+        assert_memory_equal(name, "new name", bytes);
+    }
+    assert_true(column_is_null(&batch->columns[3], row));
+}
+
+/* The source's columns come in another order than the table's, and one is gone. */
+static void reordered(int format_version)
+{
+    World world;
+    world_init(&world, format_version, MODE_UPSERT, NULL);
+    Table *table = world_open(&world);
+    put_and_commit(&world, table, 1, 100);
+    table_close(table);
+
+    Schema *before = world.source;
+    world.source = schema_new(3, 1);
+    world.source->fields[0] = world_field("name", (Type){.kind = TYPE_STRING}, false);
+    world.source->fields[1] = world_field("region", (Type){.kind = TYPE_INT32}, false);
+    world.source->fields[2] = world_field("id", (Type){.kind = TYPE_INT64}, true);
+    world.source->key[0] = 2;
+    table = world_open(&world);
+    AUTO(batch_free) Batch *batch = batch_new(world.source, 0, 10);
+    for (int64_t id = 5; id < 15; id++) {
+        batch_row_begin(batch, ROW_UPDATE, (RowPosition){200, (uint64_t)id});
+        column_put_bytes(batch, &batch->columns[0], "new name", 8);
+        column_put_i32(batch, &batch->columns[1], 42);
+        column_put_i64(batch, &batch->columns[2], id);
+    }
+    OK(table_put(table, batch, &err));
+    Position position = world_position(201);
+    OK(table_commit(table, &position, &err));
+    Head head;
+    size_t count = 0;
+    head_rows(&world, &head, check_reordered, &count);
+    assert_int_equal(count, 14);
+    head_done(&head);
+    table_close(table);
+    schema_free(before);
+    world_done(&world);
+}
+
+static void test_reordered(void **state)
+{
+    (void)state;
+    reordered(2);
+    reordered(3);
+}
+
 /* A copy that ends before its commit leaves nothing. */
 static void test_abandoned_copy(void **state)
 {
@@ -294,7 +354,7 @@ int main(void)
         cmocka_unit_test(test_refused_at_open), cmocka_unit_test(test_rolled_back),
         cmocka_unit_test(test_foreign_commit),  cmocka_unit_test(test_dropped),
         cmocka_unit_test(test_dead_files),      cmocka_unit_test(test_empty_copy),
-        cmocka_unit_test(test_abandoned_copy),
+        cmocka_unit_test(test_abandoned_copy),  cmocka_unit_test(test_reordered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
