@@ -1,7 +1,4 @@
-#include "agent/catalog/catalog.h"
-
-#include <stdlib.h>
-
+/* The catalog's front: every call goes to the driver that opened it. */
 #include "agent/catalog/driver.h"
 
 void catalog_close(Catalog *catalog)
@@ -20,7 +17,10 @@ void catalog_entry_done(CatalogEntry *entry)
 bool catalog_load(Catalog *catalog, const TableName *name, CatalogEntry *ret, Error *err)
 {
     *ret = (CatalogEntry){0};
-    return catalog->driver->load(catalog, name, ret, err);
+    if (catalog->driver->load(catalog, name, ret, err))
+        return true;
+    catalog_entry_done(ret);
+    return error_wrap(err, "table %s.%s", name->database, name->table);
 }
 
 bool catalog_commit(Catalog *catalog, const TableName *name, const CatalogEntry *base,
@@ -28,10 +28,12 @@ bool catalog_commit(Catalog *catalog, const TableName *name, const CatalogEntry 
                     int64_t *ret_version, Error *err)
 {
     return catalog->driver->commit(catalog, name, base, metadata, metadata_bytes, ret_uri,
-                                   ret_version, err);
+                                   ret_version, err) ||
+           error_wrap(err, "table %s.%s", name->database, name->table);
 }
 
 bool catalog_drop(Catalog *catalog, const TableName *name, bool purge, Error *err)
 {
-    return catalog->driver->drop(catalog, name, purge, err);
+    return catalog->driver->drop(catalog, name, purge, err) ||
+           error_wrap(err, "table %s.%s", name->database, name->table);
 }

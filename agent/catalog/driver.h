@@ -1,4 +1,5 @@
-/* What a catalog driver implements. */
+/* What a catalog driver fills in; catalog.c dispatches to it. Tests put their own driver here, such
+ * as one that loses the answer of a commit. */
 #pragma once
 
 #include "agent/catalog/catalog.h"
@@ -14,5 +15,4 @@ typedef struct CatalogDriver {
 
 struct Catalog {
     const CatalogDriver *driver;
-    Store *store; /* not owned */
 };

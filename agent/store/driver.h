@@ -1,4 +1,6 @@
-/* What a store driver implements. The structs are the first member of the driver's own. */
+/* What a store driver fills in; store.c dispatches to it. A driver's Store, StoreWriter and
+ * StoreReader begin with the structs below. Tests put their own driver here to fail the n-th call.
+ */
 #pragma once
 
 #include "agent/store/store.h"
@@ -6,14 +8,15 @@
 typedef struct StoreDriver {
     void (*close)(Store *store);
     StoreWriter *(*create)(Store *store, const char *uri, Error *err);
+    void (*writer_free)(StoreWriter *writer);
     bool (*write)(StoreWriter *writer, const void *data, size_t bytes, Error *err);
     bool (*finish)(StoreWriter *writer, Error *err);
-    void (*writer_free)(StoreWriter *writer);
+    /* only_new: CONFLICT "ObjectExists" if there is one */
     bool (*put)(Store *store, const char *uri, const void *data, size_t bytes, bool only_new,
                 Error *err);
     StoreReader *(*open)(Store *store, const char *uri, Error *err);
-    bool (*read)(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Error *err);
     void (*reader_free)(StoreReader *reader);
+    bool (*read)(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Error *err);
     bool (*remove)(Store *store, const char *uri, Error *err);
     bool (*exists)(Store *store, const char *uri, bool *ret, Error *err);
     bool (*list)(Store *store, const char *prefix, StoreEach *each, void *context, Error *err);
@@ -24,9 +27,9 @@ struct Store {
     const StoreDriver *driver;
 };
 struct StoreWriter {
-    const StoreDriver *driver;
+    Store *store;
 };
 struct StoreReader {
-    const StoreDriver *driver;
+    Store *store;
     uint64_t bytes;
 };

@@ -1,386 +1,415 @@
-/* Objects as local files. An object is written under a temporary name beside its place, synced,
- * then renamed (or linked, where it must be new), and its folder synced: it is there whole, or not
- * at all. Folders are made as needed. Several threads may use one store; it has no state but its
- * root. */
+/* A store of local files. An object is written under a hidden temporary name beside its place,
+ * synced, then renamed (or, where it must be new, linked: link() fails if the name is taken, which
+ * is the compare and swap of the directory catalog), and the folder is synced. So an object is
+ * there whole or not at all, also after a power cut.
+ *
+ * What a crash leaves are files named ".<name>.<random>.firn-tmp": no object, never listed; they
+ * go with their folder.
+ *
+ * Only paths under the store's root are touched, whatever a manifest says. The check is by name:
+ * symbolic links in the warehouse are the owner's. Paths are used as they stand, nothing is
+ * percent-decoded: that is how Iceberg's other writers read them. */
+#include "agent/store/driver.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/store/driver.h"
-#include "common/mem.h"
-
-#define SCHEME "file://"
-#define TEMPORARY ".firn-tmp-"
-#define BUFFER_BYTES ((size_t)256 << 10)
+#define SCHEME_BYTES 7 /* "file://" */
+#define TEMPORARY_SUFFIX ".firn-tmp"
+#define DEPTH_MAX 64
 
 typedef struct PosixStore {
-    Store base;
-    char *root; /* path */
+    Store store;
+    char *root; /* path; "" for "/" */
+    size_t root_bytes;
 } PosixStore;
 
 typedef struct PosixWriter {
-    StoreWriter base;
-    int fd;
-    char *path;
-    char *temporary; /* NULL once it has its name */
-    size_t used;
-    uint8_t buffer[];
+    StoreWriter writer;
+    char *path, *temporary;
+    int fd; /* -1: finished or failed */
 } PosixWriter;
 
 typedef struct PosixReader {
-    StoreReader base;
-    int fd;
+    StoreReader reader;
     char *path;
+    int fd;
 } PosixReader;
 
-/* errno as the pipeline's policy. */
-static bool failed(Error *err, int number, const char *doing, const char *path)
+static bool fail(Error *err, int number, const char *doing, const char *path)
 {
     switch (number) {
     case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
+    case EDQUOT: {
+        int folder = (int)(strrchr(path, '/') - path);
         return error_errno(err, ERROR_RETRY, "DiskFull", number,
-                           "%s %s: make room on its file system; nothing is lost meanwhile", doing,
-                           path);
+                           "%s: no room in %.*s; free space there or enlarge the volume, it goes "
+                           "on by itself",
+                           doing, folder ? folder : 1, path);
+    }
     case EACCES:
     case EPERM:
     case EROFS:
-        return error_errno(err, ERROR_CONFIG, "NotPermitted", number,
-                           "%s %s: let user %d write there, or choose another warehouse", doing,
-                           path, (int)geteuid());
-    case ENOENT:
+        return error_errno(err, ERROR_CONFIG, "AccessDenied", number,
+                           "%s %s: give the agent's user (uid %u) the right to do so", doing, path,
+                           (unsigned)geteuid());
     case ENOTDIR:
-        return error_errno(err, ERROR_DATA, "ObjectMissing", number, "%s %s", doing, path);
+    case EISDIR:
+    case ELOOP:
     case ENAMETOOLONG:
-        return error_errno(err, ERROR_CONFIG, "BadLocation", number, "%s %s", doing, path);
+        return error_errno(err, ERROR_CONFIG, "LocationUnusable", number, "%s %s", doing, path);
     default:
         return error_errno(err, ERROR_RETRY, "StoreFailed", number, "%s %s", doing, path);
     }
 }
 
-static const char *path_of(const char *uri, Error *err)
+/* The path of a URI, checked to lie in the store; NULL with *err filled. Caller frees. */
+static char *path_of(const Store *store, const char *uri, Error *err)
 {
-    const char *path = strncmp(uri, SCHEME, strlen(SCHEME)) == 0 ? uri + strlen(SCHEME) : uri;
-    if (path[0] == '/' && !strstr(path, "/../"))
-        return path;
-    error_set(err, ERROR_DATA, "BadLocation", "'%.200s' is no path of a local file", uri);
-    return NULL;
-}
-
-/* Makes the folders above path. */
-static bool make_folders(const char *path, Error *err)
-{
-    AUTO(mem_free) char *folder = mem_strdup(path);
-    char *slash = strrchr(folder, '/');
-    if (slash == folder)
-        return true;
-    *slash = '\0';
-    struct stat st;
-    if (stat(folder, &st) == 0)
-        return true;
-    for (char *at = folder + 1; at; at = strchr(at + 1, '/')) {
-        at = strchr(at, '/');
-        if (!at)
-            break;
-        *at = '\0';
-        if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-            return failed(err, errno, "making folder", folder);
-        *at = '/';
+    const PosixStore *posix = (const PosixStore *)store;
+    char *canonical = store_uri(uri, err);
+    if (!canonical)
+        return NULL;
+    char *path = canonical + SCHEME_BYTES;
+    size_t bytes = strlen(path);
+    if (strncmp(path, posix->root, posix->root_bytes) != 0 ||
+        (path[posix->root_bytes] != '/' && path[posix->root_bytes])) {
+        error_set(err, ERROR_CONFIG, "OutsideStore", "%s is not under the store's root file://%s",
+                  uri, posix->root);
+        free(canonical);
+        return NULL;
     }
-    return mkdir(folder, 0777) == 0 || errno == EEXIST ||
-           failed(err, errno, "making folder", folder);
+    memmove(canonical, path, bytes + 1);
+    return canonical;
 }
 
-static bool sync_folder(const char *path, Error *err)
+static bool sync_folder(const char *folder, Error *err)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(err, errno, "open folder", folder);
+    bool ok = fsync(fd) == 0 || errno == EINVAL; /* some file systems cannot sync folders */
+    int number = errno;
+    close(fd);
+    return ok || fail(err, number, "sync folder", folder);
+}
+
+static bool sync_parent(const char *path, Error *err)
 {
     AUTO(mem_free) char *folder = mem_strdup(path);
     char *slash = strrchr(folder, '/');
     slash[slash == folder] = '\0';
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return failed(err, errno, "opening folder", folder);
-    int result = fsync(fd);
-    int number = errno;
-    close(fd);
-    return result == 0 || failed(err, number, "syncing folder", folder);
+    return sync_folder(folder, err);
 }
 
-static StoreWriter *posix_create(Store *store, const char *uri, Error *err)
+/* Makes the folder and what is missing above it, each durable in its parent. */
+static bool make_folders(char *folder, Error *err)
 {
-    (void)store;
-    static atomic_uint counter;
-    const char *path = path_of(uri, err);
-    if (!path || !make_folders(path, err))
-        return NULL;
-    PosixWriter *writer = mem_alloc(sizeof *writer + BUFFER_BYTES);
-    *writer = (PosixWriter){.base.driver = store->driver, .path = mem_strdup(path)};
-    const char *name = strrchr(path, '/') + 1;
-    writer->temporary = mem_format("%.*s" TEMPORARY "%d-%u-%.100s", (int)(name - path), path,
-                                   (int)getpid(), atomic_fetch_add(&counter, 1), name);
-    writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (writer->fd < 0) {
-        failed(err, errno, "creating", path);
-        free(TAKE(writer->temporary));
-        store_writer_free(&writer->base);
-        return NULL;
-    }
-    return &writer->base;
-}
-
-static void posix_writer_free(StoreWriter *base)
-{
-    PosixWriter *writer = (PosixWriter *)base;
-    if (writer->fd >= 0)
-        close(writer->fd);
-    if (writer->temporary)
-        unlink(writer->temporary);
-    free(writer->temporary);
-    free(writer->path);
-    free(writer);
-}
-
-static bool write_all(PosixWriter *writer, const uint8_t *data, size_t bytes, Error *err)
-{
-    while (bytes) {
-        ssize_t written = write(writer->fd, data, bytes);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return failed(err, errno, "writing", writer->path);
-        data += written;
-        bytes -= (size_t)written;
-    }
-    return true;
-}
-
-static bool posix_write(StoreWriter *base, const void *data, size_t bytes, Error *err)
-{
-    PosixWriter *writer = (PosixWriter *)base;
-    if (writer->used + bytes > BUFFER_BYTES) {
-        if (!write_all(writer, writer->buffer, writer->used, err))
-            return false;
-        writer->used = 0;
-        if (bytes >= BUFFER_BYTES)
-            return write_all(writer, data, bytes, err);
-    }
-    if (bytes)
-        memcpy(writer->buffer + writer->used, data, bytes);
-    writer->used += bytes;
-    return true;
-}
-
-/* Gives the synced temporary file its name. */
-static bool give_name(PosixWriter *writer, bool only_new, Error *err)
-{
-    if (only_new) {
-        if (link(writer->temporary, writer->path) != 0)
-            return errno == EEXIST ? error_set(err, ERROR_CONFLICT, "ObjectExists",
-                                               "%s exists already", writer->path)
-                                   : failed(err, errno, "linking", writer->path);
-        unlink(writer->temporary);
-    } else if (rename(writer->temporary, writer->path) != 0) {
-        return failed(err, errno, "renaming to", writer->path);
-    }
-    free(TAKE(writer->temporary));
-    return sync_folder(writer->path, err);
-}
-
-static bool finish(PosixWriter *writer, bool only_new, Error *err)
-{
-    if (!write_all(writer, writer->buffer, writer->used, err))
+    if (!*folder || mkdir(folder, 0777) == 0)
+        return !*folder || sync_parent(folder, err);
+    if (errno == EEXIST)
+        return true;
+    if (errno != ENOENT)
+        return fail(err, errno, "make folder", folder);
+    char *slash = strrchr(folder, '/');
+    *slash = '\0';
+    bool ok = make_folders(folder, err);
+    *slash = '/';
+    if (!ok)
         return false;
-    writer->used = 0;
-    if (fsync(writer->fd) != 0)
-        return failed(err, errno, "syncing", writer->path);
-    int fd = writer->fd;
-    writer->fd = -1;
-    if (close(fd) != 0)
-        return failed(err, errno, "closing", writer->path);
-    return give_name(writer, only_new, err);
+    if (mkdir(folder, 0777) != 0)
+        return errno == EEXIST || fail(err, errno, "make folder", folder);
+    return sync_parent(folder, err);
 }
 
-static bool posix_finish(StoreWriter *base, Error *err)
+/* ---------- writing ---------- */
+
+static void writer_free(StoreWriter *writer)
 {
-    return finish((PosixWriter *)base, false, err);
+    PosixWriter *w = (PosixWriter *)writer;
+    if (w->fd >= 0) {
+        close(w->fd);
+        unlink(w->temporary);
+    }
+    free(w->path);
+    free(w->temporary);
+    free(w);
 }
 
-static bool posix_put(Store *store, const char *uri, const void *data, size_t bytes, bool only_new,
-                      Error *err)
+static char *temporary_of(const char *path)
 {
-    AUTO(store_writer_free) StoreWriter *writer = posix_create(store, uri, err);
-    return writer && posix_write(writer, data, bytes, err) &&
-           finish((PosixWriter *)writer, only_new, err);
+    uint64_t random;
+    ASSERT(getrandom(&random, sizeof random, 0) == sizeof random);
+    const char *name = strrchr(path, '/') + 1;
+    return mem_format("%.*s.%.*s.%016llx" TEMPORARY_SUFFIX, (int)(name - path), path, 200, name,
+                      (unsigned long long)random);
 }
 
-static StoreReader *posix_open(Store *store, const char *uri, Error *err)
+static StoreWriter *create(Store *store, const char *uri, Error *err)
 {
-    const char *path = path_of(uri, err);
+    char *path = path_of(store, uri, err);
     if (!path)
         return NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        failed(err, fd < 0 ? errno : EISDIR, "opening", path);
-        if (fd >= 0)
-            close(fd);
+    PosixWriter *w = mem_zalloc(sizeof *w);
+    *w = (PosixWriter){.writer.store = store, .path = path, .temporary = temporary_of(path)};
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+    w->fd = open(w->temporary, flags, 0666);
+    if (w->fd < 0 && errno == ENOENT) {
+        char *slash = strrchr(path, '/');
+        *slash = '\0';
+        bool made = make_folders(path, err);
+        *slash = '/';
+        if (!made) {
+            writer_free(&w->writer);
+            return NULL;
+        }
+        w->fd = open(w->temporary, flags, 0666);
+    }
+    if (w->fd < 0) {
+        fail(err, errno, "create", path);
+        writer_free(&w->writer);
         return NULL;
     }
-    PosixReader *reader = mem_alloc(sizeof *reader);
-    *reader = (PosixReader){.base = {.driver = store->driver, .bytes = (uint64_t)st.st_size},
-                            .fd = fd,
-                            .path = mem_strdup(path)};
-    return &reader->base;
+    return &w->writer;
 }
 
-static bool posix_read(StoreReader *base, uint64_t offset, void *to, size_t bytes, Error *err)
+static bool write_all(StoreWriter *writer, const void *data, size_t bytes, Error *err)
 {
-    PosixReader *reader = (PosixReader *)base;
-    if (offset > base->bytes || bytes > base->bytes - offset)
-        return error_set(err, ERROR_DATA, "ObjectTooShort",
-                         "%s has %llu bytes; %zu were wanted at %llu", reader->path,
-                         (unsigned long long)base->bytes, bytes, (unsigned long long)offset);
+    PosixWriter *w = (PosixWriter *)writer;
+    const uint8_t *at = data;
+    while (bytes) {
+        ssize_t done = write(w->fd, at, bytes);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return fail(err, errno, "write", w->path);
+        at += done;
+        bytes -= (size_t)done;
+    }
+    return true;
+}
+
+/* Gives the finished file its name. only_new: link fails where rename would replace. */
+static bool publish(PosixWriter *w, bool only_new, Error *err)
+{
+    if (fsync(w->fd) != 0)
+        return fail(err, errno, "sync", w->path);
+    if (only_new) {
+        if (link(w->temporary, w->path) != 0)
+            return errno == EEXIST ? error_set(err, ERROR_CONFLICT, "ObjectExists",
+                                               "%s exists already", w->path)
+                                   : fail(err, errno, "link", w->path);
+        unlink(w->temporary);
+    } else if (rename(w->temporary, w->path) != 0) {
+        return fail(err, errno, "rename to", w->path);
+    }
+    close(w->fd);
+    w->fd = -1;
+    return sync_parent(w->path, err);
+}
+
+static bool finish(StoreWriter *writer, Error *err)
+{
+    return publish((PosixWriter *)writer, false, err);
+}
+
+static bool put(Store *store, const char *uri, const void *data, size_t bytes, bool only_new,
+                Error *err)
+{
+    AUTO(store_writer_free) StoreWriter *writer = create(store, uri, err);
+    return writer && write_all(writer, data, bytes, err) &&
+           publish((PosixWriter *)writer, only_new, err);
+}
+
+/* ---------- reading ---------- */
+
+static void reader_free(StoreReader *reader)
+{
+    PosixReader *r = (PosixReader *)reader;
+    if (r->fd >= 0)
+        close(r->fd);
+    free(r->path);
+    free(r);
+}
+
+static StoreReader *open_reader(Store *store, const char *uri, Error *err)
+{
+    char *path = path_of(store, uri, err);
+    if (!path)
+        return NULL;
+    PosixReader *r = mem_zalloc(sizeof *r);
+    *r = (PosixReader){.reader.store = store, .path = path};
+    r->fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat about;
+    if (r->fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        error_set(err, ERROR_DATA, "ObjectMissing", "%s is not there", path);
+    else if (r->fd < 0 || fstat(r->fd, &about) != 0)
+        fail(err, errno, "open", path);
+    else if (!S_ISREG(about.st_mode))
+        error_set(err, ERROR_DATA, "ObjectMissing", "%s is no file", path);
+    else {
+        r->reader.bytes = (uint64_t)about.st_size;
+        return &r->reader;
+    }
+    reader_free(&r->reader);
+    return NULL;
+}
+
+static bool read_all(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Error *err)
+{
+    PosixReader *r = (PosixReader *)reader;
+    if (offset > reader->bytes || bytes > reader->bytes - offset)
+        return error_set(err, ERROR_DATA, "ObjectTruncated",
+                         "%s has %llu bytes; %zu at %llu are not there", r->path,
+                         (unsigned long long)reader->bytes, bytes, (unsigned long long)offset);
     uint8_t *at = to;
     while (bytes) {
-        ssize_t got = pread(reader->fd, at, bytes, (off_t)offset);
-        if (got < 0 && errno == EINTR)
+        ssize_t done = pread(r->fd, at, bytes, (off_t)offset);
+        if (done < 0 && errno == EINTR)
             continue;
-        if (got < 0)
-            return failed(err, errno, "reading", reader->path);
-        if (got == 0)
-            return error_set(err, ERROR_DATA, "ObjectTooShort", "%s ended at %llu", reader->path,
-                             (unsigned long long)offset);
-        at += got;
-        offset += (uint64_t)got;
-        bytes -= (size_t)got;
+        if (done < 0)
+            return fail(err, errno, "read", r->path);
+        if (done == 0)
+            return error_set(err, ERROR_DATA, "ObjectTruncated",
+                             "%s was cut while it was being read", r->path);
+        at += done;
+        offset += (uint64_t)done;
+        bytes -= (size_t)done;
     }
     return true;
 }
 
-static void posix_reader_free(StoreReader *base)
-{
-    PosixReader *reader = (PosixReader *)base;
-    close(reader->fd);
-    free(reader->path);
-    free(reader);
-}
+/* ---------- names ---------- */
 
-static bool posix_remove(Store *store, const char *uri, Error *err)
+static bool remove_object(Store *store, const char *uri, Error *err)
 {
-    (void)store;
-    const char *path = path_of(uri, err);
+    AUTO(mem_free) char *path = path_of(store, uri, err);
     if (!path)
         return false;
-    return unlink(path) == 0 || errno == ENOENT || failed(err, errno, "removing", path);
+    return unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR ||
+           fail(err, errno, "delete", path);
 }
 
-static bool posix_exists(Store *store, const char *uri, bool *ret, Error *err)
+static bool exists(Store *store, const char *uri, bool *ret, Error *err)
 {
-    (void)store;
-    const char *path = path_of(uri, err);
+    AUTO(mem_free) char *path = path_of(store, uri, err);
+    struct stat about;
     if (!path)
         return false;
-    *ret = access(path, F_OK) == 0;
-    return *ret || errno == ENOENT || errno == ENOTDIR || failed(err, errno, "looking at", path);
+    *ret = stat(path, &about) == 0;
+    if (!*ret && errno != ENOENT && errno != ENOTDIR)
+        return fail(err, errno, "look for", path);
+    *ret = *ret && S_ISREG(about.st_mode);
+    return true;
+}
+
+static bool is_temporary(const char *name)
+{
+    size_t bytes = strlen(name), suffix = strlen(TEMPORARY_SUFFIX);
+    return name[0] == '.' && bytes > suffix && strcmp(name + bytes - suffix, TEMPORARY_SUFFIX) == 0;
 }
 
 typedef struct Walk {
-    StoreEach *each;
+    StoreEach *each; /* NULL: remove what is found */
     void *context;
     bool stopped;
+    Error *err;
 } Walk;
 
-/* Calls each for every file below folder. */
-static bool walk(const char *folder, Walk *to, Error *err)
+static bool walk(Walk *w, const char *folder, int depth);
+
+static bool walk_entry(Walk *w, const char *folder, const char *name, int depth)
 {
-    DIR *dir = opendir(folder);
-    if (!dir)
-        return errno == ENOENT || failed(err, errno, "listing", folder);
-    bool ok = true;
-    struct dirent *entry;
-    while (ok && !to->stopped && (entry = readdir(dir))) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            strncmp(entry->d_name, TEMPORARY, strlen(TEMPORARY)) == 0)
-            continue;
-        AUTO(mem_free) char *path = mem_format("%s/%s", folder, entry->d_name);
-        struct stat st;
-        if (lstat(path, &st) != 0)
-            continue; /* gone meanwhile */
-        if (S_ISDIR(st.st_mode)) {
-            ok = walk(path, to, err);
-        } else if (S_ISREG(st.st_mode)) {
-            AUTO(mem_free) char *uri = mem_format(SCHEME "%s", path);
-            int64_t modified_us = (int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000;
-            to->stopped = !to->each(uri, (uint64_t)st.st_size, modified_us, to->context);
-        }
+    AUTO(mem_free) char *path = mem_format("%s/%s", folder, name);
+    struct stat about;
+    if (lstat(path, &about) != 0)
+        return errno == ENOENT || fail(w->err, errno, "look at", path);
+    if (S_ISDIR(about.st_mode)) {
+        if (!walk(w, path, depth + 1))
+            return false;
+        return w->each || rmdir(path) == 0 || errno == ENOENT || errno == ENOTEMPTY ||
+               fail(w->err, errno, "remove folder", path);
     }
-    closedir(dir);
-    return ok;
-}
-
-static bool posix_list(Store *store, const char *prefix, StoreEach *each, void *context, Error *err)
-{
-    (void)store;
-    const char *path = path_of(prefix, err);
-    if (!path)
-        return false;
-    AUTO(mem_free) char *folder = mem_strdup(path);
-    size_t length = strlen(folder);
-    if (length > 1 && folder[length - 1] == '/')
-        folder[length - 1] = '\0';
-    Walk to = {.each = each, .context = context};
-    return walk(folder, &to, err);
-}
-
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
-{
-    (void)st;
-    (void)kind;
-    (void)where;
-    return remove(path) == 0 || errno == ENOENT ? 0 : -1;
-}
-
-static bool posix_remove_all(Store *store, const char *prefix, Error *err)
-{
-    const PosixStore *posix = (const PosixStore *)store;
-    const char *path = path_of(prefix, err);
-    if (!path)
-        return false;
-    size_t length = strlen(posix->root);
-    if (strncmp(path, posix->root, length) != 0 || (length > 1 && path[length] != '/'))
-        return error_set(err, ERROR_CONFIG, "BadLocation", "%s lies outside the store %s", path,
-                         posix->root);
-    if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
-        return failed(err, errno, "removing", path);
+    if (!w->each)
+        return unlink(path) == 0 || errno == ENOENT || fail(w->err, errno, "delete", path);
+    if (!S_ISREG(about.st_mode) || is_temporary(name))
+        return true;
+    AUTO(mem_free) char *uri = mem_format("file://%s", path);
+    int64_t modified_us = about.st_mtim.tv_sec * INT64_C(1000000) + about.st_mtim.tv_nsec / 1000;
+    w->stopped = !w->each(uri, (uint64_t)about.st_size, modified_us, w->context);
     return true;
 }
 
-static void posix_close(Store *store)
+static bool walk(Walk *w, const char *folder, int depth)
+{
+    if (depth > DEPTH_MAX)
+        return error_set(w->err, ERROR_CONFIG, "LocationUnusable",
+                         "%s: folders are nested deeper than %d", folder, DEPTH_MAX);
+    DIR *listing = opendir(*folder ? folder : "/");
+    if (!listing)
+        return errno == ENOENT || errno == ENOTDIR || fail(w->err, errno, "list", folder);
+    bool ok = true;
+    struct dirent *entry;
+    while (ok && !w->stopped && (errno = 0, entry = readdir(listing)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            ok = walk_entry(w, folder, entry->d_name, depth);
+    if (ok && !w->stopped && errno)
+        ok = fail(w->err, errno, "list", folder);
+    closedir(listing);
+    return ok;
+}
+
+static bool list(Store *store, const char *prefix, StoreEach *each, void *context, Error *err)
+{
+    AUTO(mem_free) char *folder = path_of(store, prefix, err);
+    if (!folder)
+        return false;
+    Walk w = {.each = each, .context = context, .err = err};
+    return walk(&w, folder[1] ? folder : "", 0);
+}
+
+static bool remove_all(Store *store, const char *prefix, Error *err)
+{
+    AUTO(mem_free) char *folder = path_of(store, prefix, err);
+    if (!folder)
+        return false;
+    if (!folder[1])
+        return error_set(err, ERROR_CONFIG, "LocationUnusable", "refusing to delete all of /");
+    Walk w = {.err = err};
+    if (!walk(&w, folder, 0))
+        return false;
+    return rmdir(folder) == 0 || errno == ENOENT || errno == ENOTDIR || errno == ENOTEMPTY ||
+           fail(err, errno, "remove folder", folder);
+}
+
+/* ---------- the store ---------- */
+
+static void close_store(Store *store)
 {
     free(((PosixStore *)store)->root);
     free(store);
 }
 
-static const StoreDriver driver = {
-    .close = posix_close,
-    .create = posix_create,
-    .write = posix_write,
-    .finish = posix_finish,
-    .writer_free = posix_writer_free,
-    .put = posix_put,
-    .open = posix_open,
-    .read = posix_read,
-    .reader_free = posix_reader_free,
-    .remove = posix_remove,
-    .exists = posix_exists,
-    .list = posix_list,
-    .remove_all = posix_remove_all,
+static const StoreDriver posix_driver = {
+    .close = close_store,
+    .create = create,
+    .writer_free = writer_free,
+    .write = write_all,
+    .finish = finish,
+    .put = put,
+    .open = open_reader,
+    .reader_free = reader_free,
+    .read = read_all,
+    .remove = remove_object,
+    .exists = exists,
+    .list = list,
+    .remove_all = remove_all,
 };
 
 Store *store_posix_open(const char *location, Error *err)
@@ -388,8 +417,21 @@ Store *store_posix_open(const char *location, Error *err)
     AUTO(mem_free) char *uri = store_uri(location, err);
     if (!uri)
         return NULL;
-    PosixStore *store = mem_zalloc(sizeof *store);
-    store->base.driver = &driver;
-    store->root = mem_strdup(uri + strlen(SCHEME));
-    return &store->base;
+    char *root = mem_strdup(uri + SCHEME_BYTES);
+    if (!root[1])
+        root[0] = '\0';
+    struct stat about;
+    if (!make_folders(root, err)) {
+        if (err && err->kind == ERROR_RETRY && strcmp(err->code, "DiskFull") != 0)
+            err->kind = ERROR_CONFIG;
+        error_wrap(err, "store %s", uri);
+    } else if (*root && (stat(root, &about) != 0 || !S_ISDIR(about.st_mode))) {
+        error_set(err, ERROR_CONFIG, "LocationUnusable", "store %s is no folder", uri);
+    } else {
+        PosixStore *store = mem_zalloc(sizeof *store);
+        *store = (PosixStore){{&posix_driver}, root, strlen(root)};
+        return &store->store;
+    }
+    free(root);
+    return NULL;
 }
