@@ -28,12 +28,14 @@ _COLUMNS = """
 select a.attname, t.typname, t.typtype, e.typname, e.typtype,
        case when coalesce(nullif(t.typelem, 0), t.oid) = 'numeric'::regtype and a.atttypmod > 4
             then ((a.atttypmod - 4) & 65535)::int end as scale,
-       array_position(k.conkey, a.attnum) as key_at
+       array_position(i.indkey::int2[], a.attnum) + 1 as key_at
 from pg_attribute a
 join pg_type t0 on t0.oid = a.atttypid
 join pg_type t on t.oid = case when t0.typtype = 'd' then t0.typbasetype else t0.oid end
 left join pg_type e on e.oid = t.typelem and t.typcategory = 'A'
-left join pg_constraint k on k.conrelid = a.attrelid and k.contype = 'p'
+join pg_class c on c.oid = a.attrelid
+left join pg_index i on i.indrelid = a.attrelid
+    and case when c.relreplident = 'i' then i.indisreplident else i.indisprimary end
 where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped
 order by a.attnum"""
 
@@ -48,7 +50,7 @@ class SourceTable:
     schema: str
     name: str
     families: dict[str, Family]
-    key: list[str]
+    key: list[str]  # what the log names rows by: the replica identity's index, else the primary key
 
     @property
     def sql_name(self):
