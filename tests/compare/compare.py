@@ -1,6 +1,6 @@
 """Compares tables of a PostgreSQL database with Iceberg tables, every row by content.
 
-    compare.py --source DSN --warehouse DIR [--engine duckdb|pyiceberg|spark] PAIR…
+    compare.py --source DSN --warehouse DIR [--engine duckdb|pyiceberg|spark|trino] PAIR…
 
 A PAIR is SCHEMA=DATABASE (every table of the schema with DIR/DATABASE/TABLE) or
 SCHEMA.TABLE=LOCATION (a path relative to DIR, or absolute). Prints a line for each table and, last,

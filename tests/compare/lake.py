@@ -16,7 +16,7 @@ import pyarrow as pa
 from source import quoted
 
 BATCH_ROWS = 100_000
-ENGINES = ("duckdb", "pyiceberg", "spark")
+ENGINES = ("duckdb", "pyiceberg", "spark", "trino")
 OP, POSITION = "_firn_op", "_firn_position"
 
 
@@ -59,19 +59,20 @@ def _duckdb(location: str):
     return connection
 
 
-def _pyiceberg(location: str):
-    from pyiceberg.table import StaticTable
+def _reader(location: str, engine: str) -> pa.RecordBatchReader:
+    if engine == "pyiceberg":
+        from pyiceberg.table import StaticTable
 
-    scan = StaticTable.from_metadata(str(newest_metadata(location))).scan()
-    connection = duckdb.connect()
-    connection.execute("set timezone = 'UTC'")
-    return scan.to_arrow_batch_reader(), connection
+        return StaticTable.from_metadata(str(newest_metadata(location))).scan().to_arrow_batch_reader()
+    if engine == "spark":
+        import spark_session
 
+        return spark_session.read(location)
+    if engine == "trino":
+        import trino_session
 
-def _spark(location: str):
-    import spark_session
-
-    return spark_session.read(location)
+        return trino_session.read(newest_metadata(location))
+    raise LakeError(f'no engine "{engine}"; there are {", ".join(ENGINES)}')
 
 
 class LakeTable:
@@ -79,22 +80,15 @@ class LakeTable:
 
     def __init__(self, location: str, engine: str = "duckdb"):
         self.location = location
-        self.engine = engine
-        self.connection = None
         self.reader = None
         if engine == "duckdb":
             self.connection = _duckdb(location)
             self.names = [row[0] for row in self.connection.execute("describe lake").fetchall()]
         else:
-            if engine == "pyiceberg":
-                self.reader, self.connection = _pyiceberg(location)
-            elif engine == "spark":
-                self.reader = _spark(location)
-                self.connection = duckdb.connect()
-                self.connection.execute("set timezone = 'UTC'")
-            else:
-                raise LakeError(f'no engine "{engine}"; there are {", ".join(ENGINES)}')
+            self.reader = _reader(location, engine)
             self.names = self.reader.schema.names
+            self.connection = duckdb.connect()
+            self.connection.execute("set timezone = 'UTC'")
 
     @property
     def is_log(self) -> bool:
