@@ -15,7 +15,6 @@ where o.status <> 'cancelled'
 group by all order by revenue desc limit 5"""
 
 connection = duckdb_connection()
-connection.execute("set unsafe_enable_version_guessing = true")
 for table in ("orders", "order_lines", "products"):
     path = f"{sys.argv[1]}/{table}".replace("'", "''")
     connection.execute(f"create view {table} as select * from iceberg_scan('{path}')")
