@@ -1,0 +1,199 @@
+"""Compares tables of a PostgreSQL database with Iceberg tables, every row by content.
+
+    compare.py --source DSN --warehouse DIR [--engine duckdb|pyiceberg|spark|trino] PAIR…
+
+A PAIR is SCHEMA=DATABASE (every table of the schema with DIR/DATABASE/TABLE) or
+SCHEMA.TABLE=LOCATION (a path relative to DIR, or absolute). Prints a line for each table and, last,
+"match: N tables, N rows, hash equal" (exit 0) or "MISMATCH …" (exit 1). canon.py says what equal is.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+import canon
+from lake import ENGINES, LakeTable
+from source import Source, SourceTable
+
+EXAMPLES = 5
+ONE_PROCESS_BYTES = 32 << 20
+
+
+@dataclass
+class Side:
+    """One side of one table."""
+
+    digests: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.uint64))
+    error: str = ""
+
+    @property
+    def rows(self) -> int:
+        return len(self.digests)
+
+    @property
+    def hash(self) -> int:
+        return canon.total(self.digests)
+
+
+@dataclass
+class Pair:
+    table: SourceTable
+    location: str
+    bytes: int
+
+
+def _side(batches, families) -> Side:
+    try:
+        parts = [canon.digests(batch, families) for batch in batches]
+        return Side(np.concatenate(parts)) if parts else Side()
+    except Exception as error:  # the engine's or the type's: what the reader must see
+        return Side(error=f"{type(error).__name__}: {error}")
+
+
+def _source_sides(dsn: str, pairs: list[Pair]) -> list[Side]:
+    source = Source(dsn)
+    try:
+        return [_side(source.batches(pair.table), pair.table.families) for pair in pairs]
+    finally:
+        source.close()
+
+
+def _lake_batches(pair: Pair, engine: str):
+    # A generator, so that what opening raises is caught where reading is.
+    yield from LakeTable(pair.location, engine).batches(list(pair.table.families), pair.table.key)
+
+
+def _lake_sides(pairs: list[Pair], engine: str) -> list[Side]:
+    return [_side(_lake_batches(pair, engine), pair.table.families) for pair in pairs]
+
+
+def _lines(digests: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(digests).view([("a", np.uint64), ("b", np.uint64)]).ravel()
+
+
+def _surplus(ours: np.ndarray, theirs: np.ndarray) -> set[bytes]:
+    """Digests that stand more often on our side."""
+    values, counts = np.unique(_lines(ours), return_counts=True)
+    other_values, other_counts = np.unique(_lines(theirs), return_counts=True)
+    at = np.searchsorted(other_values, values)
+    at_safe = np.minimum(at, max(len(other_values) - 1, 0))
+    there = np.zeros(len(values), dtype=np.int64)
+    if len(other_values):
+        same = other_values[at_safe] == values
+        there[same] = other_counts[at_safe][same]
+    return {value.tobytes() for value in values[counts > there]}
+
+
+def _rows(batches, table: SourceTable, wanted: set[bytes]) -> list[dict]:
+    """The first rows whose digests are wanted."""
+    found = []
+    for batch in batches:
+        lines = canon.digests(batch, table.families)
+        hits = [i for i, line in enumerate(lines) if line.tobytes() in wanted]
+        found += batch.take(pa.array(hits[: EXAMPLES * 4], pa.int64())).to_pylist()
+        if len(found) >= EXAMPLES * 4:
+            break
+    return found
+
+
+def _explain(dsn: str, pair: Pair, engine: str, left: Side, right: Side):
+    """Names some of the keys that differ, and how."""
+    table = pair.table
+    source = Source(dsn)
+    missing = _rows(source.batches(table), table, _surplus(left.digests, right.digests))
+    source.close()
+    surplus = _rows(_lake_batches(pair, engine), table, _surplus(right.digests, left.digests))
+    key = table.key or list(table.families)
+
+    def key_of(row):
+        return ", ".join(f"{name}={row[name]!r}" for name in key)
+
+    lake_rows = {key_of(row): row for row in surplus}
+    shown = 0
+    for row in missing:
+        if shown == EXAMPLES:
+            break
+        shown += 1
+        other = lake_rows.pop(key_of(row), None)
+        if other is None:
+            print(f"    {key_of(row)}: missing in the lake")
+            continue
+        for name in table.families:
+            if repr(row[name]) != repr(other[name]):
+                print(f"    {key_of(row)}: {name} is {row[name]!r:.80} at the source, {other[name]!r:.80} in the lake")
+    for name in list(lake_rows)[:EXAMPLES]:
+        print(f"    {name}: in the lake only, or more than once")
+
+
+def pairs_of(dsn: str, warehouse: str, texts: list[str]) -> list[Pair]:
+    source = Source(dsn)
+    pairs = []
+
+    def add(schema, name, location):
+        table = source.table(schema, name)
+        pairs.append(Pair(table, os.path.join(warehouse, location), source.bytes_of(table)))
+
+    try:
+        for text in texts:
+            left, _, right = text.partition("=")
+            if "." in left:
+                add(*left.split(".", 1), right)
+            else:
+                for name in source.tables_in(left):
+                    add(left, name, os.path.join(right or left, name))
+    finally:
+        source.close()
+    return pairs
+
+
+def compare(dsn: str, warehouse: str, texts: list[str], engine: str = "duckdb", quiet: bool = False) -> bool:
+    pairs = pairs_of(dsn, warehouse, texts)
+    if sum(pair.bytes for pair in pairs) < ONE_PROCESS_BYTES:
+        sides = list(zip(pairs, _source_sides(dsn, pairs), _lake_sides(pairs, engine)))
+    else:  # one process a side: hashing rows is work for one core each
+        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+            lefts = pool.submit(_source_sides, dsn, pairs)
+            rights = pool.submit(_lake_sides, pairs, engine)
+            sides = list(zip(pairs, lefts.result(), rights.result()))
+    differ = 0
+    for pair, left, right in sides:
+        name = f"{pair.table.schema}.{pair.table.name}"
+        equal = not left.error and not right.error and left.rows == right.rows and left.hash == right.hash
+        if equal:
+            if not quiet:
+                print(f"{name}: {left.rows} rows, hash {left.hash:032x}, equal")
+            continue
+        differ += 1
+        if left.error or right.error:
+            print(f"{name}: source {left.error or 'fine'}; lake {right.error or 'fine'}")
+            continue
+        print(f"{name}: source {left.rows} rows {left.hash:032x}, lake {right.rows} rows {right.hash:032x}")
+        _explain(dsn, pair, engine, left, right)
+    rows = sum(left.rows for _, left, _ in sides)
+    if differ or not pairs:
+        print(f"MISMATCH: {differ} of {len(pairs)} tables differ")
+        return False
+    print(f"match: {len(pairs)} tables, {rows} rows, hash equal")
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", required=True, metavar="DSN")
+    parser.add_argument("--warehouse", required=True, metavar="DIR")
+    parser.add_argument("--engine", choices=ENGINES, default="duckdb")
+    parser.add_argument("--quiet", action="store_true", help="no line for tables that match")
+    parser.add_argument("pairs", nargs="+", metavar="PAIR")
+    options = parser.parse_args()
+    same = compare(options.source, options.warehouse, options.pairs, options.engine, options.quiet)
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

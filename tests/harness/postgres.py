@@ -1,0 +1,121 @@
+"""A private PostgreSQL: own data folder, free port, on 127.0.0.1 only, gone afterwards. The server
+refuses to be root; then it runs as the user postgres."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+
+from harness.wait import wait_until
+
+BINARIES = Path(os.environ.get("FIRN_POSTGRES_BIN", "/usr/lib/postgresql/15/bin"))
+PASSWORD = "firn-test-password"
+
+_SETTINGS = {
+    "listen_addresses": "'127.0.0.1'",
+    "wal_level": "logical",
+    "max_replication_slots": "8",
+    "max_wal_senders": "8",
+    "max_wal_size": "'4GB'",
+    "shared_buffers": "'128MB'",
+    # The server is never killed, only agents are: it need not survive a power cut.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "password_encryption": "'scram-sha-256'",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Postgres:
+    """Use as a context manager, or start() and stop(). Superuser `postgres`, by password."""
+
+    def __init__(self, **settings: str):
+        self.settings = {**_SETTINGS, **settings}
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="firn-postgres-"))
+        self.user = "postgres" if os.geteuid() == 0 else None
+
+    def _run(self, program: str, *arguments, **options):
+        options.setdefault("check", True)
+        return subprocess.run(
+            [BINARIES / program, *arguments], user=self.user, group=self.user, extra_groups=[] if self.user else None,
+            cwd=self.folder, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **options)  # fmt: skip
+
+    def start(self) -> "Postgres":
+        if self.user:
+            entry = pwd.getpwnam(self.user)
+            os.chown(self.folder, entry.pw_uid, entry.pw_gid)
+        data = self.folder / "data"
+        if not data.exists():
+            password = self.folder / "password"
+            password.write_text(PASSWORD)
+            password.chmod(0o644)
+            self._run("initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
+                      "--auth=scram-sha-256", f"--pwfile={password}")  # fmt: skip
+        with open(data / "postgresql.auto.conf", "w") as settings:
+            for name, value in self.settings.items():
+                settings.write(f"{name} = {value}\n")
+            settings.write(f"port = {self.port}\nunix_socket_directories = '{self.folder}'\n")
+        self._run("pg_ctl", "-D", data, "-l", self.folder / "log", "-w", "-t", "60", "start")
+        return self
+
+    def restart(self, **settings: str):
+        self._run("pg_ctl", "-D", self.folder / "data", "-m", "fast", "-w", "stop")
+        self.settings |= settings
+        self.start()
+
+    def stop(self):
+        self._run("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "-w", "stop", check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *unused):
+        self.stop()
+
+    def dsn(self, database: str = "postgres", user: str = "postgres", password: str = PASSWORD) -> str:
+        return f"host=127.0.0.1 port={self.port} dbname={database} user={user} password={password}"
+
+    def connect(self, database: str = "postgres", **options) -> psycopg.Connection:
+        return psycopg.connect(self.dsn(database, **options), autocommit=True)
+
+    def execute(self, statement: str, database: str = "postgres"):
+        with self.connect(database) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else None
+
+    def create_database(self, name: str):
+        self.execute(f'create database "{name}"')
+
+    def slot(self, name: str) -> dict | None:
+        """What pg_replication_slots says of a slot; positions as integers."""
+        rows = self.execute(
+            "select active, (confirmed_flush_lsn - '0/0')::bigint, (restart_lsn - '0/0')::bigint, wal_status"
+            f" from pg_replication_slots where slot_name = '{name}'")  # fmt: skip
+        return dict(zip(("active", "confirmed", "restart", "wal_status"), rows[0])) if rows else None
+
+    def wal_end(self) -> int:
+        return self.execute("select (pg_current_wal_insert_lsn() - '0/0')::bigint")[0][0]
+
+    def wait_confirmed(self, slot: str, seconds: float, database: str, watch=None):
+        """Waits until everything written so far is confirmed by the slot's reader, that is, durable
+        in the lake. The message makes sure that a commit follows the position waited for."""
+        end = self.wal_end()
+        self.execute("select pg_logical_emit_message(true, 'firn', 'agree')", database)
+
+        def confirmed():
+            state = self.slot(slot)
+            return state and state["confirmed"] and state["confirmed"] >= end
+
+        wait_until(confirmed, seconds, f"slot {slot} confirms {end:X}, is at {self.slot(slot)}", watch)

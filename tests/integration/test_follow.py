@@ -1,0 +1,152 @@
+# seconds: 600
+"""Copy, then changes, in both format versions and modes; equal by two engines that are not ours."""
+
+import unittest
+
+from harness.agent import OK
+from harness.case import Shop
+from harness.kinds import Kinds
+from harness.wait import wait_until
+
+ENGINES = ("duckdb", "pyiceberg")
+
+
+class Follow(Shop):
+    """Each test is made for every combination below."""
+
+    format = mode = None
+
+    def manifest(self, **fields):
+        self.write_manifest(format=self.format, mode=self.mode, **fields)
+
+    def assert_all_equal(self, engines=ENGINES):
+        for engine in engines:
+            with self.subTest(engine=engine):
+                self.assert_equal(engine)
+
+    def live(self):
+        """Traffic before, during and after the copy, a stop in between, and traffic again."""
+        self.make_shop()
+        self.manifest()
+        with self.traffic(seed=1) as changes:
+            agent = self.start()
+            before = changes.done["transactions"]
+            self.postgres_has_slot(agent)
+            self.wait_transactions(changes, before + 1500)
+        self.wait_agreed(agent)
+        self.assert_all_equal()
+        self.assert_stopped(agent)
+        self.assert_not_ahead()
+
+        with self.traffic(seed=2) as changes:
+            self.wait_transactions(changes, 300)  # while nobody follows
+            agent = self.start()
+            self.postgres_has_slot(agent)
+            self.wait_transactions(changes, 1000)
+        self.wait_agreed(agent)
+        self.assert_all_equal()
+        self.assert_stopped(agent)
+
+    def kinds(self):
+        """Every type with its edge values, truncates, key changes, replica identities."""
+        kinds = Kinds(self.connection, seed=3)
+        kinds.make()
+        kinds.insert(100)
+        kinds.changes()
+        self.manifest()
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_all_equal()
+        for _ in range(5):
+            kinds.changes()
+        self.wait_agreed(agent)
+        self.assert_all_equal()
+        self.connection.execute("truncate kinds, pairs, parts")
+        kinds.changes()
+        self.wait_agreed(agent)
+        self.assert_all_equal()
+        self.assert_stopped(agent)
+
+    def large(self):
+        """Transactions larger than the server keeps in memory, one of them given up, others beside."""
+        self.make_shop()
+        self.manifest()
+        agent = self.start()
+        run = self.connection.execute
+        with self.traffic(seed=4, bulk=False):
+            with self.connection.transaction():
+                run("insert into order_lines select id, 100 + l, (select min(sku) from products), 1, 1.5, null, '{}', null"
+                    " from orders, generate_series(1, 60) l")  # fmt: skip
+                run("update order_lines set quantity = 7 where line > 130")
+                run("savepoint s")
+                run("delete from order_lines where line > 140")
+                run("rollback to s")
+                run("delete from order_lines where line between 120 and 125")
+            with self.postgres.connect("shop") as other:
+                other.execute("begin")
+                other.execute("update order_lines set quantity = 0 where line > 100")
+                other.execute("rollback")
+        self.wait_agreed(agent, 180)
+        self.assert_all_equal()
+        self.assert_stopped(agent)
+
+    def partitioned(self):
+        kinds = Kinds(self.connection, seed=5)
+        kinds.make()
+        kinds.changes()
+        self.manifest(include='["public.parts"]', more_table=(
+            '      partitionBy: ["region", "day(at)", "bucket(4, id)", "truncate(50, n)"]\n'))  # fmt: skip
+        agent = self.start()
+        for _ in range(3):
+            kinds.changes()
+        self.wait_agreed(agent)
+        for engine in ENGINES:
+            self.assert_equal(engine, "public.parts=shop/parts")
+        self.assert_stopped(agent)
+
+    def postgres_has_slot(self, agent):
+        wait_until(lambda: self.postgres.slot("firn"), 60, "the slot is there", agent.alive)
+
+    def wait_transactions(self, changes, count):
+        wait_until(lambda: changes.done["transactions"] >= count, 120, f"{count} transactions of traffic")
+
+
+class Snapshot(Shop):
+    def test_only(self):
+        """Mode Only ends by itself when everything is copied."""
+        self.make_shop()
+        self.write_manifest(snapshot="Only")
+        agent = self.start()
+        self.assertEqual(agent.wait(), OK, agent.text())
+        self.assert_equal()
+
+    def test_never(self):
+        """Mode Never takes what happens from now on."""
+        self.connection.execute("create table t (id int primary key, v text)")
+        self.connection.execute("insert into t values (1, 'old')")
+        self.write_manifest(snapshot="Never")
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.connection.execute("insert into t values (2, 'new'), (3, 'new')")
+        self.connection.execute("update t set v = 'newer' where id = 3")
+        self.wait_agreed(agent)
+        self.connection.execute("delete from t where id = 1")
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assert_stopped(agent)
+
+
+def combinations():
+    """A class for each format version and mode, so that every case stands alone in the results."""
+    for format_version in (2, 3):
+        for mode in ("Upsert", "Append"):
+            tests = {f"test_{name}": getattr(Follow, name) for name in ("live", "kinds", "large", "partitioned")}
+            settings = {"logical_decoding_work_mem": "'64kB'"}
+            name = f"V{format_version}{mode}"
+            yield name, type(name, (Follow,), {**tests, "format": format_version, "mode": mode, "settings": settings})
+
+
+globals().update(combinations())
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

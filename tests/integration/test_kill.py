@@ -1,0 +1,112 @@
+# seconds: 900
+"""kill -9 under live traffic: half at named points (common/crash.h), half at random times. Each kill
+proves that it struck; after each, the lake must become equal to the source, and the slot must never
+have been confirmed past the lake.
+
+FIRN_KILLS (10) is how many; FIRN_SEED makes a run again.
+"""
+
+import os
+import random
+import signal
+import time
+import unittest
+from pathlib import Path
+
+from harness.case import Shop
+
+KILLS = int(os.environ.get("FIRN_KILLS", "10"))
+SEED = int(os.environ.get("FIRN_SEED", random.SystemRandom().randrange(10**6)))
+PER_TABLES = 5  # kills before everything is made anew, the first of them during the copy
+KINDS = [(2, "Upsert"), (3, "Upsert"), (3, "Append"), (2, "Append")]
+STRIKE_SECONDS = 90
+
+
+def crash_points(phase: str) -> list[str]:
+    lines = (Path(__file__).parent / "crash_points").read_text().splitlines()
+    return [line.split()[0] for line in lines if not line.startswith("#") and line.split()[1] == phase]
+
+
+class Kill(Shop):
+    rows = 20000
+
+    def setUp(self):
+        super().setUp()
+        self.dice = random.Random(SEED)
+        self.struck = []
+        left = {phase: self.shuffled(phase) for phase in ("copy", "stream")}
+        self.points = left
+
+    def shuffled(self, phase):
+        points = crash_points(phase)
+        self.dice.shuffle(points)
+        return points
+
+    def next_point(self, phase: str) -> str:
+        """Every point of the phase comes once before one comes again."""
+        if not self.points[phase]:
+            self.points[phase] = self.shuffled(phase)
+        return self.points[phase].pop()
+
+    def start_afresh(self, kind):
+        """New tables on both sides."""
+        self.connection.execute("drop schema public cascade; create schema public")
+        self.connection.execute(
+            "select pg_drop_replication_slot(slot_name) from pg_replication_slots; drop publication if exists firn")  # fmt: skip
+        self.warehouse = self.folder / f"warehouse-{self.runs}"
+        self.warehouse.mkdir()
+        self.make_shop()
+        format_version, mode = kind
+        self.write_manifest(format=format_version, mode=mode, parallelism=2)
+
+    def kill_at_point(self, point: str):
+        agent = self.start(crash_at=point)
+        self.assertEqual(agent.wait(STRIKE_SECONDS), -signal.SIGKILL, f"{point}: {agent.text()[-2000:]}")
+        self.assertTrue(agent.struck(), f"{point} did not strike: {agent.text()[-2000:]}")
+
+    def kill_at_random(self, seconds_max: float):
+        agent = self.start()
+        time.sleep(self.dice.uniform(0, seconds_max))  # the moment is the test's, nothing is waited for
+        agent.kill()
+
+    def one(self, number: int, copying: bool):
+        phase = "copy" if copying else "stream"
+        at_point = number % 2 == (number // PER_TABLES) % 2  # halves, and copies take turns
+        with self.traffic(seed=SEED + number):
+            if at_point:
+                how = self.next_point(phase)
+                if not copying and self.dice.random() < 0.5:
+                    how += f":{self.dice.randint(2, 3)}"
+                self.kill_at_point(how)
+            else:
+                how = "random"
+                self.kill_at_random(1.0 if copying else 3.0)
+            self.assert_not_ahead()
+        self.struck.append(how)
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assert_not_ahead()
+        return agent, how
+
+    def test_kills(self):
+        agent = None
+        for number in range(KILLS):
+            copying = number % PER_TABLES == 0
+            if agent:
+                self.assert_stopped(agent)
+            kind = KINDS[number // PER_TABLES % len(KINDS)]
+            if copying:
+                self.start_afresh(kind)
+            started = time.monotonic()
+            with self.subTest(seed=SEED, number=number, kind=kind):
+                agent, how = self.one(number, copying)
+                print(f"kill {number + 1}/{KILLS} v{kind[0]} {kind[1]} at {how}: struck, equal again"
+                      f" ({time.monotonic() - started:.1f} s)", flush=True)  # fmt: skip
+        self.assert_equal("pyiceberg")
+        self.assert_stopped(agent)
+        self.assertEqual(len(self.struck), KILLS)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,33 @@
+# seconds: 600
+"""deploy/quickstart, small: ends well, and leaves nothing behind."""
+
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Quickstart(unittest.TestCase):
+    def run_it(self, format_version):
+        with tempfile.TemporaryDirectory(prefix="firn-quickstart-test-") as folder:
+            Path(folder).chmod(0o755)  # the server's user goes through it
+            result = subprocess.run(
+                [ROOT / "deploy" / "quickstart", "--seconds", "5", "--rows", "20000", "--format-version", str(format_version)],
+                capture_output=True, text=True, timeout=500, env={**os.environ, "TMPDIR": folder})  # fmt: skip
+            self.assertEqual(list(Path(folder).iterdir()), [], "something was left behind")
+        self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
+        self.assertRegex(result.stdout.splitlines()[-1], r"^match: 4 tables, \d+ rows, hash equal$")
+        self.assertIn("category", result.stdout)
+
+    def test_format_2(self):
+        self.run_it(2)
+
+    def test_format_3(self):
+        self.run_it(3)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

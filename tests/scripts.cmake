@@ -1,0 +1,44 @@
+# The tests that are not C: each one program that exits 0. Labels: lint, integration, long. What they
+# need is brought up by tests/run; the agents they start are those of build/debug and build/release.
+function(firn_script_test name label seconds)
+  add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${seconds} SKIP_RETURN_CODE 77)
+endfunction()
+set(python ${CMAKE_CURRENT_SOURCE_DIR}/harness/python)
+
+foreach(name layers banned format crash_points)
+  firn_script_test(lint/${name} lint 120 ${CMAKE_CURRENT_SOURCE_DIR}/lint/${name})
+endforeach()
+
+firn_script_test(compare integration 300 ${python} ${CMAKE_CURRENT_SOURCE_DIR}/compare/test_compare.py)
+
+# tests/integration/test_*.py; a first line "# seconds: N" says how long it may take.
+file(GLOB scripts CONFIGURE_DEPENDS integration/test_*.py)
+foreach(script ${scripts})
+  get_filename_component(name ${script} NAME_WE)
+  string(REPLACE "test_" "" name ${name})
+  file(STRINGS ${script} first LIMIT_COUNT 1)
+  set(seconds 300)
+  if(first MATCHES "seconds: ([0-9]+)")
+    set(seconds ${CMAKE_MATCH_1})
+  endif()
+  firn_script_test(integration/${name} integration ${seconds} ${python} ${script})
+endforeach()
+
+file(GLOB scripts CONFIGURE_DEPENDS long/test_*.py)
+foreach(script ${scripts})
+  get_filename_component(name ${script} NAME_WE)
+  string(REPLACE "test_" "" name ${name})
+  firn_script_test(long/${name} long 14400 ${python} ${script})
+endforeach()
+
+# check: what runs before each commit.
+find_program(CTEST ctest REQUIRED)
+add_custom_target(check
+  COMMAND ${CTEST} --test-dir ${CMAKE_BINARY_DIR} -L lint --output-on-failure
+  COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/tidy ${CMAKE_BINARY_DIR}
+  COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/cppcheck ${CMAKE_BINARY_DIR}
+  COMMAND ${CTEST} --test-dir ${CMAKE_BINARY_DIR} -L unit --output-on-failure -j2
+  WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} USES_TERMINAL VERBATIM)
+add_custom_target(check-build COMMAND ${CMAKE_COMMAND} --build ${CMAKE_BINARY_DIR} USES_TERMINAL)
+add_dependencies(check check-build)
