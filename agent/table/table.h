@@ -5,9 +5,9 @@
  * update or delete becomes a deleted position of that file, of any age: v3 one deletion vector per
  * data file, v2 position delete files. Within one batch only the last version of a key is written.
  * In v3 an updated row keeps its _row_id. Append: every change is a row, with two columns more:
- * _firn_op ("r", "c", "u", "d") and _firn_position
- * ("%016X.%016X" of the row's position, sorts in order); all but these two and the key are optional
- * then.
+ * _firn_op ("r", "c", "u", "d", "t") and _firn_position
+ * ("%016X.%016X" of the row's position, sorts in order); all but these two are optional then (a
+ * truncate's row has no key). A change of key is "d" of the old key, then "u" of the new one.
  *
  * A Table belongs to one thread at a time, but for TableCopy's writers (one thread each).
  *

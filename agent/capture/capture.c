@@ -1,0 +1,106 @@
+/* Each call goes to the driver that made the capture. */
+#include "agent/capture/capture.h"
+
+#include "agent/capture/postgres/postgres.h"
+
+Capture *capture_open(const ConnectorSpec *spec, Error *err)
+{
+    if (spec->source_type == SOURCE_POSTGRESQL)
+        return capture_postgres_open(spec, err);
+    error_set(err, ERROR_CONFIG, "UnsupportedSource",
+              "spec.source.type of Connector %s: only PostgreSQL is supported yet",
+              spec->meta.name);
+    return NULL;
+}
+
+bool capture_drop(const ConnectorSpec *spec, Error *err)
+{
+    if (spec->source_type == SOURCE_POSTGRESQL)
+        return capture_postgres_drop(spec, err);
+    return error_set(err, ERROR_CONFIG, "UnsupportedSource",
+                     "spec.source.type of Connector %s: only PostgreSQL is supported yet",
+                     spec->meta.name);
+}
+
+void capture_close(Capture *capture)
+{
+    if (capture)
+        capture->driver->close(capture);
+}
+
+const SourceTable *capture_tables(const Capture *capture, size_t *ret_count)
+{
+    return capture->driver->tables(capture, ret_count);
+}
+
+const char *capture_source(const Capture *capture)
+{
+    return capture->driver->source(capture);
+}
+
+bool capture_prepare(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err)
+{
+    return capture->driver->prepare(capture, state, ret_copy, err);
+}
+
+bool capture_copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
+                       size_t *ret_count, Error *err)
+{
+    return capture->driver->copy_plan(capture, table, pieces, ret, ret_count, err);
+}
+
+CopyReader *capture_copy_reader_open(Capture *capture, Error *err)
+{
+    return capture->driver->copy_reader_open(capture, err);
+}
+
+void capture_copy_reader_free(CopyReader *reader)
+{
+    if (reader)
+        reader->driver->copy_reader_free(reader);
+}
+
+bool capture_copy_begin(CopyReader *reader, const CopyRange *range, Error *err)
+{
+    return reader->driver->copy_begin(reader, range, err);
+}
+
+bool capture_copy_next(CopyReader *reader, Batch **ret, Error *err)
+{
+    return reader->driver->copy_next(reader, ret, err);
+}
+
+void capture_copy_cancel(CopyReader *reader)
+{
+    reader->driver->copy_cancel(reader);
+}
+
+bool capture_copy_done(Capture *capture, Error *err)
+{
+    return capture->driver->copy_done(capture, err);
+}
+
+bool capture_stream_start(Capture *capture, Error *err)
+{
+    return capture->driver->stream_start(capture, err);
+}
+
+bool capture_next(Capture *capture, int timeout_ms, Change *ret, Error *err)
+{
+    return capture->driver->next(capture, timeout_ms, ret, err);
+}
+
+bool capture_idle(Capture *capture, Error *err)
+{
+    return capture->driver->idle(capture, err);
+}
+
+void capture_confirm(Capture *capture, RowPosition durable)
+{
+    capture->driver->confirm(capture, durable);
+}
+
+void capture_figures(const Capture *capture, CaptureFigures *ret)
+{
+    capture->driver->figures(capture, ret);
+}

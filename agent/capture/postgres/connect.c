@@ -1,0 +1,377 @@
+/* Connections: the hosts in turn, each with its own deadline; TLS as the manifest says, with the CA
+ * from memory (libpq wants a file: a sealed memory file is one). Errors are told apart by SQLSTATE,
+ * which libpq only shows for a failed connection when its verbosity says so before the start: the
+ * server's language does not matter then.
+ *
+ * https://www.postgresql.org/docs/15/errcodes-appendix.html */
+#include "agent/capture/postgres/connect.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+
+#define CONNECT_TIMEOUT_MS 10000
+#define DEBIAN_CA_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
+#define SERVER_VERSION_MIN 140000 /* 13 has neither binary values nor streaming in pgoutput */
+
+void connect_close(PGconn *connection)
+{
+    PQfinish(connection);
+}
+void result_clear(PGresult *result)
+{
+    PQclear(result);
+}
+
+static char *quote(const char *text, char mark)
+{
+    AUTO(mem_free) char *out = mem_alloc(strlen(text) * 2 + 3);
+    char *to = out;
+    *to++ = mark;
+    for (const char *at = text; *at; at++) {
+        if (*at == mark)
+            *to++ = mark;
+        *to++ = *at;
+    }
+    *to++ = mark;
+    *to = '\0';
+    return TAKE(out);
+}
+
+char *connect_identifier(const char *name)
+{
+    return quote(name, '"');
+}
+
+/* standard_conforming_strings is set on every connection: a backslash is only a backslash. */
+char *connect_literal(const char *text)
+{
+    return quote(text, '\'');
+}
+
+/* --- errors --- */
+
+typedef struct Meaning {
+    const char *state; /* SQLSTATE, or its class (two letters) */
+    ErrorKind kind;
+    const char *code;
+    const char *way_out; /* "" when the server's own text says it */
+} Meaning;
+
+static const Meaning meanings[] = {
+    {"28P01", ERROR_CONFIG, "WrongPassword",
+     "check username and password in the Secret that spec.source.credentialsSecretRef names"},
+    {"28000", ERROR_CONFIG, "LoginRefused",
+     "check the username in the Secret, and that pg_hba.conf lets this host in, for the database "
+     "and (for replication) the same role"},
+    {"3D000", ERROR_CONFIG, "DatabaseMissing", "correct spec.source.database"},
+    {"42501", ERROR_CONFIG, "PrivilegeMissing", ""},
+    {"42P01", ERROR_CONFIG, "TableMissing",
+     "the table was dropped or renamed; restart the agent "
+     "after correcting spec.source.tables"},
+    {"42703", ERROR_CONFIG, "SchemaChanged", "a column was dropped or renamed since the start"},
+    {"53300", ERROR_RETRY, "ServerFull",
+     "all connections or walsenders are taken: ALTER SYSTEM SET max_wal_senders (and "
+     "max_connections) higher, and restart the server"},
+    {"53400", ERROR_CONFIG, "NoFreeSlot",
+     "drop a slot nobody reads (SELECT * FROM pg_replication_slots; SELECT "
+     "pg_drop_replication_slot('name')), or ALTER SYSTEM SET max_replication_slots higher and "
+     "restart the server"},
+    {"55006", ERROR_RETRY, "SlotActive", "another process is reading the slot; stop it"},
+    {"25006", ERROR_RETRY, "NotPrimary",
+     "the server is a standby; name the primary in "
+     "spec.source.host"},
+    {"58P01", ERROR_CONFIG, "LogGone", "the server no longer has the WAL that the slot needs"},
+    {"42704", ERROR_CONFIG, "ObjectMissing", ""},
+    {"57014", ERROR_RETRY, "Cancelled", ""},
+};
+
+bool connect_classify(const char *sqlstate, const char *primary, const char *detail,
+                      const char *hint, Error *err)
+{
+    const char *code = "ServerError", *way_out = "";
+    ErrorKind kind = ERROR_RETRY;
+    for (size_t i = 0; i < ARRAY_LEN(meanings); i++)
+        if (strcmp(meanings[i].state, sqlstate) == 0) {
+            kind = meanings[i].kind;
+            code = meanings[i].code;
+            way_out = meanings[i].way_out;
+        }
+    /* 55000, object not in prerequisite state: the server's words tell which. */
+    if (strcmp(sqlstate, "55000") == 0) {
+        kind = ERROR_CONFIG;
+        code = "SourceNotReady";
+        if (strstr(primary, "wal_level")) {
+            code = "WalLevel";
+            way_out = "ALTER SYSTEM SET wal_level = logical, and restart the server";
+        }
+    }
+    if (strcmp(sqlstate, "42704") == 0)
+        code = strstr(primary, "slot")          ? "SlotMissing"
+               : strstr(primary, "publication") ? "PublicationMissing"
+                                                : code;
+    return error_set(err, kind, code, "%.200s%s%.120s%s%.100s%s%.200s (SQLSTATE %.5s)", primary,
+                     *detail ? ": " : "", detail, *hint ? "; " : "", hint, *way_out ? "; " : "",
+                     way_out, *sqlstate ? sqlstate : "none");
+}
+
+/* A failed connection: libpq's text, in which VERBOSE puts "FATAL:  28P01: …" for the server's own
+ * refusals; everything else is the network's, TLS's or the name service's. */
+static bool classify_connection(const ConnectorSpec *spec, const char *host, PGconn *connection,
+                                Error *err)
+{
+    const char *text = PQerrorMessage(connection);
+    char state[6] = "", line[300];
+    const char *colon = strstr(text, ":  ");
+    size_t letters = colon ? strspn(colon + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") : 0;
+    if (letters == 5 && colon[8] == ':')
+        memcpy(state, colon + 3, 5);
+    const char *from = state[0] ? colon + 10 : text;
+    size_t length = strcspn(from, "\n");
+    snprintf(line, sizeof line, "%.*s", length > 290 ? 290 : (int)length, from);
+    if (state[0]) {
+        connect_classify(state, line, "", "", err);
+        if (err && strcmp(state, "42501") == 0)
+            error_set(err, ERROR_CONFIG, "PrivilegeMissing",
+                      "%s; as a superuser: ALTER ROLE \"%s\" WITH REPLICATION", line,
+                      spec->username);
+    } else if (strstr(text, "could not translate host name")) {
+        error_set(err, ERROR_CONFIG, "HostUnknown", "%s; correct spec.source.host", line);
+    } else if (strstr(text, "SSL") || strstr(text, "certificate")) {
+        error_set(err, ERROR_CONFIG, "TlsFailed",
+                  "%s; check spec.source.tls.mode and caSecretRef, and that the server has ssl on",
+                  line);
+    } else {
+        error_set(err, ERROR_RETRY, "HostUnreachable",
+                  "%s; check spec.source.host and port, and that the server runs and listens there",
+                  line);
+    }
+    return error_wrap(err, "postgres %s:%u database %s user %s", host, spec->port, spec->database,
+                      spec->username);
+}
+
+/* --- connecting --- */
+
+static const char *tls_mode_name(TlsMode mode)
+{
+    static const char *const names[] = {[TLS_DISABLE] = "disable",
+                                        [TLS_PREFER] = "prefer",
+                                        [TLS_REQUIRE] = "require",
+                                        [TLS_VERIFY_CA] = "verify-ca",
+                                        [TLS_VERIFY_FULL] = "verify-full"};
+    ASSERT((size_t)mode < ARRAY_LEN(names));
+    return names[mode];
+}
+
+/* A path that libpq can open for as long as *ret_fd is open; NULL when the spec has no CA. */
+static char *ca_path(const ConnectorSpec *spec, int *ret_fd)
+{
+    *ret_fd = -1;
+    if (!spec->ca_pem)
+        return spec->tls_mode >= TLS_VERIFY_CA ? mem_strdup(DEBIAN_CA_BUNDLE) : NULL;
+    int fd = memfd_create("firn-ca", MFD_CLOEXEC);
+    size_t bytes = strlen(spec->ca_pem);
+    if (fd < 0 || write(fd, spec->ca_pem, bytes) != (ssize_t)bytes) {
+        if (fd >= 0)
+            close(fd);
+        return NULL;
+    }
+    *ret_fd = fd;
+    return mem_format("/proc/self/fd/%d", fd);
+}
+
+/* Drives the start of a connection to its end, or to the deadline. */
+static bool connect_drive(PGconn *connection, int64_t deadline_us)
+{
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    while (status != PGRES_POLLING_OK && status != PGRES_POLLING_FAILED) {
+        struct pollfd polled = {.fd = PQsocket(connection),
+                                .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+        int64_t left_us = deadline_us - clock_mono_us();
+        int ready = left_us <= 0 ? 0 : poll(&polled, 1, (int)(left_us / 1000) + 1);
+        if (ready == 0)
+            return false;
+        if (ready < 0 && errno != EINTR)
+            return false;
+        status = PQconnectPoll(connection);
+    }
+    return true;
+}
+
+static PGconn *connect_host(const ConnectorSpec *spec, const char *host, bool replication,
+                            const char *ca, Error *err)
+{
+    char port[8];
+    snprintf(port, sizeof port, "%u", spec->port);
+    const char *const names[] = {"host",
+                                 "port",
+                                 "dbname",
+                                 "user",
+                                 "password",
+                                 "application_name",
+                                 "client_encoding",
+                                 "sslmode",
+                                 "sslrootcert",
+                                 "gssencmode",
+                                 "keepalives_idle",
+                                 "keepalives_interval",
+                                 "keepalives_count",
+                                 "tcp_user_timeout",
+                                 "target_session_attrs",
+                                 "options",
+                                 "replication",
+                                 NULL};
+    /* row_security off: a policy that would hide rows is an error, never a smaller copy. */
+    const char *const values[] = {
+        host,
+        port,
+        spec->database,
+        spec->username,
+        spec->password ? spec->password : "",
+        "firn-agent",
+        "UTF8",
+        tls_mode_name(spec->tls_mode),
+        ca,
+        "disable",
+        "30",
+        "10",
+        "3",
+        "60000",
+        spec->hosts.count > 1 ? "primary" : "any",
+        "-c row_security=off -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 "
+        "-c standard_conforming_strings=on -c datestyle=ISO -c bytea_output=hex",
+        replication ? "database" : NULL,
+        NULL};
+    AUTO(connect_close) PGconn *connection = PQconnectStartParams(names, values, 0);
+    ASSERT(connection);
+    PQsetErrorVerbosity(connection, PQERRORS_VERBOSE);
+    int64_t deadline_us = clock_mono_us() + INT64_C(1000) * CONNECT_TIMEOUT_MS;
+    if (PQstatus(connection) != CONNECTION_BAD && !connect_drive(connection, deadline_us)) {
+        error_set(err, ERROR_RETRY, "HostUnreachable",
+                  "postgres %s:%u did not answer within %d ms; check spec.source.host and port, "
+                  "and that no firewall is between",
+                  host, spec->port, CONNECT_TIMEOUT_MS);
+        return NULL;
+    }
+    if (PQstatus(connection) != CONNECTION_OK) {
+        classify_connection(spec, host, connection, err);
+        return NULL;
+    }
+    PQsetErrorVerbosity(connection, PQERRORS_DEFAULT);
+    if (PQserverVersion(connection) < SERVER_VERSION_MIN) {
+        error_set(err, ERROR_CONFIG, "ServerTooOld",
+                  "postgres %s:%u is version %d.%d; Firn reads 14 and later", host, spec->port,
+                  PQserverVersion(connection) / 10000, PQserverVersion(connection) % 100);
+        return NULL;
+    }
+    int on = 1;
+    setsockopt(PQsocket(connection), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return TAKE(connection);
+}
+
+PGconn *connect_open(const ConnectorSpec *spec, bool replication, Error *err)
+{
+    int ca_fd;
+    AUTO(mem_free) char *ca = ca_path(spec, &ca_fd);
+    PGconn *connection = NULL;
+    for (size_t i = 0; i < spec->hosts.count && !connection; i++)
+        connection = connect_host(spec, spec->hosts.texts[i], replication, ca, err);
+    if (ca_fd >= 0)
+        close(ca_fd);
+    return connection;
+}
+
+/* --- queries --- */
+
+static const char *field_of(const PGresult *result, int field)
+{
+    const char *text = PQresultErrorField(result, field);
+    return text ? text : "";
+}
+
+bool connect_check(PGconn *connection, const PGresult *result, ExecStatusType wanted, Error *err)
+{
+    if (PQresultStatus(result) == wanted)
+        return true;
+    const char *primary = field_of(result, PG_DIAG_MESSAGE_PRIMARY);
+    if (PQstatus(connection) == CONNECTION_BAD || !*primary)
+        return error_set(err, ERROR_RETRY, "ConnectionLost", "postgres %s:%s: %.300s",
+                         PQhost(connection), PQport(connection), PQerrorMessage(connection));
+    return connect_classify(field_of(result, PG_DIAG_SQLSTATE), primary,
+                            field_of(result, PG_DIAG_MESSAGE_DETAIL),
+                            field_of(result, PG_DIAG_MESSAGE_HINT), err);
+}
+
+static PGresult *check(PGconn *connection, PGresult *taken, ExecStatusType wanted, Error *err)
+{
+    AUTO(result_clear) PGresult *result = taken;
+    return connect_check(connection, result, wanted, err) ? TAKE(result) : NULL;
+}
+
+PGresult *connect_query(PGconn *connection, ExecStatusType wanted, const char *sql, Error *err)
+{
+    return check(connection, PQexec(connection, sql), wanted, err);
+}
+
+/* Asks the server to stop, and reads what it says to that. */
+static void cancel(PGconn *connection)
+{
+    char unused[256];
+    PGcancel *asked = PQgetCancel(connection);
+    if (asked)
+        (void)!PQcancel(asked, unused, sizeof unused);
+    PQfreeCancel(asked);
+    for (PGresult *result; (result = PQgetResult(connection));)
+        PQclear(result);
+}
+
+PGresult *connect_query_within(PGconn *connection, ExecStatusType wanted, const char *sql,
+                               int timeout_ms, Error *err)
+{
+    int64_t deadline_us = clock_mono_us() + INT64_C(1000) * timeout_ms;
+    if (!PQsendQuery(connection, sql))
+        return check(connection, NULL, wanted, err);
+    while (PQconsumeInput(connection) && PQisBusy(connection)) {
+        struct pollfd polled = {.fd = PQsocket(connection), .events = POLLIN};
+        int64_t left_us = deadline_us - clock_mono_us();
+        if (left_us <= 0) {
+            cancel(connection);
+            error_set(err, ERROR_RETRY, "Timeout", "no answer to '%.80s' within %d s", sql,
+                      timeout_ms / 1000);
+            return NULL;
+        }
+        (void)!poll(&polled, 1, (int)(left_us / 1000) + 1);
+    }
+    PGresult *result = PQgetResult(connection);
+    for (PGresult *more; (more = PQgetResult(connection));)
+        PQclear(more);
+    return check(connection, result, wanted, err);
+}
+
+PGresult *connect_query_with(PGconn *connection, ExecStatusType wanted, const char *sql, int count,
+                             const char *const *values, Error *err)
+{
+    return check(connection, PQexecParams(connection, sql, count, NULL, values, NULL, NULL, 0),
+                 wanted, err);
+}
+
+char *connect_value(PGconn *connection, const char *sql, Error *err)
+{
+    AUTO(result_clear) PGresult *result = connect_query(connection, PGRES_TUPLES_OK, sql, err);
+    if (!result)
+        return NULL;
+    if (PQntuples(result) != 1) {
+        error_set(err, ERROR_RETRY, "ServerError", "'%.100s' gave %d rows, not one", sql,
+                  PQntuples(result));
+        return NULL;
+    }
+    return mem_strdup(PQgetvalue(result, 0, 0));
+}

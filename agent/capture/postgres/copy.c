@@ -1,0 +1,352 @@
+/* The copy: COPY … TO STDOUT (FORMAT binary) of ranges of ctid blocks, each reader on a connection
+ * of its own in the exported snapshot. ctid is stable within a snapshot: a row version never moves.
+ * The server reads only the range's blocks (TID range scan). A partitioned table's ranges apply to
+ * each partition alike.
+ *
+ *   header    "PGCOPY\n\377\r\n\0", Int32 flags (bit 16: oids, never now), Int32 extension length,
+ *             the extension
+ *   tuple     Int16 fields, then per field Int32 length (-1: null) and the value (decode.h)
+ *   trailer   Int16 -1
+ *
+ * The server sends one CopyData message per tuple, the header before the first in the same message.
+ * https://www.postgresql.org/docs/15/sql-copy.html */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/capture/postgres/connect.h"
+#include "agent/capture/postgres/postgres.h"
+#include "agent/capture/postgres/wire.h"
+#include "common/crash.h"
+#include "common/mem.h"
+
+#define BLOCKS_PER_RANGE_MIN 1024 /* 8 MiB */
+#define ROWS_PER_BATCH 8192
+#define READ_BYTES ((size_t)256 << 10)
+#define GATHER_BYTES (64 << 10)
+#define WAIT_MS_MAX 64
+#define COMMAND_TIMEOUT_MS 60000
+#define OIDS_FLAG (1u << 16)
+
+typedef struct TableReader {
+    CopyReader base;
+    Postgres *postgres;
+    PGconn *connection;
+    Wire wire;
+    int wake_fd;
+    const PgTable *table; /* of the range being read; NULL between ranges */
+    uint32_t table_number;
+    bool header_read;
+    bool trailer_read;
+    bool any_batch;
+    PgValue *values; /* for the widest table; only filled to describe a bad row */
+    Batch *batch;
+    int wait_ms;
+} TableReader;
+
+bool copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret, size_t *ret_count,
+               Error *err)
+{
+    (void)err;
+    Postgres *postgres = postgres_of(capture);
+    ASSERT(table < postgres->table_count);
+    uint64_t blocks = postgres->tables[table].blocks;
+    uint64_t count = blocks / BLOCKS_PER_RANGE_MIN;
+    if (count > pieces)
+        count = pieces;
+    if (count < 1)
+        count = 1;
+    CopyRange *ranges = mem_array(count, sizeof *ranges);
+    for (uint64_t i = 0; i < count; i++)
+        ranges[i] = (CopyRange){.table = table,
+                                .from_block = blocks * i / count,
+                                .to_block = i + 1 == count ? UINT64_MAX : blocks * (i + 1) / count,
+                                .bytes_estimate = postgres->sources[table].bytes_estimate / count};
+    *ret = ranges;
+    *ret_count = count;
+    return true;
+}
+
+static bool command(PGconn *connection, const char *sql, Error *err)
+{
+    AUTO(result_clear)
+    PGresult *result = connect_query(connection, PGRES_COMMAND_OK, sql, err);
+    return result != NULL;
+}
+
+static bool enter_snapshot(TableReader *reader, Error *err)
+{
+    AUTO(mem_free) char *name = connect_literal(reader->postgres->snapshot);
+    AUTO(mem_free) char *set = mem_format("SET TRANSACTION SNAPSHOT %s", name);
+    return command(reader->connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) &&
+           command(reader->connection, set, err);
+}
+
+CopyReader *copy_reader_open(Capture *capture, Error *err)
+{
+    Postgres *postgres = postgres_of(capture);
+    ASSERT(postgres->snapshot);
+    TableReader *reader = mem_zalloc(sizeof *reader);
+    reader->base.driver = capture->driver;
+    reader->postgres = postgres;
+    reader->wire.fd = -1;
+    size_t widest = 0;
+    for (size_t i = 0; i < postgres->table_count; i++)
+        if (postgres->sources[i].schema->field_count > widest)
+            widest = postgres->sources[i].schema->field_count;
+    reader->values = mem_array(widest, sizeof *reader->values);
+    reader->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (reader->wake_fd < 0)
+        error_errno(err, ERROR_FATAL, "NoDescriptor", errno, "eventfd");
+    else
+        reader->connection = connect_open(postgres->spec, false, err);
+    if (!reader->connection || !enter_snapshot(reader, err)) {
+        copy_reader_free(&reader->base);
+        return NULL;
+    }
+    wire_init(&reader->wire, reader->connection, reader->wake_fd, READ_BYTES);
+    return &reader->base;
+}
+
+void copy_reader_free(CopyReader *base)
+{
+    TableReader *reader = (TableReader *)base;
+    batch_free(reader->batch);
+    wire_done(&reader->wire);
+    connect_close(reader->connection);
+    if (reader->wake_fd >= 0)
+        close(reader->wake_fd);
+    free(reader->values);
+    free(reader);
+}
+
+void copy_cancel(CopyReader *base)
+{
+    uint64_t one = 1;
+    ssize_t wrote = write(((TableReader *)base)->wake_fd, &one, sizeof one);
+    (void)wrote; /* full means it is awake already */
+}
+
+static char *copy_sql(const PgTable *table, const CopyRange *range)
+{
+    const char *only = table->partitioned ? "" : "ONLY ";
+    bool to_end = range->to_block == UINT64_MAX;
+    if (to_end && range->from_block == 0)
+        return table->partitioned ? mem_format("COPY (SELECT %s FROM %s) TO STDOUT (FORMAT binary)",
+                                               table->columns, table->quoted)
+                                  : mem_format("COPY %s (%s) TO STDOUT (FORMAT binary)",
+                                               table->quoted, table->columns);
+    if (to_end)
+        return mem_format("COPY (SELECT %s FROM %s%s WHERE ctid >= '(%" PRIu64 ",0)') TO STDOUT "
+                          "(FORMAT binary)",
+                          table->columns, only, table->quoted, range->from_block);
+    return mem_format("COPY (SELECT %s FROM %s%s WHERE ctid >= '(%" PRIu64 ",0)' AND ctid < "
+                      "'(%" PRIu64 ",0)') TO STDOUT (FORMAT binary)",
+                      table->columns, only, table->quoted, range->from_block, range->to_block);
+}
+
+/* The catalog is not in the snapshot: the columns may have changed since they were looked up, and
+ * COPY names no types. The lock holds them until the transaction's end. */
+static bool check_columns(TableReader *reader, const PgTable *table, Error *err)
+{
+    AUTO(mem_free)
+    char *lock = mem_format("LOCK TABLE %s%s IN ACCESS SHARE MODE",
+                            table->partitioned ? "" : "ONLY ", table->quoted);
+    if (!command(reader->connection, lock, err))
+        return false;
+    return tables_check_columns(reader->connection, table, err);
+}
+
+/* Bytes for which a wait ends. libpq's own waits need 1. Where the system refuses, every wait ends
+ * with the first byte, which is only slower. */
+static void wake_at(const TableReader *reader, int bytes)
+{
+    (void)setsockopt(reader->wire.fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
+}
+
+bool copy_begin(CopyReader *base, const CopyRange *range, Error *err)
+{
+    TableReader *reader = (TableReader *)base;
+    ASSERT(range->table < reader->postgres->table_count && !reader->table);
+    const PgTable *table = &reader->postgres->tables[range->table];
+    AUTO(mem_free) char *sql = copy_sql(table, range);
+    if (!check_columns(reader, table, err) ||
+        !wire_command(&reader->wire, sql, 'H', COMMAND_TIMEOUT_MS, err))
+        return error_wrap(err, "copying table %s", table->name);
+    wake_at(reader, GATHER_BYTES);
+    reader->wait_ms = 1;
+    reader->table = table;
+    reader->table_number = range->table;
+    reader->header_read = reader->trailer_read = reader->any_batch = false;
+    return true;
+}
+
+static bool bad_copy(const PgTable *table, const char *what, Error *err)
+{
+    return error_set(err, ERROR_RETRY, "BadMessage", "copying table %s: %s", table->name, what);
+}
+
+/* Finds each field of a tuple that passed the first time, to describe its key. */
+static void split_tuple(const PgTable *table, PgValue *values, const uint8_t *tuple, size_t bytes)
+{
+    Reader in = reader_over(tuple, bytes);
+    size_t fields = table->source->schema->field_count;
+    const uint8_t *count_at;
+    if (!reader_take(&in, 2, &count_at))
+        return;
+    for (size_t i = 0; i < fields; i++) {
+        uint32_t length;
+        values[i] = (PgValue){.kind = 'n'};
+        if (reader_u32be(&in, &length) && length != UINT32_MAX &&
+            reader_take(&in, length, &values[i].at))
+            values[i] = (PgValue){.at = values[i].at, .bytes = length, .kind = 'b'};
+    }
+}
+
+bool copy_decode_row(const PgTable *table, Batch *batch, RowPosition position, PgValue *values,
+                     const uint8_t *tuple, size_t bytes, Error *err)
+{
+    Reader in = reader_over(tuple, bytes);
+    uint32_t fields = batch->column_count;
+    uint16_t count;
+    if (UNLIKELY(!reader_u16be(&in, &count) || count != fields))
+        return bad_copy(table, "a tuple has another number of fields than asked for", err);
+    batch_row_begin(batch, ROW_READ, position);
+    for (uint32_t i = 0; i < fields; i++) {
+        uint32_t length;
+        const uint8_t *value;
+        if (UNLIKELY(!reader_u32be(&in, &length)))
+            break;
+        if (length == UINT32_MAX) {
+            if (UNLIKELY(batch->columns[i].field->required)) {
+                batch_row_undo(batch);
+                return table_null_where_required(table, i, err);
+            }
+            column_put_null(batch, &batch->columns[i]);
+            continue;
+        }
+        if (UNLIKELY(!reader_take(&in, length, &value)))
+            break;
+        const char *why =
+            decode_value(&table->decoders[i], batch, &batch->columns[i], value, length);
+        if (UNLIKELY(why != NULL)) {
+            batch_row_undo(batch);
+            split_tuple(table, values, tuple, bytes);
+            return table_bad_value(table, i, values, why, err);
+        }
+    }
+    if (UNLIKELY(fields && batch->columns[fields - 1].rows != batch->row_count)) {
+        batch_row_undo(batch);
+        return bad_copy(table, "a tuple ends early", err);
+    }
+    if (UNLIKELY(reader_left(&in))) {
+        batch_row_undo(batch);
+        return bad_copy(table, "a tuple has bytes left over", err);
+    }
+    return true;
+}
+
+bool copy_read_header(const PgTable *table, Reader *in, Error *err)
+{
+    static const uint8_t signature[11] = {'P', 'G', 'C', 'O', 'P', 'Y', '\n', 0xff, '\r', '\n', 0};
+    const uint8_t *at;
+    uint32_t flags, extension;
+    if (!reader_take(in, sizeof signature, &at) || memcmp(at, signature, sizeof signature) != 0 ||
+        !reader_u32be(in, &flags) || flags & OIDS_FLAG || !reader_u32be(in, &extension) ||
+        !reader_take(in, extension, &at))
+        return bad_copy(table, "the binary header is not PostgreSQL's", err);
+    return true;
+}
+
+/* One CopyData message: [header] tuple, or [header] trailer. */
+static bool take_message(TableReader *reader, Reader content, Error *err)
+{
+    if (UNLIKELY(!reader->header_read)) {
+        if (!copy_read_header(reader->table, &content, err))
+            return false;
+        reader->header_read = true;
+        if (reader_left(&content) == 0)
+            return true;
+    }
+    if (UNLIKELY(reader_left(&content) == 2 && content.at[0] == 0xff && content.at[1] == 0xff)) {
+        reader->trailer_read = true;
+        return true;
+    }
+    if (UNLIKELY(!reader->batch))
+        reader->batch =
+            batch_new(reader->table->source->schema, reader->table_number, ROWS_PER_BATCH);
+    return copy_decode_row(reader->table, reader->batch, reader->postgres->copy_at, reader->values,
+                           content.at, reader_left(&content), err);
+}
+
+static void hand_out(TableReader *reader, Batch **ret, bool last)
+{
+    *ret = TAKE(reader->batch);
+    if (*ret && !reader->any_batch)
+        CRASH_POINT("copy-first-batch");
+    if (*ret && last)
+        CRASH_POINT("copy-last-batch");
+    reader->any_batch = true;
+}
+
+/* Reads what is there, or waits. The server sends 8 KiB at a time; to be woken for each would cost
+ * as much as decoding them. So during a range the socket wakes for GATHER_BYTES, and after a short
+ * while for less, as at the end. */
+static bool read_more(TableReader *reader, Error *err)
+{
+    size_t bytes;
+    WireResult result = wire_read(&reader->wire, &bytes, err);
+    if (result == WIRE_EMPTY) {
+        reader->wait_ms = reader->wait_ms < WAIT_MS_MAX ? reader->wait_ms * 2 : WAIT_MS_MAX;
+        result = wire_wait(&reader->wire, reader->wait_ms, err);
+    } else {
+        reader->wait_ms = 1;
+    }
+    if (result == WIRE_WOKEN)
+        return error_set(err, ERROR_RETRY, "Cancelled", "copying table %s was cancelled",
+                         reader->table->name);
+    return result != WIRE_FAILED;
+}
+
+bool copy_next(CopyReader *base, Batch **ret, Error *err)
+{
+    TableReader *reader = (TableReader *)base;
+    *ret = NULL;
+    if (!reader->table)
+        return true;
+    for (;;) {
+        uint8_t kind;
+        Reader content;
+        WireResult result = wire_next(&reader->wire, &kind, &content, err);
+        if (result == WIRE_FAILED)
+            return error_wrap(err, "copying table %s", reader->table->name);
+        if (result == WIRE_EMPTY) {
+            if (!read_more(reader, err))
+                return false;
+            continue;
+        }
+        if (LIKELY(kind == 'd')) {
+            if (!take_message(reader, content, err))
+                return false;
+            if (reader->batch && batch_is_full(reader->batch)) {
+                hand_out(reader, ret, false);
+                return true;
+            }
+        } else if (kind == 'E') {
+            wire_error(content, err);
+            return error_wrap(err, "copying table %s", reader->table->name);
+        } else if (kind == 'Z') {
+            if (!reader->trailer_read)
+                return bad_copy(reader->table, "the copy ended without its trailer", err);
+            wake_at(reader, 1);
+            hand_out(reader, ret, true);
+            reader->table = NULL;
+            return true;
+        }
+    }
+}

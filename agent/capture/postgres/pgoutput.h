@@ -1,0 +1,51 @@
+/* The log's messages, as PostgreSQL's pgoutput plugin writes them, into changes. Pure: no socket;
+ * bytes in, changes out, so that it can be tested and fuzzed with scripts.
+ *
+ * Loop: while pgoutput_take gives a change, hand it on; else if pgoutput_replaying,
+ * pgoutput_replay; else pgoutput_message with the next one. Rows gather in one batch per table; a
+ * full batch becomes a change at once, the others with pgoutput_checkpoint. */
+#pragma once
+
+#include "agent/capture/capture.h"
+#include "agent/capture/postgres/postgres.h"
+
+typedef struct Pgoutput Pgoutput;
+
+/* The values of an update that the log left out: fields[i] of the row whose key stands in
+ * values[key fields]. On success either *ret_found and every values[fields[i]] is 'b' or 'n', the
+ * bytes lasting until the next call; or not *ret_found: the row is gone. */
+typedef bool (*PgoutputFetch)(void *context, const PgTable *table, PgValue *values,
+                              const uint32_t *fields, size_t count, bool *ret_found, Error *err);
+
+typedef struct PgoutputOptions {
+    const PgTable *tables;
+    size_t table_count;
+    PgoutputFetch fetch;
+    void *fetch_context;
+    uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
+} PgoutputOptions;
+
+void pgoutput_free(Pgoutput *out);
+Pgoutput *pgoutput_new(const PgoutputOptions *options) OWNED_BY(pgoutput_free);
+
+/* One message: what stands behind XLogData's header. Not while replaying. */
+MUST_CHECK bool pgoutput_message(Pgoutput *out, const uint8_t *message, size_t bytes, Error *err);
+/* The server has decoded its log up to `end` and sent all of it. */
+void pgoutput_keepalive(Pgoutput *out, uint64_t end);
+/* A transaction that was streamed before its end is being handed out, message by message. */
+bool pgoutput_replaying(const Pgoutput *out);
+MUST_CHECK bool pgoutput_replay(Pgoutput *out, Error *err);
+
+/* The next change that is ready; its Position's source is left empty. */
+bool pgoutput_take(Pgoutput *out, Change *ret);
+/* Something was read since the last checkpoint, and no transaction is open: a checkpoint says so.
+ */
+bool pgoutput_can_checkpoint(const Pgoutput *out);
+/* The batches and then the checkpoint become ready. */
+void pgoutput_checkpoint(Pgoutput *out);
+bool pgoutput_in_transaction(const Pgoutput *out);
+
+RowPosition pgoutput_position(const Pgoutput *out); /* of what was decoded last */
+uint64_t pgoutput_changes(const Pgoutput *out);
+
+DEFINE_AUTO(Pgoutput, pgoutput_free);

@@ -1,0 +1,125 @@
+/* PostgreSQL as a source. Read this first.
+ *
+ *   postgres.c     the driver: open, prepare, close, and who calls what
+ *   connect.c      connections, what the server's errors mean
+ *   tables.c       the tables, their columns, types and keys
+ *   publication.c  what the slot decodes   slot.c  from where, and the snapshot for the copy
+ *   copy.c         the copy: binary COPY of ctid ranges
+ *   stream.c       the log: START_REPLICATION, confirming
+ *   wire.c         both of them read the socket in large pieces through it
+ *   pgoutput.c     the log's messages → batches    spool.c  transactions streamed before their end
+ *   toast.c        values that an update left out, fetched by key
+ *   decode.c       values
+ *
+ * Positions (agent/record/position.h): a row's is (LSN of its transaction's commit record, its
+ * ordinal there); the pair that a key change makes shares one. A checkpoint's is (end LSN of the
+ * last transaction handed out, 0), or where the server says the log is decoded to when nothing is
+ * pending. */
+#pragma once
+
+#include <libpq-fe.h>
+
+#include "agent/capture/capture.h"
+#include "agent/capture/postgres/decode.h"
+#include "common/bytes.h"
+#include "common/reader.h"
+
+typedef struct PgTable {
+    SourceTable *source; /* in Postgres.sources */
+    uint32_t oid;
+    char *name;    /* "public.orders", for messages and patterns */
+    char *quoted;  /* "\"public\".\"orders\"", for SQL */
+    char identity; /* replica identity: d default, i index, f full, n nothing */
+    bool partitioned;
+    uint64_t blocks;     /* of the largest partition, when partitioned */
+    PgDecoder *decoders; /* one for each field */
+    char *columns;       /* the fields quoted, with commas: what COPY selects */
+    char **generated;    /* stored generated columns, which are left out; ends with NULL */
+} PgTable;
+
+typedef struct Stream Stream;
+
+typedef struct Postgres {
+    Capture base;
+    const ConnectorSpec *spec;
+    char source[POSITION_SOURCE_BYTES];
+    int version; /* 150020 */
+    SourceTable *sources;
+    PgTable *tables; /* the same numbers */
+    size_t table_count;
+    PGconn *query; /* ordinary; catalog and unchanged TOAST values. The capture's thread only */
+    PGconn *replication; /* made the slot: holds the snapshot until its next command */
+    char *snapshot;      /* exported by `replication`; NULL when there is none */
+    RowPosition copy_at; /* what the snapshot stands for */
+    RowPosition start;   /* where the stream begins; 0: where the slot stands */
+    Stream *stream;      /* NULL before capture_stream_start */
+} Postgres;
+
+static inline Postgres *postgres_of(Capture *capture)
+{
+    return (Postgres *)capture;
+}
+
+/* AUTO(text_done) Bytes text = {0}; */
+static inline void text_done_auto(Bytes *at)
+{
+    bytes_done(at);
+}
+
+/* connect.c's query connection, opened (again) when needed. */
+MUST_CHECK bool postgres_query_open(Postgres *postgres, Error *err);
+
+/* Parses "16/B3748"; DATA error when it is none. */
+MUST_CHECK bool postgres_lsn_parse(const char *text, uint64_t *ret, Error *err);
+
+/* --- tables.c --- */
+MUST_CHECK bool tables_find(Postgres *postgres, Error *err);
+void table_done(PgTable *table);
+/* Are the table's columns still those that were found? CONFIG "SchemaChanged" when not. */
+MUST_CHECK bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err);
+/* "id=4711, line=2": the key of a row whose values stand in values[field], for messages. */
+typedef struct PgValue {
+    const uint8_t *at;
+    uint32_t bytes;
+    char kind; /* b binary, t text, n null, u unchanged */
+} PgValue;
+void table_describe_key(const PgTable *table, const PgValue *values, char *to, size_t to_bytes);
+/* DATA "BadValue" for a value of `field` that can't be read. */
+bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, const char *why,
+                     Error *err);
+
+/* CONFIG "SchemaChanged": DROP NOT NULL is not announced in the log, a null is the first sign. */
+bool table_null_where_required(const PgTable *table, size_t field, Error *err);
+
+/* --- publication.c --- */
+MUST_CHECK bool publication_prepare(Postgres *postgres, Error *err);
+
+/* --- slot.c --- */
+MUST_CHECK bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
+                             RowPosition *ret_copy, Error *err);
+
+/* --- copy.c --- */
+MUST_CHECK bool copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
+                          size_t *ret_count, Error *err);
+CopyReader *copy_reader_open(Capture *capture, Error *err);
+void copy_reader_free(CopyReader *reader);
+MUST_CHECK bool copy_begin(CopyReader *reader, const CopyRange *range, Error *err);
+MUST_CHECK bool copy_next(CopyReader *reader, Batch **ret, Error *err);
+void copy_cancel(CopyReader *reader);
+/* Decodes one tuple of the binary format (fields in the table's order) as the batch's next row,
+ * for which there is room. `values` is scratch, one for each field. */
+MUST_CHECK bool copy_decode_row(const PgTable *table, Batch *batch, RowPosition position,
+                                PgValue *values, const uint8_t *tuple, size_t bytes, Error *err);
+MUST_CHECK bool copy_read_header(const PgTable *table, Reader *in, Error *err);
+
+/* --- stream.c --- */
+void stream_close(Stream *stream);
+MUST_CHECK bool stream_start(Capture *capture, Error *err);
+MUST_CHECK bool stream_next(Capture *capture, int timeout_ms, Change *ret, Error *err);
+MUST_CHECK bool stream_idle(Capture *capture, Error *err);
+void stream_confirm(Capture *capture, RowPosition durable);
+void stream_figures(const Capture *capture, CaptureFigures *ret);
+
+/* --- postgres.c --- */
+Capture *capture_postgres_open(const ConnectorSpec *spec, Error *err) OWNED_BY(capture_close);
+MUST_CHECK bool capture_postgres_drop(const ConnectorSpec *spec, Error *err);

@@ -1,0 +1,143 @@
+/* The slot: from where the log is kept for us, and the snapshot for the copy.
+ *
+ * A new slot exports the snapshot of the very point at which its changes begin. A slot that is
+ * there already can't: a temporary slot is made beside it, whose snapshot belongs to its own
+ * consistent point; the stream then goes on from the old slot's place, and what lies before that
+ * point is in the copy already (the pipeline drops it by position). Either snapshot lasts until the
+ * next command on the connection that made the slot, or its end, which also drops a temporary slot.
+ *
+ * https://www.postgresql.org/docs/15/protocol-replication.html */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/capture/postgres/connect.h"
+#include "agent/capture/postgres/postgres.h"
+#include "common/crash.h"
+#include "common/mem.h"
+
+/* A new slot becomes consistent only when the transactions that were open have ended. */
+#define CREATE_TIMEOUT_MS 300000
+#define LSN_FORMAT "%" PRIX32 "/%" PRIX32
+#define LSN_ARGS(lsn) (uint32_t)((lsn) >> 32), (uint32_t)(lsn)
+
+/* Makes a slot on the replication connection; the snapshot's name goes to postgres->snapshot. */
+static bool create_slot(Postgres *postgres, const char *slot, bool temporary, bool export,
+                        uint64_t *ret_lsn, Error *err)
+{
+    const char *snapshot = postgres->version >= 150000
+                               ? export ? " (SNAPSHOT 'export')" : " (SNAPSHOT 'nothing')"
+                           : export ? " EXPORT_SNAPSHOT"
+                                    : " NOEXPORT_SNAPSHOT";
+    AUTO(mem_free) char *name = connect_identifier(slot);
+    AUTO(mem_free)
+    char *sql = mem_format("CREATE_REPLICATION_SLOT %s%s LOGICAL pgoutput%s", name,
+                           temporary ? " TEMPORARY" : "", snapshot);
+    AUTO(result_clear)
+    PGresult *result =
+        connect_query_within(postgres->replication, PGRES_TUPLES_OK, sql, CREATE_TIMEOUT_MS, err);
+    if (!result && err && strcmp(err->code, "Timeout") == 0)
+        return error_set(err, ERROR_RETRY, "SlotWaits",
+                         "slot %s: the server waits for transactions that were open before; end "
+                         "the oldest: SELECT pid, xact_start, query FROM pg_stat_activity WHERE "
+                         "xact_start IS NOT NULL ORDER BY xact_start",
+                         slot);
+    if (!result)
+        return error_wrap(err, "slot %s", slot);
+    if (!postgres_lsn_parse(PQgetvalue(result, 0, 1), ret_lsn, err))
+        return false;
+    if (export)
+        postgres->snapshot = mem_strdup(PQgetvalue(result, 0, 2));
+    return true;
+}
+
+/* confirmed_flush_lsn, wal_status … of a slot that is there. */
+static bool check_slot(const Postgres *postgres, const PGresult *result, const CaptureState *state,
+                       Error *err)
+{
+    const char *slot = postgres->spec->pg_slot;
+    const char *plugin = PQgetvalue(result, 0, 0), *database = PQgetvalue(result, 0, 1);
+    const char *pid = PQgetvalue(result, 0, 2), *wal_status = PQgetvalue(result, 0, 3);
+    if (strcmp(plugin, "pgoutput") != 0)
+        return error_set(err, ERROR_CONFIG, "SlotForeign",
+                         "slot %s has plugin '%s', not pgoutput; name another in "
+                         "spec.source.postgresql.slot, or SELECT pg_drop_replication_slot('%s')",
+                         slot, plugin, slot);
+    if (strcmp(database, postgres->spec->database) != 0)
+        return error_set(err, ERROR_CONFIG, "SlotForeign",
+                         "slot %s belongs to database %s, not %s; name another in "
+                         "spec.source.postgresql.slot",
+                         slot, database, postgres->spec->database);
+    if (strcmp(wal_status, "lost") == 0)
+        return error_set(
+            err, ERROR_CONFIG, "SlotLost",
+            "slot %s is lost: the server removed WAL that it needed "
+            "(max_slot_wal_keep_size); drop it (SELECT pg_drop_replication_slot('%s')) "
+            "and copy the tables again",
+            slot, slot);
+    if (*pid)
+        return error_set(err, ERROR_RETRY, "SlotActive",
+                         "slot %s is being read by process %s of the server; stop the other agent, "
+                         "or SELECT pg_terminate_backend(%s)",
+                         slot, pid, pid);
+    uint64_t confirmed;
+    if (!postgres_lsn_parse(PQgetvalue(result, 0, 4), &confirmed, err))
+        return false;
+    if (state->from.major && confirmed > state->from.major)
+        return error_set(err, ERROR_CONFIG, "SlotAhead",
+                         "slot %s was confirmed up to " LSN_FORMAT
+                         ", but a table stands at " LSN_FORMAT
+                         ": the changes between are gone; copy the tables again",
+                         slot, LSN_ARGS(confirmed), LSN_ARGS(state->from.major));
+    return true;
+}
+
+static bool make_slot(Postgres *postgres, const CaptureState *state, bool copying,
+                      uint64_t *ret_lsn, Error *err)
+{
+    const ConnectorSpec *spec = postgres->spec;
+    if (state->known)
+        return error_set(err, ERROR_CONFIG, "SlotMissing",
+                         "slot %s is gone, but tables were filled from it: the changes since are "
+                         "lost; restore the slot, or copy the tables again",
+                         spec->pg_slot);
+    if (!spec->pg_manage)
+        return error_set(err, ERROR_CONFIG, "SlotMissing",
+                         "there is no slot %s and spec.source.postgresql.manage is false; SELECT "
+                         "pg_create_logical_replication_slot('%s', 'pgoutput'), or set manage: "
+                         "true",
+                         spec->pg_slot, spec->pg_slot);
+    if (!create_slot(postgres, spec->pg_slot, false, copying, ret_lsn, err))
+        return false;
+    CRASH_POINT("slot-created");
+    return true;
+}
+
+bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
+                  RowPosition *ret_copy, Error *err)
+{
+    AUTO(mem_free) char *literal = connect_literal(postgres->spec->pg_slot);
+    AUTO(mem_free)
+    char *sql = mem_format("SELECT plugin, database, active_pid, wal_status, "
+                           "coalesce(confirmed_flush_lsn, restart_lsn, '0/0') "
+                           "FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
+                           literal);
+    AUTO(result_clear)
+    PGresult *result = connect_query(postgres->query, PGRES_TUPLES_OK, sql, err);
+    if (!result)
+        return false;
+    uint64_t lsn = 0;
+    if (PQntuples(result) == 0) {
+        if (!make_slot(postgres, state, copying, &lsn, err))
+            return false;
+    } else if (!check_slot(postgres, result, state, err)) {
+        return false;
+    } else if (copying) {
+        char name[64];
+        snprintf(name, sizeof name, "firn_copy_%d", PQbackendPID(postgres->replication));
+        if (!create_slot(postgres, name, true, true, &lsn, err))
+            return false;
+    }
+    *ret_copy = copying ? (RowPosition){.major = lsn} : state->from;
+    return true;
+}

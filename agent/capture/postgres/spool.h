@@ -1,0 +1,27 @@
+/* The changes of one transaction that the server streams before its end: kept in order, replayed at
+ * Stream Commit. The first bytes stay in memory, the rest goes to a file that has no name. Undone
+ * subtransactions cut it back to where their first change began: nothing later in the spool can
+ * belong to anything but them and their children. */
+#pragma once
+
+#include "common/bytes.h"
+#include "common/error.h"
+
+#define SPOOL_MEMORY_BYTES ((size_t)256 << 10)
+
+typedef struct Spool Spool;
+
+void spool_free(Spool *spool);
+Spool *spool_new(uint32_t xid) OWNED_BY(spool_free);
+uint32_t spool_xid(const Spool *spool);
+/* One message, as it came. subxid: the transaction or subtransaction that it belongs to. FATAL when
+ * the disk is full. */
+MUST_CHECK bool spool_put(Spool *spool, uint32_t subxid, const void *message, size_t bytes,
+                          Error *err);
+/* Takes back the subtransaction and all that came after it. One that never wrote is fine. */
+MUST_CHECK bool spool_abort(Spool *spool, uint32_t subxid, Error *err);
+/* The messages from the first on; *ret NULL at the end. *ret lasts until the next call. */
+MUST_CHECK bool spool_next(Spool *spool, const uint8_t **ret, size_t *ret_bytes, Error *err);
+uint64_t spool_bytes(const Spool *spool);
+
+DEFINE_AUTO(Spool, spool_free);

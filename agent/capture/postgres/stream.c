@@ -1,0 +1,357 @@
+/* The log, from START_REPLICATION on.
+ *
+ *   w XLogData    Int64 LSN, Int64 the server's end of log, Int64 time, a pgoutput message
+ *   k keepalive   Int64 end of what was decoded and sent, Int64 time, Int8 1: answer at once
+ *   r status      Int64 written, Int64 flushed, Int64 applied, Int64 time, Int8 0 (us → server)
+ *
+ * The walsender sends every change by itself. A reader that wakes for each spends more on waking
+ * than on decoding: so when reads follow each other closely, a millisecond is let pass before the
+ * next one, and it finds a piece of some tens of KiB. A trickle is read at once.
+ *
+ * Flushed and applied are what the pipeline confirmed as durable, and nothing else ever moves the
+ * slot. A status goes out each second, asked for or not, and when the server asks: so
+ * capture_idle needs to read nothing.
+ *
+ * Threads: everything from one, but stream_confirm and stream_figures.
+ * https://www.postgresql.org/docs/15/protocol-replication.html */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/capture/postgres/connect.h"
+#include "agent/capture/postgres/pgoutput.h"
+#include "agent/capture/postgres/toast.h"
+#include "agent/capture/postgres/wire.h"
+#include "common/clock.h"
+#include "common/crash.h"
+#include "common/mem.h"
+
+#define READ_BYTES ((size_t)256 << 10)
+#define START_TIMEOUT_MS 60000
+#define STATUS_EVERY_US INT64_C(1000000)
+#define LINGER_US INT64_C(200000)
+#define IDLE_US INT64_C(20000)               /* the source is silent for so long: no lingering */
+#define KEEPALIVE_LINGER_US INT64_C(1000000) /* when only other tables' log passes by */
+#define CLOSE_US INT64_C(500)                /* reads that follow each other so closely: gather */
+#define GATHER_US INT64_C(1000)
+#define GATHER_BYTES ((size_t)64 << 10) /* a read of so much has gathered enough */
+#define MESSAGES_PER_CLOCK 128
+#define TRANSACTION_BYTES ((uint64_t)256 << 20)
+#define US_1970_TO_2000 INT64_C(946684800000000)
+
+struct Stream {
+    Postgres *postgres;
+    PGconn *connection;
+    Wire wire;
+    Pgoutput *out;
+    Toast toast;
+    int64_t now_us;
+    int64_t status_due_us;
+    bool status_asked;
+    int64_t first_us; /* when the first data since the last checkpoint came; 0: none */
+    int64_t first_keepalive_us;
+    int64_t data_us; /* when data came last */
+    int64_t read_us;
+    size_t read_bytes;
+    uint64_t received; /* the highest LSN the server named */
+    uint64_t told;     /* flushed LSN of the last status */
+    bool any_batch;
+    _Atomic(uint64_t) confirmed;
+    pthread_mutex_t figures_lock;
+    CaptureFigures figures;
+};
+
+void stream_close(Stream *stream)
+{
+    if (!stream)
+        return;
+    wire_done(&stream->wire);
+    pgoutput_free(stream->out);
+    toast_done(&stream->toast);
+    connect_close(stream->connection);
+    pthread_mutex_destroy(&stream->figures_lock);
+    free(stream);
+}
+
+/* 'a''"b"': publication_names is a list of identifiers inside a literal. */
+static char *start_sql(const Postgres *postgres)
+{
+    AUTO(mem_free) char *slot = connect_identifier(postgres->spec->pg_slot);
+    AUTO(mem_free) char *publication = connect_identifier(postgres->spec->pg_publication);
+    AUTO(mem_free) char *names = connect_literal(publication);
+    return mem_format("START_REPLICATION SLOT %s LOGICAL %" PRIX32 "/%" PRIX32
+                      " (proto_version '2', publication_names %s, binary 'true', streaming 'on')",
+                      slot, (uint32_t)(postgres->start.major >> 32),
+                      (uint32_t)postgres->start.major, names);
+}
+
+bool stream_start(Capture *capture, Error *err)
+{
+    Postgres *postgres = postgres_of(capture);
+    ASSERT(!postgres->stream && !postgres->snapshot);
+    Stream *stream = mem_zalloc(sizeof *stream);
+    pthread_mutex_init(&stream->figures_lock, NULL);
+    stream->postgres = postgres;
+    stream->wire.fd = -1;
+    stream->connection = TAKE(postgres->replication);
+    if (!stream->connection)
+        stream->connection = connect_open(postgres->spec, true, err);
+    if (!stream->connection) {
+        stream_close(stream);
+        return false;
+    }
+    stream->toast.postgres = postgres;
+    stream->out = pgoutput_new(&(PgoutputOptions){.tables = postgres->tables,
+                                                  .table_count = postgres->table_count,
+                                                  .fetch = toast_fetch,
+                                                  .fetch_context = &stream->toast,
+                                                  .transaction_bytes = TRANSACTION_BYTES});
+    wire_init(&stream->wire, stream->connection, -1, READ_BYTES);
+    AUTO(mem_free) char *sql = start_sql(postgres);
+    if (!wire_command(&stream->wire, sql, 'W', START_TIMEOUT_MS, err)) {
+        stream_close(stream);
+        return error_wrap(err, "slot %s", postgres->spec->pg_slot);
+    }
+    stream->now_us = clock_mono_us();
+    postgres->stream = stream;
+    return true;
+}
+
+/* --- telling the server --- */
+
+static bool send_status(Stream *stream, Error *err)
+{
+    if (wire_sending(&stream->wire)) /* the last one has not gone yet */
+        return wire_flush(&stream->wire, err);
+    uint64_t flushed = atomic_load_explicit(&stream->confirmed, memory_order_acquire);
+    if (flushed > stream->told)
+        CRASH_POINT("before-confirm");
+    uint64_t written = stream->received > flushed ? stream->received : flushed;
+    uint8_t content[34] = {'r'};
+    uint64_t numbers[4] = {written, flushed, flushed,
+                           (uint64_t)(clock_wall_us() - US_1970_TO_2000)};
+    for (size_t i = 0; i < 4; i++) {
+        uint64_t big = __builtin_bswap64(numbers[i]);
+        memcpy(content + 1 + 8 * i, &big, sizeof big);
+    }
+    if (!wire_send_copy(&stream->wire, content, sizeof content, err))
+        return false;
+    stream->told = flushed;
+    stream->status_asked = false;
+    stream->status_due_us = stream->now_us + STATUS_EVERY_US;
+    return true;
+}
+
+static bool status_if_due(Stream *stream, Error *err)
+{
+    if (!stream->status_asked && stream->now_us < stream->status_due_us)
+        return true;
+    return send_status(stream, err);
+}
+
+static void publish_figures(Stream *stream)
+{
+    pthread_mutex_lock(&stream->figures_lock);
+    stream->figures.received = pgoutput_position(stream->out);
+    stream->figures.confirmed.major = stream->told;
+    stream->figures.source_end = stream->received;
+    stream->figures.changes = pgoutput_changes(stream->out);
+    stream->figures.bytes = stream->wire.bytes_read;
+    pthread_mutex_unlock(&stream->figures_lock);
+}
+
+bool stream_idle(Capture *capture, Error *err)
+{
+    Stream *stream = postgres_of(capture)->stream;
+    if (!stream)
+        return true;
+    stream->now_us = clock_mono_us();
+    bool ok = status_if_due(stream, err);
+    publish_figures(stream);
+    return ok;
+}
+
+void stream_confirm(Capture *capture, RowPosition durable)
+{
+    Stream *stream = postgres_of(capture)->stream;
+    if (!stream)
+        return;
+    /* Of a transaction that is durable in part, what lies before its commit record is. */
+    uint64_t old = atomic_load_explicit(&stream->confirmed, memory_order_relaxed);
+    while (durable.major > old &&
+           !atomic_compare_exchange_weak_explicit(&stream->confirmed, &old, durable.major,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+}
+
+void stream_figures(const Capture *capture, CaptureFigures *ret)
+{
+    Stream *stream = ((const Postgres *)capture)->stream;
+    *ret = (CaptureFigures){0};
+    if (!stream)
+        return;
+    pthread_mutex_lock(&stream->figures_lock);
+    *ret = stream->figures;
+    pthread_mutex_unlock(&stream->figures_lock);
+}
+
+/* --- reading --- */
+
+static bool on_keepalive(Stream *stream, Reader in, Error *err)
+{
+    uint64_t end, sent_at;
+    uint8_t answer;
+    if (!reader_u64be(&in, &end) || !reader_u64be(&in, &sent_at) || !reader_u8(&in, &answer))
+        return error_set(err, ERROR_RETRY, "BadMessage", "a keepalive is cut short");
+    if (end > stream->received)
+        stream->received = end;
+    pgoutput_keepalive(stream->out, end);
+    if (!stream->first_keepalive_us)
+        stream->first_keepalive_us = stream->now_us;
+    stream->status_asked = stream->status_asked || answer;
+    return true;
+}
+
+static bool on_copy_data(Stream *stream, Reader in, Error *err)
+{
+    uint8_t kind;
+    uint64_t lsn, end, sent_at;
+    if (UNLIKELY(!reader_u8(&in, &kind)))
+        return error_set(err, ERROR_RETRY, "BadMessage", "an empty replication message");
+    if (UNLIKELY(kind == 'k'))
+        return on_keepalive(stream, in, err);
+    if (UNLIKELY(kind != 'w' || !reader_u64be(&in, &lsn) || !reader_u64be(&in, &end) ||
+                 !reader_u64be(&in, &sent_at)))
+        return error_set(err, ERROR_RETRY, "BadMessage", "a replication message of kind 0x%02x",
+                         kind);
+    if (lsn > stream->received)
+        stream->received = lsn;
+    if (end > stream->received)
+        stream->received = end;
+    if (!stream->first_us)
+        stream->first_us = stream->now_us;
+    stream->data_us = stream->now_us;
+    return pgoutput_message(stream->out, in.at, reader_left(&in), err);
+}
+
+/* Is it time to hand out what has gathered, at the next end of a transaction? */
+static bool checkpoint_due(const Stream *stream)
+{
+    int64_t now = stream->now_us;
+    if (stream->first_us)
+        return now - stream->first_us >= LINGER_US || now - stream->data_us >= IDLE_US;
+    return stream->first_keepalive_us && now - stream->first_keepalive_us >= KEEPALIVE_LINGER_US;
+}
+
+static bool checkpoint_if(Stream *stream, bool due)
+{
+    if (!due || !pgoutput_can_checkpoint(stream->out))
+        return false;
+    pgoutput_checkpoint(stream->out);
+    stream->first_us = stream->first_keepalive_us = 0;
+    return true;
+}
+
+/* Decodes what is in the buffer until a change is ready (*ret filled), or nothing is left, or it is
+ * time to look at the clock. WIRE_EMPTY: the buffer is used up. */
+static WireResult decode_some(Stream *stream, Change *ret, Error *err)
+{
+    bool due = checkpoint_due(stream);
+    for (int i = 0; i < MESSAGES_PER_CLOCK; i++) {
+        if (pgoutput_take(stream->out, ret))
+            return WIRE_OK;
+        if (checkpoint_if(stream, due))
+            continue;
+        if (pgoutput_replaying(stream->out)) {
+            if (!pgoutput_replay(stream->out, err))
+                return WIRE_FAILED;
+            continue;
+        }
+        uint8_t kind;
+        Reader content;
+        WireResult result = wire_next(&stream->wire, &kind, &content, err);
+        if (result != WIRE_OK)
+            return result;
+        if (LIKELY(kind == 'd')) {
+            if (!on_copy_data(stream, content, err))
+                return WIRE_FAILED;
+        } else if (kind == 'E') {
+            wire_error(content, err);
+            return WIRE_FAILED;
+        } else if (kind == 'c' || kind == 'C' || kind == 'Z') {
+            error_set(err, ERROR_RETRY, "StreamEnded", "the server ended the stream");
+            return WIRE_FAILED;
+        }
+    }
+    return WIRE_OK;
+}
+
+/* Until when nothing needs to be done unless bytes come. */
+static int wait_ms(const Stream *stream, int64_t deadline_us)
+{
+    int64_t until = stream->status_due_us < deadline_us ? stream->status_due_us : deadline_us;
+    if (pgoutput_can_checkpoint(stream->out)) {
+        int64_t due = stream->first_us ? stream->data_us + IDLE_US
+                                       : stream->first_keepalive_us + KEEPALIVE_LINGER_US;
+        if (due < until)
+            until = due;
+    }
+    int64_t left_us = until - stream->now_us;
+    return left_us <= 0 ? 0 : (int)((left_us + 999) / 1000);
+}
+
+static bool read_some(Stream *stream, int64_t deadline_us, Error *err)
+{
+    int64_t since_us = stream->now_us - stream->read_us;
+    if (since_us < CLOSE_US && stream->read_bytes < GATHER_BYTES && stream->read_bytes > 0)
+        clock_sleep_us(GATHER_US);
+    WireResult result = wire_read(&stream->wire, &stream->read_bytes, err);
+    if (result == WIRE_EMPTY)
+        result = wire_wait(&stream->wire, wait_ms(stream, deadline_us), err);
+    else
+        stream->read_us = clock_mono_us();
+    return result != WIRE_FAILED;
+}
+
+static void hand_out(Stream *stream, Change *ret)
+{
+    if (ret->kind == CHANGE_CHECKPOINT)
+        memcpy(ret->position.source, stream->postgres->source, sizeof ret->position.source);
+    if (ret->kind == CHANGE_BATCH) {
+        if (!stream->any_batch)
+            CRASH_POINT("stream-first-batch");
+        if (pgoutput_in_transaction(stream->out))
+            CRASH_POINT("stream-mid-transaction");
+        stream->any_batch = true;
+    }
+}
+
+bool stream_next(Capture *capture, int timeout_ms, Change *ret, Error *err)
+{
+    Stream *stream = postgres_of(capture)->stream;
+    ASSERT(stream);
+    *ret = (Change){.kind = CHANGE_NONE};
+    stream->now_us = clock_mono_us();
+    int64_t deadline_us = stream->now_us + (int64_t)timeout_ms * 1000;
+    for (;;) {
+        if (!status_if_due(stream, err))
+            break;
+        WireResult result = decode_some(stream, ret, err);
+        if (result == WIRE_FAILED)
+            break;
+        if (ret->kind == CHANGE_NONE) {
+            if (result == WIRE_EMPTY && !read_some(stream, deadline_us, err))
+                break;
+            stream->now_us = clock_mono_us();
+            if (stream->now_us < deadline_us)
+                continue;
+        }
+        hand_out(stream, ret);
+        publish_figures(stream);
+        return true;
+    }
+    publish_figures(stream);
+    return error_wrap(err, "slot %s", stream->postgres->spec->pg_slot);
+}

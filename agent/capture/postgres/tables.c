@@ -1,0 +1,364 @@
+/* The tables that the manifest's patterns choose, as the catalog describes them now.
+ *
+ * A partitioned table is one table: its partitions are neither found nor streamed on their own (the
+ * publication has publish_via_partition_root). Unlogged and temporary tables aren't in the log and
+ * are no candidates. Stored generated columns are left out of the schema, because pgoutput (before
+ * 18, and there by default) does not send them. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/capture/postgres/connect.h"
+#include "agent/capture/postgres/postgres.h"
+#include "common/bytes.h"
+#include "common/mem.h"
+
+#define TABLES_MAX 100000
+
+static const char tables_sql[] =
+    "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, "
+    "  CASE WHEN c.relkind = 'p' THEN p.tuples ELSE greatest(c.reltuples, 0) END::int8, "
+    "  CASE WHEN c.relkind = 'p' THEN p.bytes ELSE pg_catalog.pg_table_size(c.oid) END, "
+    "  CASE WHEN c.relkind = 'p' THEN p.largest ELSE pg_catalog.pg_relation_size(c.oid) END "
+    "    / pg_catalog.current_setting('block_size')::int8, "
+    "  pg_catalog.has_table_privilege(c.oid, 'SELECT') "
+    "    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "LEFT JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS tuples, "
+    "    sum(pg_catalog.pg_table_size(l.oid)) AS bytes, "
+    "    max(pg_catalog.pg_relation_size(l.oid)) AS largest "
+    "  FROM pg_catalog.pg_partition_tree(c.oid) t JOIN pg_catalog.pg_class l ON l.oid = t.relid "
+    "  WHERE t.isleaf AND c.relkind = 'p') p ON true "
+    "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' "
+    "  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast' "
+    "ORDER BY n.nspname, c.relname";
+
+/* The key is the primary key, or with REPLICA IDENTITY USING INDEX that index. */
+static const char columns_sql[] =
+    "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated, "
+    "  t.typtype, CASE WHEN t.typcategory = 'A' AND t.typlen = -1 THEN t.typelem ELSE 0 END, "
+    "  coalesce(e.typtype, ' '), pg_catalog.format_type(a.atttypid, a.atttypmod), "
+    "  coalesce(pg_catalog.array_position((pg_catalog.string_to_array(i.indkey::text, ' '))"
+    "    [1:i.indnkeyatts], a.attnum::text), 0) "
+    "FROM pg_catalog.pg_attribute a "
+    "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
+    "JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
+    "LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem "
+    "LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid "
+    "  AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END "
+    "WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ANY ($1::oid[]) "
+    "ORDER BY a.attrelid, a.attnum";
+
+void table_done(PgTable *table)
+{
+    free(table->name);
+    free(table->quoted);
+    free(table->decoders);
+    free(table->columns);
+    for (char **name = table->generated; name && *name; name++)
+        free(*name);
+    free(table->generated);
+    free(table->source->schema_name);
+    free(table->source->table_name);
+    schema_free(table->source->schema);
+}
+
+/* --- messages about a row --- */
+
+void table_describe_key(const PgTable *table, const PgValue *values, char *to, size_t to_bytes)
+{
+    const Schema *schema = table->source->schema;
+    size_t used = 0;
+    to[0] = '\0';
+    for (size_t i = 0; i < schema->key_count && used + 1 < to_bytes; i++) {
+        uint32_t field = schema->key[i];
+        char text[100] = "(absent)";
+        if (values[field].kind == 'b')
+            decode_describe(&table->decoders[field], &schema->fields[field].type, values[field].at,
+                            values[field].bytes, text, sizeof text);
+        int wrote = snprintf(to + used, to_bytes - used, "%s%s=%s", i ? ", " : "",
+                             schema->fields[field].name, text);
+        used += wrote > 0 ? (size_t)wrote : 0;
+    }
+    if (!schema->key_count)
+        snprintf(to, to_bytes, "without a key");
+}
+
+bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, const char *why,
+                     Error *err)
+{
+    char key[160];
+    table_describe_key(table, values, key, sizeof key);
+    return error_set(err, ERROR_DATA, "BadValue",
+                     "table %s column %s: the value %s; row %s; change the value at the source, or "
+                     "exclude the table (spec.source.tables.exclude)",
+                     table->name, table->source->schema->fields[field].name, why, key);
+}
+
+bool table_null_where_required(const PgTable *table, size_t field, Error *err)
+{
+    return error_set(err, ERROR_CONFIG, "SchemaChanged",
+                     "table %s column %s was NOT NULL when the agent started, but now has a null; "
+                     "restart the agent after making the lake's column optional",
+                     table->name, table->source->schema->fields[field].name);
+}
+
+/* --- choosing --- */
+
+static bool any_matches(const TextList *patterns, const char *name)
+{
+    for (size_t i = 0; i < patterns->count; i++)
+        if (manifest_pattern_matches(patterns->texts[i], name))
+            return true;
+    return false;
+}
+
+static bool is_chosen(const ConnectorSpec *spec, const char *name)
+{
+    return (spec->include.count == 0 || any_matches(&spec->include, name)) &&
+           !any_matches(&spec->exclude, name);
+}
+
+/* A pattern without wildcards names one table: that must be there. */
+static bool check_named(const Postgres *postgres, Error *err)
+{
+    const TextList *include = &postgres->spec->include;
+    for (size_t i = 0; i < include->count; i++) {
+        bool found = strpbrk(include->texts[i], "*?[") != NULL;
+        for (size_t t = 0; t < postgres->table_count && !found; t++)
+            found = manifest_pattern_matches(include->texts[i], postgres->tables[t].name);
+        if (!found && !any_matches(&postgres->spec->exclude, include->texts[i]))
+            return error_set(err, ERROR_CONFIG, "TableMissing",
+                             "spec.source.tables.include names %s, but database %s has no such "
+                             "table (or it is unlogged, a view, or a partition); correct the name",
+                             include->texts[i], postgres->spec->database);
+    }
+    return true;
+}
+
+static uint64_t number_at(const PGresult *result, int row, int column)
+{
+    return strtoull(PQgetvalue(result, row, column), NULL, 10);
+}
+
+static void take_table(Postgres *postgres, const PGresult *result, int row, char *name)
+{
+    size_t number = postgres->table_count++;
+    SourceTable *source = &postgres->sources[number];
+    PgTable *table = &postgres->tables[number];
+    *source = (SourceTable){.schema_name = mem_strdup(PQgetvalue(result, row, 1)),
+                            .table_name = mem_strdup(PQgetvalue(result, row, 2)),
+                            .rows_estimate = number_at(result, row, 5),
+                            .bytes_estimate = number_at(result, row, 6)};
+    AUTO(mem_free) char *schema_part = connect_identifier(source->schema_name);
+    AUTO(mem_free) char *table_part = connect_identifier(source->table_name);
+    *table = (PgTable){.source = source,
+                       .oid = (uint32_t)number_at(result, row, 0),
+                       .name = name,
+                       .quoted = mem_format("%s.%s", schema_part, table_part),
+                       .partitioned = PQgetvalue(result, row, 3)[0] == 'p',
+                       .identity = PQgetvalue(result, row, 4)[0],
+                       .blocks = number_at(result, row, 7)};
+}
+
+static bool find_tables(Postgres *postgres, Error *err)
+{
+    AUTO(result_clear)
+    PGresult *result = connect_query(postgres->query, PGRES_TUPLES_OK, tables_sql, err);
+    if (!result)
+        return false;
+    int rows = PQntuples(result);
+    if (rows > TABLES_MAX)
+        return error_set(err, ERROR_CONFIG, "TooManyTables",
+                         "database %s has %d tables, more "
+                         "than %d",
+                         postgres->spec->database, rows, TABLES_MAX);
+    postgres->sources = mem_array((size_t)rows, sizeof *postgres->sources);
+    postgres->tables = mem_array((size_t)rows, sizeof *postgres->tables);
+    for (int row = 0; row < rows; row++) {
+        char *name = mem_format("%s.%s", PQgetvalue(result, row, 1), PQgetvalue(result, row, 2));
+        if (!is_chosen(postgres->spec, name)) {
+            free(name);
+            continue;
+        }
+        take_table(postgres, result, row, name);
+        if (PQgetvalue(result, row, 8)[0] != 't') {
+            const SourceTable *source = &postgres->sources[postgres->table_count - 1];
+            return error_set(
+                err, ERROR_CONFIG, "PrivilegeMissing",
+                "user %s may not read table %s; GRANT USAGE ON SCHEMA \"%s\" TO "
+                "\"%s\"; GRANT SELECT ON %s TO \"%s\"",
+                postgres->spec->username, name, source->schema_name, postgres->spec->username,
+                postgres->tables[postgres->table_count - 1].quoted, postgres->spec->username);
+        }
+    }
+    if (!check_named(postgres, err))
+        return false;
+    if (postgres->table_count == 0)
+        return error_set(err, ERROR_CONFIG, "NoTables",
+                         "database %s has no table that spec.source.tables chooses; correct "
+                         "include and exclude",
+                         postgres->spec->database);
+    return true;
+}
+
+/* --- columns --- */
+
+static bool unsupported(const PgTable *table, const char *column, const char *type, Error *err)
+{
+    return error_set(err, ERROR_CONFIG, "UnsupportedType",
+                     "table %s column %s has type %s, which Firn does not read yet; exclude the "
+                     "table (spec.source.tables.exclude), or change the column's type",
+                     table->name, column, type);
+}
+
+/* Rows first … first + count of columns_sql's answer are this table's. */
+static bool take_columns(PgTable *table, const PGresult *result, int first, int count, Error *err)
+{
+    size_t fields = 0, keys = 0, generated = 0;
+    for (int row = first; row < first + count; row++) {
+        bool is_generated = PQgetvalue(result, row, 5)[0] != '\0';
+        fields += !is_generated;
+        generated += is_generated;
+        keys += !is_generated && number_at(result, row, 10) > 0;
+    }
+    Schema *schema = table->source->schema = schema_new(fields, keys);
+    table->decoders = mem_array(fields, sizeof *table->decoders);
+    table->generated = mem_array(generated + 1, sizeof *table->generated);
+    size_t field = 0;
+    generated = 0;
+    for (int row = first; row < first + count; row++) {
+        const char *name = PQgetvalue(result, row, 1);
+        uint64_t key_place = number_at(result, row, 10);
+        if (PQgetvalue(result, row, 5)[0]) {
+            if (key_place)
+                return error_set(err, ERROR_CONFIG, "UnsupportedKey",
+                                 "table %s: key column %s is generated, and PostgreSQL does not "
+                                 "send generated columns; choose another key with ALTER TABLE %s "
+                                 "REPLICA IDENTITY USING INDEX, or exclude the table",
+                                 table->name, name, table->quoted);
+            table->generated[generated++] = mem_strdup(name);
+            continue;
+        }
+        PgTypeFacts facts = {.oid = (uint32_t)number_at(result, row, 2),
+                             .typmod = (int32_t)strtol(PQgetvalue(result, row, 3), NULL, 10),
+                             .typtype = PQgetvalue(result, row, 6)[0],
+                             .element_oid = (uint32_t)number_at(result, row, 7),
+                             .element_typtype = PQgetvalue(result, row, 8)[0]};
+        Field *to = &schema->fields[field];
+        to->name = mem_strdup(name);
+        to->required = PQgetvalue(result, row, 4)[0] == 't';
+        if (!decoder_choose(&facts, &table->decoders[field], &to->type))
+            return unsupported(table, name, PQgetvalue(result, row, 9), err);
+        if (key_place && key_place <= keys)
+            schema->key[key_place - 1] = (uint32_t)field;
+        field++;
+    }
+    return true;
+}
+
+static void list_columns(PgTable *table)
+{
+    AUTO(text_done) Bytes text = {0};
+    const Schema *schema = table->source->schema;
+    for (size_t i = 0; i < schema->field_count; i++) {
+        AUTO(mem_free) char *quoted = connect_identifier(schema->fields[i].name);
+        if (i)
+            bytes_put(&text, ", ", 2);
+        bytes_put(&text, quoted, strlen(quoted));
+    }
+    table->columns = mem_strndup(text.data ? (char *)text.data : "", text.used);
+}
+
+static bool check_table(const PgTable *table, Error *err)
+{
+    const Schema *schema = table->source->schema;
+    if (schema->field_count == 0)
+        return error_set(err, ERROR_CONFIG, "UnsupportedTable",
+                         "table %s has no columns that can be read; exclude it", table->name);
+    if (table->identity == 'n' && schema->key_count)
+        return error_set(err, ERROR_CONFIG, "ReplicaIdentityNothing",
+                         "table %s has REPLICA IDENTITY NOTHING, so its updates and deletes can't "
+                         "be followed; ALTER TABLE %s REPLICA IDENTITY DEFAULT",
+                         table->name, table->quoted);
+    return true;
+}
+
+static bool find_columns(Postgres *postgres, Error *err)
+{
+    AUTO(text_done) Bytes oids = {0};
+    for (size_t i = 0; i < postgres->table_count; i++) {
+        char text[16];
+        int used =
+            snprintf(text, sizeof text, "%c%" PRIu32, i ? ',' : '{', postgres->tables[i].oid);
+        bytes_put(&oids, text, (size_t)used);
+    }
+    bytes_put(&oids, "}", 2);
+    const char *values[] = {(const char *)oids.data};
+    AUTO(result_clear)
+    PGresult *result =
+        connect_query_with(postgres->query, PGRES_TUPLES_OK, columns_sql, 1, values, err);
+    if (!result)
+        return false;
+    int rows = PQntuples(result);
+    for (size_t i = 0; i < postgres->table_count; i++)
+        postgres->sources[i].schema = NULL;
+    for (int first = 0; first < rows;) {
+        uint64_t oid = number_at(result, first, 0);
+        int count = 1;
+        while (first + count < rows && number_at(result, first + count, 0) == oid)
+            count++;
+        for (size_t i = 0; i < postgres->table_count; i++)
+            if (postgres->tables[i].oid == oid) {
+                if (!take_columns(&postgres->tables[i], result, first, count, err))
+                    return false;
+                break;
+            }
+        first += count;
+    }
+    for (size_t i = 0; i < postgres->table_count; i++) {
+        PgTable *table = &postgres->tables[i];
+        if (!table->source->schema)
+            table->source->schema = schema_new(0, 0);
+        list_columns(table);
+        if (!check_table(table, err))
+            return false;
+    }
+    return true;
+}
+
+bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err)
+{
+    char oid[16];
+    snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
+    const char *values[] = {oid};
+    AUTO(result_clear)
+    PGresult *result = connect_query_with(
+        connection, PGRES_TUPLES_OK,
+        "SELECT attname, atttypid, atttypmod FROM pg_catalog.pg_attribute WHERE attrelid = $1::oid "
+        "AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
+        1, values, err);
+    if (!result)
+        return false;
+    const Schema *schema = table->source->schema;
+    int rows = PQntuples(result);
+    for (int row = 0; row < rows || (size_t)row < schema->field_count; row++) {
+        bool both = row < rows && (size_t)row < schema->field_count;
+        const char *name = row < rows ? PQgetvalue(result, row, 0) : schema->fields[row].name;
+        if (both && strcmp(name, schema->fields[row].name) == 0 &&
+            number_at(result, row, 1) == table->decoders[row].type_oid &&
+            decoder_same_typmod(&table->decoders[row],
+                                (int32_t)strtol(PQgetvalue(result, row, 2), NULL, 10)))
+            continue;
+        return error_set(err, ERROR_CONFIG, "SchemaChanged",
+                         "table %s column %s was added, dropped or changed since the agent "
+                         "started; restart it",
+                         table->name, name);
+    }
+    return true;
+}
+
+bool tables_find(Postgres *postgres, Error *err)
+{
+    return find_tables(postgres, err) && find_columns(postgres, err);
+}

@@ -1,0 +1,161 @@
+/* firn-agent: one binary, the subcommand is its role. */
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "agent/options.h"
+#include "agent/pipeline/pipeline.h"
+#include "agent/serve.h"
+
+/* Everything that is wrong, as "file:line: object path: message", so that an editor can jump there.
+ */
+static void print_findings(const Findings *findings)
+{
+    for (size_t i = 0; i < findings->count; i++) {
+        const Finding *finding = &findings->items[i];
+        fprintf(stderr, "%s", finding->file);
+        if (finding->line)
+            fprintf(stderr, ":%d", finding->line);
+        fprintf(stderr, ": %s%s%s%s%s\n", finding->object,
+                finding->object[0] && finding->path[0] ? " " : "", finding->path,
+                finding->object[0] || finding->path[0] ? ": " : "", finding->message);
+    }
+    fprintf(stderr, "%zu %s found\n", findings->count, findings->count == 1 ? "error" : "errors");
+}
+
+static Manifest *load(const Options *options, bool resolve_secrets)
+{
+    const ManifestOptions from = {.files = (const char *const *)options->files.texts,
+                                  .file_count = options->files.count,
+                                  .secrets_folder = options->secrets_folder};
+    Findings findings = {0};
+    Manifest *manifest = NULL;
+    if (!manifest_load(&from, resolve_secrets, &manifest, &findings))
+        print_findings(&findings);
+    findings_done(&findings);
+    return manifest;
+}
+
+static int failed(const char *what, const Error *err)
+{
+    fprintf(stderr, "firn-agent: %s: %s: %s\n", what, err->code, err->message);
+    return err->kind == ERROR_CONFIG ? EXIT_REFUSED : EXIT_FAILED;
+}
+
+static int run(const Options *options)
+{
+    Manifest *manifest = load(options, true);
+    if (!manifest)
+        return EXIT_REFUSED;
+    int code = EXIT_REFUSED;
+    if (manifest->connector_count == 0)
+        fputs("firn-agent: there is no Connector in the manifests: nothing to run\n", stderr);
+    else
+        code = serve(manifest, options);
+    manifest_free(manifest);
+    return code;
+}
+
+static int validate(const Options *options)
+{
+    Manifest *manifest = load(options, false);
+    if (!manifest)
+        return EXIT_REFUSED;
+    printf("valid: %zu connectors, %zu tables, %zu units\n", manifest->connector_count,
+           manifest->table_count, manifest->unit_count);
+    manifest_free(manifest);
+    return EXIT_OK;
+}
+
+static int inspect(const Options *options)
+{
+    Error err = {0};
+    if (options->location)
+        return pipeline_inspect_location(options->location, options->json, &err)
+                   ? EXIT_OK
+                   : failed(options->location, &err);
+    Manifest *manifest = load(options, false);
+    if (!manifest)
+        return EXIT_REFUSED;
+    int code = EXIT_OK;
+    size_t shown = 0;
+    for (size_t i = 0; i < manifest->table_count; i++) {
+        const LakeTableSpec *table = &manifest->tables[i];
+        if (options->table && strcmp(options->table, table->meta.name) != 0)
+            continue;
+        if (shown++ && !options->json)
+            putchar('\n');
+        if (!pipeline_inspect(table, options->json, &err))
+            code = failed(table->meta.name, &err);
+    }
+    manifest_free(manifest);
+    if (!shown) {
+        fprintf(stderr,
+                "firn-agent: no LakeTable%s%s in the manifests; a table made from a pattern is "
+                "shown by its folder: "
+                "firn-agent inspect WAREHOUSE/DATABASE/TABLE\n",
+                options->table ? " named " : "", options->table ? options->table : "");
+        return EXIT_REFUSED;
+    }
+    return code;
+}
+
+static bool agreed(const Options *options)
+{
+    if (options->yes)
+        return true;
+    if (!isatty(STDIN_FILENO)) {
+        fputs("firn-agent: drop asks first; give --yes where nobody can answer\n", stderr);
+        return false;
+    }
+    fputs("Drop slots, publications, records, and tables with deletionPolicy Drop? [y/N] ", stderr);
+    char answer[8];
+    return fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+static int drop(const Options *options)
+{
+    if (!agreed(options))
+        return EXIT_USAGE;
+    Manifest *manifest = load(options, true);
+    if (!manifest)
+        return EXIT_REFUSED;
+    Error err = {0};
+    int code = pipeline_drop(manifest, &err) ? EXIT_OK : failed("drop", &err);
+    manifest_free(manifest);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    Options options;
+    int code;
+    /* Secrets are in memory: no core file of ours for others to read. */
+    prctl(PR_SET_DUMPABLE, 0);
+    /* Batches come and go by the megabyte: keep their pages, and few heaps for the few threads. */
+    mallopt(M_ARENA_MAX, 4);
+    mallopt(M_MMAP_THRESHOLD, 8 << 20);
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
+    if (options_parse(argc, argv, &options, &code)) {
+        log_setup(options.level, options.format);
+        switch (options.command) {
+        case COMMAND_RUN:
+            code = run(&options);
+            break;
+        case COMMAND_VALIDATE:
+            code = validate(&options);
+            break;
+        case COMMAND_INSPECT:
+            code = inspect(&options);
+            break;
+        case COMMAND_DROP:
+            code = drop(&options);
+            break;
+        }
+    }
+    options_done(&options);
+    return code;
+}

@@ -1,0 +1,265 @@
+#include "agent/options.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+
+static const char help[] =
+    "Usage: firn-agent COMMAND [OPTION]...\n"
+    "\n"
+    "Keeps Apache Iceberg tables in step with an operational database.\n"
+    "\n"
+    "Commands:\n"
+    "  run       follow the Connectors of the manifests into their tables until stopped\n"
+    "  validate  check manifests and say everything that is wrong with them\n"
+    "  inspect   print schema, snapshots, position, files and deletes of tables\n"
+    "  drop      remove slots, publications and records of the manifests' Connectors, and\n"
+    "            the tables whose deletionPolicy is Drop\n"
+    "\n"
+    "Options:\n"
+    "  -f, --file FILE          a manifest; a folder stands for its *.yaml, - for standard input;\n"
+    "                           may be given several times\n"
+    "      --secrets DIR        Secrets as files: DIR/NAME/KEY\n"
+    "      --log-format FORMAT  logfmt (default) or json\n"
+    "      --log-level LEVEL    debug, info (default), warn or error\n"
+    "  -h, --help               this text\n"
+    "  -V, --version            the version\n"
+    "run:\n"
+    "      --http ADDRESS:PORT  serve /healthz, /readyz and /metrics\n"
+    "      --progress WHEN      auto (default: on a terminal), always or never\n"
+    "      --resnapshot TABLE   load schema.table afresh, whatever was confirmed; patterns are "
+    "fine\n"
+    "      --stop-timeout TIME  how long SIGTERM may drain and commit, default 30s\n"
+    "inspect:\n"
+    "      --table NAME         only this LakeTable\n"
+    "      --json               print JSON\n"
+    "      FOLDER               a table by its folder, without a manifest\n"
+    "drop:\n"
+    "      --yes                do not ask\n"
+    "\n"
+    "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused: a manifest, the source or a table\n"
+    "needs a person\n";
+
+enum {
+    OPT_SECRETS = 256,
+    OPT_HTTP,
+    OPT_LOG_FORMAT,
+    OPT_LOG_LEVEL,
+    OPT_PROGRESS,
+    OPT_RESNAPSHOT,
+    OPT_STOP_TIMEOUT,
+    OPT_TABLE,
+    OPT_JSON,
+    OPT_YES
+};
+
+static const struct option long_options[] = {
+    {"file", required_argument, NULL, 'f'},
+    {"secrets", required_argument, NULL, OPT_SECRETS},
+    {"http", required_argument, NULL, OPT_HTTP},
+    {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
+    {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+    {"progress", required_argument, NULL, OPT_PROGRESS},
+    {"resnapshot", required_argument, NULL, OPT_RESNAPSHOT},
+    {"stop-timeout", required_argument, NULL, OPT_STOP_TIMEOUT},
+    {"table", required_argument, NULL, OPT_TABLE},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"yes", no_argument, NULL, OPT_YES},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
+};
+
+/* Which commands an option belongs to, as bits; options not named here belong to all. */
+static unsigned commands_of(int option)
+{
+    switch (option) {
+    case OPT_HTTP:
+    case OPT_PROGRESS:
+    case OPT_RESNAPSHOT:
+    case OPT_STOP_TIMEOUT:
+        return 1u << COMMAND_RUN;
+    case OPT_TABLE:
+    case OPT_JSON:
+        return 1u << COMMAND_INSPECT;
+    case OPT_YES:
+        return 1u << COMMAND_DROP;
+    default:
+        return ~0u;
+    }
+}
+
+PRINTF(1, 2) static bool wrong(const char *format, ...)
+{
+    fputs("firn-agent: ", stderr);
+    va_list args;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputs("\nTry 'firn-agent --help'.\n", stderr);
+    return false;
+}
+
+/* Index of text among names; -1 if it is none of them. */
+static int one_of(const char *text, const char *const *names)
+{
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], text) == 0)
+            return i;
+    return -1;
+}
+
+static void list_add(TextList *list, const char *text)
+{
+    list->texts = mem_regrow(list->texts, list->count + 1, sizeof *list->texts);
+    list->texts[list->count++] = mem_strdup(text);
+}
+
+static void list_done(TextList *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->texts[i]);
+    free(list->texts);
+}
+
+static bool parse_http(const char *text, Options *options)
+{
+    const char *colon = strrchr(text, ':');
+    char *end = NULL;
+    unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
+    if (!colon || colon == text || !*(colon + 1) || *end || port > 65535)
+        return wrong("--http '%s' is not ADDRESS:PORT, such as 127.0.0.1:8080", text);
+    options->http_address = mem_strndup(text, (size_t)(colon - text));
+    options->http_port = (uint16_t)port;
+    return true;
+}
+
+static bool parse_seconds(const char *text, int64_t *ret_us)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    int64_t unit_us = strcmp(end, "s") == 0 || !*end ? 1000000
+                      : strcmp(end, "m") == 0        ? 60000000
+                                                     : 0;
+    if (end == text || !unit_us || value > 86400)
+        return wrong("--stop-timeout '%s' is not a duration such as 30s or 2m", text);
+    *ret_us = (int64_t)value * unit_us;
+    return true;
+}
+
+static bool take(int option, const char *value, Options *options)
+{
+    static const char *const formats[] = {"logfmt", "json", NULL};
+    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+    static const char *const progress[] = {"auto", "always", "never", NULL};
+    int number;
+    switch (option) {
+    case 'f':
+        list_add(&options->files, value);
+        return true;
+    case OPT_SECRETS:
+        free(options->secrets_folder);
+        options->secrets_folder = mem_strdup(value);
+        return true;
+    case OPT_HTTP:
+        free(options->http_address);
+        return parse_http(value, options);
+    case OPT_LOG_FORMAT:
+        number = one_of(value, formats);
+        options->format = (LogFormat)number;
+        return number >= 0 || wrong("--log-format '%s' is neither logfmt nor json", value);
+    case OPT_LOG_LEVEL:
+        number = one_of(value, levels);
+        options->level = (LogLevel)number;
+        return number >= 0 || wrong("--log-level '%s' is none of debug, info, warn, error", value);
+    case OPT_PROGRESS:
+        number = one_of(value, progress);
+        options->progress = (Progress)number;
+        return number >= 0 || wrong("--progress '%s' is none of auto, always, never", value);
+    case OPT_RESNAPSHOT:
+        list_add(&options->resnapshot, value);
+        return true;
+    case OPT_STOP_TIMEOUT:
+        return parse_seconds(value, &options->stop_timeout_us);
+    case OPT_TABLE:
+        free(options->table);
+        options->table = mem_strdup(value);
+        return true;
+    case OPT_JSON:
+        options->json = true;
+        return true;
+    case OPT_YES:
+        options->yes = true;
+        return true;
+    default:
+        return wrong("unknown option"); /* getopt has said which */
+    }
+}
+
+static bool take_all(int argc, char **argv, Options *options, int *ret_exit)
+{
+    int option, at;
+    while ((option = getopt_long(argc, argv, "f:hV", long_options, &at)) != -1) {
+        if (option == 'h') {
+            fputs(help, stdout);
+            *ret_exit = EXIT_OK;
+            return false;
+        }
+        if (option == '?')
+            return wrong("see what it takes");
+        if (option != 'f' && option != 'V' && !(commands_of(option) & 1u << options->command))
+            return wrong("--%s does not go with '%s'", long_options[at].name, argv[0]);
+        if (!take(option, optarg, options))
+            return false;
+    }
+    return true;
+}
+
+bool options_parse(int argc, char **argv, Options *ret, int *ret_exit)
+{
+    static const char *const commands[] = {"run", "validate", "inspect", "drop", NULL};
+    *ret = (Options){.stop_timeout_us = 30000000, .level = LOG_INFO};
+    *ret_exit = EXIT_USAGE;
+    if (argc < 2)
+        return wrong("a command is missing: run, validate, inspect or drop");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        fputs(help, stdout);
+        *ret_exit = EXIT_OK;
+        return false;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        puts("firn-agent " FIRN_VERSION);
+        *ret_exit = EXIT_OK;
+        return false;
+    }
+    int command = one_of(argv[1], commands);
+    if (command < 0)
+        return wrong("'%s' is no command; there are run, validate, inspect and drop", argv[1]);
+    ret->command = (Command)command;
+    argc--;
+    argv++;
+    if (!take_all(argc, argv, ret, ret_exit))
+        return false;
+    if (optind < argc && ret->command == COMMAND_INSPECT && !ret->files.count)
+        ret->location = mem_strdup(argv[optind++]);
+    if (optind < argc)
+        return wrong("'%s' is too much; manifests are given with -f", argv[optind]);
+    if (!ret->files.count && !ret->location)
+        return wrong("no manifest; give one with -f FILE");
+    return true;
+}
+
+void options_done(Options *options)
+{
+    list_done(&options->files);
+    list_done(&options->resnapshot);
+    free(options->secrets_folder);
+    free(options->http_address);
+    free(options->table);
+    free(options->location);
+}

@@ -1,0 +1,32 @@
+/* The command line of firn-agent: what each subcommand may be given. */
+#pragma once
+
+#include "common/log.h"
+#include "common/manifest/manifest.h"
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
+
+typedef enum Command { COMMAND_RUN, COMMAND_VALIDATE, COMMAND_INSPECT, COMMAND_DROP } Command;
+typedef enum Progress { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER } Progress;
+
+typedef struct Options {
+    Command command;
+    TextList files;
+    char *secrets_folder; /* NULL */
+    char *http_address;   /* NULL: no server */
+    uint16_t http_port;
+    Progress progress;
+    char *table;    /* inspect; NULL: all */
+    char *location; /* inspect; NULL: from the manifests */
+    int64_t stop_timeout_us;
+    LogLevel level;
+    LogFormat format;
+    TextList resnapshot;
+    bool json;
+    bool yes;
+} Options;
+
+/* Fills *ret. False: *ret_exit is what the process ends with (help and version are printed to
+ * stdout and end with 0, wrong usage is said on stderr). */
+MUST_CHECK bool options_parse(int argc, char **argv, Options *ret, int *ret_exit);
+void options_done(Options *options);

@@ -1,0 +1,214 @@
+/* Which captured table goes into which lake table: a unit that names it, else the first unit whose
+ * patterns match. Opens warehouses (one store, catalog and record each) and tables. */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/pipeline/flow.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+char *warehouse_uri(const LakeTableSpec *spec, Error *err)
+{
+    if (spec->warehouse)
+        return store_uri(spec->warehouse, err);
+    char *uri = store_uri(spec->location, err);
+    char *slash = uri ? strrchr(uri, '/') : NULL;
+    if (slash)
+        *slash = '\0';
+    return uri;
+}
+
+static Warehouse *warehouse_open(Flow *flow, const LakeTableSpec *spec, Error *err)
+{
+    AUTO(mem_free) char *uri = warehouse_uri(spec, err);
+    if (!uri)
+        return NULL;
+    for (size_t i = 0; i < flow->warehouse_count; i++)
+        if (strcmp(flow->warehouses[i]->uri, uri) == 0)
+            return flow->warehouses[i];
+    Warehouse *warehouse = mem_zalloc(sizeof *warehouse);
+    flow->warehouses =
+        mem_regrow(flow->warehouses, flow->warehouse_count + 1, sizeof *flow->warehouses);
+    flow->warehouses[flow->warehouse_count++] = warehouse;
+    const ObjectMeta *meta = &flow->pipeline->connector->meta;
+    warehouse->uri = TAKE(uri);
+    warehouse->record_uri =
+        mem_format("%s/_firn/%s.%s.json", warehouse->uri, meta->namespace_name, meta->name);
+    warehouse->store = store_posix_open(warehouse->uri, err);
+    if (!warehouse->store)
+        return NULL;
+    warehouse->catalog = catalog_directory_open(warehouse->store, err);
+    if (!warehouse->catalog || !record_load(warehouse, err))
+        return NULL;
+    return warehouse;
+}
+
+static void warehouse_close(Warehouse *warehouse)
+{
+    catalog_close(warehouse->catalog);
+    store_close(warehouse->store);
+    json_decref(warehouse->record);
+    free(warehouse->record_uri);
+    free(warehouse->uri);
+    free(warehouse);
+}
+
+static bool unit_takes(const IngestionUnitSpec *unit, const ConnectorSpec *connector,
+                       const char *name, bool by_pattern)
+{
+    if (strcmp(unit->connector, connector->meta.name) != 0 ||
+        strcmp(unit->meta.namespace_name, connector->meta.namespace_name) != 0)
+        return false;
+    if (!by_pattern)
+        return unit->table && strcmp(unit->table, name) == 0;
+    for (size_t i = 0; i < unit->tables.count; i++)
+        if (manifest_pattern_matches(unit->tables.texts[i], name))
+            return true;
+    return false;
+}
+
+static const IngestionUnitSpec *find_unit(const Pipeline *pipeline, const char *name)
+{
+    for (int by_pattern = 0; by_pattern < 2; by_pattern++)
+        for (size_t i = 0; i < pipeline->manifest->unit_count; i++)
+            if (unit_takes(&pipeline->manifest->units[i], pipeline->connector, name, by_pattern))
+                return &pipeline->manifest->units[i];
+    return NULL;
+}
+
+/* Every unit that names a table must have found it: a misspelt name is not an idle table. */
+static bool units_found(const Flow *flow, Error *err)
+{
+    const Pipeline *pipeline = flow->pipeline;
+    for (size_t i = 0; i < pipeline->manifest->unit_count; i++) {
+        const IngestionUnitSpec *unit = &pipeline->manifest->units[i];
+        if (!unit->table || !unit_takes(unit, pipeline->connector, unit->table, false))
+            continue;
+        bool found = false;
+        for (size_t t = 0; t < flow->table_count && !found; t++)
+            found = strcmp(flow->tables[t].name, unit->table) == 0;
+        if (!found)
+            return error_set(
+                err, ERROR_CONFIG, "TableMissing",
+                "IngestionUnit/%s spec.connectorRef.table: '%s' is not among the tables that "
+                "Connector/%s captures; check the name, the database, and source.tables",
+                unit->meta.name, unit->table, pipeline->connector->meta.name);
+    }
+    return true;
+}
+
+/* A table that was filled from another source (or slot) can't be followed from this one. */
+static bool position_is_ours(const Flow *flow, const BoundTable *table, Error *err)
+{
+    const char *source = capture_source(flow->capture);
+    if (!table->complete || strcmp(table->committed.source, source) == 0)
+        return true;
+    return error_set(
+        err, ERROR_CONFIG, "SourceChanged",
+        "%s.%s was filled from %s, the Connector now reads %s; point it back, or load the table "
+        "again with --resnapshot %s",
+        table->spec->database, table->spec->table_name, table->committed.source, source,
+        table->name);
+}
+
+static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, Error *err)
+{
+    char name[256];
+    snprintf(name, sizeof name, "%s.%s", source->schema_name, source->table_name);
+    const IngestionUnitSpec *unit = find_unit(flow->pipeline, name);
+    if (!unit) {
+        log_warn("captured table has no IngestionUnit", LOG_T("table", name));
+        return true;
+    }
+    BoundTable *table = &flow->tables[flow->table_count++];
+    *table = (BoundTable){.number = number, .source = source, .name = mem_strdup(name)};
+    if (unit->lake) {
+        AUTO(mem_free) char *unit_name = NULL;
+        if (!manifest_expand(unit, source->schema_name, source->table_name, &table->made,
+                             &unit_name, err))
+            return error_wrap(err, "table %s", name);
+        table->spec = table->made;
+        table->unit = mem_format("%s/%s", unit->meta.namespace_name, unit_name);
+    } else {
+        table->spec = manifest_find_table(flow->pipeline->manifest, unit->meta.namespace_name,
+                                          unit->lake_table);
+        ASSERT(table->spec);
+        table->unit = mem_format("%s/%s", unit->meta.namespace_name, unit->meta.name);
+    }
+    table->warehouse = warehouse_open(flow, table->spec, err);
+    if (!table->warehouse || !record_check(flow, table, err))
+        return error_wrap(err, "table %s", name);
+    TableOptions options = {.spec = table->spec,
+                            .unit = table->unit,
+                            .source = source->schema,
+                            .store = table->warehouse->store,
+                            .catalog = table->warehouse->catalog,
+                            .warehouse = table->warehouse->uri,
+                            .memory_bytes_max = (size_t)64 << 20};
+    table->table = table_open(&options, err);
+    if (!table->table)
+        return error_wrap(err, "table %s", name);
+    table_position(table->table, &table->complete, &table->committed);
+    table->snapshot = table_snapshot(table->table);
+    table->uuid = mem_strdup(table_uuid(table->table));
+    if (pipeline_resnapshots(flow->pipeline, name))
+        table->complete = false;
+    if (!position_is_ours(flow, table, err) || !record_table_behind(flow, table, err))
+        return error_wrap(err, "table %s", name);
+    flow->by_number[number] = table;
+    progress_table_register(table);
+    return true;
+}
+
+/* Two tables of the source must not meet in one of the lake's. */
+static bool destinations_differ(const Flow *flow, Error *err)
+{
+    for (size_t a = 0; a < flow->table_count; a++)
+        for (size_t b = 0; b < a; b++)
+            if (strcmp(flow->tables[a].uuid, flow->tables[b].uuid) == 0)
+                return error_set(
+                    err, ERROR_CONFIG, "TableTaken",
+                    "%s and %s both go to the lake table %s.%s; give one of them another "
+                    "tableName ('{schema}_{table}' keeps them apart)",
+                    flow->tables[b].name, flow->tables[a].name, flow->tables[a].spec->database,
+                    flow->tables[a].spec->table_name);
+    return true;
+}
+
+bool flow_bind(Flow *flow, Error *err)
+{
+    const SourceTable *sources = capture_tables(flow->capture, &flow->captured_count);
+    flow->tables = mem_array(flow->captured_count, sizeof *flow->tables);
+    flow->by_number = mem_array(flow->captured_count, sizeof *flow->by_number);
+    for (size_t i = 0; i < flow->captured_count; i++)
+        if (!bind_table(flow, &sources[i], (uint32_t)i, err))
+            return false;
+    if (!units_found(flow, err) || !destinations_differ(flow, err))
+        return false;
+    if (flow->table_count == 0)
+        return error_set(
+            err, ERROR_CONFIG, "NoTables",
+            "Connector/%s: no table of the database matches source.tables and an IngestionUnit",
+            flow->pipeline->connector->meta.name);
+    pthread_mutex_lock(&flow->pipeline->lock);
+    flow->pipeline->figures.tables = (uint32_t)flow->table_count;
+    pthread_mutex_unlock(&flow->pipeline->lock);
+    return true;
+}
+
+void flow_unbind(Flow *flow)
+{
+    for (size_t i = 0; i < flow->table_count; i++) {
+        BoundTable *table = &flow->tables[i];
+        table_close(table->table);
+        lake_table_free(table->made);
+        free(table->name);
+        free(table->unit);
+        free(table->uuid);
+    }
+    free(flow->tables);
+    free(flow->by_number);
+    for (size_t i = 0; i < flow->warehouse_count; i++)
+        warehouse_close(flow->warehouses[i]);
+    free(flow->warehouses);
+}

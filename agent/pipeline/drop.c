@@ -1,0 +1,108 @@
+/* `firn-agent drop`: undoes what a manifest made. Order matters: the slot goes first, so that the
+ * source never holds log for a pipeline whose tables are gone. */
+#include <stdio.h>
+
+#include "agent/capture/capture.h"
+#include "agent/pipeline/flow.h"
+#include "common/mem.h"
+
+static bool record_drop(const ConnectorSpec *connector, const LakeTableSpec *spec, Error *err)
+{
+    AUTO(mem_free) char *warehouse = warehouse_uri(spec, err);
+    if (!warehouse)
+        return false;
+    AUTO(store_close) Store *store = store_posix_open(warehouse, err);
+    if (!store)
+        return false;
+    AUTO(mem_free)
+    char *uri = mem_format("%s/_firn/%s.%s.json", warehouse, connector->meta.namespace_name,
+                           connector->meta.name);
+    return store_delete(store, uri, err);
+}
+
+static bool table_drop(const LakeTableSpec *spec, Error *err)
+{
+    if (!spec->drop_on_delete) {
+        printf("table %s.%s: kept (deletionPolicy Retain)\n", spec->database, spec->table_name);
+        return true;
+    }
+    AUTO(mem_free) char *warehouse = warehouse_uri(spec, err);
+    if (!warehouse)
+        return false;
+    AUTO(store_close) Store *store = store_posix_open(warehouse, err);
+    AUTO(catalog_close) Catalog *catalog = store ? catalog_directory_open(store, err) : NULL;
+    if (!catalog)
+        return false;
+    AUTO(mem_free)
+    char *location = spec->location
+                         ? store_uri(spec->location, err)
+                         : mem_format("%s/%s/%s", warehouse, spec->database, spec->table_name);
+    if (!location)
+        return false;
+    TableName name = {spec->database, spec->table_name, location};
+    if (!catalog_drop(catalog, &name, true, err))
+        return false;
+    printf("table %s.%s: dropped\n", spec->database, spec->table_name);
+    return true;
+}
+
+/* The tables of one unit; a pattern's are those the source has now. */
+static bool unit_drop(const Manifest *manifest, const ConnectorSpec *connector,
+                      const IngestionUnitSpec *unit, const SourceTable *sources,
+                      size_t source_count, Error *err)
+{
+    if (!unit->lake) {
+        const LakeTableSpec *spec =
+            manifest_find_table(manifest, unit->meta.namespace_name, unit->lake_table);
+        return record_drop(connector, spec, err) && table_drop(spec, err);
+    }
+    for (size_t i = 0; i < source_count; i++) {
+        AUTO(mem_free)
+        char *name = mem_format("%s.%s", sources[i].schema_name, sources[i].table_name);
+        bool takes = unit->table && strcmp(unit->table, name) == 0;
+        for (size_t p = 0; p < unit->tables.count && !takes; p++)
+            takes = manifest_pattern_matches(unit->tables.texts[p], name);
+        if (!takes)
+            continue;
+        LakeTableSpec *spec;
+        AUTO(mem_free) char *unit_name = NULL;
+        if (!manifest_expand(unit, sources[i].schema_name, sources[i].table_name, &spec, &unit_name,
+                             err))
+            return false;
+        bool ok = record_drop(connector, spec, err) && table_drop(spec, err);
+        lake_table_free(spec);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+static bool connector_drop(const Manifest *manifest, const ConnectorSpec *connector, Error *err)
+{
+    AUTO(capture_close) Capture *capture = capture_open(connector, err);
+    if (!capture)
+        return false;
+    size_t source_count;
+    const SourceTable *sources = capture_tables(capture, &source_count);
+    if (!capture_drop(connector, err))
+        return false;
+    printf("connector %s/%s: slot %s and publication %s %s\n", connector->meta.namespace_name,
+           connector->meta.name, connector->pg_slot, connector->pg_publication,
+           connector->pg_manage ? "dropped" : "kept (manage: false)");
+    for (size_t i = 0; i < manifest->unit_count; i++) {
+        const IngestionUnitSpec *unit = &manifest->units[i];
+        if (strcmp(unit->connector, connector->meta.name) == 0 &&
+            strcmp(unit->meta.namespace_name, connector->meta.namespace_name) == 0 &&
+            !unit_drop(manifest, connector, unit, sources, source_count, err))
+            return false;
+    }
+    return true;
+}
+
+bool pipeline_drop(const Manifest *manifest, Error *err)
+{
+    for (size_t i = 0; i < manifest->connector_count; i++)
+        if (!connector_drop(manifest, &manifest->connectors[i], err))
+            return error_wrap(err, "Connector/%s", manifest->connectors[i].meta.name);
+    return true;
+}

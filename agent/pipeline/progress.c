@@ -1,0 +1,60 @@
+/* What a pipeline shows of itself: Prometheus metrics. Names carry their unit; labels are the
+ * connector and, for a table's, the source's name of it. The number of tables bounds the number of
+ * series. */
+
+#include "agent/pipeline/flow.h"
+#include "common/mem.h"
+
+void progress_register(Pipeline *pipeline)
+{
+    AUTO(mem_free) char *label = metrics_label("connector", pipeline->name);
+    pipeline->metrics.phase = metrics_register(
+        METRIC_GAUGE, "firn_phase",
+        "0 Pending, 1 Snapshotting, 2 CatchingUp, 3 Streaming, 4 Retrying, 5 Draining, 6 Stopped",
+        label);
+    pipeline->metrics.lag =
+        metrics_register(METRIC_GAUGE, "firn_lag_bytes",
+                         "Log between what is durable in the lake and the source's end", label);
+    pipeline->metrics.freshness =
+        metrics_register(METRIC_GAUGE, "firn_freshness_seconds",
+                         "Age of the oldest source transaction that is not yet durable", label);
+    pipeline->metrics.restarts = metrics_register(METRIC_COUNTER, "firn_restarts_total",
+                                                  "Flows started again after an error", label);
+    pipeline->metrics.confirmed =
+        metrics_register(METRIC_GAUGE, "firn_confirmed_position",
+                         "Position told to the source as durable (an LSN as a number)", label);
+    pipeline->metrics.received =
+        metrics_register(METRIC_GAUGE, "firn_received_position",
+                         "Position read from the source (an LSN as a number)", label);
+}
+
+void progress_table_register(BoundTable *table)
+{
+    AUTO(mem_free) char *name = metrics_label("table", table->name);
+    AUTO(mem_free) char *unit = metrics_label("unit", table->unit);
+    AUTO(mem_free) char *labels = mem_format("%s,%s", name, unit);
+    TableMetrics *to = &table->metrics;
+    to->changes = metrics_register(METRIC_COUNTER, "firn_table_changes_total",
+                                   "Rows copied and changes applied", labels);
+    to->rows = metrics_register(METRIC_GAUGE, "firn_table_rows", "Live rows as of the last commit",
+                                labels);
+    to->commits =
+        metrics_register(METRIC_COUNTER, "firn_table_commits_total", "Snapshots made", labels);
+    to->memory = metrics_register(METRIC_GAUGE, "firn_table_memory_bytes",
+                                  "Index and buffers of the table", labels);
+    to->committed = metrics_register(METRIC_GAUGE, "firn_table_committed_timestamp_seconds",
+                                     "Time of the last commit", labels);
+    progress_table(table);
+}
+
+void progress_table(BoundTable *table)
+{
+    TableFigures figures;
+    table_figures(table->table, &figures);
+    metric_set(table->metrics.rows, (double)figures.rows);
+    metric_set(table->metrics.memory, (double)figures.memory_bytes);
+    if (figures.committed_us) {
+        metric_add(table->metrics.commits, 1);
+        metric_set(table->metrics.committed, (double)figures.committed_us / 1e6);
+    }
+}

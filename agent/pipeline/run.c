@@ -1,0 +1,73 @@
+/* One attempt: open, bind, copy what is incomplete, follow the log until told to stop, drain.
+ * Whatever ends it, everything it opened is closed here, in the flow's order. */
+#include "agent/pipeline/run.h"
+
+#include "agent/pipeline/flow.h"
+#include "common/mem.h"
+
+void flow_fail(Flow *flow, const Error *err)
+{
+    pthread_mutex_lock(&flow->lock);
+    if (!atomic_load(&flow->failed)) {
+        flow->error = *err;
+        atomic_store(&flow->failed, true);
+    }
+    pthread_mutex_unlock(&flow->lock);
+}
+
+void flow_phase(Flow *flow, Phase phase)
+{
+    Pipeline *pipeline = flow->pipeline;
+    pthread_mutex_lock(&pipeline->lock);
+    pipeline->figures.phase = phase;
+    pthread_mutex_unlock(&pipeline->lock);
+    metric_set(pipeline->metrics.phase, phase);
+}
+
+/* What the tables and the record know, told to the source; the slot and the copy's snapshot in
+ * return. */
+static bool prepare(Flow *flow, Error *err)
+{
+    CaptureState state = {0};
+    AUTO(mem_free) bool *complete = mem_array(flow->captured_count, sizeof *complete);
+    for (size_t i = 0; i < flow->captured_count; i++) {
+        const BoundTable *table = flow->by_number[i];
+        complete[i] = !table || table->complete;
+        if (!table || !table->complete)
+            continue;
+        RowPosition at = record_position(table);
+        if (!state.known || row_position_compare(at, state.from) < 0)
+            state.from = at;
+        state.known = true;
+    }
+    state.complete = complete;
+    return capture_prepare(flow->capture, &state, &flow->copied, err);
+}
+
+static bool attempt(Flow *flow, Error *err)
+{
+    flow_phase(flow, PHASE_PENDING);
+    flow->capture = capture_open(flow->pipeline->connector, err);
+    if (!flow->capture)
+        return false;
+    if (!flow_bind(flow, err) || !prepare(flow, err) || !flow_copy(flow, err))
+        return false;
+    if (flow->pipeline->connector->snapshot_mode == SNAPSHOT_ONLY || flow_stopping(flow))
+        return true;
+    return flow_stream(flow, err);
+}
+
+bool flow_run(Pipeline *pipeline, Error *err)
+{
+    Flow flow = {.pipeline = pipeline};
+    pthread_mutex_init(&flow.lock, NULL);
+    bool ok = attempt(&flow, err);
+    flow_unbind(&flow);
+    capture_close(flow.capture);
+    pthread_mutex_destroy(&flow.lock);
+    pthread_mutex_lock(&pipeline->lock);
+    pipeline->rows_before += flow.rows;
+    pipeline->commits_before += flow.commits;
+    pthread_mutex_unlock(&pipeline->lock);
+    return ok;
+}

@@ -1,0 +1,249 @@
+#include "agent/serve.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "agent/pipeline/pipeline.h"
+#include "common/clock.h"
+#include "common/http/http_server.h"
+#include "common/mem.h"
+#include "common/thread.h"
+
+#define LOOK_MS 1000
+
+typedef struct Run {
+    Pipeline *pipeline;
+    Thread *thread;
+    const char *name;
+    int done_fd; /* written to when the pipeline ends */
+    atomic_bool ended;
+    bool ok;
+    Error err;
+} Run;
+
+typedef struct Server {
+    Run *runs;
+    size_t run_count;
+    uint64_t rows_before;
+    int64_t looked_us;
+    bool line_open; /* a progress line without its newline is on the terminal */
+} Server;
+
+static void run_pipeline(void *argument)
+{
+    Run *run = argument;
+    run->ok = pipeline_run(run->pipeline, &run->err);
+    atomic_store(&run->ended, true);
+    uint64_t one = 1;
+    ssize_t written = write(run->done_fd, &one, sizeof one);
+    (void)written; /* the loop also looks once a second */
+}
+
+static bool healthy(void *context, char *text, size_t text_bytes)
+{
+    (void)context;
+    snprintf(text, text_bytes, "ok");
+    return true;
+}
+
+/* Ready: every pipeline follows its source. */
+static bool ready(void *context, char *text, size_t text_bytes)
+{
+    Server *server = context;
+    snprintf(text, text_bytes, "ok");
+    for (size_t i = 0; i < server->run_count; i++) {
+        PipelineFigures figures;
+        pipeline_figures(server->runs[i].pipeline, &figures);
+        if (figures.phase != PHASE_STREAMING && figures.phase != PHASE_CATCHING_UP) {
+            snprintf(text, text_bytes, "%s: %s", server->runs[i].name, phase_name(figures.phase));
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One glance: phase, rows, rows/s, lag, freshness of all pipelines together; the least advanced
+ * phase counts. */
+static void progress_line(Server *server, bool terminal)
+{
+    PipelineFigures all = {.phase = PHASE_STOPPED};
+    for (size_t i = 0; i < server->run_count; i++) {
+        PipelineFigures one;
+        pipeline_figures(server->runs[i].pipeline, &one);
+        if (one.phase == PHASE_RETRYING || (one.phase < all.phase && all.phase != PHASE_RETRYING))
+            all.phase = one.phase;
+        all.tables += one.tables;
+        all.rows += one.rows;
+        all.copy_rows_estimate += one.copy_rows_estimate;
+        all.lag_bytes += one.lag_bytes;
+        all.commits += one.commits;
+        if (one.freshness_us > all.freshness_us)
+            all.freshness_us = one.freshness_us;
+    }
+    int64_t now_us = clock_mono_us();
+    double seconds = (double)(now_us - server->looked_us) / 1e6;
+    uint64_t new_rows = all.rows > server->rows_before ? all.rows - server->rows_before : 0;
+    char of[40] = "";
+    if (all.phase == PHASE_SNAPSHOTTING)
+        snprintf(of, sizeof of, "/~%llu", (unsigned long long)all.copy_rows_estimate);
+    fprintf(stderr,
+            "%s%-12s tables %u  rows %llu%s  %.0f rows/s  commits %llu  lag %.1f MiB  freshness "
+            "%.1f s%s",
+            terminal ? "\r\033[K" : "", phase_name(all.phase), all.tables,
+            (unsigned long long)all.rows, of, seconds > 0 ? (double)new_rows / seconds : 0,
+            (unsigned long long)all.commits, (double)all.lag_bytes / (1 << 20),
+            (double)all.freshness_us / 1e6, terminal ? "" : "\n");
+    server->line_open = terminal;
+    server->rows_before = all.rows;
+    server->looked_us = now_us;
+}
+
+static void stop_all(Server *server)
+{
+    for (size_t i = 0; i < server->run_count; i++)
+        pipeline_stop(server->runs[i].pipeline);
+}
+
+static bool any_running(const Server *server, bool *ret_failed)
+{
+    bool running = false;
+    for (size_t i = 0; i < server->run_count; i++) {
+        bool ended = atomic_load(&server->runs[i].ended);
+        running = running || !ended;
+        *ret_failed = *ret_failed || (ended && !server->runs[i].ok);
+    }
+    return running;
+}
+
+/* Until every pipeline has ended. SIGTERM and SIGINT drain; a second one, or the time limit, gives
+ * up. False: gave up. */
+static bool wait_for_end(Server *server, const Options *options, int signals, int done)
+{
+    bool line = options->progress == PROGRESS_ALWAYS ||
+                (options->progress == PROGRESS_AUTO && isatty(STDERR_FILENO));
+    bool terminal = isatty(STDERR_FILENO);
+    int64_t give_up_us = 0;
+    server->looked_us = clock_mono_us();
+    for (;;) {
+        bool failed = false;
+        if (!any_running(server, &failed))
+            return true;
+        if (failed &&
+            !give_up_us) { /* one Connector's end is everybody's: the exit code must show it */
+            stop_all(server);
+            give_up_us = clock_mono_us() + options->stop_timeout_us;
+        }
+        if (give_up_us && clock_mono_us() > give_up_us) {
+            log_error("draining took longer than --stop-timeout; what is not committed is still at "
+                      "the source");
+            return false;
+        }
+        struct pollfd polled[] = {{.fd = signals, .events = POLLIN},
+                                  {.fd = done, .events = POLLIN}};
+        int count = poll(polled, 2, LOOK_MS);
+        if (count > 0 && polled[0].revents) {
+            struct signalfd_siginfo info;
+            if (read(signals, &info, sizeof info) != sizeof info)
+                continue;
+            if (give_up_us) {
+                log_warn("a second signal: not waiting for the drain");
+                return false;
+            }
+            log_info("draining", LOG_T("signal", sigabbrev_np((int)info.ssi_signo)));
+            stop_all(server);
+            give_up_us = clock_mono_us() + options->stop_timeout_us;
+        } else if (count > 0) {
+            uint64_t number;
+            ssize_t got = read(done, &number, sizeof number);
+            (void)got;
+        } else if (line) {
+            progress_line(server, terminal);
+        }
+    }
+}
+
+static int outcome(Server *server)
+{
+    int code = EXIT_OK;
+    for (size_t i = 0; i < server->run_count; i++) {
+        const Run *run = &server->runs[i];
+        if (run->ok)
+            continue;
+        log_error("stopped", LOG_T("connector", run->name),
+                  LOG_T("kind", error_kind_name(run->err.kind)), LOG_T("reason", run->err.code),
+                  LOG_T("error", run->err.message));
+        if (code == EXIT_OK)
+            code = run->err.kind == ERROR_CONFIG ? EXIT_REFUSED : EXIT_FAILED;
+    }
+    return code;
+}
+
+static void runs_start(Server *server, const Manifest *manifest, const Options *options, int done)
+{
+    const PipelineOptions pipeline_options = {.resnapshot = &options->resnapshot};
+    server->runs = mem_array(manifest->connector_count, sizeof *server->runs);
+    for (size_t i = 0; i < manifest->connector_count; i++) {
+        const ConnectorSpec *connector = &manifest->connectors[i];
+        if (connector->state != STATE_RUNNING) {
+            log_info("not running", LOG_T("connector", connector->meta.name));
+            continue;
+        }
+        Run *run = &server->runs[server->run_count++];
+        run->name = connector->meta.name;
+        run->done_fd = done;
+        run->pipeline = pipeline_new(manifest, connector, &pipeline_options);
+    }
+    for (size_t i = 0; i < server->run_count; i++)
+        server->runs[i].thread = thread_start("capture", run_pipeline, &server->runs[i]);
+}
+
+int serve(const Manifest *manifest, const Options *options)
+{
+    sigset_t wanted;
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGTERM);
+    sigaddset(&wanted, SIGINT);
+    sigprocmask(SIG_BLOCK, &wanted, NULL);
+    int signals = signalfd(-1, &wanted, SFD_CLOEXEC);
+    int done = eventfd(0, EFD_CLOEXEC);
+    ASSERT(signals >= 0 && done >= 0);
+
+    Server server = {0};
+    runs_start(&server, manifest, options, done);
+    HttpServer *http = NULL;
+    Error err = {0};
+    const HttpHealth health = {.healthy = healthy, .ready = ready, .context = &server};
+    if (options->http_address) {
+        http = http_server_start(options->http_address, options->http_port, &health, &err);
+        if (!http) {
+            log_error("no HTTP server", LOG_T("reason", err.code), LOG_T("error", err.message));
+            stop_all(&server);
+        } else {
+            log_info("serving", LOG_T("address", options->http_address),
+                     LOG_U("port", http_server_port(http)));
+        }
+    }
+    bool ended = wait_for_end(&server, options, signals, done);
+    if (server.line_open)
+        fputc('\n', stderr);
+    if (!ended)
+        _exit(EXIT_FAILED); /* threads are stuck in a call; everything durable is durable */
+    for (size_t i = 0; i < server.run_count; i++)
+        thread_join(server.runs[i].thread);
+    int code = options->http_address && !http ? EXIT_REFUSED : outcome(&server);
+    http_server_stop(http);
+    for (size_t i = 0; i < server.run_count; i++)
+        pipeline_free(server.runs[i].pipeline);
+    free(server.runs);
+    close(signals);
+    close(done);
+    return code;
+}

@@ -1,0 +1,138 @@
+/* The store's front: every call goes to the driver that opened it, what drivers share is here. */
+#include "agent/store/driver.h"
+
+#include <string.h>
+
+void store_close(Store *store)
+{
+    if (store)
+        store->driver->close(store);
+}
+
+StoreWriter *store_create(Store *store, const char *uri, Error *err)
+{
+    return store->driver->create(store, uri, err);
+}
+
+void store_writer_free(StoreWriter *writer)
+{
+    if (writer)
+        writer->store->driver->writer_free(writer);
+}
+
+bool store_write(StoreWriter *writer, const void *data, size_t bytes, Error *err)
+{
+    return writer->store->driver->write(writer, data, bytes, err);
+}
+
+bool store_finish(StoreWriter *writer, Error *err)
+{
+    return writer->store->driver->finish(writer, err);
+}
+
+bool store_put(Store *store, const char *uri, const void *data, size_t bytes, Error *err)
+{
+    return store->driver->put(store, uri, data, bytes, false, err);
+}
+
+bool store_put_new(Store *store, const char *uri, const void *data, size_t bytes, Error *err)
+{
+    return store->driver->put(store, uri, data, bytes, true, err);
+}
+
+StoreReader *store_open(Store *store, const char *uri, Error *err)
+{
+    return store->driver->open(store, uri, err);
+}
+
+void store_reader_free(StoreReader *reader)
+{
+    if (reader)
+        reader->store->driver->reader_free(reader);
+}
+
+uint64_t store_reader_bytes(const StoreReader *reader)
+{
+    return reader->bytes;
+}
+
+bool store_read(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Error *err)
+{
+    return reader->store->driver->read(reader, offset, to, bytes, err);
+}
+
+bool store_get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Error *err)
+{
+    AUTO(store_reader_free) StoreReader *reader = store_open(store, uri, err);
+    if (!reader)
+        return false;
+    if (reader->bytes > bytes_max)
+        return error_set(err, ERROR_DATA, "ObjectTooLarge", "%s has %llu bytes, the limit is %zu",
+                         uri, (unsigned long long)reader->bytes, bytes_max);
+    size_t bytes = (size_t)reader->bytes;
+    bytes_reserve(ret, bytes);
+    if (!store_read(reader, 0, ret->data + ret->used, bytes, err))
+        return false;
+    ret->used += bytes;
+    return true;
+}
+
+bool store_delete(Store *store, const char *uri, Error *err)
+{
+    return store->driver->remove(store, uri, err);
+}
+
+bool store_exists(Store *store, const char *uri, bool *ret, Error *err)
+{
+    return store->driver->exists(store, uri, ret, err);
+}
+
+bool store_list(Store *store, const char *prefix, StoreEach *each, void *context, Error *err)
+{
+    return store->driver->list(store, prefix, each, context, err);
+}
+
+bool store_delete_all(Store *store, const char *prefix, Error *err)
+{
+    return store->driver->remove_all(store, prefix, err);
+}
+
+char *store_uri(const char *location, Error *err)
+{
+    const char *path = location;
+    if (strncmp(location, "file:", 5) == 0) {
+        path = location + 5;
+        if (strncmp(path, "//", 2) == 0)
+            path += 2; /* file:///a; with a host in between, no slash follows */
+    } else if (strstr(location, "://")) {
+        error_set(err, ERROR_CONFIG, "StoreUnsupported",
+                  "%s: no store serves this scheme; use file:///… or an absolute path", location);
+        return NULL;
+    }
+    if (path[0] != '/') {
+        error_set(err, ERROR_CONFIG, "LocationNotAbsolute",
+                  "%s is not absolute; write file:///… or a path that starts with /", location);
+        return NULL;
+    }
+    char *uri = mem_alloc(strlen("file://") + strlen(path) + 2);
+    char *to = stpcpy(uri, "file://");
+    while (*path) {
+        path += strspn(path, "/");
+        size_t bytes = strcspn(path, "/");
+        if (!bytes)
+            break;
+        if (path[0] == '.' && (bytes == 1 || (bytes == 2 && path[1] == '.'))) {
+            free(uri);
+            error_set(err, ERROR_CONFIG, "LocationNotPlain",
+                      "%s has a '.' or '..' in it; write the location without", location);
+            return NULL;
+        }
+        *to++ = '/';
+        to = mempcpy(to, path, bytes);
+        path += bytes;
+    }
+    if (to == uri + strlen("file://"))
+        *to++ = '/';
+    *to = '\0';
+    return uri;
+}

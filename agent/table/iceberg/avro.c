@@ -1,0 +1,84 @@
+/* The writer. See avro.h. */
+#include "agent/table/iceberg/avro.h"
+
+#include <string.h>
+#include <sys/random.h>
+#include <zlib.h>
+
+#include "common/mem.h"
+
+#define BLOCK_BYTES ((size_t)256 << 10)
+
+void avro_put_bytes(Bytes *to, const void *data, size_t bytes)
+{
+    bytes_put_zigzag(to, (int64_t)bytes);
+    bytes_put(to, data, bytes);
+}
+
+void avro_put_text(Bytes *to, const char *text)
+{
+    avro_put_bytes(to, text, strlen(text));
+}
+
+void avro_writer_init(AvroWriter *writer, const char *schema_json, const char *const *metadata,
+                      size_t pair_count)
+{
+    *writer = (AvroWriter){0};
+    ssize_t got = getrandom(writer->sync, sizeof writer->sync, 0);
+    ASSERT(got == sizeof writer->sync);
+    bytes_put(&writer->file, "Obj\1", 4);
+    bytes_put_zigzag(&writer->file, (int64_t)pair_count + 2);
+    avro_put_text(&writer->file, "avro.schema");
+    avro_put_text(&writer->file, schema_json);
+    avro_put_text(&writer->file, "avro.codec");
+    avro_put_text(&writer->file, "deflate");
+    for (size_t i = 0; i < pair_count; i++) {
+        avro_put_text(&writer->file, metadata[2 * i]);
+        avro_put_text(&writer->file, metadata[2 * i + 1]);
+    }
+    bytes_put_u8(&writer->file, 0);
+    bytes_put(&writer->file, writer->sync, sizeof writer->sync);
+}
+
+static void block_end(AvroWriter *writer)
+{
+    if (!writer->block_records)
+        return;
+    z_stream zip = {0};
+    int result = deflateInit2(&zip, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
+    ASSERT(result == Z_OK);
+    Bytes packed = {0};
+    bytes_reserve(&packed, deflateBound(&zip, writer->block.used));
+    zip.next_in = writer->block.data;
+    zip.avail_in = (uInt)writer->block.used;
+    zip.next_out = packed.data;
+    zip.avail_out = (uInt)packed.held;
+    result = deflate(&zip, Z_FINISH);
+    ASSERT(result == Z_STREAM_END);
+    packed.used = zip.total_out;
+    deflateEnd(&zip);
+    bytes_put_zigzag(&writer->file, writer->block_records);
+    avro_put_bytes(&writer->file, packed.data, packed.used);
+    bytes_put(&writer->file, writer->sync, sizeof writer->sync);
+    bytes_done(&packed);
+    bytes_clear(&writer->block);
+    writer->block_records = 0;
+}
+
+void avro_record_end(AvroWriter *writer)
+{
+    writer->block_records++;
+    if (writer->block.used >= BLOCK_BYTES)
+        block_end(writer);
+}
+
+void avro_writer_finish(AvroWriter *writer)
+{
+    block_end(writer);
+}
+
+void avro_writer_done(AvroWriter *writer)
+{
+    bytes_done(&writer->file);
+    bytes_done(&writer->block);
+}

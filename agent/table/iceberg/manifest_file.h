@@ -1,0 +1,95 @@
+/* Manifests and manifest lists: which files a snapshot holds.
+ * https://iceberg.apache.org/spec/#manifests, #manifest-lists
+ *
+ * A manifest is written once. Entries that are new stand in it with null sequence numbers (they
+ * inherit the snapshot's); entries carried over from another manifest are copied field by field
+ * from what was read, so that nothing another engine wrote is lost. */
+#pragma once
+
+#include "agent/table/iceberg/avro.h"
+#include "agent/table/iceberg/iceberg.h"
+
+typedef enum EntryStatus { ENTRY_EXISTING = 0, ENTRY_ADDED = 1, ENTRY_DELETED = 2 } EntryStatus;
+
+typedef struct PartitionSummary {
+    bool contains_null, contains_nan, has_bounds;
+    Value lower, upper;
+} PartitionSummary;
+
+/* One entry of a manifest list. */
+typedef struct ManifestFile {
+    char *path; /* URI; owned */
+    int64_t bytes;
+    int32_t spec_id;
+    bool deletes; /* content */
+    int64_t sequence_number, min_sequence_number, snapshot_id;
+    int32_t added_files, existing_files, deleted_files;
+    int64_t added_rows, existing_rows, deleted_rows;
+    PartitionSummary *summaries; /* one per field of the spec; owned; NULL: none */
+    size_t summary_count;
+    int64_t first_row_id; /* v3 data manifests; -1: none */
+    /* delete manifests: hashes of the data files their live entries name, sorted; loaded when first
+     * needed */
+    uint64_t *references;
+    size_t reference_count;
+    bool references_known;
+} ManifestFile;
+void manifest_file_done(ManifestFile *manifest);
+void manifest_file_copy(ManifestFile *to, const ManifestFile *from);
+/* {"name", "transform", "source-id", "field-id"} as it stands in specs; partition.c. */
+json_t *partition_field_json(const PartitionField *field);
+/* The other way, against the schema's columns. */
+MUST_CHECK bool partition_field_from_json(const json_t *json, const Schema *schema,
+                                          PartitionField *ret, Error *err);
+uint64_t path_hash(const char *path, size_t bytes);
+
+/* ---------- writing a manifest ---------- */
+typedef struct ManifestWriter {
+    AvroWriter avro;
+    const PartitionSpec *spec;
+    int format_version;
+    int64_t snapshot_id;
+    ManifestFile file; /* what is known of it so far */
+    bool started;
+} ManifestWriter;
+
+/* The field-id-annotated schema of entries is made from the spec. table_schema_json goes into the
+ * header. */
+void manifest_writer_init(ManifestWriter *writer, const PartitionSpec *spec,
+                          const char *table_schema_json, int format_version, bool deletes,
+                          int64_t snapshot_id);
+void manifest_put_added(ManifestWriter *writer, const DataFile *file);
+/* entry: as read from another manifest, with what it inherited there made explicit. */
+typedef struct ManifestEntry {
+    EntryStatus status;
+    int64_t snapshot_id, sequence_number, file_sequence_number; /* -1: unknown */
+    int64_t first_row_id;                                       /* -1: none */
+    const AvroValue *data_file;
+} ManifestEntry;
+MUST_CHECK bool manifest_put_carried(ManifestWriter *writer, const ManifestEntry *entry,
+                                     EntryStatus status, Error *err);
+/* Writes it to the store. *ret is the caller's; its sequence_number is set by the caller. Nothing
+ * put: *ret is zeroed. */
+MUST_CHECK bool manifest_writer_finish(ManifestWriter *writer, Store *store, const char *uri,
+                                       ManifestFile *ret, Error *err);
+void manifest_writer_done(ManifestWriter *writer);
+
+/* ---------- reading ---------- */
+typedef bool ManifestEach(const ManifestEntry *entry, void *context, Error *err);
+/* Every entry, deleted ones too. */
+MUST_CHECK bool manifest_read(Store *store, const ManifestFile *manifest, ManifestEach *each,
+                              void *context, Error *err);
+/* The entry's file as a DataFile; *ret is the caller's. */
+MUST_CHECK bool manifest_entry_file(const ManifestEntry *entry, const ManifestFile *manifest,
+                                    const PartitionSpec *spec, DataFile *ret, Error *err);
+
+/* ---------- manifest lists ---------- */
+MUST_CHECK bool manifest_list_write(Store *store, const char *uri, const ManifestFile *manifests,
+                                    size_t count, int format_version, int64_t snapshot_id,
+                                    int64_t parent_id, int64_t sequence_number,
+                                    int64_t first_row_id, int64_t *ret_bytes, Error *err);
+typedef const PartitionSpec *SpecById(const void *context, int32_t spec_id);
+MUST_CHECK bool manifest_list_read(Store *store, const char *uri, SpecById *spec_by_id,
+                                   const void *context, ManifestFile **ret, size_t *ret_count,
+                                   Error *err);
+void manifest_files_free(ManifestFile *manifests, size_t count);

@@ -1,0 +1,163 @@
+/* Deletion vectors in Puffin files.
+ * https://iceberg.apache.org/puffin-spec/#deletion-vector-v1-blob-type
+ *
+ *   file   = "PFA1" blob* "PFA1" footer-JSON u32 JSON bytes, u32 flags (0), "PFA1"
+ *   blob   = u32be bytes of (magic, vector); magic D1 D3 39 64; vector; u32be CRC-32 of (magic,
+ * vector) vector = u64 number of 32-bit bitmaps; each: u32 high half of its positions, bitmap in
+ * Roaring's portable form
+ *
+ * Positions in our files are below 2^32: one bitmap, high half 0. */
+#include <string.h>
+#include <zlib.h>
+
+#include "agent/table/iceberg/iceberg.h"
+#include "agent/table/iceberg/value.h"
+#include "common/mem.h"
+#include "common/reader.h"
+
+#define MAGIC "PFA1"
+#define ROW_POSITION_FIELD 2147483645
+#define BLOB_BYTES_MAX ((int64_t)1 << 30)
+static const uint8_t vector_magic[4] = {0xD1, 0xD3, 0x39, 0x64};
+
+static void put_vector(Bytes *to, const roaring_bitmap_t *rows)
+{
+    size_t bitmap_bytes = roaring_bitmap_portable_size_in_bytes(rows);
+    size_t bytes = sizeof vector_magic + 8 + 4 + bitmap_bytes;
+    ASSERT(bytes <= INT32_MAX);
+    bytes_put_u32be(to, (uint32_t)bytes);
+    size_t checked = to->used;
+    bytes_put(to, vector_magic, sizeof vector_magic);
+    bytes_put_u64(to, 1);
+    bytes_put_u32(to, 0);
+    bytes_reserve(to, bitmap_bytes);
+    roaring_bitmap_portable_serialize(rows, (char *)to->data + to->used);
+    to->used += bitmap_bytes;
+    bytes_put_u32be(to, (uint32_t)crc32(0, to->data + checked, (uInt)bytes));
+}
+
+static json_t *blob_json(const DeletionVector *vector, size_t offset, size_t bytes, uint64_t rows)
+{
+    AUTO(mem_free) char *cardinality = mem_format("%llu", (unsigned long long)rows);
+    json_t *json =
+        json_pack("{s:s,s:[i],s:i,s:i,s:I,s:I,s:{s:s,s:s}}", "type", "deletion-vector-v1", "fields",
+                  ROW_POSITION_FIELD, "snapshot-id", -1, "sequence-number", -1, "offset",
+                  (json_int_t)offset, "length", (json_int_t)bytes, "properties",
+                  "referenced-data-file", vector->data_file, "cardinality", cardinality);
+    ASSERT(json);
+    return json;
+}
+
+bool puffin_write_vectors(Store *store, const char *uri, const DeletionVector *vectors,
+                          size_t count, DataFile *ret_files, Error *err)
+{
+    Bytes file = {0};
+    json_t *blobs = json_array();
+    bytes_put(&file, MAGIC, 4);
+    for (size_t i = 0; i < count; i++) {
+        const DeletionVector *vector = &vectors[i];
+        size_t offset = file.used;
+        uint64_t rows = roaring_bitmap_get_cardinality(vector->rows);
+        put_vector(&file, vector->rows);
+        json_array_append_new(blobs, blob_json(vector, offset, file.used - offset, rows));
+        ret_files[i] =
+            (DataFile){.content = FILE_POSITION_DELETES,
+                       .format = FORMAT_PUFFIN,
+                       .path = mem_strdup(uri),
+                       .spec_id = vector->spec_id,
+                       .partition = values_copy(vector->partition, vector->partition_count),
+                       .partition_count = vector->partition_count,
+                       .record_count = rows,
+                       .first_row_id = -1,
+                       .referenced_data_file = mem_strdup(vector->data_file),
+                       .content_offset = (int64_t)offset,
+                       .content_bytes = (int64_t)(file.used - offset)};
+    }
+    json_t *footer = json_pack("{s:o,s:{s:s}}", "blobs", blobs, "properties", "created-by",
+                               "firn version " FIRN_VERSION);
+    char *text = json_dumps(footer, JSON_COMPACT);
+    ASSERT(text);
+    bytes_put(&file, MAGIC, 4);
+    bytes_put(&file, text, strlen(text));
+    bytes_put_u32(&file, (uint32_t)strlen(text));
+    bytes_put_u32(&file, 0);
+    bytes_put(&file, MAGIC, 4);
+    free(text);
+    json_decref(footer);
+    bool ok = store_put(store, uri, file.data, file.used, err);
+    for (size_t i = 0; i < count; i++) {
+        ret_files[i].file_bytes = file.used;
+        if (!ok)
+            data_file_done(&ret_files[i]);
+    }
+    bytes_done(&file);
+    return ok;
+}
+
+static bool bad(Error *err, const DataFile *file, const char *what)
+{
+    return error_set(err, ERROR_DATA, "BadPuffin", "deletion vector at %lld of %s: %s",
+                     (long long)file->content_offset, file->path, what);
+}
+
+/* The bitmaps of a vector; only positions below 2^32 fit what they belong to. */
+static bool read_bitmaps(Reader *from, const DataFile *file, roaring_bitmap_t **ret, Error *err)
+{
+    uint64_t count;
+    if (!reader_u64(from, &count) || count > reader_left(from) / 12 + 1)
+        return bad(err, file, "the number of bitmaps is cut");
+    *ret = NULL;
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t high;
+        if (!reader_u32(from, &high))
+            return bad(err, file, "a bitmap is cut");
+        if (high != 0)
+            return bad(err, file, "positions of 2^32 and more are not read");
+        if (*ret)
+            return bad(err, file, "a bitmap comes twice");
+        *ret = roaring_bitmap_portable_deserialize_safe((const char *)from->at, reader_left(from));
+        if (!*ret)
+            return bad(err, file, "a bitmap is not in Roaring's portable form");
+        from->at += roaring_bitmap_portable_size_in_bytes(*ret);
+    }
+    if (!*ret)
+        *ret = roaring_bitmap_create();
+    return true;
+}
+
+bool puffin_read_vector(Store *store, const DataFile *file, roaring_bitmap_t **ret, Error *err)
+{
+    *ret = NULL;
+    if (file->content_offset < 0 || file->content_bytes < 24 ||
+        file->content_bytes > BLOB_BYTES_MAX)
+        return bad(err, file, "offset or size is impossible");
+    AUTO(store_reader_free) StoreReader *reader = store_open(store, file->path, err);
+    if (!reader)
+        return false;
+    AUTO(mem_free) uint8_t *blob = mem_alloc((size_t)file->content_bytes);
+    if (!store_read(reader, (uint64_t)file->content_offset, blob, (size_t)file->content_bytes, err))
+        return false;
+    Reader from = reader_over(blob, (size_t)file->content_bytes);
+    uint32_t bytes, crc;
+    const uint8_t *checked;
+    if (!reader_u32be(&from, &bytes) || !reader_take(&from, bytes, &checked) ||
+        !reader_u32be(&from, &crc) || reader_left(&from) != 0 || bytes < sizeof vector_magic)
+        return bad(err, file, "its length does not fit its place");
+    if (memcmp(checked, vector_magic, sizeof vector_magic) != 0)
+        return bad(err, file, "the magic is missing");
+    if ((uint32_t)crc32(0, checked, bytes) != crc)
+        return bad(err, file, "the checksum differs");
+    Reader vector = reader_over(checked + sizeof vector_magic, bytes - sizeof vector_magic);
+    if (!read_bitmaps(&vector, file, ret, err)) {
+        if (*ret)
+            roaring_bitmap_free(*ret);
+        *ret = NULL;
+        return false;
+    }
+    if (roaring_bitmap_get_cardinality(*ret) != file->record_count) {
+        roaring_bitmap_free(*ret);
+        *ret = NULL;
+        return bad(err, file, "it has another number of rows than the manifest says");
+    }
+    return true;
+}

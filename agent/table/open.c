@@ -1,0 +1,385 @@
+/* Opening: the table as the source and the resource want it is created, or compared with what is
+ * there. Nothing of an existing table is changed here. */
+#include "agent/table/table_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/mem.h"
+
+static void release(Table *table)
+{
+    upsert_free(table->upsert);
+    data_writer_free(table->writer);
+    column_map_done(&table->columns);
+    iceberg_table_free(table->iceberg);
+    schema_free(table->schema);
+    schema_free(table->lineage);
+    partition_spec_done(&table->partitions);
+    pthread_mutex_destroy(&table->names);
+    free(table->schema_json);
+    free(table->source_of);
+    free(table->all_rows);
+    free(table->unit);
+    free(table->property);
+    free(table->location);
+}
+
+void table_close(Table *table)
+{
+    if (!table)
+        return;
+    release(table);
+    free(table);
+}
+
+/* ---------- what is wanted ---------- */
+static bool key_from(const LakeTableSpec *spec, const Schema *source, Schema *to, Error *err)
+{
+    size_t count = spec->id_columns.count ? spec->id_columns.count : source->key_count;
+    if (count == 0)
+        return error_set(err, ERROR_CONFIG, "NoKey",
+                         "table %s.%s: mode Upsert needs a key, and the source has none; give the "
+                         "source table a primary key, name idColumns, or use mode Append",
+                         spec->database, spec->table_name);
+    free(to->key);
+    to->key = mem_array(count, sizeof *to->key);
+    to->key_count = count;
+    for (size_t i = 0; i < count; i++) {
+        int at = spec->id_columns.count ? schema_find(source, spec->id_columns.texts[i])
+                                        : (int)source->key[i];
+        if (at < 0)
+            return error_set(err, ERROR_CONFIG, "UnknownColumn",
+                             "table %s.%s: idColumns names '%s', which the source doesn't have",
+                             spec->database, spec->table_name, spec->id_columns.texts[i]);
+        to->key[i] = (uint32_t)at;
+        to->fields[at].required = true;
+    }
+    return true;
+}
+
+/* Append: a change log. Its rows share keys, and a truncate's row has none: no identifier, and
+ * every column of the source optional. */
+static bool log_schema(const LakeTableSpec *spec, const Schema *source, Schema **ret, Error *err)
+{
+    const char *const own[] = {OP_COLUMN, POSITION_COLUMN};
+    AUTO(schema_free) Schema *schema = schema_new(source->field_count + ARRAY_LEN(own), 0);
+    for (size_t i = 0; i < source->field_count; i++) {
+        field_copy(&schema->fields[i], &source->fields[i]);
+        schema->fields[i].required = false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        if (schema_find(source, own[i]) >= 0)
+            return error_set(err, ERROR_CONFIG, "SchemaMismatch",
+                             "table %s.%s: the source has a column %s, a name mode Append keeps "
+                             "for itself; rename it in the source",
+                             spec->database, spec->table_name, own[i]);
+        schema->fields[source->field_count + i] =
+            (Field){.name = mem_strdup(own[i]), .type = {.kind = TYPE_STRING}, .required = true};
+    }
+    *ret = TAKE(schema);
+    return true;
+}
+
+static bool wanted_schema(const LakeTableSpec *spec, const Schema *source, Schema **ret, Error *err)
+{
+    if (spec->mode == MODE_APPEND)
+        return log_schema(spec, source, ret, err);
+    if (spec->mode != MODE_UPSERT)
+        return error_set(err, ERROR_CONFIG, "ModeUnsupported",
+                         "table %s.%s: this version has the modes Upsert and Append",
+                         spec->database, spec->table_name);
+    AUTO(schema_free) Schema *schema = schema_copy(source);
+    if (!key_from(spec, source, schema, err))
+        return false;
+    *ret = TAKE(schema);
+    return true;
+}
+
+static bool create(Table *table, const Schema *wanted, Error *err)
+{
+    const LakeTableSpec *spec = table->spec;
+    const char *properties[] = {"firn.unit",
+                                table->unit,
+                                "write.parquet.compression-codec",
+                                "zstd",
+                                "write.delete.mode",
+                                "merge-on-read",
+                                "write.update.mode",
+                                "merge-on-read",
+                                "write.merge.mode",
+                                "merge-on-read"};
+    IcebergCreate how = {.format_version = spec->format_version,
+                         .schema = wanted,
+                         .partition_by = (const char *const *)spec->partition_by.texts,
+                         .partition_count = spec->partition_by.count,
+                         .properties = properties,
+                         .property_count = ARRAY_LEN(properties) / 2};
+    return iceberg_table_create(table->store, table->catalog, &table->name, &how, &table->iceberg,
+                                err);
+}
+
+/* ---------- what is there ---------- */
+static bool check_version(const Table *table, Error *err)
+{
+    int there = iceberg_format_version(table->iceberg);
+    if (there == table->spec->format_version)
+        return true;
+    return error_set(err, ERROR_CONFIG, "FormatVersion",
+                     "table %s.%s has format version %d, the resource asks for %d; a format "
+                     "version is never changed here: set formatVersion: %d, or give another "
+                     "tableName",
+                     table->name.database, table->name.table, there, table->spec->format_version,
+                     there);
+}
+
+static bool mismatch(const Table *table, const char *column, const char *what, Error *err)
+{
+    return error_set(err, ERROR_CONFIG, "SchemaMismatch",
+                     "table %s.%s, column %s: %s; change the source or the table, or give another "
+                     "tableName to copy it anew",
+                     table->name.database, table->name.table, column, what);
+}
+
+static bool check_key(const Table *table, const Schema *wanted, Error *err)
+{
+    const Schema *there = table->schema;
+    bool same = there->key_count == wanted->key_count;
+    for (size_t i = 0; same && i < wanted->key_count; i++) {
+        const char *name = wanted->fields[wanted->key[i]].name;
+        bool found = false;
+        for (size_t k = 0; k < there->key_count; k++)
+            found |= strcmp(there->fields[there->key[k]].name, name) == 0;
+        same = found;
+    }
+    if (same)
+        return true;
+    const char *name = wanted->key_count ? wanted->fields[wanted->key[0]].name : "(none)";
+    return mismatch(table, name,
+                    wanted->key_count
+                        ? "the table's identifier fields are not the key's columns"
+                        : "the table has identifier fields, which a change log (mode Append) "
+                          "can't have",
+                    err);
+}
+
+/* Fills source_of, by name; the types must be the same. */
+static bool check_schema(Table *table, const Schema *wanted, Error *err)
+{
+    const Schema *there = table->schema;
+    table->source_of = mem_array(there->field_count, sizeof *table->source_of);
+    size_t source_count = table->source->field_count;
+    for (size_t i = 0; i < there->field_count; i++)
+        table->source_of[i] = COLUMN_ABSENT;
+    for (size_t i = 0; i < wanted->field_count; i++) {
+        const Field *want = &wanted->fields[i];
+        char text[2 * TYPE_NAME_BYTES + 80], a[TYPE_NAME_BYTES], b[TYPE_NAME_BYTES];
+        int at = schema_find(there, want->name);
+        if (at < 0) {
+            snprintf(text, sizeof text, "the source has it with type %s, the table doesn't",
+                     type_format(&want->type, a));
+            return mismatch(table, want->name, text, err);
+        }
+        const Field *have = &there->fields[at];
+        if (!type_equal(&have->type, &want->type)) {
+            snprintf(text, sizeof text, "type %s in the source, %s in the table",
+                     type_format(&want->type, a), type_format(&have->type, b));
+            return mismatch(table, want->name, text, err);
+        }
+        if (have->required && !want->required)
+            return mismatch(table, want->name, "it may be null in the source, not in the table",
+                            err);
+        table->source_of[at] = i < source_count    ? (uint32_t)i
+                               : i == source_count ? COLUMN_OP
+                                                   : COLUMN_POSITION;
+    }
+    for (size_t i = 0; i < there->field_count; i++)
+        if (table->source_of[i] == COLUMN_ABSENT && there->fields[i].required)
+            return mismatch(table, there->fields[i].name,
+                            "the table requires it, the source doesn't have it", err);
+    return check_key(table, wanted, err);
+}
+
+/* The order of the key's columns is the resource's, wherever the table has them. */
+static void adopt_key(Table *table, const Schema *wanted)
+{
+    for (size_t i = 0; i < wanted->key_count; i++)
+        table->schema->key[i] =
+            (uint32_t)schema_find(table->schema, wanted->fields[wanted->key[i]].name);
+}
+
+/* ---------- how far it has come ---------- */
+/* A total of the head's summary. */
+static uint64_t head_total(const Table *table, const char *name)
+{
+    int64_t head = iceberg_current_snapshot(table->iceberg);
+    const char *text = head < 0 ? NULL : iceberg_snapshot_summary(table->iceberg, head, name);
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+uint64_t table_rows_of_head(const Table *table)
+{
+    uint64_t all = head_total(table, "total-records");
+    uint64_t gone = head_total(table, "total-position-deletes");
+    return all > gone ? all - gone : 0;
+}
+
+static bool read_position(Table *table, Error *err)
+{
+    const char *text = iceberg_property(table->iceberg, table->property);
+    if (!text) {
+        const char *unit = iceberg_property(table->iceberg, "firn.unit");
+        if (head_total(table, "total-records") == 0 || (unit && strcmp(unit, table->unit) == 0))
+            return true;
+        return error_set(err, ERROR_CONFIG, "TableNotEmpty",
+                         "table %s.%s has rows that %s didn't write (property %s is not set), and "
+                         "an initial copy would replace them; give another tableName, or drop the "
+                         "table",
+                         table->name.database, table->name.table, table->unit, table->property);
+    }
+    AUTO(mem_free) char *copy = mem_strdup(text);
+    char *space = strrchr(copy, ' '), *end = NULL;
+    errno = 0;
+    if (space)
+        table->snapshot = strtoll(space + 1, &end, 10);
+    if (!space || errno || end == space + 1 || *end)
+        return error_set(err, ERROR_CONFIG, "BadPosition",
+                         "table %s.%s: property %s is '%.200s', not '<position> <snapshot id>'; "
+                         "drop the table to copy it again",
+                         table->name.database, table->name.table, table->property, text);
+    *space = 0;
+    if (!position_parse(copy, &table->position, err)) {
+        err->kind = ERROR_CONFIG;
+        return error_wrap(err, "table %s.%s, property %s", table->name.database, table->name.table,
+                          table->property);
+    }
+    if (!iceberg_is_ancestor(table->iceberg, table->snapshot))
+        return error_set(err, ERROR_CONFIG, "RolledBack",
+                         "table %s.%s was rolled back: the position stands for snapshot %lld, "
+                         "which is no ancestor of the head %lld; set the current snapshot to %lld "
+                         "again, or drop the table to copy it anew",
+                         table->name.database, table->name.table, (long long)table->snapshot,
+                         (long long)iceberg_current_snapshot(table->iceberg),
+                         (long long)table->snapshot);
+    table->complete = true;
+    return true;
+}
+
+static void add_lineage(Table *table)
+{
+    size_t count = table->schema->field_count;
+    Schema *lineage = schema_new(count + 2, table->schema->key_count);
+    for (size_t i = 0; i < count; i++)
+        field_copy(&lineage->fields[i], &table->schema->fields[i]);
+    memcpy(lineage->key, table->schema->key, lineage->key_count * sizeof *lineage->key);
+    lineage->fields[count] = (Field){
+        .name = mem_strdup("_row_id"), .type = {.kind = TYPE_INT64}, .id = ICEBERG_ROW_ID_FIELD};
+    lineage->fields[count + 1] = (Field){.name = mem_strdup("_last_updated_sequence_number"),
+                                         .type = {.kind = TYPE_INT64},
+                                         .id = ICEBERG_LAST_UPDATED_SEQ_FIELD};
+    table->lineage = lineage;
+}
+
+static void set_retention(Table *table)
+{
+    const int64_t hour_ms = INT64_C(3600) * 1000;
+    IcebergRetention retention = {.all_ms = hour_ms,
+                                  .hourly_ms = 5 * 24 * hour_ms,
+                                  .daily_ms = 30 * 24 * hour_ms,
+                                  .metadata_files = 100,
+                                  .merge_manifests = 100,
+                                  .manifest_bytes = INT64_C(8) << 20};
+    int64_t asked = table->spec->expire.older_than_ms;
+    if (asked)
+        retention.all_ms = retention.hourly_ms = retention.daily_ms = asked;
+    iceberg_set_retention(table->iceberg, &retention);
+}
+
+DataWriter *table_writer_new(Table *table, size_t memory_bytes_max)
+{
+    DataWriterOptions options = {.store = table->store,
+                                 .iceberg = table->iceberg,
+                                 .names = &table->names,
+                                 .schema = table->schema,
+                                 .lineage = table->lineage,
+                                 .spec = &table->partitions,
+                                 .schema_json = table->schema_json,
+                                 .zstd_level = table->spec->zstd_level,
+                                 .file_target_bytes = table->spec->file_target_bytes,
+                                 .memory_bytes_max = memory_bytes_max,
+                                 .bloom_key = table->spec->mode == MODE_UPSERT};
+    return data_writer_new(&options);
+}
+
+static bool open_at(Table *table, const TableOptions *options, Error *err)
+{
+    const LakeTableSpec *spec = options->spec;
+    if (spec->location) {
+        table->location = store_uri(spec->location, err);
+        if (!table->location)
+            return false;
+    } else {
+        table->location =
+            mem_format("%s/%s/%s", options->warehouse, spec->database, spec->table_name);
+    }
+    table->name = (TableName){
+        .database = spec->database, .table = spec->table_name, .location = table->location};
+    Schema *made = NULL;
+    if (!wanted_schema(spec, options->source, &made, err))
+        return false;
+    AUTO(schema_free) Schema *wanted = made;
+    if (!iceberg_table_load(table->store, table->catalog, &table->name, &table->iceberg, err))
+        return false;
+    if (!table->iceberg && !create(table, wanted, err))
+        return false;
+    if (!check_version(table, err))
+        return false;
+    table->schema = schema_copy(iceberg_schema(table->iceberg));
+    if (!check_schema(table, wanted, err))
+        return false;
+    adopt_key(table, wanted);
+    partition_spec_copy(&table->partitions, iceberg_partition_spec(table->iceberg));
+    table->schema_json = mem_strdup(iceberg_schema_json(table->iceberg));
+    if (spec->mode == MODE_UPSERT && spec->format_version >= 3)
+        add_lineage(table);
+    return read_position(table, err);
+}
+
+Table *table_open(const TableOptions *options, Error *err)
+{
+    Table *table = mem_zalloc(sizeof *table);
+    table->spec = options->spec;
+    table->source = options->source;
+    table->store = options->store;
+    table->catalog = options->catalog;
+    table->memory_bytes_max = options->memory_bytes_max;
+    table->unit = mem_strdup(options->unit);
+    table->property = mem_format("firn.position.%s", options->unit);
+    pthread_mutex_init(&table->names, NULL);
+    if (!open_at(table, options, err)) {
+        release(table);
+        free(table);
+        return NULL;
+    }
+    set_retention(table);
+    column_map_init(&table->columns, table->schema, table->source_of);
+    table->writer = table_writer_new(table, table->memory_bytes_max);
+    table->rows = table_rows_of_head(table);
+    return table;
+}
+
+void table_position(const Table *table, bool *ret_complete, Position *ret)
+{
+    *ret_complete = table->complete;
+    *ret = table->position;
+}
+
+int64_t table_snapshot(const Table *table)
+{
+    return table->snapshot;
+}
+
+const char *table_uuid(const Table *table)
+{
+    return iceberg_uuid(table->iceberg);
+}

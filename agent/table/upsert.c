@@ -1,0 +1,207 @@
+/* The way of a batch: hash every key; locate every key's entry (which then stays where it is);
+ * walk the rows in order and let each replace or delete what its entry points to; gather the rows
+ * that are left into the data files; store where they went in their entries. */
+#include "agent/table/upsert_private.h"
+
+#include <string.h>
+
+#include "common/mem.h"
+
+static void release(Upsert *upsert)
+{
+    key_index_free(upsert->index);
+    live_files_done(&upsert->files);
+    key_hasher_done(&upsert->hasher);
+    free(upsert->slots);
+    free(upsert->keep);
+    free(upsert->selection);
+    free(upsert->row_ids);
+    free(upsert->row_id_bits);
+    free(upsert->no_bits);
+    free(upsert->columns);
+}
+
+void upsert_free(Upsert *upsert)
+{
+    if (!upsert)
+        return;
+    release(upsert);
+    free(upsert);
+}
+
+Upsert *upsert_new(const UpsertOptions *options, Error *err)
+{
+    const Schema *schema = options->schema;
+    Upsert *upsert = mem_zalloc(sizeof *upsert);
+    upsert->options = *options;
+    upsert->lineage = options->lineage != NULL;
+    live_files_init(&upsert->files);
+    AUTO(mem_free) uint32_t *columns = mem_array(schema->key_count, sizeof *columns);
+    for (size_t i = 0; i < schema->key_count; i++)
+        columns[i] = options->source_of[schema->key[i]];
+    if (!key_hasher_init(&upsert->hasher, options->source, columns, schema->key_count, err)) {
+        release(upsert);
+        free(upsert);
+        return NULL;
+    }
+    upsert->index = key_index_new(upsert->hasher.wide, upsert->lineage);
+    upsert->columns = mem_array(schema->field_count + 2, sizeof(Column *));
+    upsert->first_pending = upsert->files.count;
+    return upsert;
+}
+
+static void scratch_reserve(Upsert *upsert, uint32_t rows)
+{
+    if (rows <= upsert->rows_held)
+        return;
+    upsert->rows_held = rows;
+    upsert->slots = mem_regrow(upsert->slots, rows, sizeof *upsert->slots);
+    upsert->keep = mem_regrow(upsert->keep, rows, sizeof *upsert->keep);
+    upsert->selection = mem_regrow(upsert->selection, rows, sizeof *upsert->selection);
+    if (!upsert->lineage)
+        return;
+    size_t bits = (rows + 7) / 8;
+    upsert->row_ids = mem_regrow(upsert->row_ids, rows, sizeof *upsert->row_ids);
+    upsert->row_id_bits = mem_regrow(upsert->row_id_bits, bits, 1);
+    upsert->no_bits = mem_regrow(upsert->no_bits, bits, 1);
+    memset(upsert->no_bits, 0, bits);
+}
+
+/* The row id of the row an entry points to, if it has one by now. */
+static int64_t known_row_id(const Upsert *upsert, const IndexEntry *entry)
+{
+    int64_t row_id = key_index_row_id(upsert->index, entry);
+    if (row_id != INDEX_ROW_ID_NONE)
+        return row_id;
+    int64_t first = upsert->files.items[entry->file].info.first_row_id;
+    return entry->file < upsert->first_pending && first >= 0 ? first + entry->position
+                                                             : INDEX_ROW_ID_NONE;
+}
+
+/* The entry's row is replaced or deleted; returns its row id, if the new version inherits one. */
+static inline int64_t displace(Upsert *upsert, const IndexEntry *entry)
+{
+    if (entry->file == INDEX_FILE_ABSENT)
+        return INDEX_ROW_ID_NONE;
+    if (entry->file == INDEX_FILE_BATCH) {
+        upsert->keep[entry->position] = 0;
+        return upsert->lineage ? upsert->row_ids[entry->position] : INDEX_ROW_ID_NONE;
+    }
+    int64_t row_id = upsert->lineage ? known_row_id(upsert, entry) : INDEX_ROW_ID_NONE;
+    live_files_delete(&upsert->files, entry->file, entry->position);
+    return row_id;
+}
+
+static void apply_rows(Upsert *upsert, const Batch *batch, uint32_t from)
+{
+    KeyIndex *index = upsert->index;
+    int64_t moved = INDEX_ROW_ID_NONE;
+    for (uint32_t row = from; row < batch->row_count; row++) {
+        IndexEntry *entry = key_index_entry(index, upsert->slots[row]);
+        int64_t row_id = displace(upsert, entry);
+        RowOp op = batch->ops[row];
+        bool written = op != ROW_DELETE && op != ROW_MOVE;
+        upsert->keep[row] = written;
+        if (written) {
+            key_index_set(index, entry, INDEX_FILE_BATCH, row);
+            if (moved != INDEX_ROW_ID_NONE)
+                row_id = moved;
+        } else {
+            key_index_forget(index, entry);
+        }
+        moved = op == ROW_MOVE ? row_id : INDEX_ROW_ID_NONE;
+        if (upsert->lineage)
+            upsert->row_ids[row] = written ? row_id : INDEX_ROW_ID_NONE;
+    }
+}
+
+/* Columns _row_id and _last_updated_sequence_number beside the batch's. The second is null: a row
+ * written by an update takes the sequence number of its commit. Returns whether any id is known. */
+static bool lineage_columns(Upsert *upsert, const Batch *batch, uint32_t from)
+{
+    const Schema *schema = upsert->options.schema;
+    size_t bits = (batch->row_count + 7) / 8;
+    uint32_t known = 0;
+    memset(upsert->row_id_bits, 0, bits);
+    for (uint32_t row = from; row < batch->row_count; row++)
+        if (upsert->row_ids[row] != INDEX_ROW_ID_NONE && upsert->keep[row]) {
+            bit_set(upsert->row_id_bits, row);
+            known++;
+        }
+    Column column = {.width = 8,
+                     .rows = batch->row_count,
+                     .rows_max = batch->row_count,
+                     .values = (uint8_t *)upsert->row_ids};
+    upsert->row_id_column = column;
+    upsert->row_id_column.validity = upsert->row_id_bits;
+    upsert->row_id_column.null_count = batch->row_count - known;
+    upsert->sequence_column = column;
+    upsert->sequence_column.validity = upsert->no_bits;
+    upsert->sequence_column.null_count = batch->row_count;
+    upsert->row_id_column.field = &upsert->options.lineage->fields[schema->field_count];
+    upsert->sequence_column.field = &upsert->options.lineage->fields[schema->field_count + 1];
+    upsert->columns[schema->field_count] = &upsert->row_id_column;
+    upsert->columns[schema->field_count + 1] = &upsert->sequence_column;
+    return known > 0;
+}
+
+/* The rows found their place: into their entries with it. */
+static void placed(void *context, uint32_t file, uint32_t first_position, const uint32_t *rows,
+                   size_t count)
+{
+    Upsert *upsert = context;
+    uint32_t number = upsert->first_pending + file;
+    ASSERT(number <= INDEX_FILE_MAX);
+    live_files_extend(&upsert->files, number + 1);
+    for (size_t i = 0; i < count; i++) {
+        IndexEntry *entry = key_index_entry(upsert->index, upsert->slots[rows[i]]);
+        key_index_set(upsert->index, entry, number, first_position + (uint32_t)i);
+        if (upsert->lineage)
+            key_index_set_row_id(upsert->index, entry, upsert->row_ids[rows[i]]);
+    }
+}
+
+bool upsert_put(Upsert *upsert, const Batch *batch, const Column *const *columns, uint32_t from,
+                Error *err)
+{
+    if (from >= batch->row_count)
+        return true;
+    scratch_reserve(upsert, batch->row_count);
+    IndexKeys keys;
+    if (!key_hasher_batch(&upsert->hasher, batch, from, &keys, err))
+        return false;
+    key_index_reserve(upsert->index, keys.count);
+    key_index_locate(upsert->index, &keys, upsert->slots + from);
+    apply_rows(upsert, batch, from);
+    uint32_t count = 0;
+    for (uint32_t row = from; row < batch->row_count; row++) {
+        upsert->selection[count] = row;
+        count += upsert->keep[row];
+    }
+    memcpy(upsert->columns, columns, upsert->options.schema->field_count * sizeof(Column *));
+    bool with_row_ids = upsert->lineage && lineage_columns(upsert, batch, from);
+    return data_writer_put(upsert->options.writer, upsert->columns, upsert->selection, count,
+                           with_row_ids, placed, upsert, err);
+}
+
+void upsert_truncate(Upsert *upsert)
+{
+    data_writer_discard(upsert->options.writer);
+    key_index_clear(upsert->index);
+    live_files_done(&upsert->files);
+    live_files_init(&upsert->files);
+    upsert->first_pending = upsert->files.count;
+    upsert->remove_all = true;
+}
+
+uint64_t upsert_rows(const Upsert *upsert)
+{
+    return upsert->index->live;
+}
+
+size_t upsert_memory(const Upsert *upsert)
+{
+    size_t row = sizeof *upsert->slots + sizeof *upsert->selection + 1;
+    return key_index_memory(upsert->index) + upsert->files.held * sizeof *upsert->files.items +
+           upsert->rows_held * (row + 16);
+}

@@ -1,0 +1,56 @@
+/* Upsert: batches of changes against the key index. What is pending until the commit: new data
+ * files (in the writer), deleted rows of files old and new (LiveFiles), and whether everything of
+ * before the interval's truncate is to go. */
+#pragma once
+
+#include "agent/table/deletes.h"
+#include "agent/table/keys.h"
+#include "agent/table/writer.h"
+
+typedef struct Upsert Upsert;
+
+typedef struct UpsertOptions {
+    Store *store;
+    IcebergTable *iceberg;
+    const Schema *schema;      /* of the table, key and all */
+    const Schema *lineage;     /* with the row ids' columns; NULL in v2 */
+    const Schema *source;      /* of the batches */
+    const uint32_t *source_of; /* per field of schema: the batch's column, UINT32_MAX: none */
+    DataWriter *writer;        /* not owned; made with the same lineage */
+    int zstd_level;
+} UpsertOptions;
+
+void upsert_free(Upsert *upsert);
+/* Everything options points to outlives it. Reads nothing yet. */
+Upsert *upsert_new(const UpsertOptions *options, Error *err) OWNED_BY(upsert_free);
+/* Builds the index from the keys of the table's live rows. DATA "DuplicateKey" when one stands
+ * there twice. */
+MUST_CHECK bool upsert_load(Upsert *upsert, Error *err);
+/* Rows [from, row_count) of the batch. columns: the table's schema order. */
+MUST_CHECK bool upsert_put(Upsert *upsert, const Batch *batch, const Column *const *columns,
+                           uint32_t from, Error *err);
+/* Every row put or loaded so far is gone. */
+void upsert_truncate(Upsert *upsert);
+
+/* The pending files. ret_data: copies without ownership of the writer's files that are to be
+ * committed; ret_removed: URIs of committed files without a live row. */
+typedef struct UpsertPending {
+    DataFile *added; /* data files, then delete files; contents belong to writer and `deletes` */
+    size_t added_count;
+    size_t data_count; /* of added */
+    const char **removed;
+    size_t removed_count;
+    DeleteFiles deletes;
+    const char **dead; /* data files of this interval without a live row: not committed */
+    size_t dead_count;
+    bool remove_all;
+} UpsertPending;
+void upsert_pending_done(UpsertPending *pending);
+/* Closes the data files and writes the delete files: all durable. On false, too, `pending` holds
+ * what was written. */
+MUST_CHECK bool upsert_finish(Upsert *upsert, UpsertPending *pending, Error *err);
+/* pending->added, as the commit filled it in, is now the table's. */
+void upsert_committed(Upsert *upsert, const UpsertPending *pending);
+
+uint64_t upsert_rows(const Upsert *upsert); /* live keys */
+size_t upsert_memory(const Upsert *upsert); /* index and scratch; not the writer's */

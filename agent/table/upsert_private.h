@@ -1,0 +1,26 @@
+/* What upsert.c (changes), upsert_load.c (the index from the table) and upsert_commit.c (pending to
+ * committed) share. */
+#pragma once
+
+#include "agent/table/upsert.h"
+
+struct Upsert {
+    UpsertOptions options;
+    bool lineage; /* v3 */
+    KeyIndex *index;
+    LiveFiles files;
+    uint32_t first_pending; /* numbers from here are files of the writer, in its order */
+    bool remove_all;        /* a truncate came; files hold only what is younger */
+    KeyHasher hasher;
+    /* of the batch at hand, by its rows */
+    uint32_t rows_held;
+    uint32_t *slots;
+    uint8_t *keep;
+    uint32_t *selection;
+    int64_t *row_ids; /* v3; INDEX_ROW_ID_NONE: to be inherited */
+    uint8_t *row_id_bits;
+    uint8_t *no_bits;
+    Column row_id_column;
+    Column sequence_column;
+    const Column **columns; /* of the table, and the two */
+};

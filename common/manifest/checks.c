@@ -1,0 +1,152 @@
+#include "common/manifest/checks.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "common/text.h"
+
+#define PG_NAME_BYTES_MAX 63u
+
+static bool has_control(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            return true;
+    return false;
+}
+
+bool check_object_name(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "a name: lower case letters, digits, - and . (RFC 1123), at most 253";
+    return text_is_object_name(text);
+}
+
+bool check_secret_key(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "a key of a Secret: letters, digits, -, _ and .";
+    for (const char *at = text; *at; at++)
+        if (!isalnum((unsigned char)*at) && !strchr("-_.", *at))
+            return false;
+    return strlen(text) <= 253 && strcmp(text, ".") != 0 && strncmp(text, "..", 2) != 0;
+}
+
+bool check_host(const char *text, const char **ret_wanted)
+{
+    const char *colon = strchr(text, ':');
+    if (strstr(text, "://") || strchr(text, '@')) {
+        *ret_wanted = "a host alone: port, database and credentials have fields of their own";
+        return false;
+    }
+    if (*text != '/' && colon && !strchr(colon + 1, ':')) {
+        *ret_wanted = "a host alone: write the port as port";
+        return false;
+    }
+    *ret_wanted = "a host name, an address or the folder of a Unix socket (several: a list)";
+    return !has_control(text) && !strpbrk(text, " ,;'\\\"");
+}
+
+/* Schema and table, both there. */
+static bool has_two_parts(const char *text)
+{
+    const char *dot = strchr(text, '.');
+    return dot && dot > text && dot[1] && !has_control(text);
+}
+
+bool check_pattern(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "schema.table, in which * and ? may stand for letters, such as public.*";
+    return has_two_parts(text);
+}
+
+bool check_table(const char *text, const char **ret_wanted)
+{
+    if (strpbrk(text, "*?")) {
+        *ret_wanted = "one table: patterns go into tables, as a list";
+        return false;
+    }
+    *ret_wanted = "schema.table, such as public.orders";
+    return has_two_parts(text);
+}
+
+bool check_slot(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "a slot's name: lower case letters, digits and _, at most 63";
+    size_t bytes = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    return !text[bytes] && bytes <= PG_NAME_BYTES_MAX;
+}
+
+bool check_identifier(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "an identifier of PostgreSQL: at most 63 bytes";
+    return strlen(text) <= PG_NAME_BYTES_MAX && !has_control(text);
+}
+
+static bool has_dots_part(const char *path)
+{
+    while (*path) {
+        size_t bytes = strcspn(path, "/");
+        if ((bytes == 1 || bytes == 2) && strncmp(path, "..", bytes) == 0)
+            return true;
+        path += bytes;
+        path += *path == '/';
+    }
+    return false;
+}
+
+bool check_location(const char *text, const char **ret_wanted)
+{
+    static const char *const later[] = {"s3://",   "s3a://",   "gs://",
+                                        "abfs://", "abfss://", "hdfs://"};
+    for (size_t i = 0; i < ARRAY_LEN(later); i++) {
+        if (strncmp(text, later[i], strlen(later[i])) == 0) {
+            *ret_wanted = "supported yet by this version: write a folder, such as file:///lake";
+            return false;
+        }
+    }
+    *ret_wanted = "an absolute folder, such as /lake or file:///lake";
+    if (strncmp(text, "file://", 7) == 0)
+        text += 7;
+    return *text == '/' && !has_control(text) && !has_dots_part(text);
+}
+
+bool check_lake_name(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "a name that can be a folder's: no /, not . or .., at most 255 bytes";
+    return strlen(text) <= 255 && !strchr(text, '/') && !has_control(text) && !has_dots_part(text);
+}
+
+/* "day(created_at)", "bucket(16, id)", "truncate(4, name)", "identity(country)" or the column
+ * alone. https://iceberg.apache.org/spec/#partition-transforms */
+bool check_partition(const char *text, const char **ret_wanted)
+{
+    static const char *const plain[] = {"identity", "year", "month", "day", "hour", "void"};
+    static const char *const sized[] = {"bucket", "truncate"};
+    *ret_wanted = "a partition: a column, or identity, year, month, day or hour(column), "
+                  "bucket(N, column), truncate(W, column)";
+    const char *open = strchr(text, '(');
+    size_t bytes = strlen(text);
+    if (has_control(text))
+        return false;
+    if (!open)
+        return !strpbrk(text, ",) ");
+    if (text[bytes - 1] != ')' || open[1] == ')' || strchr(open + 1, '('))
+        return false;
+    size_t name_bytes = (size_t)(open - text);
+    for (size_t i = 0; i < ARRAY_LEN(plain); i++)
+        if (strlen(plain[i]) == name_bytes && strncmp(plain[i], text, name_bytes) == 0)
+            return !strchr(open, ',');
+    for (size_t i = 0; i < ARRAY_LEN(sized); i++) {
+        if (strlen(sized[i]) != name_bytes || strncmp(sized[i], text, name_bytes) != 0)
+            continue;
+        const char *at = open + 1 + strspn(open + 1, " ");
+        size_t digits = strspn(at, "0123456789");
+        bool positive = digits && digits <= 9 && strspn(at, "0") < digits;
+        at += digits;
+        at += strspn(at, " ");
+        if (!positive || *at != ',')
+            return false;
+        at += 1 + strspn(at + 1, " ");
+        return *at != ')' && !strchr(at, ',');
+    }
+    return false;
+}

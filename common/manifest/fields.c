@@ -1,0 +1,362 @@
+/* The API, firn.dev/v1alpha1, as tables: every name of it, whether this version runs it (what it
+ * does not is FIELD_LATER, or a choice with `later`), what it defaults to and where it goes. */
+#include "common/manifest/checks.h"
+
+#define AT(type, member) .offset = offsetof(type, member), .width = sizeof(((type *)NULL)->member)
+#define NOWHERE .offset = FIELD_NOWHERE
+#define TEXT(name_, type, member, ...)                                                             \
+    {                                                                                              \
+        .name = (name_), .kind = FIELD_TEXT, AT(type, member), __VA_ARGS__                         \
+    }
+#define ENUM(name_, choices_, type, member, ...)                                                   \
+    {                                                                                              \
+        .name = (name_), .kind = FIELD_ENUM, .choices = (choices_), AT(type, member), __VA_ARGS__  \
+    }
+#define OBJECT(name_, shape_, ...)                                                                 \
+    {                                                                                              \
+        .name = (name_), .kind = FIELD_OBJECT, .shape = &(shape_), __VA_ARGS__                     \
+    }
+#define LATER(name_, doc_, ...)                                                                    \
+    {                                                                                              \
+        .name = (name_), .kind = FIELD_LATER, .doc = (doc_), NOWHERE, __VA_ARGS__                  \
+    }
+#define ANY(name_, doc_)                                                                           \
+    {                                                                                              \
+        .name = (name_), .kind = FIELD_ANY, .doc = (doc_), NOWHERE                                 \
+    }
+#define FIELDS(symbol, ...) static const Field symbol[] = {__VA_ARGS__, {.name = NULL}}
+#define SHAPE(symbol, name_, ...)                                                                  \
+    FIELDS(symbol##_fields, __VA_ARGS__);                                                          \
+    static const Shape symbol = {.name = (name_), .fields = symbol##_fields}
+#define PUBLIC_SHAPE(symbol, name_, ...)                                                           \
+    FIELDS(symbol##_fields, __VA_ARGS__);                                                          \
+    const Shape symbol = {.name = (name_), .fields = symbol##_fields}
+
+/* A whole document, into `type`. What Kubernetes adds (status) is no mistake. */
+#define DOCUMENT(symbol, name_, spec_shape, type)                                                  \
+    PUBLIC_SHAPE(symbol, name_, ANY("apiVersion", "firn.dev/v1alpha1"), ANY("kind", (name_)),      \
+                 OBJECT("metadata", metadata_shape, .offset = offsetof(type, meta),                \
+                        .required = true, .doc = "name and namespace"),                            \
+                 OBJECT("spec", spec_shape, .required = true, .doc = "what is wanted"),            \
+                 ANY("status", "what is, written by the operator"))
+
+#define SECOND_MS 1000LL
+#define HOUR_MS (3600 * SECOND_MS)
+#define DAY_MS (24 * HOUR_MS)
+
+/* Choices stand in the order of the C enums. */
+static const Choice states[] = {{"Running", false}, {"Paused", true}, {"Stopped", true}, {0}};
+static const Choice source_types[] = {
+    {"PostgreSQL", false}, {"MySQL", true}, {"MariaDB", true}, {"DynamoDB", true}, {0}};
+static const Choice tls_modes[] = {{"Disable", false},  {"Prefer", false},     {"Require", false},
+                                   {"VerifyCa", false}, {"VerifyFull", false}, {0}};
+static const Choice snapshot_modes[] = {{"Initial", false}, {"Never", true}, {"Only", true}, {0}};
+static const Choice catalog_types[] = {
+    {"Rest", true}, {"Glue", true}, {"Jdbc", true}, {"Directory", false}, {0}};
+static const Choice table_modes[] = {
+    {"Upsert", false}, {"Append", false}, {"TruncateLoad", true}, {"Scd2", true}, {0}};
+static const Choice formats[] = {{"Iceberg", false}, {"Delta", true}, {"Hudi", true}, {0}};
+static const Choice write_modes[] = {{"MergeOnRead", false}, {"CopyOnWrite", true}, {0}};
+static const Choice delete_kinds[] = {{"Position", false}, {"Equality", true}, {0}};
+static const Choice deletion_policies[] = {{"Retain", false}, {"Drop", false}, {0}};
+
+SHAPE(metadata_shape, "metadata",
+      TEXT("name", ObjectMeta, name, .required = true, .check = check_object_name,
+           .doc = "the name of the object in its namespace"),
+      TEXT("namespace", ObjectMeta, namespace_name, .fallback = "default",
+           .check = check_object_name, .doc = "where the object and all it names live"),
+      ANY("labels", "for Kubernetes"), ANY("annotations", "for Kubernetes"),
+      ANY("uid", "for Kubernetes"), ANY("resourceVersion", "for Kubernetes"),
+      ANY("generation", "for Kubernetes"), ANY("creationTimestamp", "for Kubernetes"),
+      ANY("deletionTimestamp", "for Kubernetes"),
+      ANY("deletionGracePeriodSeconds", "for Kubernetes"), ANY("generateName", "for Kubernetes"),
+      ANY("managedFields", "for Kubernetes"), ANY("ownerReferences", "for Kubernetes"),
+      ANY("finalizers", "for Kubernetes"), ANY("selfLink", "for Kubernetes"));
+
+/* A Secret is Kubernetes' own kind; its values are read by secret.c, for no message may quote them.
+ */
+PUBLIC_SHAPE(secret_shape, "a Secret", ANY("apiVersion", "v1"), ANY("kind", "Secret"),
+             OBJECT("metadata", metadata_shape, .required = true, .doc = "name and namespace"),
+             ANY("type", "for Kubernetes"), ANY("immutable", "for Kubernetes"),
+             ANY("data", "values in base64"), ANY("stringData", "values as they are"));
+
+/* --- Connector --- */
+
+SHAPE(secret_name_shape, "credentialsSecretRef",
+      TEXT("name", SecretRef, name, .required = true, .check = check_object_name,
+           .doc = "the Secret with the keys username and password"));
+
+SHAPE(secret_ref_shape, "caSecretRef",
+      TEXT("name", SecretRef, name, .required = true, .check = check_object_name,
+           .doc = "the Secret that holds it"),
+      TEXT("key", SecretRef, key, .check = check_secret_key,
+           .doc = "its key in the Secret; ca.crt unless given"));
+
+SHAPE(tls_shape, "tls",
+      ENUM("mode", tls_modes, ConnectorSpec, tls_mode, .fallback = "Prefer",
+           .doc = "how far the connection is encrypted and the server's certificate checked"),
+      OBJECT("caSecretRef", secret_ref_shape, .offset = offsetof(ConnectorSpec, tls_ca),
+             .doc = "the authority that signed the server's certificate (PEM)"));
+
+SHAPE(captured_shape, "tables",
+      {.name = "include",
+       .kind = FIELD_TEXTS,
+       AT(ConnectorSpec, include),
+       .check = check_pattern,
+       .doc = "patterns of the tables to capture; all that units name unless given"},
+      {.name = "exclude",
+       .kind = FIELD_TEXTS,
+       AT(ConnectorSpec, exclude),
+       .check = check_pattern,
+       .doc = "patterns of the tables to leave out"});
+
+SHAPE(snapshot_shape, "snapshot",
+      ENUM("mode", snapshot_modes, ConnectorSpec, snapshot_mode, .fallback = "Initial",
+           .doc = "whether the rows already there are copied first"),
+      {.name = "parallelism",
+       .kind = FIELD_INTEGER,
+       AT(ConnectorSpec, snapshot_parallelism),
+       .fallback = "4",
+       .least = 1,
+       .most = 64,
+       .doc = "connections that copy side by side"},
+      {.name = "maxRowsPerSecond",
+       .kind = FIELD_INTEGER,
+       AT(ConnectorSpec, snapshot_rows_per_second),
+       .least = 1,
+       .most = 1000000000000,
+       .doc = "the limit of the copy, all connections together"});
+
+SHAPE(heartbeat_shape, "heartbeat",
+      {.name = "interval",
+       .kind = FIELD_DURATION,
+       AT(ConnectorSpec, heartbeat_interval_ms),
+       .fallback = "10s",
+       .least = 100,
+       .most = HOUR_MS,
+       .doc = "how often an idle source is moved on, so that it can let its log go"},
+      TEXT("table", ConnectorSpec, heartbeat_table, .check = check_table,
+           .doc = "a table of the source to write heartbeats to"));
+
+SHAPE(postgresql_shape, "postgresql",
+      TEXT("slot", ConnectorSpec, pg_slot, .check = check_slot,
+           .doc = "the replication slot; firn_ and the Connector's name unless given"),
+      TEXT("publication", ConnectorSpec, pg_publication, .check = check_identifier,
+           .doc = "the publication; firn_ and the Connector's name unless given"),
+      {.name = "manage",
+       .kind = FIELD_BOOL,
+       AT(ConnectorSpec, pg_manage),
+       .fallback = "true",
+       .doc = "whether slot and publication are made and dropped by Firn"});
+
+SHAPE(source_shape, "source",
+      ENUM("type", source_types, ConnectorSpec, source_type, .required = true,
+           .doc = "the kind of database"),
+      {.name = "host",
+       .kind = FIELD_TEXTS,
+       .one_or_many = true,
+       .required = true,
+       AT(ConnectorSpec, hosts),
+       .check = check_host,
+       .doc = "where the database answers; several are tried in order"},
+      {.name = "port",
+       .kind = FIELD_INTEGER,
+       AT(ConnectorSpec, port),
+       .fallback = "5432",
+       .least = 1,
+       .most = 65535,
+       .doc = "the TCP port"},
+      TEXT("database", ConnectorSpec, database, .required = true, .check = check_identifier,
+           .doc = "the database to read"),
+      OBJECT("credentialsSecretRef", secret_name_shape,
+             .offset = offsetof(ConnectorSpec, credentials), .required = true,
+             .doc = "names the Secret with username and password"),
+      OBJECT("tls", tls_shape, .doc = "encryption of the connection"),
+      OBJECT("tables", captured_shape, .doc = "what is captured"),
+      OBJECT("snapshot", snapshot_shape, .doc = "the copy of the rows already there"),
+      OBJECT("heartbeat", heartbeat_shape, .doc = "what keeps an idle source moving"),
+      OBJECT("postgresql", postgresql_shape, .doc = "what only PostgreSQL has"),
+      LATER("mysql", "what only MySQL and MariaDB have"),
+      LATER("dynamodb", "what only DynamoDB has"));
+
+SHAPE(agent_shape, "agent", ANY("image", "the agent's image"),
+      ANY("resources", "requests and limits of its containers"),
+      LATER("tablesPerProcess", "how many tables share a process", .same = "1"),
+      ANY("podTemplate", "laid over the Pods that are made"));
+
+SHAPE(connector_spec_shape, "a Connector's spec",
+      ENUM("state", states, ConnectorSpec, state, .fallback = "Running", .doc = "whether it runs"),
+      OBJECT("source", source_shape, .required = true, .doc = "the database that is read"),
+      LATER("stream", "the Kafka topics between source and tables"),
+      LATER("piiColumns", "columns protected before Kafka"),
+      OBJECT("agent", agent_shape, .doc = "how its Pods are made"));
+
+DOCUMENT(connector_shape, "a Connector", connector_spec_shape, ConnectorSpec);
+
+/* --- LakeTable --- */
+
+SHAPE(catalog_shape, "catalog",
+      ENUM("type", catalog_types, LakeTableSpec, catalog_type, .fallback = "Directory",
+           .doc = "what knows the table's newest metadata"),
+      LATER("uri", "where the catalog answers"),
+      TEXT("warehouse", LakeTableSpec, warehouse, .check = check_location,
+           .doc = "the folder under which tables stand as database/table"),
+      LATER("credentialsSecretRef", "the Secret for the catalog"));
+
+SHAPE(evolution_shape, "schemaEvolution",
+      LATER("addColumns", "follow columns that the source adds", .same = "false"),
+      LATER("widenTypes", "follow types that the source widens", .same = "false"),
+      LATER("droppedColumns", "what becomes of columns that the source drops"),
+      LATER("incompatible", "what becomes of rows that no longer fit", .same = "Stall"));
+
+SHAPE(file_shape, "file",
+      {.name = "targetSize",
+       .kind = FIELD_QUANTITY,
+       AT(LakeTableSpec, file_target_bytes),
+       .fallback = "256Mi",
+       .least = 64 << 10,
+       .most = 8LL << 30,
+       .doc = "bytes at which a data file is closed"},
+      {.name = "compression",
+       .kind = FIELD_CODEC,
+       AT(LakeTableSpec, zstd_level),
+       .fallback = "zstd:3",
+       .doc = "the codec of data files and its level"});
+
+SHAPE(expire_shape, "expireSnapshots",
+      {.name = "olderThan",
+       .kind = FIELD_DURATION,
+       AT(LakeTableSpec, expire.older_than_ms),
+       .least = SECOND_MS,
+       .most = 100 * 365 * DAY_MS,
+       .doc = "snapshots older than this go; thinned by age unless given"},
+      {.name = "retainLast",
+       .kind = FIELD_INTEGER,
+       AT(LakeTableSpec, expire.retain_last),
+       .fallback = "1",
+       .least = 1,
+       .most = 1000000,
+       .doc = "snapshots that stay whatever their age"});
+
+SHAPE(maintenance_shape, "maintenance", LATER("compaction", "rewriting small files"),
+      OBJECT("expireSnapshots", expire_shape, .doc = "which snapshots stay"),
+      LATER("orphanFiles", "deleting files that no snapshot names"),
+      LATER("engine", "who does it", .same = "Firn"));
+
+/* database and tableName are required of a LakeTable (validate.c); in an outsourcingUnit they
+ * default to {schema} and {table}. */
+SHAPE(lake_table_spec_shape, "a LakeTable's spec",
+      OBJECT("catalog", catalog_shape, .doc = "the catalog the table is in"),
+      LATER("storage", "the object store the table is in"),
+      TEXT("database", LakeTableSpec, database, .check = check_lake_name,
+           .doc = "the database (namespace) in the catalog"),
+      TEXT("tableName", LakeTableSpec, table_name, .check = check_lake_name,
+           .doc = "the table's name in the catalog"),
+      TEXT("location", LakeTableSpec, location, .check = check_location,
+           .doc = "the table's own folder; warehouse/database/tableName unless given"),
+      {.name = "format",
+       .kind = FIELD_ENUM,
+       .choices = formats,
+       NOWHERE,
+       .fallback = "Iceberg",
+       .doc = "the table format"},
+      {.name = "formatVersion",
+       .kind = FIELD_INTEGER,
+       AT(LakeTableSpec, format_version),
+       .fallback = "2",
+       .least = 2,
+       .most = 3,
+       .doc = "the version of the Iceberg format; never down"},
+      ENUM("mode", table_modes, LakeTableSpec, mode, .fallback = "Upsert",
+           .doc = "whether the table holds the source's rows or every change of them"),
+      {.name = "idColumns",
+       .kind = FIELD_TEXTS,
+       AT(LakeTableSpec, id_columns),
+       .doc = "the key; the source's own unless given"},
+      LATER("timestampColumns", "columns that hold times in another form"),
+      LATER("jsonColumns", "columns that hold JSON"), LATER("piiColumns", "columns to protect"),
+      LATER("columns", "the columns, instead of the source's"),
+      OBJECT("schemaEvolution", evolution_shape, .doc = "how the table follows the source"),
+      {.name = "partitionBy",
+       .kind = FIELD_TEXTS,
+       AT(LakeTableSpec, partition_by),
+       .check = check_partition,
+       .doc = "partition transforms, such as day(created_at)"},
+      LATER("sortBy", "the order of rows in files"),
+      {.name = "writeMode",
+       .kind = FIELD_ENUM,
+       .choices = write_modes,
+       NOWHERE,
+       .fallback = "MergeOnRead",
+       .doc = "whether deletes stand beside files or files are rewritten"},
+      {.name = "deletes",
+       .kind = FIELD_ENUM,
+       .choices = delete_kinds,
+       NOWHERE,
+       .fallback = "Position",
+       .doc = "how deletes are written"},
+      {.name = "commitInterval",
+       .kind = FIELD_DURATION,
+       AT(LakeTableSpec, commit_interval_ms),
+       .fallback = "30s",
+       .least = 100,
+       .most = DAY_MS,
+       .doc = "how often changes become a snapshot"},
+      OBJECT("file", file_shape, .doc = "data files"),
+      OBJECT("maintenance", maintenance_shape, .doc = "what keeps the table small and fast"),
+      LATER("branch", "the branch to write to", .same = "main"),
+      LATER("audit", "checks before a branch is published"), LATER("tags", "snapshots with a name"),
+      LATER("rollback", "back to an earlier snapshot"),
+      ENUM("deletionPolicy", deletion_policies, LakeTableSpec, drop_on_delete, .fallback = "Retain",
+           .doc = "what becomes of the table when the resource goes"));
+
+DOCUMENT(lake_table_shape, "a LakeTable", lake_table_spec_shape, LakeTableSpec);
+
+/* --- IngestionUnit --- */
+
+SHAPE(connector_ref_shape, "connectorRef",
+      TEXT("name", IngestionUnitSpec, connector, .required = true, .check = check_object_name,
+           .doc = "the Connector, in the same namespace"),
+      TEXT("table", IngestionUnitSpec, table, .check = check_table,
+           .doc = "the captured table, schema.table"),
+      {.name = "tables",
+       .kind = FIELD_TEXTS,
+       AT(IngestionUnitSpec, tables),
+       .check = check_pattern,
+       .doc = "patterns: one table in the lake for each that matches, now and later"});
+
+SHAPE(lake_table_ref_shape, "lakeTableRef",
+      TEXT("name", IngestionUnitSpec, lake_table, .required = true, .check = check_object_name,
+           .doc = "the LakeTable, in the same namespace"));
+
+SHAPE(outsourcing_shape, "outsourcingUnit",
+      {.name = "table",
+       .kind = FIELD_OWNED,
+       .required = true,
+       .shape = &lake_table_spec_shape,
+       .offset = offsetof(IngestionUnitSpec, lake),
+       .width = sizeof(LakeTableSpec),
+       .doc = "a LakeTable's spec, in place"});
+
+SHAPE(sla_shape, "sla",
+      {.name = "freshness",
+       .kind = FIELD_DURATION,
+       AT(IngestionUnitSpec, freshness_ms),
+       .least = SECOND_MS,
+       .most = 365 * DAY_MS,
+       .doc = "the age at which the table counts as late"});
+
+SHAPE(ingestion_unit_spec_shape, "an IngestionUnit's spec",
+      ENUM("state", states, IngestionUnitSpec, state, .fallback = "Running",
+           .doc = "whether it runs"),
+      LATER("numberOfConsumers", "processes that fill the table side by side", .same = "1"),
+      OBJECT("connectorRef", connector_ref_shape, .doc = "the captured table that fills it"),
+      LATER("kafka", "the topic of others that fills it"),
+      LATER("transforms", "what happens to rows on their way"),
+      OBJECT("lakeTableRef", lake_table_ref_shape, .doc = "the table that is filled"),
+      OBJECT("outsourcingUnit", outsourcing_shape, .doc = "the table that is filled, in place"),
+      LATER("routes", "one source to several tables"), LATER("toTopic", "a topic as destination"),
+      OBJECT("sla", sla_shape, .doc = "what is promised to readers"),
+      LATER("deadLetter", "where rows go that can't be applied"));
+
+DOCUMENT(ingestion_unit_shape, "an IngestionUnit", ingestion_unit_spec_shape, IngestionUnitSpec);

@@ -1,0 +1,446 @@
+/* What goes beyond one field: within an object, and between the objects of all files. Each check
+ * takes what could be read; what could not has its finding already. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/manifest/load.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+void place_report(const Place *place, const char *path, const char *value, const char *format, ...)
+{
+    AUTO(mem_free)
+    char *object = mem_format("%s%s%s", place->kind, place->meta->name ? "/" : "",
+                              place->meta->name ? place->meta->name : "");
+    AUTO(mem_free) char *message = NULL;
+    Report report = {.findings = place->findings, .file = place->meta->file, .object = object};
+    va_list args;
+    va_start(args, format);
+    ASSERT(vasprintf(&message, format, args) >= 0);
+    va_end(args);
+    int line = yaml_at(place->node, path)->line;
+    if (value)
+        report_value(&report, line, path, value, "%s", message);
+    else
+        report_at(&report, line, path, "%s", message);
+}
+
+static bool is_same_name(const ObjectMeta *a, const ObjectMeta *b)
+{
+    return a->name && b->name && strcmp(a->name, b->name) == 0 &&
+           strcmp(a->namespace_name, b->namespace_name) == 0;
+}
+
+static void check_name_taken(const Place *place, const ObjectMeta *earlier)
+{
+    if (is_same_name(place->meta, earlier))
+        place_report(place, "metadata.name", place->meta->name,
+                     "is the name of another %s already, at %s:%d: every name is one object's",
+                     place->kind, earlier->file, earlier->line);
+}
+
+/* "; did you mean ...?" among the names of one namespace. Caller frees. */
+static char *meant(const char *name, const char *const *names, size_t count, const char *otherwise)
+{
+    const char *near = text_nearest(name, names, count);
+    return near ? mem_format("did you mean \"%s\"?", near) : mem_strdup(otherwise);
+}
+
+static void check_repeats(const Place *place, const char *path, const TextList *list)
+{
+    for (size_t i = 0; i < list->count && i < 1000; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(list->texts[i], list->texts[j]) != 0)
+                continue;
+            char item[128];
+            snprintf(item, sizeof item, "%s[%zu]", path, i);
+            place_report(place, item, list->texts[i], "stands in the list twice: write it once");
+            break;
+        }
+    }
+}
+
+/* --- Connector --- */
+
+static bool is_same_server(const ConnectorSpec *a, const ConnectorSpec *b)
+{
+    return a->hosts.count && b->hosts.count && a->port == b->port &&
+           strcmp(a->hosts.texts[0], b->hosts.texts[0]) == 0;
+}
+
+static void check_connector(Load *load, size_t index)
+{
+    const ConnectorSpec *connector = &load->manifest->connectors[index];
+    Place place = {load->findings, "Connector", &connector->meta, load->connector_nodes[index]};
+    if (connector->tls_mode >= TLS_VERIFY_CA && !connector->tls_ca.name &&
+        !yaml_get(yaml_at(place.node, "spec.source.tls"), "caSecretRef"))
+        place_report(&place, "spec.source.tls.caSecretRef", NULL,
+                     "mode %s needs caSecretRef: the authority to check the server's certificate "
+                     "with",
+                     connector->tls_mode == TLS_VERIFY_CA ? "VerifyCa" : "VerifyFull");
+    check_repeats(&place, "spec.source.host", &connector->hosts);
+    for (size_t i = 0; i < index; i++) {
+        const ConnectorSpec *other = &load->manifest->connectors[i];
+        check_name_taken(&place, &other->meta);
+        if (connector->pg_slot && other->pg_slot && is_same_server(connector, other) &&
+            !is_same_name(&connector->meta, &other->meta) &&
+            strcmp(connector->pg_slot, other->pg_slot) == 0)
+            place_report(&place, "spec.source.postgresql.slot", connector->pg_slot,
+                         "is the slot of Connector %s on the same server: give each its own",
+                         other->meta.name);
+    }
+}
+
+/* --- LakeTable, of its own or in a unit --- */
+
+/* The first {...} that stands for nothing here, or NULL. *ret_bytes with its braces. */
+static const char *odd_placeholder(const char *text, bool known, size_t *ret_bytes)
+{
+    for (const char *at = text; at && (at = strchr(at, '{')); at++) {
+        *ret_bytes = strcspn(at, "}");
+        *ret_bytes += at[*ret_bytes] == '}';
+        bool schema = strncmp(at, "{schema}", 8) == 0, table = strncmp(at, "{table}", 7) == 0;
+        if (!known || (!schema && !table))
+            return at;
+    }
+    return NULL;
+}
+
+static void check_placeholders(const Place *place, const char *prefix, const char *field,
+                               const char *text, bool known)
+{
+    size_t bytes;
+    const char *odd = odd_placeholder(text, known, &bytes);
+    if (!odd)
+        return;
+    AUTO(mem_free) char *path = mem_format("%s%s", prefix, field);
+    AUTO(mem_free) char *name = mem_strndup(odd, bytes);
+    static const char *const names[] = {"{schema}", "{table}"};
+    AUTO(mem_free)
+    char *hint = meant(name, names, ARRAY_LEN(names), "they are {schema} and {table}");
+    place_report(place, path, name,
+                 known ? "stands for nothing: %s"
+                       : "stands for nothing in a LakeTable: names of the "
+                         "source go into an IngestionUnit's outsourcingUnit",
+                 hint);
+}
+
+static void check_table_spec(const Place *place, const char *prefix, const LakeTableSpec *table,
+                             bool placeholders)
+{
+    const struct {
+        const char *field;
+        const char *text;
+    } texts[] = {{"database", table->database},
+                 {"tableName", table->table_name},
+                 {"location", table->location},
+                 {"catalog.warehouse", table->warehouse}};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        check_placeholders(place, prefix, texts[i].field, texts[i].text, placeholders);
+    AUTO(mem_free) char *spec = mem_strndup(prefix, strlen(prefix) - 1);
+    const YamlNode *node = yaml_at(place->node, spec);
+    if (!yaml_get(node, "location") && !yaml_get(yaml_get(node, "catalog"), "warehouse")) {
+        AUTO(mem_free) char *path = mem_format("%scatalog.warehouse", prefix);
+        place_report(place, path, NULL,
+                     "a table needs a place: write catalog.warehouse, the folder of all tables, "
+                     "or location, its own");
+    }
+    AUTO(mem_free) char *ids = mem_format("%sidColumns", prefix);
+    AUTO(mem_free) char *parts = mem_format("%spartitionBy", prefix);
+    check_repeats(place, ids, &table->id_columns);
+    check_repeats(place, parts, &table->partition_by);
+}
+
+static void check_table(Load *load, size_t index)
+{
+    const LakeTableSpec *table = &load->manifest->tables[index];
+    Place place = {load->findings, "LakeTable", &table->meta, load->table_nodes[index]};
+    const YamlNode *spec = yaml_get(place.node, "spec");
+    for (size_t i = 0; i < index; i++)
+        check_name_taken(&place, &load->manifest->tables[i].meta);
+    if (!spec || spec->kind != YAML_MAP)
+        return;
+    if (!table->database && !yaml_get(spec, "database"))
+        place_report(&place, "spec.database", NULL,
+                     "database is required: the database (namespace) in the catalog");
+    if (!table->table_name && !yaml_get(spec, "tableName"))
+        place_report(&place, "spec.tableName", NULL,
+                     "tableName is required: the table's name in the catalog");
+    check_table_spec(&place, "spec.", table, false);
+}
+
+/* Where the table's files are, in one spelling, or NULL when it is not known. Caller frees. */
+static char *table_place(const LakeTableSpec *table)
+{
+    char *place;
+    if (table->location)
+        place = mem_strdup(table->location);
+    else if (table->warehouse && table->database && table->table_name)
+        place = mem_format("%s/%s/%s", table->warehouse, table->database, table->table_name);
+    else
+        return NULL;
+    const char *from = place + (strncmp(place, "file://", 7) == 0 ? 7 : 0);
+    char *to = place;
+    for (; *from; from++)
+        if (*from != '/' || (to > place && to[-1] != '/') || to == place)
+            *to++ = *from;
+    while (to > place + 1 && to[-1] == '/')
+        to--;
+    *to = '\0';
+    return place;
+}
+
+/* --- IngestionUnit --- */
+
+static bool matches_any(const TextList *patterns, const char *name)
+{
+    for (size_t i = 0; i < patterns->count; i++)
+        if (manifest_pattern_matches(patterns->texts[i], name))
+            return true;
+    return false;
+}
+
+static void check_connector_ref(Load *load, const Place *place, const IngestionUnitSpec *unit)
+{
+    const YamlNode *ref = yaml_get(yaml_get(place->node, "spec"), "connectorRef");
+    if (ref->kind != YAML_MAP)
+        return;
+    bool one = yaml_get(ref, "table"), many = yaml_get(ref, "tables");
+    if (one && many)
+        place_report(place, "spec.connectorRef.tables", NULL,
+                     "table and tables stand side by side: write table for one table, or tables "
+                     "for patterns");
+    else if (!one && !many)
+        place_report(place, "spec.connectorRef", NULL,
+                     "a unit needs its table: write table, or tables with patterns");
+    else if (many && !unit->tables.count && yaml_get(ref, "tables")->kind == YAML_LIST &&
+             !yaml_get(ref, "tables")->count)
+        place_report(place, "spec.connectorRef.tables", NULL,
+                     "is an empty list: write at least one pattern, such as public.*");
+    check_repeats(place, "spec.connectorRef.tables", &unit->tables);
+    if (!unit->connector)
+        return;
+    const Manifest *manifest = load->manifest;
+    const ConnectorSpec *connector =
+        manifest_find_connector(manifest, unit->meta.namespace_name, unit->connector);
+    if (!connector && !load->incomplete) {
+        const char **names = mem_array(manifest->connector_count, sizeof *names);
+        size_t count = 0;
+        for (size_t i = 0; i < manifest->connector_count; i++)
+            if (manifest->connectors[i].meta.name)
+                names[count++] = manifest->connectors[i].meta.name;
+        AUTO(mem_free)
+        char *hint = meant(unit->connector, names, count, "add it, or give its file as well");
+        place_report(place, "spec.connectorRef.name", unit->connector,
+                     "names no Connector in namespace %s: %s", unit->meta.namespace_name, hint);
+        free(names);
+    }
+    if (connector && unit->table &&
+        ((connector->include.count && !matches_any(&connector->include, unit->table)) ||
+         matches_any(&connector->exclude, unit->table)))
+        place_report(place, "spec.connectorRef.table", unit->table,
+                     "is not captured by Connector %s: its source.tables.include and exclude "
+                     "leave it out",
+                     connector->meta.name);
+}
+
+static void check_lake_table_ref(Load *load, const Place *place, const IngestionUnitSpec *unit)
+{
+    const Manifest *manifest = load->manifest;
+    if (unit->tables.count)
+        place_report(place, "spec.lakeTableRef", NULL,
+                     "patterns make a table for each that matches: write outsourcingUnit.table "
+                     "instead of lakeTableRef");
+    if (!unit->lake_table || load->incomplete ||
+        manifest_find_table(manifest, unit->meta.namespace_name, unit->lake_table))
+        return;
+    const char **names = mem_array(manifest->table_count, sizeof *names);
+    size_t count = 0;
+    for (size_t i = 0; i < manifest->table_count; i++)
+        if (manifest->tables[i].meta.name)
+            names[count++] = manifest->tables[i].meta.name;
+    AUTO(mem_free)
+    char *hint = meant(unit->lake_table, names, count, "add it, or give its file as well");
+    place_report(place, "spec.lakeTableRef.name", unit->lake_table,
+                 "names no LakeTable in namespace %s: %s", unit->meta.namespace_name, hint);
+    free(names);
+}
+
+static bool may_differ_in_schema(const TextList *patterns)
+{
+    const char *first = patterns->texts[0];
+    size_t bytes = strcspn(first, ".") + 1;
+    if (strcspn(first, "*?") < bytes)
+        return true;
+    for (size_t i = 1; i < patterns->count; i++)
+        if (strncmp(first, patterns->texts[i], bytes) != 0)
+            return true;
+    return false;
+}
+
+/* Tables that a pattern finds must not fall onto one place. */
+static void check_patterns_apart(const Place *place, const IngestionUnitSpec *unit)
+{
+    const LakeTableSpec *lake = unit->lake;
+    const char *location = lake->location ? lake->location : "";
+    bool own = lake->location != NULL;
+    bool table = strstr(own ? location : lake->table_name, "{table}") ||
+                 (!own && strstr(lake->database, "{table}"));
+    if (!table)
+        place_report(place,
+                     own ? "spec.outsourcingUnit.table.location"
+                         : "spec.outsourcingUnit.table.tableName",
+                     own ? location : lake->table_name,
+                     "is one place for all tables that the patterns find: put {table} into it");
+    bool schema = strstr(own ? location : lake->table_name, "{schema}") ||
+                  (!own && strstr(lake->database, "{schema}"));
+    if (may_differ_in_schema(&unit->tables) && !schema)
+        place_report(place,
+                     own ? "spec.outsourcingUnit.table.location"
+                         : "spec.outsourcingUnit.table.database",
+                     own ? location : lake->database,
+                     "is one place for the schemas that the patterns find: put {schema} into it");
+}
+
+static void check_unit(Load *load, size_t index)
+{
+    const Manifest *manifest = load->manifest;
+    const IngestionUnitSpec *unit = &manifest->units[index];
+    Place place = {load->findings, "IngestionUnit", &unit->meta, load->unit_nodes[index]};
+    const YamlNode *spec = yaml_get(place.node, "spec");
+    for (size_t i = 0; i < index; i++)
+        check_name_taken(&place, &manifest->units[i].meta);
+    if (!spec || spec->kind != YAML_MAP)
+        return;
+    if (yaml_get(spec, "connectorRef"))
+        check_connector_ref(load, &place, unit);
+    else if (!yaml_get(spec, "kafka"))
+        place_report(&place, "spec.connectorRef", NULL,
+                     "a unit needs a source: write connectorRef");
+    if (yaml_get(spec, "connectorRef") && yaml_get(spec, "kafka"))
+        place_report(&place, "spec.kafka", NULL,
+                     "a unit has one source: leave out connectorRef or kafka");
+    static const char *const ends[] = {"lakeTableRef", "outsourcingUnit", "routes", "toTopic"};
+    const char *first = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        if (!yaml_get(spec, ends[i]))
+            continue;
+        AUTO(mem_free) char *path = mem_format("spec.%s", ends[i]);
+        if (first)
+            place_report(&place, path, NULL, "a unit has one destination: leave out %s or %s",
+                         first, ends[i]);
+        else
+            first = ends[i];
+    }
+    if (!first)
+        place_report(&place, "spec.lakeTableRef", NULL,
+                     "a unit needs a destination: write lakeTableRef, or outsourcingUnit.table");
+    if (yaml_get(spec, "lakeTableRef"))
+        check_lake_table_ref(load, &place, unit);
+    if (unit->lake)
+        check_table_spec(&place, "spec.outsourcingUnit.table.", unit->lake, true);
+    if (unit->lake && unit->tables.count)
+        check_patterns_apart(&place, unit);
+    for (size_t i = 0; i < index; i++) {
+        const IngestionUnitSpec *other = &manifest->units[i];
+        if (unit->lake_table && other->lake_table && !is_same_name(&unit->meta, &other->meta) &&
+            strcmp(unit->lake_table, other->lake_table) == 0 &&
+            strcmp(unit->meta.namespace_name, other->meta.namespace_name) == 0)
+            place_report(&place, "spec.lakeTableRef.name", unit->lake_table,
+                         "is filled by IngestionUnit %s already: a table has one unit",
+                         other->meta.name ? other->meta.name : "?");
+    }
+}
+
+/* --- all together --- */
+
+typedef struct Filled {
+    char *where;
+    Place place;
+    const char *path;
+} Filled;
+
+/* Two tables in one folder would overwrite each other. What patterns make is not known here. */
+static void check_places(Load *load)
+{
+    const Manifest *manifest = load->manifest;
+    Filled *filled = mem_array(manifest->table_count + manifest->unit_count, sizeof *filled);
+    size_t count = 0;
+    static const char lake_table[] = "LakeTable", unit_kind[] = "IngestionUnit";
+    for (size_t i = 0; i < manifest->table_count; i++)
+        filled[count++] =
+            (Filled){table_place(&manifest->tables[i]),
+                     {load->findings, lake_table, &manifest->tables[i].meta, load->table_nodes[i]},
+                     "spec"};
+    for (size_t i = 0; i < manifest->unit_count; i++) {
+        const IngestionUnitSpec *unit = &manifest->units[i];
+        if (unit->lake && unit->table)
+            filled[count++] =
+                (Filled){table_place(unit->lake),
+                         {load->findings, unit_kind, &unit->meta, load->unit_nodes[i]},
+                         "spec.outsourcingUnit.table"};
+    }
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i && filled[i].where; j++) {
+            const Place *other = &filled[j].place;
+            bool said = other->kind == filled[i].place.kind &&
+                        is_same_name(filled[i].place.meta, other->meta);
+            if (said || !filled[j].where || strcmp(filled[i].where, filled[j].where) != 0)
+                continue;
+            place_report(&filled[i].place, filled[i].path, filled[i].where,
+                         "is the place of %s %s already: two tables can't share a folder",
+                         other->kind, other->meta->name ? other->meta->name : "?");
+            break;
+        }
+    }
+    for (size_t i = 0; i < count; i++)
+        free(filled[i].where);
+    free(filled);
+}
+
+void manifest_validate(Load *load)
+{
+    for (size_t i = 0; i < load->manifest->connector_count; i++)
+        check_connector(load, i);
+    for (size_t i = 0; i < load->manifest->table_count; i++)
+        check_table(load, i);
+    for (size_t i = 0; i < load->manifest->unit_count; i++)
+        check_unit(load, i);
+    check_places(load);
+}
+
+/* --- Secrets --- */
+
+static bool resolve(const Load *load, const Place *place, const char *path, const char *name,
+                    const char *key, char **ret_value)
+{
+    Error err;
+    if (secret_get(load->manifest->secrets, place->meta->namespace_name, name, key, ret_value,
+                   &err))
+        return true;
+    place_report(place, path, NULL, "%s", err.message);
+    return false;
+}
+
+void manifest_resolve_secrets(Load *load)
+{
+    for (size_t i = 0; i < load->manifest->connector_count; i++) {
+        ConnectorSpec *connector = &load->manifest->connectors[i];
+        Place place = {load->findings, "Connector", &connector->meta, load->connector_nodes[i]};
+        const char *credentials = "spec.source.credentialsSecretRef.name";
+        const char *name = connector->credentials.name;
+        if (name) {
+            (void)(resolve(load, &place, credentials, name, "username", &connector->username) &&
+                   resolve(load, &place, credentials, name, "password", &connector->password));
+        }
+        if (connector->tls_ca.name &&
+            resolve(load, &place, "spec.source.tls.caSecretRef.name", connector->tls_ca.name,
+                    connector->tls_ca.key, &connector->ca_pem) &&
+            !strstr(connector->ca_pem, "-----BEGIN CERTIFICATE-----"))
+            place_report(&place, "spec.source.tls.caSecretRef.name", NULL,
+                         "key %s of Secret %s holds no certificate in PEM form",
+                         connector->tls_ca.key, connector->tls_ca.name);
+    }
+}

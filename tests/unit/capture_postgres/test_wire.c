@@ -1,0 +1,218 @@
+/* links: firn_capture_postgres */
+#include "tests/unit/unit.h"
+
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/capture/postgres/connect.h"
+#include "agent/capture/postgres/wire.h"
+#include "common/mem.h"
+
+typedef struct Pair {
+    Wire wire;
+    int server; /* the other end */
+    int wake_fd;
+} Pair;
+
+static int setup(void **state)
+{
+    Pair *pair = calloc(1, sizeof *pair);
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    pair->server = ends[1];
+    pair->wake_fd = eventfd(0, 0);
+    wire_init_fd(&pair->wire, ends[0], pair->wake_fd, 64);
+    *state = pair;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    Pair *pair = *state;
+    close(pair->wire.fd);
+    wire_done(&pair->wire);
+    if (pair->server >= 0)
+        close(pair->server);
+    close(pair->wake_fd);
+    free(pair);
+    return 0;
+}
+
+static void say(Pair *pair, const void *bytes, size_t count)
+{
+    assert_int_equal(write(pair->server, bytes, count), count);
+}
+#define SAY(pair, text) say(pair, text, sizeof(text) - 1)
+
+static void a_message_larger_than_the_buffer(void **state)
+{
+    Pair *pair = *state;
+    enum { LARGE = 100000 };
+    AUTO(mem_free) uint8_t *large = mem_zalloc(LARGE);
+    uint8_t head[5] = {'d', 0, 1, 0x86, 0xa4}; /* 100004 */
+    Error err = {0};
+    uint8_t kind;
+    Reader content;
+    size_t bytes;
+    SAY(pair, "Z\0\0\0\5I");
+    say(pair, head, 5);
+    large[LARGE - 1] = 42;
+    say(pair, large, LARGE);
+    SAY(pair, "c\0\0\0\4");
+    int seen = 0;
+    while (seen < 3) {
+        WireResult result = wire_next(&pair->wire, &kind, &content, &err);
+        if (result == WIRE_EMPTY) {
+            assert_int_equal(wire_read(&pair->wire, &bytes, &err), WIRE_OK);
+            continue;
+        }
+        assert_int_equal(result, WIRE_OK);
+        assert_int_equal(kind, "Zdc"[seen]);
+        assert_int_equal(reader_left(&content), ((size_t[]){1, LARGE, 0})[seen]);
+        if (seen++ == 1)
+            assert_int_equal(content.at[LARGE - 1], 42);
+    }
+    assert_int_equal(wire_read(&pair->wire, &bytes, &err), WIRE_EMPTY);
+}
+
+static void an_announced_length_allocates_nothing(void **state)
+{
+    Pair *pair = *state;
+    Error err = {0};
+    uint8_t kind;
+    Reader content;
+    size_t bytes;
+    SAY(pair, "d\x3f\xff\xff\xff");
+    assert_int_equal(wire_read(&pair->wire, &bytes, &err), WIRE_OK);
+    assert_int_equal(wire_next(&pair->wire, &kind, &content, &err), WIRE_EMPTY);
+    assert_int_equal(pair->wire.held, 64);
+}
+
+static void impossible_lengths_are_refused(void **state)
+{
+    Pair *pair = *state;
+    static const char *const heads[] = {"d\xff\xff\xff\xff", "d\x40\0\0\1", "d\0\0\0\3"};
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        Error err = {0};
+        uint8_t kind;
+        Reader content;
+        size_t bytes;
+        say(pair, heads[i], 5);
+        assert_int_equal(wire_read(&pair->wire, &bytes, &err), WIRE_OK);
+        assert_int_equal(wire_next(&pair->wire, &kind, &content, &err), WIRE_FAILED);
+        assert_string_equal(err.code, "BadMessage");
+        pair->wire.begin = pair->wire.end = 0;
+    }
+}
+
+static void commands_are_answered(void **state)
+{
+    Pair *pair = *state;
+    Error err = {0};
+    SAY(pair, "N\0\0\0\5\0S\0\0\0\6a\0H\0\0\0\4");
+    assert_true(wire_command(&pair->wire, "COPY t", 'H', 1000, &err));
+    char sent[64];
+    assert_int_equal(read(pair->server, sent, sizeof sent), 12);
+    assert_memory_equal(sent,
+                        "Q\0\0\0\x0b"
+                        "COPY t",
+                        12);
+    SAY(pair, "E\0\0\0\x29"
+              "SERROR\0"
+              "C53400\0"
+              "Mall slots are in use\0\0");
+    assert_false(wire_command(&pair->wire, "START", 'W', 1000, &err));
+    assert_int_equal(err.kind, ERROR_CONFIG);
+    assert_string_equal(err.code, "NoFreeSlot");
+    assert_non_null(strstr(err.message, "max_replication_slots"));
+    assert_false(wire_command(&pair->wire, "START", 'W', 1, &err));
+    assert_string_equal(err.code, "Timeout");
+}
+
+static void an_end_is_a_lost_connection(void **state)
+{
+    Pair *pair = *state;
+    Error err = {0};
+    close(pair->server);
+    pair->server = -1;
+    size_t bytes;
+    assert_int_equal(wire_read(&pair->wire, &bytes, &err), WIRE_FAILED);
+    assert_int_equal(err.kind, ERROR_RETRY);
+    assert_string_equal(err.code, "ConnectionLost");
+}
+
+static void a_wait_ends_when_woken(void **state)
+{
+    Pair *pair = *state;
+    Error err = {0};
+    assert_int_equal(wire_wait(&pair->wire, 0, &err), WIRE_EMPTY);
+    uint64_t one = 1;
+    assert_int_equal(write(pair->wake_fd, &one, sizeof one), sizeof one);
+    assert_int_equal(wire_wait(&pair->wire, -1, &err), WIRE_WOKEN);
+}
+
+static void what_the_socket_refuses_is_kept(void **state)
+{
+    Pair *pair = *state;
+    Error err = {0};
+    enum { LARGE = 4 << 20 };
+    AUTO(mem_free) uint8_t *large = mem_zalloc(LARGE);
+    assert_true(wire_send_copy(&pair->wire, large, LARGE, &err));
+    assert_true(wire_sending(&pair->wire));
+    size_t got = 0;
+    while (got < LARGE + 5) {
+        ssize_t count = read(pair->server, large, LARGE);
+        assert_true(count > 0);
+        got += (size_t)count;
+        assert_true(wire_flush(&pair->wire, &err));
+    }
+    assert_false(wire_sending(&pair->wire));
+}
+
+static void errors_are_told_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sqlstate, *primary;
+        ErrorKind kind;
+        const char *code, *naming;
+    } cases[] = {
+        {"28P01", "password authentication failed", ERROR_CONFIG, "WrongPassword", "Secret"},
+        {"3D000", "database \"x\" does not exist", ERROR_CONFIG, "DatabaseMissing", "database"},
+        {"53300", "too many", ERROR_RETRY, "ServerFull", "max_wal_senders"},
+        {"55000", "logical decoding requires wal_level >= logical", ERROR_CONFIG, "WalLevel",
+         "ALTER SYSTEM"},
+        {"42704", "replication slot \"s\" does not exist", ERROR_CONFIG, "SlotMissing", "s"},
+        {"57P01", "terminating connection", ERROR_RETRY, "ServerError", "57P01"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        Error err = {0};
+        assert_false(connect_classify(cases[i].sqlstate, cases[i].primary, "", "", &err));
+        assert_int_equal(err.kind, cases[i].kind);
+        assert_string_equal(err.code, cases[i].code);
+        assert_non_null(strstr(err.message, cases[i].naming));
+    }
+}
+
+static void names_are_quoted(void **state)
+{
+    (void)state;
+    AUTO(mem_free) char *name = connect_identifier("a\"b");
+    assert_string_equal(name, "\"a\"\"b\"");
+    AUTO(mem_free) char *literal = connect_literal("it's \\");
+    assert_string_equal(literal, "'it''s \\'");
+}
+
+#define PAIRED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PAIRED(a_message_larger_than_the_buffer), PAIRED(an_announced_length_allocates_nothing),
+        PAIRED(impossible_lengths_are_refused),   PAIRED(commands_are_answered),
+        PAIRED(an_end_is_a_lost_connection),      PAIRED(a_wait_ends_when_woken),
+        PAIRED(what_the_socket_refuses_is_kept),  cmocka_unit_test(errors_are_told_apart),
+        cmocka_unit_test(names_are_quoted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,348 @@
+/* links: firn_table */
+/* Upsert against a naive model: random inserts, updates, deletes, moves and truncates, commits,
+ * restarts with changes repeated; after each commit the head is read back and compared, content and
+ * row ids. */
+#include "tests/unit/table/world.h"
+
+#define KEYS 3000
+#define BATCH_ROWS 300
+
+typedef struct Row {
+    bool live;
+    bool null_name;
+    int32_t region;
+    int64_t amount;
+    uint64_t version; /* makes the name */
+    int64_t row_id;   /* -1: not known before the next look at the table */
+} Row;
+
+typedef struct Run {
+    World world;
+    Table *table;
+    uint64_t seed;
+    uint64_t major; /* of the latest transaction */
+    uint64_t committed_major;
+    Row rows[KEYS];
+    Row committed[KEYS]; /* as of the last commit */
+    bool seen[KEYS];
+    int64_t row_id_max; /* seen so far */
+    int64_t row_id_max_now;
+    size_t looked_at;
+} Run;
+
+static void put_row(Run *run, Batch *batch, RowOp op, uint64_t key, const Row *row, uint64_t minor)
+{
+    (void)run;
+    batch_row_begin(batch, op, (RowPosition){run->major, minor});
+    column_put_i64(batch, &batch->columns[0], (int64_t)key);
+    if (op == ROW_DELETE || op == ROW_MOVE) {
+        for (int i = 1; i < 4; i++)
+            column_put_null(batch, &batch->columns[i]);
+        return;
+    }
+    char name[64];
+    snprintf(name, sizeof name, "row %" PRIu64 " version %" PRIu64, key, row->version);
+    column_put_i32(batch, &batch->columns[1], row->region);
+    if (row->null_name)
+        column_put_null(batch, &batch->columns[2]);
+    else
+        column_put_bytes(batch, &batch->columns[2], name, strlen(name));
+    column_put_i128(batch, &batch->columns[3], row->amount);
+}
+
+static Row fresh_row(Run *run, int64_t row_id)
+{
+    uint64_t random = next_random(&run->seed);
+    return (Row){.live = true,
+                 .null_name = random % 11 == 0,
+                 .region = (int32_t)(random >> 8) % 3,
+                 .amount = (int64_t)(random >> 20) % 1000000,
+                 .version = random % 100000,
+                 .row_id = row_id};
+}
+
+/* One batch of changes, into the model as well. */
+static Batch *make_batch(Run *run, uint64_t keys)
+{
+    Batch *batch = batch_new(run->world.source, 0, BATCH_ROWS);
+    run->major += 16;
+    uint64_t minor = 0;
+    while (batch->row_count + 2 <= BATCH_ROWS) {
+        uint64_t key = next_random(&run->seed) % keys, dice = next_random(&run->seed) % 100;
+        Row *row = &run->rows[key];
+        if (!row->live) {
+            if (dice < 10) { /* a delete of what isn't there */
+                put_row(run, batch, ROW_DELETE, key, row, ++minor);
+                continue;
+            }
+            *row = fresh_row(run, -1);
+            put_row(run, batch, ROW_INSERT, key, row, ++minor);
+        } else if (dice < 65) {
+            *row = fresh_row(run, row->row_id);
+            put_row(run, batch, ROW_UPDATE, key, row, ++minor);
+        } else if (dice < 90) {
+            row->live = false;
+            put_row(run, batch, ROW_DELETE, key, row, ++minor);
+        } else {
+            uint64_t other = next_random(&run->seed) % keys;
+            if (run->rows[other].live)
+                continue;
+            run->rows[other] = fresh_row(run, row->row_id);
+            row->live = false;
+            put_row(run, batch, ROW_MOVE, key, row, ++minor);
+            put_row(run, batch, ROW_UPDATE, other, &run->rows[other], ++minor);
+        }
+    }
+    return batch;
+}
+
+static void look_at_row(const Batch *batch, uint32_t at, int64_t row_id, void *context)
+{
+    Run *run = context;
+    int64_t key = column_i64(&batch->columns[0], at);
+    assert_in_range(key, 0, KEYS - 1);
+    Row *row = &run->rows[key];
+    assert_true(row->live);
+    assert_false(run->seen[key]);
+    run->seen[key] = true;
+    run->looked_at++;
+    assert_int_equal(column_i32(&batch->columns[1], at), row->region);
+    assert_int_equal(column_is_null(&batch->columns[2], at), row->null_name);
+    if (!row->null_name) {
+        char name[64];
+        snprintf(name, sizeof name, "row %" PRId64 " version %" PRIu64, key, row->version);
+        uint32_t bytes;
+        const uint8_t *text = column_bytes(&batch->columns[2], at, &bytes);
+        assert_int_equal(bytes, strlen(name));
+        assert_memory_equal(text, name, bytes);
+    }
+    __int128 amount;
+    memcpy(&amount, batch->columns[3].values + (size_t)at * 16, 16);
+    assert_true(amount == row->amount);
+    if (run->world.spec.format_version < 3)
+        return;
+    if (row->row_id >= 0)
+        assert_int_equal(row_id, row->row_id);
+    else
+        assert_true(row_id > run->row_id_max); /* never that of a row of before */
+    row->row_id = row_id;
+    if (row_id > run->row_id_max_now)
+        run->row_id_max_now = row_id;
+}
+
+static int id_order(const void *a, const void *b)
+{
+    const int64_t *left = a, *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+static void check_ids_differ(const Run *run)
+{
+    int64_t ids[KEYS];
+    size_t count = 0;
+    for (int i = 0; i < KEYS; i++)
+        if (run->rows[i].live)
+            ids[count++] = run->rows[i].row_id;
+    qsort(ids, count, sizeof *ids, id_order);
+    for (size_t i = 1; i < count; i++)
+        assert_true(ids[i - 1] < ids[i]);
+}
+
+static void check(Run *run)
+{
+    memset(run->seen, 0, sizeof run->seen);
+    run->looked_at = 0;
+    Head head;
+    head_rows(&run->world, &head, look_at_row, run);
+    size_t live = 0;
+    for (int i = 0; i < KEYS; i++)
+        live += run->rows[i].live;
+    assert_int_equal(run->looked_at, live);
+    TableFigures figures;
+    table_figures(run->table, &figures);
+    assert_int_equal(figures.rows, live);
+    assert_int_equal(figures.pending_rows, 0);
+    run->row_id_max = run->row_id_max_now;
+    if (run->world.spec.format_version >= 3)
+        check_ids_differ(run);
+    head_done(&head);
+}
+
+static void commit(Run *run)
+{
+    Position position = world_position(run->major + 1);
+    OK(table_commit(run->table, &position, &err));
+    run->committed_major = run->major;
+    check(run);
+    memcpy(run->committed, run->rows, sizeof run->rows);
+}
+
+/* A new process: what was pending is gone. */
+static void reopen(Run *run)
+{
+    table_close(run->table);
+    run->table = world_open(&run->world);
+    memcpy(run->rows, run->committed, sizeof run->rows);
+    run->major = run->committed_major;
+    bool complete;
+    Position position;
+    table_position(run->table, &complete, &position);
+    assert_true(complete);
+    assert_int_equal(position.at.major, run->committed_major + 1);
+    assert_string_equal(position.source, "postgresql/7/1/firn");
+}
+
+/* Rows the table has passed: garbage that must not be looked at. */
+static void put_repeated(Run *run)
+{
+    Run before = *run;
+    before.major -= 16;
+    AUTO(batch_free) Batch *batch = make_batch(&before, KEYS);
+    if (run->table && run->committed_major == run->major)
+        OK(table_put(run->table, batch, &err));
+}
+
+static void copy(Run *run)
+{
+    AUTO(table_copy_free) TableCopy *all = NULL;
+    OK((all = table_copy_start(run->table, &err)));
+    for (int part = 0; part < 2; part++) {
+        AUTO(table_copy_writer_free) TableCopyWriter *writer = NULL;
+        OK((writer = table_copy_writer_open(all, &err)));
+        AUTO(batch_free) Batch *batch = batch_new(run->world.source, 0, KEYS);
+        for (uint64_t key = (uint64_t)part; key < KEYS; key += 4) {
+            run->rows[key] = fresh_row(run, -1);
+            put_row(run, batch, ROW_READ, key, &run->rows[key], 0);
+        }
+        OK(table_copy_put(writer, batch, &err));
+        OK(table_copy_finish(writer, &err));
+    }
+    Position position = world_position(run->major + 1);
+    OK(table_copy_commit(all, &position, &err));
+    run->committed_major = run->major;
+    check(run);
+    memcpy(run->committed, run->rows, sizeof run->rows);
+}
+
+static void truncate_table(Run *run)
+{
+    run->major += 16;
+    OK(table_truncate(run->table, (RowPosition){run->major, 1}, &err));
+    for (int i = 0; i < KEYS; i++)
+        run->rows[i].live = false;
+}
+
+/* id, region, name, unscaled amount, row id: tabs between. */
+static void print_rows(const Run *run)
+{
+    for (int key = 0; key < KEYS; key++) {
+        const Row *row = &run->rows[key];
+        if (!row->live)
+            continue;
+        char name[64] = "\\N";
+        if (!row->null_name)
+            snprintf(name, sizeof name, "row %d version %" PRIu64, key, row->version);
+        printf("%d\t%d\t%s\t%" PRId64 "\t%" PRId64 "\n", key, row->region, name, row->amount,
+               row->row_id);
+    }
+}
+
+/* folder NULL: the table goes at the end; else it stays, and the model's rows are printed. */
+static void run_model_at(const char *folder, int format_version, const char *partition_by,
+                         bool with_copy, uint64_t seed)
+{
+    Run *run = mem_zalloc(sizeof *run);
+    world_init_at(&run->world, folder, format_version, MODE_UPSERT, partition_by);
+    run->seed = seed;
+    run->major = 4096;
+    run->row_id_max = run->row_id_max_now = -1;
+    run->table = world_open(&run->world);
+    bool complete = true;
+    Position position;
+    table_position(run->table, &complete, &position);
+    assert_false(complete);
+    if (with_copy)
+        copy(run);
+    uint64_t keys = KEYS;
+    for (int step = 0; step < 60; step++) {
+        uint64_t dice = next_random(&run->seed) % 100;
+        /* At times a few keys only: many versions in a batch, files that die whole. */
+        if (dice % 7 == 0)
+            keys = next_random(&run->seed) % 2 ? 40 : KEYS;
+        if (dice < 60) {
+            AUTO(batch_free) Batch *batch = make_batch(run, keys);
+            OK(table_put(run->table, batch, &err));
+        } else if (dice < 85) {
+            commit(run);
+            put_repeated(run);
+        } else if (dice < 93 && run->committed_major) {
+            reopen(run);
+        } else if (dice < 96) {
+            truncate_table(run);
+        }
+    }
+    commit(run);
+    reopen(run);
+    AUTO(batch_free) Batch *batch = make_batch(run, KEYS);
+    OK(table_put(run->table, batch, &err));
+    commit(run);
+    table_close(run->table);
+    if (folder)
+        print_rows(run);
+    else
+        world_remove(&run->world);
+    world_close(&run->world);
+    free(run);
+}
+
+static void run_model(int format_version, const char *partition_by, bool with_copy, uint64_t seed)
+{
+    run_model_at(NULL, format_version, partition_by, with_copy, seed);
+}
+
+static void test_v2(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++)
+        run_model(2, NULL, seed & 1, seed);
+}
+
+static void test_v2_partitioned(void **state)
+{
+    (void)state;
+    run_model(2, "region", true, 11);
+    run_model(2, "bucket(5, id)", false, 12);
+    run_model(2, "truncate(5, name)", true, 13);
+}
+
+static void test_v3(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 21; seed <= 23; seed++)
+        run_model(3, NULL, seed & 1, seed);
+}
+
+static void test_v3_partitioned(void **state)
+{
+    (void)state;
+    run_model(3, "region", true, 31);
+    run_model(3, "bucket(5, id)", false, 32);
+}
+
+/* FOLDER FORMAT PARTITION SEED: leaves the table there for tests/integration/test_table_engines.py
+ * to read with other engines. */
+int main(int argc, char **argv)
+{
+    if (argc == 5) {
+        run_model_at(argv[1], (int)strtol(argv[2], NULL, 10), argv[3][0] ? argv[3] : NULL, true,
+                     strtoull(argv[4], NULL, 10));
+        return 0;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_v2),
+        cmocka_unit_test(test_v2_partitioned),
+        cmocka_unit_test(test_v3),
+        cmocka_unit_test(test_v3_partitioned),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
