@@ -112,11 +112,14 @@ class Traffic:
     def step(self):
         """One transaction."""
         before = self.done.copy()
-        with self.connection.transaction():
-            self.random.choices(self.steps, self.weights)[0]()
-            if self.random.random() < 0.03:
-                self.done = before + Counter({"rolled back": 1})
-                raise psycopg.Rollback
+        try:
+            with self.connection.transaction():
+                self.random.choices(self.steps, self.weights)[0]()
+                if self.random.random() < 0.03:
+                    self.done = before + Counter({"rolled back": 1})
+                    raise psycopg.Rollback
+        except psycopg.errors.DeadlockDetected:  # with another one's traffic
+            self.done = before + Counter({"rolled back": 1})
         self.done["transactions"] += 1
 
     def run(self, seconds: float = None, stop=None):
