@@ -3,16 +3,17 @@
  */
 #pragma once
 
+/* What is made of these is often freed by its own x_free, hence no OWNED_BY here. */
 #include <stdlib.h>
 
 #include "common/attrs.h"
 
-void *mem_alloc(size_t bytes) OWNED_BY(free) __attribute__((alloc_size(1), returns_nonnull));
-void *mem_zalloc(size_t bytes) OWNED_BY(free) __attribute__((alloc_size(1), returns_nonnull));
+void *mem_alloc(size_t bytes) __attribute__((malloc)) __attribute__((alloc_size(1), returns_nonnull));
+void *mem_zalloc(size_t bytes) __attribute__((malloc)) __attribute__((alloc_size(1), returns_nonnull));
 /* bytes must be a multiple of align, a power of two. */
 void *mem_aligned(size_t align, size_t bytes) OWNED_BY(free) __attribute__((returns_nonnull));
 /* count * each_bytes, checked for overflow; zeroed. */
-void *mem_array(size_t count, size_t each_bytes) OWNED_BY(free)
+void *mem_array(size_t count, size_t each_bytes) __attribute__((malloc))
     __attribute__((alloc_size(1, 2), returns_nonnull));
 /* Grows to count * each_bytes; what is new is not zeroed. The old pointer is gone. */
 void *mem_regrow(void *old, size_t count, size_t each_bytes)

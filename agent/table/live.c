@@ -52,15 +52,6 @@ void live_files_touch(LiveFiles *files, uint32_t number)
     ASSERT(file->deleted);
 }
 
-void value_copy(Value *to, const Value *from)
-{
-    *to = *from;
-    if (from->bytes) {
-        to->bytes = mem_alloc(from->byte_count + 1);
-        memcpy(to->bytes, from->bytes, from->byte_count);
-    }
-}
-
 void data_file_copy_brief(DataFile *to, const DataFile *from)
 {
     *to = *from;

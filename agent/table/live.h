@@ -43,8 +43,6 @@ static inline void live_files_delete(LiveFiles *files, uint32_t number, uint32_t
     file->deleted_count++;
 }
 
-/* Deep copies, for what must outlive its owner. */
-void value_copy(Value *to, const Value *from);
 /* Path, partition and figures; metrics and split offsets stay behind. */
 void data_file_copy_brief(DataFile *to, const DataFile *from);
 void partition_spec_copy(PartitionSpec *to, const PartitionSpec *from);

@@ -50,7 +50,7 @@ static const Choice source_types[] = {
     {"PostgreSQL", false}, {"MySQL", true}, {"MariaDB", true}, {"DynamoDB", true}, {0}};
 static const Choice tls_modes[] = {{"Disable", false},  {"Prefer", false},     {"Require", false},
                                    {"VerifyCa", false}, {"VerifyFull", false}, {0}};
-static const Choice snapshot_modes[] = {{"Initial", false}, {"Never", true}, {"Only", true}, {0}};
+static const Choice snapshot_modes[] = {{"Initial", false}, {"Never", false}, {"Only", false}, {0}};
 static const Choice catalog_types[] = {
     {"Rest", true}, {"Glue", true}, {"Jdbc", true}, {"Directory", false}, {0}};
 static const Choice table_modes[] = {
@@ -135,8 +135,7 @@ SHAPE(heartbeat_shape, "heartbeat",
        .least = 100,
        .most = HOUR_MS,
        .doc = "how often an idle source is moved on, so that it can let its log go"},
-      TEXT("table", ConnectorSpec, heartbeat_table, .check = check_table,
-           .doc = "a table of the source to write heartbeats to"));
+      LATER("table", "a table of the source to write heartbeats to"));
 
 SHAPE(postgresql_shape, "postgresql",
       TEXT("slot", ConnectorSpec, pg_slot, .check = check_slot,

@@ -70,6 +70,7 @@ typedef struct Value {
     uint32_t byte_count;
 } Value;
 void value_done(Value *value);
+void value_copy(Value *to, const Value *from); /* deep */
 
 /* Parses one entry of partitionBy ("day(created_at)", "bucket(16, id)", "country") against the
  * schema; CONFIG error names the entry, an unknown column with its nearest name, or a transform

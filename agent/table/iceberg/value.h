@@ -5,7 +5,6 @@
 #include "agent/table/iceberg/avro.h"
 #include "agent/table/iceberg/iceberg.h"
 
-void value_copy(Value *to, const Value *from); /* deep */
 void values_free(Value *values, size_t count); /* each and the array; NULL is fine */
 Value *values_copy(const Value *values, size_t count) OWNED_BY(free);
 /* Same type on both sides; null first. */

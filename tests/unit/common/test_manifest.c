@@ -53,7 +53,6 @@ static void whole_manifest(void **state)
     assert_int_equal(connector->snapshot_parallelism, 2);
     assert_int_equal(connector->snapshot_rows_per_second, 0);
     assert_int_equal(connector->heartbeat_interval_ms, 5000);
-    assert_null(connector->heartbeat_table);
     assert_string_equal(connector->pg_slot, "firn_shop");
     assert_string_equal(connector->pg_publication, "firn_shop");
     assert_true(connector->pg_manage);
