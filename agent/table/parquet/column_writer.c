@@ -391,7 +391,8 @@ static bool dictionary_pays(ColumnWriter *writer, bool is_last)
     bytes_reserve(&direct.dense, (size_t)writer->values * writer->leaf.width);
     for (uint32_t i = 0; i < writer->values; i++) {
         uint32_t bytes;
-        bytes_put(&direct.dense, dictionary_bytes(&writer->dictionary, at[i], &bytes), bytes);
+        const uint8_t *value = dictionary_bytes(&writer->dictionary, at[i], &bytes);
+        bytes_put(&direct.dense, value, bytes);
     }
     Bytes *spare = &writer->workshop->spare;
     bytes_clear(spare);
