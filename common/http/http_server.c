@@ -1,6 +1,6 @@
 /* The server belongs to whoever started it; everything of libwebsockets but lws_cancel_service
- * happens in its own thread. It is kept small: a few descriptors (more connections wait in the
- * kernel's queue), headers of at most 2 KiB, no keep-alive, a body written in pieces. */
+ * happens in its own thread. It is kept small: 64 descriptors (more connections wait, or are
+ * reset), headers of at most 2 KiB, no keep-alive, a body written in pieces. */
 #include "common/http/http_server.h"
 
 #include <arpa/inet.h>
