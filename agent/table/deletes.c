@@ -304,26 +304,24 @@ bool deletes_write_positions(IcebergTable *iceberg, Store *store, const LiveFile
 }
 
 /* ---------- deletion vectors ---------- */
+/* One Puffin file for each, though a file may hold many: DuckDB 1.5.5 applies the first vector of a
+ * file to every data file that has one there, and other readers have had the like. */
 bool deletes_write_vectors(IcebergTable *iceberg, Store *store, const LiveFiles *files,
                            const uint32_t *numbers, size_t count, DeleteFiles *ret, Error *err)
 {
-    *ret = (DeleteFiles){0};
-    if (count == 0)
-        return true;
-    AUTO(mem_free) DeletionVector *vectors = mem_array(count, sizeof *vectors);
+    *ret = (DeleteFiles){.files = mem_array(count, sizeof *ret->files)};
     for (size_t i = 0; i < count; i++) {
         const LiveFile *file = &files->items[numbers[i]];
         roaring_bitmap_run_optimize(file->deleted);
-        vectors[i] = (DeletionVector){.data_file = file->info.path,
-                                      .rows = file->deleted,
-                                      .spec_id = file->info.spec_id,
-                                      .partition = file->info.partition,
-                                      .partition_count = file->info.partition_count};
+        const DeletionVector vector = {.data_file = file->info.path,
+                                       .rows = file->deleted,
+                                       .spec_id = file->info.spec_id,
+                                       .partition = file->info.partition,
+                                       .partition_count = file->info.partition_count};
+        AUTO(mem_free) char *uri = iceberg_new_file_uri(iceberg, "", ".puffin");
+        if (!puffin_write_vectors(store, uri, &vector, 1, &ret->files[i], err))
+            return error_wrap(err, "deletion vector %s", uri);
+        ret->count++;
     }
-    AUTO(mem_free) char *uri = iceberg_new_file_uri(iceberg, "", ".puffin");
-    ret->files = mem_array(count, sizeof *ret->files);
-    if (!puffin_write_vectors(store, uri, vectors, count, ret->files, err))
-        return error_wrap(err, "deletion vectors %s", uri);
-    ret->count = count;
     return true;
 }
