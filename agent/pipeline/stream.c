@@ -120,7 +120,7 @@ static void figures(Stream *stream, RowPosition durable)
     uint64_t lag = capture.source_end > durable.major ? capture.source_end - durable.major : 0;
     int64_t freshness_us =
         stream->mark_count ? clock_wall_us() - stream->marks[stream->mark_head].commit_us : 0;
-    bool behind = stream->behind_us > BEHIND_US;
+    bool behind = stream->mark_count && stream->behind_us > BEHIND_US;
     pthread_mutex_lock(&pipeline->lock);
     PipelineFigures *to = &pipeline->figures;
     to->phase = flow_stopping(flow) ? PHASE_DRAINING : behind ? PHASE_CATCHING_UP : PHASE_STREAMING;

@@ -419,9 +419,8 @@ static int64_t sequence_of(const json_t *snapshot)
 
 /* The chain of parents may end at a snapshot that was thinned or expired. Then a snapshot that is
  * still known counts as an ancestor when it is older than the last one on the chain (a rollback
- * makes an older one the head, so what was rolled back is younger than all of the chain); and one
- * that is not known at all was expired, which a rolled back snapshot isn't unless somebody expires
- * it, too. */
+ * makes an older one the head, so what was rolled back is younger than all of the chain), and one
+ * that is not known counts as expired with the rest of the chain. */
 bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor)
 {
     const json_t *snapshot = NULL,
@@ -433,7 +432,7 @@ bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor)
             return true;
         const json_t *parent = json_object_get(at, "parent-snapshot-id");
         if (!json_is_integer(parent))
-            return !sought;
+            return false; /* the whole chain is known */
         at = metadata_snapshot(table->metadata, json_integer_value(parent));
     }
     if (!sought)

@@ -68,7 +68,7 @@ static void put_value(Batch *batch, Column *column, uint64_t value)
         __int128 limit = 1;
         for (unsigned i = 0; i < type->precision; i++)
             limit *= 10;
-        column_put_i128(batch, column, ((__int128)(int64_t)value << 40) % limit);
+        column_put_i128(batch, column, (__int128)(int64_t)value * ((int64_t)1 << 40) % limit);
         break;
     }
     case TYPE_STRING:
