@@ -170,6 +170,9 @@ bool stream_idle(Capture *capture, Error *err)
     if (!stream)
         return true;
     stream->now_us = clock_mono_us();
+    /* What was confirmed since is told at once: nobody reads now, and after a drain nobody will. */
+    if (atomic_load_explicit(&stream->confirmed, memory_order_acquire) > stream->told)
+        stream->status_asked = true;
     bool ok = status_if_due(stream, err);
     publish_figures(stream);
     return ok;
