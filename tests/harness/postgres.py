@@ -110,9 +110,12 @@ class Postgres:
 
     def wait_confirmed(self, slot: str, seconds: float, database: str, watch=None):
         """Waits until everything written so far is confirmed by the slot's reader, that is, durable
-        in the lake. The message makes sure that a commit follows the position waited for."""
+        in the lake. A fresh slot counts as confirmed to where it was made: the first message takes the
+        log past that, the second makes sure that a commit follows the position waited for."""
+        message = "select pg_logical_emit_message(true, 'firn', 'agree')"
+        self.execute(message, database)
         end = self.wal_end()
-        self.execute("select pg_logical_emit_message(true, 'firn', 'agree')", database)
+        self.execute(message, database)
 
         def confirmed():
             state = self.slot(slot)
