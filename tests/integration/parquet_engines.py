@@ -200,23 +200,36 @@ def run(folder, what, data, spec, level, group_rows, **options):
     print('ok', what, os.path.getsize(copy), 'bytes', flush=True)
 
 
+DELTA = {n: 'DELTA_BINARY_PACKED' for n in ('i', 'few', 'serial', 'wide', 'day', 't', 'ts', 'tz')}
+DELTA |= {n: 'DELTA_BYTE_ARRAY' for n in ('status', 's', 'bytes', 'fixed', 'd30')}
+DELTA |= {n: 'DELTA_LENGTH_BYTE_ARRAY' for n in ('late', 'high')}
+DELTA |= {n: 'BYTE_STREAM_SPLIT' for n in ('f', 'd', 'u')}
+DELTA |= {'b': 'RLE'}
+SPLIT = {n: 'BYTE_STREAM_SPLIT' for n in ('i', 'few', 'serial', 'wide', 'f', 'd', 'd30', 'u', 'fixed', 'ts')}
+WAYS = {  # of pyarrow's writing
+    'snappy_v1': dict(compression='snappy'),
+    'zstd_v2': dict(compression='zstd', data_page_version='2.0', data_page_size=2000),
+    'gzip_delta_v1': dict(compression='gzip', use_dictionary=False, column_encoding=DELTA),
+    'none_delta_v2': dict(compression='none', use_dictionary=False, column_encoding=DELTA,
+                          data_page_version='2.0', row_group_size=7000),
+    'zstd_split_v1': dict(compression='zstd', use_dictionary=False, column_encoding=SPLIT,
+                          store_decimal_as_integer=True),
+}
+OURS = {  # zstd level and rows of a group, of our copy
+    'snappy_v1': (3, 1 << 20), 'zstd_v2': (0, 1000), 'gzip_delta_v1': (1, 25000),
+    'none_delta_v2': (3, 1 << 20), 'zstd_split_v1': (3, 9999),
+}
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix='firn-parquet-') as folder:
-        delta = {n: 'DELTA_BINARY_PACKED' for n in ('i', 'few', 'serial', 'wide', 'day', 't', 'ts', 'tz')}
-        delta |= {n: 'DELTA_BYTE_ARRAY' for n in ('status', 's', 'bytes', 'fixed', 'd30')}
-        delta |= {n: 'DELTA_LENGTH_BYTE_ARRAY' for n in ('late', 'high')}
-        delta |= {n: 'BYTE_STREAM_SPLIT' for n in ('f', 'd', 'u')}
-        delta |= {'b': 'RLE'}
-        split = {n: 'BYTE_STREAM_SPLIT' for n in ('i', 'few', 'serial', 'wide', 'f', 'd', 'd30', 'u', 'fixed', 'ts')}
         for rows, nulls, required in ((0, 0, False), (1, 1, False), (3000, .2, False), (3000, 0, True), (40000, .05, False)):
             data, spec = table(rows, nulls, rows, required)
-            name = '%d rows, %d%% null%s' % (rows, nulls * 100, ', required' if required else '')
-            run(folder, name + ', snappy v1', data, spec, 3, 1 << 20, compression='snappy')
-            run(folder, name + ', zstd v2 small pages', data, spec, 0, 1000, compression='zstd', data_page_version='2.0', data_page_size=2000)
-            run(folder, name + ', gzip delta v1', data, spec, 1, 25000, compression='gzip', use_dictionary=False, column_encoding=delta)
-            run(folder, name + ', none delta v2', data, spec, 3, 1 << 20, compression='none', use_dictionary=False, column_encoding=delta, data_page_version='2.0', row_group_size=7000)
-            run(folder, name + ', zstd split, ints as decimals', data, spec, 3, 9999, compression='zstd', use_dictionary=False, column_encoding=split, store_decimal_as_integer=True)
+            for way, options in WAYS.items():
+                what = '%d rows, %d%% null%s, %s' % (rows, nulls * 100, ', required' if required else '', way)
+                run(folder, what, data, spec, *OURS[way], **options)
     print('parquet_engines: all equal')
 
 
-main()
+if __name__ == '__main__':
+    main()
