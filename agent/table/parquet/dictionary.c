@@ -57,7 +57,7 @@ static uint64_t hash_bytes(const uint8_t *value, uint32_t bytes)
 
 static void slots_grow(Dictionary *dictionary)
 {
-    uint32_t count = dictionary->slot_count ? dictionary->slot_count * 4 : SLOTS_FIRST;
+    uint32_t count = dictionary->slot_count ? dictionary->slot_count * 2 : SLOTS_FIRST;
     DictionarySlot *slots = mem_array(count, sizeof *slots);
     for (uint32_t number = 0; number < dictionary->count; number++) {
         uint64_t hash;

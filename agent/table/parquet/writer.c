@@ -139,6 +139,12 @@ ParquetWriter *parquet_writer_open(const Schema *schema, const ParquetOptions *o
     return ready;
 }
 
+static bool failed_before(Error *err)
+{
+    return error_set(err, ERROR_RETRY, "WriterFailed",
+                     "this file could not be written, or is finished already; begin a new one");
+}
+
 /* ---------- rows ---------- */
 /* Before anything is taken, so that a refused call leaves the writer as it was. */
 static bool rows_check(const ParquetWriter *writer, const Column *const *columns, const Rows *rows,
@@ -223,7 +229,8 @@ static uint64_t waiting_bytes(const ParquetWriter *writer)
 bool parquet_writer_put(ParquetWriter *writer, const Column *const *columns,
                         const uint32_t *selection, size_t count, Error *err)
 {
-    ASSERT(!writer->failed);
+    if (writer->failed)
+        return failed_before(err);
     Rows all = {selection, 0, count};
     if (!rows_check(writer, columns, &all, err))
         return false;
@@ -320,7 +327,8 @@ static void info_fill(const ParquetWriter *writer, ParquetFileInfo *ret)
 
 bool parquet_writer_finish(ParquetWriter *writer, ParquetFileInfo *ret, Error *err)
 {
-    ASSERT(!writer->failed);
+    if (writer->failed)
+        return failed_before(err);
     if (!flush_group(writer, err))
         return false;
     writer->failed = true; /* whatever comes, nothing more can be put */
