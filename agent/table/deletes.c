@@ -251,6 +251,7 @@ static bool write_partition(IcebergTable *iceberg, Store *store, const Schema *s
     ParquetOptions options;
     parquet_options_default(&options);
     options.zstd_level = zstd_level;
+    options.plain_strings = true;
     StoreWriter *sink = store_create(store, uri, err);
     if (!sink)
         return error_wrap(err, "delete file %s", uri);
