@@ -60,40 +60,41 @@ static bool key_from(const LakeTableSpec *spec, const Schema *source, Schema *to
 
 /* Append: a change log. Its rows share keys, and a truncate's row has none: no identifier, and
  * every column of the source optional. */
-static bool log_schema(const LakeTableSpec *spec, const Schema *source, Schema **ret, Error *err)
+static Schema *log_schema(const LakeTableSpec *spec, const Schema *source, Error *err)
 {
     const char *const own[] = {OP_COLUMN, POSITION_COLUMN};
-    AUTO(schema_free) Schema *schema = schema_new(source->field_count + ARRAY_LEN(own), 0);
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
+        if (schema_find(source, own[i]) >= 0) {
+            error_set(err, ERROR_CONFIG, "SchemaMismatch",
+                      "table %s.%s: the source has a column %s, a name mode Append keeps for "
+                      "itself; rename it in the source",
+                      spec->database, spec->table_name, own[i]);
+            return NULL;
+        }
+    Schema *schema = schema_new(source->field_count + ARRAY_LEN(own), 0);
     for (size_t i = 0; i < source->field_count; i++) {
         field_copy(&schema->fields[i], &source->fields[i]);
         schema->fields[i].required = false;
     }
-    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-        if (schema_find(source, own[i]) >= 0)
-            return error_set(err, ERROR_CONFIG, "SchemaMismatch",
-                             "table %s.%s: the source has a column %s, a name mode Append keeps "
-                             "for itself; rename it in the source",
-                             spec->database, spec->table_name, own[i]);
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
         schema->fields[source->field_count + i] =
             (Field){.name = mem_strdup(own[i]), .type = {.kind = TYPE_STRING}, .required = true};
-    }
-    *ret = TAKE(schema);
-    return true;
+    return schema;
 }
 
-static bool wanted_schema(const LakeTableSpec *spec, const Schema *source, Schema **ret, Error *err)
+/* The table's schema as source and resource want it; the caller's. */
+static Schema *wanted_schema(const LakeTableSpec *spec, const Schema *source, Error *err)
 {
     if (spec->mode == MODE_APPEND)
-        return log_schema(spec, source, ret, err);
-    if (spec->mode != MODE_UPSERT)
-        return error_set(err, ERROR_CONFIG, "ModeUnsupported",
-                         "table %s.%s: this version has the modes Upsert and Append",
-                         spec->database, spec->table_name);
+        return log_schema(spec, source, err);
+    if (spec->mode != MODE_UPSERT) {
+        error_set(err, ERROR_CONFIG, "ModeUnsupported",
+                  "table %s.%s: this version has the modes Upsert and Append", spec->database,
+                  spec->table_name);
+        return NULL;
+    }
     AUTO(schema_free) Schema *schema = schema_copy(source);
-    if (!key_from(spec, source, schema, err))
-        return false;
-    *ret = TAKE(schema);
-    return true;
+    return key_from(spec, source, schema, err) ? TAKE(schema) : NULL;
 }
 
 static bool create(Table *table, const Schema *wanted, Error *err)
@@ -339,10 +340,9 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
     }
     table->name = (TableName){
         .database = spec->database, .table = spec->table_name, .location = table->location};
-    Schema *made = NULL;
-    if (!wanted_schema(spec, options->source, &made, err))
+    AUTO(schema_free) Schema *wanted = wanted_schema(spec, options->source, err);
+    if (!wanted)
         return false;
-    AUTO(schema_free) Schema *wanted = made;
     if (!iceberg_table_load(table->store, table->catalog, &table->name, &table->iceberg, err))
         return false;
     if (!table->iceberg && !create(table, wanted, err))

@@ -328,6 +328,17 @@ static void range_bytes(ColumnWriter *writer)
     range_add_bytes(&writer->range, ends.min, ends.min_bytes, ends.max, ends.max_bytes);
 }
 
+static void encode_plain_strings(const ColumnWriter *writer, Bytes *to)
+{
+    const uint8_t *value = writer->dense.data;
+    const int32_t *lengths = (const int32_t *)(const void *)writer->lengths.data;
+    for (uint32_t i = 0; i < writer->values; i++) {
+        bytes_put_u32(to, (uint32_t)lengths[i]);
+        bytes_put(to, value, (size_t)lengths[i]);
+        value += lengths[i];
+    }
+}
+
 static Encoding encode_direct(const ColumnWriter *writer, Bytes *to)
 {
     const Leaf *leaf = &writer->leaf;
@@ -348,6 +359,10 @@ static Encoding encode_direct(const ColumnWriter *writer, Bytes *to)
         encode_split(to, values, count, leaf->width);
         return ENCODING_BYTE_STREAM_SPLIT;
     case PHYSICAL_BYTE_ARRAY:
+        if (writer->workshop->plain_strings) {
+            encode_plain_strings(writer, to);
+            return ENCODING_PLAIN;
+        }
         encode_delta_i32(to, (const int32_t *)(const void *)writer->lengths.data, count);
         bytes_put(to, values, writer->dense.used);
         return ENCODING_DELTA_LENGTH_BYTE_ARRAY;

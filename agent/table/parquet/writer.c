@@ -129,6 +129,7 @@ ParquetWriter *parquet_writer_open(const Schema *schema, const ParquetOptions *o
     writer->workshop.compressor = compressor_new(options->zstd_level);
     writer->workshop.page_bytes = writer->options.page_bytes;
     writer->workshop.group_rows = writer->options.row_group_rows;
+    writer->workshop.plain_strings = writer->options.plain_strings;
     if (!columns_init(writer, err) || !write_out(writer, PARQUET_MAGIC, PARQUET_MAGIC_BYTES, err))
         return NULL;
     /* Read only during open. */
