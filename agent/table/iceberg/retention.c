@@ -199,9 +199,9 @@ static void sweep(const IcebergTable *table, const List *gone, const Hashes *kep
 static void clean_one(const IcebergTable *table, const json_t *expired, const json_t *older,
                       const json_t *newer)
 {
-    List gone, before, after;
+    List gone = {0}, before = {0}, after = {0};
     Hashes kept = {0}, shared = {0}, live = {0};
-    if (list_of(table, expired, &gone) & list_of(table, older, &before) &
+    if (list_of(table, expired, &gone) && list_of(table, older, &before) &&
         list_of(table, newer, &after)) {
         add_manifests(&gone, &shared);
         add_manifests(&before, &kept);

@@ -1,7 +1,7 @@
-#!/usr/bin/env python3
+# seconds: 300
 """Our Parquet reader and writer against pyarrow and DuckDB, values compared.
 
-parquet_engines.py BUILD: tables of every type are written by pyarrow with several codecs, encodings
+test_parquet_engines.py [BUILD]: tables of every type are written by pyarrow with several codecs, encodings
 and page versions, copied by BUILD/tests/parquet_copy (our reader, our writer), and the copy is read
 back by pyarrow (with page index and statistics checked) and by DuckDB. Exits 1 on the first mismatch.
 """
