@@ -7,7 +7,6 @@
 #define CHUNK_VALUES 1024     /* staged at a time: dense, they stay in the first-level cache */
 #define DICTIONARY_EARLY 4096 /* values after which hopeless dictionaries are given up */
 #define PAGE_HEADER_BYTES_MAX 64
-#define POSITION_DELETE_PATH_ID 2147483546 /* file_path of position delete files */
 
 void column_writer_init(ColumnWriter *writer, const Leaf *leaf, PageWorkshop *workshop,
                         bool wants_bloom)
@@ -388,10 +387,6 @@ static bool dictionary_pays(ColumnWriter *writer, bool is_last)
     uint64_t numbers = (uint64_t)writer->values * number_width(writer) / 8;
     uint64_t entries = dictionary_plain_bytes(&writer->dictionary);
     if (writer->leaf.range == RANGE_BYTES) {
-        /* pyiceberg asks Arrow C++ for this column as a dictionary, which can't make one of
-         * delta lengths; and few files repeat often anyway. */
-        if (writer->leaf.field->id == POSITION_DELETE_PATH_ID)
-            return true;
         uint64_t plain = 0;
         const uint32_t *at = (const uint32_t *)(const void *)writer->numbers.data;
         for (uint32_t i = 0; i < writer->values; i++) {
