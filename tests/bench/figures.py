@@ -21,6 +21,7 @@ from compare import compare
 
 from harness.agent import binary, manifest
 from harness.postgres import BINARIES, PASSWORD, Postgres
+from harness.process import die_with_parent
 
 REPEAT = int(os.environ.get("FIRN_BENCH_REPEAT", "3"))
 SCALE = float(os.environ.get("FIRN_BENCH_SCALE", "1"))
@@ -89,7 +90,8 @@ def measured(call, watch=None, **options) -> Run:
     """Runs a program to its end; `watch(process)` goes on beside it. The peak is read from /proc while it
     runs, because what wait4 says includes this process's own from before the exec."""
     started = time.monotonic()
-    process = subprocess.Popen(list(map(str, call)), stdin=subprocess.DEVNULL, **options)
+    process = subprocess.Popen(
+        list(map(str, call)), stdin=subprocess.DEVNULL, preexec_fn=die_with_parent(), **options)  # fmt: skip
     peak = 0
     over = threading.Event()
 
