@@ -79,14 +79,27 @@ static void range_add(ColumnWriter *writer, const void *values, size_t count)
     }
 }
 
+/* Fixed-width bytes and UUIDs. */
+static void number_blocks(ColumnWriter *writer, const uint8_t *values, size_t count, uint32_t *to)
+{
+    const uint8_t *at[DICTIONARY_ROUND];
+    uint32_t bytes[DICTIONARY_ROUND];
+    for (size_t from = 0; from < count; from += DICTIONARY_ROUND) {
+        size_t part = count - from < DICTIONARY_ROUND ? count - from : DICTIONARY_ROUND;
+        for (size_t i = 0; i < part; i++) {
+            at[i] = values + (from + i) * writer->leaf.width;
+            bytes[i] = writer->leaf.width;
+        }
+        dictionary_put_bytes(&writer->dictionary, at, bytes, part, to + from);
+    }
+}
+
 static void number_values(ColumnWriter *writer, const uint8_t *values, size_t count)
 {
     bytes_reserve(&writer->numbers, count * sizeof(uint32_t));
     uint32_t *to = (uint32_t *)(void *)(writer->numbers.data + writer->numbers.used);
     if (writer->leaf.range == RANGE_BYTES)
-        for (size_t i = 0; i < count; i++)
-            to[i] = dictionary_put_bytes(&writer->dictionary, values + i * writer->leaf.width,
-                                         writer->leaf.width);
+        number_blocks(writer, values, count, to);
     else if (writer->leaf.width == 4)
         dictionary_put_u32(&writer->dictionary, (const uint32_t *)(const void *)values, count, to);
     else
@@ -115,14 +128,22 @@ static void stage_bytes_numbered(ColumnWriter *writer, const Column *column, con
 {
     bytes_reserve(&writer->numbers, rows->count * sizeof(uint32_t));
     uint32_t *to = (uint32_t *)(void *)(writer->numbers.data + writer->numbers.used);
-    size_t count = 0;
+    const uint8_t *values[DICTIONARY_ROUND];
+    uint32_t bytes[DICTIONARY_ROUND];
+    size_t count = 0, round = 0;
     for (size_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows_get(rows, i), bytes;
+        uint32_t row = rows_get(rows, i);
         if (column_is_null(column, row))
             continue;
-        const uint8_t *value = column_bytes(column, row, &bytes);
-        to[count++] = dictionary_put_bytes(&writer->dictionary, value, bytes);
+        values[round] = column_bytes(column, row, &bytes[round]);
+        if (++round == DICTIONARY_ROUND) {
+            dictionary_put_bytes(&writer->dictionary, values, bytes, round, to + count);
+            count += round;
+            round = 0;
+        }
     }
+    dictionary_put_bytes(&writer->dictionary, values, bytes, round, to + count);
+    count += round;
     writer->numbers.used += count * sizeof *to;
     writer->values += (uint32_t)count;
 }
@@ -255,18 +276,23 @@ static void stage_list(ColumnWriter *writer, const Column *list, const Rows *row
 }
 
 /* ---------- a page ---------- */
-static int compare_bytes(const uint8_t *a, uint32_t a_bytes, const uint8_t *b, uint32_t b_bytes)
+/* Eight bytes at a time: texts of a column often begin alike, and are too short for a call. */
+static inline int compare_bytes(const uint8_t *a, uint32_t a_bytes, const uint8_t *b,
+                                uint32_t b_bytes)
 {
-    if (a_bytes >= 8 && b_bytes >= 8) { /* mostly decided by the first eight */
+    uint32_t common = a_bytes < b_bytes ? a_bytes : b_bytes;
+    uint32_t at = 0;
+    for (; at + 8 <= common; at += 8) {
         uint64_t left, right;
-        memcpy(&left, a, 8);
-        memcpy(&right, b, 8);
+        memcpy(&left, a + at, 8);
+        memcpy(&right, b + at, 8);
         if (left != right)
             return __builtin_bswap64(left) < __builtin_bswap64(right) ? -1 : 1;
     }
-    uint32_t common = a_bytes < b_bytes ? a_bytes : b_bytes;
-    int order = common ? memcmp(a, b, common) : 0;
-    return order ? order : (a_bytes > b_bytes) - (a_bytes < b_bytes);
+    for (; at < common; at++)
+        if (a[at] != b[at])
+            return a[at] < b[at] ? -1 : 1;
+    return (a_bytes > b_bytes) - (a_bytes < b_bytes);
 }
 
 typedef struct ByteEnds {
