@@ -150,6 +150,17 @@ static bool explain_conflict(Table *table, Error *err)
                      (long long)iceberg_current_snapshot(table->iceberg));
 }
 
+/* Files that are missing are nothing strange when the whole table is. */
+static bool explain_failure(const Table *table, Error *err)
+{
+    bool changed;
+    Error why = {0};
+    if (err->kind == ERROR_DATA && !iceberg_table_refresh(table->iceberg, &changed, &why) &&
+        why.kind == ERROR_CONFIG)
+        *err = why;
+    return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
+}
+
 bool table_commit_files(Table *table, IcebergCommit *commit, const Position *position,
                         bool *ret_unknown, Error *err)
 {
@@ -168,7 +179,7 @@ bool table_commit_files(Table *table, IcebergCommit *commit, const Position *pos
         *ret_unknown = err->kind == ERROR_RETRY;
         if (err->kind == ERROR_CONFLICT)
             return explain_conflict(table, err);
-        return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
+        return explain_failure(table, err);
     }
     table->snapshot = snapshot;
     table->position = *position;
