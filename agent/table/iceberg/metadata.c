@@ -245,8 +245,8 @@ bool iceberg_table_refresh(IcebergTable *table, bool *ret_changed, Error *err)
         return false;
     if (!entry.metadata_uri)
         return error_set(err, ERROR_CONFIG, "TableDropped",
-                         "table %s.%s is gone from %s; put it back, or load it again",
-                         table->database, table->name, table->location);
+                         "it is gone from %s; put it back, or load it again with --resnapshot",
+                         table->location);
     if (strcmp(entry.metadata_uri, table->entry.metadata_uri) == 0) {
         catalog_entry_done(&entry);
         return true;
@@ -257,9 +257,8 @@ bool iceberg_table_refresh(IcebergTable *table, bool *ret_changed, Error *err)
     *ret_changed = true;
     if (strcmp(uuid, iceberg_uuid(table)) != 0)
         return error_set(err, ERROR_CONFIG, "TableDropped",
-                         "table %s.%s was dropped and made anew; put the old one back, or load it "
-                         "again",
-                         table->database, table->name);
+                         "it was dropped and made anew; put the old one back, or load it again "
+                         "with --resnapshot");
     return true;
 }
 
