@@ -1,3 +1,4 @@
+/* See value.h. Text forms are those of Iceberg's Java, which names partition folders by them. */
 #include "agent/table/iceberg/value.h"
 
 #include <inttypes.h>
@@ -82,8 +83,7 @@ bool value_is_nan(const Value *value)
                                (value->type.kind == TYPE_FLOAT64 && isnan(value->f64)));
 }
 
-/* The shortest big-endian two's complement. */
-static size_t decimal_bytes(__int128 value, uint8_t to[16])
+size_t value_decimal_bytes(__int128 value, uint8_t to[16])
 {
     for (int i = 15; i >= 0; i--, value >>= 8)
         to[i] = (uint8_t)value;
@@ -119,7 +119,7 @@ void value_serialize(const Value *value, Bytes *to)
         bytes_put(to, &value->i64, 8);
         break;
     case TYPE_DECIMAL:
-        bytes_put(to, decimal, decimal_bytes(value->i128, decimal));
+        bytes_put(to, decimal, value_decimal_bytes(value->i128, decimal));
         break;
     case TYPE_UUID:
         bytes_put(to, value->uuid, 16);
@@ -270,7 +270,8 @@ bool value_from_avro(const AvroValue *from, const Type *type, Value *ret, Error 
     case TYPE_STRING:
     case TYPE_BINARY:
     case TYPE_FIXED:
-        fits = from->kind == AVRO_BYTES && from->count <= UINT32_MAX;
+        fits = from->kind == AVRO_BYTES && from->count <= UINT32_MAX &&
+               (type->kind != TYPE_FIXED || from->count == type->fixed_bytes);
         if (fits) {
             ret->byte_count = (uint32_t)from->count;
             ret->bytes = mem_alloc(from->count);
