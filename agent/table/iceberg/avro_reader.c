@@ -12,6 +12,7 @@
 #define NODES_MAX 10000
 #define BLOCK_BYTES_MAX ((size_t)256 << 20)
 #define NAMES_MAX 256
+#define VALUES_MAX 1000000 /* per record: ten thousand columns' statistics are 180,000 */
 
 typedef enum NodeKind {
     NODE_NULL,
@@ -31,8 +32,6 @@ typedef enum NodeKind {
 typedef struct Node Node;
 struct Node {
     NodeKind kind;
-    const char *name;
-    int32_t field_id;
     size_t fixed_bytes;
     Node **children; /* record fields, union branches, array's item, map's value */
     size_t child_count;
@@ -52,6 +51,7 @@ struct AvroReader {
     Bytes block;
     Reader records;
     int64_t records_left;
+    size_t values; /* of the current record */
     size_t nodes;
     struct {
         const char *name;
@@ -248,7 +248,7 @@ static bool decode_items(AvroReader *reader, const Node *node, AvroValue *ret, i
             return bad(err, "an array is cut");
         if (count < 0)
             count = -count;
-        /* every item of these schemas takes at least a byte */
+        /* Items need not take bytes (nulls, records of nulls): decode() counts values, too. */
         if ((uint64_t)count > reader_left(&reader->records))
             return bad(err, "an array has more items than bytes");
         for (int64_t i = 0; i < count; i++) {
@@ -276,6 +276,8 @@ static bool decode(AvroReader *reader, const Node *node, AvroValue *ret, int dep
     float f;
     if (depth > DEPTH_MAX)
         return bad(err, "values are nested too deep");
+    if (++reader->values > VALUES_MAX)
+        return bad(err, "a record has too many values");
     switch (node->kind) {
     case NODE_NULL:
         ret->kind = AVRO_NULL;
@@ -432,9 +434,11 @@ static bool next_block(AvroReader *reader, Error *err)
         return bad(err, "a block is cut");
     if (memcmp(sync, reader->sync, sizeof reader->sync) != 0)
         return bad(err, "a block does not end with the sync marker");
-    if (reader->deflated)
-        return inflate_block(reader, data, bytes, err);
     reader->records = reader_over(data, bytes);
+    if (reader->deflated && !inflate_block(reader, data, bytes, err))
+        return false;
+    if ((uint64_t)reader->records_left > reader_left(&reader->records))
+        return bad(err, "a block has more records than bytes");
     return true;
 }
 
@@ -448,6 +452,7 @@ bool avro_reader_next(AvroReader *reader, const AvroValue **ret, Error *err)
             return false;
     }
     reader->records_left--;
+    reader->values = 0;
     if (reader_left(&reader->records) == 0)
         return bad(err, "a block has fewer records than it says");
     arena_reset(reader->record_arena);

@@ -9,10 +9,12 @@
 #include "agent/table/iceberg/avro.h"
 #include "agent/table/iceberg/iceberg.h"
 
+#define ROW_ID_MAX ((int64_t)1 << 62) /* of what is read; sums below it can't overflow */
+
 typedef enum EntryStatus { ENTRY_EXISTING = 0, ENTRY_ADDED = 1, ENTRY_DELETED = 2 } EntryStatus;
 
 typedef struct PartitionSummary {
-    bool contains_null, contains_nan, has_bounds;
+    bool contains_null, contains_nan, nan_known, has_bounds;
     Value lower, upper;
 } PartitionSummary;
 
@@ -25,9 +27,9 @@ typedef struct ManifestFile {
     int64_t sequence_number, min_sequence_number, snapshot_id;
     int32_t added_files, existing_files, deleted_files;
     int64_t added_rows, existing_rows, deleted_rows;
-    PartitionSummary *summaries; /* one per field of the spec; owned; NULL: none */
-    size_t summary_count;
-    int64_t first_row_id; /* v3 data manifests; -1: none */
+    PartitionSummary *summaries; /* one per field of the spec; owned */
+    size_t summary_count;        /* 0: unpartitioned, or its writer left them out */
+    int64_t first_row_id;        /* v3 data manifests; -1: none */
     /* delete manifests: hashes of the data files their live entries name, sorted; loaded when first
      * needed */
     uint64_t *references;
@@ -56,14 +58,16 @@ typedef struct ManifestWriter {
 /* The field-id-annotated schema of entries is made from the spec. table_schema_json goes into the
  * header. */
 void manifest_writer_init(ManifestWriter *writer, const PartitionSpec *spec,
-                          const char *table_schema_json, int format_version, bool deletes,
-                          int64_t snapshot_id);
+                          const char *table_schema_json, int32_t schema_id, int format_version,
+                          bool deletes, int64_t snapshot_id);
 void manifest_put_added(ManifestWriter *writer, const DataFile *file);
 /* entry: as read from another manifest, with what it inherited there made explicit. */
 typedef struct ManifestEntry {
     EntryStatus status;
-    int64_t snapshot_id, sequence_number, file_sequence_number; /* -1: unknown */
-    int64_t first_row_id;                                       /* -1: none */
+    int64_t snapshot_id;
+    int64_t sequence_number;      /* -1: unknown, of a deleted entry only */
+    int64_t file_sequence_number; /* when the file was added; -1: unknown */
+    int64_t first_row_id;         /* -1: none */
     const AvroValue *data_file;
 } ManifestEntry;
 MUST_CHECK bool manifest_put_carried(ManifestWriter *writer, const ManifestEntry *entry,

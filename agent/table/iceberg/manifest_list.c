@@ -7,6 +7,7 @@
 #include "common/mem.h"
 
 #define LIST_BYTES_MAX ((size_t)256 << 20)
+#define COUNT_MAX ((int64_t)1 << 56) /* sums of a list's counts can't overflow */
 
 static void put_bound(Bytes *to, const PartitionSummary *summary, const Value *bound)
 {
@@ -34,18 +35,20 @@ static void put_manifest(Bytes *to, const ManifestFile *manifest, int format_ver
     bytes_put_zigzag(to, manifest->added_rows);
     bytes_put_zigzag(to, manifest->existing_rows);
     bytes_put_zigzag(to, manifest->deleted_rows);
-    bytes_put_zigzag(to, 1); /* partitions: there, if only as an empty list */
+    bytes_put_zigzag(to, manifest->summary_count > 0);
     if (manifest->summary_count)
         bytes_put_zigzag(to, (int64_t)manifest->summary_count);
     for (size_t i = 0; i < manifest->summary_count; i++) {
         const PartitionSummary *summary = &manifest->summaries[i];
         bytes_put_u8(to, summary->contains_null);
-        bytes_put_zigzag(to, 1);
-        bytes_put_u8(to, summary->contains_nan);
+        bytes_put_zigzag(to, summary->nan_known);
+        if (summary->nan_known)
+            bytes_put_u8(to, summary->contains_nan);
         put_bound(to, summary, &summary->lower);
         put_bound(to, summary, &summary->upper);
     }
-    bytes_put_u8(to, 0);
+    if (manifest->summary_count)
+        bytes_put_u8(to, 0);
     bytes_put_u8(to, 0); /* key_metadata */
     if (format_version >= 3) {
         bytes_put_zigzag(to, manifest->first_row_id >= 0);
@@ -84,12 +87,16 @@ bool manifest_list_write(Store *store, const char *uri, const ManifestFile *mani
 }
 
 /* ---------- reading ---------- */
-/* A bound in its binary form, as the value of that type. False: it does not fit. */
+/* A bound in its binary form, as the value of that type, or of one it was promoted from (int to
+ * long, float to double). False: it does not fit. */
 static bool parse_bound(const AvroValue *bytes, const Type *type, Value *ret)
 {
     AvroValue as = {.kind = AVRO_BYTES, .bytes = bytes->bytes, .count = bytes->count};
     uint32_t width = type_width(type);
+    bool narrow = bytes->count == 4;
     int32_t i32 = 0;
+    int64_t i64 = 0;
+    float f32 = 0;
     switch (type->kind) {
     case TYPE_DECIMAL:
     case TYPE_UUID:
@@ -109,33 +116,33 @@ static bool parse_bound(const AvroValue *bytes, const Type *type, Value *ret)
         memcpy(&ret->f32, bytes->bytes, width);
         return true;
     case TYPE_FLOAT64:
-        if (bytes->count != width)
+        if (bytes->count != width && !narrow)
             return false;
         *ret = (Value){.type = *type};
-        memcpy(&ret->f64, bytes->bytes, width);
+        if (narrow)
+            memcpy(&f32, bytes->bytes, sizeof f32);
+        else
+            memcpy(&ret->f64, bytes->bytes, width);
+        ret->f64 = narrow ? (double)f32 : ret->f64;
         return true;
     default:
-        if (bytes->count != width)
+        if (bytes->count != width && !(narrow && type->kind == TYPE_INT64))
             return false;
-        as.kind = AVRO_LONG;
-        if (width == 4) {
-            memcpy(&i32, bytes->bytes, 4);
-            as.i = i32;
-        } else {
-            int64_t i64;
-            memcpy(&i64, bytes->bytes, 8);
-            as.i = i64;
-        }
+        if (narrow)
+            memcpy(&i32, bytes->bytes, sizeof i32);
+        else
+            memcpy(&i64, bytes->bytes, sizeof i64);
+        as = (AvroValue){.kind = AVRO_LONG, .i = narrow ? i32 : i64};
     }
     return value_from_avro(&as, type, ret, NULL);
 }
 
 static bool read_summaries(const AvroValue *list, const PartitionSpec *spec, ManifestFile *ret)
 {
+    if (!list)
+        return true;
     ret->summaries = mem_array(spec->field_count, sizeof *ret->summaries);
     ret->summary_count = spec->field_count;
-    if (!list)
-        return spec->field_count == 0;
     if (list->kind != AVRO_ARRAY || list->item_count != spec->field_count)
         return false;
     for (size_t i = 0; i < spec->field_count; i++) {
@@ -145,7 +152,8 @@ static bool read_summaries(const AvroValue *list, const PartitionSpec *spec, Man
         const AvroValue *lower = avro_field(from, 510), *upper = avro_field(from, 511);
         const Type *type = &spec->fields[i].result;
         to->contains_null = null && null->kind == AVRO_BOOL && null->b;
-        to->contains_nan = nan && nan->kind == AVRO_BOOL && nan->b;
+        to->nan_known = nan && nan->kind == AVRO_BOOL;
+        to->contains_nan = to->nan_known && nan->b;
         if (!lower || !upper)
             continue;
         if (lower->kind != AVRO_BYTES || upper->kind != AVRO_BYTES ||
@@ -173,17 +181,24 @@ static bool read_manifest(const AvroValue *from, SpecById *spec_by_id, const voi
                           .existing_rows = avro_long(from, 513, 0),
                           .deleted_rows = avro_long(from, 514, 0),
                           .first_row_id = avro_long(from, 520, -1)};
+    const int32_t counts[] = {504, 505, 506, 512, 513, 514};
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++)
+        if (avro_long(from, counts[i], -1) < 0 ||
+            avro_long(from, counts[i], 0) > (i < 3 ? INT32_MAX : COUNT_MAX))
+            return error_set(err, ERROR_DATA, "BadManifestList",
+                             "a manifest's numbers of files and rows are not there, as some "
+                             "writers of format version 1 leave them out; rewrite the manifests "
+                             "(Spark: rewrite_manifests)");
     const PartitionSpec *spec = spec_by_id(context, ret->spec_id);
-    if (!ret->path || !spec)
+    if (!ret->path || !spec || ret->first_row_id > ROW_ID_MAX)
         return error_set(err, ERROR_DATA, "BadManifestList",
-                         "a manifest has no path, or its "
-                         "partition spec %d is unknown",
+                         "a manifest has no path, no possible row ids, or its partition spec %d "
+                         "is unknown",
                          ret->spec_id);
     return read_summaries(avro_field(from, 507), spec, ret) ||
            error_set(err, ERROR_DATA, "BadManifestList",
-                     "%s: its partition summaries do not fit "
-                     "partition spec %d",
-                     ret->path, ret->spec_id);
+                     "%s: its partition summaries do not fit partition spec %d", ret->path,
+                     ret->spec_id);
 }
 
 bool manifest_list_read(Store *store, const char *uri, SpecById *spec_by_id, const void *context,

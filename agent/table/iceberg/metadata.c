@@ -80,14 +80,26 @@ static bool check(const json_t *metadata, Error *err)
         return error_set(err, ERROR_CONFIG, "FormatVersion",
                          "the table has format version %" PRId64 "; 2 and 3 can be written",
                          version);
+    static const char *const numbers[] = {"current-schema-id", "default-spec-id", "last-updated-ms",
+                                          "last-sequence-number", "next-row-id"};
+    for (size_t i = 0; i < ARRAY_LEN(numbers) - (version < 3); i++) {
+        const json_t *number = json_object_get(metadata, numbers[i]);
+        if (!json_is_integer(number) || json_integer_value(number) < 0 ||
+            json_integer_value(number) > ROW_ID_MAX)
+            return error_set(err, ERROR_DATA, "BadMetadata", "metadata.json: '%s' is no number",
+                             numbers[i]);
+    }
     int64_t head = metadata_head(metadata);
     if (!json_is_string(json_object_get(metadata, "table-uuid")) ||
-        !json_is_array(json_object_get(metadata, "schemas")) ||
-        !json_is_array(json_object_get(metadata, "partition-specs")) ||
+        !by_id(json_object_get(metadata, "schemas"), "schema-id",
+               json_integer_value(json_object_get(metadata, "current-schema-id"))) ||
+        !by_id(json_object_get(metadata, "partition-specs"), "spec-id",
+               json_integer_value(json_object_get(metadata, "default-spec-id"))) ||
         (head >= 0 &&
          !json_is_string(json_object_get(metadata_snapshot(metadata, head), "manifest-list"))))
         return error_set(err, ERROR_DATA, "BadMetadata",
-                         "metadata.json lacks its uuid, schemas, specs, or the head's snapshot");
+                         "metadata.json lacks its uuid, current schema, default partition spec, or "
+                         "the head's manifest list");
     return true;
 }
 

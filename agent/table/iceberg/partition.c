@@ -294,7 +294,7 @@ static void truncate_value(Value *value, int32_t width)
         value->i32 = (int32_t)(floor_div(value->i32, width) * width);
         break;
     case TYPE_INT64:
-        value->i64 = floor_div(value->i64, width) * width;
+        value->i64 = (int64_t)((uint64_t)floor_div(value->i64, width) * (uint64_t)width);
         break;
     case TYPE_DECIMAL:
         value->i128 -= ((value->i128 % width) + width) % width;

@@ -8,6 +8,7 @@
  * A fresh manifest never mixes added and carried entries, so that row ids of added files are the
  * manifest's first row id plus the rows before them. https://iceberg.apache.org/spec/#snapshots,
  * #row-lineage */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,7 @@ typedef struct Totals {
     int64_t added_delete_files, added_vectors, added_deletes;
     int64_t removed_files, removed_records, removed_bytes;
     int64_t removed_delete_files, removed_vectors, removed_deletes;
+    int64_t removed_equality_files, removed_equality_deletes;
 } Totals;
 
 typedef struct Build {
@@ -98,8 +100,10 @@ static void writer_open(Build *build, ManifestWriter *writer, int32_t spec_id, b
 {
     const PartitionSpec *spec = state_spec_by_id(build->table, spec_id);
     ASSERT(spec);
-    manifest_writer_init(writer, spec, build->table->schema_json, build->table->format_version,
-                         deletes, build->snapshot_id);
+    int64_t schema_id =
+        json_integer_value(json_object_get(build->table->metadata, "current-schema-id"));
+    manifest_writer_init(writer, spec, build->table->schema_json, (int32_t)schema_id,
+                         build->table->format_version, deletes, build->snapshot_id);
 }
 
 /* Writes it, and adds it to the new list. */
@@ -121,16 +125,22 @@ static bool writer_close(Build *build, ManifestWriter *writer, Error *err)
 static void count_removed(Build *build, const AvroValue *file)
 {
     Totals *totals = &build->totals;
-    int64_t rows = avro_long(file, 103, 0);
-    totals->removed_bytes += avro_long(file, 104, 0);
-    if (avro_long(file, 134, 0) == FILE_DATA) {
+    int64_t rows = avro_long(file, 103, 0), content = avro_long(file, 134, 0);
+    bool vector = avro_field(file, 144) != NULL;
+    totals->removed_bytes += vector ? avro_long(file, 145, 0) : avro_long(file, 104, 0);
+    if (content == FILE_DATA) {
         totals->removed_files++;
         totals->removed_records += rows;
         return;
     }
     totals->removed_delete_files++;
-    totals->removed_vectors += avro_field(file, 144) != NULL;
-    totals->removed_deletes += rows;
+    totals->removed_vectors += vector;
+    if (content == FILE_EQUALITY_DELETES) {
+        totals->removed_equality_files++;
+        totals->removed_equality_deletes += rows;
+    } else {
+        totals->removed_deletes += rows;
+    }
 }
 
 static bool is_removed(const Build *build, const ManifestEntry *entry)
@@ -253,6 +263,7 @@ static void count_added(Build *build, const DataFile *file)
 static bool add(Build *build, Error *err)
 {
     const IcebergCommit *commit = build->commit;
+    size_t added = 0;
     for (int deletes = 0; deletes < 2; deletes++)
         for (size_t s = 0; s < build->table->spec_count; s++) {
             int32_t spec_id = build->table->specs[s].spec_id;
@@ -264,12 +275,14 @@ static bool add(Build *build, Error *err)
                     continue;
                 count_added(build, file);
                 manifest_put_added(&writer, file);
+                added++;
             }
             if (!writer.started)
                 manifest_writer_done(&writer);
             else if (!writer_close(build, &writer, err))
                 return false;
         }
+    ASSERT(added == commit->added_count);
     return true;
 }
 
@@ -355,14 +368,22 @@ static void put_count(json_t *summary, const char *key, int64_t count)
         json_object_set_new(summary, key, json_string(text));
 }
 
-/* total-… = what the parent says, plus, minus; left out when the parent does not say. */
+/* total-… = what the parent says, plus, minus; left out when the parent does not say, or says what
+ * can't be. */
 static void put_total(json_t *summary, const json_t *parent, const char *key, int64_t added,
                       int64_t removed, bool reset)
 {
-    const json_t *before = json_object_get(json_object_get(parent, "summary"), key);
-    if (parent && !before && !reset)
-        return;
-    int64_t total = reset || !before ? 0 : strtoll(json_string_value(before), NULL, 10) - removed;
+    const char *before =
+        json_string_value(json_object_get(json_object_get(parent, "summary"), key));
+    int64_t total = 0;
+    if (parent && !reset) {
+        char *end = NULL;
+        errno = 0;
+        total = before ? strtoll(before, &end, 10) : -1;
+        if (total < 0 || errno || end == before || *end || total < removed)
+            return;
+        total -= removed;
+    }
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, total + added);
     json_object_set_new(summary, key, json_string(text));
@@ -397,7 +418,8 @@ static json_t *summary_json(const Build *build, const json_t *parent)
     bool reset = commit->remove_all;
     json_t *summary = json_pack("{s:s}", "operation", operation(build));
     int64_t added_plain = t->added_delete_files - t->added_vectors;
-    int64_t removed_plain = t->removed_delete_files - t->removed_vectors;
+    int64_t removed_plain =
+        t->removed_delete_files - t->removed_vectors - t->removed_equality_files;
     put_count(summary, "added-data-files", t->added_files);
     put_count(summary, "deleted-data-files", t->removed_files);
     put_count(summary, "added-records", t->added_records);
@@ -410,6 +432,8 @@ static json_t *summary_json(const Build *build, const json_t *parent)
     put_count(summary, "removed-dvs", t->removed_vectors);
     put_count(summary, "added-position-deletes", t->added_deletes);
     put_count(summary, "removed-position-deletes", t->removed_deletes);
+    put_count(summary, "removed-equality-delete-files", t->removed_equality_files);
+    put_count(summary, "removed-equality-deletes", t->removed_equality_deletes);
     put_count(summary, "added-files-size", t->added_bytes);
     put_count(summary, "removed-files-size", t->removed_bytes);
     put_total(summary, parent, "total-data-files", t->added_files, t->removed_files, reset);
@@ -418,7 +442,7 @@ static json_t *summary_json(const Build *build, const json_t *parent)
     put_total(summary, parent, "total-records", t->added_records, t->removed_records, reset);
     put_total(summary, parent, "total-position-deletes", t->added_deletes, t->removed_deletes,
               reset);
-    put_total(summary, parent, "total-equality-deletes", 0, 0, reset);
+    put_total(summary, parent, "total-equality-deletes", 0, t->removed_equality_deletes, reset);
     put_total(summary, parent, "total-files-size", t->added_bytes, t->removed_bytes, reset);
     for (size_t i = 0; i < commit->summary_count; i++)
         json_object_set_new(summary, commit->summary[2 * i],
@@ -523,63 +547,71 @@ static void delete_written(Build *build)
         (void)!store_delete(build->table->store, build->written[i], NULL);
 }
 
-/* After an answer that says nothing: does the table hold the snapshot? */
-static bool find_out(Build *build, CatalogEntry *ret, bool *ret_took_effect, Error *err)
+/* After an answer that says nothing: the table as it is now, if it holds the snapshot. */
+static bool find_out(Build *build, CatalogEntry *ret, json_t **metadata)
 {
     TableName name = table_name(build->table);
     CatalogEntry entry;
-    if (!catalog_load(build->table->catalog, &name, &entry, err))
+    if (!catalog_load(build->table->catalog, &name, &entry, NULL))
         return false;
-    json_t *metadata = entry.metadata_uri ? json_loadb((const char *)entry.metadata.data,
-                                                       entry.metadata.used, 0, NULL)
-                                          : NULL;
-    *ret_took_effect = metadata && metadata_snapshot(metadata, build->snapshot_id);
-    json_decref(metadata);
+    json_t *found = entry.metadata_uri ? json_loadb((const char *)entry.metadata.data,
+                                                    entry.metadata.used, 0, NULL)
+                                       : NULL;
+    bytes_done(&entry.metadata);
+    if (!found || !metadata_snapshot(found, build->snapshot_id)) {
+        json_decref(found);
+        catalog_entry_done(&entry);
+        return false;
+    }
+    json_decref(*metadata);
+    *metadata = found;
     *ret = entry;
     return true;
 }
 
-/* True: the table is at the new metadata, whose uri and version are in *ret. */
-static bool swap(Build *build, const char *text, CatalogEntry *ret, Error *err)
+/* True: the commit took effect; *ret names the table's newest metadata, which *metadata then is:
+ * what was written, or, where the answer was lost, what may hold later commits already. */
+static bool swap(Build *build, json_t **metadata, CatalogEntry *ret, Error *err)
 {
     IcebergTable *table = build->table;
     TableName name = table_name(table);
     *ret = (CatalogEntry){0};
+    char *text = json_dumps(*metadata, JSON_COMPACT);
+    ASSERT(text);
     CRASH_POINT("commit-manifests-written");
     Error why = {0};
-    if (catalog_commit(table->catalog, &name, &table->entry, text, strlen(text), &ret->metadata_uri,
-                       &ret->version, &why)) {
+    bool ok = catalog_commit(table->catalog, &name, &table->entry, text, strlen(text),
+                             &ret->metadata_uri, &ret->version, &why);
+    free(text);
+    if (ok) {
         CRASH_POINT("commit-swapped");
         return true;
     }
-    if (err)
-        *err = why;
+    if (why.kind == ERROR_RETRY && find_out(build, ret, metadata))
+        return true;
     if (why.kind == ERROR_CONFLICT)
         delete_written(build);
-    if (why.kind != ERROR_RETRY)
-        return false;
-    bool took_effect = false;
-    if (!find_out(build, ret, &took_effect, NULL))
-        return false;
-    /* Had a later commit come on top of ours meanwhile, its metadata is what we hold then: reload
-     * decides. */
-    if (took_effect)
-        return true;
-    catalog_entry_done(ret);
+    if (err)
+        *err = why;
     return false;
 }
 
+/* Added data files stand in one manifest per spec, in the commit's order. */
 static void fill_in_added(const Build *build)
 {
-    int64_t row_id = -1;
-    for (size_t m = 0; m < build->count; m++)
-        if (build->manifests[m].snapshot_id == build->snapshot_id && !build->manifests[m].deletes &&
-            build->manifests[m].added_files)
-            row_id = row_id < 0 ? build->manifests[m].first_row_id : row_id;
-    for (size_t i = 0; i < build->commit->added_count; i++) {
-        DataFile *file = &build->commit->added[i];
-        file->sequence_number = build->sequence_number;
-        if (file->content == FILE_DATA && build->table->format_version >= 3) {
+    IcebergCommit *commit = build->commit;
+    for (size_t i = 0; i < commit->added_count; i++)
+        commit->added[i].sequence_number = build->sequence_number;
+    for (size_t m = 0; m < build->count && build->table->format_version >= 3; m++) {
+        const ManifestFile *manifest = &build->manifests[m];
+        int64_t row_id = manifest->first_row_id;
+        if (manifest->snapshot_id != build->snapshot_id || manifest->deletes ||
+            !manifest->added_files)
+            continue;
+        for (size_t i = 0; i < commit->added_count; i++) {
+            DataFile *file = &commit->added[i];
+            if (file->content != FILE_DATA || file->spec_id != manifest->spec_id)
+                continue;
             file->first_row_id = row_id;
             row_id += (int64_t)file->record_count;
         }
@@ -590,11 +622,15 @@ static bool adopt(Build *build, json_t *metadata, CatalogEntry *entry, Error *er
 {
     IcebergTable *table = build->table;
     fill_in_added(build);
-    if (!state_adopt(table, metadata, err))
+    if (!state_adopt(table, metadata, err)) {
+        catalog_entry_done(entry);
         return false;
-    bytes_done(&entry->metadata);
+    }
     catalog_entry_done(&table->entry);
     table->entry = *entry;
+    if (metadata_head(table->metadata) != build->snapshot_id)
+        return true; /* somebody committed on top: the manifests are read when needed */
+    manifest_files_free(table->manifests, table->manifest_count);
     table->manifests = build->manifests;
     table->manifest_count = build->count;
     table->manifests_known = true;
@@ -619,11 +655,8 @@ static bool publish(Build *build, Error *err)
     }
     json_t *expired = NULL, *dropped = json_array();
     json_t *metadata = next_metadata(build, list_uri, &expired, dropped);
-    char *text = json_dumps(metadata, JSON_COMPACT);
-    ASSERT(text);
     CatalogEntry entry;
-    bool ok = swap(build, text, &entry, err);
-    free(text);
+    bool ok = swap(build, &metadata, &entry, err);
     if (ok)
         ok = adopt(build, metadata, &entry, err);
     else
