@@ -62,7 +62,14 @@ static json_t *by_id(const json_t *array, const char *key, int64_t id)
 
 json_t *metadata_snapshot(const json_t *metadata, int64_t snapshot_id)
 {
-    return by_id(json_object_get(metadata, "snapshots"), "snapshot-id", snapshot_id);
+    /* from the newest on: that is what is mostly asked for */
+    const json_t *snapshots = json_object_get(metadata, "snapshots");
+    for (size_t i = json_array_size(snapshots); i-- > 0;) {
+        json_t *snapshot = json_array_get(snapshots, i);
+        if (json_integer_value(json_object_get(snapshot, "snapshot-id")) == snapshot_id)
+            return snapshot;
+    }
+    return NULL;
 }
 
 int64_t metadata_head(const json_t *metadata)
@@ -288,6 +295,28 @@ static int32_t assign_ids(Schema *schema)
     return last;
 }
 
+/* Iceberg wants a partition field's name to be no column's (but for identity), and to stand once.
+ */
+static bool name_field(PartitionField *field, const Schema *schema, const json_t *others,
+                       const char *text, Error *err)
+{
+    while (field->transform != TRANSFORM_IDENTITY && schema_find(schema, field->name) >= 0) {
+        char *longer = mem_format("%s_partition", field->name);
+        free(field->name);
+        field->name = longer;
+    }
+    size_t i;
+    json_t *other;
+    json_array_foreach(others, i, other)
+    {
+        if (strcmp(json_string_value(json_object_get(other, "name")), field->name) == 0)
+            return error_set(err, ERROR_CONFIG, "BadPartition",
+                             "partitionBy '%.100s' stands twice, or with another number; leave one",
+                             text);
+    }
+    return true;
+}
+
 static json_t *spec_to_json(const IcebergCreate *create, const Schema *schema, int32_t *ret_last,
                             Error *err)
 {
@@ -295,13 +324,18 @@ static json_t *spec_to_json(const IcebergCreate *create, const Schema *schema, i
     *ret_last = 999;
     for (size_t i = 0; i < create->partition_count; i++) {
         PartitionField field;
-        if (!partition_field_parse(create->partition_by[i], schema, &field, err)) {
+        const char *text = create->partition_by[i];
+        bool ok = partition_field_parse(text, schema, &field, err) &&
+                  name_field(&field, schema, fields, text, err);
+        if (ok) {
+            field.field_id = ++*ret_last;
+            json_array_append_new(fields, partition_field_json(&field));
+        }
+        free(field.name);
+        if (!ok) {
             json_decref(fields);
             return NULL;
         }
-        field.field_id = ++*ret_last;
-        json_array_append_new(fields, partition_field_json(&field));
-        free(field.name);
     }
     return json_pack("[{s:i,s:o}]", "spec-id", 0, "fields", fields);
 }
@@ -438,7 +472,7 @@ bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor)
     const json_t *snapshot = NULL,
                  *at = metadata_snapshot(table->metadata, metadata_head(table->metadata));
     const json_t *sought = metadata_snapshot(table->metadata, ancestor);
-    for (size_t steps = 0; at && steps < 1000000; steps++) {
+    while (at) {
         snapshot = at;
         if (at == sought)
             return true;
@@ -446,6 +480,8 @@ bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor)
         if (!json_is_integer(parent))
             return false; /* the whole chain is known */
         at = metadata_snapshot(table->metadata, json_integer_value(parent));
+        if (at && sequence_of(at) >= sequence_of(snapshot))
+            return false; /* no history */
     }
     if (!sought)
         return snapshot != NULL;

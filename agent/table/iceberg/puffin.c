@@ -6,7 +6,15 @@
  * vector) vector = u64 number of 32-bit bitmaps; each: u32 high half of its positions, bitmap in
  * Roaring's portable form
  *
- * Positions in our files are below 2^32: one bitmap, high half 0. */
+ * Positions in our files are below 2^32: one bitmap, high half 0.
+ *
+ *   bitmap = u32 0x303A, u32 containers; or u32 0x303B | (containers - 1) << 16, a bit per
+ * container that is runs; then u16 key, u16 values - 1 of each; then, unless there are runs and
+ *            fewer than 4 containers, u32 offset of each; then the containers: runs (u16 runs, each
+ *            u16 start, u16 length - 1), else up to 4,096 u16 values, else 8,192 bytes of bits
+ * https://github.com/RoaringBitmap/RoaringFormatSpec
+ *
+ * CRoaring trusts what is in the containers (counts, order), so that is looked at first. */
 #include <string.h>
 #include <zlib.h>
 
@@ -100,6 +108,94 @@ static bool bad(Error *err, const DataFile *file, const char *what)
                      (long long)file->content_offset, file->path, what);
 }
 
+/* ---------- Roaring's portable form ---------- */
+static bool check_array(Reader *from, uint32_t values)
+{
+    const uint8_t *at;
+    if (!reader_take(from, (size_t)values * 2, &at))
+        return false;
+    for (uint32_t i = 1; i < values; i++) {
+        uint16_t before, value;
+        memcpy(&before, at + 2 * (i - 1), 2);
+        memcpy(&value, at + 2 * i, 2);
+        if (value <= before)
+            return false;
+    }
+    return true;
+}
+
+static bool check_bits(Reader *from, uint32_t values)
+{
+    const uint8_t *at;
+    uint32_t set = 0;
+    if (!reader_take(from, 8192, &at))
+        return false;
+    for (size_t i = 0; i < 8192; i += 8) {
+        uint64_t word;
+        memcpy(&word, at + i, sizeof word);
+        set += (uint32_t)__builtin_popcountll(word);
+    }
+    return set == values;
+}
+
+static bool check_runs(Reader *from, uint32_t values)
+{
+    const uint8_t *at;
+    uint16_t count;
+    int32_t last = -2;
+    uint32_t covered = 0;
+    if (!reader_take(from, 2, &at))
+        return false;
+    memcpy(&count, at, 2);
+    if (!reader_take(from, (size_t)count * 4, &at))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        uint16_t start, more;
+        memcpy(&start, at + 4 * i, 2);
+        memcpy(&more, at + 4 * i + 2, 2);
+        if (start <= last + 1 && last >= 0)
+            return false;
+        last = start + more;
+        if (last > UINT16_MAX)
+            return false;
+        covered += more + 1u;
+    }
+    return covered == values;
+}
+
+/* Moves `from` behind the bitmap. */
+static bool check_bitmap(Reader *from)
+{
+    const uint8_t *run_flags = NULL, *heads, *offsets;
+    uint32_t cookie, count;
+    if (!reader_u32(from, &cookie))
+        return false;
+    bool runs = (cookie & 0xffff) == 12347;
+    if (runs)
+        count = (cookie >> 16) + 1;
+    else if (cookie != 12346 || !reader_u32(from, &count) || count > 65536)
+        return false;
+    if ((runs && !reader_take(from, (count + 7) / 8, &run_flags)) ||
+        !reader_take(from, (size_t)count * 4, &heads) ||
+        ((!runs || count >= 4) && !reader_take(from, (size_t)count * 4, &offsets)))
+        return false;
+    int32_t last_key = -1;
+    for (uint32_t i = 0; i < count; i++) {
+        uint16_t key, more;
+        memcpy(&key, heads + 4 * i, 2);
+        memcpy(&more, heads + 4 * i + 2, 2);
+        if (key <= last_key)
+            return false;
+        last_key = key;
+        uint32_t values = more + 1u;
+        if (run_flags && (run_flags[i / 8] >> (i % 8) & 1) ? !check_runs(from, values)
+            : values <= 4096                               ? !check_array(from, values)
+                                                           : !check_bits(from, values))
+            return false;
+    }
+    return true;
+}
+
 /* The bitmaps of a vector; only positions below 2^32 fit what they belong to. */
 static bool read_bitmaps(Reader *from, const DataFile *file, roaring_bitmap_t **ret, Error *err)
 {
@@ -115,11 +211,15 @@ static bool read_bitmaps(Reader *from, const DataFile *file, roaring_bitmap_t **
             return bad(err, file, "positions of 2^32 and more are not read");
         if (*ret)
             return bad(err, file, "a bitmap comes twice");
-        *ret = roaring_bitmap_portable_deserialize_safe((const char *)from->at, reader_left(from));
+        const uint8_t *at = from->at;
+        if (!check_bitmap(from))
+            return bad(err, file, "a bitmap is not in Roaring's portable form");
+        *ret = roaring_bitmap_portable_deserialize_safe((const char *)at, (size_t)(from->at - at));
         if (!*ret)
             return bad(err, file, "a bitmap is not in Roaring's portable form");
-        from->at += roaring_bitmap_portable_size_in_bytes(*ret);
     }
+    if (reader_left(from))
+        return bad(err, file, "it goes on behind its bitmaps");
     if (!*ret)
         *ret = roaring_bitmap_create();
     return true;
@@ -134,6 +234,10 @@ bool puffin_read_vector(Store *store, const DataFile *file, roaring_bitmap_t **r
     AUTO(store_reader_free) StoreReader *reader = store_open(store, file->path, err);
     if (!reader)
         return false;
+    uint64_t file_bytes = store_reader_bytes(reader);
+    if ((uint64_t)file->content_offset > file_bytes ||
+        (uint64_t)file->content_bytes > file_bytes - (uint64_t)file->content_offset)
+        return bad(err, file, "it passes the file's end");
     AUTO(mem_free) uint8_t *blob = mem_alloc((size_t)file->content_bytes);
     if (!store_read(reader, (uint64_t)file->content_offset, blob, (size_t)file->content_bytes, err))
         return false;

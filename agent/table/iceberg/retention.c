@@ -2,13 +2,21 @@
  *
  * On a linear history a manifest or file is live in an unbroken run of snapshots. So what an
  * expired snapshot held is still needed if and only if it is live in the nearest retained snapshot
- * before or after it: two lists are read, not all. Where refs other than main exist, nothing is
- * deleted here (a branch may hold it); orphan cleaning is maintenance's. A crash before the
- * deletion leaves orphans, never a hole. */
+ * before or after it. Before: its sequence number says so. After: one list is read, and those of
+ * its manifests that the expired snapshot did not have.
+ *
+ * After a rollback the history forks: the snapshot where it does is not expired before the branch
+ * that was given up is gone. Where refs other than main exist, nothing is deleted here (a branch
+ * may hold it), nor what lies outside the table's location (others may hold it); orphan cleaning is
+ * maintenance's. A crash before the deletion leaves orphans, never a hole. */
 #include <string.h>
+#include <strings.h>
 
 #include "agent/table/iceberg/state.h"
 #include "common/mem.h"
+
+/* A table that was never expired loses its old snapshots over several commits, not in one. */
+#define EXPIRE_MAX 100
 
 /* ---------- which snapshots go ---------- */
 static int64_t time_of(const json_t *snapshot)
@@ -19,6 +27,11 @@ static int64_t time_of(const json_t *snapshot)
 static int64_t id_of(const json_t *snapshot)
 {
     return json_integer_value(json_object_get(snapshot, "snapshot-id"));
+}
+
+static int64_t sequence_of(const json_t *snapshot)
+{
+    return json_integer_value(json_object_get(snapshot, "sequence-number"));
 }
 
 static bool is_referenced(const json_t *metadata, int64_t snapshot_id)
@@ -59,27 +72,70 @@ static void forget_in_log(json_t *metadata, const json_t *expired)
     json_object_set_new(metadata, "snapshot-log", kept);
 }
 
-size_t retention_thin(const IcebergTable *table, json_t *metadata, int64_t now_ms,
-                      json_t **ret_expired)
+/* Statistics of snapshots that are gone say nothing any more. */
+static void forget_statistics(json_t *metadata, const char *key, const json_t *expired)
+{
+    json_t *list = json_object_get(metadata, key), *kept = json_array();
+    size_t i, e;
+    json_t *entry, *snapshot;
+    json_array_foreach(list, i, entry)
+    {
+        bool gone = false;
+        json_array_foreach(expired, e, snapshot) gone = gone || id_of(snapshot) == id_of(entry);
+        if (!gone)
+            json_array_append(kept, entry);
+    }
+    if (list)
+        json_object_set(metadata, key, kept);
+    json_decref(kept);
+}
+
+/* Did a later snapshot than the next one grow out of this one? */
+static bool is_fork(const json_t *snapshots, size_t at)
+{
+    int64_t id = id_of(json_array_get(snapshots, at));
+    for (size_t i = at + 2; i < json_array_size(snapshots); i++) {
+        const json_t *parent = json_object_get(json_array_get(snapshots, i), "parent-snapshot-id");
+        if (json_is_integer(parent) && json_integer_value(parent) == id)
+            return true;
+    }
+    return false;
+}
+
+static bool is_gc_off(const json_t *metadata)
+{
+    const char *value =
+        json_string_value(json_object_get(json_object_get(metadata, "properties"), "gc.enabled"));
+    return value && strcasecmp(value, "false") == 0;
+}
+
+void retention_thin(const IcebergTable *table, json_t *metadata, int64_t now_ms,
+                    json_t **ret_expired)
 {
     json_t *kept = json_array(), *expired = json_array();
+    json_t *snapshots = json_object_get(metadata, "snapshots");
     int64_t last_period = -1;
     size_t i;
     json_t *snapshot;
-    json_array_foreach(json_object_get(metadata, "snapshots"), i, snapshot)
+    *ret_expired = expired;
+    json_array_foreach(snapshots, i, snapshot)
     {
         int64_t period = period_of(&table->retention, time_of(snapshot), now_ms);
         bool keep = period == 0 || (period > 0 && period != last_period);
         if (period > 0)
             last_period = period;
-        json_array_append(keep || is_referenced(metadata, id_of(snapshot)) ? kept : expired,
-                          snapshot);
+        if (keep || json_array_size(expired) == EXPIRE_MAX || is_gc_off(metadata) ||
+            is_referenced(metadata, id_of(snapshot)) || is_fork(snapshots, i))
+            json_array_append(kept, snapshot);
+        else
+            json_array_append(expired, snapshot);
     }
     json_object_set_new(metadata, "snapshots", kept);
-    if (json_array_size(expired))
-        forget_in_log(metadata, expired);
-    *ret_expired = expired;
-    return json_array_size(expired);
+    if (!json_array_size(expired))
+        return;
+    forget_in_log(metadata, expired);
+    forget_statistics(metadata, "statistics", expired);
+    forget_statistics(metadata, "partition-statistics", expired);
 }
 
 /* ---------- what went with them ---------- */
@@ -123,8 +179,8 @@ static bool list_of(const IcebergTable *table, const json_t *snapshot, List *ret
 {
     *ret = (List){0};
     const char *uri = json_string_value(json_object_get(snapshot, "manifest-list"));
-    return !snapshot || (uri && manifest_list_read(table->store, uri, state_spec_by_id, table,
-                                                   &ret->manifests, &ret->count, NULL));
+    return uri && manifest_list_read(table->store, uri, state_spec_by_id, table, &ret->manifests,
+                                     &ret->count, NULL);
 }
 
 static uint64_t manifest_hash(const ManifestFile *manifest)
@@ -159,7 +215,8 @@ static bool add_live(const IcebergTable *table, const List *list, const Hashes *
 
 typedef struct Sweep {
     const IcebergTable *table;
-    const Hashes *live;
+    const Hashes *live;     /* in the snapshot after */
+    int64_t older_sequence; /* of the snapshot before; -1: there is none */
     char **paths;
     size_t count;
 } Sweep;
@@ -170,6 +227,7 @@ static bool sweep_entry(const ManifestEntry *entry, void *context, Error *err)
     Sweep *sweep = context;
     const AvroValue *path = avro_field(entry->data_file, 100);
     if (entry->status == ENTRY_DELETED || !path || path->kind != AVRO_BYTES ||
+        entry->file_sequence_number <= sweep->older_sequence ||
         hashes_have(sweep->live, path_hash((const char *)path->bytes, path->count)))
         return true;
     sweep->paths = mem_regrow(sweep->paths, sweep->count + 1, sizeof *sweep->paths);
@@ -177,46 +235,63 @@ static bool sweep_entry(const ManifestEntry *entry, void *context, Error *err)
     return true;
 }
 
-/* Manifests of the expired snapshot that neither neighbour has, and the files only they held. One
- * that can't be read was swept with another expired snapshot. */
-static void sweep(const IcebergTable *table, const List *gone, const Hashes *kept,
-                  const Hashes *live)
+static void delete_own(const IcebergTable *table, const char *uri)
 {
-    Sweep files = {.table = table, .live = live};
+    size_t bytes = strlen(table->location);
+    if (strncmp(uri, table->location, bytes) == 0 && uri[bytes] == '/')
+        (void)!store_delete(table->store, uri, NULL);
+}
+
+/* Takes manifests that a neighbour has, too, out of the list. */
+static void leave_out(List *gone, const Hashes *kept, int64_t older_sequence)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < gone->count; i++) {
+        ManifestFile *manifest = &gone->manifests[i];
+        if (manifest->sequence_number <= older_sequence ||
+            hashes_have(kept, manifest_hash(manifest)))
+            manifest_file_done(manifest);
+        else
+            gone->manifests[left++] = *manifest;
+    }
+    gone->count = left;
+}
+
+/* The manifests only the expired snapshot had, and the files only they held. One that can't be read
+ * was swept with another expired snapshot. */
+static void sweep(const IcebergTable *table, const List *gone, const Hashes *live,
+                  int64_t older_sequence)
+{
+    Sweep files = {.table = table, .live = live, .older_sequence = older_sequence};
     for (size_t i = 0; i < gone->count; i++)
-        if (!hashes_have(kept, manifest_hash(&gone->manifests[i])))
-            (void)!manifest_read(table->store, &gone->manifests[i], sweep_entry, &files, NULL);
+        (void)!manifest_read(table->store, &gone->manifests[i], sweep_entry, &files, NULL);
     for (size_t i = 0; i < files.count; i++) {
-        (void)!store_delete(table->store, files.paths[i], NULL);
+        delete_own(table, files.paths[i]);
         free(files.paths[i]);
     }
     free(files.paths);
     for (size_t i = 0; i < gone->count; i++)
-        if (!hashes_have(kept, manifest_hash(&gone->manifests[i])))
-            (void)!store_delete(table->store, gone->manifests[i].path, NULL);
+        delete_own(table, gone->manifests[i].path);
 }
 
-static void clean_one(const IcebergTable *table, const json_t *expired, const json_t *older,
+static void clean_one(const IcebergTable *table, const json_t *expired, int64_t older_sequence,
                       const json_t *newer)
 {
-    List gone, before, after;
+    List gone, after;
     Hashes kept = {0}, shared = {0}, live = {0};
-    if (list_of(table, expired, &gone) & list_of(table, older, &before) &
-        list_of(table, newer, &after)) {
+    if (list_of(table, expired, &gone) & list_of(table, newer, &after)) {
         add_manifests(&gone, &shared);
-        add_manifests(&before, &kept);
         add_manifests(&after, &kept);
         hashes_sort(&kept);
         hashes_sort(&shared);
-        if (add_live(table, &before, &shared, &live) && add_live(table, &after, &shared, &live)) {
+        leave_out(&gone, &kept, older_sequence);
+        if (!gone.count || add_live(table, &after, &shared, &live)) {
             hashes_sort(&live);
-            sweep(table, &gone, &kept, &live);
-            (void)!store_delete(table->store,
-                                json_string_value(json_object_get(expired, "manifest-list")), NULL);
+            sweep(table, &gone, &live, older_sequence);
+            delete_own(table, json_string_value(json_object_get(expired, "manifest-list")));
         }
     }
     manifest_files_free(gone.manifests, gone.count);
-    manifest_files_free(before.manifests, before.count);
     manifest_files_free(after.manifests, after.count);
     free(kept.items);
     free(shared.items);
@@ -232,14 +307,14 @@ void retention_clean(IcebergTable *table, const json_t *expired)
     json_t *gone, *snapshot;
     json_array_foreach(expired, e, gone)
     {
-        const json_t *older = NULL, *newer = NULL;
+        int64_t older = -1, own = sequence_of(gone);
+        const json_t *newer = NULL;
         json_array_foreach(json_object_get(table->metadata, "snapshots"), i, snapshot)
         {
-            int64_t order = json_integer_value(json_object_get(snapshot, "sequence-number")) -
-                            json_integer_value(json_object_get(gone, "sequence-number"));
-            if (order < 0)
-                older = snapshot;
-            else if (!newer)
+            int64_t sequence = sequence_of(snapshot);
+            if (sequence <= own)
+                older = sequence > older ? sequence : older;
+            else if (!newer || sequence < sequence_of(newer))
                 newer = snapshot;
         }
         if (newer)

@@ -40,10 +40,10 @@ void random_uuid(char ret[37]);
 json_t *schema_to_json(const Schema *schema, int32_t schema_id);
 MUST_CHECK bool schema_from_json(const json_t *json, Schema **ret, Error *err);
 
-/* retention.c: takes expired snapshots out of the (already copied) metadata; returns how many.
- * *ret_expired holds them, caller decrefs. */
-size_t retention_thin(const IcebergTable *table, json_t *metadata, int64_t now_ms,
-                      json_t **ret_expired);
+/* retention.c: takes expired snapshots out of the (already copied) metadata, oldest first and not
+ * too many at once. *ret_expired holds them, caller decrefs. */
+void retention_thin(const IcebergTable *table, json_t *metadata, int64_t now_ms,
+                    json_t **ret_expired);
 /* Deletes what only the expired snapshots held. Errors leave orphans, never a hole; nothing to
  * report. */
 void retention_clean(IcebergTable *table, const json_t *expired);
