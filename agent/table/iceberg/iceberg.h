@@ -126,8 +126,7 @@ MUST_CHECK bool iceberg_table_load(Store *store, Catalog *catalog, const TableNa
 typedef struct IcebergCreate {
     int format_version;   /* 2 or 3 */
     const Schema *schema; /* ids are assigned here, 1 .. n, elements after the top level; key ->
-                             identifier-field-ids, if Iceberg allows all of it (required columns, no
-                             floating point) */
+                             identifier-field-ids: required columns, no floating point (CONFIG) */
     const char *const *partition_by; /* texts as in the manifest */
     size_t partition_count;
     const char *const *properties; /* key, value, key, value, … */

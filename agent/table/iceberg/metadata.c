@@ -340,8 +340,27 @@ static json_t *spec_to_json(const IcebergCreate *create, const Schema *schema, i
     return json_pack("[{s:i,s:o}]", "spec-id", 0, "fields", fields);
 }
 
+/* https://iceberg.apache.org/spec/#identifier-field-ids */
+static bool check_identifiers(const Schema *schema, Error *err)
+{
+    for (size_t i = 0; i < schema->key_count; i++) {
+        const Field *field = &schema->fields[schema->key[i]];
+        TypeKind kind = field->type.kind;
+        char type[TYPE_NAME_BYTES];
+        if (!field->required || kind == TYPE_FLOAT32 || kind == TYPE_FLOAT64 || kind == TYPE_LIST)
+            return error_set(err, ERROR_CONFIG, "BadKey",
+                             "the key's column %s (%s%s) can't identify rows in Iceberg; name "
+                             "other idColumns",
+                             field->name, field->required ? "" : "optional ",
+                             type_format(&field->type, type));
+    }
+    return true;
+}
+
 static json_t *new_metadata(const IcebergCreate *create, const TableName *name, Error *err)
 {
+    if (!check_identifiers(create->schema, err))
+        return NULL;
     AUTO(schema_free) Schema *schema = schema_copy(create->schema);
     int32_t last_column = assign_ids(schema), last_partition;
     json_t *specs = spec_to_json(create, schema, &last_partition, err);

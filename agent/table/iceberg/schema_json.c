@@ -20,13 +20,6 @@ static json_t *type_to_json(const Type *type)
                      type->element->required);
 }
 
-/* https://iceberg.apache.org/spec/#identifier-field-ids: required, and no floating point. */
-static bool may_identify(const Field *field)
-{
-    return field->required && field->type.kind != TYPE_FLOAT32 &&
-           field->type.kind != TYPE_FLOAT64 && field->type.kind != TYPE_LIST;
-}
-
 json_t *schema_to_json(const Schema *schema, int32_t schema_id)
 {
     json_t *fields = json_array(), *keys = json_array();
@@ -39,16 +32,12 @@ json_t *schema_to_json(const Schema *schema, int32_t schema_id)
             json_object_set_new(json, "doc", json_string(field->doc));
         json_array_append_new(fields, json);
     }
-    bool identifies = true;
-    for (size_t i = 0; i < schema->key_count; i++) {
-        const Field *field = &schema->fields[schema->key[i]];
-        identifies = identifies && may_identify(field);
-        json_array_append_new(keys, json_integer(field->id));
-    }
+    for (size_t i = 0; i < schema->key_count; i++)
+        json_array_append_new(keys, json_integer(schema->fields[schema->key[i]].id));
     json_t *json =
         json_pack("{s:s,s:i,s:o}", "type", "struct", "schema-id", schema_id, "fields", fields);
     ASSERT(json);
-    if (json_array_size(keys) && identifies)
+    if (json_array_size(keys))
         json_object_set(json, "identifier-field-ids", keys);
     json_decref(keys);
     return json;
