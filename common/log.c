@@ -1,5 +1,6 @@
 #include "common/log.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -28,7 +29,22 @@ static void put_text(Bytes *line, const char *text)
     bytes_put(line, text, strlen(text));
 }
 
-/* Both formats escape alike: JSON's rules. */
+/* Bytes of the UTF-8 letter at `at`, or 0 when there is none (RFC 3629). */
+static size_t letter_bytes(const unsigned char *at)
+{
+    size_t bytes = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
+    if (at[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < bytes; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    bool odd = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
+               (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f);
+    return odd ? 0 : bytes;
+}
+
+/* Both formats escape alike: JSON's rules. What is no UTF-8 becomes U+FFFD, or no reader of JSON
+ * would take the line. */
 static void put_quoted(Bytes *line, const char *text)
 {
     bytes_put_u8(line, '"');
@@ -43,7 +59,12 @@ static void put_quoted(Bytes *line, const char *text)
             snprintf(escape, sizeof escape, "\\u%04x", *at);
             put_text(line, escape);
         } else {
-            bytes_put_u8(line, *at);
+            size_t bytes = letter_bytes(at);
+            if (bytes)
+                bytes_put(line, at, bytes);
+            else
+                put_text(line, "\xef\xbf\xbd");
+            at += bytes ? bytes - 1 : 0;
         }
     }
     bytes_put_u8(line, '"');
@@ -108,7 +129,8 @@ void log_fields(LogLevel level, const char *message, const LogField *fields)
             snprintf(number, sizeof number, "%llu", (unsigned long long)fields->u);
         else
             snprintf(number, sizeof number, "%.6g", fields->f);
-        put_field(&line, fields->name, number, false);
+        bool finite = fields->kind != 'f' || isfinite(fields->f); /* JSON has no nan */
+        put_field(&line, fields->name, number, !finite);
     }
     put_text(&line, shape == LOG_JSON ? "}\n" : "\n");
     ssize_t written = write(STDERR_FILENO, line.data, line.used);

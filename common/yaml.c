@@ -64,12 +64,23 @@ const YamlNode *yaml_tree_document(const YamlTree *yaml, size_t index)
     return yaml->documents[index];
 }
 
-static bool fault_set(YamlFault *fault, yaml_mark_t mark, const char *message)
+static bool fault_at(YamlFault *fault, int line, int column, const char *message)
 {
-    fault->line = (int)mark.line + 1;
-    fault->column = (int)mark.column + 1;
+    fault->line = line;
+    fault->column = column;
     snprintf(fault->message, sizeof fault->message, "%s", message);
     return false;
+}
+
+static bool fault_set(YamlFault *fault, yaml_mark_t mark, const char *message)
+{
+    return fault_at(fault, (int)mark.line + 1, (int)mark.column + 1, message);
+}
+
+/* About a node that is whole, at its beginning. */
+static bool fault_of_node(YamlFault *fault, const YamlNode *node, const char *message)
+{
+    return fault_at(fault, node->line, node->column, message);
 }
 
 static YamlNode *node_new(Build *build, YamlKind kind, const yaml_event_t *event)
@@ -85,7 +96,7 @@ static YamlNode *node_new(Build *build, YamlKind kind, const yaml_event_t *event
 }
 
 /* Puts a whole node where it belongs: under the open node, or as the document's root. */
-static bool place(Build *build, YamlNode *node, yaml_mark_t mark)
+static bool place(Build *build, YamlNode *node)
 {
     if (build->depth == 0) {
         YamlTree *yaml = build->yaml;
@@ -96,12 +107,13 @@ static bool place(Build *build, YamlNode *node, yaml_mark_t mark)
     Open *open = &build->open[build->depth - 1];
     if (open->node->kind == YAML_MAP && open->count % 2 == 0) {
         if (node->kind != YAML_TEXT)
-            return fault_set(build->fault, mark, "a key must be a text, not a list or a mapping");
+            return fault_of_node(build->fault, node,
+                                 "a key must be a text, not a list or a mapping");
         if (node->plain && strcmp(node->text, "<<") == 0)
-            return fault_set(build->fault, mark,
-                             "merge keys (<<) are not supported: write the fields out");
+            return fault_of_node(build->fault, node,
+                                 "merge keys (<<) are not supported: write the fields out");
         if (open->count / 2 >= YAML_KEYS_MAX)
-            return fault_set(build->fault, mark, "a mapping holds more than 2000 keys");
+            return fault_of_node(build->fault, node, "a mapping holds more than 2000 keys");
         for (size_t i = 0; i < open->count && !node->repeats; i += 2)
             if (strcmp(open->children[i]->text, node->text) == 0)
                 node->repeats = open->children[i]->line;
@@ -166,7 +178,7 @@ static bool take_scalar(Build *build, const yaml_event_t *event)
     node->text_bytes = bytes;
     return anchor_add(build, anchor_name(build, event->data.scalar.anchor), node,
                       event->start_mark) &&
-           place(build, node, event->start_mark);
+           place(build, node);
 }
 
 static bool take_alias(Build *build, const yaml_event_t *event)
@@ -182,7 +194,7 @@ static bool take_alias(Build *build, const yaml_event_t *event)
         const Open *open = build->depth ? &build->open[build->depth - 1] : NULL;
         if (open && open->node->kind == YAML_MAP && open->count % 2 == 0)
             return fault_set(build->fault, event->start_mark, "an alias can't be a key");
-        return place(build, node, event->start_mark);
+        return place(build, node);
     }
     return fault_set(build->fault, event->start_mark,
                      "an alias names an anchor that does not stand, whole, before it");
@@ -219,8 +231,7 @@ static bool take_end(Build *build, const yaml_event_t *event)
         node->values[i] = open.children[map ? 2 * i + 1 : i];
     }
     free(open.children);
-    return anchor_add(build, open.anchor, node, event->start_mark) &&
-           place(build, node, event->start_mark);
+    return anchor_add(build, open.anchor, node, event->start_mark) && place(build, node);
 }
 
 static bool take(Build *build, const yaml_event_t *event)
@@ -248,7 +259,7 @@ static bool take(Build *build, const yaml_event_t *event)
 }
 
 /* libyaml says what and where; "did not find expected key" is all it knows of a bad indent. */
-static bool fault_of(const yaml_parser_t *parser, YamlFault *fault)
+static bool parser_fault(const yaml_parser_t *parser, YamlFault *fault)
 {
     const char *problem = parser->problem ? parser->problem : "not YAML";
     char message[sizeof fault->message];
@@ -301,7 +312,7 @@ bool yaml_tree_parse(const char *text, size_t bytes, YamlTree **ret, YamlFault *
     for (bool end = false; good && !end;) {
         yaml_event_t event;
         if (!yaml_parser_parse(&parser, &event)) {
-            good = fault_of(&parser, fault);
+            good = parser_fault(&parser, fault);
             break;
         }
         good = take(build, &event);

@@ -12,7 +12,8 @@
 #define BLOCKED_MS 500
 #define CONFIRM_US 1000000
 #define DRAIN_CHECKPOINT_US 5000000
-#define MARKS 256 /* checkpoints remembered for freshness, at most one per CONFIRM_US */
+#define BEHIND_US 10000000 /* transactions older than this when they are read: catching up */
+#define MARKS 256          /* checkpoints remembered for freshness, at most one per CONFIRM_US */
 
 /* A checkpoint handed to the writers: when it is durable, rows committed at the source by commit_us
  * are in the lake. */
@@ -28,6 +29,7 @@ typedef struct Stream {
     int64_t confirm_after_us;
     int64_t checkpoint_us; /* monotonic, when the latest one was handed out */
     bool at_checkpoint;    /* nothing was handed out since */
+    int64_t behind_us;     /* age of the latest transaction when it was handed out */
     Mark marks[MARKS];
     size_t mark_head, mark_count;
     int64_t mark_after_us;
@@ -64,6 +66,7 @@ static bool put_all(Stream *stream, ItemKind kind, RowPosition at, Error *err)
 static void mark(Stream *stream, const Change *change)
 {
     int64_t now_us = clock_mono_us();
+    stream->behind_us = change->commit_us ? clock_wall_us() - change->commit_us : 0;
     if (!change->commit_us || now_us < stream->mark_after_us || stream->mark_count == MARKS)
         return;
     stream->mark_after_us = now_us + CONFIRM_US;
@@ -117,8 +120,7 @@ static void figures(Stream *stream, RowPosition durable)
     uint64_t lag = capture.source_end > durable.major ? capture.source_end - durable.major : 0;
     int64_t freshness_us =
         stream->mark_count ? clock_wall_us() - stream->marks[stream->mark_head].commit_us : 0;
-    /* A source that is far ahead of what was read is being caught up with. */
-    bool behind = capture.source_end > capture.received.major + ((uint64_t)16 << 20);
+    bool behind = stream->mark_count && stream->behind_us > BEHIND_US;
     pthread_mutex_lock(&pipeline->lock);
     PipelineFigures *to = &pipeline->figures;
     to->phase = flow_stopping(flow) ? PHASE_DRAINING : behind ? PHASE_CATCHING_UP : PHASE_STREAMING;

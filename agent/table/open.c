@@ -163,32 +163,26 @@ static bool check_key(const Table *table, const Schema *wanted, Error *err)
                     err);
 }
 
-/* Fills source_of, by name; the types must be the same. */
-static bool check_schema(Table *table, const Schema *wanted, Error *err)
+/* Fills source_of, by name. */
+static bool find_columns(Table *table, const Schema *wanted, Error *err)
 {
     const Schema *there = table->schema;
-    table->source_of = mem_array(there->field_count, sizeof *table->source_of);
     size_t source_count = table->source->field_count;
+    table->source_of = mem_array(there->field_count, sizeof *table->source_of);
     for (size_t i = 0; i < there->field_count; i++)
         table->source_of[i] = COLUMN_ABSENT;
     for (size_t i = 0; i < wanted->field_count; i++) {
         const Field *want = &wanted->fields[i];
-        char text[2 * TYPE_NAME_BYTES + 80], a[TYPE_NAME_BYTES], b[TYPE_NAME_BYTES];
+        char text[TYPE_NAME_BYTES + 80], type[TYPE_NAME_BYTES];
         int at = schema_find(there, want->name);
+        if (at < 0 && i >= source_count)
+            return mismatch(table, want->name, "mode Append needs it, the table doesn't have it",
+                            err);
         if (at < 0) {
             snprintf(text, sizeof text, "the source has it with type %s, the table doesn't",
-                     type_format(&want->type, a));
+                     type_format(&want->type, type));
             return mismatch(table, want->name, text, err);
         }
-        const Field *have = &there->fields[at];
-        if (!type_equal(&have->type, &want->type)) {
-            snprintf(text, sizeof text, "type %s in the source, %s in the table",
-                     type_format(&want->type, a), type_format(&have->type, b));
-            return mismatch(table, want->name, text, err);
-        }
-        if (have->required && !want->required)
-            return mismatch(table, want->name, "it may be null in the source, not in the table",
-                            err);
         table->source_of[at] = i < source_count    ? (uint32_t)i
                                : i == source_count ? COLUMN_OP
                                                    : COLUMN_POSITION;
@@ -197,6 +191,27 @@ static bool check_schema(Table *table, const Schema *wanted, Error *err)
         if (table->source_of[i] == COLUMN_ABSENT && there->fields[i].required)
             return mismatch(table, there->fields[i].name,
                             "the table requires it, the source doesn't have it", err);
+    return true;
+}
+
+/* The types must be the same, and the table must take every null of the source. */
+static bool check_schema(Table *table, const Schema *wanted, Error *err)
+{
+    if (!find_columns(table, wanted, err))
+        return false;
+    for (size_t i = 0; i < wanted->field_count; i++) {
+        const Field *want = &wanted->fields[i];
+        const Field *have = &table->schema->fields[schema_find(table->schema, want->name)];
+        char text[2 * TYPE_NAME_BYTES + 80], a[TYPE_NAME_BYTES], b[TYPE_NAME_BYTES];
+        if (!type_equal(&have->type, &want->type)) {
+            snprintf(text, sizeof text, "type %s in the source, %s in the table",
+                     type_format(&want->type, a), type_format(&have->type, b));
+            return mismatch(table, want->name, text, err);
+        }
+        if (have->required && !want->required)
+            return mismatch(table, want->name, "it may be null in the source, not in the table",
+                            err);
+    }
     return check_key(table, wanted, err);
 }
 

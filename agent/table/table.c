@@ -60,6 +60,18 @@ static bool append_put(Table *table, const Batch *batch, uint32_t from, char op,
                            false, NULL, NULL, err);
 }
 
+/* Whatever failed: if the table was dropped under us, then that is why. */
+static bool failed(Table *table, Error *err)
+{
+    bool changed;
+    Error why = {0};
+    table->failed = true;
+    if (!iceberg_table_refresh(table->iceberg, &changed, &why) &&
+        strcmp(why.code, "TableDropped") == 0)
+        *err = why;
+    return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
+}
+
 bool table_put(Table *table, const Batch *batch, Error *err)
 {
     if (!usable(table, err))
@@ -77,10 +89,8 @@ bool table_put(Table *table, const Batch *batch, Error *err)
         const Column *const *columns = column_map_batch(&table->columns, batch, 0);
         ok = upsert_put(table->upsert, batch, columns, from, err);
     }
-    if (!ok) {
-        table->failed = true;
-        return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
-    }
+    if (!ok)
+        return failed(table, err);
     table->pending_rows += batch->row_count - from;
     table->changes += batch->row_count - from;
     return true;
@@ -97,10 +107,8 @@ bool table_truncate(Table *table, RowPosition position, Error *err)
         batch_row_begin(batch, ROW_DELETE, position);
         for (uint32_t i = 0; i < batch->column_count; i++)
             column_put_null(batch, &batch->columns[i]);
-        if (!append_put(table, batch, 0, 't', err)) {
-            table->failed = true;
-            return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
-        }
+        if (!append_put(table, batch, 0, 't', err))
+            return failed(table, err);
     } else {
         /* Nothing needs to be read of what is about to go. */
         if (!table->upsert && !upsert_start(table, false, err))
@@ -186,7 +194,7 @@ static bool write_pending(Table *table, UpsertPending *pending, IcebergCommit *r
                   ? upsert_finish(table->upsert, pending, err)
                   : data_writer_finish(table->writer, &ret->added, &ret->added_count, err);
     if (!ok)
-        return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
+        return failed(table, err);
     if (table->upsert)
         *ret = (IcebergCommit){.added = pending->added,
                                .added_count = pending->added_count,

@@ -170,8 +170,8 @@ static bool can_bind(const char *address, uint16_t port, Error *err)
     close(fd);
     if (failed == EADDRINUSE)
         return error_set(err, ERROR_CONFIG, "AddressInUse",
-                         "port %u of %s is in use: choose another with --http-port (0 takes a "
-                         "free one)",
+                         "port %u of %s is in use: choose another with --http ADDRESS:PORT (port 0 "
+                         "takes a free one)",
                          port, address);
     if (failed)
         return error_errno(err, ERROR_CONFIG, "BadAddress", failed, "can't listen on %s:%u",
@@ -229,7 +229,8 @@ HttpServer *http_server_start(const char *address, uint16_t port, const HttpHeal
             lws_context_destroy(server->context);
         free(server);
         error_set(err, ERROR_CONFIG, "AddressInUse",
-                  "can't listen on %s:%u: choose another port with --http-port", address, port);
+                  "can't listen on %s:%u: choose another port with --http ADDRESS:PORT", address,
+                  port);
         return NULL;
     }
     server->port = (uint16_t)listening;

@@ -45,7 +45,9 @@
 #define DAY_MS (24 * HOUR_MS)
 
 /* Choices stand in the order of the C enums. */
-static const Choice states[] = {{"Running", false}, {"Paused", true}, {"Stopped", true}, {0}};
+static const Choice connector_states[] = {
+    {"Running", false}, {"Paused", true}, {"Stopped", false}, {0}};
+static const Choice unit_states[] = {{"Running", false}, {"Paused", true}, {"Stopped", true}, {0}};
 static const Choice source_types[] = {
     {"PostgreSQL", false}, {"MySQL", true}, {"MariaDB", true}, {"DynamoDB", true}, {0}};
 static const Choice tls_modes[] = {{"Disable", false},  {"Prefer", false},     {"Require", false},
@@ -184,7 +186,8 @@ SHAPE(agent_shape, "agent", ANY("image", "the agent's image"),
       ANY("podTemplate", "laid over the Pods that are made"));
 
 SHAPE(connector_spec_shape, "a Connector's spec",
-      ENUM("state", states, ConnectorSpec, state, .fallback = "Running", .doc = "whether it runs"),
+      ENUM("state", connector_states, ConnectorSpec, state, .fallback = "Running",
+           .doc = "whether it runs"),
       OBJECT("source", source_shape, .required = true, .doc = "the database that is read"),
       LATER("stream", "the Kafka topics between source and tables"),
       LATER("piiColumns", "columns protected before Kafka"),
@@ -346,7 +349,7 @@ SHAPE(sla_shape, "sla",
        .doc = "the age at which the table counts as late"});
 
 SHAPE(ingestion_unit_spec_shape, "an IngestionUnit's spec",
-      ENUM("state", states, IngestionUnitSpec, state, .fallback = "Running",
+      ENUM("state", unit_states, IngestionUnitSpec, state, .fallback = "Running",
            .doc = "whether it runs"),
       LATER("numberOfConsumers", "processes that fill the table side by side", .same = "1"),
       OBJECT("connectorRef", connector_ref_shape, .doc = "the captured table that fills it"),

@@ -256,7 +256,7 @@ bool secret_get(const SecretStore *store, const char *namespace_name, const char
                          found->meta.file, found->meta.line, key);
     return error_set(err, ERROR_CONFIG, "SecretMissing",
                      "Secret %s with key %s is in none of the files%s%s: add a document of kind "
-                     "Secret, or write the value to <folder>/%s/%s and give the folder of secrets",
+                     "Secret, or write the value to DIR/%s/%s and give --secrets DIR",
                      name, key, store->folder ? " and not in " : "",
                      store->folder ? store->folder : "", name, key);
 }

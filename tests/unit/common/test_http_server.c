@@ -167,7 +167,7 @@ static void address_in_use(void **state)
     assert_string_equal(err.code, "AddressInUse");
     AUTO(mem_free) char *name = mem_format("port %u of 127.0.0.1", port);
     assert_non_null(strstr(err.message, name));
-    assert_non_null(strstr(err.message, "--http-port"));
+    assert_non_null(strstr(err.message, "--http ADDRESS:PORT"));
     assert_answer(port, GET("/healthz"), "200", "alive context\n");
     http_server_stop(server);
     server = http_server_start("127.0.0.1", port, &health, &err); /* free again at once */

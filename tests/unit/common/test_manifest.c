@@ -1,6 +1,7 @@
 /* links: firn_common */
 #include "tests/unit/unit.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -355,7 +356,7 @@ static void secrets_from_a_folder(void **state)
     assert_string_equal(
         findings.items[0].message,
         "Secret shop-db with key username is in none of the files: add a document of kind Secret, "
-        "or write the value to <folder>/shop-db/username and give the folder of secrets");
+        "or write the value to DIR/shop-db/username and give --secrets DIR");
     findings_done(&findings);
 
     assert_false(load_folder(true, &manifest, &findings));
@@ -458,6 +459,64 @@ static void files_that_can_not_be_read(void **state)
     findings_done(&findings);
 }
 
+/* How often the text stands in this process's memory, but for `buffer` and the stack (where the
+ * dynamic linker saves registers). Read through the kernel, so that freed memory is seen too. */
+static size_t copies_in_memory(const char *text)
+{
+    static char buffer[1 << 20];
+    size_t found = 0, text_bytes = strlen(text);
+    int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    FILE *maps = fopen("/proc/self/maps", "re");
+    assert_true(memory >= 0 && maps);
+    char line[512];
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long from, to;
+        char rights[5];
+        assert_int_equal(sscanf(line, "%lx-%lx %4s", &from, &to, rights), 3);
+        if (rights[1] != 'w' || strstr(line, "[stack]") || to - from > 256ul << 20)
+            continue;
+        for (; from < to; from += sizeof buffer - text_bytes) {
+            if ((uintptr_t)buffer < to && (uintptr_t)buffer + sizeof buffer > from)
+                break; /* where static variables are, no text of the manifest is */
+            size_t want = to - from < sizeof buffer ? to - from : sizeof buffer;
+            ssize_t got = pread(memory, buffer, want, (off_t)from);
+            const char *at = buffer, *end = buffer + (got > 0 ? got : 0);
+            while ((at = memmem(at, (size_t)(end - at), text, text_bytes))) {
+                found++;
+                at++;
+            }
+            if (to - from <= sizeof buffer)
+                break;
+        }
+    }
+    explicit_bzero(buffer, sizeof buffer);
+    fclose(maps);
+    close(memory);
+    return found;
+}
+
+static void passwords_are_wiped(void **state)
+{
+    (void)state;
+    AUTO(mem_free) char *path = mem_format("%s/wipe.yaml", folder);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    static const char head[] = CONNECTOR "---\napiVersion: v1\nkind: Secret\nmetadata: {name: "
+                                         "shop-db}\nstringData:\n  username: u\n  password: ";
+    char password[] = "qzwxvqzwxv"; /* as it is on the stack, which is not searched */
+    assert_int_equal(write(fd, head, sizeof head - 1), sizeof head - 1);
+    assert_int_equal(write(fd, password, sizeof password - 1), sizeof password - 1);
+    assert_int_equal(close(fd), 0);
+    const char *files[] = {path};
+    ManifestOptions options = {.files = files, .file_count = 1};
+    Manifest *manifest;
+    Findings findings;
+    assert_true(manifest_load(&options, true, &manifest, &findings));
+    assert_string_equal(manifest->connectors[0].password, password);
+    assert_int_equal(copies_in_memory(password), 2); /* the Secret's and the Connector's */
+    manifest_free(manifest);
+    assert_int_equal(copies_in_memory(password), 0);
+}
+
 /* A list of kubectl's, and findings of several files in order. */
 static void lists_and_order(void **state)
 {
@@ -509,6 +568,7 @@ int main(void)
         cmocka_unit_test(patterns_make_tables),
         cmocka_unit_test(pattern_matching),
         cmocka_unit_test_setup_teardown(secrets_from_a_folder, setup, teardown),
+        cmocka_unit_test_setup_teardown(passwords_are_wiped, setup, teardown),
         cmocka_unit_test_setup_teardown(authorities, setup, teardown),
         cmocka_unit_test_setup_teardown(files_that_can_not_be_read, setup, teardown),
         cmocka_unit_test(lists_and_order),

@@ -76,13 +76,13 @@ static void run_breakdown(int format_version, const char *folder)
     AUTO(batch_free) Batch *second = rows_of(&world, ROW_UPDATE, ROWS / 2, ROWS, 203);
     position = world_position(204);
     breakdown(&world, folder, true);
-    Error err = {0};
-    bool done = table_put(table, second, &err) && table_commit(table, &position, &err);
+    Error refusal = {0};
+    bool done = table_put(table, second, &refusal) && table_commit(table, &position, &refusal);
     assert_false(done); /* the fault struck */
-    assert_true(err.kind != ERROR_NONE && err.code[0] && strstr(err.message, "orders"));
-    assert_false(table_commit(table, &position, &err));
-    assert_int_equal(err.kind, ERROR_RETRY);
-    assert_string_equal(err.code, "TableFailed");
+    assert_true(refusal.kind != ERROR_NONE && refusal.code[0] && strstr(refusal.message, "orders"));
+    assert_false(table_commit(table, &position, &refusal));
+    assert_int_equal(refusal.kind, ERROR_RETRY);
+    assert_string_equal(refusal.code, "TableFailed");
     table_close(table);
     breakdown(&world, folder, false);
 
@@ -128,18 +128,19 @@ typedef struct Part {
 static void copy_part(void *argument)
 {
     Part *part = argument;
-    Error err = {0};
-    AUTO(table_copy_writer_free) TableCopyWriter *writer = table_copy_writer_open(part->copy, &err);
+    Error refusal = {0};
+    AUTO(table_copy_writer_free)
+    TableCopyWriter *writer = table_copy_writer_open(part->copy, &refusal);
     bool ok = writer != NULL;
     for (int i = 0; ok && i < 10; i++) {
         AUTO(batch_free)
         Batch *batch =
             rows_of(part->world, ROW_READ, part->first + i * 100, 100, (uint64_t)i % 5 + 1);
-        ok = table_copy_put(writer, batch, &err);
+        ok = table_copy_put(writer, batch, &refusal);
     }
-    ok = ok && table_copy_finish(writer, &err);
+    ok = ok && table_copy_finish(writer, &refusal);
     if (!ok)
-        snprintf(part->failure, sizeof part->failure, "%s: %s", err.code, err.message);
+        snprintf(part->failure, sizeof part->failure, "%s: %s", refusal.code, refusal.message);
 }
 
 static void test_copy_side_by_side(void **state)

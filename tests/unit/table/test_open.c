@@ -5,13 +5,13 @@
 static void expect_refusal(const World *world, ErrorKind kind, const char *code, const char *names)
 {
     TableOptions options = world_options(world);
-    Error err = {0};
-    AUTO(table_close) Table *table = table_open(&options, &err);
+    Error refusal = {0};
+    AUTO(table_close) Table *table = table_open(&options, &refusal);
     assert_null(table);
-    assert_int_equal(err.kind, kind);
-    assert_string_equal(err.code, code);
-    if (!strstr(err.message, names))
-        fail_msg("'%s' doesn't name %s", err.message, names);
+    assert_int_equal(refusal.kind, kind);
+    assert_string_equal(refusal.code, code);
+    if (!strstr(refusal.message, names))
+        fail_msg("'%s' doesn't name %s", refusal.message, names);
 }
 
 /* count rows with ids from first on. */
@@ -100,9 +100,9 @@ static void test_refused_at_open(void **state)
     /* Another unit: its copy would replace what is there. */
     TableOptions options = world_options(&world);
     options.unit = "retail/other";
-    Error err = {0};
-    assert_null(table_open(&options, &err));
-    assert_string_equal(err.code, "TableNotEmpty");
+    Error refusal = {0};
+    assert_null(table_open(&options, &refusal));
+    assert_string_equal(refusal.code, "TableNotEmpty");
 
     table_close(world_open(&world)); /* all is well again */
     world_done(&world);
@@ -117,6 +117,27 @@ static void set_position(const World *world, const char *value)
     OK(iceberg_commit(loaded, &commit, &snapshot, &err));
 }
 
+/* What an engine's rollback does: an older snapshot is the head, the younger one stays known. */
+static void roll_back_to(const World *world, int64_t snapshot)
+{
+    AUTO(mem_free) char *location = mem_format("%s/lake/orders", world->warehouse);
+    TableName name = {.database = "lake", .table = "orders", .location = location};
+    CatalogEntry entry;
+    OK(catalog_load(world->catalog, &name, &entry, &err));
+    json_t *metadata = json_loadb((const char *)entry.metadata.data, entry.metadata.used, 0, NULL);
+    assert_non_null(metadata);
+    json_object_set_new(metadata, "current-snapshot-id", json_integer(snapshot));
+    json_t *main_ref = json_object_get(json_object_get(metadata, "refs"), "main");
+    assert_int_equal(json_object_set_new(main_ref, "snapshot-id", json_integer(snapshot)), 0);
+    char *text = json_dumps(metadata, 0), *uri;
+    int64_t version;
+    OK(catalog_commit(world->catalog, &name, &entry, text, strlen(text), &uri, &version, &err));
+    free(uri);
+    free(text);
+    json_decref(metadata);
+    catalog_entry_done(&entry);
+}
+
 static void test_rolled_back(void **state)
 {
     (void)state;
@@ -124,9 +145,16 @@ static void test_rolled_back(void **state)
     world_init(&world, 2, MODE_UPSERT, NULL);
     Table *table = world_open(&world);
     put_and_commit(&world, table, 1, 100);
+    int64_t first = table_snapshot(table);
+    put_and_commit(&world, table, 11, 200);
+    int64_t second = table_snapshot(table);
+    assert_true(first != second);
     table_close(table);
-    set_position(&world, "postgresql/7/1/firn@0/65.0 4711");
-    expect_refusal(&world, ERROR_CONFIG, "RolledBack", "4711");
+    roll_back_to(&world, first);
+    AUTO(mem_free) char *named = mem_format("%" PRId64, second);
+    expect_refusal(&world, ERROR_CONFIG, "RolledBack", named);
+    roll_back_to(&world, second); /* the way out that the message names */
+    table_close(world_open(&world));
     set_position(&world, "somewhere");
     expect_refusal(&world, ERROR_CONFIG, "BadPosition", "somewhere");
     world_done(&world);
@@ -144,14 +172,14 @@ static void foreign_commit(int format_version)
     OK(table_put(second, pending, &err));
     put_and_commit(&world, first, 101, 200);
     size_t objects = count_data_objects(&world);
-    Error err = {0};
+    Error refusal = {0};
     Position position = world_position(300);
-    assert_false(table_commit(second, &position, &err));
-    assert_int_equal(err.kind, ERROR_CONFLICT);
-    assert_string_equal(err.code, "ForeignCommit");
+    assert_false(table_commit(second, &position, &refusal));
+    assert_int_equal(refusal.kind, ERROR_CONFLICT);
+    assert_string_equal(refusal.code, "ForeignCommit");
     assert_int_equal(count_data_objects(&world), objects);
-    assert_false(table_put(second, pending, &err));
-    assert_int_equal(err.kind, ERROR_RETRY);
+    assert_false(table_put(second, pending, &refusal));
+    assert_int_equal(refusal.kind, ERROR_RETRY);
     table_close(second);
     table_close(first);
     assert_int_equal(count_rows(&world), 20);
@@ -185,11 +213,11 @@ static void test_dropped(void **state)
     AUTO(batch_free) Batch *batch = rows_of(&world, ROW_INSERT, 50, 10, 200);
     OK(table_put(table, batch, &err));
     OK(catalog_drop(world.catalog, &name, true, &err));
-    Error err = {0};
+    Error refusal = {0};
     Position position = world_position(300);
-    assert_false(table_commit(table, &position, &err));
-    assert_int_equal(err.kind, ERROR_CONFIG);
-    assert_string_equal(err.code, "TableDropped");
+    assert_false(table_commit(table, &position, &refusal));
+    assert_int_equal(refusal.kind, ERROR_CONFIG);
+    assert_string_equal(refusal.code, "TableDropped");
     table_close(TAKE(table));
     world_done(&world);
 }

@@ -1,0 +1,74 @@
+/* links: firn_common */
+#include "tests/unit/unit.h"
+
+#include <math.h>
+
+#include "common/metrics.h"
+#include "common/thread.h"
+
+static void text_format(void **state)
+{
+    (void)state;
+    AUTO(mem_free) char *odd = metrics_label("table", "public.\"a\\b\"\nc");
+    assert_string_equal(odd, "table=\"public.\\\"a\\\\b\\\"\\nc\"");
+    Metric *rows = metrics_register(METRIC_COUNTER, "firn_rows_total", "Rows\nread \\ written.",
+                                    "table=\"a\"");
+    Metric *lag = metrics_register(METRIC_GAUGE, "firn_lag_seconds", "Lag.", "");
+    Metric *more = metrics_register(METRIC_COUNTER, "firn_rows_total", "Rows.", odd);
+    Metric *zero = metrics_register(METRIC_GAUGE, "firn_zero", "Zero.", "");
+    Metric *nan_metric = metrics_register(METRIC_GAUGE, "firn_nan", "Not known.", "");
+    assert_ptr_equal(rows, metrics_register(METRIC_COUNTER, "firn_rows_total", "", "table=\"a\""));
+    assert_ptr_not_equal(rows, more);
+    metric_add(rows, 4);
+    metric_add(rows, 38);
+    metric_set(more, 1e15);
+    metric_set(lag, 0.25);
+    metric_set(zero, -INFINITY);
+    metric_set(nan_metric, NAN);
+    Bytes text = {0};
+    metrics_write(&text);
+    bytes_put_u8(&text, '\0');
+    assert_string_equal((const char *)text.data,
+                        "# HELP firn_rows_total Rows\\nread \\\\ written.\n"
+                        "# TYPE firn_rows_total counter\n"
+                        "firn_rows_total{table=\"a\"} 42\n"
+                        "firn_rows_total{table=\"public.\\\"a\\\\b\\\"\\nc\"} 1000000000000000\n"
+                        "# HELP firn_lag_seconds Lag.\n"
+                        "# TYPE firn_lag_seconds gauge\n"
+                        "firn_lag_seconds 0.25\n"
+                        "# HELP firn_zero Zero.\n"
+                        "# TYPE firn_zero gauge\n"
+                        "firn_zero -Inf\n"
+                        "# HELP firn_nan Not known.\n"
+                        "# TYPE firn_nan gauge\n"
+                        "firn_nan NaN\n");
+    bytes_done(&text);
+}
+
+#define ADDS 20000
+static void adder(void *metric)
+{
+    for (int i = 0; i < ADDS; i++)
+        metric_add(metric, 1);
+}
+
+static void several_threads_add(void **state)
+{
+    (void)state;
+    Metric *metric = metrics_register(METRIC_COUNTER, "firn_adds_total", "Adds.", "");
+    Thread *threads[4];
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        threads[i] = thread_start("adder", adder, metric);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        thread_join(threads[i]);
+    assert_true(atomic_load(&metric->value) == (double)(ADDS * ARRAY_LEN(threads)));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_format),
+        cmocka_unit_test(several_threads_add),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
