@@ -108,14 +108,20 @@ class Postgres:
     def wal_end(self) -> int:
         return self.execute("select (pg_current_wal_insert_lsn() - '0/0')::bigint")[0][0]
 
+    def _message(self, database: str):
+        self.execute("select pg_logical_emit_message(true, 'firn', 'agree')", database)
+
     def wait_confirmed(self, slot: str, seconds: float, database: str, watch=None):
         """Waits until everything written so far is confirmed by the slot's reader, that is, durable
-        in the lake. The message makes sure that a commit follows the position waited for."""
-        end = self.wal_end()
-        self.execute("select pg_logical_emit_message(true, 'firn', 'agree')", database)
+        in the lake. A new slot counts as confirmed where it begins: the first message lies behind that,
+        so that the copy must be done. The second makes sure that a commit follows what is waited for."""
 
         def confirmed():
             state = self.slot(slot)
-            return state and state["confirmed"] and state["confirmed"] >= end
+            return state and state["confirmed"] or 0
 
-        wait_until(confirmed, seconds, f"slot {slot} confirms {end:X}, is at {self.slot(slot)}", watch)
+        wait_until(confirmed, seconds, f"slot {slot} is there", watch)
+        self._message(database)
+        end = self.wal_end()
+        self._message(database)
+        wait_until(lambda: confirmed() >= end, seconds, f"slot {slot} confirms {end:X}", watch)

@@ -62,9 +62,8 @@ bool state_adopt_entry(IcebergTable *table, CatalogEntry *entry, Error *err)
         json_decref(metadata);
         catalog_entry_done(entry);
         return error_set(err, ERROR_CONFIG, "TableDropped",
-                         "table %s.%s was dropped and made anew; put the old one back, or start "
-                         "again with the new one",
-                         table->database, table->name);
+                         "it was dropped and made anew; put the old one back, or load it again "
+                         "with --resnapshot");
     }
     if (!metadata || !state_adopt(table, metadata, err)) {
         catalog_entry_done(entry);
@@ -101,8 +100,8 @@ bool iceberg_table_refresh(IcebergTable *table, bool *ret_changed, Error *err)
         return false;
     if (!entry.metadata_uri)
         return error_set(err, ERROR_CONFIG, "TableDropped",
-                         "table %s.%s is gone from %s; put it back, or load it again",
-                         table->database, table->name, table->location);
+                         "it is gone from %s; put it back, or load it again with --resnapshot",
+                         table->location);
     if (strcmp(entry.metadata_uri, table->entry.metadata_uri) == 0) {
         catalog_entry_done(&entry);
         return true;
