@@ -10,6 +10,7 @@
 #include "common/mem.h"
 
 #define MANIFEST_BYTES_MAX ((size_t)1 << 30)
+#define FILE_FIGURE_MAX ((int64_t)1 << 40) /* rows or bytes of one file; sums can't overflow */
 
 uint64_t path_hash(const char *path, size_t bytes)
 {
@@ -73,6 +74,8 @@ void manifest_writer_init(ManifestWriter *writer, const PartitionSpec *spec,
                                   .origin = -1};
     writer->file.summary_count = spec->field_count;
     writer->file.summaries = mem_array(spec->field_count, sizeof(PartitionSummary));
+    for (size_t i = 0; i < spec->field_count; i++)
+        writer->file.summaries[i].nan_known = true;
     AUTO(mem_free) char *schema = manifest_schema(spec, format_version);
     AUTO(mem_free) char *fields = spec_json(spec);
     AUTO(mem_free) char *spec_id = mem_format("%d", spec->spec_id);
@@ -426,14 +429,22 @@ static bool entry_of(const AvroValue *record, const ManifestFile *manifest, int6
         return error_set(err, ERROR_DATA, "BadManifest", "an entry has no status or no file");
     ret->status = (EntryStatus)status;
     ret->snapshot_id = avro_long(record, 1, manifest->snapshot_id);
-    bool inherits = ret->status == ENTRY_ADDED;
+    /* Manifests of format version 1 have no sequence numbers: theirs are 0. */
+    bool inherits = ret->status == ENTRY_ADDED || manifest->sequence_number == 0;
     ret->sequence_number = avro_long(record, 3, inherits ? manifest->sequence_number : -1);
     ret->file_sequence_number = avro_long(record, 4, inherits ? manifest->sequence_number : -1);
+    if (ret->status != ENTRY_DELETED && ret->sequence_number < 0)
+        return error_set(err, ERROR_DATA, "BadManifest", "a live entry has no sequence number");
+    int64_t rows = avro_long(ret->data_file, 103, -1), bytes = avro_long(ret->data_file, 104, -1);
     ret->first_row_id = avro_long(ret->data_file, 142, -1);
+    if (rows < 0 || rows > FILE_FIGURE_MAX || bytes < 0 || bytes > FILE_FIGURE_MAX ||
+        ret->first_row_id > ROW_ID_MAX || *next_row_id > ROW_ID_MAX)
+        return error_set(err, ERROR_DATA, "BadManifest",
+                         "an entry has no size, or an impossible one");
     if (ret->first_row_id < 0 && *next_row_id >= 0 && !manifest->deletes &&
         ret->status != ENTRY_DELETED) {
         ret->first_row_id = *next_row_id;
-        *next_row_id += avro_long(ret->data_file, 103, 0);
+        *next_row_id += rows;
     }
     return true;
 }
@@ -530,16 +541,15 @@ bool manifest_entry_file(const ManifestEntry *entry, const ManifestFile *manifes
 {
     const AvroValue *from = entry->data_file;
     *ret = (DataFile){0};
-    int64_t content = avro_long(from, 134, 0), rows = avro_long(from, 103, -1);
-    int64_t bytes = avro_long(from, 104, -1);
-    if (content < 0 || content > 2 || rows < 0 || bytes < 0)
-        return error_set(err, ERROR_DATA, "BadManifest", "a file has no content or no size");
+    int64_t content = avro_long(from, 134, 0);
+    if (content < 0 || content > 2)
+        return error_set(err, ERROR_DATA, "BadManifest", "a file is neither data nor deletes");
     if (!read_partition(from, spec, &ret->partition, err))
         return false;
     ret->partition_count = spec->field_count;
     ret->content = (FileContent)content;
-    ret->record_count = (uint64_t)rows;
-    ret->file_bytes = (uint64_t)bytes;
+    ret->record_count = (uint64_t)avro_long(from, 103, 0);
+    ret->file_bytes = (uint64_t)avro_long(from, 104, 0);
     ret->spec_id = manifest->spec_id;
     ret->sequence_number = entry->sequence_number;
     ret->first_row_id = entry->first_row_id;

@@ -10,10 +10,12 @@
 #include "agent/table/iceberg/hashes.h"
 #include "agent/table/iceberg/iceberg.h"
 
+#define ROW_ID_MAX ((int64_t)1 << 62) /* of what is read; sums below it can't overflow */
+
 typedef enum EntryStatus { ENTRY_EXISTING = 0, ENTRY_ADDED = 1, ENTRY_DELETED = 2 } EntryStatus;
 
 typedef struct PartitionSummary {
-    bool contains_null, contains_nan, has_bounds;
+    bool contains_null, contains_nan, nan_known, has_bounds;
     /* Being written: of the field's type. In a list: TYPE_BINARY, the bound's bytes as they stand
      * there (they may be of a type the column has since been widened from). */
     Value lower, upper;

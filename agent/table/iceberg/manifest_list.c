@@ -7,6 +7,7 @@
 #include "common/mem.h"
 
 #define LIST_BYTES_MAX ((size_t)256 << 20)
+#define COUNT_MAX ((int64_t)1 << 56) /* sums of a list's counts can't overflow */
 
 static void put_bound(Bytes *to, const PartitionSummary *summary, const Value *bound)
 {
@@ -26,8 +27,9 @@ static void put_summaries(Bytes *to, const ManifestFile *manifest)
     for (size_t i = 0; i < manifest->summary_count; i++) {
         const PartitionSummary *summary = &manifest->summaries[i];
         bytes_put_u8(to, summary->contains_null);
-        bytes_put_zigzag(to, 1);
-        bytes_put_u8(to, summary->contains_nan);
+        bytes_put_zigzag(to, summary->nan_known);
+        if (summary->nan_known)
+            bytes_put_u8(to, summary->contains_nan);
         put_bound(to, summary, &summary->lower);
         put_bound(to, summary, &summary->upper);
     }
@@ -109,7 +111,8 @@ static bool read_summaries(const AvroValue *list, const PartitionSpec *spec, Man
         const AvroValue *null = avro_field(from, 509), *nan = avro_field(from, 518);
         const AvroValue *lower = avro_field(from, 510), *upper = avro_field(from, 511);
         to->contains_null = null && null->kind == AVRO_BOOL && null->b;
-        to->contains_nan = nan && nan->kind == AVRO_BOOL && nan->b;
+        to->nan_known = nan && nan->kind == AVRO_BOOL;
+        to->contains_nan = to->nan_known && nan->b;
         to->lower.is_null = to->upper.is_null = true;
         if (!lower || !upper)
             continue;
@@ -133,25 +136,29 @@ static bool read_manifest(const AvroValue *from, SpecById *spec_by_id, const voi
                           .sequence_number = avro_long(from, 515, 0),
                           .min_sequence_number = avro_long(from, 516, 0),
                           .snapshot_id = avro_long(from, 503, -1),
-                          .added_files = (int32_t)avro_long(from, 504, -1),
-                          .existing_files = (int32_t)avro_long(from, 505, -1),
-                          .deleted_files = (int32_t)avro_long(from, 506, -1),
+                          .added_files = (int32_t)avro_long(from, 504, 0),
+                          .existing_files = (int32_t)avro_long(from, 505, 0),
+                          .deleted_files = (int32_t)avro_long(from, 506, 0),
                           .added_rows = avro_long(from, 512, 0),
                           .existing_rows = avro_long(from, 513, 0),
                           .deleted_rows = avro_long(from, 514, 0),
                           .first_row_id = avro_long(from, 520, -1),
                           .origin = -1};
+    const int32_t counts[] = {504, 505, 506, 512, 513, 514};
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++)
+        if (avro_long(from, counts[i], -1) < 0 ||
+            avro_long(from, counts[i], 0) > (i < 3 ? INT32_MAX : COUNT_MAX))
+            return error_set(err, ERROR_DATA, "BadManifestList",
+                             "a manifest's numbers of files and rows are not there, as some "
+                             "writers of format version 1 leave them out; rewrite the manifests "
+                             "(Spark: rewrite_manifests)");
     ret->unassigned_rows = ret->added_rows + ret->existing_rows;
     const PartitionSpec *spec = spec_by_id(context, ret->spec_id);
-    if (!ret->path || !spec)
+    if (!ret->path || !spec || ret->first_row_id > ROW_ID_MAX)
         return error_set(err, ERROR_DATA, "BadManifestList",
-                         "a manifest has no path, or its "
-                         "partition spec %d is unknown",
+                         "a manifest has no path, no possible row ids, or its partition spec %d "
+                         "is unknown",
                          ret->spec_id);
-    if (ret->added_files < 0 || ret->existing_files < 0 || ret->deleted_files < 0)
-        return error_set(err, ERROR_DATA, "BadManifestList",
-                         "%s has no counts of files; rewrite the manifests (v2 requires them)",
-                         ret->path);
     return read_summaries(avro_field(from, 507), spec, ret) ||
            error_set(err, ERROR_DATA, "BadManifestList",
                      "%s: its partition summaries do not fit "

@@ -57,7 +57,14 @@ static json_t *by_id(const json_t *array, const char *key, int64_t id)
 
 json_t *metadata_snapshot(const json_t *metadata, int64_t snapshot_id)
 {
-    return by_id(json_object_get(metadata, "snapshots"), "snapshot-id", snapshot_id);
+    /* from the newest on: that is what is mostly asked for */
+    const json_t *snapshots = json_object_get(metadata, "snapshots");
+    for (size_t i = json_array_size(snapshots); i-- > 0;) {
+        json_t *snapshot = json_array_get(snapshots, i);
+        if (json_integer_value(json_object_get(snapshot, "snapshot-id")) == snapshot_id)
+            return snapshot;
+    }
+    return NULL;
 }
 
 int64_t metadata_head(const json_t *metadata)
@@ -70,28 +77,31 @@ int64_t metadata_head(const json_t *metadata)
 
 static bool check(const json_t *metadata, Error *err)
 {
-    static const char *const numbers[] = {"last-sequence-number", "last-updated-ms",
-                                          "current-schema-id", "default-spec-id"};
+    static const char *const numbers[] = {"current-schema-id", "default-spec-id", "last-updated-ms",
+                                          "last-sequence-number", "next-row-id"};
     int64_t version = json_integer_value(json_object_get(metadata, "format-version"));
     if (version != 2 && version != 3)
         return error_set(err, ERROR_CONFIG, "FormatVersion",
                          "the table has format version %" PRId64 "; 2 and 3 can be written",
                          version);
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        if (!json_is_integer(json_object_get(metadata, numbers[i])))
-            return error_set(err, ERROR_DATA, "BadMetadata", "metadata.json has no %s", numbers[i]);
+    for (size_t i = 0; i < ARRAY_LEN(numbers) - (version < 3); i++) {
+        const json_t *number = json_object_get(metadata, numbers[i]);
+        if (!json_is_integer(number) || json_integer_value(number) < 0 ||
+            json_integer_value(number) > ROW_ID_MAX)
+            return error_set(err, ERROR_DATA, "BadMetadata", "metadata.json: '%s' is no number",
+                             numbers[i]);
+    }
     int64_t head = metadata_head(metadata);
     if (!json_is_string(json_object_get(metadata, "table-uuid")) ||
         !by_id(json_object_get(metadata, "schemas"), "schema-id",
                json_integer_value(json_object_get(metadata, "current-schema-id"))) ||
         !by_id(json_object_get(metadata, "partition-specs"), "spec-id",
                json_integer_value(json_object_get(metadata, "default-spec-id"))) ||
-        (version >= 3 && !json_is_integer(json_object_get(metadata, "next-row-id"))) ||
         (head >= 0 &&
          !json_is_string(json_object_get(metadata_snapshot(metadata, head), "manifest-list"))))
         return error_set(err, ERROR_DATA, "BadMetadata",
-                         "metadata.json lacks its uuid, current schema or spec, next row id, or "
-                         "the head's snapshot");
+                         "metadata.json lacks its uuid, current schema, default partition spec, or "
+                         "the head's manifest list");
     return true;
 }
 
@@ -207,6 +217,28 @@ static void random_uuid(char ret[37])
     snprintf(ret, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
 }
 
+/* Iceberg wants a partition field's name to be no column's (but for identity), and to stand once.
+ */
+static bool name_field(PartitionField *field, const Schema *schema, const json_t *others,
+                       const char *text, Error *err)
+{
+    while (field->transform != TRANSFORM_IDENTITY && schema_find(schema, field->name) >= 0) {
+        char *longer = mem_format("%s_partition", field->name);
+        free(field->name);
+        field->name = longer;
+    }
+    size_t i;
+    json_t *other;
+    json_array_foreach(others, i, other)
+    {
+        if (strcmp(json_string_value(json_object_get(other, "name")), field->name) == 0)
+            return error_set(err, ERROR_CONFIG, "BadPartition",
+                             "partitionBy '%.100s' stands twice, or with another number; leave one",
+                             text);
+    }
+    return true;
+}
+
 static json_t *spec_to_json(const IcebergCreate *create, const Schema *schema, int32_t *ret_last,
                             Error *err)
 {
@@ -214,32 +246,24 @@ static json_t *spec_to_json(const IcebergCreate *create, const Schema *schema, i
     *ret_last = 999;
     for (size_t i = 0; i < create->partition_count; i++) {
         PartitionField field;
-        if (!partition_field_parse(create->partition_by[i], schema, &field, err)) {
-            json_decref(fields);
-            return NULL;
+        const char *text = create->partition_by[i];
+        bool ok = partition_field_parse(text, schema, &field, err) &&
+                  name_field(&field, schema, fields, text, err);
+        if (ok) {
+            field.field_id = ++*ret_last;
+            json_array_append_new(fields, partition_field_json(&field));
         }
-        field.field_id = ++*ret_last;
-        bool taken = field.transform != TRANSFORM_IDENTITY && schema_find(schema, field.name) >= 0;
-        size_t f;
-        json_t *before;
-        json_array_foreach(fields, f, before) taken =
-            taken || strcmp(json_string_value(json_object_get(before, "name")), field.name) == 0;
-        if (taken) {
-            error_set(err, ERROR_CONFIG, "BadPartition",
-                      "partitionBy '%.100s': the name %s is taken by a column or another entry",
-                      create->partition_by[i], field.name);
-            free(field.name);
-            json_decref(fields);
-            return NULL;
-        }
-        json_array_append_new(fields, partition_field_json(&field));
         free(field.name);
+        if (!ok) {
+            json_decref(fields);
+            return NULL;
+        }
     }
     return json_pack("[{s:i,s:o}]", "spec-id", 0, "fields", fields);
 }
 
-/* Identifier fields are required and no floating point numbers; partition names are unique and, but
- * for an identity's, no column's. https://iceberg.apache.org/spec/#identifier-field-ids */
+/* Identifier fields are required and no floating point numbers.
+ * https://iceberg.apache.org/spec/#identifier-field-ids */
 static bool check_create(const IcebergCreate *create, Error *err)
 {
     ASSERT(create->format_version == 2 || create->format_version == 3);
