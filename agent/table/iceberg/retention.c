@@ -177,7 +177,6 @@ typedef struct List {
 
 static bool list_of(const IcebergTable *table, const json_t *snapshot, List *ret)
 {
-    *ret = (List){0};
     const char *uri = json_string_value(json_object_get(snapshot, "manifest-list"));
     return uri && manifest_list_read(table->store, uri, state_spec_by_id, table, &ret->manifests,
                                      &ret->count, NULL);
@@ -277,9 +276,9 @@ static void sweep(const IcebergTable *table, const List *gone, const Hashes *liv
 static void clean_one(const IcebergTable *table, const json_t *expired, int64_t older_sequence,
                       const json_t *newer)
 {
-    List gone, after;
+    List gone = {0}, after = {0};
     Hashes kept = {0}, shared = {0}, live = {0};
-    if (list_of(table, expired, &gone) & list_of(table, newer, &after)) {
+    if (list_of(table, expired, &gone) && list_of(table, newer, &after)) {
         add_manifests(&gone, &shared);
         add_manifests(&after, &kept);
         hashes_sort(&kept);
