@@ -92,7 +92,7 @@ def server() -> str:
 
 def query(sql: str) -> tuple[list[dict], list[list]]:
     """Columns and rows as Trino's client protocol has them."""
-    headers = {"X-Trino-User": "test", "X-Trino-Catalog": "lake", "X-Trino-Time-Zone": "UTC"}
+    headers = {"X-Trino-User": "test", "X-Trino-Catalog": "lake", "X-Trino-Time-Zone": "UTC", "X-Trino-Client-Capabilities": "PARAMETRIC_DATETIME"}
     request = urllib.request.Request(f"{server()}/v1/statement", data=sql.encode(), headers=headers)
     columns, rows = [], []
     while True:

@@ -84,7 +84,7 @@ class Kinds:
             self.next += 1
             values = [self.value(kind) for kind in self.columns.values()]
             if self.next <= 8:
-                for at, kind in enumerate(COLUMNS.values()):
+                for at, kind in enumerate(self.columns.values()):
                     if kind in _EDGES:
                         values[at] = f"({_EDGES[kind][self.next % len(_EDGES[kind])]})::{kind}"
             self.connection.execute(f"insert into kinds values ({self.next}, {', '.join(values)})")
