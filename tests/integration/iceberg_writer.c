@@ -17,7 +17,7 @@
 #include "agent/table/iceberg/iceberg.h"
 #include "common/mem.h"
 
-#define COMMITS 30
+#define COMMITS 16
 #define ROWS 40 /* per commit */
 #define FILES 2000
 #define COLUMNS 6
@@ -142,6 +142,7 @@ static DataFile write_file(Maker *maker, const Schema *schema, const Batch *batc
     for (size_t i = 0; i < schema->field_count; i++)
         columns[i] = &batch->columns[i];
     parquet_options_default(&options);
+    options.plain_strings = schema == maker->deletes;
     DataFile file = {.content = FILE_DATA,
                      .path = iceberg_new_file_uri(maker->table, path, suffix),
                      .spec_id = iceberg_partition_spec(maker->table)->spec_id,
