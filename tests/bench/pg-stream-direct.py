@@ -106,6 +106,9 @@ def main() -> int:
             return run
 
         results = alternating(reference, *(lambda stream=stream: stream.run(end) for stream in streams))
+        for stream in streams:
+            stream.run(end)
+            bench.check(NAME)
         rate = CHANGES / median([run.wall for run in results[0]])
         for stream, runs, cpu_bar in zip(streams, results[1:], (2.5, 4)):
             mode = stream.mode.lower()
@@ -117,4 +120,5 @@ def main() -> int:
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
