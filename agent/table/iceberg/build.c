@@ -1,9 +1,9 @@
 /* The manifests of a new snapshot, on top of the head's:
  *
  *   add     a manifest for the new data files, one for the new delete files, of each spec
- *   carry   each older manifest as it is; or rewritten, if it holds something that is removed: that
- *           stands in it as DELETED, for this snapshot only; with nothing live it is left out
- *   merge   many small manifests of a kind become one
+ *   carry   each older manifest as it is; those that hold something that is removed are rewritten
+ *           into one, where that stands as DELETED, for this snapshot only; one with nothing live
+ * is left out merge   many small manifests of a kind become one
  *
  * What an untouched manifest costs is a few searches in its keys, in memory. A fresh manifest never
  * mixes added and carried entries, so that the row ids of added files are its first row id plus the
@@ -232,35 +232,57 @@ static bool touches(Build *build, ManifestFile *manifest, bool *ret, Error *err)
     return true;
 }
 
+static bool carry_one(Build *build, size_t at, Filter *filter, Error *err)
+{
+    ManifestFile *manifest = &build->table->manifests[at];
+    ManifestWriter *writer = filter->writer;
+    bool rewrite;
+    if (!touches(build, manifest, &rewrite, err))
+        return false;
+    if (!rewrite) {
+        ManifestFile borrowed = *manifest;
+        borrowed.origin = (int64_t)at;
+        keep(build, &borrowed);
+        return true;
+    }
+    build->manifests_replaced++;
+    if (!manifest_read(build->table->store, manifest, filter_entry, filter, err))
+        return false;
+    if ((int64_t)writer->avro.file.used < build->table->retention.manifest_bytes)
+        return true;
+    if (!writer_close(build, writer, err))
+        return false;
+    writer_open(build, writer, manifest->spec_id, manifest->deletes);
+    return true;
+}
+
+/* Manifests of one kind. What is rewritten goes together, so that a removal that touches many small
+ * manifests leaves one. */
+static bool carry_kind(Build *build, int32_t spec_id, bool deletes, Error *err)
+{
+    ManifestWriter writer;
+    writer_open(build, &writer, spec_id, deletes);
+    Filter filter = {.build = build, .writer = &writer};
+    bool ok = true;
+    for (size_t i = 0; i < build->table->manifest_count && ok; i++) {
+        const ManifestFile *manifest = &build->table->manifests[i];
+        /* one with nothing live only says what an earlier snapshot removed */
+        if (manifest->spec_id == spec_id && manifest->deletes == deletes &&
+            manifest->added_files + manifest->existing_files > 0)
+            ok = carry_one(build, i, &filter, err);
+    }
+    ok = ok && writer_close(build, &writer, err);
+    manifest_writer_done(&writer);
+    return ok;
+}
+
 static bool carry(Build *build, Error *err)
 {
-    for (size_t i = 0; i < build->table->manifest_count; i++) {
-        ManifestFile *manifest = &build->table->manifests[i];
-        bool rewrite;
-        if (manifest->added_files + manifest->existing_files == 0)
-            continue; /* only says what an earlier snapshot removed */
-        if (!touches(build, manifest, &rewrite, err))
-            return false;
-        if (!rewrite) {
-            ManifestFile borrowed = *manifest;
-            borrowed.origin = (int64_t)i;
-            keep(build, &borrowed);
-            continue;
-        }
-        ManifestWriter writer;
-        writer_open(build, &writer, manifest->spec_id, manifest->deletes);
-        Filter filter = {.build = build, .writer = &writer};
-        if (!manifest_read(build->table->store, manifest, filter_entry, &filter, err)) {
-            manifest_writer_done(&writer);
-            return false;
-        }
-        build->manifests_replaced++;
-        if (!writer_close(build, &writer, err))
-            return false;
-    }
-    if (build->commit->remove_all)
-        return true;
-    for (size_t i = 0; i < build->removed_count; i++)
+    for (size_t s = 0; s < build->table->spec_count; s++)
+        for (int deletes = 0; deletes < 2; deletes++)
+            if (!carry_kind(build, build->table->specs[s].spec_id, deletes, err))
+                return false;
+    for (size_t i = 0; i < build->removed_count && !build->commit->remove_all; i++)
         if (!build->removed[i].found)
             return error_set(err, ERROR_CONFLICT, "FileGone",
                              "%s is to be removed, but the table no longer holds it",
