@@ -33,6 +33,7 @@ void delete_files_done(DeleteFiles *files)
 /* ---------- reading ---------- */
 typedef struct PathNumber {
     const char *path;
+    size_t bytes;
     uint32_t number;
 } PathNumber;
 
@@ -46,12 +47,15 @@ typedef struct Loading {
 
 static int path_order(const void *a, const void *b)
 {
-    return strcmp(((const PathNumber *)a)->path, ((const PathNumber *)b)->path);
+    const PathNumber *left = a, *right = b;
+    if (left->bytes != right->bytes)
+        return left->bytes < right->bytes ? -1 : 1;
+    return memcmp(left->path, right->path, left->bytes);
 }
 
-static LiveFile *find_path(const Loading *loading, const char *path)
+static LiveFile *find_path(const Loading *loading, const char *path, size_t bytes)
 {
-    PathNumber wanted = {.path = path};
+    PathNumber wanted = {.path = path, .bytes = bytes};
     const PathNumber *found =
         bsearch(&wanted, loading->paths, loading->path_count, sizeof wanted, path_order);
     return found ? &loading->files->items[found->number] : NULL;
@@ -70,25 +74,23 @@ static bool mark(LiveFile *file, uint64_t position, const DataFile *by, Error *e
     return true;
 }
 
-static bool mark_batch(Loading *loading, const Batch *batch, const DataFile *by, Bytes *path,
-                       LiveFile **file, Error *err)
+static bool mark_batch(Loading *loading, const Batch *batch, const DataFile *by, Error *err)
 {
+    LiveFile *file = NULL;
+    const uint8_t *last = NULL;
+    uint32_t last_bytes = 0;
     for (uint32_t row = 0; row < batch->row_count; row++) {
         uint32_t bytes;
-        const uint8_t *text = column_bytes(&batch->columns[0], row, &bytes);
+        const uint8_t *path = column_bytes(&batch->columns[0], row, &bytes);
         /* Paths come sorted: a look-up per file, not per row. */
-        if (!path->used || path->used != (size_t)bytes + 1 ||
-            memcmp(path->data, text, bytes) != 0) {
-            bytes_clear(path);
-            bytes_put(path, text, bytes);
-            bytes_put_u8(path, 0);
-            *file = find_path(loading, (const char *)path->data);
-        }
-        int64_t position = column_i64(&batch->columns[1], row);
+        if (!last || bytes != last_bytes || memcmp(path, last, bytes) != 0)
+            file = find_path(loading, (const char *)path, bytes);
+        last = path;
+        last_bytes = bytes;
         /* A file that is gone, or one written after these deletes: not concerned. */
-        if (!*file || (*file)->info.sequence_number > by->sequence_number)
+        if (!file || file->info.sequence_number > by->sequence_number)
             continue;
-        if (!mark(*file, (uint64_t)position, by, err))
+        if (!mark(file, (uint64_t)column_i64(&batch->columns[1], row), by, err))
             return false;
     }
     return true;
@@ -103,24 +105,22 @@ static bool load_positions(Loading *loading, const DataFile *by, Error *err)
     ParquetReader *reader = parquet_reader_open(object, loading->schema, err);
     if (!reader)
         return error_wrap(err, "position deletes %s", by->path);
-    Bytes path = {0};
-    LiveFile *file = NULL;
-    bool ok = true;
-    for (Batch *batch = NULL; ok;) {
-        ok = parquet_reader_next(reader, &batch, err) ||
-             error_wrap(err, "position deletes %s", by->path);
-        if (!ok || !batch)
-            break;
-        ok = mark_batch(loading, batch, by, &path, &file, err);
-        batch_free(batch);
+    for (;;) {
+        AUTO(batch_free) Batch *batch = NULL;
+        if (!parquet_reader_next(reader, &batch, err))
+            return error_wrap(err, "position deletes %s", by->path);
+        if (!batch)
+            return true;
+        if (!mark_batch(loading, batch, by, err))
+            return false;
     }
-    bytes_done(&path);
-    return ok;
 }
 
 static bool load_vector(Loading *loading, const DataFile *by, Error *err)
 {
-    LiveFile *file = by->referenced_data_file ? find_path(loading, by->referenced_data_file) : NULL;
+    LiveFile *file = by->referenced_data_file ? find_path(loading, by->referenced_data_file,
+                                                          strlen(by->referenced_data_file))
+                                              : NULL;
     if (!file)
         return true;
     roaring_bitmap_t *rows;
@@ -163,7 +163,9 @@ bool deletes_load(IcebergTable *iceberg, Store *store, LiveFiles *files, Error *
     loading.paths = mem_array(files->count, sizeof *loading.paths);
     for (uint32_t i = 1; i < files->count; i++)
         loading.paths[loading.path_count++] =
-            (PathNumber){.path = files->items[i].info.path, .number = i};
+            (PathNumber){.path = files->items[i].info.path,
+                         .bytes = strlen(files->items[i].info.path),
+                         .number = i};
     qsort(loading.paths, loading.path_count, sizeof *loading.paths, path_order);
     bool ok = iceberg_each_file(iceberg, load_one, &loading, err);
     free(loading.paths);
@@ -178,11 +180,10 @@ static int value_order(const Value *a, const Value *b)
 {
     if (a->is_null || b->is_null)
         return (int)a->is_null - (int)b->is_null;
-    if (a->bytes || b->bytes) {
-        if (a->byte_count != b->byte_count)
-            return a->byte_count < b->byte_count ? -1 : 1;
-        return a->byte_count ? memcmp(a->bytes, b->bytes, a->byte_count) : 0;
-    }
+    if (a->byte_count != b->byte_count)
+        return a->byte_count < b->byte_count ? -1 : 1;
+    if (a->bytes && b->bytes)
+        return memcmp(a->bytes, b->bytes, a->byte_count);
     uint32_t width = a->type.kind == TYPE_BOOL ? 1 : type_width(&a->type);
     return memcmp(&a->b, &b->b, width);
 }
@@ -251,6 +252,7 @@ static bool write_partition(IcebergTable *iceberg, Store *store, const Schema *s
     ParquetOptions options;
     parquet_options_default(&options);
     options.zstd_level = zstd_level;
+    options.plain_strings = true;
     StoreWriter *sink = store_create(store, uri, err);
     if (!sink)
         return error_wrap(err, "delete file %s", uri);
@@ -304,26 +306,24 @@ bool deletes_write_positions(IcebergTable *iceberg, Store *store, const LiveFile
 }
 
 /* ---------- deletion vectors ---------- */
+/* One Puffin file for each, though a file may hold many: DuckDB 1.5.5 applies the first vector of a
+ * file to every data file that has one there, and other readers have had the like. */
 bool deletes_write_vectors(IcebergTable *iceberg, Store *store, const LiveFiles *files,
                            const uint32_t *numbers, size_t count, DeleteFiles *ret, Error *err)
 {
-    *ret = (DeleteFiles){0};
-    if (count == 0)
-        return true;
-    AUTO(mem_free) DeletionVector *vectors = mem_array(count, sizeof *vectors);
+    *ret = (DeleteFiles){.files = mem_array(count, sizeof *ret->files)};
     for (size_t i = 0; i < count; i++) {
         const LiveFile *file = &files->items[numbers[i]];
         roaring_bitmap_run_optimize(file->deleted);
-        vectors[i] = (DeletionVector){.data_file = file->info.path,
-                                      .rows = file->deleted,
-                                      .spec_id = file->info.spec_id,
-                                      .partition = file->info.partition,
-                                      .partition_count = file->info.partition_count};
+        const DeletionVector vector = {.data_file = file->info.path,
+                                       .rows = file->deleted,
+                                       .spec_id = file->info.spec_id,
+                                       .partition = file->info.partition,
+                                       .partition_count = file->info.partition_count};
+        AUTO(mem_free) char *uri = iceberg_new_file_uri(iceberg, "", ".puffin");
+        if (!puffin_write_vectors(store, uri, &vector, 1, &ret->files[i], err))
+            return error_wrap(err, "deletion vector %s", uri);
+        ret->count++;
     }
-    AUTO(mem_free) char *uri = iceberg_new_file_uri(iceberg, "", ".puffin");
-    ret->files = mem_array(count, sizeof *ret->files);
-    if (!puffin_write_vectors(store, uri, vectors, count, ret->files, err))
-        return error_wrap(err, "deletion vectors %s", uri);
-    ret->count = count;
     return true;
 }

@@ -60,40 +60,41 @@ static bool key_from(const LakeTableSpec *spec, const Schema *source, Schema *to
 
 /* Append: a change log. Its rows share keys, and a truncate's row has none: no identifier, and
  * every column of the source optional. */
-static bool log_schema(const LakeTableSpec *spec, const Schema *source, Schema **ret, Error *err)
+static Schema *log_schema(const LakeTableSpec *spec, const Schema *source, Error *err)
 {
     const char *const own[] = {OP_COLUMN, POSITION_COLUMN};
-    AUTO(schema_free) Schema *schema = schema_new(source->field_count + ARRAY_LEN(own), 0);
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
+        if (schema_find(source, own[i]) >= 0) {
+            error_set(err, ERROR_CONFIG, "SchemaMismatch",
+                      "table %s.%s: the source has a column %s, a name mode Append keeps for "
+                      "itself; rename it in the source",
+                      spec->database, spec->table_name, own[i]);
+            return NULL;
+        }
+    Schema *schema = schema_new(source->field_count + ARRAY_LEN(own), 0);
     for (size_t i = 0; i < source->field_count; i++) {
         field_copy(&schema->fields[i], &source->fields[i]);
         schema->fields[i].required = false;
     }
-    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-        if (schema_find(source, own[i]) >= 0)
-            return error_set(err, ERROR_CONFIG, "SchemaMismatch",
-                             "table %s.%s: the source has a column %s, a name mode Append keeps "
-                             "for itself; rename it in the source",
-                             spec->database, spec->table_name, own[i]);
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
         schema->fields[source->field_count + i] =
             (Field){.name = mem_strdup(own[i]), .type = {.kind = TYPE_STRING}, .required = true};
-    }
-    *ret = TAKE(schema);
-    return true;
+    return schema;
 }
 
-static bool wanted_schema(const LakeTableSpec *spec, const Schema *source, Schema **ret, Error *err)
+/* The table's schema as source and resource want it; the caller's. */
+static Schema *wanted_schema(const LakeTableSpec *spec, const Schema *source, Error *err)
 {
     if (spec->mode == MODE_APPEND)
-        return log_schema(spec, source, ret, err);
-    if (spec->mode != MODE_UPSERT)
-        return error_set(err, ERROR_CONFIG, "ModeUnsupported",
-                         "table %s.%s: this version has the modes Upsert and Append",
-                         spec->database, spec->table_name);
+        return log_schema(spec, source, err);
+    if (spec->mode != MODE_UPSERT) {
+        error_set(err, ERROR_CONFIG, "ModeUnsupported",
+                  "table %s.%s: this version has the modes Upsert and Append", spec->database,
+                  spec->table_name);
+        return NULL;
+    }
     AUTO(schema_free) Schema *schema = schema_copy(source);
-    if (!key_from(spec, source, schema, err))
-        return false;
-    *ret = TAKE(schema);
-    return true;
+    return key_from(spec, source, schema, err) ? TAKE(schema) : NULL;
 }
 
 static bool create(Table *table, const Schema *wanted, Error *err)
@@ -260,7 +261,7 @@ static bool read_position(Table *table, Error *err)
     if (!space || errno || end == space + 1 || *end)
         return error_set(err, ERROR_CONFIG, "BadPosition",
                          "table %s.%s: property %s is '%.200s', not '<position> <snapshot id>'; "
-                         "drop the table to copy it again",
+                         "load the table again with --resnapshot",
                          table->name.database, table->name.table, table->property, text);
     *space = 0;
     if (!position_parse(copy, &table->position, err)) {
@@ -272,7 +273,7 @@ static bool read_position(Table *table, Error *err)
         return error_set(err, ERROR_CONFIG, "RolledBack",
                          "table %s.%s was rolled back: the position stands for snapshot %lld, "
                          "which is no ancestor of the head %lld; set the current snapshot to %lld "
-                         "again, or drop the table to copy it anew",
+                         "again, or load the table again with --resnapshot",
                          table->name.database, table->name.table, (long long)table->snapshot,
                          (long long)iceberg_current_snapshot(table->iceberg),
                          (long long)table->snapshot);
@@ -339,10 +340,9 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
     }
     table->name = (TableName){
         .database = spec->database, .table = spec->table_name, .location = table->location};
-    Schema *made = NULL;
-    if (!wanted_schema(spec, options->source, &made, err))
+    AUTO(schema_free) Schema *wanted = wanted_schema(spec, options->source, err);
+    if (!wanted)
         return false;
-    AUTO(schema_free) Schema *wanted = made;
     if (!iceberg_table_load(table->store, table->catalog, &table->name, &table->iceberg, err))
         return false;
     if (!table->iceberg && !create(table, wanted, err))
@@ -357,7 +357,7 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
     table->schema_json = mem_strdup(iceberg_schema_json(table->iceberg));
     if (spec->mode == MODE_UPSERT && spec->format_version >= 3)
         add_lineage(table);
-    return read_position(table, err);
+    return options->resnapshot || read_position(table, err);
 }
 
 Table *table_open(const TableOptions *options, Error *err)

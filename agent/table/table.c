@@ -84,10 +84,9 @@ bool table_put(Table *table, const Batch *batch, Error *err)
     if (table->spec->mode == MODE_APPEND) {
         ok = append_put(table, batch, from, 0, err);
     } else {
-        if (!table->upsert && !upsert_start(table, true, err))
-            return false;
         const Column *const *columns = column_map_batch(&table->columns, batch, 0);
-        ok = upsert_put(table->upsert, batch, columns, from, err);
+        ok = (table->upsert || upsert_start(table, true, err)) &&
+             upsert_put(table->upsert, batch, columns, from, err);
     }
     if (!ok)
         return failed(table, err);
@@ -168,7 +167,7 @@ bool table_commit_files(Table *table, IcebergCommit *commit, const Position *pos
         *ret_unknown = err->kind == ERROR_RETRY;
         if (err->kind == ERROR_CONFLICT)
             return explain_conflict(table, err);
-        return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
+        return failed(table, err);
     }
     table->snapshot = snapshot;
     table->position = *position;

@@ -77,7 +77,7 @@ static bool add_batch(KeyFile *file, const Batch *batch, uint32_t first_row, Err
     Upsert *upsert = file->upsert;
     KeyIndex *index = upsert->index;
     const LiveFile *live = &upsert->files.items[file->number];
-    if (batch->row_count > file->rows_held) {
+    if (!file->rows || batch->row_count > file->rows_held) {
         file->rows_held = batch->row_count;
         file->rows = mem_regrow(file->rows, file->rows_held, sizeof *file->rows);
         file->slots = mem_regrow(file->slots, file->rows_held, sizeof *file->slots);

@@ -1,6 +1,6 @@
 /* The server belongs to whoever started it; everything of libwebsockets but lws_cancel_service
- * happens in its own thread. It is kept small: a few descriptors (more connections wait in the
- * kernel's queue), headers of at most 2 KiB, no keep-alive, a body written in pieces. */
+ * happens in its own thread. It is kept small: 64 descriptors (more connections wait, or are
+ * reset), headers of at most 2 KiB, no keep-alive, a body written in pieces. */
 #include "common/http/http_server.h"
 
 #include <arpa/inet.h>
@@ -15,7 +15,7 @@
 #include "common/metrics.h"
 #include "common/thread.h"
 
-#define DESCRIPTORS_MAX 24
+#define DESCRIPTORS_MAX 64
 #define HEADER_BYTES_MAX 2048
 #define PIECE_BYTES_MAX 4096
 #define TIMEOUT_S 5
@@ -78,7 +78,8 @@ static bool add_header(struct lws *wsi, enum lws_token_indexes token, const char
                                         (int)strlen(value), at, end) == 0;
 }
 
-/* Nonzero closes the connection, as in every callback of libwebsockets. */
+/* -1 closes the connection. (1 does so in most callbacks of libwebsockets, but not when writable:
+ * the connection then stays, is polled for reading and never read, and the thread spins.) */
 static int begin_answer(struct lws *wsi, Answer *answer, const char *path)
 {
     const HttpServer *server = lws_context_user(lws_get_context(wsi));
@@ -96,12 +97,12 @@ static int begin_answer(struct lws *wsi, Answer *answer, const char *path)
         !add_header(wsi, WSI_TOKEN_HTTP_CONTENT_TYPE, type, &at, end) ||
         lws_add_http_header_content_length(wsi, answer->body.used - answer->sent, &at, end) ||
         !add_header(wsi, WSI_TOKEN_CONNECTION, "close", &at, end))
-        return 1;
+        return -1;
     if (status == HTTP_STATUS_METHOD_NOT_ALLOWED &&
         !add_header(wsi, WSI_TOKEN_HTTP_ALLOW, "GET", &at, end))
-        return 1;
+        return -1;
     if (lws_finalize_write_http_header(wsi, start, &at, end))
-        return 1;
+        return -1;
     lws_callback_on_writable(wsi);
     return 0;
 }
@@ -111,11 +112,11 @@ static int go_on_answer(struct lws *wsi, Answer *answer)
 {
     size_t left = answer->body.used - answer->sent;
     if (!left)
-        return 1;
+        return -1;
     size_t bytes = left < PIECE_BYTES_MAX ? left : PIECE_BYTES_MAX;
     enum lws_write_protocol kind = bytes == left ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP;
     if (lws_write(wsi, answer->body.data + answer->sent, bytes, kind) < (int)bytes)
-        return 1;
+        return -1;
     answer->sent += bytes;
     if (bytes == left)
         return -1; /* closed once it is written; "connection: close" said so */
@@ -137,6 +138,8 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         if (answer)
             bytes_done(&answer->body);
         return 0;
+    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+        return -1; /* nothing here speaks WebSocket or HTTP/2 */
     case LWS_CALLBACK_HTTP_BODY:
     case LWS_CALLBACK_HTTP_BODY_COMPLETION:
         return 0; /* of a method that was refused */
@@ -213,7 +216,7 @@ HttpServer *http_server_start(const char *address, uint16_t port, const HttpHeal
         .fd_limit_per_thread = DESCRIPTORS_MAX,
         .pt_serv_buf_size = PIECE_BYTES_MAX,
         .max_http_header_data = HEADER_BYTES_MAX,
-        .max_http_header_pool = 8,
+        .max_http_header_pool = 16,
         .keepalive_timeout = TIMEOUT_S,
         .timeout_secs = TIMEOUT_S,
         .server_string = "firn",

@@ -228,7 +228,8 @@ static void read_file(Parse *parse, const char *name)
         file_fault(parse, name, "can't be read", failed);
     else
         read_text(parse, standard ? "<stdin>" : name, (const char *)text.data, text.used);
-    explicit_bzero(text.data, text.used);
+    if (text.data)
+        explicit_bzero(text.data, text.used);
     bytes_done(&text);
 }
 

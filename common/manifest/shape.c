@@ -30,7 +30,7 @@ static void path_add(Bytes *path, const char *name)
 {
     if (path->used)
         bytes_put_u8(path, '.');
-    for (size_t i = 0; name[i] && i < PATH_PART_BYTES_MAX; i++) {
+    for (size_t i = 0; i < PATH_PART_BYTES_MAX && name[i]; i++) {
         bool odd = (unsigned char)name[i] <= 0x20 || name[i] == 0x7f;
         bytes_put_u8(path, odd ? '?' : (uint8_t)name[i]);
     }
@@ -47,7 +47,7 @@ static void path_add_index(Bytes *path, size_t index)
 
 static void number_store(void *at, size_t width, int64_t value)
 {
-    ASSERT(width <= sizeof value);
+    ASSERT(at && width <= sizeof value);
     memcpy(at, &value, width); /* little-endian */
 }
 
@@ -184,7 +184,7 @@ static bool read_plain(const Field *field, void *base, const char *text, Report 
             report_value(report, line, NULL, text, "is neither true nor false");
             return false;
         }
-        *(bool *)at = *text == 't';
+        number_store(at, field->width, *text == 't');
         return true;
     case FIELD_ENUM:
         return read_enum(field, at, text, report, line);

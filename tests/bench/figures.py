@@ -1,19 +1,27 @@
 """What the benches share: one JSON line per figure, repetitions, an agent that is measured, a database
 of the 144-byte row."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "compare"))
+
+from compare import compare
+
 from harness.agent import binary, manifest
 from harness.postgres import BINARIES, PASSWORD, Postgres
+from harness.process import die_with_parent
 
 REPEAT = int(os.environ.get("FIRN_BENCH_REPEAT", "3"))
 SCALE = float(os.environ.get("FIRN_BENCH_SCALE", "1"))
@@ -82,7 +90,8 @@ def measured(call, watch=None, **options) -> Run:
     """Runs a program to its end; `watch(process)` goes on beside it. The peak is read from /proc while it
     runs, because what wait4 says includes this process's own from before the exec."""
     started = time.monotonic()
-    process = subprocess.Popen(list(map(str, call)), stdin=subprocess.DEVNULL, **options)
+    process = subprocess.Popen(
+        list(map(str, call)), stdin=subprocess.DEVNULL, preexec_fn=die_with_parent(), **options)  # fmt: skip
     peak = 0
     over = threading.Event()
 
@@ -144,6 +153,14 @@ class Bench:
         path = self.folder / "manifest.yaml"
         path.write_text(manifest(self.postgres, self.warehouse, database="bench", **fields))
         return [binary(), "run", "-f", path, "--progress", "never", "--log-level", "warn", *arguments]
+
+    def check(self, bench: str):
+        """A figure of a run that lost a row is none."""
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            same = compare(self.postgres.dsn("bench"), str(self.warehouse), ["public=shop"])
+        if not same:
+            raise SystemExit(f"{bench}: {output.getvalue()}")
 
     def environment(self) -> dict:
         dsn = {"PGHOST": "127.0.0.1", "PGPORT": str(self.postgres.port), "PGUSER": "postgres", "PGDATABASE": "bench"}

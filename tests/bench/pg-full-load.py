@@ -25,6 +25,7 @@ def main() -> int:
             return run
 
         copies, loads = alternating(copy, firn)
+        bench.check(NAME)
         wall = median([run.wall for run in loads])
         cpu = median([run.cpu for run in loads])
         figure(NAME, "wall", "s", wall, median([run.wall for run in copies]), "COPY binary to /dev/null", at_most=1.6)
@@ -33,4 +34,5 @@ def main() -> int:
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

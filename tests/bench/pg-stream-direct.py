@@ -9,7 +9,6 @@ import time
 from figures import SCALE, Bench, alternating, figure, measured, median
 from harness.agent import Agent
 from harness.postgres import free_port
-from harness.wait import wait_until
 
 BASE_ROWS = int(1_000_000 * SCALE)
 TRANSACTIONS = int(20_000 * SCALE)
@@ -45,7 +44,6 @@ class Stream:
         bench.forget()
         bench.agent_call(**self.manifest())
         with Agent(bench.folder / "manifest.yaml", bench.folder / "agent.log") as agent:
-            wait_until(lambda: bench.postgres.slot("firn"), 60, "the slot is there", agent.alive)
             bench.postgres.wait_confirmed("firn", 300, "bench", agent.alive)
             if agent.stop():
                 raise SystemExit(f"{NAME}: {agent.text()}")
@@ -108,6 +106,9 @@ def main() -> int:
             return run
 
         results = alternating(reference, *(lambda stream=stream: stream.run(end) for stream in streams))
+        for stream in streams:
+            stream.run(end)
+            bench.check(NAME)
         rate = CHANGES / median([run.wall for run in results[0]])
         for stream, runs, cpu_bar in zip(streams, results[1:], (2.5, 4)):
             mode = stream.mode.lower()
@@ -119,4 +120,5 @@ def main() -> int:
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

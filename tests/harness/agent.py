@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from harness.postgres import PASSWORD, free_port
+from harness.process import die_with_parent
 from harness.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +90,8 @@ class Agent:
             call += ["--http", f"127.0.0.1:{self.http_port}"]
         with open(log, "wb") as to:
             self.process = subprocess.Popen(
-                call, stderr=to, stdout=to, stdin=subprocess.DEVNULL, env=environment, **options)  # fmt: skip
+                call, stderr=to, stdout=to, stdin=subprocess.DEVNULL, env=environment,
+                preexec_fn=die_with_parent(), **options)  # fmt: skip
 
     def __enter__(self):
         return self

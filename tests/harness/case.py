@@ -67,7 +67,6 @@ class Shop(unittest.TestCase):
 
     def wait_agreed(self, agent: Agent, seconds: float = AGREE_SECONDS, slot: str = "firn"):
         """Everything written so far is durable in the lake."""
-        wait_until(lambda: self.postgres.slot(slot), seconds, f"slot {slot} is there", agent.alive)
         self.postgres.wait_confirmed(slot, seconds, "shop", agent.alive)
 
     def assert_equal(self, engine: str = "duckdb", tables: str = "public=shop"):

@@ -98,7 +98,7 @@ class Kinds:
             assignments = ", ".join(f'"{name}" = {self.value(self.columns[name])}' for name in names)
             run(f"update kinds set {assignments} where id = {self.random.randint(1, self.next)}")
         run(f"delete from kinds where id = {self.random.randint(1, self.next)}")
-        run(f"update kinds set id = id + 1000000 where id = {self.random.randint(1, self.next)}")
+        run(f"update kinds set id = id + 1000000 + (select max(id) from kinds) where id = {self.random.randint(1, self.next)}")
 
         start = self.random.randint(0, 10**6)
         run("insert into carts select i, i, array['x' || i] from generate_series(%s::int, %s) i on conflict do nothing", [start, start + 50])  # fmt: skip
@@ -120,11 +120,11 @@ class Kinds:
 
         run("insert into whole_rows select i, 'b' || i, repeat('c', i) from generate_series(1, 30) i on conflict do nothing")
         run("update whole_rows set b = null where a %% 4 = %s", [self.random.randint(0, 3)])
-        run("update whole_rows set a = a + 100 where a = %s", [self.random.randint(1, 30)])
+        run("update whole_rows set a = a + 100 + (select max(a) from whole_rows) where a = %s", [self.random.randint(1, 30)])
         run("delete from whole_rows where a > 100 and a % 2 = 0")
 
         run("insert into by_index select i, 'c' || i, 0 from generate_series(1, 30) i on conflict do nothing")
-        run("update by_index set v = v + 1, id = id + 1000 where id between 3 and 9")
+        run("update by_index set v = v + 1, id = id + 1000 + (select max(id) from by_index) where id between 3 and 9")
         run("update by_index set code = code || 'x' where id = %s", [self.random.randint(1, 30)])
         run("delete from by_index where id = %s", [self.random.randint(1, 30)])
 

@@ -4,6 +4,7 @@ refuses to be root; then it runs as the user postgres."""
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import psycopg
 
+from harness.process import die_with_parent
 from harness.wait import wait_until
 
 BINARIES = Path(os.environ.get("FIRN_POSTGRES_BIN", "/usr/lib/postgresql/15/bin"))
 PASSWORD = "firn-test-password"
+START_SECONDS = 60
 
 _SETTINGS = {
     "listen_addresses": "'127.0.0.1'",
@@ -43,39 +46,56 @@ class Postgres:
         self.settings = {**_SETTINGS, **settings}
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="firn-postgres-"))
-        self.user = "postgres" if os.geteuid() == 0 else None
-
-    def _run(self, program: str, *arguments, **options):
-        options.setdefault("check", True)
-        return subprocess.run(
-            [BINARIES / program, *arguments], user=self.user, group=self.user, extra_groups=[] if self.user else None,
-            cwd=self.folder, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **options)  # fmt: skip
+        self.process = None
+        user = "postgres" if os.geteuid() == 0 else None
+        self.as_user = {"user": user, "group": user, "extra_groups": []} if user else {}
 
     def start(self) -> "Postgres":
-        if self.user:
-            entry = pwd.getpwnam(self.user)
+        if self.as_user:
+            entry = pwd.getpwnam(self.as_user["user"])
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
         data = self.folder / "data"
         if not data.exists():
             password = self.folder / "password"
             password.write_text(PASSWORD)
             password.chmod(0o644)
-            self._run("initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
-                      "--auth=scram-sha-256", f"--pwfile={password}")  # fmt: skip
+            subprocess.run(
+                [BINARIES / "initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
+                 "--auth=scram-sha-256", f"--pwfile={password}"],
+                check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=self.folder, **self.as_user)  # fmt: skip
         with open(data / "postgresql.auto.conf", "w") as settings:
             for name, value in self.settings.items():
                 settings.write(f"{name} = {value}\n")
             settings.write(f"port = {self.port}\nunix_socket_directories = '{self.folder}'\n")
-        self._run("pg_ctl", "-D", data, "-l", self.folder / "log", "-w", "-t", "60", "start")
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [BINARIES / "postgres", "-D", data], stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder,
+                preexec_fn=die_with_parent(signal.SIGQUIT), **self.as_user)  # fmt: skip
+        wait_until(self._answers, START_SECONDS, "PostgreSQL answers", self._alive)
         return self
 
+    def _answers(self) -> bool:
+        try:
+            self.connect().close()
+            return True
+        except psycopg.OperationalError:
+            return False
+
+    def _alive(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"PostgreSQL ended: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def _end(self, number: int):
+        self.process.send_signal(number)
+        self.process.wait(START_SECONDS)
+
     def restart(self, **settings: str):
-        self._run("pg_ctl", "-D", self.folder / "data", "-m", "fast", "-w", "stop")
+        self._end(signal.SIGINT)  # a fast shutdown
         self.settings |= settings
         self.start()
 
     def stop(self):
-        self._run("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "-w", "stop", check=False)
+        self._end(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):
@@ -108,14 +128,20 @@ class Postgres:
     def wal_end(self) -> int:
         return self.execute("select (pg_current_wal_insert_lsn() - '0/0')::bigint")[0][0]
 
+    def _message(self, database: str):
+        self.execute("select pg_logical_emit_message(true, 'firn', 'agree')", database)
+
     def wait_confirmed(self, slot: str, seconds: float, database: str, watch=None):
         """Waits until everything written so far is confirmed by the slot's reader, that is, durable
-        in the lake. The message makes sure that a commit follows the position waited for."""
-        end = self.wal_end()
-        self.execute("select pg_logical_emit_message(true, 'firn', 'agree')", database)
+        in the lake. A new slot counts as confirmed where it begins: the first message lies behind that,
+        so that the copy must be done. The second makes sure that a commit follows what is waited for."""
 
         def confirmed():
             state = self.slot(slot)
-            return state and state["confirmed"] and state["confirmed"] >= end
+            return state and state["confirmed"] or 0
 
-        wait_until(confirmed, seconds, f"slot {slot} confirms {end:X}, is at {self.slot(slot)}", watch)
+        wait_until(confirmed, seconds, f"slot {slot} is there", watch)
+        self._message(database)
+        end = self.wal_end()
+        self._message(database)
+        wait_until(lambda: confirmed() >= end, seconds, f"slot {slot} confirms {end:X}", watch)

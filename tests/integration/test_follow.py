@@ -75,8 +75,9 @@ class Follow(Shop):
         run = self.connection.execute
         with self.traffic(seed=4, bulk=False):
             with self.connection.transaction():
-                run("insert into order_lines select id, 100 + l, (select min(sku) from products), 1, 1.5, null, '{}', null"
-                    " from orders, generate_series(1, 60) l")  # fmt: skip
+                (sku,) = run("select sku from products order by sku limit 1 for key share").fetchone()
+                run("insert into order_lines select id, 100 + l, %s, 1, 1.5, null, '{}', null"
+                    " from (select id from orders for key share) o, generate_series(1, 60) l", [sku])  # fmt: skip
                 run("update order_lines set quantity = 7 where line > 130")
                 run("savepoint s")
                 run("delete from order_lines where line > 140")

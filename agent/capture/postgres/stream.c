@@ -39,6 +39,7 @@
 #define CLOSE_US INT64_C(500)                /* reads that follow each other so closely: gather */
 #define GATHER_US INT64_C(200)
 #define GATHER_BYTES ((size_t)64 << 10) /* a read of so much has gathered enough */
+#define GOODBYE_US INT64_C(2000000)
 #define MESSAGES_PER_CLOCK 128
 #define TRANSACTION_BYTES ((uint64_t)256 << 20)
 #define US_1970_TO_2000 INT64_C(946684800000000)
@@ -60,15 +61,43 @@ struct Stream {
     uint64_t received; /* the highest LSN the server named */
     uint64_t told;     /* flushed LSN of the last status */
     bool any_batch;
+    bool started; /* replication runs: it is ended in good order */
     _Atomic(uint64_t) confirmed;
     pthread_mutex_t figures_lock;
     CaptureFigures figures;
 };
 
+/* CopyDone, and waits for the server's: it has read all that was sent before, the last confirmed
+ * position among it. Best effort: what it did not read it will send again. */
+static void say_goodbye(Stream *stream)
+{
+    Error ignored;
+    Wire *wire = &stream->wire;
+    if (!wire_send_done(wire, &ignored))
+        return;
+    int64_t until_us = clock_mono_us() + GOODBYE_US;
+    while (clock_mono_us() < until_us) {
+        uint8_t kind;
+        Reader content;
+        size_t bytes;
+        WireResult result = wire_next(wire, &kind, &content, &ignored);
+        if (result == WIRE_OK && kind != 'd')
+            return;
+        if (result == WIRE_EMPTY)
+            result = wire_read(wire, &bytes, &ignored);
+        if (result == WIRE_EMPTY)
+            result = wire_wait(wire, GOODBYE_US / 1000, &ignored);
+        if (result == WIRE_FAILED)
+            return;
+    }
+}
+
 void stream_close(Stream *stream)
 {
     if (!stream)
         return;
+    if (stream->started)
+        say_goodbye(stream);
     wire_done(&stream->wire);
     pgoutput_free(stream->out);
     toast_done(&stream->toast);
@@ -117,6 +146,7 @@ bool stream_start(Capture *capture, Error *err)
         return error_wrap(err, "slot %s", postgres->spec->pg_slot);
     }
     stream->now_us = clock_mono_us();
+    stream->started = true;
     postgres->stream = stream;
     return true;
 }
@@ -146,9 +176,12 @@ static bool send_status(Stream *stream, Error *err)
     return true;
 }
 
+/* Each second, when the server asks, and as soon as there is something to confirm: that comes once
+ * a second at most, and is what a stopping agent says last. */
 static bool status_if_due(Stream *stream, Error *err)
 {
-    if (!stream->status_asked && stream->now_us < stream->status_due_us)
+    if (!stream->status_asked && stream->now_us < stream->status_due_us &&
+        atomic_load_explicit(&stream->confirmed, memory_order_relaxed) <= stream->told)
         return true;
     return send_status(stream, err);
 }
@@ -170,6 +203,9 @@ bool stream_idle(Capture *capture, Error *err)
     if (!stream)
         return true;
     stream->now_us = clock_mono_us();
+    /* What was confirmed since is told at once: nobody reads now, and after a drain nobody will. */
+    if (atomic_load_explicit(&stream->confirmed, memory_order_acquire) > stream->told)
+        stream->status_asked = true;
     bool ok = status_if_due(stream, err);
     publish_figures(stream);
     return ok;

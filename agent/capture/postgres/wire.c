@@ -203,6 +203,12 @@ bool wire_send_copy(Wire *wire, const void *content, size_t bytes, Error *err)
     return wire_flush(wire, err);
 }
 
+bool wire_send_done(Wire *wire, Error *err)
+{
+    queue_message(wire, 'c', "", 0);
+    return wire_flush(wire, err);
+}
+
 bool wire_command(Wire *wire, const char *command, char wanted, int timeout_ms, Error *err)
 {
     queue_message(wire, 'Q', command, strlen(command) + 1);

@@ -63,6 +63,8 @@ MUST_CHECK WireResult wire_wait(Wire *wire, int timeout_ms, Error *err);
 
 /* Queues one CopyData message and sends what the socket takes; the rest goes with the next call. */
 MUST_CHECK bool wire_send_copy(Wire *wire, const void *content, size_t bytes, Error *err);
+/* Queues CopyDone likewise: nothing more will be sent. */
+MUST_CHECK bool wire_send_done(Wire *wire, Error *err);
 /* What was queued is sent as far as the socket takes it. */
 MUST_CHECK bool wire_flush(Wire *wire, Error *err);
 static inline bool wire_sending(const Wire *wire)

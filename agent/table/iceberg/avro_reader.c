@@ -10,9 +10,11 @@
 
 #define DEPTH_MAX 32
 #define NODES_MAX 10000
-#define BLOCK_BYTES_MAX ((size_t)256 << 20)
+#define BLOCK_BYTES_MAX ((size_t)64 << 20)
 #define NAMES_MAX 256
-#define VALUES_MAX 1000000 /* per record: ten thousand columns' statistics are 180,000 */
+/* Values of one record: a schema may nest things that take no bytes, so that a few bytes would be
+ * endless values. Real records have a value or less for each byte. */
+#define VALUES_SPARE 4096
 
 typedef enum NodeKind {
     NODE_NULL,
@@ -32,6 +34,8 @@ typedef enum NodeKind {
 typedef struct Node Node;
 struct Node {
     NodeKind kind;
+    const char *name;
+    int32_t field_id;
     size_t fixed_bytes;
     Node **children; /* record fields, union branches, array's item, map's value */
     size_t child_count;
@@ -51,7 +55,7 @@ struct AvroReader {
     Bytes block;
     Reader records;
     int64_t records_left;
-    size_t values; /* of the current record */
+    uint64_t values_left; /* that the record may still have */
     size_t nodes;
     struct {
         const char *name;
@@ -248,7 +252,7 @@ static bool decode_items(AvroReader *reader, const Node *node, AvroValue *ret, i
             return bad(err, "an array is cut");
         if (count < 0)
             count = -count;
-        /* Items need not take bytes (nulls, records of nulls): decode() counts values, too. */
+        /* every item of these schemas takes at least a byte */
         if ((uint64_t)count > reader_left(&reader->records))
             return bad(err, "an array has more items than bytes");
         for (int64_t i = 0; i < count; i++) {
@@ -274,10 +278,8 @@ static bool decode(AvroReader *reader, const Node *node, AvroValue *ret, int dep
     int64_t branch;
     size_t bytes;
     float f;
-    if (depth > DEPTH_MAX)
-        return bad(err, "values are nested too deep");
-    if (++reader->values > VALUES_MAX)
-        return bad(err, "a record has too many values");
+    if (depth > DEPTH_MAX || reader->values_left-- == 0)
+        return bad(err, "values are nested too deep, or too many for their bytes");
     switch (node->kind) {
     case NODE_NULL:
         ret->kind = AVRO_NULL;
@@ -418,7 +420,7 @@ static bool inflate_block(AvroReader *reader, const uint8_t *data, size_t bytes,
             break;
     }
     inflateEnd(&zip);
-    if (result != Z_STREAM_END)
+    if (result != Z_STREAM_END || zip.avail_in != 0)
         return bad(err, "a block does not inflate");
     reader->records = reader_over(reader->block.data, reader->block.used);
     return true;
@@ -434,11 +436,9 @@ static bool next_block(AvroReader *reader, Error *err)
         return bad(err, "a block is cut");
     if (memcmp(sync, reader->sync, sizeof reader->sync) != 0)
         return bad(err, "a block does not end with the sync marker");
+    if (reader->deflated)
+        return inflate_block(reader, data, bytes, err);
     reader->records = reader_over(data, bytes);
-    if (reader->deflated && !inflate_block(reader, data, bytes, err))
-        return false;
-    if ((uint64_t)reader->records_left > reader_left(&reader->records))
-        return bad(err, "a block has more records than bytes");
     return true;
 }
 
@@ -446,16 +446,18 @@ bool avro_reader_next(AvroReader *reader, const AvroValue **ret, Error *err)
 {
     *ret = NULL;
     while (reader->records_left == 0) {
+        if (reader_left(&reader->records) != 0)
+            return bad(err, "a block has more bytes than records");
         if (reader_left(&reader->file) == 0)
             return true;
         if (!next_block(reader, err))
             return false;
     }
     reader->records_left--;
-    reader->values = 0;
     if (reader_left(&reader->records) == 0)
         return bad(err, "a block has fewer records than it says");
     arena_reset(reader->record_arena);
+    reader->values_left = (uint64_t)reader_left(&reader->records) * 2 + VALUES_SPARE;
     AvroValue *record = arena_take(reader->record_arena, sizeof *record);
     *record = (AvroValue){.field_id = -1};
     if (!decode(reader, reader->root, record, 0, err))

@@ -6,11 +6,11 @@
  *
  *   avro.h          the narrow Avro object file writer and reader manifests need
  *   manifest_file.h entries and manifest lists
- *   metadata.c      metadata.json
+ *   metadata.c      metadata.json; table.c: loaded, refreshed, asked
  *   partition.c     transforms
  *   puffin.c        deletion vectors
- *   snapshot.c      one commit: manifests, merging
- *   retention.c     thinning, and what goes with it */
+ *   snapshot.c      one commit; build.c: its manifests, summary.c: what it says of itself
+ *   history.c       ancestors; retention.c: thinning, sweep.c: what goes with it */
 #pragma once
 
 #include <jansson.h>
@@ -151,9 +151,9 @@ const PartitionSpec *iceberg_partition_spec_by_id(const IcebergTable *table, int
 const char *iceberg_property(const IcebergTable *table, const char *key); /* NULL: not set */
 const json_t *iceberg_metadata(const IcebergTable *table);   /* the whole, for `inspect` */
 int64_t iceberg_current_snapshot(const IcebergTable *table); /* id of main, -1: none */
-/* Is `ancestor` the head of main or one of its ancestors? Where the chain of parents ends at an
- * expired snapshot, one that is not known counts as expired with the rest of the chain, and one
- * that is known counts if it is older than the chain's last. */
+/* Is `ancestor` the head of main or one of its ancestors? Where the chain of parents is cut by
+ * expiry, it is taken to go on at the next older snapshot; one that is not known counts as expired
+ * with the rest, if no snapshot is newer than the head. See history.c. */
 bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor);
 int64_t iceberg_snapshot_time_ms(const IcebergTable *table, int64_t snapshot_id); /* -1: unknown */
 const char *iceberg_snapshot_summary(const IcebergTable *table, int64_t snapshot_id,

@@ -6,15 +6,7 @@
  * vector) vector = u64 number of 32-bit bitmaps; each: u32 high half of its positions, bitmap in
  * Roaring's portable form
  *
- * Positions in our files are below 2^32: one bitmap, high half 0.
- *
- *   bitmap = u32 0x303A, u32 containers; or u32 0x303B | (containers - 1) << 16, a bit per
- * container that is runs; then u16 key, u16 values - 1 of each; then, unless there are runs and
- *            fewer than 4 containers, u32 offset of each; then the containers: runs (u16 runs, each
- *            u16 start, u16 length - 1), else up to 4,096 u16 values, else 8,192 bytes of bits
- * https://github.com/RoaringBitmap/RoaringFormatSpec
- *
- * CRoaring trusts what is in the containers (counts, order), so that is looked at first. */
+ * Positions in our files are below 2^32: one bitmap, high half 0. */
 #include <string.h>
 #include <zlib.h>
 
@@ -108,90 +100,92 @@ static bool bad(Error *err, const DataFile *file, const char *what)
                      (long long)file->content_offset, file->path, what);
 }
 
-/* ---------- Roaring's portable form ---------- */
-static bool check_array(Reader *from, uint32_t values)
+/* Roaring's portable form, checked before the library gets it: it trusts what is inside a
+ * container, and would write past its memory for a run that passes the end of one.
+ *
+ *   u32 cookie   0x303A, then u32 containers; or 0x303B | (containers - 1) << 16, then a bit per
+ *                container, set: runs
+ *   container    u16 key, u16 cardinality - 1: for each, keys ascending
+ *   u32 offset   for each; but not with runs and fewer than 4 containers
+ *   data         runs: u16 count, (u16 first, u16 length - 1)*; cardinality <= 4096: u16 value*,
+ *                ascending; else 1024 u64 of bits
+ * https://github.com/RoaringBitmap/RoaringFormatSpec */
+static bool check_runs(Reader *from, uint32_t cardinality)
 {
+    uint16_t count, first, more;
+    uint32_t next = 0, sum = 0;
     const uint8_t *at;
-    if (!reader_take(from, (size_t)values * 2, &at))
-        return false;
-    for (uint32_t i = 1; i < values; i++) {
-        uint16_t before, value;
-        memcpy(&before, at + 2 * (i - 1), 2);
-        memcpy(&value, at + 2 * i, 2);
-        if (value <= before)
-            return false;
-    }
-    return true;
-}
-
-static bool check_bits(Reader *from, uint32_t values)
-{
-    const uint8_t *at;
-    uint32_t set = 0;
-    if (!reader_take(from, 8192, &at))
-        return false;
-    for (size_t i = 0; i < 8192; i += 8) {
-        uint64_t word;
-        memcpy(&word, at + i, sizeof word);
-        set += (uint32_t)__builtin_popcountll(word);
-    }
-    return set == values;
-}
-
-static bool check_runs(Reader *from, uint32_t values)
-{
-    const uint8_t *at;
-    uint16_t count;
-    int32_t last = -2;
-    uint32_t covered = 0;
     if (!reader_take(from, 2, &at))
         return false;
     memcpy(&count, at, 2);
-    if (!reader_take(from, (size_t)count * 4, &at))
-        return false;
-    for (uint32_t i = 0; i < count; i++) {
-        uint16_t start, more;
-        memcpy(&start, at + 4 * i, 2);
-        memcpy(&more, at + 4 * i + 2, 2);
-        if (start <= last + 1 && last >= 0)
+    for (uint32_t r = 0; r < count; r++) {
+        if (!reader_take(from, 4, &at))
             return false;
-        last = start + more;
-        if (last > UINT16_MAX)
+        memcpy(&first, at, 2);
+        memcpy(&more, at + 2, 2);
+        if (first < next || (uint32_t)first + more > UINT16_MAX)
             return false;
-        covered += more + 1u;
+        next = (uint32_t)first + more + 1;
+        sum += (uint32_t)more + 1;
     }
-    return covered == values;
+    return sum == cardinality;
 }
 
-/* Moves `from` behind the bitmap. */
+static bool check_container(Reader *from, uint32_t cardinality, bool runs)
+{
+    const uint8_t *at;
+    if (runs)
+        return check_runs(from, cardinality);
+    if (cardinality <= 4096) {
+        if (!reader_take(from, (size_t)cardinality * 2, &at))
+            return false;
+        int32_t last = -1;
+        for (uint32_t i = 0; i < cardinality; i++) {
+            uint16_t value;
+            memcpy(&value, at + (size_t)i * 2, 2);
+            if (value <= last)
+                return false;
+            last = value;
+        }
+        return true;
+    }
+    if (!reader_take(from, 8192, &at))
+        return false;
+    uint32_t sum = 0;
+    for (size_t i = 0; i < 1024; i++) {
+        uint64_t bits;
+        memcpy(&bits, at + i * 8, 8);
+        sum += (uint32_t)__builtin_popcountll(bits);
+    }
+    return sum == cardinality;
+}
+
+/* Moves `from` past the bitmap. */
 static bool check_bitmap(Reader *from)
 {
-    const uint8_t *run_flags = NULL, *heads, *offsets;
-    uint32_t cookie, count;
+    uint32_t cookie, containers;
+    const uint8_t *run_flags = NULL, *heads, *at;
     if (!reader_u32(from, &cookie))
         return false;
-    bool runs = (cookie & 0xffff) == 12347;
-    if (runs)
-        count = (cookie >> 16) + 1;
-    else if (cookie != 12346 || !reader_u32(from, &count) || count > 65536)
-        return false;
-    if ((runs && !reader_take(from, (count + 7) / 8, &run_flags)) ||
-        !reader_take(from, (size_t)count * 4, &heads) ||
-        ((!runs || count >= 4) && !reader_take(from, (size_t)count * 4, &offsets)))
-        return false;
-    int32_t last_key = -1;
-    for (uint32_t i = 0; i < count; i++) {
-        uint16_t key, more;
-        memcpy(&key, heads + 4 * i, 2);
-        memcpy(&more, heads + 4 * i + 2, 2);
-        if (key <= last_key)
+    if ((cookie & 0xffff) == 0x303B) {
+        containers = (cookie >> 16) + 1;
+        if (!reader_take(from, (containers + 7) / 8, &run_flags))
             return false;
-        last_key = key;
-        uint32_t values = more + 1u;
-        if (run_flags && (run_flags[i / 8] >> (i % 8) & 1) ? !check_runs(from, values)
-            : values <= 4096                               ? !check_array(from, values)
-                                                           : !check_bits(from, values))
+    } else if (cookie != 0x303A || !reader_u32(from, &containers) || containers > 65536) {
+        return false;
+    }
+    if (!reader_take(from, (size_t)containers * 4, &heads) ||
+        ((!run_flags || containers >= 4) && !reader_take(from, (size_t)containers * 4, &at)))
+        return false;
+    int32_t last = -1;
+    for (uint32_t c = 0; c < containers; c++) {
+        uint16_t key, less;
+        memcpy(&key, heads + (size_t)c * 4, 2);
+        memcpy(&less, heads + (size_t)c * 4 + 2, 2);
+        bool runs = run_flags && (run_flags[c / 8] >> (c % 8) & 1);
+        if (key <= last || !check_container(from, (uint32_t)less + 1, runs))
             return false;
+        last = key;
     }
     return true;
 }
@@ -211,15 +205,16 @@ static bool read_bitmaps(Reader *from, const DataFile *file, roaring_bitmap_t **
             return bad(err, file, "positions of 2^32 and more are not read");
         if (*ret)
             return bad(err, file, "a bitmap comes twice");
-        const uint8_t *at = from->at;
+        const uint8_t *begin = from->at;
         if (!check_bitmap(from))
             return bad(err, file, "a bitmap is not in Roaring's portable form");
-        *ret = roaring_bitmap_portable_deserialize_safe((const char *)at, (size_t)(from->at - at));
+        *ret = roaring_bitmap_portable_deserialize_safe((const char *)begin,
+                                                        (size_t)(from->at - begin));
         if (!*ret)
             return bad(err, file, "a bitmap is not in Roaring's portable form");
     }
-    if (reader_left(from))
-        return bad(err, file, "it goes on behind its bitmaps");
+    if (reader_left(from) != 0)
+        return bad(err, file, "there is more than its bitmaps");
     if (!*ret)
         *ret = roaring_bitmap_create();
     return true;
@@ -228,7 +223,7 @@ static bool read_bitmaps(Reader *from, const DataFile *file, roaring_bitmap_t **
 bool puffin_read_vector(Store *store, const DataFile *file, roaring_bitmap_t **ret, Error *err)
 {
     *ret = NULL;
-    if (file->content_offset < 0 || file->content_bytes < 24 ||
+    if (file->content_offset < 0 || file->content_bytes < 20 ||
         file->content_bytes > BLOB_BYTES_MAX)
         return bad(err, file, "offset or size is impossible");
     AUTO(store_reader_free) StoreReader *reader = store_open(store, file->path, err);

@@ -1,322 +1,141 @@
-/* Law 10: snapshots are thinned as part of commits, and what only they held is deleted after.
+/* Law 10: snapshots are thinned as part of commits. Every snapshot younger than all_ms stays, then
+ * the first of each hour, then of each day, UTC. What stays in any case:
  *
- * On a linear history a manifest or file is live in an unbroken run of snapshots. So what an
- * expired snapshot held is still needed if and only if it is live in the nearest retained snapshot
- * before or after it. Before: its sequence number says so. After: one list is read, and those of
- * its manifests that the expired snapshot did not have.
+ *   - what a ref points to;
+ *   - what a property firn.position.… names as its last word: it says whether the table was rolled
+ *     back;
+ *   - both ends of a rollback while anything between them stays (history.c).
  *
- * After a rollback the history forks: the snapshot where it does is not expired before the branch
- * that was given up is gone. Where refs other than main exist, nothing is deleted here (a branch
- * may hold it), nor what lies outside the table's location (others may hold it); orphan cleaning is
- * maintenance's. A crash before the deletion leaves orphans, never a hole. */
+ * Snapshots that no ref stands on go when they are older than all_ms. Thinning waits until some
+ * snapshots are due or some minutes have passed, so that most commits do none of it. What the
+ * expired ones alone held is deleted after the commit (sweep.c).
+ *
+ * https://iceberg.apache.org/spec/#snapshot-retention-policy */
 #include <string.h>
-#include <strings.h>
 
-#include "agent/table/iceberg/state.h"
+#include "agent/table/iceberg/history.h"
 #include "common/mem.h"
 
-/* A table that was never expired loses its old snapshots over several commits, not in one. */
-#define EXPIRE_MAX 100
+#define DUE_AT_LEAST 16
+#define WAIT_AT_MOST_MS 600000
+#define EXPIRED_AT_MOST 256 /* by one commit; the others by the next ones */
+#define HOUR_MS 3600000
+#define DAY_MS 86400000
 
-/* ---------- which snapshots go ---------- */
-static int64_t time_of(const json_t *snapshot)
-{
-    return json_integer_value(json_object_get(snapshot, "timestamp-ms"));
-}
-
-static int64_t id_of(const json_t *snapshot)
-{
-    return json_integer_value(json_object_get(snapshot, "snapshot-id"));
-}
-
-static int64_t sequence_of(const json_t *snapshot)
-{
-    return json_integer_value(json_object_get(snapshot, "sequence-number"));
-}
-
-static bool is_referenced(const json_t *metadata, int64_t snapshot_id)
-{
-    const char *name;
-    json_t *ref;
-    json_object_foreach(json_object_get(metadata, "refs"), name,
-                        ref) if (id_of(ref) == snapshot_id) return true;
-    return false;
-}
-
-/* The period a snapshot stands for: 0 keeps it, else equal periods keep only their first. -1: too
- * old. */
+/* The period a snapshot stands for, of which the first is kept: 0: every one; -1: too old. */
 static int64_t period_of(const IcebergRetention *keep, int64_t time_ms, int64_t now_ms)
 {
     int64_t age_ms = now_ms - time_ms;
     if (age_ms <= keep->all_ms)
         return 0;
     if (age_ms <= keep->hourly_ms)
-        return 1 + time_ms / 3600000;
-    return age_ms <= keep->daily_ms ? 1 + time_ms / 86400000 : -1;
+        return 1 + time_ms / HOUR_MS;
+    return age_ms <= keep->daily_ms ? 1 + time_ms / DAY_MS : -1;
 }
 
-static void forget_in_log(json_t *metadata, const json_t *expired)
+static void keep_id(History *history, int64_t id)
 {
-    json_t *log = json_object_get(metadata, "snapshot-log"), *kept = json_array();
-    size_t i, e;
-    json_t *entry, *snapshot;
-    json_array_foreach(log, i, entry)
+    int64_t at = history_find(history, id);
+    if (at >= 0)
+        history->steps[at].keep = true;
+}
+
+static void keep_named(History *history, const json_t *metadata)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(metadata, "refs"), name, value)
     {
-        bool gone = false;
-        json_array_foreach(expired, e, snapshot) gone = gone || id_of(snapshot) == id_of(entry);
-        if (gone)
-            json_array_clear(kept); /* the log must have no gaps: what is older goes, too */
-        else
-            json_array_append(kept, entry);
+        int64_t id = json_integer_value(json_object_get(value, "snapshot-id"));
+        keep_id(history, id);
+        history_mark(history, id);
     }
-    json_object_set_new(metadata, "snapshot-log", kept);
-}
-
-/* Statistics of snapshots that are gone say nothing any more. */
-static void forget_statistics(json_t *metadata, const char *key, const json_t *expired)
-{
-    json_t *list = json_object_get(metadata, key), *kept = json_array();
-    size_t i, e;
-    json_t *entry, *snapshot;
-    json_array_foreach(list, i, entry)
+    json_object_foreach(json_object_get(metadata, "properties"), name, value)
     {
-        bool gone = false;
-        json_array_foreach(expired, e, snapshot) gone = gone || id_of(snapshot) == id_of(entry);
-        if (!gone)
-            json_array_append(kept, entry);
+        const char *text = json_string_value(value), *space = text ? strrchr(text, ' ') : NULL;
+        if (space && strncmp(name, "firn.position.", strlen("firn.position.")) == 0)
+            keep_id(history, strtoll(space + 1, NULL, 10));
     }
-    if (list)
-        json_object_set(metadata, key, kept);
-    json_decref(kept);
 }
 
-/* Did a later snapshot than the next one grow out of this one? */
-static bool is_fork(const json_t *snapshots, size_t at)
+static void keep_rollbacks(History *history)
 {
-    int64_t id = id_of(json_array_get(snapshots, at));
-    for (size_t i = at + 2; i < json_array_size(snapshots); i++) {
-        const json_t *parent = json_object_get(json_array_get(snapshots, i), "parent-snapshot-id");
-        if (json_is_integer(parent) && json_integer_value(parent) == id)
-            return true;
+    for (size_t s = 0; s < history->count; s++) {
+        Step *step = &history->steps[s];
+        if (!step->on_chain || step->parent < 0)
+            continue;
+        for (size_t between = (size_t)step->parent + 1; between < s; between++)
+            if (history->steps[between].keep)
+                step->keep = history->steps[step->parent].keep = true;
     }
-    return false;
 }
 
-static bool is_gc_off(const json_t *metadata)
+static size_t choose(History *history, const IcebergRetention *retention, const json_t *metadata,
+                     int64_t now_ms)
 {
-    const char *value =
-        json_string_value(json_object_get(json_object_get(metadata, "properties"), "gc.enabled"));
-    return value && strcasecmp(value, "false") == 0;
-}
-
-void retention_thin(const IcebergTable *table, json_t *metadata, int64_t now_ms,
-                    json_t **ret_expired)
-{
-    json_t *kept = json_array(), *expired = json_array();
-    json_t *snapshots = json_object_get(metadata, "snapshots");
     int64_t last_period = -1;
-    size_t i;
-    json_t *snapshot;
-    *ret_expired = expired;
-    json_array_foreach(snapshots, i, snapshot)
-    {
-        int64_t period = period_of(&table->retention, time_of(snapshot), now_ms);
-        bool keep = period == 0 || (period > 0 && period != last_period);
-        if (period > 0)
+    size_t due = 0;
+    keep_named(history, metadata);
+    for (size_t s = 0; s < history->count; s++) {
+        Step *step = &history->steps[s];
+        int64_t period = period_of(retention, step->time_ms, now_ms);
+        step->keep =
+            step->keep || period == 0 || (step->on_chain && period > 0 && period != last_period);
+        if (step->on_chain && period > 0)
             last_period = period;
-        if (keep || json_array_size(expired) == EXPIRE_MAX || is_gc_off(metadata) ||
-            is_referenced(metadata, id_of(snapshot)) || is_fork(snapshots, i))
-            json_array_append(kept, snapshot);
-        else
-            json_array_append(expired, snapshot);
     }
-    json_object_set_new(metadata, "snapshots", kept);
-    if (!json_array_size(expired))
-        return;
-    forget_in_log(metadata, expired);
-    forget_statistics(metadata, "statistics", expired);
-    forget_statistics(metadata, "partition-statistics", expired);
+    keep_rollbacks(history);
+    for (size_t s = 0; s < history->count; s++)
+        due += !history->steps[s].keep;
+    return due;
 }
 
-/* ---------- what went with them ---------- */
-typedef struct Hashes {
-    uint64_t *items;
-    size_t count, held;
-} Hashes;
-
-static void hashes_add(Hashes *set, uint64_t hash)
+/* Entries of the array that name an expired snapshot go. gapless: what is before one, too. */
+static void forget(json_t *metadata, const char *key, const Hashes *expired, bool gapless)
 {
-    if (set->count == set->held) {
-        set->held = set->held ? set->held * 2 : 64;
-        set->items = mem_regrow(set->items, set->held, sizeof *set->items);
-    }
-    set->items[set->count++] = hash;
-}
-
-static int compare_u64(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void hashes_sort(Hashes *set)
-{
-    if (set->count)
-        qsort(set->items, set->count, sizeof *set->items, compare_u64);
-}
-
-static bool hashes_have(const Hashes *set, uint64_t hash)
-{
-    return set->count && bsearch(&hash, set->items, set->count, sizeof hash, compare_u64);
-}
-
-typedef struct List {
-    ManifestFile *manifests;
-    size_t count;
-} List;
-
-static bool list_of(const IcebergTable *table, const json_t *snapshot, List *ret)
-{
-    const char *uri = json_string_value(json_object_get(snapshot, "manifest-list"));
-    return uri && manifest_list_read(table->store, uri, state_spec_by_id, table, &ret->manifests,
-                                     &ret->count, NULL);
-}
-
-static uint64_t manifest_hash(const ManifestFile *manifest)
-{
-    return path_hash(manifest->path, strlen(manifest->path));
-}
-
-static void add_manifests(const List *list, Hashes *to)
-{
-    for (size_t i = 0; i < list->count; i++)
-        hashes_add(to, manifest_hash(&list->manifests[i]));
-}
-
-static bool live_path(const ManifestEntry *entry, void *context, Error *err)
-{
-    (void)err;
-    const AvroValue *path = avro_field(entry->data_file, 100);
-    if (entry->status != ENTRY_DELETED && path && path->kind == AVRO_BYTES)
-        hashes_add(context, path_hash((const char *)path->bytes, path->count));
-    return true;
-}
-
-/* Paths of files that are live through manifests the expired snapshot does not share. */
-static bool add_live(const IcebergTable *table, const List *list, const Hashes *shared, Hashes *to)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (!hashes_have(shared, manifest_hash(&list->manifests[i])) &&
-            !manifest_read(table->store, &list->manifests[i], live_path, to, NULL))
-            return false;
-    return true;
-}
-
-typedef struct Sweep {
-    const IcebergTable *table;
-    const Hashes *live;     /* in the snapshot after */
-    int64_t older_sequence; /* of the snapshot before; -1: there is none */
-    char **paths;
-    size_t count;
-} Sweep;
-
-static bool sweep_entry(const ManifestEntry *entry, void *context, Error *err)
-{
-    (void)err;
-    Sweep *sweep = context;
-    const AvroValue *path = avro_field(entry->data_file, 100);
-    if (entry->status == ENTRY_DELETED || !path || path->kind != AVRO_BYTES ||
-        entry->file_sequence_number <= sweep->older_sequence ||
-        hashes_have(sweep->live, path_hash((const char *)path->bytes, path->count)))
-        return true;
-    sweep->paths = mem_regrow(sweep->paths, sweep->count + 1, sizeof *sweep->paths);
-    sweep->paths[sweep->count++] = mem_strndup((const char *)path->bytes, path->count);
-    return true;
-}
-
-static void delete_own(const IcebergTable *table, const char *uri)
-{
-    size_t bytes = strlen(table->location);
-    if (strncmp(uri, table->location, bytes) == 0 && uri[bytes] == '/')
-        (void)!store_delete(table->store, uri, NULL);
-}
-
-/* Takes manifests that a neighbour has, too, out of the list. */
-static void leave_out(List *gone, const Hashes *kept, int64_t older_sequence)
-{
-    size_t left = 0;
-    for (size_t i = 0; i < gone->count; i++) {
-        ManifestFile *manifest = &gone->manifests[i];
-        if (manifest->sequence_number <= older_sequence ||
-            hashes_have(kept, manifest_hash(manifest)))
-            manifest_file_done(manifest);
-        else
-            gone->manifests[left++] = *manifest;
-    }
-    gone->count = left;
-}
-
-/* The manifests only the expired snapshot had, and the files only they held. One that can't be read
- * was swept with another expired snapshot. */
-static void sweep(const IcebergTable *table, const List *gone, const Hashes *live,
-                  int64_t older_sequence)
-{
-    Sweep files = {.table = table, .live = live, .older_sequence = older_sequence};
-    for (size_t i = 0; i < gone->count; i++)
-        (void)!manifest_read(table->store, &gone->manifests[i], sweep_entry, &files, NULL);
-    for (size_t i = 0; i < files.count; i++) {
-        delete_own(table, files.paths[i]);
-        free(files.paths[i]);
-    }
-    free(files.paths);
-    for (size_t i = 0; i < gone->count; i++)
-        delete_own(table, gone->manifests[i].path);
-}
-
-static void clean_one(const IcebergTable *table, const json_t *expired, int64_t older_sequence,
-                      const json_t *newer)
-{
-    List gone = {0}, after = {0};
-    Hashes kept = {0}, shared = {0}, live = {0};
-    if (list_of(table, expired, &gone) && list_of(table, newer, &after)) {
-        add_manifests(&gone, &shared);
-        add_manifests(&after, &kept);
-        hashes_sort(&kept);
-        hashes_sort(&shared);
-        leave_out(&gone, &kept, older_sequence);
-        if (!gone.count || add_live(table, &after, &shared, &live)) {
-            hashes_sort(&live);
-            sweep(table, &gone, &live, older_sequence);
-            delete_own(table, json_string_value(json_object_get(expired, "manifest-list")));
-        }
-    }
-    manifest_files_free(gone.manifests, gone.count);
-    manifest_files_free(after.manifests, after.count);
-    free(kept.items);
-    free(shared.items);
-    free(live.items);
-}
-
-void retention_clean(IcebergTable *table, const json_t *expired)
-{
-    if (!json_array_size(expired) ||
-        json_object_size(json_object_get(table->metadata, "refs")) != 1)
-        return;
-    size_t e, i;
-    json_t *gone, *snapshot;
-    json_array_foreach(expired, e, gone)
+    json_t *kept = json_array();
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(metadata, key), i, entry)
     {
-        int64_t older = -1, own = sequence_of(gone);
-        const json_t *newer = NULL;
-        json_array_foreach(json_object_get(table->metadata, "snapshots"), i, snapshot)
-        {
-            int64_t sequence = sequence_of(snapshot);
-            if (sequence <= own)
-                older = sequence > older ? sequence : older;
-            else if (!newer || sequence < sequence_of(newer))
-                newer = snapshot;
-        }
-        if (newer)
-            clean_one(table, gone, older, newer);
+        int64_t id = json_integer_value(json_object_get(entry, "snapshot-id"));
+        if (!hashes_have(expired, (uint64_t)id))
+            json_array_append(kept, entry);
+        else if (gapless)
+            json_array_clear(kept);
     }
+    json_object_set_new(metadata, key, kept);
+}
+
+json_t *retention_thin(IcebergTable *table, json_t *metadata, int64_t now_ms)
+{
+    json_t *expired = json_array();
+    const char *gc =
+        json_string_value(json_object_get(json_object_get(metadata, "properties"), "gc.enabled"));
+    if (gc && strcmp(gc, "false") == 0)
+        return expired;
+    History history;
+    Hashes ids = {0};
+    history_init(&history, metadata);
+    size_t due = choose(&history, &table->retention, metadata, now_ms);
+    bool now = due >= DUE_AT_LEAST || now_ms - table->thinned_ms >= WAIT_AT_MOST_MS;
+    if (due && now) {
+        table->thinned_ms = now_ms;
+        json_t *kept = json_array();
+        for (size_t s = 0; s < history.count; s++) {
+            const Step *step = &history.steps[s];
+            bool keep = step->keep || json_array_size(expired) >= EXPIRED_AT_MOST;
+            json_array_append(keep ? kept : expired, step->snapshot);
+            if (!keep)
+                hashes_add(&ids, (uint64_t)step->id);
+        }
+        hashes_sort(&ids);
+        forget(metadata, "snapshot-log", &ids, true);
+        forget(metadata, "statistics", &ids, false);
+        forget(metadata, "partition-statistics", &ids, false);
+        json_object_set_new(metadata, "snapshots", kept);
+    }
+    history_done(&history);
+    hashes_done(&ids);
+    return expired;
 }

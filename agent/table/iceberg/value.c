@@ -1,4 +1,4 @@
-/* Single values: compared, written in Iceberg's and in Avro's form, and as text. See value.h. */
+/* See value.h. Text forms are those of Iceberg's Java, which names partition folders by them. */
 #include "agent/table/iceberg/value.h"
 
 #include <inttypes.h>
@@ -89,8 +89,7 @@ bool value_is_nan(const Value *value)
                                (value->type.kind == TYPE_FLOAT64 && isnan(value->f64)));
 }
 
-/* The shortest big-endian two's complement. */
-static size_t decimal_bytes(__int128 value, uint8_t to[16])
+size_t value_decimal_bytes(__int128 value, uint8_t to[16])
 {
     for (int i = 15; i >= 0; i--, value >>= 8)
         to[i] = (uint8_t)value;
@@ -126,7 +125,7 @@ void value_serialize(const Value *value, Bytes *to)
         bytes_put(to, &value->i64, 8);
         break;
     case TYPE_DECIMAL:
-        bytes_put(to, decimal, decimal_bytes(value->i128, decimal));
+        bytes_put(to, decimal, value_decimal_bytes(value->i128, decimal));
         break;
     case TYPE_UUID:
         bytes_put(to, value->uuid, 16);
@@ -269,7 +268,7 @@ bool value_from_avro(const AvroValue *from, const Type *type, Value *ret, Error 
     case TYPE_DECIMAL:
         fits = from->kind == AVRO_BYTES && from->count <= 16;
         ret->i128 = fits ? decimal_from(from->bytes, from->count) : 0;
-        fits = fits && decimal_bytes(ret->i128, decimal) <= decimal_width(type->precision);
+        fits = fits && value_decimal_bytes(ret->i128, decimal) <= decimal_width(type->precision);
         break;
     case TYPE_UUID:
         fits = from->kind == AVRO_BYTES && from->count == 16;

@@ -25,6 +25,7 @@ typedef struct PageWorkshop {
     Bytes chunk; /* dense values on their way to a dictionary; rows of list elements */
     size_t page_bytes;
     size_t group_rows;
+    bool plain_strings; /* as in ParquetOptions */
 } PageWorkshop;
 
 typedef struct Page {

@@ -303,7 +303,7 @@ static bool match_fields(const FileSchema *schema, const Schema *wanted, Footer 
 /* ---------- row groups ---------- */
 typedef struct RawChunk {
     int32_t physical, codec;
-    int64_t data_offset, dictionary_offset, bytes;
+    int64_t data_offset, dictionary_offset, bytes, values;
     bool has_file, has_meta;
 } RawChunk;
 
@@ -320,6 +320,9 @@ static bool parse_column_metadata(Reader *in, RawChunk *ret)
             break;
         case 4:
             good = thrift_i32(in, field, &ret->codec);
+            break;
+        case 5:
+            good = thrift_i64(in, field, &ret->values);
             break;
         case 7:
             good = thrift_i64(in, field, &ret->bytes);
@@ -365,6 +368,10 @@ static bool chunk_take(const RawChunk *raw, const SourceLeaf *leaf, uint64_t dat
     int64_t start = raw->data_offset;
     if (raw->dictionary_offset > 0 && raw->dictionary_offset < start)
         start = raw->dictionary_offset;
+    if (!raw->values) { /* without data pages the offset may be 0 */
+        *ret = (SourceChunk){0};
+        return true;
+    }
     if (start < PARQUET_MAGIC_BYTES || raw->bytes < 0 || (uint64_t)start > data_end ||
         (uint64_t)raw->bytes > data_end - (uint64_t)start)
         return bad(err, "a column chunk lies outside the file");

@@ -9,8 +9,8 @@
 #include "agent/table/parquet/thrift.h"
 
 #define READ_AHEAD_BYTES ((uint64_t)256 << 10)
-#define HEADER_BYTES_MAX ((uint64_t)16 << 20) /* statistics may hold long values */
-#define PAGE_BYTES_MAX ((size_t)1 << 30)
+#define HEADER_BYTES_MAX ((uint64_t)16 << 20)                  /* statistics may hold long values */
+#define PAGE_BYTES_MAX (COLUMN_BYTES_MAX + ((size_t)64 << 20)) /* the longest value, and more */
 
 typedef struct PageHead {
     int32_t type, plain_bytes, bytes;
@@ -172,14 +172,14 @@ static bool dictionary_take(ColumnReader *reader, const PageHead *head, const ui
     return dictionary_open(reader, reader->dictionary.used, err);
 }
 
-static bool levels_open_v1(ColumnReader *reader, Reader *body, HybridDecoder *decoder, unsigned max)
+static bool levels_open_v1(Reader *body, HybridDecoder *decoder, unsigned max)
 {
     uint32_t bytes;
     const uint8_t *levels;
     if (!max)
         return true;
     return reader_u32(body, &bytes) && reader_take(body, bytes, &levels) &&
-           hybrid_open(decoder, reader_over(levels, bytes), bits_needed(max)) && reader;
+           hybrid_open(decoder, reader_over(levels, bytes), bits_needed(max));
 }
 
 static bool page_open_v1(ColumnReader *reader, const PageHead *head, const uint8_t *stored,
@@ -192,8 +192,8 @@ static bool page_open_v1(ColumnReader *reader, const PageHead *head, const uint8
                    &reader->page, err))
         return false;
     Reader body = reader_over(reader->page.data, reader->page.used);
-    if (!levels_open_v1(reader, &body, &reader->repetitions, reader->source.repetition_max) ||
-        !levels_open_v1(reader, &body, &reader->definitions, reader->source.definition_max))
+    if (!levels_open_v1(&body, &reader->repetitions, reader->source.repetition_max) ||
+        !levels_open_v1(&body, &reader->definitions, reader->source.definition_max))
         return column_data_error(reader, "a page's levels are cut", err);
     reader->values = body;
     return true;

@@ -25,6 +25,10 @@ typedef struct ParquetOptions {
     size_t page_bytes; /* encoded bytes per page, default 1 MiB; also ends at 20,000 rows … */
     const int32_t *bloom_ids; /* field ids that get a bloom filter */
     size_t bloom_count;
+    /* Strings that no dictionary holds are PLAIN, not DELTA_LENGTH_BYTE_ARRAY: for position
+     * deletes, whose file_path pyiceberg has pyarrow read into a dictionary, which it can't from
+     * deltas. */
+    bool plain_strings;
     const char *created_by;  /* NULL: "firn version …" */
     const char *schema_json; /* Iceberg schema JSON for the "iceberg.schema" key; NULL: none */
 } ParquetOptions;

@@ -129,6 +129,7 @@ ParquetWriter *parquet_writer_open(const Schema *schema, const ParquetOptions *o
     writer->workshop.compressor = compressor_new(options->zstd_level);
     writer->workshop.page_bytes = writer->options.page_bytes;
     writer->workshop.group_rows = writer->options.row_group_rows;
+    writer->workshop.plain_strings = writer->options.plain_strings;
     if (!columns_init(writer, err) || !write_out(writer, PARQUET_MAGIC, PARQUET_MAGIC_BYTES, err))
         return NULL;
     /* Read only during open. */
@@ -137,6 +138,12 @@ ParquetWriter *parquet_writer_open(const Schema *schema, const ParquetOptions *o
     ParquetWriter *ready = writer;
     writer = NULL;
     return ready;
+}
+
+static bool failed_before(Error *err)
+{
+    return error_set(err, ERROR_RETRY, "WriterFailed",
+                     "this file could not be written, or is finished already; begin a new one");
 }
 
 /* ---------- rows ---------- */
@@ -223,7 +230,8 @@ static uint64_t waiting_bytes(const ParquetWriter *writer)
 bool parquet_writer_put(ParquetWriter *writer, const Column *const *columns,
                         const uint32_t *selection, size_t count, Error *err)
 {
-    ASSERT(!writer->failed);
+    if (writer->failed)
+        return failed_before(err);
     Rows all = {selection, 0, count};
     if (!rows_check(writer, columns, &all, err))
         return false;
@@ -320,7 +328,8 @@ static void info_fill(const ParquetWriter *writer, ParquetFileInfo *ret)
 
 bool parquet_writer_finish(ParquetWriter *writer, ParquetFileInfo *ret, Error *err)
 {
-    ASSERT(!writer->failed);
+    if (writer->failed)
+        return failed_before(err);
     if (!flush_group(writer, err))
         return false;
     writer->failed = true; /* whatever comes, nothing more can be put */

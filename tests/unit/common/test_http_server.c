@@ -37,7 +37,7 @@ static int dial(uint16_t port)
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct timeval limit = {.tv_sec = 20};
+    struct timeval limit = {.tv_sec = 4}; /* less than the server's own patience */
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
     assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof to), 0);
     return fd;
@@ -83,6 +83,7 @@ static void answers(void **state)
     uint16_t port = http_server_port(server);
     assert_int_not_equal(port, 0);
     assert_answer(port, GET("/healthz"), "200", "alive context\n");
+    assert_answer(port, GET("/metrics"), "200", ""); /* none yet; closed all the same */
     assert_answer(port, GET("/readyz"), "503", "copying public.orders\n");
     atomic_store(&is_ready, true);
     assert_answer(port, GET("/readyz"), "200", "ok\n");
@@ -96,6 +97,11 @@ static void answers(void **state)
     char *refused = ask(port, "DELETE /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_non_null(strstr(refused, " 405 "));
     assert_non_null(strcasestr(refused, "\r\nallow: GET\r\n"));
+    AUTO(mem_free)
+    char *upgraded = ask(port, "GET /healthz HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+                               "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    assert_null(strstr(upgraded, " 101 "));
     http_server_stop(server);
 }
 

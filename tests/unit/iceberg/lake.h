@@ -1,373 +1,289 @@
-/* What the tests of this folder share: a store in memory, whose every object can be looked at, the
- * directory catalog over it, with an answer that can be lost, and small tables. Files of rows are a
- * few bytes that nobody reads. */
+/* A table in a folder of its own, for tests: files that are only names, commits, a look at what is
+ * reachable and what lies about. */
 #pragma once
 
-#include "tests/unit/unit.h"
-
-#include <inttypes.h>
+#include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "agent/catalog/driver.h"
-#include "agent/store/driver.h"
-#include "agent/table/iceberg/state.h"
-#include "agent/table/iceberg/value.h"
+#include "agent/table/iceberg/manifest_file.h"
 #include "common/mem.h"
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        Error err = {0};                                                                           \
-        if (!(call))                                                                               \
-            fail_msg("%s: %s: %s", #call, err.code, err.message);                                  \
-    } while (0)
-
-/* ---------- a store in memory ---------- */
-typedef struct Object {
-    char *uri;
-    uint64_t hash; /* of the URI */
-    Bytes data;
-} Object;
-
-typedef struct MemoryStore {
-    Store store;
-    Object *objects;
-    size_t count;
-    size_t reads;         /* objects opened so far */
-    const char *fail_put; /* a put of a URI with this in it fails */
-} MemoryStore;
-
-typedef struct MemoryReader {
-    StoreReader reader;
-    const Bytes *data;
-} MemoryReader;
-
-static inline Object *memory_find(MemoryStore *store, const char *uri)
-{
-    uint64_t hash = path_hash(uri, strlen(uri));
-    for (size_t i = store->count; i-- > 0;)
-        if (store->objects[i].hash == hash)
-            return &store->objects[i];
-    return NULL;
-}
-
-static bool memory_put(Store *at, const char *uri, const void *data, size_t bytes, bool only_new,
-                       Error *err)
-{
-    MemoryStore *store = (MemoryStore *)at;
-    if (store->fail_put && strstr(uri, store->fail_put))
-        return error_set(err, ERROR_RETRY, "DiskFull", "the put of %s was made to fail", uri);
-    Object *object = memory_find(store, uri);
-    if (object && only_new)
-        return error_set(err, ERROR_CONFLICT, "ObjectExists", "%s exists", uri);
-    if (!object) {
-        store->objects = mem_regrow(store->objects, store->count + 1, sizeof *store->objects);
-        object = &store->objects[store->count++];
-        *object = (Object){.uri = mem_strdup(uri), .hash = path_hash(uri, strlen(uri))};
-    }
-    bytes_clear(&object->data);
-    bytes_put(&object->data, data, bytes);
-    return true;
-}
-
-static StoreReader *memory_open(Store *at, const char *uri, Error *err)
-{
-    MemoryStore *store = (MemoryStore *)at;
-    const Object *object = memory_find(store, uri);
-    store->reads++;
-    if (!object) {
-        error_set(err, ERROR_DATA, "ObjectMissing", "%s is missing", uri);
-        return NULL;
-    }
-    MemoryReader *reader = mem_zalloc(sizeof *reader);
-    *reader = (MemoryReader){{at, object->data.used}, &object->data};
-    return &reader->reader;
-}
-
-static void memory_reader_free(StoreReader *reader)
-{
-    free(reader);
-}
-
-static bool memory_read(StoreReader *at, uint64_t offset, void *to, size_t bytes, Error *err)
-{
-    const Bytes *data = ((MemoryReader *)at)->data;
-    if (offset > data->used || bytes > data->used - offset)
-        return error_set(err, ERROR_DATA, "ShortRead", "read past the end");
-    if (bytes)
-        memcpy(to, data->data + offset, bytes);
-    return true;
-}
-
-static bool memory_remove(Store *at, const char *uri, Error *err)
-{
-    (void)err;
-    MemoryStore *store = (MemoryStore *)at;
-    Object *object = memory_find(store, uri);
-    if (!object)
-        return true;
-    free(object->uri);
-    bytes_done(&object->data);
-    *object = store->objects[--store->count];
-    return true;
-}
-
-static bool memory_exists(Store *at, const char *uri, bool *ret, Error *err)
-{
-    (void)err;
-    *ret = memory_find((MemoryStore *)at, uri) != NULL;
-    return true;
-}
-
-static bool memory_list(Store *at, const char *prefix, StoreEach *each, void *context, Error *err)
-{
-    (void)err;
-    const MemoryStore *store = (MemoryStore *)at;
-    for (size_t i = 0; i < store->count; i++)
-        if (strncmp(store->objects[i].uri, prefix, strlen(prefix)) == 0 &&
-            !each(store->objects[i].uri, store->objects[i].data.used, 0, context))
-            break;
-    return true;
-}
-
-static void memory_close(Store *at)
-{
-    MemoryStore *store = (MemoryStore *)at;
-    for (size_t i = 0; i < store->count; i++) {
-        free(store->objects[i].uri);
-        bytes_done(&store->objects[i].data);
-    }
-    free(store->objects);
-    free(store);
-}
-
-static const StoreDriver memory_driver = {
-    .close = memory_close,
-    .put = memory_put,
-    .open = memory_open,
-    .reader_free = memory_reader_free,
-    .read = memory_read,
-    .remove = memory_remove,
-    .exists = memory_exists,
-    .list = memory_list,
-};
-
-static inline MemoryStore *memory_store_new(void)
-{
-    MemoryStore *store = mem_zalloc(sizeof *store);
-    store->store.driver = &memory_driver;
-    return store;
-}
-
-/* ---------- a catalog whose answer can be lost ---------- */
-typedef enum Answer {
-    ANSWER_TRUE,
-    ANSWER_LOST,  /* the commit took effect, the answer is RETRY */
-    ANSWER_NEVER, /* it did not, the answer is RETRY */
-} Answer;
-
-typedef struct ShakyCatalog {
-    Catalog catalog;
-    Catalog *inner;
-    Answer answer;
-    void (*meanwhile)(void *context); /* between a lost answer and the look at the table */
-    void *context;
-} ShakyCatalog;
-
-static void shaky_close(Catalog *at)
-{
-    catalog_close(((ShakyCatalog *)at)->inner);
-    free(at);
-}
-
-static bool shaky_load(Catalog *at, const TableName *name, CatalogEntry *ret, Error *err)
-{
-    return catalog_load(((ShakyCatalog *)at)->inner, name, ret, err);
-}
-
-static bool shaky_commit(Catalog *at, const TableName *name, const CatalogEntry *base,
-                         const char *metadata, size_t bytes, char **ret_uri, int64_t *ret_version,
-                         Error *err)
-{
-    ShakyCatalog *catalog = (ShakyCatalog *)at;
-    Answer answer = catalog->answer;
-    catalog->answer = ANSWER_TRUE;
-    if (answer != ANSWER_NEVER &&
-        !catalog_commit(catalog->inner, name, base, metadata, bytes, ret_uri, ret_version, err))
-        return false;
-    if (answer == ANSWER_TRUE)
-        return true;
-    if (answer == ANSWER_LOST) {
-        free(*ret_uri);
-        *ret_uri = NULL;
-    }
-    if (catalog->meanwhile)
-        catalog->meanwhile(catalog->context);
-    return error_set(err, ERROR_RETRY, "Timeout", "the catalog gave no answer");
-}
-
-static bool shaky_drop(Catalog *at, const TableName *name, bool purge, Error *err)
-{
-    return catalog_drop(((ShakyCatalog *)at)->inner, name, purge, err);
-}
-
-/* ---------- a lake ---------- */
 typedef struct Lake {
-    MemoryStore *memory;
+    char folder[64], location[96];
     Store *store;
-    ShakyCatalog *shaky;
     Catalog *catalog;
-    Schema *schema;
     TableName name;
-    IcebergTable *table;
+    uint64_t random;
 } Lake;
 
-static inline Field lake_field(const char *name, Type type, bool required)
+static inline uint64_t lake_random(Lake *lake, uint64_t below)
 {
-    return (Field){.name = mem_strdup(name), .type = type, .required = required};
+    lake->random ^= lake->random << 13;
+    lake->random ^= lake->random >> 7;
+    lake->random ^= lake->random << 17;
+    return lake->random % below;
 }
 
 static inline void lake_open(Lake *lake)
 {
-    static const CatalogDriver shaky_driver = {shaky_close, shaky_load, shaky_commit, shaky_drop};
-    *lake =
-        (Lake){.memory = memory_store_new(), .name = {"lake", "orders", "file:///w/lake/orders"}};
-    lake->store = &lake->memory->store;
-    lake->shaky = mem_zalloc(sizeof *lake->shaky);
-    lake->shaky->catalog.driver = &shaky_driver;
-    lake->catalog = &lake->shaky->catalog;
-    OK((lake->shaky->inner = catalog_directory_open(lake->store, &err)));
-    lake->schema = schema_new(3, 1);
-    lake->schema->fields[0] = lake_field("id", (Type){.kind = TYPE_INT64}, true);
-    lake->schema->fields[1] = lake_field("country", (Type){.kind = TYPE_STRING}, false);
-    lake->schema->fields[2] = lake_field("at", (Type){.kind = TYPE_TIMESTAMPTZ}, false);
+    Error err = {0};
+    *lake = (Lake){.random = 88172645463325252};
+    snprintf(lake->folder, sizeof lake->folder, "/tmp/firn-iceberg-XXXXXX");
+    assert_non_null(mkdtemp(lake->folder));
+    snprintf(lake->location, sizeof lake->location, "file://%s/db/t", lake->folder);
+    lake->name = (TableName){"db", "t", lake->location};
+    lake->store = store_posix_open(lake->folder, &err);
+    lake->catalog = catalog_directory_open(lake->store, &err);
 }
 
-/* partition_by NULL: none. */
-static inline void lake_create(Lake *lake, int format_version, const char *partition_by)
+static inline void lake_close(Lake *lake)
 {
-    IcebergCreate how = {.format_version = format_version,
-                         .schema = lake->schema,
-                         .partition_by = &partition_by,
-                         .partition_count = partition_by != NULL};
-    OK(iceberg_table_create(lake->store, lake->catalog, &lake->name, &how, &lake->table, &err));
+    Error err = {0};
+    catalog_close(lake->catalog);
+    assert_true(store_delete_all(lake->store, lake->folder, &err));
+    store_close(lake->store);
+}
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        Error why_ = {0};                                                                          \
+        if (!(call))                                                                               \
+            fail_msg("%s: %s", why_.code, why_.message);                                           \
+    } while (0)
+#define FAILS(call, kind_, code_)                                                                  \
+    do {                                                                                           \
+        Error why_ = {0};                                                                          \
+        assert_false(call);                                                                        \
+        if (why_.kind != (kind_) || strcmp(why_.code, code_) != 0)                                 \
+            fail_msg("%s %s: %s", error_kind_name(why_.kind), why_.code, why_.message);            \
+    } while (0)
+
+/* id long (key), region string, amount decimal, tags list<int>. */
+static inline Schema *lake_schema(void)
+{
+    Schema *schema = schema_new(4, 1);
+    schema->fields[0] =
+        (Field){.name = mem_strdup("id"), .type.kind = TYPE_INT64, .required = true};
+    schema->fields[1] = (Field){.name = mem_strdup("region"), .type.kind = TYPE_STRING};
+    schema->fields[2] = (Field){.name = mem_strdup("amount"),
+                                .type = {.kind = TYPE_DECIMAL, .precision = 12, .scale = 2}};
+    schema->fields[3] = (Field){.name = mem_strdup("tags"), .type.kind = TYPE_LIST};
+    schema->fields[3].type.element = mem_zalloc(sizeof(Field));
+    *schema->fields[3].type.element =
+        (Field){.name = mem_strdup("element"), .type.kind = TYPE_INT32};
+    schema->key[0] = 0;
+    return schema;
+}
+
+static inline IcebergTable *lake_create(Lake *lake, int version, const char *partition_by)
+{
+    AUTO(schema_free) Schema *schema = lake_schema();
+    IcebergCreate create = {.format_version = version,
+                            .schema = schema,
+                            .partition_by = &partition_by,
+                            .partition_count = partition_by != NULL};
+    IcebergTable *table;
+    OK(iceberg_table_create(lake->store, lake->catalog, &lake->name, &create, &table, &why_));
+    return table;
 }
 
 static inline IcebergTable *lake_load(Lake *lake)
 {
-    IcebergTable *table = NULL;
-    OK(iceberg_table_load(lake->store, lake->catalog, &lake->name, &table, &err));
-    assert_non_null(table);
+    IcebergTable *table;
+    OK(iceberg_table_load(lake->store, lake->catalog, &lake->name, &table, &why_));
     return table;
 }
 
-static inline void lake_done(Lake *lake)
+/* A data file that is only a name, with metrics. */
+static inline DataFile lake_file(Lake *lake, IcebergTable *table, uint64_t rows, int32_t bucket)
 {
-    iceberg_table_free(lake->table);
-    schema_free(lake->schema);
-    catalog_close(lake->catalog);
-    store_close(lake->store);
-}
-
-/* A data file that stands in the store. `country` only where the table is partitioned by it. */
-static inline DataFile lake_data_file(IcebergTable *table, const char *country, uint64_t rows)
-{
-    const PartitionSpec *spec = iceberg_partition_spec(table);
     DataFile file = {.content = FILE_DATA,
-                     .format = FORMAT_PARQUET,
                      .path = iceberg_new_file_uri(table, "", ".parquet"),
-                     .spec_id = spec->spec_id,
                      .record_count = rows,
-                     .file_bytes = 1000 + rows,
+                     .file_bytes = 100 + rows,
                      .first_row_id = -1,
-                     .content_offset = -1};
-    if (spec->field_count) {
-        file.partition_count = 1;
-        file.partition = mem_array(1, sizeof *file.partition);
-        file.partition[0] = (Value){.is_null = !country, .type = {.kind = TYPE_STRING}};
-        if (country) {
-            file.partition[0].byte_count = (uint32_t)strlen(country);
-            file.partition[0].bytes = (uint8_t *)mem_strdup(country);
-        }
+                     .content_offset = -1,
+                     .content_bytes = -1};
+    file.partition_count = iceberg_partition_spec(table)->field_count;
+    file.partition = mem_array(file.partition_count, sizeof(Value));
+    if (file.partition_count)
+        file.partition[0] = (Value){.type.kind = TYPE_INT32, .i32 = bucket};
+    file.metrics = mem_array(1, sizeof *file.metrics);
+    file.metric_count = 1;
+    file.metrics[0] = (ParquetFieldMetrics){.field_id = 1,
+                                            .column_bytes = 50,
+                                            .value_count = (int64_t)rows,
+                                            .nan_count = -1,
+                                            .lower_bytes = 8,
+                                            .upper_bytes = 8,
+                                            .has_lower = true,
+                                            .has_upper = true};
+    file.split_offsets = mem_array(1, sizeof(int64_t));
+    file.split_offsets[0] = 4;
+    file.split_count = 1;
+    OK(store_put(lake->store, file.path, "PAR1", 4, &why_));
+    return file;
+}
+
+/* v3: a vector with so many rows of it; v2: a file of position deletes that names only it. */
+static inline DataFile lake_deletes(Lake *lake, IcebergTable *table, const DataFile *of,
+                                    uint32_t rows)
+{
+    if (iceberg_format_version(table) < 3) {
+        DataFile file = lake_file(lake, table, rows, 0);
+        file.content = FILE_POSITION_DELETES;
+        file.referenced_data_file = mem_strdup(of->path);
+        if (of->partition_count)
+            file.partition[0] = of->partition[0];
+        return file;
     }
-    OK(store_put(table->store, file.path, "rows", 4, &err));
-    return file;
-}
-
-/* v2: position deletes that name one data file. */
-static inline DataFile lake_deletes(IcebergTable *table, const DataFile *of, uint64_t rows)
-{
-    DataFile file = {.content = FILE_POSITION_DELETES,
-                     .format = FORMAT_PARQUET,
-                     .path = iceberg_new_file_uri(table, "", "-deletes.parquet"),
-                     .spec_id = of->spec_id,
-                     .partition = values_copy(of->partition, of->partition_count),
-                     .partition_count = of->partition_count,
-                     .record_count = rows,
-                     .file_bytes = 500 + rows,
-                     .referenced_data_file = mem_strdup(of->path),
-                     .first_row_id = -1,
-                     .content_offset = -1};
-    OK(store_put(table->store, file.path, "positions", 9, &err));
-    return file;
-}
-
-/* v3: a Puffin file with the first `rows` of one data file. */
-static inline DataFile lake_vector(IcebergTable *table, const DataFile *of, uint32_t rows)
-{
     DataFile file;
-    roaring_bitmap_t *bitmap = roaring_bitmap_from_range(0, rows, 1);
-    AUTO(mem_free) char *uri = iceberg_new_file_uri(table, "", ".puffin");
+    roaring_bitmap_t *bitmap = roaring_bitmap_create();
+    roaring_bitmap_add_range(bitmap, 0, rows);
+    char *uri = iceberg_new_file_uri(table, "", ".puffin");
     DeletionVector vector = {of->path, bitmap, of->spec_id, of->partition, of->partition_count};
-    OK(puffin_write_vectors(table->store, uri, &vector, 1, &file, &err));
+    OK(puffin_write_vectors(lake->store, uri, &vector, 1, &file, &why_));
     roaring_bitmap_free(bitmap);
+    free(uri);
     return file;
 }
 
-static inline bool lake_try_commit(IcebergTable *table, DataFile *added, size_t added_count,
-                                   const char *removed, Error *err)
+static inline bool lake_commit(IcebergTable *table, DataFile *added, size_t added_count,
+                               const char *removed, Error *err)
 {
-    int64_t snapshot;
     IcebergCommit commit = {.added = added,
                             .added_count = added_count,
                             .removed = &removed,
                             .removed_count = removed != NULL};
-    return iceberg_commit(table, &commit, &snapshot, err);
+    int64_t id;
+    bool ok = iceberg_commit(table, &commit, &id, err);
+    if (ok)
+        assert_int_equal(id, iceberg_current_snapshot(table));
+    return ok;
 }
 
-/* Commits; the files are let go. */
-static inline void lake_commit(IcebergTable *table, DataFile *added, size_t added_count,
-                               const char *removed)
+/* ---------- what is reachable, and what is there ---------- */
+typedef struct Paths {
+    char **items;
+    size_t count;
+} Paths;
+
+static inline void paths_add(Paths *paths, const char *path, size_t bytes)
 {
-    OK(lake_try_commit(table, added, added_count, removed, &err));
-    for (size_t i = 0; i < added_count; i++)
-        data_file_done(&added[i]);
+    paths->items = mem_regrow(paths->items, paths->count + 1, sizeof *paths->items);
+    paths->items[paths->count++] = mem_strndup(path, bytes);
 }
 
-static inline void lake_append(IcebergTable *table, uint64_t rows)
+static inline int paths_compare(const void *a, const void *b)
 {
-    DataFile file = lake_data_file(table, "de", rows);
-    lake_commit(table, &file, 1, NULL);
+    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static inline void data_file_copy(DataFile *to, const DataFile *from)
+static inline void paths_sort(Paths *paths)
 {
-    *to = *from;
-    to->path = mem_strdup(from->path);
-    to->partition = values_copy(from->partition, from->partition_count);
-    to->referenced_data_file =
-        from->referenced_data_file ? mem_strdup(from->referenced_data_file) : NULL;
-    to->metrics = NULL;
-    to->split_offsets = NULL;
+    size_t kept = 0;
+    qsort(paths->items, paths->count, sizeof *paths->items, paths_compare);
+    for (size_t i = 0; i < paths->count; i++)
+        if (kept && strcmp(paths->items[kept - 1], paths->items[i]) == 0)
+            free(paths->items[i]);
+        else
+            paths->items[kept++] = paths->items[i];
+    paths->count = kept;
 }
 
-/* Makes every snapshot older, as far as this handle knows. */
-static inline void lake_age(IcebergTable *table, int64_t by_ms)
+static inline void paths_done(Paths *paths)
 {
-    size_t i;
-    json_t *snapshot;
-    json_array_foreach(json_object_get(table->metadata, "snapshots"), i, snapshot)
-    {
-        int64_t then = json_integer_value(json_object_get(snapshot, "timestamp-ms"));
-        json_object_set_new(snapshot, "timestamp-ms", json_integer(then - by_ms));
+    for (size_t i = 0; i < paths->count; i++)
+        free(paths->items[i]);
+    free(paths->items);
+    *paths = (Paths){0};
+}
+
+static inline bool lake_live(const ManifestEntry *entry, void *context, Error *err)
+{
+    (void)err;
+    const AvroValue *path = avro_field(entry->data_file, 100);
+    if (entry->status != ENTRY_DELETED)
+        paths_add(context, (const char *)path->bytes, path->count);
+    return true;
+}
+
+static inline const PartitionSpec *lake_spec(const void *table, int32_t spec_id)
+{
+    return iceberg_partition_spec_by_id(table, spec_id);
+}
+
+/* Everything the table's snapshots need, of which a part is missing if it was deleted too early. */
+static inline Paths lake_reachable(Lake *lake)
+{
+    Paths paths = {0};
+    IcebergTable *table = lake_load(lake);
+    const json_t *snapshots = json_object_get(iceberg_metadata(table), "snapshots");
+    for (size_t i = 0; i < json_array_size(snapshots); i++) {
+        const char *list =
+            json_string_value(json_object_get(json_array_get(snapshots, i), "manifest-list"));
+        ManifestFile *manifests;
+        size_t count;
+        paths_add(&paths, list, strlen(list));
+        OK(manifest_list_read(lake->store, list, lake_spec, table, &manifests, &count, &why_));
+        for (size_t m = 0; m < count; m++) {
+            paths_add(&paths, manifests[m].path, strlen(manifests[m].path));
+            OK(manifest_read(lake->store, &manifests[m], lake_live, &paths, &why_));
+        }
+        manifest_files_free(manifests, count);
     }
+    iceberg_table_free(table);
+    paths_sort(&paths);
+    return paths;
+}
+
+static inline bool lake_collect(const char *uri, uint64_t bytes, int64_t modified_us, void *context)
+{
+    (void)bytes;
+    (void)modified_us;
+    if (!strstr(uri, ".metadata.json") && !strstr(uri, "version-hint"))
+        paths_add(context, uri, strlen(uri));
+    return true;
+}
+
+/* Files that no snapshot holds; none that one holds may be missing. */
+static inline size_t lake_orphans(Lake *lake)
+{
+    Paths there = {0}, wanted = lake_reachable(lake);
+    OK(store_list(lake->store, lake->location, lake_collect, &there, &why_));
+    paths_sort(&there);
+    size_t found = 0;
+    for (size_t w = 0, t = 0; w < wanted.count; w++) {
+        while (t < there.count && strcmp(there.items[t], wanted.items[w]) < 0)
+            t++;
+        if (t == there.count || strcmp(there.items[t], wanted.items[w]) != 0)
+            fail_msg("%s is gone", wanted.items[w]);
+        found++;
+    }
+    size_t orphans = there.count - found;
+    paths_done(&there);
+    paths_done(&wanted);
+    return orphans;
+}
+
+/* Somebody else changes the metadata: the next version as `change` leaves it. */
+typedef void LakeChange(json_t *metadata, void *context);
+static inline void lake_change(Lake *lake, LakeChange *change, void *context)
+{
+    CatalogEntry entry;
+    char *uri;
+    int64_t version;
+    OK(catalog_load(lake->catalog, &lake->name, &entry, &why_));
+    json_t *metadata = json_loadb((const char *)entry.metadata.data, entry.metadata.used, 0, NULL);
+    change(metadata, context);
+    char *text = json_dumps(metadata, JSON_COMPACT);
+    OK(catalog_commit(lake->catalog, &lake->name, &entry, text, strlen(text), &uri, &version,
+                      &why_));
+    free(text);
+    free(uri);
+    json_decref(metadata);
+    catalog_entry_done(&entry);
 }

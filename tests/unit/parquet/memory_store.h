@@ -12,10 +12,10 @@ struct StoreReader {
     const Bytes *object;
 };
 
-static bool memory_finished;
+__attribute__((unused)) static bool memory_finished;
 static int memory_open; /* writers and readers not yet freed */
 
-static StoreWriter *memory_writer(Bytes *object)
+static inline StoreWriter *memory_writer(Bytes *object)
 {
     StoreWriter *writer = mem_zalloc(sizeof *writer);
     *writer = (StoreWriter){object, -1};
@@ -24,7 +24,7 @@ static StoreWriter *memory_writer(Bytes *object)
     return writer;
 }
 
-static StoreReader *memory_reader(const Bytes *object)
+static inline StoreReader *memory_reader(const Bytes *object)
 {
     StoreReader *reader = mem_zalloc(sizeof *reader);
     reader->object = object;

@@ -266,6 +266,41 @@ static void test_dead_files(void **state)
     dead_files(3);
 }
 
+/* Somebody else's equality deletes: named, not ignored. */
+static void test_equality_deletes(void **state)
+{
+    (void)state;
+    World world;
+    world_init(&world, 2, MODE_UPSERT, NULL);
+    Table *table = world_open(&world);
+    put_and_commit(&world, table, 1, 100);
+    table_close(table);
+    IcebergTable *loaded = world_load(&world);
+    DataFile deletes = {.content = FILE_EQUALITY_DELETES,
+                        .format = FORMAT_PARQUET,
+                        .path = iceberg_new_file_uri(loaded, "", "-equality.parquet"),
+                        .record_count = 1,
+                        .file_bytes = 100,
+                        .first_row_id = -1,
+                        .content_offset = -1};
+    AUTO(mem_free) char *path = mem_strdup(deletes.path);
+    IcebergCommit commit = {.added = &deletes, .added_count = 1};
+    int64_t snapshot;
+    OK(iceberg_commit(loaded, &commit, &snapshot, &err));
+    data_file_done(&deletes);
+    iceberg_table_free(loaded);
+
+    table = world_open(&world);
+    AUTO(batch_free) Batch *batch = rows_of(&world, ROW_UPDATE, 1, 1, 200);
+    Error refusal = {0};
+    assert_false(table_put(table, batch, &refusal));
+    assert_int_equal(refusal.kind, ERROR_CONFIG);
+    assert_string_equal(refusal.code, "EqualityDeletes");
+    assert_non_null(strstr(refusal.message, path));
+    table_close(table);
+    world_done(&world);
+}
+
 static void test_empty_copy(void **state)
 {
     (void)state;
@@ -379,10 +414,11 @@ static void test_abandoned_copy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused_at_open), cmocka_unit_test(test_rolled_back),
-        cmocka_unit_test(test_foreign_commit),  cmocka_unit_test(test_dropped),
-        cmocka_unit_test(test_dead_files),      cmocka_unit_test(test_empty_copy),
-        cmocka_unit_test(test_abandoned_copy),  cmocka_unit_test(test_reordered),
+        cmocka_unit_test(test_refused_at_open),  cmocka_unit_test(test_rolled_back),
+        cmocka_unit_test(test_foreign_commit),   cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_dead_files),       cmocka_unit_test(test_empty_copy),
+        cmocka_unit_test(test_abandoned_copy),   cmocka_unit_test(test_reordered),
+        cmocka_unit_test(test_equality_deletes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
