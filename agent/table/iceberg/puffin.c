@@ -229,6 +229,10 @@ bool puffin_read_vector(Store *store, const DataFile *file, roaring_bitmap_t **r
     AUTO(store_reader_free) StoreReader *reader = store_open(store, file->path, err);
     if (!reader)
         return false;
+    uint64_t file_bytes = store_reader_bytes(reader);
+    if ((uint64_t)file->content_offset > file_bytes ||
+        (uint64_t)file->content_bytes > file_bytes - (uint64_t)file->content_offset)
+        return bad(err, file, "it passes the file's end");
     AUTO(mem_free) uint8_t *blob = mem_alloc((size_t)file->content_bytes);
     if (!store_read(reader, (uint64_t)file->content_offset, blob, (size_t)file->content_bytes, err))
         return false;

@@ -136,7 +136,7 @@ static inline bool bytes_equal(const uint8_t *a, const uint8_t *b, uint32_t byte
     uint64_t left, right;
     uint32_t at = 0;
     if (bytes < 8)
-        return memcmp(a, b, bytes) == 0;
+        return bytes == 0 || memcmp(a, b, bytes) == 0;
     for (; at + 8 < bytes; at += 8) {
         memcpy(&left, a + at, 8);
         memcpy(&right, b + at, 8);

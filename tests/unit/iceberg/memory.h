@@ -363,6 +363,7 @@ static inline void data_file_copy(DataFile *to, const DataFile *from)
 /* Makes every snapshot older, as far as this handle knows. */
 static inline void lake_age(IcebergTable *table, int64_t by_ms)
 {
+    table->thinned_ms = 0; /* not to wait with thinning */
     size_t i;
     json_t *snapshot;
     json_array_foreach(json_object_get(table->metadata, "snapshots"), i, snapshot)

@@ -3,7 +3,7 @@
  * with which row ids; and after every commit everything check.h knows. */
 #include "tests/unit/iceberg/check.h"
 
-#define STEPS 300
+#define STEPS 150
 #define FILES_MAX 64
 
 typedef struct ModelFile {
