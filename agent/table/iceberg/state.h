@@ -57,4 +57,4 @@ bool state_owns_file(const IcebergTable *table, const char *uri);
 json_t *retention_thin(IcebergTable *table, json_t *metadata, int64_t now_ms);
 /* sweep.c: deletes what only the expired snapshots held. Errors leave orphans, never a hole; there
  * is nothing to report. */
-void retention_clean(IcebergTable *table, const json_t *expired);
+void retention_clean(IcebergTable *table, json_t *expired);

@@ -208,13 +208,13 @@ static void sweep_run(IcebergTable *table, const History *history, size_t from, 
     sweep_done(&sweep);
 }
 
-void retention_clean(IcebergTable *table, const json_t *expired)
+void retention_clean(IcebergTable *table, json_t *expired)
 {
     if (!json_array_size(expired) || !state_load_manifests(table, NULL))
         return;
     json_t *all = json_array();
     json_array_extend(all, json_object_get(table->metadata, "snapshots"));
-    json_array_extend(all, (json_t *)(uintptr_t)expired);
+    json_array_extend(all, expired);
     json_t *both = json_pack("{s:o}", "snapshots", all);
     History history;
     history_init(&history, both);
