@@ -17,7 +17,7 @@ from compare import compare
 from harness import lake, shop
 from harness.agent import OK, Agent, manifest
 from harness.postgres import Postgres
-from harness.wait import wait_until
+from harness.wait import TimedOut, wait_until
 
 AGREE_SECONDS = float(os.environ.get("FIRN_AGREE_SECONDS", "90"))
 
@@ -67,7 +67,10 @@ class Shop(unittest.TestCase):
 
     def wait_agreed(self, agent: Agent, seconds: float = AGREE_SECONDS, slot: str = "firn"):
         """Everything written so far is durable in the lake."""
-        self.postgres.wait_confirmed(slot, seconds, "shop", agent.alive)
+        try:
+            self.postgres.wait_confirmed(slot, seconds, "shop", agent.alive)
+        except TimedOut as error:
+            raise TimedOut(f"{error}; the slot: {self.postgres.slot(slot)}; the agent: {agent.text()[-2000:]}") from None
 
     def assert_equal(self, engine: str = "duckdb", tables: str = "public=shop"):
         output = io.StringIO()
