@@ -25,6 +25,12 @@ foreach(script ${scripts})
   firn_script_test(integration/${name} integration ${seconds} ${python} ${script})
 endforeach()
 
+# Threads: the whole pipeline, and the queue between them, under ThreadSanitizer (build/tsan).
+firn_script_test(integration/tsan_follow integration 300 ${CMAKE_COMMAND} -E env FIRN_BUILD=tsan
+  ${python} ${CMAKE_CURRENT_SOURCE_DIR}/integration/test_follow.py V3Upsert.test_live)
+firn_script_test(integration/tsan_queue integration 120
+  ${PROJECT_SOURCE_DIR}/build/tsan/tests/common_test_queue)
+
 file(GLOB scripts CONFIGURE_DEPENDS long/test_*.py)
 foreach(script ${scripts})
   get_filename_component(name ${script} NAME_WE)

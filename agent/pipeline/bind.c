@@ -7,6 +7,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 
+#define TABLE_MEMORY_BYTES ((size_t)32 << 20) /* buffers of a table's open files */
+
 char *warehouse_uri(const LakeTableSpec *spec, Error *err)
 {
     if (spec->warehouse)
@@ -144,15 +146,14 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                             .store = table->warehouse->store,
                             .catalog = table->warehouse->catalog,
                             .warehouse = table->warehouse->uri,
-                            .memory_bytes_max = (size_t)64 << 20};
+                            .memory_bytes_max = TABLE_MEMORY_BYTES,
+                            .resnapshot = pipeline_resnapshots(flow->pipeline, name)};
     table->table = table_open(&options, err);
     if (!table->table)
         return error_wrap(err, "table %s", name);
     table_position(table->table, &table->complete, &table->committed);
     table->snapshot = table_snapshot(table->table);
     table->uuid = mem_strdup(table_uuid(table->table));
-    if (pipeline_resnapshots(flow->pipeline, name))
-        table->complete = false;
     if (!position_is_ours(flow, table, err) || !record_table_behind(flow, table, err))
         return error_wrap(err, "table %s", name);
     flow->by_number[number] = table;

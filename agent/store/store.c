@@ -70,7 +70,7 @@ bool store_get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Erro
         return error_set(err, ERROR_DATA, "ObjectTooLarge", "%s has %llu bytes, the limit is %zu",
                          uri, (unsigned long long)reader->bytes, bytes_max);
     size_t bytes = (size_t)reader->bytes;
-    bytes_reserve(ret, bytes);
+    bytes_reserve(ret, bytes + 1); /* an empty object has a place, too */
     if (!store_read(reader, 0, ret->data + ret->used, bytes, err))
         return false;
     ret->used += bytes;

@@ -261,7 +261,7 @@ static bool read_position(Table *table, Error *err)
     if (!space || errno || end == space + 1 || *end)
         return error_set(err, ERROR_CONFIG, "BadPosition",
                          "table %s.%s: property %s is '%.200s', not '<position> <snapshot id>'; "
-                         "drop the table to copy it again",
+                         "load the table again with --resnapshot",
                          table->name.database, table->name.table, table->property, text);
     *space = 0;
     if (!position_parse(copy, &table->position, err)) {
@@ -273,7 +273,7 @@ static bool read_position(Table *table, Error *err)
         return error_set(err, ERROR_CONFIG, "RolledBack",
                          "table %s.%s was rolled back: the position stands for snapshot %lld, "
                          "which is no ancestor of the head %lld; set the current snapshot to %lld "
-                         "again, or drop the table to copy it anew",
+                         "again, or load the table again with --resnapshot",
                          table->name.database, table->name.table, (long long)table->snapshot,
                          (long long)iceberg_current_snapshot(table->iceberg),
                          (long long)table->snapshot);
@@ -357,7 +357,7 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
     table->schema_json = mem_strdup(iceberg_schema_json(table->iceberg));
     if (spec->mode == MODE_UPSERT && spec->format_version >= 3)
         add_lineage(table);
-    return read_position(table, err);
+    return options->resnapshot || read_position(table, err);
 }
 
 Table *table_open(const TableOptions *options, Error *err)

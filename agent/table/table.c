@@ -31,7 +31,7 @@ static bool upsert_start(Table *table, bool load, Error *err)
         return true;
     upsert_free(table->upsert);
     table->upsert = NULL;
-    return false;
+    return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
 }
 
 /* The first row the table hasn't seen. Rows come in order: those at or before the table's position
@@ -60,21 +60,15 @@ static bool append_put(Table *table, const Batch *batch, uint32_t from, char op,
                            false, NULL, NULL, err);
 }
 
-/* Whatever failed: if the table was dropped under us, then that is why. Returns false. */
-static bool dropped_is_why(Table *table, Error *err)
+/* Whatever failed: if the table was dropped under us, then that is why. */
+static bool failed(Table *table, Error *err)
 {
     bool changed;
     Error why = {0};
+    table->failed = true;
     if (!iceberg_table_refresh(table->iceberg, &changed, &why) &&
         strcmp(why.code, "TableDropped") == 0)
         *err = why;
-    return false;
-}
-
-static bool failed(Table *table, Error *err)
-{
-    table->failed = true;
-    (void)dropped_is_why(table, err);
     return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
 }
 
@@ -90,10 +84,9 @@ bool table_put(Table *table, const Batch *batch, Error *err)
     if (table->spec->mode == MODE_APPEND) {
         ok = append_put(table, batch, from, 0, err);
     } else {
-        if (!table->upsert && !upsert_start(table, true, err))
-            return failed(table, err);
         const Column *const *columns = column_map_batch(&table->columns, batch, 0);
-        ok = upsert_put(table->upsert, batch, columns, from, err);
+        ok = (table->upsert || upsert_start(table, true, err)) &&
+             upsert_put(table->upsert, batch, columns, from, err);
     }
     if (!ok)
         return failed(table, err);
@@ -118,7 +111,7 @@ bool table_truncate(Table *table, RowPosition position, Error *err)
     } else {
         /* Nothing needs to be read of what is about to go. */
         if (!table->upsert && !upsert_start(table, false, err))
-            return failed(table, err);
+            return false;
         upsert_truncate(table->upsert);
     }
     table->pending_rows++;
@@ -174,7 +167,7 @@ bool table_commit_files(Table *table, IcebergCommit *commit, const Position *pos
         *ret_unknown = err->kind == ERROR_RETRY;
         if (err->kind == ERROR_CONFLICT)
             return explain_conflict(table, err);
-        return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
+        return failed(table, err);
     }
     table->snapshot = snapshot;
     table->position = *position;
@@ -222,8 +215,7 @@ bool table_commit(Table *table, const Position *position, Error *err)
     bool ok = write_pending(table, &pending, &commit, err);
     if (ok) {
         CRASH_POINT("commit-files-written");
-        ok = table_commit_files(table, &commit, position, &unknown, err) ||
-             dropped_is_why(table, err);
+        ok = table_commit_files(table, &commit, position, &unknown, err);
     }
     if (ok) {
         CRASH_POINT("commit-done");

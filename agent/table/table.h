@@ -35,6 +35,7 @@ typedef struct TableOptions {
     const char *warehouse;   /* canonical URI; the table's root is <warehouse>/<database>/<table>
                                 unless spec->location */
     size_t memory_bytes_max; /* of open files' buffers */
+    bool resnapshot;         /* whatever the table says of its position, it is to be copied again */
 } TableOptions;
 
 void table_close(Table *table); /* pending rows are gone; written, uncommitted files are deleted */

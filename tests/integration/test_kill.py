@@ -85,7 +85,7 @@ class Kill(Shop):
 
     def one(self, number: int, copying: bool):
         phase = "copy" if copying else "stream"
-        at_point = number % 2 == 0  # PER_TABLES is odd: copies take turns, too
+        at_point = (number // PER_TABLES + number % PER_TABLES) % 2 == 0  # halves, and copies take turns
         with self.traffic(seed=SEED + number):
             if at_point:
                 how = self.next_point(phase)

@@ -10,6 +10,8 @@ import datetime, decimal, math, os, random, struct, subprocess, sys, tempfile, u
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import (compute_statistics_plan, data_file_statistics_from_parquet_metadata,
+                                  parquet_path_to_id_mapping, pyarrow_to_schema)
 
 D = decimal.Decimal
 BUILD = sys.argv[1] if len(sys.argv) > 1 else 'build/asan'
@@ -184,6 +186,23 @@ def check_bounds(lines, expected):
             assert name == 'high', (name, line)
 
 
+def check_pyiceberg(what, path, lines):
+    """Our metrics are what pyiceberg makes of the file's own statistics."""
+    meta = pq.read_metadata(path)
+    schema = pyarrow_to_schema(pq.read_schema(path))
+    theirs = data_file_statistics_from_parquet_metadata(
+        meta, compute_statistics_plan(schema, {}), parquet_path_to_id_mapping(schema))
+    for line in lines:
+        number, size, count, nulls, _, low, high = line.split()
+        number = int(number)
+        end = theirs.column_aggregates.get(number)
+        bounds = [end and end.min_as_bytes(), end and end.max_as_bytes()]
+        expected = [int(size), int(count), int(nulls)] + [None if b == 'none' else bytes.fromhex(b[1:]) for b in (low, high)]
+        found = [theirs.column_sizes[number], theirs.value_counts[number], theirs.null_value_counts.get(number)] + bounds
+        if expected != found:
+            sys.exit('MISMATCH %s, metrics of field %d: ours %r, pyiceberg %r' % (what, number, expected, found))
+
+
 def run(folder, what, data, spec, level, group_rows, **options):
     source, copy = os.path.join(folder, 'in.parquet'), os.path.join(folder, 'out.parquet')
     pq.write_table(data, source, **options)
@@ -197,6 +216,7 @@ def run(folder, what, data, spec, level, group_rows, **options):
         check_metadata(copy, data)
         check_bounds(done.stdout.splitlines(), data)
         bloom_finds(copy, data)
+        check_pyiceberg(what, copy, done.stdout.splitlines())
     print('ok', what, os.path.getsize(copy), 'bytes', flush=True)
 
 

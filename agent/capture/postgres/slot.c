@@ -73,7 +73,7 @@ static bool check_slot(const Postgres *postgres, const PGresult *result, const C
             err, ERROR_CONFIG, "SlotLost",
             "slot %s is lost: the server removed WAL that it needed "
             "(max_slot_wal_keep_size); drop it (SELECT pg_drop_replication_slot('%s')) "
-            "and copy the tables again (--resnapshot)",
+            "and copy the tables again",
             slot, slot);
     if (*pid)
         return error_set(err, ERROR_RETRY, "SlotActive",
@@ -87,7 +87,8 @@ static bool check_slot(const Postgres *postgres, const PGresult *result, const C
         return error_set(err, ERROR_CONFIG, "SlotAhead",
                          "slot %s was confirmed up to " LSN_FORMAT
                          ", but a table stands at " LSN_FORMAT
-                         ": the changes between are gone; copy the tables again (--resnapshot)",
+                         ": the changes between are gone; load the tables again with "
+                         "--resnapshot '*.*'",
                          slot, LSN_ARGS(confirmed), LSN_ARGS(state->from.major));
     return true;
 }
@@ -99,7 +100,7 @@ static bool make_slot(Postgres *postgres, const CaptureState *state, bool copyin
     if (state->known)
         return error_set(err, ERROR_CONFIG, "SlotMissing",
                          "slot %s is gone, but tables were filled from it: the changes since are "
-                         "lost; restore the slot, or copy the tables again (--resnapshot)",
+                         "lost; load the tables again with --resnapshot '*.*'",
                          spec->pg_slot);
     if (!spec->pg_manage)
         return error_set(err, ERROR_CONFIG, "SlotMissing",

@@ -193,22 +193,29 @@ static bool load(Catalog *catalog, const TableName *name, CatalogEntry *ret, Err
     }
 }
 
-/* Whether a commit on top of `base` (0: none) may still stand; see the head of the file. */
-static bool base_is_newest(Catalog *catalog, const TableName *name, int64_t base, bool *ret,
-                           Error *err)
+/* Whether a commit on top of `base` (0: none) may stand; see the head of the file. linked: ours is
+ * there already, and may have a successor. */
+static bool may_stand(Catalog *catalog, const TableName *name, int64_t base, bool linked, bool *ret,
+                      Error *err)
 {
     int64_t hint;
     *ret = false;
     if (!read_hint(catalog, name, &hint, err))
         return false;
-    if (hint > base + 1)
-        return true;
+    if (hint > base + 1) {
+        bool followed = false;
+        if (linked && !version_exists(catalog, name, base + 2, &followed, err))
+            return false;
+        if (!followed)
+            return true;
+    }
     if (base)
         return version_exists(catalog, name, base, ret, err);
     Versions versions;
     if (!list_versions(catalog, name, &versions, err))
         return false;
-    *ret = versions.count == 0 || versions.at[versions.count - 1] == 1;
+    *ret = linked ? versions.count && versions.at[versions.count - 1] == (int64_t)versions.count
+                  : versions.count == 0;
     free(versions.at);
     return true;
 }
@@ -218,10 +225,10 @@ static bool commit(Catalog *catalog, const TableName *name, const CatalogEntry *
                    int64_t *ret_version, Error *err)
 {
     int64_t from = base && base->metadata_uri ? base->version : 0;
-    bool newest;
-    if (!base_is_newest(catalog, name, from, &newest, err))
+    bool stands;
+    if (!may_stand(catalog, name, from, false, &stands, err))
         return false;
-    if (!newest)
+    if (!stands)
         return error_set(err, ERROR_CONFLICT, "CommitConflict",
                          "%s has moved on from version %" PRId64 ", or is gone", name->location,
                          from);
@@ -234,9 +241,9 @@ static bool commit(Catalog *catalog, const TableName *name, const CatalogEntry *
         return pass_on(err, &why);
     }
     CRASH_POINT("metadata-linked");
-    if (!base_is_newest(catalog, name, from, &newest, err))
+    if (!may_stand(catalog, name, from, true, &stands, err))
         return false;
-    if (!newest)
+    if (!stands)
         return error_set(err, ERROR_RETRY, "CommitUnknown",
                          "%s was written, but the table has gone on meanwhile", uri);
     write_hint(catalog, name, from + 1);

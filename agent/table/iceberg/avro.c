@@ -8,6 +8,7 @@
 #include "common/mem.h"
 
 #define BLOCK_BYTES ((size_t)256 << 10)
+#define DEFLATE_LEVEL 3 /* a third of level 6's time, a tenth larger */
 
 void avro_put_bytes(Bytes *to, const void *data, size_t bytes)
 {
@@ -45,7 +46,7 @@ static void block_end(AvroWriter *writer)
     if (!writer->block_records)
         return;
     z_stream zip = {0};
-    int result = deflateInit2(&zip, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
+    int result = deflateInit2(&zip, DEFLATE_LEVEL, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
     ASSERT(result == Z_OK);
     Bytes packed = {0};
     bytes_reserve(&packed, deflateBound(&zip, writer->block.used));

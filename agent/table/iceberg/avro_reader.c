@@ -10,8 +10,11 @@
 
 #define DEPTH_MAX 32
 #define NODES_MAX 10000
-#define BLOCK_BYTES_MAX ((size_t)256 << 20)
+#define BLOCK_BYTES_MAX ((size_t)64 << 20)
 #define NAMES_MAX 256
+/* Values of one record: a schema may nest things that take no bytes, so that a few bytes would be
+ * endless values. Real records have a value or less for each byte. */
+#define VALUES_SPARE 4096
 
 typedef enum NodeKind {
     NODE_NULL,
@@ -52,6 +55,7 @@ struct AvroReader {
     Bytes block;
     Reader records;
     int64_t records_left;
+    uint64_t values_left; /* that the record may still have */
     size_t nodes;
     struct {
         const char *name;
@@ -274,8 +278,8 @@ static bool decode(AvroReader *reader, const Node *node, AvroValue *ret, int dep
     int64_t branch;
     size_t bytes;
     float f;
-    if (depth > DEPTH_MAX)
-        return bad(err, "values are nested too deep");
+    if (depth > DEPTH_MAX || reader->values_left-- == 0)
+        return bad(err, "values are nested too deep, or too many for their bytes");
     switch (node->kind) {
     case NODE_NULL:
         ret->kind = AVRO_NULL;
@@ -416,7 +420,7 @@ static bool inflate_block(AvroReader *reader, const uint8_t *data, size_t bytes,
             break;
     }
     inflateEnd(&zip);
-    if (result != Z_STREAM_END)
+    if (result != Z_STREAM_END || zip.avail_in != 0)
         return bad(err, "a block does not inflate");
     reader->records = reader_over(reader->block.data, reader->block.used);
     return true;
@@ -442,6 +446,8 @@ bool avro_reader_next(AvroReader *reader, const AvroValue **ret, Error *err)
 {
     *ret = NULL;
     while (reader->records_left == 0) {
+        if (reader_left(&reader->records) != 0)
+            return bad(err, "a block has more bytes than records");
         if (reader_left(&reader->file) == 0)
             return true;
         if (!next_block(reader, err))
@@ -451,6 +457,7 @@ bool avro_reader_next(AvroReader *reader, const AvroValue **ret, Error *err)
     if (reader_left(&reader->records) == 0)
         return bad(err, "a block has fewer records than it says");
     arena_reset(reader->record_arena);
+    reader->values_left = (uint64_t)reader_left(&reader->records) * 2 + VALUES_SPARE;
     AvroValue *record = arena_take(reader->record_arena, sizeof *record);
     *record = (AvroValue){.field_id = -1};
     if (!decode(reader, reader->root, record, 0, err))

@@ -6,10 +6,11 @@
  *
  *   avro.h          the narrow Avro object file writer and reader manifests need
  *   manifest_file.h entries and manifest lists
- *   metadata.h      metadata.json
- *   partition.h     transforms
- *   puffin.h        deletion vectors and statistics
- *   snapshot.h      one commit: manifests, merging, thinning */
+ *   metadata.c      metadata.json; table.c: loaded, refreshed, asked
+ *   partition.c     transforms
+ *   puffin.c        deletion vectors
+ *   snapshot.c      one commit; build.c: its manifests, summary.c: what it says of itself
+ *   history.c       ancestors; retention.c: thinning, sweep.c: what goes with it */
 #pragma once
 
 #include <jansson.h>
@@ -125,7 +126,7 @@ MUST_CHECK bool iceberg_table_load(Store *store, Catalog *catalog, const TableNa
 typedef struct IcebergCreate {
     int format_version;   /* 2 or 3 */
     const Schema *schema; /* ids are assigned here, 1 .. n, elements after the top level; key ->
-                             identifier-field-ids */
+                             identifier-field-ids: required columns, no floating point (CONFIG) */
     const char *const *partition_by; /* texts as in the manifest */
     size_t partition_count;
     const char *const *properties; /* key, value, key, value, … */
@@ -135,8 +136,8 @@ typedef struct IcebergCreate {
 MUST_CHECK bool iceberg_table_create(Store *store, Catalog *catalog, const TableName *name,
                                      const IcebergCreate *create, IcebergTable **ret, Error *err);
 
-/* Loads again if the catalog has newer metadata; *ret_changed says so. DATA/"TableDropped" (kind
- * CONFIG) when it is gone, or when its table-uuid is another. */
+/* Loads again if the catalog has newer metadata; *ret_changed says so. CONFIG "TableDropped" when
+ * it is gone, or when its table-uuid is another. */
 MUST_CHECK bool iceberg_table_refresh(IcebergTable *table, bool *ret_changed, Error *err);
 
 int iceberg_format_version(const IcebergTable *table);
@@ -150,9 +151,9 @@ const PartitionSpec *iceberg_partition_spec_by_id(const IcebergTable *table, int
 const char *iceberg_property(const IcebergTable *table, const char *key); /* NULL: not set */
 const json_t *iceberg_metadata(const IcebergTable *table);   /* the whole, for `inspect` */
 int64_t iceberg_current_snapshot(const IcebergTable *table); /* id of main, -1: none */
-/* Is `ancestor` the head of main or one of its ancestors, as far as metadata still knows the chain?
- * Unknown (expired) ancestors count as such when `seq` (its sequence number) is not above the
- * head's, and no later... see snapshot.h */
+/* Is `ancestor` the head of main or one of its ancestors? Where the chain of parents is cut by
+ * expiry, it is taken to go on at the next older snapshot; one that is not known counts as expired
+ * with the rest, if no snapshot is newer than the head. See history.c. */
 bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor);
 int64_t iceberg_snapshot_time_ms(const IcebergTable *table, int64_t snapshot_id); /* -1: unknown */
 const char *iceberg_snapshot_summary(const IcebergTable *table, int64_t snapshot_id,

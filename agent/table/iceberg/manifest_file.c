@@ -10,6 +10,7 @@
 #include "common/mem.h"
 
 #define MANIFEST_BYTES_MAX ((size_t)1 << 30)
+#define FILE_FIGURE_MAX ((int64_t)1 << 40) /* rows or bytes of one file; sums can't overflow */
 
 uint64_t path_hash(const char *path, size_t bytes)
 {
@@ -24,7 +25,7 @@ void manifest_file_done(ManifestFile *manifest)
         value_done(&manifest->summaries[i].upper);
     }
     free(manifest->summaries);
-    free(manifest->references);
+    hashes_done(&manifest->keys);
     *manifest = (ManifestFile){0};
 }
 
@@ -33,23 +34,6 @@ void manifest_files_free(ManifestFile *manifests, size_t count)
     for (size_t i = 0; i < count; i++)
         manifest_file_done(&manifests[i]);
     free(manifests);
-}
-
-void manifest_file_copy(ManifestFile *to, const ManifestFile *from)
-{
-    *to = *from;
-    to->path = mem_strdup(from->path);
-    to->summaries =
-        from->summary_count ? mem_array(from->summary_count, sizeof *to->summaries) : NULL;
-    for (size_t i = 0; i < from->summary_count; i++) {
-        to->summaries[i] = from->summaries[i];
-        value_copy(&to->summaries[i].lower, &from->summaries[i].lower);
-        value_copy(&to->summaries[i].upper, &from->summaries[i].upper);
-    }
-    to->references =
-        from->reference_count ? mem_array(from->reference_count, sizeof(uint64_t)) : NULL;
-    if (from->reference_count)
-        memcpy(to->references, from->references, from->reference_count * sizeof(uint64_t));
 }
 
 void data_file_done(DataFile *file)
@@ -75,8 +59,8 @@ static char *spec_json(const PartitionSpec *spec)
 }
 
 void manifest_writer_init(ManifestWriter *writer, const PartitionSpec *spec,
-                          const char *table_schema_json, int format_version, bool deletes,
-                          int64_t snapshot_id)
+                          const char *table_schema_json, int32_t schema_id, int format_version,
+                          bool deletes, int64_t snapshot_id)
 {
     *writer = (ManifestWriter){
         .spec = spec, .format_version = format_version, .snapshot_id = snapshot_id};
@@ -85,16 +69,22 @@ void manifest_writer_init(ManifestWriter *writer, const PartitionSpec *spec,
                                   .snapshot_id = snapshot_id,
                                   .min_sequence_number = -1,
                                   .first_row_id = -1,
-                                  .references_known = true};
+                                  .summaries_known = true,
+                                  .keys_known = true,
+                                  .origin = -1};
     writer->file.summary_count = spec->field_count;
     writer->file.summaries = mem_array(spec->field_count, sizeof(PartitionSummary));
+    for (size_t i = 0; i < spec->field_count; i++)
+        writer->file.summaries[i].nan_known = true;
     AUTO(mem_free) char *schema = manifest_schema(spec, format_version);
     AUTO(mem_free) char *fields = spec_json(spec);
     AUTO(mem_free) char *spec_id = mem_format("%d", spec->spec_id);
+    AUTO(mem_free) char *schema_id_text = mem_format("%d", schema_id);
     AUTO(mem_free) char *version = mem_format("%d", format_version);
     const char *const metadata[] = {
-        "schema", table_schema_json, "partition-spec", fields,    "partition-spec-id",
-        spec_id,  "format-version",  version,          "content", deletes ? "deletes" : "data"};
+        "schema",  table_schema_json,           "schema-id", schema_id_text,   "partition-spec",
+        fields,    "partition-spec-id",         spec_id,     "format-version", version,
+        "content", deletes ? "deletes" : "data"};
     avro_writer_init(&writer->avro, schema, metadata, ARRAY_LEN(metadata) / 2);
 }
 
@@ -126,13 +116,12 @@ static void summarize(ManifestWriter *writer, const Value *partition)
     }
 }
 
-static void refer(ManifestFile *file, const char *path, size_t bytes)
+static void add_keys(ManifestFile *file, const char *path, size_t bytes, const char *reference,
+                     size_t reference_bytes)
 {
-    if ((file->reference_count & (file->reference_count - 1)) == 0)
-        file->references =
-            mem_regrow(file->references, file->reference_count ? file->reference_count * 2 : 1,
-                       sizeof(uint64_t));
-    file->references[file->reference_count++] = path_hash(path, bytes);
+    hashes_add(&file->keys, path_hash(path, bytes));
+    if (file->deletes && reference)
+        hashes_add(&file->keys, path_hash(reference, reference_bytes));
 }
 
 static void put_optional_long(Bytes *to, int64_t value, bool there)
@@ -149,6 +138,11 @@ static void put_head(Bytes *to, EntryStatus status, int64_t snapshot_id, int64_t
     put_optional_long(to, snapshot_id, true);
     put_optional_long(to, sequence_number, sequence_number >= 0);
     put_optional_long(to, file_sequence_number, file_sequence_number >= 0);
+}
+
+static int64_t least_known(int64_t a, int64_t b)
+{
+    return a < 0 || b < a ? b : a;
 }
 
 typedef enum Figure {
@@ -216,7 +210,9 @@ void manifest_put_added(ManifestWriter *writer, const DataFile *file)
 {
     static const char *const formats[] = {"PARQUET", "PUFFIN", "OTHER"};
     Bytes *to = &writer->avro.block;
-    put_head(to, ENTRY_ADDED, writer->snapshot_id, -1, -1);
+    /* a rewritten file may keep the age of its rows */
+    put_head(to, ENTRY_ADDED, writer->snapshot_id,
+             file->sequence_number > 0 ? file->sequence_number : -1, -1);
     bytes_put_zigzag(to, file->content);
     avro_put_text(to, file->path);
     avro_put_text(to, formats[file->format]);
@@ -240,18 +236,22 @@ void manifest_put_added(ManifestWriter *writer, const DataFile *file)
     if (writer->format_version >= 3)
         bytes_put_u8(to, 0); /* first_row_id: inherited */
     bytes_put_zigzag(to, file->referenced_data_file != NULL);
-    if (file->referenced_data_file) {
+    if (file->referenced_data_file)
         avro_put_text(to, file->referenced_data_file);
-        refer(&writer->file, file->referenced_data_file, strlen(file->referenced_data_file));
-    }
     if (writer->format_version >= 3) {
         put_optional_long(to, file->content_offset, file->content_offset >= 0);
         put_optional_long(to, file->content_bytes, file->content_offset >= 0);
     }
     avro_record_end(&writer->avro);
     summarize(writer, file->partition);
+    add_keys(&writer->file, file->path, strlen(file->path), file->referenced_data_file,
+             file->referenced_data_file ? strlen(file->referenced_data_file) : 0);
+    if (file->sequence_number > 0)
+        writer->file.min_sequence_number =
+            least_known(writer->file.min_sequence_number, file->sequence_number);
     writer->file.added_files++;
     writer->file.added_rows += (int64_t)file->record_count;
+    writer->file.unassigned_rows += (int64_t)file->record_count;
     writer->started = true;
 }
 
@@ -324,11 +324,13 @@ static void count_carried(ManifestFile *file, const ManifestEntry *entry, EntryS
     }
     file->existing_files++;
     file->existing_rows += rows;
-    if (file->min_sequence_number < 0 || entry->sequence_number < file->min_sequence_number)
-        file->min_sequence_number = entry->sequence_number;
+    file->min_sequence_number = least_known(file->min_sequence_number, entry->sequence_number);
+    if (entry->first_row_id < 0)
+        file->unassigned_rows += rows;
+    const AvroValue *path = avro_field(entry->data_file, 100);
     const AvroValue *reference = avro_field(entry->data_file, 143);
-    if (file->deletes && reference)
-        refer(file, (const char *)reference->bytes, reference->count);
+    add_keys(file, (const char *)path->bytes, path->count,
+             reference ? (const char *)reference->bytes : NULL, reference ? reference->count : 0);
 }
 
 bool manifest_put_carried(ManifestWriter *writer, const ManifestEntry *entry, EntryStatus status,
@@ -384,10 +386,15 @@ bool manifest_put_carried(ManifestWriter *writer, const ManifestEntry *entry, En
     return true;
 }
 
-static int compare_u64(const void *a, const void *b)
+/* From here on the bounds are bytes, as in every list. */
+static void bound_to_bytes(Value *bound)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
+    Bytes bytes = {0};
+    value_serialize(bound, &bytes);
+    value_done(bound);
+    bytes_reserve(&bytes, 1);
+    *bound =
+        (Value){.type.kind = TYPE_BINARY, .bytes = bytes.data, .byte_count = (uint32_t)bytes.used};
 }
 
 bool manifest_writer_finish(ManifestWriter *writer, Store *store, const char *uri,
@@ -401,8 +408,12 @@ bool manifest_writer_finish(ManifestWriter *writer, Store *store, const char *ur
         return error_wrap(err, "manifest");
     writer->file.path = mem_strdup(uri);
     writer->file.bytes = (int64_t)writer->avro.file.used;
-    if (writer->file.reference_count)
-        qsort(writer->file.references, writer->file.reference_count, sizeof(uint64_t), compare_u64);
+    hashes_sort(&writer->file.keys);
+    for (size_t i = 0; i < writer->file.summary_count; i++)
+        if (writer->file.summaries[i].has_bounds) {
+            bound_to_bytes(&writer->file.summaries[i].lower);
+            bound_to_bytes(&writer->file.summaries[i].upper);
+        }
     *ret = writer->file;
     writer->file = (ManifestFile){0};
     return true;
@@ -418,14 +429,22 @@ static bool entry_of(const AvroValue *record, const ManifestFile *manifest, int6
         return error_set(err, ERROR_DATA, "BadManifest", "an entry has no status or no file");
     ret->status = (EntryStatus)status;
     ret->snapshot_id = avro_long(record, 1, manifest->snapshot_id);
-    bool inherits = ret->status == ENTRY_ADDED;
+    /* Manifests of format version 1 have no sequence numbers: theirs are 0. */
+    bool inherits = ret->status == ENTRY_ADDED || manifest->sequence_number == 0;
     ret->sequence_number = avro_long(record, 3, inherits ? manifest->sequence_number : -1);
     ret->file_sequence_number = avro_long(record, 4, inherits ? manifest->sequence_number : -1);
+    if (ret->status != ENTRY_DELETED && ret->sequence_number < 0)
+        return error_set(err, ERROR_DATA, "BadManifest", "a live entry has no sequence number");
+    int64_t rows = avro_long(ret->data_file, 103, -1), bytes = avro_long(ret->data_file, 104, -1);
     ret->first_row_id = avro_long(ret->data_file, 142, -1);
+    if (rows < 0 || rows > FILE_FIGURE_MAX || bytes < 0 || bytes > FILE_FIGURE_MAX ||
+        ret->first_row_id > ROW_ID_MAX || *next_row_id > ROW_ID_MAX)
+        return error_set(err, ERROR_DATA, "BadManifest",
+                         "an entry has no size, or an impossible one");
     if (ret->first_row_id < 0 && *next_row_id >= 0 && !manifest->deletes &&
         ret->status != ENTRY_DELETED) {
         ret->first_row_id = *next_row_id;
-        *next_row_id += avro_long(ret->data_file, 103, 0);
+        *next_row_id += rows;
     }
     return true;
 }
@@ -453,6 +472,60 @@ bool manifest_read(Store *store, const ManifestFile *manifest, ManifestEach *eac
     return ok;
 }
 
+static bool key_entry(const ManifestEntry *entry, void *context, Error *err)
+{
+    (void)err;
+    const AvroValue *path = avro_field(entry->data_file, 100);
+    const AvroValue *reference = avro_field(entry->data_file, 143);
+    if (entry->status == ENTRY_DELETED || !path || path->kind != AVRO_BYTES)
+        return true;
+    bool refers = reference && reference->kind == AVRO_BYTES;
+    add_keys(context, (const char *)path->bytes, path->count,
+             refers ? (const char *)reference->bytes : NULL, refers ? reference->count : 0);
+    return true;
+}
+
+bool manifest_load_keys(Store *store, ManifestFile *manifest, Error *err)
+{
+    if (manifest->keys_known)
+        return true;
+    manifest->keys.count = 0;
+    if (!manifest_read(store, manifest, key_entry, manifest, err))
+        return false;
+    hashes_sort(&manifest->keys);
+    manifest->keys_known = true;
+    return true;
+}
+
+uint64_t partition_hash(const PartitionSpec *spec, const Value *values)
+{
+    Bytes text = {0};
+    bytes_put_u32(&text, (uint32_t)spec->spec_id);
+    for (size_t i = 0; i < spec->field_count; i++) {
+        bytes_put_u8(&text, values[i].is_null);
+        size_t at = text.used;
+        bytes_put_u32(&text, 0);
+        if (!values[i].is_null)
+            value_serialize(&values[i], &text);
+        uint32_t bytes = (uint32_t)(text.used - at);
+        memcpy(text.data + at, &bytes, sizeof bytes);
+    }
+    uint64_t hash = XXH3_64bits(text.data, text.used);
+    bytes_done(&text);
+    return hash;
+}
+
+bool manifest_entry_partition(const ManifestEntry *entry, const PartitionSpec *spec,
+                              uint64_t *ret_hash, Error *err)
+{
+    Value *values;
+    if (!read_partition(entry->data_file, spec, &values, err))
+        return false;
+    *ret_hash = partition_hash(spec, values);
+    values_free(values, spec->field_count);
+    return true;
+}
+
 static void read_splits(const AvroValue *list, DataFile *file)
 {
     if (!list || list->kind != AVRO_ARRAY)
@@ -468,16 +541,15 @@ bool manifest_entry_file(const ManifestEntry *entry, const ManifestFile *manifes
 {
     const AvroValue *from = entry->data_file;
     *ret = (DataFile){0};
-    int64_t content = avro_long(from, 134, 0), rows = avro_long(from, 103, -1);
-    int64_t bytes = avro_long(from, 104, -1);
-    if (content < 0 || content > 2 || rows < 0 || bytes < 0)
-        return error_set(err, ERROR_DATA, "BadManifest", "a file has no content or no size");
+    int64_t content = avro_long(from, 134, 0);
+    if (content < 0 || content > 2)
+        return error_set(err, ERROR_DATA, "BadManifest", "a file is neither data nor deletes");
     if (!read_partition(from, spec, &ret->partition, err))
         return false;
     ret->partition_count = spec->field_count;
     ret->content = (FileContent)content;
-    ret->record_count = (uint64_t)rows;
-    ret->file_bytes = (uint64_t)bytes;
+    ret->record_count = (uint64_t)avro_long(from, 103, 0);
+    ret->file_bytes = (uint64_t)avro_long(from, 104, 0);
     ret->spec_id = manifest->spec_id;
     ret->sequence_number = entry->sequence_number;
     ret->first_row_id = entry->first_row_id;

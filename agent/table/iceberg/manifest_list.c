@@ -7,16 +7,33 @@
 #include "common/mem.h"
 
 #define LIST_BYTES_MAX ((size_t)256 << 20)
+#define COUNT_MAX ((int64_t)1 << 56) /* sums of a list's counts can't overflow */
 
 static void put_bound(Bytes *to, const PartitionSummary *summary, const Value *bound)
 {
     bytes_put_zigzag(to, summary->has_bounds);
-    if (!summary->has_bounds)
+    if (summary->has_bounds)
+        avro_put_bytes(to, bound->bytes, bound->byte_count);
+}
+
+/* Known summaries are there, if only as an empty list. */
+static void put_summaries(Bytes *to, const ManifestFile *manifest)
+{
+    bytes_put_zigzag(to, manifest->summaries_known);
+    if (!manifest->summaries_known)
         return;
-    Bytes bytes = {0};
-    value_serialize(bound, &bytes);
-    avro_put_bytes(to, bytes.data, bytes.used);
-    bytes_done(&bytes);
+    if (manifest->summary_count)
+        bytes_put_zigzag(to, (int64_t)manifest->summary_count);
+    for (size_t i = 0; i < manifest->summary_count; i++) {
+        const PartitionSummary *summary = &manifest->summaries[i];
+        bytes_put_u8(to, summary->contains_null);
+        bytes_put_zigzag(to, summary->nan_known);
+        if (summary->nan_known)
+            bytes_put_u8(to, summary->contains_nan);
+        put_bound(to, summary, &summary->lower);
+        put_bound(to, summary, &summary->upper);
+    }
+    bytes_put_u8(to, 0);
 }
 
 static void put_manifest(Bytes *to, const ManifestFile *manifest, int format_version)
@@ -34,18 +51,7 @@ static void put_manifest(Bytes *to, const ManifestFile *manifest, int format_ver
     bytes_put_zigzag(to, manifest->added_rows);
     bytes_put_zigzag(to, manifest->existing_rows);
     bytes_put_zigzag(to, manifest->deleted_rows);
-    bytes_put_zigzag(to, 1); /* partitions: there, if only as an empty list */
-    if (manifest->summary_count)
-        bytes_put_zigzag(to, (int64_t)manifest->summary_count);
-    for (size_t i = 0; i < manifest->summary_count; i++) {
-        const PartitionSummary *summary = &manifest->summaries[i];
-        bytes_put_u8(to, summary->contains_null);
-        bytes_put_zigzag(to, 1);
-        bytes_put_u8(to, summary->contains_nan);
-        put_bound(to, summary, &summary->lower);
-        put_bound(to, summary, &summary->upper);
-    }
-    bytes_put_u8(to, 0);
+    put_summaries(to, manifest);
     bytes_put_u8(to, 0); /* key_metadata */
     if (format_version >= 3) {
         bytes_put_zigzag(to, manifest->first_row_id >= 0);
@@ -56,8 +62,7 @@ static void put_manifest(Bytes *to, const ManifestFile *manifest, int format_ver
 
 bool manifest_list_write(Store *store, const char *uri, const ManifestFile *manifests, size_t count,
                          int format_version, int64_t snapshot_id, int64_t parent_id,
-                         int64_t sequence_number, int64_t first_row_id, int64_t *ret_bytes,
-                         Error *err)
+                         int64_t sequence_number, int64_t first_row_id, Error *err)
 {
     AUTO(mem_free) char *schema = manifest_list_schema(format_version);
     AUTO(mem_free) char *id = mem_format("%lld", (long long)snapshot_id);
@@ -77,80 +82,45 @@ bool manifest_list_write(Store *store, const char *uri, const ManifestFile *mani
         avro_record_end(&writer);
     }
     avro_writer_finish(&writer);
-    *ret_bytes = (int64_t)writer.file.used;
     bool ok = store_put(store, uri, writer.file.data, writer.file.used, err);
     avro_writer_done(&writer);
     return ok || error_wrap(err, "manifest list");
 }
 
 /* ---------- reading ---------- */
-/* A bound in its binary form, as the value of that type. False: it does not fit. */
-static bool parse_bound(const AvroValue *bytes, const Type *type, Value *ret)
+static Value bound_of(const AvroValue *from)
 {
-    AvroValue as = {.kind = AVRO_BYTES, .bytes = bytes->bytes, .count = bytes->count};
-    uint32_t width = type_width(type);
-    int32_t i32 = 0;
-    switch (type->kind) {
-    case TYPE_DECIMAL:
-    case TYPE_UUID:
-    case TYPE_STRING:
-    case TYPE_BINARY:
-    case TYPE_FIXED:
-        break;
-    case TYPE_BOOL:
-        if (bytes->count != 1)
-            return false;
-        as = (AvroValue){.kind = AVRO_BOOL, .b = bytes->bytes[0] != 0};
-        break;
-    case TYPE_FLOAT32:
-        if (bytes->count != width)
-            return false;
-        *ret = (Value){.type = *type};
-        memcpy(&ret->f32, bytes->bytes, width);
-        return true;
-    case TYPE_FLOAT64:
-        if (bytes->count != width)
-            return false;
-        *ret = (Value){.type = *type};
-        memcpy(&ret->f64, bytes->bytes, width);
-        return true;
-    default:
-        if (bytes->count != width)
-            return false;
-        as.kind = AVRO_LONG;
-        if (width == 4) {
-            memcpy(&i32, bytes->bytes, 4);
-            as.i = i32;
-        } else {
-            int64_t i64;
-            memcpy(&i64, bytes->bytes, 8);
-            as.i = i64;
-        }
-    }
-    return value_from_avro(&as, type, ret, NULL);
+    Value bound = {.type.kind = TYPE_BINARY, .byte_count = (uint32_t)from->count};
+    bound.bytes = mem_alloc(from->count);
+    memcpy(bound.bytes, from->bytes, from->count);
+    return bound;
 }
 
 static bool read_summaries(const AvroValue *list, const PartitionSpec *spec, ManifestFile *ret)
 {
-    ret->summaries = mem_array(spec->field_count, sizeof *ret->summaries);
-    ret->summary_count = spec->field_count;
     if (!list)
-        return spec->field_count == 0;
+        return true;
     if (list->kind != AVRO_ARRAY || list->item_count != spec->field_count)
         return false;
+    ret->summaries = mem_array(spec->field_count, sizeof *ret->summaries);
+    ret->summary_count = spec->field_count;
+    ret->summaries_known = true;
     for (size_t i = 0; i < spec->field_count; i++) {
         const AvroValue *from = &list->items[i];
         PartitionSummary *to = &ret->summaries[i];
         const AvroValue *null = avro_field(from, 509), *nan = avro_field(from, 518);
         const AvroValue *lower = avro_field(from, 510), *upper = avro_field(from, 511);
-        const Type *type = &spec->fields[i].result;
         to->contains_null = null && null->kind == AVRO_BOOL && null->b;
-        to->contains_nan = nan && nan->kind == AVRO_BOOL && nan->b;
+        to->nan_known = nan && nan->kind == AVRO_BOOL;
+        to->contains_nan = to->nan_known && nan->b;
+        to->lower.is_null = to->upper.is_null = true;
         if (!lower || !upper)
             continue;
-        if (lower->kind != AVRO_BYTES || upper->kind != AVRO_BYTES ||
-            !parse_bound(lower, type, &to->lower) || !parse_bound(upper, type, &to->upper))
+        if (lower->kind != AVRO_BYTES || upper->kind != AVRO_BYTES || lower->count > UINT32_MAX ||
+            upper->count > UINT32_MAX)
             return false;
+        to->lower = bound_of(lower);
+        to->upper = bound_of(upper);
         to->has_bounds = true;
     }
     return true;
@@ -172,12 +142,22 @@ static bool read_manifest(const AvroValue *from, SpecById *spec_by_id, const voi
                           .added_rows = avro_long(from, 512, 0),
                           .existing_rows = avro_long(from, 513, 0),
                           .deleted_rows = avro_long(from, 514, 0),
-                          .first_row_id = avro_long(from, 520, -1)};
+                          .first_row_id = avro_long(from, 520, -1),
+                          .origin = -1};
+    const int32_t counts[] = {504, 505, 506, 512, 513, 514};
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++)
+        if (avro_long(from, counts[i], -1) < 0 ||
+            avro_long(from, counts[i], 0) > (i < 3 ? INT32_MAX : COUNT_MAX))
+            return error_set(err, ERROR_DATA, "BadManifestList",
+                             "a manifest's numbers of files and rows are not there, as some "
+                             "writers of format version 1 leave them out; rewrite the manifests "
+                             "(Spark: rewrite_manifests)");
+    ret->unassigned_rows = ret->added_rows + ret->existing_rows;
     const PartitionSpec *spec = spec_by_id(context, ret->spec_id);
-    if (!ret->path || !spec)
+    if (!ret->path || !spec || ret->first_row_id > ROW_ID_MAX)
         return error_set(err, ERROR_DATA, "BadManifestList",
-                         "a manifest has no path, or its "
-                         "partition spec %d is unknown",
+                         "a manifest has no path, no possible row ids, or its partition spec %d "
+                         "is unknown",
                          ret->spec_id);
     return read_summaries(avro_field(from, 507), spec, ret) ||
            error_set(err, ERROR_DATA, "BadManifestList",

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/table/iceberg/manifest_file.h"
+#include "agent/table/iceberg/state.h"
 #include "agent/table/iceberg/value.h"
 #include "common/mem.h"
 
@@ -148,8 +148,8 @@ json_t *partition_field_json(const PartitionField *field)
     return json;
 }
 
-bool partition_field_from_json(const json_t *json, const Schema *schema, PartitionField *ret,
-                               Error *err)
+bool partition_field_from_json(const json_t *json, const Schema *schema, const json_t *schemas,
+                               PartitionField *ret, Error *err)
 {
     *ret = (PartitionField){0};
     const char *name = json_string_value(json_object_get(json, "name"));
@@ -166,9 +166,13 @@ bool partition_field_from_json(const json_t *json, const Schema *schema, Partiti
     for (size_t i = 0; i < schema->field_count; i++)
         if (schema->fields[i].id == ret->source_id)
             source = (int)i;
+    Type type = {.kind = TYPE_INT32};
+    bool typed = source >= 0 || schema_type_of(schemas, ret->source_id, &type);
+    if (source >= 0)
+        type = schema->fields[source].type;
     bool wants = transform == TRANSFORM_BUCKET || transform == TRANSFORM_TRUNCATE;
     if (!name || transform < 0 || (wants && ret->argument <= 0) ||
-        (source < 0 && transform != TRANSFORM_VOID))
+        (!typed && transform != TRANSFORM_VOID))
         return error_set(
             err, ERROR_DATA, "BadMetadata",
             "partition field '%.60s' with transform '%.40s' of column %d can't be read",
@@ -176,8 +180,7 @@ bool partition_field_from_json(const json_t *json, const Schema *schema, Partiti
     ret->name = mem_strdup(name);
     ret->transform = (TransformKind)transform;
     ret->source = source < 0 ? 0 : (uint32_t)source;
-    const Type nothing = {.kind = TYPE_INT32};
-    ret->result = result_type(ret->transform, source < 0 ? &nothing : &schema->fields[source].type);
+    ret->result = result_type(ret->transform, &type);
     return true;
 }
 
@@ -207,20 +210,37 @@ static uint32_t murmur3(const uint8_t *data, size_t bytes)
     return hash ^ hash >> 16;
 }
 
-/* int and date hash as long; decimal as its shortest big-endian bytes, which is its serialization.
- */
-static int32_t bucket(const Value *value, int32_t count)
+/* The bytes of a column's value that are hashed: int and date as long, decimal as its shortest
+ * big-endian two's complement, everything else as it lies there. Nothing is allocated. */
+static int32_t bucket(const Column *column, uint32_t row, int32_t count)
 {
-    Value wide = *value;
-    if (value->type.kind == TYPE_INT32 || value->type.kind == TYPE_DATE) {
-        wide.type.kind = TYPE_INT64;
-        wide.i64 = value->i32;
+    const uint8_t *at = column->values + (size_t)row * column->width;
+    uint32_t bytes = column->width;
+    uint8_t scratch[16];
+    int64_t wide;
+    switch (column->field->type.kind) {
+    case TYPE_INT32:
+    case TYPE_DATE:
+        wide = column_i32(column, row);
+        memcpy(scratch, &wide, sizeof wide);
+        at = scratch;
+        bytes = sizeof wide;
+        break;
+    case TYPE_DECIMAL: {
+        __int128 unscaled;
+        memcpy(&unscaled, at, sizeof unscaled);
+        bytes = (uint32_t)value_decimal_bytes(unscaled, scratch);
+        at = scratch;
+        break;
     }
-    Bytes bytes = {0};
-    value_serialize(&wide, &bytes);
-    uint32_t hash = murmur3(bytes.data, bytes.used);
-    bytes_done(&bytes);
-    return (int32_t)((hash & INT32_MAX) % (uint32_t)count);
+    case TYPE_STRING:
+    case TYPE_BINARY:
+        at = column_bytes(column, row, &bytes);
+        break;
+    default:
+        break;
+    }
+    return (int32_t)((murmur3(at, bytes) & INT32_MAX) % (uint32_t)count);
 }
 
 /* ---------- values ---------- */
@@ -294,7 +314,8 @@ static void truncate_value(Value *value, int32_t width)
         value->i32 = (int32_t)(floor_div(value->i32, width) * width);
         break;
     case TYPE_INT64:
-        value->i64 = floor_div(value->i64, width) * width;
+        /* wraps at the very end of the range, as in Java */
+        value->i64 = (int64_t)((uint64_t)floor_div(value->i64, width) * (uint64_t)width);
         break;
     case TYPE_DECIMAL:
         value->i128 -= ((value->i128 % width) + width) % width;
@@ -318,14 +339,14 @@ void partition_value(const PartitionField *field, const Column *column, uint32_t
     *ret = (Value){.is_null = true, .type = field->result};
     if (field->transform == TRANSFORM_VOID || column_is_null(column, row))
         return;
+    ret->is_null = false;
+    if (field->transform == TRANSFORM_BUCKET) {
+        ret->i32 = bucket(column, row, field->argument);
+        return;
+    }
     Value source = {.type = column->field->type};
     plain_value(column, row, &source);
-    ret->is_null = false;
     switch (field->transform) {
-    case TRANSFORM_BUCKET:
-        ret->i32 = bucket(&source, field->argument);
-        value_done(&source);
-        break;
     case TRANSFORM_TRUNCATE:
         truncate_value(&source, field->argument);
         *ret = source;

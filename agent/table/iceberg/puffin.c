@@ -100,6 +100,96 @@ static bool bad(Error *err, const DataFile *file, const char *what)
                      (long long)file->content_offset, file->path, what);
 }
 
+/* Roaring's portable form, checked before the library gets it: it trusts what is inside a
+ * container, and would write past its memory for a run that passes the end of one.
+ *
+ *   u32 cookie   0x303A, then u32 containers; or 0x303B | (containers - 1) << 16, then a bit per
+ *                container, set: runs
+ *   container    u16 key, u16 cardinality - 1: for each, keys ascending
+ *   u32 offset   for each; but not with runs and fewer than 4 containers
+ *   data         runs: u16 count, (u16 first, u16 length - 1)*; cardinality <= 4096: u16 value*,
+ *                ascending; else 1024 u64 of bits
+ * https://github.com/RoaringBitmap/RoaringFormatSpec */
+static bool check_runs(Reader *from, uint32_t cardinality)
+{
+    uint16_t count, first, more;
+    uint32_t next = 0, sum = 0;
+    const uint8_t *at;
+    if (!reader_take(from, 2, &at))
+        return false;
+    memcpy(&count, at, 2);
+    for (uint32_t r = 0; r < count; r++) {
+        if (!reader_take(from, 4, &at))
+            return false;
+        memcpy(&first, at, 2);
+        memcpy(&more, at + 2, 2);
+        if (first < next || (uint32_t)first + more > UINT16_MAX)
+            return false;
+        next = (uint32_t)first + more + 1;
+        sum += (uint32_t)more + 1;
+    }
+    return sum == cardinality;
+}
+
+static bool check_container(Reader *from, uint32_t cardinality, bool runs)
+{
+    const uint8_t *at;
+    if (runs)
+        return check_runs(from, cardinality);
+    if (cardinality <= 4096) {
+        if (!reader_take(from, (size_t)cardinality * 2, &at))
+            return false;
+        int32_t last = -1;
+        for (uint32_t i = 0; i < cardinality; i++) {
+            uint16_t value;
+            memcpy(&value, at + (size_t)i * 2, 2);
+            if (value <= last)
+                return false;
+            last = value;
+        }
+        return true;
+    }
+    if (!reader_take(from, 8192, &at))
+        return false;
+    uint32_t sum = 0;
+    for (size_t i = 0; i < 1024; i++) {
+        uint64_t bits;
+        memcpy(&bits, at + i * 8, 8);
+        sum += (uint32_t)__builtin_popcountll(bits);
+    }
+    return sum == cardinality;
+}
+
+/* Moves `from` past the bitmap. */
+static bool check_bitmap(Reader *from)
+{
+    uint32_t cookie, containers;
+    const uint8_t *run_flags = NULL, *heads, *at;
+    if (!reader_u32(from, &cookie))
+        return false;
+    if ((cookie & 0xffff) == 0x303B) {
+        containers = (cookie >> 16) + 1;
+        if (!reader_take(from, (containers + 7) / 8, &run_flags))
+            return false;
+    } else if (cookie != 0x303A || !reader_u32(from, &containers) || containers > 65536) {
+        return false;
+    }
+    if (!reader_take(from, (size_t)containers * 4, &heads) ||
+        ((!run_flags || containers >= 4) && !reader_take(from, (size_t)containers * 4, &at)))
+        return false;
+    int32_t last = -1;
+    for (uint32_t c = 0; c < containers; c++) {
+        uint16_t key, less;
+        memcpy(&key, heads + (size_t)c * 4, 2);
+        memcpy(&less, heads + (size_t)c * 4 + 2, 2);
+        bool runs = run_flags && (run_flags[c / 8] >> (c % 8) & 1);
+        if (key <= last || !check_container(from, (uint32_t)less + 1, runs))
+            return false;
+        last = key;
+    }
+    return true;
+}
+
 /* The bitmaps of a vector; only positions below 2^32 fit what they belong to. */
 static bool read_bitmaps(Reader *from, const DataFile *file, roaring_bitmap_t **ret, Error *err)
 {
@@ -115,11 +205,16 @@ static bool read_bitmaps(Reader *from, const DataFile *file, roaring_bitmap_t **
             return bad(err, file, "positions of 2^32 and more are not read");
         if (*ret)
             return bad(err, file, "a bitmap comes twice");
-        *ret = roaring_bitmap_portable_deserialize_safe((const char *)from->at, reader_left(from));
+        const uint8_t *begin = from->at;
+        if (!check_bitmap(from))
+            return bad(err, file, "a bitmap is not in Roaring's portable form");
+        *ret = roaring_bitmap_portable_deserialize_safe((const char *)begin,
+                                                        (size_t)(from->at - begin));
         if (!*ret)
             return bad(err, file, "a bitmap is not in Roaring's portable form");
-        from->at += roaring_bitmap_portable_size_in_bytes(*ret);
     }
+    if (reader_left(from) != 0)
+        return bad(err, file, "there is more than its bitmaps");
     if (!*ret)
         *ret = roaring_bitmap_create();
     return true;
@@ -128,12 +223,16 @@ static bool read_bitmaps(Reader *from, const DataFile *file, roaring_bitmap_t **
 bool puffin_read_vector(Store *store, const DataFile *file, roaring_bitmap_t **ret, Error *err)
 {
     *ret = NULL;
-    if (file->content_offset < 0 || file->content_bytes < 24 ||
+    if (file->content_offset < 0 || file->content_bytes < 20 ||
         file->content_bytes > BLOB_BYTES_MAX)
         return bad(err, file, "offset or size is impossible");
     AUTO(store_reader_free) StoreReader *reader = store_open(store, file->path, err);
     if (!reader)
         return false;
+    uint64_t file_bytes = store_reader_bytes(reader);
+    if ((uint64_t)file->content_offset > file_bytes ||
+        (uint64_t)file->content_bytes > file_bytes - (uint64_t)file->content_offset)
+        return bad(err, file, "it passes the file's end");
     AUTO(mem_free) uint8_t *blob = mem_alloc((size_t)file->content_bytes);
     if (!store_read(reader, (uint64_t)file->content_offset, blob, (size_t)file->content_bytes, err))
         return false;

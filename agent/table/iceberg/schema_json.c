@@ -88,3 +88,20 @@ bool schema_from_json(const json_t *json, Schema **ret, Error *err)
     *ret = TAKE(schema);
     return true;
 }
+
+bool schema_type_of(const json_t *schemas, int32_t field_id, Type *ret)
+{
+    for (size_t i = json_array_size(schemas); i-- > 0;) {
+        const json_t *fields = json_object_get(json_array_get(schemas, i), "fields");
+        size_t f;
+        json_t *field;
+        json_array_foreach(fields, f, field)
+        {
+            const json_t *type = json_object_get(field, "type");
+            if (json_integer_value(json_object_get(field, "id")) == field_id &&
+                json_is_string(type))
+                return type_parse(json_string_value(type), ret, NULL);
+        }
+    }
+    return false;
+}

@@ -13,6 +13,7 @@ struct IcebergTable {
     int format_version;
     Schema *schema;
     char *schema_json;
+    int32_t schema_id;
     PartitionSpec *specs;
     size_t spec_count;
     size_t current_spec;
@@ -20,6 +21,7 @@ struct IcebergTable {
     size_t manifest_count;
     bool manifests_known;
     IcebergRetention retention;
+    int64_t thinned_ms;            /* when snapshots were last expired by this process */
     char file_prefix[33];          /* random: names of files never collide with another process's */
     _Atomic uint64_t file_counter; /* names may be asked for by several threads */
 };
@@ -36,14 +38,23 @@ const PartitionSpec *state_spec_by_id(const void *table, int32_t spec_id);
 json_t *metadata_snapshot(const json_t *metadata, int64_t snapshot_id);
 int64_t metadata_head(const json_t *metadata); /* -1: none */
 char *metadata_file_uri(IcebergTable *table, const char *prefix, const char *suffix) OWNED_BY(free);
-void random_uuid(char ret[37]);
+void random_hex(char *to, size_t bytes); /* 2 * bytes + NUL, at most 16 bytes */
+void state_specs_free(PartitionSpec *specs, size_t count);
+/* The metadata of a table that is not there yet; NULL: CONFIG. */
+json_t *metadata_new(const IcebergCreate *create, const TableName *name, Error *err);
 json_t *schema_to_json(const Schema *schema, int32_t schema_id);
 MUST_CHECK bool schema_from_json(const json_t *json, Schema **ret, Error *err);
+/* The type of a column of this or an older schema. */
+MUST_CHECK bool schema_type_of(const json_t *schemas, int32_t field_id, Type *ret);
 
-/* retention.c: takes expired snapshots out of the (already copied) metadata; returns how many.
- * *ret_expired holds them, caller decrefs. */
-size_t retention_thin(const IcebergTable *table, json_t *metadata, int64_t now_ms,
-                      json_t **ret_expired);
-/* Deletes what only the expired snapshots held. Errors leave orphans, never a hole; nothing to
- * report. */
-void retention_clean(IcebergTable *table, const json_t *expired);
+/* The loaded entry becomes the table's; taken in any case. */
+MUST_CHECK bool state_adopt_entry(IcebergTable *table, CatalogEntry *entry, Error *err);
+/* Is the URI in the table's own folder? Others are never deleted. */
+bool state_owns_file(const IcebergTable *table, const char *uri);
+
+/* retention.c: takes expired snapshots out of the (already copied) metadata. The caller owns the
+ * array of them. */
+json_t *retention_thin(IcebergTable *table, json_t *metadata, int64_t now_ms);
+/* sweep.c: deletes what only the expired snapshots held. Errors leave orphans, never a hole; there
+ * is nothing to report. */
+void retention_clean(IcebergTable *table, json_t *expired);

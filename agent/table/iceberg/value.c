@@ -1,3 +1,4 @@
+/* See value.h. Text forms are those of Iceberg's Java, which names partition folders by them. */
 #include "agent/table/iceberg/value.h"
 
 #include <inttypes.h>
@@ -40,6 +41,12 @@ Value *values_copy(const Value *values, size_t count)
 
 #define COMPARE(a, b) ((a) < (b) ? -1 : (a) > (b))
 
+/* Iceberg orders -0 before +0. */
+static int compare_floats(double a, double b)
+{
+    return a == b ? COMPARE(!signbit(a), !signbit(b)) : COMPARE(a, b);
+}
+
 int value_compare(const Value *a, const Value *b)
 {
     if (a->is_null || b->is_null)
@@ -56,9 +63,9 @@ int value_compare(const Value *a, const Value *b)
     case TYPE_TIMESTAMPTZ:
         return COMPARE(a->i64, b->i64);
     case TYPE_FLOAT32:
-        return COMPARE(a->f32, b->f32);
+        return compare_floats((double)a->f32, (double)b->f32);
     case TYPE_FLOAT64:
-        return COMPARE(a->f64, b->f64);
+        return compare_floats(a->f64, b->f64);
     case TYPE_DECIMAL:
         return COMPARE(a->i128, b->i128);
     case TYPE_UUID:
@@ -82,8 +89,7 @@ bool value_is_nan(const Value *value)
                                (value->type.kind == TYPE_FLOAT64 && isnan(value->f64)));
 }
 
-/* The shortest big-endian two's complement. */
-static size_t decimal_bytes(__int128 value, uint8_t to[16])
+size_t value_decimal_bytes(__int128 value, uint8_t to[16])
 {
     for (int i = 15; i >= 0; i--, value >>= 8)
         to[i] = (uint8_t)value;
@@ -119,7 +125,7 @@ void value_serialize(const Value *value, Bytes *to)
         bytes_put(to, &value->i64, 8);
         break;
     case TYPE_DECIMAL:
-        bytes_put(to, decimal, decimal_bytes(value->i128, decimal));
+        bytes_put(to, decimal, value_decimal_bytes(value->i128, decimal));
         break;
     case TYPE_UUID:
         bytes_put(to, value->uuid, 16);
@@ -233,6 +239,7 @@ bool value_from_avro(const AvroValue *from, const Type *type, Value *ret, Error 
         return true;
     ret->is_null = false;
     bool fits = false;
+    uint8_t decimal[16];
     switch (type->kind) {
     case TYPE_BOOL:
         fits = from->kind == AVRO_BOOL;
@@ -261,6 +268,7 @@ bool value_from_avro(const AvroValue *from, const Type *type, Value *ret, Error 
     case TYPE_DECIMAL:
         fits = from->kind == AVRO_BYTES && from->count <= 16;
         ret->i128 = fits ? decimal_from(from->bytes, from->count) : 0;
+        fits = fits && value_decimal_bytes(ret->i128, decimal) <= decimal_width(type->precision);
         break;
     case TYPE_UUID:
         fits = from->kind == AVRO_BYTES && from->count == 16;
@@ -270,7 +278,8 @@ bool value_from_avro(const AvroValue *from, const Type *type, Value *ret, Error 
     case TYPE_STRING:
     case TYPE_BINARY:
     case TYPE_FIXED:
-        fits = from->kind == AVRO_BYTES && from->count <= UINT32_MAX;
+        fits = from->kind == AVRO_BYTES && from->count <= UINT32_MAX &&
+               (type->kind != TYPE_FIXED || from->count == type->fixed_bytes);
         if (fits) {
             ret->byte_count = (uint32_t)from->count;
             ret->bytes = mem_alloc(from->count);
@@ -290,8 +299,17 @@ static void put_format(Bytes *to, const char *text, int bytes)
     bytes_put(to, text, (size_t)bytes);
 }
 
-/* Days, or microseconds, since 1970 as ISO 8601. */
-static void time_text(int64_t us, bool date_only, bool zone, Bytes *to)
+static void date_text(int32_t day, Bytes *to)
+{
+    char text[64];
+    struct tm utc;
+    time_t at = (time_t)day * 86400;
+    gmtime_r(&at, &utc);
+    put_format(to, text, (int)strftime(text, sizeof text, "%Y-%m-%d", &utc));
+}
+
+/* Microseconds since 1970 as ISO 8601. */
+static void time_text(int64_t us, bool zone, Bytes *to)
 {
     int64_t second = us / 1000000 - (us % 1000000 < 0);
     int64_t fraction = us - second * 1000000;
@@ -299,10 +317,10 @@ static void time_text(int64_t us, bool date_only, bool zone, Bytes *to)
     time_t at = second;
     gmtime_r(&at, &utc);
     char text[64];
-    size_t used = strftime(text, sizeof text, date_only ? "%Y-%m-%d" : "%Y-%m-%dT%H:%M:%S", &utc);
-    if (!date_only && fraction)
+    size_t used = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+    if (fraction)
         used += (size_t)snprintf(text + used, sizeof text - used, ".%06d", (int)fraction);
-    if (!date_only && zone)
+    if (zone)
         used += (size_t)snprintf(text + used, sizeof text - used, "+00:00");
     put_format(to, text, (int)used);
 }
@@ -318,13 +336,9 @@ static void period_text(int32_t count, TransformKind transform, Bytes *to)
         put_format(to, text,
                    snprintf(text, sizeof text, "%04d-%02d", 1970 + year, count - year * 12 + 1));
     } else {
-        Bytes day = {0};
         int32_t days = count / 24 - (count % 24 < 0);
-        time_text((int64_t)days * 86400000000, true, false, &day);
-        put_format(to, text,
-                   snprintf(text, sizeof text, "%.*s-%02d", (int)day.used, (char *)day.data,
-                            count - days * 24));
-        bytes_done(&day);
+        date_text(days, to);
+        put_format(to, text, snprintf(text, sizeof text, "-%02d", count - days * 24));
     }
 }
 
@@ -377,7 +391,7 @@ void value_text(const Value *value, TransformKind transform, Bytes *to)
         decimal_text(value->i128, value->type.scale, to);
         break;
     case TYPE_DATE:
-        time_text((int64_t)value->i32 * 86400000000, true, false, to);
+        date_text(value->i32, to);
         break;
     case TYPE_TIME:
         put_format(to, text,
@@ -387,7 +401,7 @@ void value_text(const Value *value, TransformKind transform, Bytes *to)
         break;
     case TYPE_TIMESTAMP:
     case TYPE_TIMESTAMPTZ:
-        time_text(value->i64, false, value->type.kind == TYPE_TIMESTAMPTZ, to);
+        time_text(value->i64, value->type.kind == TYPE_TIMESTAMPTZ, to);
         break;
     case TYPE_UUID:
         for (int i = 0; i < 16; i++)

@@ -12,6 +12,8 @@ int value_compare(const Value *a, const Value *b);
 bool value_is_nan(const Value *value);
 /* Iceberg's binary form, appended. Not for null. */
 void value_serialize(const Value *value, Bytes *to);
+/* The shortest big-endian two's complement; returns its bytes. */
+size_t value_decimal_bytes(__int128 value, uint8_t to[16]);
 /* As an optional Avro value: branch 0 is null. */
 void value_put_avro(const Value *value, Bytes *to);
 /* The Avro type of an optional value, as JSON text; `name` makes named types unique. Caller frees.

@@ -131,10 +131,27 @@ static void offset_put(Dictionary *dictionary, uint32_t offset)
     dictionary->offsets[dictionary->count + 1] = offset;
 }
 
-uint32_t dictionary_put_bytes(Dictionary *dictionary, const uint8_t *value, uint32_t bytes)
+static inline bool bytes_equal(const uint8_t *a, const uint8_t *b, uint32_t bytes)
+{
+    uint64_t left, right;
+    uint32_t at = 0;
+    if (bytes < 8)
+        return bytes == 0 || memcmp(a, b, bytes) == 0;
+    for (; at + 8 < bytes; at += 8) {
+        memcpy(&left, a + at, 8);
+        memcpy(&right, b + at, 8);
+        if (left != right)
+            return false;
+    }
+    memcpy(&left, a + bytes - 8, 8); /* the last eight, some of them again */
+    memcpy(&right, b + bytes - 8, 8);
+    return left == right;
+}
+
+static uint32_t put_hashed(Dictionary *dictionary, const uint8_t *value, uint32_t bytes,
+                           uint64_t hash)
 {
     slots_room(dictionary);
-    uint64_t hash = hash_bytes(value, bytes);
     uint32_t tag = (uint32_t)(hash >> 32);
     uint32_t mask = dictionary->slot_count - 1;
     uint32_t at = (uint32_t)hash & mask;
@@ -146,7 +163,7 @@ uint32_t dictionary_put_bytes(Dictionary *dictionary, const uint8_t *value, uint
             continue;
         uint32_t there_bytes;
         const uint8_t *there = dictionary_bytes(dictionary, slot.number - 1, &there_bytes);
-        if (there_bytes == bytes && memcmp(there, value, bytes) == 0)
+        if (there_bytes == bytes && bytes_equal(there, value, bytes))
             return slot.number - 1;
     }
     bytes_put(&dictionary->values, value, bytes);
@@ -154,4 +171,37 @@ uint32_t dictionary_put_bytes(Dictionary *dictionary, const uint8_t *value, uint
         offset_put(dictionary, (uint32_t)dictionary->values.used);
     dictionary->slots[at] = (DictionarySlot){tag, ++dictionary->count};
     return dictionary->count - 1;
+}
+
+/* A value costs three loads that wait for each other: slot, offset, bytes. Each is asked for ahead,
+ * for the whole round, so that the misses overlap. */
+static void prefetch(const Dictionary *dictionary, const uint64_t *hashes, size_t count)
+{
+    uint32_t mask = dictionary->slot_count - 1;
+    uint32_t numbers[DICTIONARY_ROUND];
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(&dictionary->slots[(uint32_t)hashes[i] & mask]);
+    for (size_t i = 0; i < count; i++) {
+        numbers[i] = dictionary->slots[(uint32_t)hashes[i] & mask].number;
+        if (numbers[i] && !dictionary->width)
+            __builtin_prefetch(&dictionary->offsets[numbers[i] - 1]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bytes;
+        if (numbers[i])
+            __builtin_prefetch(dictionary_bytes(dictionary, numbers[i] - 1, &bytes));
+    }
+}
+
+void dictionary_put_bytes(Dictionary *dictionary, const uint8_t *const *values,
+                          const uint32_t *bytes, size_t count, uint32_t *to)
+{
+    uint64_t hashes[DICTIONARY_ROUND];
+    ASSERT(count <= DICTIONARY_ROUND);
+    for (size_t i = 0; i < count; i++)
+        hashes[i] = hash_bytes(values[i], bytes[i]);
+    if (dictionary->slot_count)
+        prefetch(dictionary, hashes, count);
+    for (size_t i = 0; i < count; i++)
+        to[i] = put_hashed(dictionary, values[i], bytes[i], hashes[i]);
 }

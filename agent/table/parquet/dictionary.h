@@ -10,6 +10,8 @@
 #define DICTIONARY_ENTRIES_MAX (1u << 16)
 #define DICTIONARY_BYTES_MAX ((size_t)1 << 20) /* plain encoded */
 
+#define DICTIONARY_ROUND 32 /* texts looked up together */
+
 typedef struct DictionarySlot {
     uint32_t tag;    /* of the hash */
     uint32_t number; /* + 1; 0: free */
@@ -36,7 +38,9 @@ bool dictionary_is_full(const Dictionary *dictionary);
  * at dictionary_is_full between calls, and keeps count small. */
 void dictionary_put_u32(Dictionary *dictionary, const uint32_t *values, size_t count, uint32_t *to);
 void dictionary_put_u64(Dictionary *dictionary, const uint64_t *values, size_t count, uint32_t *to);
-uint32_t dictionary_put_bytes(Dictionary *dictionary, const uint8_t *value, uint32_t bytes);
+/* At most DICTIONARY_ROUND values. */
+void dictionary_put_bytes(Dictionary *dictionary, const uint8_t *const *values,
+                          const uint32_t *bytes, size_t count, uint32_t *to);
 
 static inline const uint8_t *dictionary_bytes(const Dictionary *dictionary, uint32_t number,
                                               uint32_t *ret_bytes)

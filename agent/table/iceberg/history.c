@@ -1,0 +1,116 @@
+/* Which snapshots the head of a branch stands on.
+ *
+ * The chain of parents is cut where a snapshot was thinned or expired. It is then taken to go on at
+ * the newest snapshot that is still known and older (by sequence number) than the cut: on a history
+ * without rollbacks that is right, for every commit stands on the one before. After a rollback it
+ * could be wrong: the snapshots rolled back lie between the new one (Y) and its parent (X) by
+ * number, and would be taken for ancestors if Y or X were gone. Hence our own thinning keeps Y and
+ * X as long as anything between them is kept (retention.c).
+ *
+ * A snapshot that is not known at all was expired. It counts as an ancestor if the chain was cut,
+ * and the head is the newest snapshot that ever was: else what was rolled back may just as well be
+ * what was expired, and the safe answer is no. */
+#include <string.h>
+
+#include "agent/table/iceberg/history.h"
+#include "common/mem.h"
+
+static int64_t number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_integer(value) ? json_integer_value(value) : -1;
+}
+
+static int compare_steps(const void *a, const void *b)
+{
+    const Step *x = a, *y = b;
+    return (x->sequence > y->sequence) - (x->sequence < y->sequence);
+}
+
+void history_init(History *history, const json_t *metadata)
+{
+    const json_t *snapshots = json_object_get(metadata, "snapshots");
+    size_t i;
+    json_t *snapshot;
+    *history = (History){.count = json_array_size(snapshots)};
+    history->steps = mem_array(history->count, sizeof *history->steps);
+    json_array_foreach(snapshots, i, snapshot)
+    {
+        history->steps[i] = (Step){.snapshot = snapshot,
+                                   .id = number(snapshot, "snapshot-id"),
+                                   .parent_id = number(snapshot, "parent-snapshot-id"),
+                                   .sequence = number(snapshot, "sequence-number"),
+                                   .time_ms = number(snapshot, "timestamp-ms"),
+                                   .parent = -1};
+    }
+    if (!history->count)
+        return;
+    qsort(history->steps, history->count, sizeof *history->steps, compare_steps);
+    for (size_t s = 0; s < history->count; s++) {
+        Step *step = &history->steps[s];
+        /* a parent is older; nearly always it is the one before */
+        for (size_t p = s; step->parent_id >= 0 && p-- > 0;)
+            if (history->steps[p].id == step->parent_id) {
+                step->parent = (int64_t)p;
+                break;
+            }
+    }
+}
+
+void history_done(History *history)
+{
+    free(history->steps);
+    *history = (History){0};
+}
+
+int64_t history_find(const History *history, int64_t id)
+{
+    for (size_t s = history->count; s-- > 0;)
+        if (history->steps[s].id == id)
+            return (int64_t)s;
+    return -1;
+}
+
+bool history_mark(History *history, int64_t head_id)
+{
+    bool cut = false;
+    for (int64_t at = history_find(history, head_id); at >= 0;) {
+        Step *step = &history->steps[at];
+        step->on_chain = true;
+        if (step->parent >= 0 || step->parent_id < 0) {
+            at = step->parent;
+        } else {
+            cut = true;
+            at--;
+        }
+    }
+    return cut;
+}
+
+bool history_is_linear(const History *history)
+{
+    for (size_t s = 1; s < history->count; s++) {
+        const Step *step = &history->steps[s];
+        bool cut = step->parent < 0 && step->parent_id >= 0;
+        if (!cut && step->parent != (int64_t)s - 1)
+            return false;
+    }
+    return true;
+}
+
+bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor)
+{
+    History history;
+    int64_t head = metadata_head(table->metadata);
+    history_init(&history, table->metadata);
+    bool cut = history_mark(&history, head);
+    int64_t at_head = history_find(&history, head), sought = history_find(&history, ancestor);
+    bool is;
+    if (sought >= 0)
+        is = history.steps[sought].on_chain;
+    else
+        is = cut &&
+             history.steps[at_head].sequence >= number(table->metadata, "last-sequence-number");
+    history_done(&history);
+    return is;
+}

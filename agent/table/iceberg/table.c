@@ -1,0 +1,258 @@
+/* An IcebergTable: loaded, made, refreshed, asked. See iceberg.h. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "agent/table/iceberg/state.h"
+#include "common/mem.h"
+
+static const IcebergRetention retention_default = {.all_ms = 3600000,
+                                                   .hourly_ms = 5 * (int64_t)86400000,
+                                                   .daily_ms = 30 * (int64_t)86400000,
+                                                   .metadata_files = 100,
+                                                   .merge_manifests = 100,
+                                                   .manifest_bytes = 8 << 20};
+
+static IcebergTable *table_new(Store *store, Catalog *catalog, const TableName *name)
+{
+    IcebergTable *table = mem_zalloc(sizeof *table);
+    table->store = store;
+    table->catalog = catalog;
+    table->database = mem_strdup(name->database);
+    table->name = mem_strdup(name->table);
+    table->location = mem_strdup(name->location);
+    table->retention = retention_default;
+    random_hex(table->file_prefix, 16);
+    return table;
+}
+
+void iceberg_table_free(IcebergTable *table)
+{
+    if (!table)
+        return;
+    catalog_entry_done(&table->entry);
+    json_decref(table->metadata);
+    schema_free(table->schema);
+    free(table->schema_json);
+    state_specs_free(table->specs, table->spec_count);
+    manifest_files_free(table->manifests, table->manifest_count);
+    free(table->database);
+    free(table->name);
+    free(table->location);
+    free(table);
+}
+
+static json_t *parse_entry(const CatalogEntry *entry, Error *err)
+{
+    json_error_t where;
+    json_t *metadata =
+        json_loadb((const char *)entry->metadata.data, entry->metadata.used, 0, &where);
+    if (!metadata)
+        error_set(err, ERROR_DATA, "BadMetadata", "%s: line %d: %s", entry->metadata_uri,
+                  where.line, where.text);
+    return metadata;
+}
+
+bool state_adopt_entry(IcebergTable *table, CatalogEntry *entry, Error *err)
+{
+    json_t *metadata = parse_entry(entry, err);
+    const char *uuid = json_string_value(json_object_get(metadata, "table-uuid"));
+    bool other = table->metadata && uuid && strcmp(uuid, iceberg_uuid(table)) != 0;
+    bytes_done(&entry->metadata);
+    if (other) {
+        json_decref(metadata);
+        catalog_entry_done(entry);
+        return error_set(err, ERROR_CONFIG, "TableDropped",
+                         "it was dropped and made anew; put the old one back, or load it again "
+                         "with --resnapshot");
+    }
+    if (!metadata || !state_adopt(table, metadata, err)) {
+        catalog_entry_done(entry);
+        return error_wrap(err, "table %s.%s", table->database, table->name);
+    }
+    catalog_entry_done(&table->entry);
+    table->entry = *entry;
+    *entry = (CatalogEntry){0};
+    return true;
+}
+
+bool iceberg_table_load(Store *store, Catalog *catalog, const TableName *name, IcebergTable **ret,
+                        Error *err)
+{
+    *ret = NULL;
+    CatalogEntry entry;
+    if (!catalog_load(catalog, name, &entry, err))
+        return false;
+    if (!entry.metadata_uri)
+        return true;
+    AUTO(iceberg_table_free) IcebergTable *table = table_new(store, catalog, name);
+    if (!state_adopt_entry(table, &entry, err))
+        return false;
+    *ret = TAKE(table);
+    return true;
+}
+
+bool iceberg_table_refresh(IcebergTable *table, bool *ret_changed, Error *err)
+{
+    CatalogEntry entry;
+    TableName name = table_name(table);
+    *ret_changed = false;
+    if (!catalog_load(table->catalog, &name, &entry, err))
+        return false;
+    if (!entry.metadata_uri)
+        return error_set(err, ERROR_CONFIG, "TableDropped",
+                         "it is gone from %s; put it back, or load it again with --resnapshot",
+                         table->location);
+    if (strcmp(entry.metadata_uri, table->entry.metadata_uri) == 0) {
+        catalog_entry_done(&entry);
+        return true;
+    }
+    if (!state_adopt_entry(table, &entry, err))
+        return false;
+    *ret_changed = true;
+    return true;
+}
+
+bool iceberg_table_create(Store *store, Catalog *catalog, const TableName *name,
+                          const IcebergCreate *create, IcebergTable **ret, Error *err)
+{
+    *ret = NULL;
+    json_t *metadata = metadata_new(create, name, err);
+    if (!metadata)
+        return error_wrap(err, "table %s.%s", name->database, name->table);
+    AUTO(iceberg_table_free) IcebergTable *table = table_new(store, catalog, name);
+    char *text = json_dumps(metadata, JSON_COMPACT);
+    ASSERT(text);
+    bool ok = state_adopt(table, metadata, err) &&
+              catalog_commit(catalog, name, NULL, text, strlen(text), &table->entry.metadata_uri,
+                             &table->entry.version, err);
+    free(text);
+    if (!ok)
+        return error_wrap(err, "table %s.%s", name->database, name->table);
+    *ret = TAKE(table);
+    return true;
+}
+
+/* ---------- asking ---------- */
+int iceberg_format_version(const IcebergTable *table)
+{
+    return table->format_version;
+}
+
+const char *iceberg_uuid(const IcebergTable *table)
+{
+    return json_string_value(json_object_get(table->metadata, "table-uuid"));
+}
+
+const char *iceberg_location(const IcebergTable *table)
+{
+    return table->location;
+}
+
+const Schema *iceberg_schema(const IcebergTable *table)
+{
+    return table->schema;
+}
+
+const char *iceberg_schema_json(const IcebergTable *table)
+{
+    return table->schema_json;
+}
+
+const PartitionSpec *iceberg_partition_spec(const IcebergTable *table)
+{
+    return &table->specs[table->current_spec];
+}
+
+const PartitionSpec *iceberg_partition_spec_by_id(const IcebergTable *table, int32_t spec_id)
+{
+    return state_spec_by_id(table, spec_id);
+}
+
+const char *iceberg_property(const IcebergTable *table, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(table->metadata, "properties"), key));
+}
+
+const json_t *iceberg_metadata(const IcebergTable *table)
+{
+    return table->metadata;
+}
+
+int64_t iceberg_current_snapshot(const IcebergTable *table)
+{
+    return metadata_head(table->metadata);
+}
+
+int64_t iceberg_snapshot_time_ms(const IcebergTable *table, int64_t snapshot_id)
+{
+    const json_t *time =
+        json_object_get(metadata_snapshot(table->metadata, snapshot_id), "timestamp-ms");
+    return time ? json_integer_value(time) : -1;
+}
+
+const char *iceberg_snapshot_summary(const IcebergTable *table, int64_t snapshot_id,
+                                     const char *key)
+{
+    const json_t *snapshot = metadata_snapshot(table->metadata, snapshot_id);
+    return json_string_value(json_object_get(json_object_get(snapshot, "summary"), key));
+}
+
+typedef struct EachFile {
+    IcebergTable *table;
+    const ManifestFile *manifest;
+    IcebergEachFile *each;
+    void *context;
+} EachFile;
+
+static bool each_entry(const ManifestEntry *entry, void *context, Error *err)
+{
+    EachFile *to = context;
+    if (entry->status == ENTRY_DELETED)
+        return true;
+    DataFile file;
+    const PartitionSpec *spec = state_spec_by_id(to->table, to->manifest->spec_id);
+    if (!manifest_entry_file(entry, to->manifest, spec, &file, err))
+        return false;
+    bool ok = to->each(&file, to->context, err);
+    data_file_done(&file);
+    return ok;
+}
+
+bool iceberg_each_file(IcebergTable *table, IcebergEachFile *each, void *context, Error *err)
+{
+    if (!state_load_manifests(table, err))
+        return false;
+    for (int deletes = 0; deletes < 2; deletes++)
+        for (size_t i = 0; i < table->manifest_count; i++) {
+            EachFile to = {table, &table->manifests[i], each, context};
+            if (table->manifests[i].deletes == deletes &&
+                !manifest_read(table->store, &table->manifests[i], each_entry, &to, err))
+                return false;
+        }
+    return true;
+}
+
+char *iceberg_new_file_uri(IcebergTable *table, const char *partition_path, const char *suffix)
+{
+    bool in_partition = partition_path && *partition_path;
+    return mem_format("%s/data/%s%s%s-%05" PRIu64 "%s", table->location,
+                      in_partition ? partition_path : "", in_partition ? "/" : "",
+                      table->file_prefix, table->file_counter++, suffix);
+}
+
+char *metadata_file_uri(IcebergTable *table, const char *prefix, const char *suffix)
+{
+    return mem_format("%s/metadata/%s%s-%05" PRIu64 "%s", table->location, prefix,
+                      table->file_prefix, table->file_counter++, suffix);
+}
+
+bool state_owns_file(const IcebergTable *table, const char *uri)
+{
+    size_t bytes = strlen(table->location);
+    return uri && strncmp(uri, table->location, bytes) == 0 && uri[bytes] == '/';
+}
+
+void iceberg_set_retention(IcebergTable *table, const IcebergRetention *retention)
+{
+    table->retention = *retention;
+}
