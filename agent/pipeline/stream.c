@@ -11,6 +11,7 @@
 #define NEXT_MS 100
 #define BLOCKED_MS 500
 #define CONFIRM_US 1000000
+#define FIGURES_US 100000
 #define DRAIN_CHECKPOINT_US 5000000
 #define BEHIND_US 10000000 /* transactions older than this when they are read: catching up */
 #define MARKS 256          /* checkpoints remembered for freshness, at most one per CONFIRM_US */
@@ -27,6 +28,7 @@ typedef struct Stream {
     RowPosition checkpoint; /* the latest one handed out */
     RowPosition recorded;   /* in the record and told to the capture */
     int64_t confirm_after_us;
+    int64_t figures_after_us;
     int64_t checkpoint_us; /* monotonic, when the latest one was handed out */
     bool at_checkpoint;    /* nothing was handed out since */
     int64_t behind_us;     /* age of the latest transaction when it was handed out */
@@ -141,11 +143,14 @@ static void figures(Stream *stream, RowPosition durable)
 static bool confirm(Stream *stream, bool last, Error *err)
 {
     int64_t now_us = clock_mono_us();
+    if (!last && now_us < stream->figures_after_us)
+        return true;
+    stream->figures_after_us = now_us + FIGURES_US;
+    RowPosition durable = flow_durable(stream->flow);
+    figures(stream, durable);
     if (!last && now_us < stream->confirm_after_us)
         return true;
     stream->confirm_after_us = now_us + CONFIRM_US;
-    RowPosition durable = flow_durable(stream->flow);
-    figures(stream, durable);
     if (row_position_compare(durable, stream->recorded) <= 0)
         return true;
     if (!record_write(stream->flow, durable, err))
