@@ -49,6 +49,7 @@ def duckdb_connection() -> duckdb.DuckDBPyConnection:
         connection.execute(f"load {extension}")
     connection.execute("set timezone = 'UTC'")
     connection.execute("set arrow_lossless_conversion = false")
+    connection.execute("set enable_progress_bar = false")
     return connection
 
 
