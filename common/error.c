@@ -18,7 +18,7 @@ static void fill(Error *err, ErrorKind kind, const char *code)
     snprintf(err->code, sizeof err->code, "%s", code);
 }
 
-bool error_set(Error *err, ErrorKind kind, const char *code, const char *format, ...)
+bool(error_set)(Error *err, ErrorKind kind, const char *code, const char *format, ...)
 {
     if (!err)
         return false;
@@ -30,7 +30,7 @@ bool error_set(Error *err, ErrorKind kind, const char *code, const char *format,
     return false;
 }
 
-bool error_wrap(Error *err, const char *format, ...)
+bool(error_wrap)(Error *err, const char *format, ...)
 {
     if (!err)
         return false;
@@ -47,7 +47,7 @@ bool error_wrap(Error *err, const char *format, ...)
     return false;
 }
 
-bool error_errno(Error *err, ErrorKind kind, const char *code, int number, const char *format, ...)
+bool(error_errno)(Error *err, ErrorKind kind, const char *code, int number, const char *format, ...)
 {
     if (!err)
         return false;
