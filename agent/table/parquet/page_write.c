@@ -171,7 +171,8 @@ static bool dictionary_pays(ColumnWriter *writer, bool is_last)
     if (writer->leaf.range == RANGE_FLOAT)
         return (numbers + entries) * 10 < (uint64_t)writer->values * writer->leaf.width * 8;
     /* Integers: against what delta packing makes of them. */
-    ColumnWriter direct = {.leaf = writer->leaf, .values = writer->values};
+    ColumnWriter direct = {
+        .leaf = writer->leaf, .workshop = writer->workshop, .values = writer->values};
     const uint32_t *at = (const uint32_t *)(const void *)writer->numbers.data;
     bytes_reserve(&direct.dense, (size_t)writer->values * writer->leaf.width);
     for (uint32_t i = 0; i < writer->values; i++) {
