@@ -11,8 +11,8 @@
 
 char *warehouse_uri(const LakeTableSpec *spec, Error *err)
 {
-    if (spec->warehouse)
-        return store_uri(spec->warehouse, err);
+    if (spec->catalog.warehouse)
+        return store_uri(spec->catalog.warehouse, err);
     char *uri = store_uri(spec->location, err);
     char *slash = uri ? strrchr(uri, '/') : NULL;
     if (slash)

@@ -40,7 +40,7 @@ bool store_put_new(Store *store, const char *uri, const void *data, size_t bytes
     return store->driver->put(store, uri, data, bytes, true, err);
 }
 
-StoreReader *store_open(Store *store, const char *uri, Error *err)
+StoreReader *store_reader_open(Store *store, const char *uri, Error *err)
 {
     return store->driver->open(store, uri, err);
 }
@@ -63,7 +63,7 @@ bool store_read(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Er
 
 bool store_get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Error *err)
 {
-    AUTO(store_reader_free) StoreReader *reader = store_open(store, uri, err);
+    AUTO(store_reader_free) StoreReader *reader = store_reader_open(store, uri, err);
     if (!reader)
         return false;
     if (reader->bytes > bytes_max)

@@ -1,8 +1,10 @@
 /* Where a table's files live: a place that keeps whole objects under a URI. Drivers stand in
- * subfolders (posix/ now; s3/ to come). Objects are written once and never changed.
+ * subfolders (posix/, s3/). Objects are written once and never changed.
  *
- * A location is "file:///a/b", or an absolute path as written in a manifest of ours; every path
- * in table metadata is a full URI of the store's own scheme. All calls may come from several
+ * A location is "file:///a/b", an absolute path as written in a manifest of ours, or
+ * "s3://bucket/a"
+ * ("s3a://" and "s3n://", which other engines write, are read as s3); every path in table metadata
+ * is a full URI of the store's own scheme. All calls may come from several
  * threads; one StoreWriter or StoreReader belongs to one thread at a time.
  *
  * Error kinds: RETRY for what may pass (I/O error, no space: code "DiskFull"), CONFIG for rights
@@ -10,6 +12,7 @@
  * ("ObjectExists") from store_put_new. */
 #pragma once
 
+#include "common/aws/aws.h"
 #include "common/bytes.h"
 #include "common/error.h"
 
@@ -20,6 +23,23 @@ typedef struct StoreReader StoreReader;
 void store_close(Store *store);
 /* A store of local files. `location` must be absolute ("file:///…" or "/…"). */
 Store *store_posix_open(const char *location, Error *err) OWNED_BY(store_close);
+
+typedef struct S3Options {
+    const char *endpoint; /* NULL: Amazon's for the region */
+    const char *region;   /* NULL: AWS_REGION, else us-east-1 */
+    bool path_style;      /* <endpoint>/<bucket>/<key>; else <bucket>.<endpoint>/<key> */
+    const char *ca_pem;   /* NULL: the system's certificates */
+    /* Where keys come from; not owned, outlives the store. NULL: what the environment offers
+     * (aws_credentials_chain). */
+    AwsCredentials *credentials;
+} S3Options;
+/* One for all buckets of an endpoint; copies the options. Asks nothing: the first call does, and
+ * says CONFIG "AccessDenied", "BucketMissing", "WrongRegion", "ClockSkew", "BadCertificate" … with
+ * the field to mend. Retries within the call what may be retried (full jitter, a budget);
+ * store_put_new whose answer was lost looks whether its own bytes stand there. */
+Store *store_s3_open(const S3Options *options, Error *err) OWNED_BY(store_close);
+/* The driver that the location's scheme names. */
+Store *store_open(const char *location, const S3Options *s3, Error *err) OWNED_BY(store_close);
 
 /* --- writing one object in pieces; it appears whole at finish, or not at all --- */
 void store_writer_free(StoreWriter *writer); /* aborts what was not finished */
@@ -40,7 +60,8 @@ MUST_CHECK bool store_get(Store *store, const char *uri, size_t bytes_max, Bytes
 
 /* --- ranged reads --- */
 void store_reader_free(StoreReader *reader);
-StoreReader *store_open(Store *store, const char *uri, Error *err) OWNED_BY(store_reader_free);
+StoreReader *store_reader_open(Store *store, const char *uri, Error *err)
+    OWNED_BY(store_reader_free);
 uint64_t store_reader_bytes(const StoreReader *reader); /* the object's size */
 /* All of [offset, offset + bytes), or an error. */
 MUST_CHECK bool store_read(StoreReader *reader, uint64_t offset, void *to, size_t bytes,

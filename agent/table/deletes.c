@@ -98,7 +98,7 @@ static bool mark_batch(Loading *loading, const Batch *batch, const DataFile *by,
 
 static bool load_positions(Loading *loading, const DataFile *by, Error *err)
 {
-    StoreReader *object = store_open(loading->store, by->path, err);
+    StoreReader *object = store_reader_open(loading->store, by->path, err);
     if (!object)
         return error_wrap(err, "position deletes");
     AUTO(parquet_reader_free)

@@ -305,7 +305,7 @@ static void set_retention(Table *table)
                                   .metadata_files = 100,
                                   .merge_manifests = 100,
                                   .manifest_bytes = INT64_C(8) << 20};
-    int64_t asked = table->spec->expire.older_than_ms;
+    int64_t asked = table->spec->expire_older_than_ms;
     if (asked)
         retention.all_ms = retention.hourly_ms = retention.daily_ms = asked;
     iceberg_set_retention(table->iceberg, &retention);

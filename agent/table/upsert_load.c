@@ -111,7 +111,7 @@ static bool add_file(KeyFile *file, Error *err)
 {
     Upsert *upsert = file->upsert;
     const DataFile *info = &upsert->files.items[file->number].info;
-    StoreReader *object = store_open(upsert->options.store, info->path, err);
+    StoreReader *object = store_reader_open(upsert->options.store, info->path, err);
     if (!object)
         return error_wrap(err, "data file %s", info->path);
     AUTO(parquet_reader_free)

@@ -198,10 +198,10 @@ DOCUMENT(connector_shape, "a Connector", connector_spec_shape, ConnectorSpec);
 /* --- LakeTable --- */
 
 SHAPE(catalog_shape, "catalog",
-      ENUM("type", catalog_types, LakeTableSpec, catalog_type, .fallback = "Directory",
+      ENUM("type", catalog_types, LakeTableSpec, catalog.type, .fallback = "Directory",
            .doc = "what knows the table's newest metadata"),
       LATER("uri", "where the catalog answers"),
-      TEXT("warehouse", LakeTableSpec, warehouse, .check = check_location,
+      TEXT("warehouse", LakeTableSpec, catalog.warehouse, .check = check_location,
            .doc = "the folder under which tables stand as database/table"),
       LATER("credentialsSecretRef", "the Secret for the catalog"));
 
@@ -228,17 +228,11 @@ SHAPE(file_shape, "file",
 SHAPE(expire_shape, "expireSnapshots",
       {.name = "olderThan",
        .kind = FIELD_DURATION,
-       AT(LakeTableSpec, expire.older_than_ms),
+       AT(LakeTableSpec, expire_older_than_ms),
        .least = SECOND_MS,
        .most = 100 * 365 * DAY_MS,
        .doc = "snapshots older than this go; thinned by age unless given"},
-      {.name = "retainLast",
-       .kind = FIELD_INTEGER,
-       AT(LakeTableSpec, expire.retain_last),
-       .fallback = "1",
-       .least = 1,
-       .most = 1000000,
-       .doc = "snapshots that stay whatever their age"});
+      LATER("retainLast", "snapshots that stay whatever their age", .same = "1"));
 
 SHAPE(maintenance_shape, "maintenance", LATER("compaction", "rewriting small files"),
       OBJECT("expireSnapshots", expire_shape, .doc = "which snapshots stay"),

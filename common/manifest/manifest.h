@@ -85,10 +85,41 @@ typedef struct ColumnSpec {
     char *doc; /* NULL */
 } ColumnSpec;
 
+typedef enum CatalogAuth { AUTH_NONE, AUTH_BEARER, AUTH_OAUTH2, AUTH_SIGV4 } CatalogAuth;
+
+/* spec.catalog. What is resolved from Secrets is wiped by manifest_free and never logged. */
+typedef struct CatalogSpec {
+    CatalogType type;
+    char *uri;        /* Rest */
+    char *warehouse;  /* Directory: a location; Rest: as the server knows it; NULL: not given */
+    CatalogAuth auth; /* Rest; not given: by the Secret's keys: token, or clientId and
+                         clientSecret (or credential, "id:secret"), or accessKeyId */
+    SecretRef credentials; /* NULL name: none */
+    SecretRef ca;
+    char *oauth2_uri, *scope;               /* NULL: the protocol's own */
+    char *signing_region, *signing_service; /* SigV4 */
+    bool vended_credentials;                /* default: when storage has no credentials */
+    char *token, *client_id, *client_secret;
+    char *access_key, *secret_key, *session_token;
+    char *ca_pem;
+} CatalogSpec;
+
+/* spec.storage */
+typedef struct StorageSpec {
+    char *endpoint; /* NULL: Amazon's */
+    char *region;   /* NULL: from the environment */
+    bool path_style;
+    SecretRef credentials; /* keys accessKeyId, secretAccessKey[, sessionToken]; NULL name: from the
+                              environment */
+    SecretRef ca;
+    char *access_key, *secret_key, *session_token;
+    char *ca_pem;
+} StorageSpec;
+
 typedef struct LakeTableSpec {
     ObjectMeta meta;
-    CatalogType catalog_type;
-    char *warehouse; /* NULL when location is given */
+    CatalogSpec catalog;
+    StorageSpec storage;
     char *database;
     char *table_name;
     char *location; /* NULL: <warehouse>/<database>/<tableName> */
@@ -99,10 +130,7 @@ typedef struct LakeTableSpec {
     int64_t commit_interval_ms;
     uint64_t file_target_bytes;
     int zstd_level;
-    struct {
-        int64_t older_than_ms; /* 0: the thinning of law 10 */
-        uint32_t retain_last;
-    } expire;
+    int64_t expire_older_than_ms; /* 0: the thinning of law 10 */
     bool drop_on_delete;
 } LakeTableSpec;
 

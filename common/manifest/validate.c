@@ -136,7 +136,7 @@ static void check_table_spec(const Place *place, const char *prefix, const LakeT
     } texts[] = {{"database", table->database},
                  {"tableName", table->table_name},
                  {"location", table->location},
-                 {"catalog.warehouse", table->warehouse}};
+                 {"catalog.warehouse", table->catalog.warehouse}};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         check_placeholders(place, prefix, texts[i].field, texts[i].text, placeholders);
     AUTO(mem_free) char *spec = mem_strndup(prefix, strlen(prefix) - 1);
@@ -177,8 +177,9 @@ static char *table_place(const LakeTableSpec *table)
     char *place;
     if (table->location)
         place = mem_strdup(table->location);
-    else if (table->warehouse && table->database && table->table_name)
-        place = mem_format("%s/%s/%s", table->warehouse, table->database, table->table_name);
+    else if (table->catalog.warehouse && table->database && table->table_name)
+        place =
+            mem_format("%s/%s/%s", table->catalog.warehouse, table->database, table->table_name);
     else
         return NULL;
     const char *from = place + (strncmp(place, "file://", 7) == 0 ? 7 : 0);

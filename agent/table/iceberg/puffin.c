@@ -226,7 +226,7 @@ bool puffin_read_vector(Store *store, const DataFile *file, roaring_bitmap_t **r
     if (file->content_offset < 0 || file->content_bytes < 20 ||
         file->content_bytes > BLOB_BYTES_MAX)
         return bad(err, file, "offset or size is impossible");
-    AUTO(store_reader_free) StoreReader *reader = store_open(store, file->path, err);
+    AUTO(store_reader_free) StoreReader *reader = store_reader_open(store, file->path, err);
     if (!reader)
         return false;
     uint64_t file_bytes = store_reader_bytes(reader);

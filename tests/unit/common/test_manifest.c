@@ -63,8 +63,8 @@ static void whole_manifest(void **state)
 
     assert_int_equal(manifest->table_count, 1);
     const LakeTableSpec *table = &manifest->tables[0];
-    assert_int_equal(table->catalog_type, CATALOG_DIRECTORY);
-    assert_string_equal(table->warehouse, "file:///lake");
+    assert_int_equal(table->catalog.type, CATALOG_DIRECTORY);
+    assert_string_equal(table->catalog.warehouse, "file:///lake");
     assert_string_equal(table->database, "retail");
     assert_string_equal(table->table_name, "orders");
     assert_null(table->location);
@@ -76,8 +76,7 @@ static void whole_manifest(void **state)
     assert_int_equal(table->commit_interval_ms, 10000);
     assert_int_equal(table->file_target_bytes, 64 << 20);
     assert_int_equal(table->zstd_level, 5);
-    assert_int_equal(table->expire.older_than_ms, 5 * 86400000LL);
-    assert_int_equal(table->expire.retain_last, 20);
+    assert_int_equal(table->expire_older_than_ms, 5 * 86400000LL);
     assert_true(table->drop_on_delete);
 
     assert_int_equal(manifest->unit_count, 3);
@@ -130,8 +129,8 @@ static void defaults(void **state)
     assert_null(connector->username);
     assert_null(connector->password);
     const LakeTableSpec *table = &manifest->tables[0];
-    assert_int_equal(table->catalog_type, CATALOG_DIRECTORY);
-    assert_null(table->warehouse);
+    assert_int_equal(table->catalog.type, CATALOG_DIRECTORY);
+    assert_null(table->catalog.warehouse);
     assert_string_equal(table->location, "/lake/t");
     assert_int_equal(table->format_version, 2);
     assert_int_equal(table->mode, MODE_UPSERT);
@@ -139,7 +138,7 @@ static void defaults(void **state)
     assert_int_equal(table->commit_interval_ms, 30000);
     assert_int_equal(table->file_target_bytes, 256 << 20);
     assert_int_equal(table->zstd_level, 3);
-    assert_int_equal(table->expire.older_than_ms, 0);
+    assert_int_equal(table->expire_older_than_ms, 0);
     assert_false(table->drop_on_delete);
     const IngestionUnitSpec *unit = &manifest->units[0];
     assert_int_equal(unit->state, STATE_RUNNING);
@@ -181,7 +180,7 @@ static void outsourced_table(void **state)
     assert_string_equal(unit->lake->meta.namespace_name, "retail");
     assert_string_equal(unit->lake->database, "public"); /* the source's names, unless given */
     assert_string_equal(unit->lake->table_name, "customers");
-    assert_string_equal(unit->lake->warehouse, "/lake");
+    assert_string_equal(unit->lake->catalog.warehouse, "/lake");
     assert_int_equal(unit->lake->mode, MODE_APPEND);
     assert_int_equal(unit->lake->format_version, 2);
     LakeTableSpec *table;

@@ -146,7 +146,7 @@ static void reads_are_bounded(void **state)
     assert_string_equal(err.code, "ObjectMissing");
     assert_false(store_get(store, uri("o/below"), 9, &got, &err));
     assert_string_equal(err.code, "ObjectMissing");
-    StoreReader *reader = store_open(store, uri("o"), &err);
+    StoreReader *reader = store_reader_open(store, uri("o"), &err);
     assert_int_equal(store_reader_bytes(reader), 10);
     assert_true(store_read(reader, 7, to, 3, &err));
     assert_memory_equal(to, "789", 3);

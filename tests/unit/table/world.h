@@ -171,7 +171,7 @@ static inline void head_positions(Head *head, const DataFile *file)
     schema->fields[1].id = ICEBERG_POS_DELETE_POS_FIELD;
     StoreReader *object;
     ParquetReader *reader;
-    OK((object = store_open(head->world->store, file->path, &err)));
+    OK((object = store_reader_open(head->world->store, file->path, &err)));
     OK((reader = parquet_reader_open(object, schema, &err)));
     char last[512] = "";
     int64_t last_position = -1;
@@ -235,7 +235,7 @@ static inline void head_read(Head *head, const HeadFile *file, const Schema *wan
 {
     StoreReader *object;
     ParquetReader *reader;
-    OK((object = store_open(head->world->store, file->path, &err)));
+    OK((object = store_reader_open(head->world->store, file->path, &err)));
     OK((reader = parquet_reader_open(object, wanted, &err)));
     uint32_t at = 0;
     const uint32_t last = (uint32_t)wanted->field_count - 1;
