@@ -7,7 +7,8 @@
  *   copy.c         the copy: binary COPY of ctid ranges
  *   stream.c       the log: START_REPLICATION, confirming
  *   wire.c         both of them read the socket in large pieces through it
- *   pgoutput.c     the log's messages → batches    spool.c  transactions streamed before their end
+ *   pgoutput.c     the log's messages   rows.c  its rows → batches
+ *   spool.c        transactions streamed before their end
  *   toast.c        values that an update left out, fetched by key
  *   decode.c       values
  *
