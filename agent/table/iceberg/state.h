@@ -44,6 +44,8 @@ void state_specs_free(PartitionSpec *specs, size_t count);
 json_t *metadata_new(const IcebergCreate *create, const TableName *name, Error *err);
 json_t *schema_to_json(const Schema *schema, int32_t schema_id);
 MUST_CHECK bool schema_from_json(const json_t *json, Schema **ret, Error *err);
+/* Ids for everything below a type, from *last + 1 on. */
+void type_assign_ids(Type *type, int32_t *last);
 /* The type of a column of this or an older schema. */
 MUST_CHECK bool schema_type_of(const json_t *schemas, int32_t field_id, Type *ret);
 
