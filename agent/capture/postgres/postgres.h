@@ -10,7 +10,9 @@
  *   pgoutput.c     the log's messages   rows.c  its rows → batches
  *   spool.c        transactions streamed before their end
  *   toast.c        values that an update left out, fetched by key
- *   decode.c       values
+ *   types.c        which type becomes which: the one table
+ *   decode.c       values into columns: their bytes   numeric.c  numeric
+ *   print.c        values as the server's own text    print_plain.c, print_search.c
  *
  * Positions (agent/record/position.h): a row's is (LSN of its transaction's commit record, its
  * ordinal there); the pair that a key change makes shares one. A checkpoint's is (end LSN of the
@@ -21,7 +23,7 @@
 #include <libpq-fe.h>
 
 #include "agent/capture/capture.h"
-#include "agent/capture/postgres/decode.h"
+#include "agent/capture/postgres/types.h"
 #include "common/bytes.h"
 #include "common/reader.h"
 
@@ -35,6 +37,7 @@ typedef struct PgTable {
     uint64_t blocks;     /* of the largest partition, when partitioned */
     PgDecoder *decoders; /* one for each field */
     char *columns;       /* the fields quoted, with commas: what COPY selects */
+    bool casts;          /* some of them with ::text: not names alone */
     char **generated;    /* stored generated columns, which are left out; ends with NULL */
 } PgTable;
 
@@ -78,6 +81,10 @@ MUST_CHECK bool tables_find(Postgres *postgres, Error *err);
 void table_done(PgTable *table);
 /* Are the table's columns still those that were found? CONFIG "SchemaChanged" when not. */
 MUST_CHECK bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err);
+/* What selects a field: its name, quoted, with ::text where it has no binary form; the caller
+ * frees.
+ */
+char *table_expression(const PgTable *table, size_t field) OWNED_BY(free);
 /* "id=4711, line=2": the key of a row whose values stand in values[field], for messages. */
 typedef struct PgValue {
     const uint8_t *at;

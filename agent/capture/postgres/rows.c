@@ -116,6 +116,12 @@ static Batch *batch_for(LogRows *rows, uint32_t table)
     return builder->batch;
 }
 
+/* The server sends text by itself where a type has no binary form. */
+static bool is_text(const PgDecoder *decoder, const PgValue *value)
+{
+    return value->kind == 't' && decoder->form == FORM_SERVER_TEXT;
+}
+
 static bool put_row(const PgTable *table, Batch *batch, RowOp op, RowPosition at,
                     const PgValue *values, Error *err)
 {
@@ -124,7 +130,7 @@ static bool put_row(const PgTable *table, Batch *batch, RowOp op, RowPosition at
     batch_row_begin(batch, op, at);
     for (uint32_t i = 0; i < batch->column_count; i++) {
         const PgValue *value = &values[i];
-        if (LIKELY(value->kind == 'b')) {
+        if (LIKELY(value->kind == 'b') || is_text(&table->decoders[i], value)) {
             const char *why = decode_value(&table->decoders[i], batch, &batch->columns[i],
                                            value->at, value->bytes);
             if (LIKELY(!why))
@@ -246,7 +252,8 @@ bool rows_complete(LogRows *rows, const PgTable *table, char old_kind, bool *ret
         if (rows->new_values[field].kind != 'u')
             continue;
         const PgValue *old = &rows->old_values[field];
-        if (old_kind && (old->kind == 'b' || (old_kind == 'O' && old->kind == 'n')))
+        if (old_kind &&
+            (old->kind == 'b' || old->kind == 't' || (old_kind == 'O' && old->kind == 'n')))
             rows->new_values[field] = *old;
         else
             rows->missing[missing++] = field;

@@ -36,14 +36,11 @@ static const char tables_sql[] =
 /* The key is the primary key, or with REPLICA IDENTITY USING INDEX that index. */
 static const char columns_sql[] =
     "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated, "
-    "  t.typtype, CASE WHEN t.typcategory = 'A' AND t.typlen = -1 THEN t.typelem ELSE 0 END, "
-    "  coalesce(e.typtype, ' '), pg_catalog.format_type(a.atttypid, a.atttypmod), "
+    "  pg_catalog.format_type(a.atttypid, a.atttypmod), "
     "  coalesce(pg_catalog.array_position((pg_catalog.string_to_array(i.indkey::text, ' '))"
     "    [1:i.indnkeyatts], a.attnum::text), 0) "
     "FROM pg_catalog.pg_attribute a "
     "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
-    "JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
-    "LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem "
     "LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid "
     "  AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END "
     "WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ANY ($1::oid[]) "
@@ -53,6 +50,8 @@ void table_done(PgTable *table)
 {
     free(table->name);
     free(table->quoted);
+    for (size_t i = 0; table->decoders && i < table->source->schema->field_count; i++)
+        decoder_done(&table->decoders[i]);
     free(table->decoders);
     free(table->columns);
     for (char **name = table->generated; name && *name; name++)
@@ -213,14 +212,15 @@ static bool unsupported(const PgTable *table, const char *column, const char *ty
 }
 
 /* Rows first … first + count of columns_sql's answer are this table's. */
-static bool take_columns(PgTable *table, const PGresult *result, int first, int count, Error *err)
+static bool take_columns(PgTable *table, const PgTypes *types, const PGresult *result, int first,
+                         int count, Error *err)
 {
     size_t fields = 0, keys = 0, generated = 0;
     for (int row = first; row < first + count; row++) {
         bool is_generated = PQgetvalue(result, row, 5)[0] != '\0';
         fields += !is_generated;
         generated += is_generated;
-        keys += !is_generated && number_at(result, row, 10) > 0;
+        keys += !is_generated && number_at(result, row, 7) > 0;
     }
     Schema *schema = table->source->schema = schema_new(fields, keys);
     table->decoders = mem_array(fields, sizeof *table->decoders);
@@ -229,7 +229,7 @@ static bool take_columns(PgTable *table, const PGresult *result, int first, int 
     generated = 0;
     for (int row = first; row < first + count; row++) {
         const char *name = PQgetvalue(result, row, 1);
-        uint64_t key_place = number_at(result, row, 10);
+        uint64_t key_place = number_at(result, row, 7);
         if (PQgetvalue(result, row, 5)[0]) {
             if (key_place)
                 return error_set(err, ERROR_CONFIG, "UnsupportedKey",
@@ -240,16 +240,20 @@ static bool take_columns(PgTable *table, const PGresult *result, int first, int 
             table->generated[generated++] = mem_strdup(name);
             continue;
         }
-        PgTypeFacts facts = {.oid = (uint32_t)number_at(result, row, 2),
-                             .typmod = (int32_t)strtol(PQgetvalue(result, row, 3), NULL, 10),
-                             .typtype = PQgetvalue(result, row, 6)[0],
-                             .element_oid = (uint32_t)number_at(result, row, 7),
-                             .element_typtype = PQgetvalue(result, row, 8)[0]};
         Field *to = &schema->fields[field];
         to->name = mem_strdup(name);
         to->required = PQgetvalue(result, row, 4)[0] == 't';
-        if (!decoder_choose(&facts, &table->decoders[field], &to->type))
-            return unsupported(table, name, PQgetvalue(result, row, 9), err);
+        const char *type_name = PQgetvalue(result, row, 6);
+        if (!decoder_choose(types, (uint32_t)number_at(result, row, 2),
+                            (int32_t)strtol(PQgetvalue(result, row, 3), NULL, 10),
+                            &table->decoders[field], &to->type))
+            return unsupported(table, name, type_name, err);
+        if (key_place && table->decoders[field].form == FORM_SERVER_TEXT)
+            return error_set(err, ERROR_CONFIG, "UnsupportedKey",
+                             "table %s: key column %s has type %s, which has no binary form; "
+                             "choose another key with ALTER TABLE %s REPLICA IDENTITY USING INDEX, "
+                             "or exclude the table",
+                             table->name, name, type_name, table->quoted);
         if (key_place && key_place <= keys)
             schema->key[key_place - 1] = (uint32_t)field;
         field++;
@@ -257,15 +261,23 @@ static bool take_columns(PgTable *table, const PGresult *result, int first, int 
     return true;
 }
 
+char *table_expression(const PgTable *table, size_t field)
+{
+    AUTO(mem_free) char *name = connect_identifier(table->source->schema->fields[field].name);
+    bool casts = table->decoders[field].form == FORM_SERVER_TEXT;
+    return mem_format("%s%s", name, casts ? "::pg_catalog.text" : "");
+}
+
 static void list_columns(PgTable *table)
 {
     AUTO(text_done) Bytes text = {0};
     const Schema *schema = table->source->schema;
     for (size_t i = 0; i < schema->field_count; i++) {
-        AUTO(mem_free) char *quoted = connect_identifier(schema->fields[i].name);
+        AUTO(mem_free) char *expression = table_expression(table, i);
         if (i)
             bytes_put(&text, ", ", 2);
-        bytes_put(&text, quoted, strlen(quoted));
+        bytes_put(&text, expression, strlen(expression));
+        table->casts = table->casts || table->decoders[i].form == FORM_SERVER_TEXT;
     }
     table->columns = mem_strndup(text.data ? (char *)text.data : "", text.used);
 }
@@ -284,6 +296,50 @@ static bool check_table(const PgTable *table, Error *err)
     return true;
 }
 
+/* The rows of columns_sql's answer are in the order of their tables. */
+static bool take_tables(Postgres *postgres, const PgTypes *types, const PGresult *result,
+                        Error *err)
+{
+    int rows = PQntuples(result);
+    for (int first = 0; first < rows;) {
+        uint64_t oid = number_at(result, first, 0);
+        int count = 1;
+        while (first + count < rows && number_at(result, first + count, 0) == oid)
+            count++;
+        for (size_t i = 0; i < postgres->table_count; i++)
+            if (postgres->tables[i].oid == oid) {
+                if (!take_columns(&postgres->tables[i], types, result, first, count, err))
+                    return false;
+                break;
+            }
+        first += count;
+    }
+    for (size_t i = 0; i < postgres->table_count; i++) {
+        PgTable *table = &postgres->tables[i];
+        if (!table->source->schema)
+            table->source->schema = schema_new(0, 0);
+        list_columns(table);
+        if (!check_table(table, err))
+            return false;
+    }
+    return true;
+}
+
+/* Every type that a column has, and what those are made of. */
+static bool load_types(Postgres *postgres, const PGresult *result, PgTypes *types, Error *err)
+{
+    AUTO(text_done) Bytes oids = {0};
+    bytes_put_u8(&oids, '{');
+    for (int row = 0; row < PQntuples(result); row++) {
+        if (row)
+            bytes_put_u8(&oids, ',');
+        const char *oid = PQgetvalue(result, row, 2);
+        bytes_put(&oids, oid, strlen(oid));
+    }
+    bytes_put(&oids, "}", 2);
+    return types_load(types, postgres->query, (const char *)oids.data, err);
+}
+
 static bool find_columns(Postgres *postgres, Error *err)
 {
     AUTO(text_done) Bytes oids = {0};
@@ -300,31 +356,8 @@ static bool find_columns(Postgres *postgres, Error *err)
         connect_query_with(postgres->query, PGRES_TUPLES_OK, columns_sql, 1, values, err);
     if (!result)
         return false;
-    int rows = PQntuples(result);
-    for (size_t i = 0; i < postgres->table_count; i++)
-        postgres->sources[i].schema = NULL;
-    for (int first = 0; first < rows;) {
-        uint64_t oid = number_at(result, first, 0);
-        int count = 1;
-        while (first + count < rows && number_at(result, first + count, 0) == oid)
-            count++;
-        for (size_t i = 0; i < postgres->table_count; i++)
-            if (postgres->tables[i].oid == oid) {
-                if (!take_columns(&postgres->tables[i], result, first, count, err))
-                    return false;
-                break;
-            }
-        first += count;
-    }
-    for (size_t i = 0; i < postgres->table_count; i++) {
-        PgTable *table = &postgres->tables[i];
-        if (!table->source->schema)
-            table->source->schema = schema_new(0, 0);
-        list_columns(table);
-        if (!check_table(table, err))
-            return false;
-    }
-    return true;
+    AUTO(types_done) PgTypes types = {0};
+    return load_types(postgres, result, &types, err) && take_tables(postgres, &types, result, err);
 }
 
 bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err)
