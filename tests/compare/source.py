@@ -134,7 +134,7 @@ def _lists(items: list, element: Family) -> pa.Array:
     lengths = [0]
     for item in items:
         lengths.append(lengths[-1] + (len(item) if item else 0))
-    mask = pa.array([item is None for item in items])
+    mask = pa.array([item is None for item in items], pa.bool_())
     return pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), _typed(nested.flatten(), element), mask=mask)
 
 
@@ -205,7 +205,7 @@ def _typed(texts: pa.Array, family: Family) -> pa.Array:
             for at, (_, field) in enumerate(family.fields)
         ]
         return pa.StructArray.from_arrays(
-            columns, [name for name, _ in family.fields], mask=pa.array([record is None for record in records]))  # fmt: skip
+            columns, [name for name, _ in family.fields], mask=pa.array([record is None for record in records], pa.bool_()))  # fmt: skip
     if name == "map":
         maps = [None if text is None else list(json.loads(text).items()) for text in texts.to_pylist()]
         return pa.array(maps, pa.map_(pa.string(), pa.string()))

@@ -86,11 +86,12 @@ struct PgDecoder {
     PgForm form;
     uint8_t precision; /* FORM_DECIMAL */
     uint8_t scale;
-    char delimiter;  /* FORM_ARRAY: between elements of its text */
-    bool from_zero;  /* FORM_ARRAY: its lower bound is 0 (int2vector, oidvector) */
-    bool any_typmod; /* the column's typmod says nothing about the values */
-    __int128 limit;  /* FORM_DECIMAL: 10 ^ precision */
-    uint32_t type_oid;
+    char delimiter;    /* FORM_ARRAY: between elements of its text */
+    bool from_zero;    /* FORM_ARRAY: its lower bound is 0 (int2vector, oidvector) */
+    bool any_typmod;   /* the column's typmod says nothing about the values */
+    __int128 limit;    /* FORM_DECIMAL: 10 ^ precision */
+    uint32_t type_oid; /* as the catalog, the log and an array or composite around it name it */
+    uint32_t base_oid; /* as the result of a query names it: a domain's base type */
     uint32_t child_count;
     PgDecoder *children; /* owned. Array: element; composite: attributes; range: bound; multirange:
                           * range; printed: what is printed */

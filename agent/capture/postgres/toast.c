@@ -55,7 +55,7 @@ static bool take_values(const PgTable *table, PGresult *result, PgValue *values,
     for (size_t i = 0; i < count; i++) {
         int column = (int)i;
         const PgDecoder *decoder = &table->decoders[fields[i]];
-        if (decoder->form != FORM_SERVER_TEXT && PQftype(result, column) != decoder->type_oid)
+        if (decoder->form != FORM_SERVER_TEXT && PQftype(result, column) != decoder->base_oid)
             return error_set(err, ERROR_CONFIG, "SchemaChanged",
                              "table %s column %s has changed its type since the agent started; "
                              "restart it",

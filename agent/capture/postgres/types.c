@@ -257,7 +257,7 @@ static bool choose(const PgTypes *types, uint32_t oid, int32_t typmod, unsigned 
 {
     const PgType *type = find(types, oid);
     const TypeRow *row = row_of(oid, type);
-    *ret = (PgDecoder){.type_oid = oid};
+    *ret = (PgDecoder){.type_oid = oid, .base_oid = oid};
     *ret_type = (Type){.kind = TYPE_STRING};
     if (depth > DEPTH_MAX)
         return false;
@@ -301,8 +301,10 @@ bool decoder_override(PgDecoder *decoder, Type *type, const Type *wanted)
         return true;
     if (wanted->kind == TYPE_STRING && printable(decoder)) {
         PgDecoder value = *decoder;
-        *decoder =
-            (PgDecoder){.form = FORM_PRINTED, .type_oid = value.type_oid, .any_typmod = true};
+        *decoder = (PgDecoder){.form = FORM_PRINTED,
+                               .type_oid = value.type_oid,
+                               .base_oid = value.base_oid,
+                               .any_typmod = true};
         children_new(decoder, 1);
         decoder->children[0] = value;
         type_done(type);
