@@ -27,6 +27,39 @@ static double read_back(const char *text, bool single)
     return single ? (double)strtof(text, NULL) : strtod(text, NULL);
 }
 
+/* The number next to a positive one: IEEE 754 orders them as integers. */
+static double beside(double value, bool single, int step)
+{
+    if (single) {
+        float number = (float)value;
+        uint32_t bits;
+        memcpy(&bits, &number, sizeof bits);
+        bits += (uint32_t)step;
+        memcpy(&number, &bits, sizeof number);
+        return (double)number;
+    }
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits += (uint64_t)(int64_t)step;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Do the digits stand exactly between the two numbers? */
+static bool is_midpoint(const char *digits, double value, double neighbour)
+{
+    char exact[100];
+    long double middle = ((long double)value + neighbour) / 2;
+    if (isinf(neighbour) || strtold(digits, NULL) != middle)
+        return false;
+    /* Or only as near as a long double is: then more of its digits say so. */
+    snprintf(exact, sizeof exact, "%.60Le", middle);
+    size_t shown = (size_t)(strchr(digits, 'e') - digits);
+    if (shown == 1) /* "1e+23" has no point */
+        return exact[0] == digits[0] && strspn(exact + 2, "0") == 60;
+    return strncmp(exact, digits, shown) == 0 && strspn(exact + shown, "0") == 62 - shown;
+}
+
 /* The server looks for the shortest digits that lie strictly between the midpoints to the numbers
  * beside this one, so that they read back whatever way ties are rounded; among those of one length
  * the nearest. The digits of %.*e are the nearest of their length; only where the gap below is half
@@ -34,16 +67,9 @@ static double read_back(const char *text, bool single)
  * neighbours are looked at too. */
 static bool strictly_inside(const char *digits, double value, bool single)
 {
-    if (read_back(digits, single) != value)
-        return false;
-    /* On a midpoint: a tie that was rounded to even. Seen with more precision than both. */
-    long double text = strtold(digits, NULL);
-    double above = single ? (double)nextafterf((float)value, INFINITY) : nextafter(value, INFINITY);
-    double below =
-        single ? (double)nextafterf((float)value, -INFINITY) : nextafter(value, -INFINITY);
-    bool on_upper = isfinite(above) && text == ((long double)value + above) / 2;
-    bool on_lower = isfinite(below) && text == ((long double)value + below) / 2;
-    return !on_upper && !on_lower;
+    return read_back(digits, single) == value &&
+           !is_midpoint(digits, value, beside(value, single, 1)) &&
+           !is_midpoint(digits, value, beside(value, single, -1));
 }
 
 static void shortest(double value, bool single, char to[40])
