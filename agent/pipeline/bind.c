@@ -122,7 +122,6 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
     TableOptions options = {.spec = table->spec,
                             .unit = table->unit,
                             .source = source->schema,
-                            .store = table->warehouse->lake->store,
                             .catalog = table->warehouse->lake->catalog,
                             .warehouse = table->warehouse->lake->folder,
                             .memory_bytes_max = TABLE_MEMORY_BYTES,

@@ -192,7 +192,7 @@ static void print_text(const json_t *table)
 static bool inspect(const Lake *lake, const TableName *name, bool as_json, Error *err)
 {
     AUTO(iceberg_table_free) IcebergTable *table = NULL;
-    if (!iceberg_table_load(lake->store, lake->catalog, name, &table, err))
+    if (!iceberg_table_load(lake->catalog, name, &table, err))
         return false;
     if (!table)
         return error_set(err, ERROR_CONFIG, "TableMissing", "there is no table at %s",

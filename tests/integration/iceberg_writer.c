@@ -327,7 +327,7 @@ int main(int argc, char **argv)
                             .schema = schema,
                             .partition_by = &partition_by,
                             .partition_count = *argv[3] != '\0'};
-    must(iceberg_table_create(maker->store, catalog, &name, &create, &maker->table, &err), &err);
+    must(iceberg_table_create(catalog, &name, &create, &maker->table, &err), &err);
     const IcebergRetention retention = {
         .metadata_files = 10, .merge_manifests = 6, .manifest_bytes = 8 << 20};
     iceberg_set_retention(maker->table, &retention);

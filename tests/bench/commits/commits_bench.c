@@ -71,7 +71,7 @@ int main(int argc, char **argv)
     schema->key[0] = 0;
     IcebergCreate create = {.format_version = argc > 3 ? atoi(argv[3]) : 2, .schema = schema};
     AUTO(iceberg_table_free) IcebergTable *table = NULL;
-    must(iceberg_table_create(store, catalog, &name, &create, &table, &err), &err);
+    must(iceberg_table_create(catalog, &name, &create, &table, &err), &err);
     int64_t wall_us = clock_mono_us();
     double cpu = cpu_ms();
     for (int number = 1; number <= commits; number++) {
@@ -80,8 +80,7 @@ int main(int argc, char **argv)
             continue;
         int64_t now_us = clock_mono_us();
         double now_cpu = cpu_ms();
-        printf("%d\t%.3f\t%.3f\n", number, (double)(now_us - wall_us) / 1e5,
-               (now_cpu - cpu) / 100);
+        printf("%d\t%.3f\t%.3f\n", number, (double)(now_us - wall_us) / 1e5, (now_cpu - cpu) / 100);
         fflush(stdout);
         wall_us = now_us;
         cpu = now_cpu;
