@@ -232,6 +232,7 @@ static void set_up(const HttpClient *client, CURL *curl, const HttpRequest *requ
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_PATH_AS_IS, 1L); /* what was signed is what is sent; a key may hold "/../" */
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(CURLOPT_USERAGENT, "firn/" FIRN_VERSION);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
