@@ -1,6 +1,7 @@
 /* The HTTP client every driver speaks through (libcurl): one complete request and answer at a time,
  * connections kept and reused, every limit stated. It knows no retries: whoever asks knows what may
- * be asked twice.
+ * be asked twice. (libcurl sends a GET or HEAD again when a kept connection turns out to be closed;
+ * nothing else goes out twice.)
  *
  * A client may be used by several threads at once; each borrows a connection. TLS is verified
  * against the system's certificates or the given CA, never not at all. */
