@@ -137,7 +137,7 @@ class Servers(unittest.TestCase):
                 self.assertEqual(made["config"]["s3.secret-access-key"], s3.secret_key)
 
     def test_iceberg_on_s3_with_tls(self):
-        with S3Server("minio", tls=True) as s3, RestCatalog(s3=s3) as rest:
+        with S3Server(tls=True) as s3, RestCatalog(s3=s3) as rest:
             rest.ask("POST", "/v1/namespaces", {"namespace": ["shop"]})
             rest.ask("POST", "/v1/namespaces/shop/tables", {"name": "orders", "schema": SCHEMA})
             self.assertEqual(len(s3.keys("lake")), 1)
