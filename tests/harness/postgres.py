@@ -5,14 +5,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
 import psycopg
 
-from harness.process import die_with_parent
+from harness.process import die_with_parent, free_port
 from harness.wait import wait_until
 
 BINARIES = Path(os.environ.get("FIRN_POSTGRES_BIN", "/usr/lib/postgresql/15/bin"))
@@ -31,12 +30,6 @@ _SETTINGS = {
     "synchronous_commit": "off",
     "password_encryption": "'scram-sha-256'",
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Postgres:
