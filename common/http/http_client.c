@@ -241,8 +241,8 @@ static void set_up(const HttpClient *client, CURL *curl, const HttpRequest *requ
     (void)curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)client->connect_timeout_ms);
     SET(CURLOPT_TIMEOUT_MS, (long)(request->timeout_ms ? request->timeout_ms : TIMEOUT_MS));
-    SET(CURLOPT_LOW_SPEED_LIMIT, SLOW_BYTES_PER_S);
-    SET(CURLOPT_LOW_SPEED_TIME, SLOW_S);
+    SET(CURLOPT_LOW_SPEED_LIMIT, request->patient ? 0L : SLOW_BYTES_PER_S);
+    SET(CURLOPT_LOW_SPEED_TIME, request->patient ? 0L : SLOW_S);
     if (client->ca_pem) {
         struct curl_blob blob = {client->ca_pem, strlen(client->ca_pem), CURL_BLOB_NOCOPY};
         SET(CURLOPT_CAINFO_BLOB, &blob);

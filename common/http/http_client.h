@@ -36,6 +36,7 @@ typedef struct HttpRequest {
     const void *body; /* NULL: none */
     size_t body_bytes;
     int64_t timeout_ms;      /* for all of it; 0: 60 s. Less than 1 KiB/s for 30 s ends it too */
+    bool patient;            /* however slowly: the server may think for all of timeout_ms */
     size_t answer_bytes_max; /* of the answer's body; 0: 64 MiB; above: DATA "AnswerTooLarge" */
 } HttpRequest;
 

@@ -74,7 +74,7 @@ static void locations_have_one_form(void **state)
                                           {"file:/a/b", "file:///a/b"},
                                           {"/", "file:///"},
                                           {"/a b/c%20d", "file:///a b/c%20d"}};
-    static const char *const bad[] = {"a/b",     "",       "s3://lake/a", "file://host/a",
+    static const char *const bad[] = {"a/b",     "",       "gs://lake/a", "file://host/a",
                                       "/a/../b", "/a/./b", "file:///a/.."};
     Error err = {0};
     for (size_t i = 0; i < ARRAY_LEN(same); i++) {
