@@ -11,6 +11,13 @@
 
 char *warehouse_uri(const LakeTableSpec *spec, Error *err)
 {
+    if (spec->catalog.type != CATALOG_DIRECTORY) {
+        error_set(err, ERROR_CONFIG, "NotSupported",
+                  "the catalog of %s is no Directory: this version can check such a table, not yet "
+                  "fill it",
+                  spec->meta.name);
+        return NULL;
+    }
     if (spec->catalog.warehouse)
         return store_uri(spec->catalog.warehouse, err);
     char *uri = store_uri(spec->location, err);
