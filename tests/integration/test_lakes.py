@@ -39,7 +39,7 @@ def listening(port: int) -> set[str]:
 
 class Servers(unittest.TestCase):
     def assert_here_alone(self, server):
-        self.assertLessEqual(listening(server.port), {"127.0.0.1", "::ffff:127.0.0.1"})
+        self.assertLessEqual(listening(server.port), {"127.0.0.1", "::1", "::ffff:127.0.0.1"})
         self.assertTrue(listening(server.port))
 
     def assert_gone(self, folder, pid, port):
