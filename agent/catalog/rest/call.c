@@ -96,6 +96,8 @@ static bool attempt(RestCatalog *catalog, const RestCall *call, bool *renewed, H
     }
     if (status == 401 || status == 403 || status == 419)
         return denied(catalog, call, ret, err);
+    if (rest_unsupported(ret))
+        return rest_refused(catalog, ret, call->what, ERROR_CONFIG, "Unsupported", NULL, err);
     if (status == 429) {
         *ret_again = true;
         return rest_refused(catalog, ret, call->what, ERROR_RETRY, "NotSent", NULL, err);

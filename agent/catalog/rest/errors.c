@@ -27,6 +27,16 @@ json_t *rest_error(const HttpAnswer *answer, const char **ret_type, const char *
     return body;
 }
 
+bool rest_unsupported(const HttpAnswer *answer)
+{
+    const char *type, *message;
+    json_t *body = answer->status >= 400 ? rest_error(answer, &type, &message) : NULL;
+    bool unsupported =
+        body && (strcmp(type, "UnsupportedOperationException") == 0 || answer->status == 406);
+    json_decref(body);
+    return unsupported;
+}
+
 static bool repeats(const char *text, const char *secret)
 {
     return secret && *secret && strstr(text, secret);

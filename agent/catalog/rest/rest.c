@@ -318,9 +318,15 @@ static bool drop(Catalog *at, const TableName *name, bool purge, Error *err)
     if (purge && there && !store)
         return false;
     bool refused = false;
-    if (!forget(catalog, name, purge, &refused, err) &&
-        (!purge || !refused || !forget(catalog, name, false, &refused, err)))
-        return false;
+    Error why = {0};
+    if (!forget(catalog, name, purge, &refused, &why)) {
+        refused |= strcmp(why.code, "Unsupported") == 0;
+        if (!purge || !refused || !forget(catalog, name, false, &refused, &why)) {
+            if (err)
+                *err = why;
+            return false;
+        }
+    }
     return !store || store_delete_all(store, root, err);
 }
 

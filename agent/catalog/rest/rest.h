@@ -106,6 +106,10 @@ void rest_wipe(char *text);                   /* and frees; NULL is fine */
 /* The error object of an answer; both may be empty. NULL: it has none. Caller frees with
  * json_decref. */
 json_t *rest_error(const HttpAnswer *answer, const char **ret_type, const char **ret_message);
+/* A refusal, by whatever status (some say 500), of what the server can't do: surely nothing
+ * happened.
+ */
+bool rest_unsupported(const HttpAnswer *answer);
 /* False: "<what>: the server refuses (<status> <type>: <message>); <way out>". */
 bool rest_refused(const RestCatalog *catalog, const HttpAnswer *answer, const char *what,
                   ErrorKind kind, const char *code, const char *way_out, Error *err);

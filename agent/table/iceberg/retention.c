@@ -95,7 +95,7 @@ json_t *retention_choose(IcebergTable *table, const json_t *metadata, History *h
 {
     const char *gc =
         json_string_value(json_object_get(json_object_get(metadata, "properties"), "gc.enabled"));
-    if (gc && strcmp(gc, "false") == 0)
+    if (table->never_thin || (gc && strcmp(gc, "false") == 0))
         return NULL;
     size_t due = choose(history, &table->retention, metadata, now_ms);
     if (!due || (due < DUE_AT_LEAST && now_ms - table->thinned_ms < WAIT_AT_MOST_MS))

@@ -191,11 +191,36 @@ static bool send(Build *build, Change *change, Error *err)
     Outcome outcome = change_send(build->table, change, &entry, &metadata, &why);
     if (outcome == OUTCOME_TAKEN)
         return adopt(build, change, metadata, &entry, err);
-    if (outcome == OUTCOME_LOST)
+    if (outcome == OUTCOME_LOST && strcmp(why.code, "Unsupported") != 0)
         build_undo(build);
     if (err)
         *err = why;
     return false;
+}
+
+/* A catalog that lets nobody remove snapshots (Nessie) gets the same without. */
+static bool send_thinning(Build *build, Change *change, const char *list_uri, json_t **expired,
+                          json_t *dropped, Error *err)
+{
+    Error why = {0};
+    if (send(build, change, &why))
+        return true;
+    bool again = strcmp(why.code, "Unsupported") == 0 && json_array_size(*expired);
+    if (!again) {
+        if (strcmp(why.code, "Unsupported") == 0)
+            build_undo(build);
+        if (err)
+            *err = why;
+        return false;
+    }
+    build->table->never_thin = true;
+    change_done(change);
+    json_decref(*expired);
+    *expired = NULL;
+    bool ok = change_init(change, build, list_uri, expired, dropped, err);
+    if (!ok)
+        build_undo(build);
+    return ok && send(build, change, err);
 }
 
 static bool publish(Build *build, Error *err)
@@ -213,7 +238,7 @@ static bool publish(Build *build, Error *err)
               change_init(&change, build, list_uri, &expired, dropped, err);
     if (!ok)
         build_undo(build);
-    ok = ok && send(build, &change, err);
+    ok = ok && send_thinning(build, &change, list_uri, &expired, dropped, err);
     if (ok) {
         delete_dropped(table, dropped);
         retention_clean(table, expired);

@@ -55,6 +55,7 @@ struct IcebergTable {
     size_t manifest_count;
     bool manifests_known;
     IcebergRetention retention;
+    bool never_thin;               /* the catalog sees to its snapshots itself */
     int64_t thinned_ms;            /* when snapshots were last expired by this process */
     char file_prefix[33];          /* random: names of files never collide with another process's */
     _Atomic uint64_t file_counter; /* names may be asked for by several threads */
