@@ -336,6 +336,7 @@ bool aws_from_instance(const AwsSource *source, bool *found, AwsKeys *ret, Error
     const char *disabled = setting("AWS_EC2_METADATA_DISABLED");
     HttpHeader header = {"x-aws-ec2-metadata-token-ttl-seconds", "21600"};
     HttpAnswer answer = {0};
+    AUTO(mem_free) char *escaped = NULL;
     char *token = NULL, *role = NULL;
     bool ok = false;
     *found = false;
@@ -361,7 +362,7 @@ bool aws_from_instance(const AwsSource *source, bool *found, AwsKeys *ret, Error
         goto done;
     }
     answer.body.data[strcspn((char *)answer.body.data, "\r\n")] = '\0';
-    AUTO(mem_free) char *escaped = http_escape((const char *)answer.body.data, "+=,@");
+    escaped = http_escape((const char *)answer.body.data, "+=,@");
     role = mem_format(ROLES "%s", escaped);
     if (!instance_ask(source, "GET", role, &header, &answer, err))
         goto done;
