@@ -118,11 +118,12 @@ static bool take_failure(void *context, const char *path, const char *text)
     return true;
 }
 
-/* A 200 can hold an error: CompleteMultipartUpload answers before it is through. */
+/* What is posted can answer 200 with an error in it: CompleteMultipartUpload begins its answer
+ * before it is through. */
 static bool succeeded(const S3Call *call, const HttpAnswer *answer, S3Failure *failure)
 {
     *failure = (S3Failure){0};
-    if (answer->status >= 200 && answer->status < 300 && !call->patient)
+    if (answer->status >= 200 && answer->status < 300 && strcmp(call->method, "POST") != 0)
         return true;
     /* What is no XML (a proxy's page) has no code, the status remains. */
     Error none;
