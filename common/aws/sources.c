@@ -173,6 +173,7 @@ static bool ends_with(const char *path, const char *end)
 static bool sts_element(void *context, const char *path, const char *text)
 {
     StsAnswer *answer = context;
+    ASSERT(answer);
 #define OF_KEYS "AssumeRoleWithWebIdentityResult/Credentials/"
     char **to = ends_with(path, OF_KEYS "AccessKeyId")       ? &answer->keys.access_key
                 : ends_with(path, OF_KEYS "SecretAccessKey") ? &answer->keys.secret_key

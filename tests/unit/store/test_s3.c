@@ -350,6 +350,7 @@ static int setup(void **state)
 
 static void forget(Fake *fake)
 {
+    pthread_mutex_lock(&fake->lock);
     while (fake->object_count)
         drop(fake, fake->objects[0].key);
     for (int i = 0; i < fake->upload_count; i++) {
@@ -358,6 +359,7 @@ static void forget(Fake *fake)
             bytes_done(&fake->uploads[i].parts[j]);
     }
     fake->upload_count = 0;
+    pthread_mutex_unlock(&fake->lock);
 }
 
 static int teardown(void **state)
