@@ -122,9 +122,8 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
     TableOptions options = {.spec = table->spec,
                             .unit = table->unit,
                             .source = source->schema,
-                            .store = table->warehouse->lake->store,
                             .catalog = table->warehouse->lake->catalog,
-                            .warehouse = table->warehouse->lake->folder,
+                            .warehouse = lake_tables(table->warehouse->lake),
                             .memory_bytes_max = TABLE_MEMORY_BYTES,
                             .resnapshot = pipeline_resnapshots(flow->pipeline, name)};
     table->table = table_open(&options, err);

@@ -63,13 +63,12 @@ bool record_check(Flow *flow, BoundTable *table, Error *err)
     const json_t *entry = entry_of(table);
     if (!entry || pipeline_resnapshots(flow->pipeline, table->name))
         return true;
-    AUTO(mem_free) char *location = lake_location(table->spec, err);
-    if (!location)
+    AUTO(mem_free) char *location = NULL;
+    if (!lake_location(table->warehouse->lake, table->spec, &location, err))
         return false;
     TableName name = {table->spec->database, table->spec->table_name, location};
     AUTO(iceberg_table_free) IcebergTable *found = NULL;
-    if (!iceberg_table_load(table->warehouse->lake->store, table->warehouse->lake->catalog, &name,
-                            &found, err))
+    if (!iceberg_table_load(table->warehouse->lake->catalog, &name, &found, err))
         return false;
     const char *uuid = json_string_value(json_object_get(entry, "uuid"));
     if (!found || !uuid || strcmp(iceberg_uuid(found), uuid) != 0)

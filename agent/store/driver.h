@@ -14,6 +14,8 @@ typedef struct StoreDriver {
     /* only_new: CONFLICT "ObjectExists" if there is one */
     bool (*put)(Store *store, const char *uri, const void *data, size_t bytes, bool only_new,
                 Error *err);
+    /* NULL: open and read do. */
+    bool (*get)(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Error *err);
     StoreReader *(*open)(Store *store, const char *uri, Error *err);
     void (*reader_free)(StoreReader *reader);
     bool (*read)(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Error *err);
@@ -21,6 +23,8 @@ typedef struct StoreDriver {
     bool (*exists)(Store *store, const char *uri, bool *ret, Error *err);
     bool (*list)(Store *store, const char *prefix, StoreEach *each, void *context, Error *err);
     bool (*remove_all)(Store *store, const char *prefix, Error *err);
+    /* NULL: nothing is ever left. */
+    bool (*sweep)(Store *store, const char *prefix, int64_t before_us, Error *err);
 } StoreDriver;
 
 struct Store {

@@ -63,6 +63,8 @@ bool store_read(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Er
 
 bool store_get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Error *err)
 {
+    if (store->driver->get)
+        return store->driver->get(store, uri, bytes_max, ret, err);
     AUTO(store_reader_free) StoreReader *reader = store_reader_open(store, uri, err);
     if (!reader)
         return false;
@@ -97,16 +99,73 @@ bool store_delete_all(Store *store, const char *prefix, Error *err)
     return store->driver->remove_all(store, prefix, err);
 }
 
+bool store_sweep_unfinished(Store *store, const char *prefix, int64_t before_us, Error *err)
+{
+    return !store->driver->sweep || store->driver->sweep(store, prefix, before_us, err);
+}
+
+/* What follows "s3://", "s3a://" or "s3n://"; NULL: another scheme. */
+static const char *after_s3(const char *location)
+{
+    if (strncmp(location, "s3", 2) != 0)
+        return NULL;
+    const char *rest = location + 2 + (location[2] == 'a' || location[2] == 'n');
+    return strncmp(rest, "://", 3) == 0 ? rest + 3 : NULL;
+}
+
+static char *not_plain(const char *location, Error *err)
+{
+    error_set(err, ERROR_CONFIG, "LocationNotPlain",
+              "%s has a '.' or '..' in it; write the location without", location);
+    return NULL;
+}
+
+static bool is_dots(const char *name, size_t bytes)
+{
+    return name[0] == '.' && (bytes == 1 || (bytes == 2 && name[1] == '.'));
+}
+
+/* Keys stay as they are, doubled slashes too; only slashes at the end go. */
+static char *s3_uri(const char *location, const char *rest, Error *err)
+{
+    size_t bytes = strlen(rest);
+    while (bytes && rest[bytes - 1] == '/')
+        bytes--;
+    if (!bytes || rest[0] == '/') {
+        error_set(err, ERROR_CONFIG, "LocationUnusable",
+                  "%s names no bucket; write s3://BUCKET/PREFIX", location);
+        return NULL;
+    }
+    for (const char *at = rest; at < rest + bytes; at++) {
+        size_t name_bytes = strcspn(at, "/");
+        if (is_dots(at, name_bytes))
+            return not_plain(location, err);
+        at += name_bytes;
+    }
+    return mem_format("s3://%.*s", (int)bytes, rest);
+}
+
+Store *store_open(const char *location, const S3Options *s3, Error *err)
+{
+    AUTO(mem_free) char *uri = store_uri(location, err);
+    if (!uri)
+        return NULL;
+    return after_s3(uri) ? store_s3_open(s3, err) : store_posix_open(uri, err);
+}
+
 char *store_uri(const char *location, Error *err)
 {
-    const char *path = location;
+    const char *path = location, *rest = after_s3(location);
+    if (rest)
+        return s3_uri(location, rest, err);
     if (strncmp(location, "file:", 5) == 0) {
         path = location + 5;
         if (strncmp(path, "//", 2) == 0)
             path += 2; /* file:///a; with a host in between, no slash follows */
     } else if (strstr(location, "://")) {
         error_set(err, ERROR_CONFIG, "StoreUnsupported",
-                  "%s: no store serves this scheme; use file:///… or an absolute path", location);
+                  "%s: no store serves this scheme; use s3://…, file:///… or an absolute path",
+                  location);
         return NULL;
     }
     if (path[0] != '/') {
@@ -121,11 +180,9 @@ char *store_uri(const char *location, Error *err)
         size_t bytes = strcspn(path, "/");
         if (!bytes)
             break;
-        if (path[0] == '.' && (bytes == 1 || (bytes == 2 && path[1] == '.'))) {
+        if (is_dots(path, bytes)) {
             free(uri);
-            error_set(err, ERROR_CONFIG, "LocationNotPlain",
-                      "%s has a '.' or '..' in it; write the location without", location);
-            return NULL;
+            return not_plain(location, err);
         }
         *to++ = '/';
         to = mempcpy(to, path, bytes);

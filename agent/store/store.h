@@ -79,8 +79,13 @@ MUST_CHECK bool store_list(Store *store, const char *prefix, StoreEach *each, vo
 /* Everything under prefix; used by `firn-agent drop`. */
 MUST_CHECK bool store_delete_all(Store *store, const char *prefix, Error *err);
 
-/* The canonical URI of a location: "/a/b/" -> "file:///a/b". Caller frees. CONFIG error if it is
- * not absolute or has a scheme no driver serves. */
+/* What writers that never ended have left under prefix, no object and never listed: temporary
+ * files, parts of uploads begun before that moment (wall clock). */
+MUST_CHECK bool store_sweep_unfinished(Store *store, const char *prefix, int64_t before_us,
+                                       Error *err);
+
+/* The canonical URI of a location: "/a/b/" -> "file:///a/b", "s3a://b/a/" -> "s3://b/a". Caller
+ * frees. CONFIG error if it is not absolute or has a scheme no driver serves. */
 char *store_uri(const char *location, Error *err) OWNED_BY(free);
 
 DEFINE_AUTO(Store, store_close);

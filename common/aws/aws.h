@@ -2,7 +2,8 @@
  * https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
  *
  *   sign.c         the canonical request and its signature (OpenSSL)
- *   credentials.c  static keys, and keys that expire and are fetched anew in time */
+ *   credentials.c  static keys, and keys that expire and are fetched anew in time
+ *   sources.c      the places such keys come from (STS, container, instance) */
 #pragma once
 
 #include "common/http/http_client.h"
@@ -37,6 +38,10 @@ AwsCredentials *aws_credentials_vended(AwsFetch *fetch, void *context)
 MUST_CHECK bool aws_credentials_get(AwsCredentials *credentials, AwsKeys *ret, Error *err);
 /* The server said they are no good any more (ExpiredToken): the next get fetches anew. */
 void aws_credentials_refuse(AwsCredentials *credentials);
+
+/* "2026-01-31T10:00:00Z", with a fraction or without, or HTTP's "Sat, 31 Jan 2026 10:00:00 GMT", in
+ * wall clock microseconds. */
+MUST_CHECK bool aws_time_parse(const char *text, int64_t *ret_us);
 
 /* ---------- Signature Version 4 ---------- */
 typedef struct AwsSigning {

@@ -1,6 +1,7 @@
 /* The HTTP client every driver speaks through (libcurl): one complete request and answer at a time,
  * connections kept and reused, every limit stated. It knows no retries: whoever asks knows what may
- * be asked twice.
+ * be asked twice. (libcurl sends a GET or HEAD again when a kept connection turns out to be closed;
+ * nothing else goes out twice.)
  *
  * A client may be used by several threads at once; each borrows a connection. TLS is verified
  * against the system's certificates or the given CA, never not at all. */
@@ -35,6 +36,7 @@ typedef struct HttpRequest {
     const void *body; /* NULL: none */
     size_t body_bytes;
     int64_t timeout_ms;      /* for all of it; 0: 60 s. Less than 1 KiB/s for 30 s ends it too */
+    bool patient;            /* however slowly: the server may think for all of timeout_ms */
     size_t answer_bytes_max; /* of the answer's body; 0: 64 MiB; above: DATA "AnswerTooLarge" */
 } HttpRequest;
 

@@ -1,6 +1,7 @@
 #include "common/manifest/checks.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/text.h"
@@ -93,20 +94,103 @@ static bool has_dots_part(const char *path)
     return false;
 }
 
+/* bucket[/prefix] */
+static bool is_bucket_path(const char *text)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    size_t bytes = strspn(text, letters);
+    return bytes >= 3 && bytes <= 63 && (text[bytes] == '/' || !text[bytes]) &&
+           !has_control(text) && !has_dots_part(text) && !strpbrk(text, "?#");
+}
+
 bool check_location(const char *text, const char **ret_wanted)
 {
-    static const char *const later[] = {"s3://",   "s3a://",   "gs://",
-                                        "abfs://", "abfss://", "hdfs://"};
+    static const char *const later[] = {"gs://", "abfs://", "abfss://", "hdfs://"};
+    if (strncmp(text, "s3a://", 6) == 0 || strncmp(text, "s3n://", 6) == 0) {
+        *ret_wanted = "how a bucket is written here: write s3://";
+        return false;
+    }
     for (size_t i = 0; i < ARRAY_LEN(later); i++) {
         if (strncmp(text, later[i], strlen(later[i])) == 0) {
-            *ret_wanted = "supported yet by this version: write a folder, such as file:///lake";
+            *ret_wanted = "supported yet by this version: write a folder, such as file:///lake, or "
+                          "s3://bucket/prefix";
             return false;
         }
     }
-    *ret_wanted = "an absolute folder, such as /lake or file:///lake";
+    if (strncmp(text, "s3://", 5) == 0) {
+        *ret_wanted = "a place in a bucket, such as s3://bucket/prefix";
+        return is_bucket_path(text + 5);
+    }
+    *ret_wanted = "an absolute folder, such as /lake or file:///lake, or s3://bucket/prefix";
     if (strncmp(text, "file://", 7) == 0)
         text += 7;
     return *text == '/' && !has_control(text) && !has_dots_part(text);
+}
+
+/* The part behind http:// or https://, or NULL. */
+static const char *behind_scheme(const char *text)
+{
+    if (strncmp(text, "http://", 7) == 0)
+        return text + 7;
+    return strncmp(text, "https://", 8) == 0 ? text + 8 : NULL;
+}
+
+/* host, host:port or [address]:port, up to a / or the end. *ret_bytes of it. */
+static bool is_authority(const char *text, size_t *ret_bytes)
+{
+    *ret_bytes = strcspn(text, "/");
+    size_t host = strcspn(text, ":/");
+    if (*text == '[')
+        host = strspn(text + 1, "0123456789abcdefABCDEF:.") + 1;
+    if (*text == '[' && text[host++] != ']')
+        return false;
+    for (size_t i = 0; i < host && *text != '['; i++)
+        if (!isalnum((unsigned char)text[i]) && !strchr(".-_", text[i]))
+            return false;
+    if (!host || host > *ret_bytes)
+        return false;
+    if (host == *ret_bytes)
+        return true;
+    size_t digits = strspn(text + host + 1, "0123456789");
+    long port = text[host] == ':' && digits && digits <= 5 ? strtol(text + host + 1, NULL, 10) : 0;
+    return port >= 1 && port <= 65535 && host + 1 + digits == *ret_bytes;
+}
+
+bool check_url(const char *text, const char **ret_wanted)
+{
+    const char *rest = behind_scheme(text);
+    if (strchr(text, '@')) {
+        *ret_wanted = "an address alone: user and password stand in a Secret";
+        return false;
+    }
+    *ret_wanted = "an address such as https://host:port/path";
+    size_t bytes;
+    return rest && is_authority(rest, &bytes) && !has_control(rest) && !strpbrk(rest, " ?#{}\"\\");
+}
+
+bool check_endpoint(const char *text, const char **ret_wanted)
+{
+    if (!check_url(text, ret_wanted))
+        return false;
+    *ret_wanted = "an address without a path, such as https://host:port";
+    const char *slash = strchr(behind_scheme(text), '/');
+    return !slash || !slash[1];
+}
+
+bool check_region(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "a region's name, such as eu-west-1";
+    for (const char *at = text; *at; at++)
+        if (!isalnum((unsigned char)*at) && *at != '-')
+            return false;
+    return strlen(text) <= 64;
+}
+
+bool check_line(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "one line without control characters";
+    return !has_control(text);
 }
 
 bool check_lake_name(const char *text, const char **ret_wanted)

@@ -10,6 +10,10 @@ TextCheck check_pattern;     /* "schema.table" with * and ? */
 TextCheck check_table;       /* "schema.table" */
 TextCheck check_slot;        /* PostgreSQL: [a-z0-9_]{1,63} */
 TextCheck check_identifier;  /* PostgreSQL: up to 63 bytes */
-TextCheck check_location;    /* an absolute path or file:///... */
+TextCheck check_location;    /* an absolute path, file:///... or s3://bucket[/prefix] */
+TextCheck check_url;         /* http(s)://host[:port][/path], nothing else in it */
+TextCheck check_endpoint;    /* a check_url without a path */
+TextCheck check_region;      /* letters, digits and - */
+TextCheck check_line;        /* anything without control characters */
 TextCheck check_lake_name;   /* a database or table: one part of a path */
 TextCheck check_partition;   /* a transform of the Iceberg specification, with its column */

@@ -82,6 +82,7 @@ void lake_table_free(LakeTableSpec *table)
 {
     if (!table)
         return;
+    lake_secrets_wipe(table);
     shape_free(&lake_table_shape, table);
     free(table);
 }
@@ -158,6 +159,7 @@ bool manifest_expand(const IngestionUnitSpec *unit, const char *schema_name, con
     SourceName source = {.schema = schema_name, .table = table_name};
     LakeTableSpec *table = mem_zalloc(sizeof *table);
     shape_copy(&lake_table_shape, table, unit->lake, substitute, &source);
+    lake_secrets_copy(table, unit->lake);
     char *name = unit->tables.count ? unit_name(unit->meta.name, schema_name, table_name)
                                     : mem_strdup(unit->meta.name);
     free(table->meta.name);
@@ -208,7 +210,9 @@ static void complete_lake(Load *load, IngestionUnitSpec *unit, const YamlNode *n
     text_default(&lake->table_name, "{table}");
     lake->meta.namespace_name = mem_strdup(unit->meta.namespace_name);
     lake->meta.file = unit->meta.file;
-    lake->meta.line = yaml_at(node, "spec.outsourcingUnit.table")->line;
+    const YamlNode *spec = yaml_at(node, "spec.outsourcingUnit.table");
+    lake->meta.line = spec->line;
+    lake_complete(lake, spec);
     if (!unit->meta.name)
         return;
     lake->meta.name = mem_strdup(unit->meta.name);
@@ -241,6 +245,8 @@ void manifest_complete(Load *load)
         if (connector->tls_ca.name)
             text_default(&connector->tls_ca.key, "ca.crt");
     }
+    for (size_t i = 0; i < manifest->table_count; i++)
+        lake_complete(&manifest->tables[i], yaml_get(load->table_nodes[i], "spec"));
     for (size_t i = 0; i < manifest->unit_count; i++)
         if (manifest->units[i].lake)
             complete_lake(load, &manifest->units[i], load->unit_nodes[i]);

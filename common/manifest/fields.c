@@ -54,7 +54,9 @@ static const Choice tls_modes[] = {{"Disable", false},  {"Prefer", false},     {
                                    {"VerifyCa", false}, {"VerifyFull", false}, {0}};
 static const Choice snapshot_modes[] = {{"Initial", false}, {"Never", false}, {"Only", false}, {0}};
 static const Choice catalog_types[] = {
-    {"Rest", true}, {"Glue", true}, {"Jdbc", true}, {"Directory", false}, {0}};
+    {"Rest", false}, {"Glue", true}, {"Jdbc", true}, {"Directory", false}, {0}};
+static const Choice catalog_auths[] = {
+    {"None", false}, {"Bearer", false}, {"OAuth2", false}, {"SigV4", false}, {0}};
 static const Choice table_modes[] = {
     {"Upsert", false}, {"Append", false}, {"TruncateLoad", true}, {"Scd2", true}, {0}};
 static const Choice formats[] = {{"Iceberg", false}, {"Delta", true}, {"Hudi", true}, {0}};
@@ -197,13 +199,65 @@ DOCUMENT(connector_shape, "a Connector", connector_spec_shape, ConnectorSpec);
 
 /* --- LakeTable --- */
 
+/* Which of these belong to a Rest catalog, and to which auth: lake.c. */
+SHAPE(
+    catalog_secret_shape, "credentialsSecretRef",
+    TEXT("name", SecretRef, name, .required = true, .check = check_object_name,
+         .doc = "the Secret with token, with clientId and clientSecret or credential (id:secret), "
+                "or with accessKeyId and secretAccessKey"));
+
 SHAPE(catalog_shape, "catalog",
       ENUM("type", catalog_types, LakeTableSpec, catalog.type, .fallback = "Directory",
            .doc = "what knows the table's newest metadata"),
-      LATER("uri", "where the catalog answers"),
-      TEXT("warehouse", LakeTableSpec, catalog.warehouse, .check = check_location,
-           .doc = "the folder under which tables stand as database/table"),
-      LATER("credentialsSecretRef", "the Secret for the catalog"));
+      TEXT("uri", LakeTableSpec, catalog.uri, .check = check_url,
+           .doc = "where the Rest catalog answers, up to the /v1 of its paths"),
+      TEXT("warehouse", LakeTableSpec, catalog.warehouse, .check = check_line,
+           .doc = "the place under which tables stand as database/table; of a Rest catalog, as the "
+                  "server knows it"),
+      OBJECT("credentialsSecretRef", catalog_secret_shape,
+             .offset = offsetof(LakeTableSpec, catalog.credentials),
+             .doc = "names the Secret for the catalog"),
+      OBJECT("caSecretRef", secret_ref_shape, .offset = offsetof(LakeTableSpec, catalog.ca),
+             .doc = "the authority that signed the catalog's certificate (PEM)"),
+      ENUM("auth", catalog_auths, LakeTableSpec, catalog.auth,
+           .doc = "how requests show who sends them; by the Secret's keys unless given"),
+      TEXT("oauth2Uri", LakeTableSpec, catalog.oauth2_uri, .check = check_url,
+           .doc = "where tokens are given out; the catalog itself unless given"),
+      TEXT("scope", LakeTableSpec, catalog.scope, .check = check_line,
+           .doc = "the OAuth2 scope that is asked for; catalog unless given"),
+      TEXT("signingRegion", LakeTableSpec, catalog.signing_region, .check = check_region,
+           .doc = "the region requests are signed for; storage.region unless given"),
+      TEXT("signingService", LakeTableSpec, catalog.signing_service, .check = check_region,
+           .doc = "the service requests are signed for, such as glue or s3tables; execute-api "
+                  "unless given"),
+      {.name = "vendedCredentials",
+       .kind = FIELD_BOOL,
+       AT(LakeTableSpec, catalog.vended_credentials),
+       .doc = "whether the store is used with credentials that the catalog gives out; true unless "
+              "storage has a Secret"});
+
+SHAPE(
+    storage_secret_shape, "credentialsSecretRef",
+    TEXT("name", SecretRef, name, .required = true, .check = check_object_name,
+         .doc =
+             "the Secret with accessKeyId and secretAccessKey, and sessionToken if there is one"));
+
+SHAPE(
+    storage_shape, "storage",
+    TEXT("endpoint", LakeTableSpec, storage.endpoint, .check = check_endpoint,
+         .doc = "where the object store answers; Amazon's unless given"),
+    TEXT("region", LakeTableSpec, storage.region, .check = check_region,
+         .doc = "the store's region; from the environment unless given"),
+    {.name = "pathStyle",
+     .kind = FIELD_BOOL,
+     AT(LakeTableSpec, storage.path_style),
+     .doc = "whether the bucket stands in the path, not in the host's name; true with an endpoint "
+            "unless given"},
+    OBJECT("credentialsSecretRef", storage_secret_shape,
+           .offset = offsetof(LakeTableSpec, storage.credentials),
+           .doc = "names the Secret for the store; from the environment unless given"),
+    OBJECT("caSecretRef", secret_ref_shape, .offset = offsetof(LakeTableSpec, storage.ca),
+           .doc = "the authority that signed the store's certificate (PEM)"));
 
 SHAPE(evolution_shape, "schemaEvolution",
       LATER("addColumns", "follow columns that the source adds", .same = "false"),
@@ -243,7 +297,7 @@ SHAPE(maintenance_shape, "maintenance", LATER("compaction", "rewriting small fil
  * default to {schema} and {table}. */
 SHAPE(lake_table_spec_shape, "a LakeTable's spec",
       OBJECT("catalog", catalog_shape, .doc = "the catalog the table is in"),
-      LATER("storage", "the object store the table is in"),
+      OBJECT("storage", storage_shape, .doc = "the object store the table is in"),
       TEXT("database", LakeTableSpec, database, .check = check_lake_name,
            .doc = "the database (namespace) in the catalog"),
       TEXT("tableName", LakeTableSpec, table_name, .check = check_lake_name,

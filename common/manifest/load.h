@@ -19,12 +19,21 @@ void manifest_complete(Load *load);
 void manifest_validate(Load *load);
 void manifest_resolve_secrets(Load *load);
 
+/* lake.c: spec.catalog and spec.storage of one table. `spec` is the table's own mapping, `prefix`
+ * where it stands in its document ("spec." or "spec.outsourcingUnit.table."). */
+typedef struct Place Place;
+void lake_complete(LakeTableSpec *table, const YamlNode *spec);
+void lake_check(const Place *place, const char *prefix, const LakeTableSpec *table);
+void lake_resolve(const Load *load, const Place *place, const char *prefix, LakeTableSpec *table);
+void lake_secrets_copy(LakeTableSpec *to, const LakeTableSpec *from); /* `to` has none yet */
+void lake_secrets_wipe(LakeTableSpec *table);                         /* and frees them */
+
 /* Findings about an object that has been read; path is whole ("spec.source.host"). */
-typedef struct Place {
+struct Place {
     Findings *findings;
     const char *kind;
     const ObjectMeta *meta;
     const YamlNode *node;
-} Place;
+};
 void place_report(const Place *place, const char *path, const char *value, const char *format, ...)
     PRINTF(4, 5); /* value NULL: none to quote */

@@ -5,6 +5,7 @@
  *
  *   parse.c     libyaml events → a tree with lines (yaml.h) → structs
  *   validate.c  what goes beyond one field
+ *   lake.c      catalog and storage of a table, and their Secrets
  *   expand.c    patterns: connectorRef.tables and outsourcingUnit → owned units and tables */
 #pragma once
 

@@ -332,12 +332,16 @@ void manifest_free(Manifest *manifest)
         secret_wipe(connector->ca_pem);
         shape_free(&connector_shape, connector);
     }
-    for (size_t i = 0; i < manifest->table_count; i++)
+    for (size_t i = 0; i < manifest->table_count; i++) {
+        lake_secrets_wipe(&manifest->tables[i]);
         shape_free(&lake_table_shape, &manifest->tables[i]);
+    }
     for (size_t i = 0; i < manifest->unit_count; i++) {
         IngestionUnitSpec *unit = &manifest->units[i];
-        if (unit->lake) /* has a name of its own, which the unit's shape does not know */
+        if (unit->lake) { /* has a name and secrets, which the unit's shape does not know */
+            lake_secrets_wipe(unit->lake);
             shape_free(&lake_table_shape, unit->lake);
+        }
         shape_free(&ingestion_unit_shape, unit);
     }
     free(manifest->connectors);

@@ -139,14 +139,7 @@ static void check_table_spec(const Place *place, const char *prefix, const LakeT
                  {"catalog.warehouse", table->catalog.warehouse}};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         check_placeholders(place, prefix, texts[i].field, texts[i].text, placeholders);
-    AUTO(mem_free) char *spec = mem_strndup(prefix, strlen(prefix) - 1);
-    const YamlNode *node = yaml_at(place->node, spec);
-    if (!yaml_get(node, "location") && !yaml_get(yaml_get(node, "catalog"), "warehouse")) {
-        AUTO(mem_free) char *path = mem_format("%scatalog.warehouse", prefix);
-        place_report(place, path, NULL,
-                     "a table needs a place: write catalog.warehouse, the folder of all tables, "
-                     "or location, its own");
-    }
+    lake_check(place, prefix, table);
     AUTO(mem_free) char *ids = mem_format("%sidColumns", prefix);
     AUTO(mem_free) char *parts = mem_format("%spartitionBy", prefix);
     check_repeats(place, ids, &table->id_columns);
@@ -171,23 +164,32 @@ static void check_table(Load *load, size_t index)
     check_table_spec(&place, "spec.", table, false);
 }
 
-/* Where the table's files are, in one spelling, or NULL when it is not known. Caller frees. */
+/* What makes the table one of its own, in one spelling, or NULL when it is not known: its name in a
+ * Rest catalog, else where its files are. Caller frees. */
 static char *table_place(const LakeTableSpec *table)
 {
+    const CatalogSpec *catalog = &table->catalog;
+    const char *warehouse = catalog->warehouse;
     char *place;
-    if (table->location)
+    bool named = table->database && table->table_name;
+    if (catalog->type == CATALOG_REST && catalog->uri && named)
+        place = mem_format("%s/%s/%s/%s", catalog->uri, warehouse ? warehouse : "", table->database,
+                           table->table_name);
+    else if (table->location)
         place = mem_strdup(table->location);
-    else if (table->catalog.warehouse && table->database && table->table_name)
-        place =
-            mem_format("%s/%s/%s", table->catalog.warehouse, table->database, table->table_name);
+    else if (warehouse && named)
+        place = mem_format("%s/%s/%s", warehouse, table->database, table->table_name);
     else
         return NULL;
-    const char *from = place + (strncmp(place, "file://", 7) == 0 ? 7 : 0);
-    char *to = place;
+    char *scheme = strstr(place, "://");
+    char *start = scheme ? scheme + 3 : place;
+    const char *from = start;
+    char *to = strncmp(place, "file://", 7) == 0 ? place : start;
+    start = to;
     for (; *from; from++)
-        if (*from != '/' || (to > place && to[-1] != '/') || to == place)
+        if (*from != '/' || to == start || to[-1] != '/')
             *to++ = *from;
-    while (to > place + 1 && to[-1] == '/')
+    while (to > start + 1 && to[-1] == '/')
         to--;
     *to = '\0';
     return place;
@@ -363,7 +365,7 @@ typedef struct Filled {
     const char *path;
 } Filled;
 
-/* Two tables in one folder would overwrite each other. What patterns make is not known here. */
+/* Two tables in one place would overwrite each other. What patterns make is not known here. */
 static void check_places(Load *load)
 {
     const Manifest *manifest = load->manifest;
@@ -443,5 +445,16 @@ void manifest_resolve_secrets(Load *load)
             place_report(&place, "spec.source.tls.caSecretRef.name", NULL,
                          "key %s of Secret %s holds no certificate in PEM form",
                          connector->tls_ca.key, connector->tls_ca.name);
+    }
+    for (size_t i = 0; i < load->manifest->table_count; i++) {
+        LakeTableSpec *table = &load->manifest->tables[i];
+        Place place = {load->findings, "LakeTable", &table->meta, load->table_nodes[i]};
+        lake_resolve(load, &place, "spec.", table);
+    }
+    for (size_t i = 0; i < load->manifest->unit_count; i++) {
+        IngestionUnitSpec *unit = &load->manifest->units[i];
+        Place place = {load->findings, "IngestionUnit", &unit->meta, load->unit_nodes[i]};
+        if (unit->lake)
+            lake_resolve(load, &place, "spec.outsourcingUnit.table.", unit->lake);
     }
 }

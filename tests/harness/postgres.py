@@ -5,14 +5,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
 import psycopg
 
-from harness.process import die_with_parent
+from harness.process import die_with_parent, free_port
 from harness.wait import wait_until
 
 VERSIONS = (15, 16, 17, 18)
@@ -39,12 +38,6 @@ def binaries(version: int = None) -> Path:
         return Path(os.environ.get("FIRN_POSTGRES_BIN", "/usr/lib/postgresql/15/bin"))
     script = Path(__file__).with_name("postgres_binaries")
     return Path(subprocess.run([script, str(version)], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Postgres:

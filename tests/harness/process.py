@@ -2,6 +2,7 @@
 
 import ctypes
 import signal
+import socket
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
@@ -14,3 +15,10 @@ def die_with_parent(number: int = signal.SIGKILL):
         _LIBC.prctl(_PR_SET_PDEATHSIG, number)
 
     return ask
+
+
+def free_port() -> int:
+    """On 127.0.0.1, as the kernel gives it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

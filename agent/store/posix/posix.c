@@ -4,7 +4,7 @@
  * there whole or not at all, also after a power cut.
  *
  * What a crash leaves are files named ".<name>.<random>.firn-tmp": no object, never listed; they
- * go with their folder.
+ * go with their folder, or when they are swept.
  *
  * Only paths under the store's root are touched, whatever a manifest says. The check is by name:
  * symbolic links in the warehouse are the owner's. Paths are used as they stand, nothing is
@@ -76,6 +76,12 @@ static char *path_of(const Store *store, const char *uri, Error *err)
     char *canonical = store_uri(uri, err);
     if (!canonical)
         return NULL;
+    if (strncmp(canonical, "file:", 5) != 0) {
+        error_set(err, ERROR_CONFIG, "OutsideStore", "%s is not under the store's root file://%s",
+                  uri, posix->root);
+        free(canonical);
+        return NULL;
+    }
     char *path = canonical + SCHEME_BYTES;
     size_t bytes = strlen(path);
     if (strncmp(path, posix->root, posix->root_bytes) != 0 ||
@@ -318,6 +324,8 @@ static bool is_temporary(const char *name)
 typedef struct Walk {
     StoreEach *each; /* NULL: remove what is found */
     void *context;
+    bool sweep;        /* only temporary files, older than that */
+    int64_t before_us; /* wall clock */
     bool stopped;
     Error *err;
 } Walk;
@@ -333,15 +341,17 @@ static bool walk_entry(Walk *w, const char *folder, const char *name, int depth)
     if (S_ISDIR(about.st_mode)) {
         if (!walk(w, path, depth + 1))
             return false;
-        return w->each || rmdir(path) == 0 || errno == ENOENT || errno == ENOTEMPTY ||
+        return w->each || w->sweep || rmdir(path) == 0 || errno == ENOENT || errno == ENOTEMPTY ||
                fail(w->err, errno, "remove folder", path);
     }
+    int64_t modified_us = about.st_mtim.tv_sec * INT64_C(1000000) + about.st_mtim.tv_nsec / 1000;
+    if (w->sweep && (!is_temporary(name) || modified_us >= w->before_us))
+        return true;
     if (!w->each)
         return unlink(path) == 0 || errno == ENOENT || fail(w->err, errno, "delete", path);
     if (!S_ISREG(about.st_mode) || is_temporary(name))
         return true;
     AUTO(mem_free) char *uri = mem_format("file://%s", path);
-    int64_t modified_us = about.st_mtim.tv_sec * INT64_C(1000000) + about.st_mtim.tv_nsec / 1000;
     w->stopped = !w->each(uri, (uint64_t)about.st_size, modified_us, w->context);
     return true;
 }
@@ -388,6 +398,15 @@ static bool remove_all(Store *store, const char *prefix, Error *err)
            fail(err, errno, "remove folder", folder);
 }
 
+static bool sweep(Store *store, const char *prefix, int64_t before_us, Error *err)
+{
+    AUTO(mem_free) char *folder = path_of(store, prefix, err);
+    if (!folder)
+        return false;
+    Walk w = {.sweep = true, .before_us = before_us, .err = err};
+    return walk(&w, folder[1] ? folder : "", 0);
+}
+
 /* ---------- the store ---------- */
 
 static void close_store(Store *store)
@@ -410,6 +429,7 @@ static const StoreDriver posix_driver = {
     .exists = exists,
     .list = list,
     .remove_all = remove_all,
+    .sweep = sweep,
 };
 
 Store *store_posix_open(const char *location, Error *err)
@@ -417,6 +437,10 @@ Store *store_posix_open(const char *location, Error *err)
     AUTO(mem_free) char *uri = store_uri(location, err);
     if (!uri)
         return NULL;
+    if (strncmp(uri, "file:", 5) != 0) {
+        error_set(err, ERROR_CONFIG, "StoreUnsupported", "%s is no local folder", location);
+        return NULL;
+    }
     char *root = mem_strdup(uri + SCHEME_BYTES);
     if (!root[1])
         root[0] = '\0';
