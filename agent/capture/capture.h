@@ -31,6 +31,11 @@ void capture_close(Capture *capture);
 Capture *capture_open(const ConnectorSpec *spec, Error *err) OWNED_BY(capture_close);
 
 const SourceTable *capture_tables(const Capture *capture, size_t *ret_count);
+/* Gives columns of a table other types than the source's become, and descriptions, as the lake
+ * table's resource has them; before anything is read. CONFIG for a column that isn't there, and for
+ * a type that its values can't have. */
+MUST_CHECK bool capture_columns(Capture *capture, uint32_t table, const ColumnList *columns,
+                                Error *err);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);
 
@@ -125,6 +130,7 @@ MUST_CHECK bool capture_drop(const ConnectorSpec *spec, Error *err);
 typedef struct CaptureDriver {
     void (*close)(Capture *capture);
     const SourceTable *(*tables)(const Capture *capture, size_t *ret_count);
+    bool (*columns)(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
     const char *(*source)(const Capture *capture);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);
     bool (*copy_plan)(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,

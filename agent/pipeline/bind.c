@@ -119,6 +119,8 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
     table->warehouse = warehouse_open(flow, table->spec, err);
     if (!table->warehouse || !record_check(flow, table, err))
         return error_wrap(err, "table %s", name);
+    if (!capture_columns(flow->capture, number, &table->spec->columns, err))
+        return error_wrap(err, "table %s", name);
     TableOptions options = {.spec = table->spec,
                             .unit = table->unit,
                             .source = source->schema,

@@ -165,12 +165,12 @@ def _explain(dsn: str, pair: Pair, engine: str, left: Side, right: Side):
         print(f"    {name}: in the lake only, or more than once")
 
 
-def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL) -> list[Pair]:
+def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL, strings=()) -> list[Pair]:
     source = Source(dsn)
     pairs = []
 
     def add(schema, name, location):
-        table = source.table(schema, name)
+        table = source.table(schema, name, [text.rpartition(".")[2] for text in strings if text.startswith(f"{schema}.{name}.")])
         place = location if access.catalog_uri else os.path.join(warehouse, location)
         pairs.append(Pair(table, place, source.bytes_of(table), access))
 
@@ -188,9 +188,11 @@ def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL)
 
 
 def compare(
-    dsn: str, warehouse: str, texts: list[str], engine: str = "duckdb", quiet: bool = False, access: Access = LOCAL
-) -> bool:
-    pairs = pairs_of(dsn, warehouse, texts, access)
+    dsn: str, warehouse: str, texts: list[str], engine: str = "duckdb", quiet: bool = False, access: Access = LOCAL,
+    strings=(),
+) -> bool:  # fmt: skip
+    """`strings` names columns, SCHEMA.TABLE.COLUMN, that the lake is to hold as text."""
+    pairs = pairs_of(dsn, warehouse, texts, access, strings)
     if sum(pair.bytes for pair in pairs) < ONE_PROCESS_BYTES:
         sides = list(zip(pairs, _source_sides(dsn, pairs), _lake_sides(pairs, engine)))
     else:  # one process a side: hashing rows is work for one core each

@@ -283,11 +283,11 @@ class Source:
             raise ValueError(f"the comparer does not know the source's type {name}")
         return Family(_SIMPLE[name])
 
-    def table(self, schema: str, name: str) -> SourceTable:
+    def table(self, schema: str, name: str, strings=()) -> SourceTable:
         families, key = {}, []
         rows = self.connection.execute(_COLUMNS, [f"{quoted(schema)}.{quoted(name)}"])
         for column, oid, typmod, key_at in rows:
-            families[column] = self.family(oid, typmod)
+            families[column] = Family("string") if column in strings else self.family(oid, typmod)
             if key_at:
                 key.append((key_at, column))
         return SourceTable(schema, name, families, [column for _, column in sorted(key)])

@@ -131,13 +131,11 @@ static const char *put_array(const PgDecoder *decoder, Batch *batch, Column *col
     if (element_oid != element->type_oid)
         return "is an array of another type";
     if (dimensions > 1)
-        return "is an array of more than one dimension, which no list holds; with the column's "
-               "type given as string it is kept as text";
+        return "is an array of more than one dimension, which no list holds";
     if (dimensions == 1 && (!reader_u32be(&in, &size) || !reader_u32be(&in, &lower)))
         return "is too short for an array";
     if (lower != 1 && !(decoder->from_zero && lower == 0))
-        return "is an array whose lower bound is not 1, which no list holds; with the column's "
-               "type given as string it is kept as text";
+        return "is an array whose lower bound is not 1, which no list holds";
     if (size > reader_left(&in) / 4)
         return "is an array longer than its bytes";
     for (uint32_t i = 0; i < size; i++) {

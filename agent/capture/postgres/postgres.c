@@ -134,6 +134,7 @@ static bool postgres_copy_done(Capture *capture, Error *err)
 static const CaptureDriver driver = {
     .close = postgres_close,
     .tables = postgres_tables,
+    .columns = tables_override,
     .source = postgres_source,
     .prepare = postgres_prepare,
     .copy_plan = copy_plan,

@@ -88,10 +88,12 @@ bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, 
 {
     char key[160];
     table_describe_key(table, values, key, sizeof key);
-    return error_set(err, ERROR_DATA, "BadValue",
-                     "table %s column %s: the value %s; row %s; change the value at the source, or "
-                     "exclude the table (spec.source.tables.exclude)",
-                     table->name, table->source->schema->fields[field].name, why, key);
+    return error_set(
+        err, ERROR_DATA, "BadValue",
+        "table %s column %s: the value %s; row %s; change the value at the source, "
+        "give the column the type string (columns in the LakeTable's spec), or exclude "
+        "the table (spec.source.tables.exclude)",
+        table->name, table->source->schema->fields[field].name, why, key);
 }
 
 bool table_null_where_required(const PgTable *table, size_t field, Error *err)
@@ -358,6 +360,44 @@ static bool find_columns(Postgres *postgres, Error *err)
         return false;
     AUTO(types_done) PgTypes types = {0};
     return load_types(postgres, result, &types, err) && take_tables(postgres, &types, result, err);
+}
+
+static bool override(PgTable *table, const ColumnSpec *column, Error *err)
+{
+    Schema *schema = table->source->schema;
+    int at = schema_find(schema, column->name);
+    Type wanted;
+    if (at < 0)
+        return error_set(err, ERROR_CONFIG, "UnknownColumn",
+                         "columns names '%s', which table %s doesn't have, or not so that it can "
+                         "be read",
+                         column->name, table->name);
+    Field *field = &schema->fields[at];
+    char ours[TYPE_NAME_BYTES], theirs[TYPE_NAME_BYTES];
+    if (column->type && !type_parse(column->type, &wanted, err))
+        return error_wrap(err, "columns, %s", column->name);
+    if (column->type && !decoder_override(&table->decoders[at], &field->type, &wanted))
+        return error_set(err, ERROR_CONFIG, "TypeOverride",
+                         "columns gives %s of table %s the type %s, but it is %s, of which that "
+                         "can't be made without loss or doubt; write string (not for money and "
+                         "reg* types), another decimal for a numeric, or leave the type out",
+                         column->name, table->name, type_format(&wanted, theirs),
+                         type_format(&field->type, ours));
+    if (column->doc) {
+        free(field->doc);
+        field->doc = mem_strdup(column->doc);
+    }
+    return true;
+}
+
+bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns, Error *err)
+{
+    Postgres *postgres = postgres_of(capture);
+    ASSERT(table < postgres->table_count);
+    for (size_t i = 0; i < columns->count; i++)
+        if (!override(&postgres->tables[table], &columns->items[i], err))
+            return false;
+    return true;
 }
 
 bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err)
