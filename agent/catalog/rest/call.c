@@ -2,6 +2,7 @@
  * is what changes nothing by being asked twice (5xx, a lost answer); a commit is not: its caller
  * looks first. Waiting is as the server says (Retry-After), else growing, with full jitter, and all
  * of it within a budget. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -54,7 +55,8 @@ static bool send(RestCatalog *catalog, const RestCall *call, HttpAnswer *ret, Er
     Error why = {0};
     bool ok = rest_authorize(catalog, &request, &headers, &why);
     if (!ok && why.kind == ERROR_RETRY)
-        strcpy(why.code, "NotSent"); /* the token's answer, not this call's, is what was lost */
+        snprintf(why.code, sizeof why.code,
+                 "NotSent"); /* the token's answer, not this call's, is what was lost */
     ok = ok && http_send(catalog->http, &request, ret, &why);
     rest_headers_done(&headers);
     if (!ok && err)
@@ -85,7 +87,7 @@ static bool attempt(RestCatalog *catalog, const RestCall *call, bool *renewed, H
         bool sent = strcmp(why.code, "AnswerLost") == 0;
         *ret_again = why.kind == ERROR_RETRY && (!sent || !call->once);
         if (why.kind == ERROR_RETRY && call->once)
-            strcpy(why.code, sent ? "CommitStateUnknown" : "NotSent");
+            snprintf(why.code, sizeof why.code, "%s", sent ? "CommitStateUnknown" : "NotSent");
         *err = why;
         return false;
     }
