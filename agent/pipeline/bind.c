@@ -123,7 +123,7 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                             .unit = table->unit,
                             .source = source->schema,
                             .catalog = table->warehouse->lake->catalog,
-                            .warehouse = table->warehouse->lake->folder,
+                            .warehouse = lake_tables(table->warehouse->lake),
                             .memory_bytes_max = TABLE_MEMORY_BYTES,
                             .resnapshot = pipeline_resnapshots(flow->pipeline, name)};
     table->table = table_open(&options, err);

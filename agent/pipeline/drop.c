@@ -18,9 +18,11 @@ static bool table_drop(const Lake *lake, const LakeTableSpec *spec, Error *err)
         printf("table %s.%s: kept (deletionPolicy Retain)\n", spec->database, spec->table_name);
         return true;
     }
-    AUTO(mem_free) char *location = lake_location(spec, err);
+    AUTO(mem_free) char *location = NULL;
+    if (!lake_location(lake, spec, &location, err))
+        return false;
     TableName name = {spec->database, spec->table_name, location};
-    if (!location || !catalog_drop(lake->catalog, &name, true, err))
+    if (!catalog_drop(lake->catalog, &name, true, err))
         return false;
     printf("table %s.%s: dropped\n", spec->database, spec->table_name);
     return true;

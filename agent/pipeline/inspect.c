@@ -195,11 +195,11 @@ static bool inspect(const Lake *lake, const TableName *name, bool as_json, Error
     if (!iceberg_table_load(lake->catalog, name, &table, err))
         return false;
     if (!table)
-        return error_set(err, ERROR_CONFIG, "TableMissing", "there is no table at %s",
-                         name->location);
+        return error_set(err, ERROR_CONFIG, "TableMissing", "there is no table %s.%s in %s",
+                         name->database, name->table, lake->folder);
     json_t *json;
     if (!table_json(table, name, &json, err))
-        return error_wrap(err, "%s", name->location);
+        return error_wrap(err, "%s", iceberg_location(table));
     if (as_json) {
         json_dumpf(json, stdout, JSON_INDENT(2));
         putchar('\n');
@@ -213,9 +213,11 @@ static bool inspect(const Lake *lake, const TableName *name, bool as_json, Error
 bool pipeline_inspect(const LakeTableSpec *spec, bool as_json, Error *err)
 {
     AUTO(lake_close) Lake *lake = lake_open(spec, err);
-    AUTO(mem_free) char *location = lake ? lake_location(spec, err) : NULL;
+    AUTO(mem_free) char *location = NULL;
+    if (!lake || !lake_location(lake, spec, &location, err))
+        return false;
     TableName name = {spec->database, spec->table_name, location};
-    return location && inspect(lake, &name, as_json, err);
+    return inspect(lake, &name, as_json, err);
 }
 
 /* "…/database/table": the last two folders name it. */

@@ -63,8 +63,8 @@ bool record_check(Flow *flow, BoundTable *table, Error *err)
     const json_t *entry = entry_of(table);
     if (!entry || pipeline_resnapshots(flow->pipeline, table->name))
         return true;
-    AUTO(mem_free) char *location = lake_location(table->spec, err);
-    if (!location)
+    AUTO(mem_free) char *location = NULL;
+    if (!lake_location(table->warehouse->lake, table->spec, &location, err))
         return false;
     TableName name = {table->spec->database, table->spec->table_name, location};
     AUTO(iceberg_table_free) IcebergTable *found = NULL;
