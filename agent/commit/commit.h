@@ -94,6 +94,9 @@ typedef struct TableView {
     Foreign foreign; /* since the head that LOAD named; counts only if that isn't the head still */
 } TableView;
 
+/* No head is asserted: no product ever does; what tests need to break. */
+#define COMMIT_ANY_HEAD INT64_C(-1)
+
 /* Pauses between tries, doubling. Answers and loads that fail are tried again for ever: how long is
  * too long is for status to say. */
 #define COMMIT_PAUSE_MIN_US INT64_C(250000)

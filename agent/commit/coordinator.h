@@ -8,7 +8,11 @@
  * Chains: per lane the pieces that begin at the table's value and at each other's end. Anything
  * else is dropped, and its worker starts that lane again from the announced value.
  *
- * After every event call coordinator_next until it has nothing more. */
+ * A lane that a worker refuses (the topic was truncated, …) makes it load the table again: what was
+ * announced may have been an old view. Refused for COMMIT_STALE_US at the same head: it stalls.
+ *
+ * The driver makes a table that does not exist before the first start. After every event call
+ * coordinator_next until it has nothing more. */
 #pragma once
 
 #include "agent/commit/group.h"
@@ -33,7 +37,7 @@ typedef enum CoordinatorKind {
     COORDINATOR_ANNOUNCE, /* `announcement`, valid until the next call */
     COORDINATOR_COMMIT,   /* the taken pieces of all lanes, or the barrier; asserts `head` */
     COORDINATOR_RESEND,   /* the commit before, unchanged */
-    COORDINATOR_STALL,
+    COORDINATOR_STALL,    /* for `reason` */
 } CoordinatorKind;
 
 typedef struct CoordinatorAction {
@@ -76,6 +80,8 @@ typedef struct Coordinator {
     uint32_t table_lanes;
     TableKnown known;
     bool loaded; /* in this term */
+    bool has_claim;
+    int64_t doubt_us; /* a lane was refused first at; 0: none */
     Pause pause;
     uint64_t ticket;
     int64_t commit; /* id; 0: nothing was sent that is not settled */

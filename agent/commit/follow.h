@@ -38,7 +38,8 @@ typedef enum FollowKind {
     FOLLOW_STREAM, /* go on from `position`: everything up to it is in the table */
     FOLLOW_COMMIT, /* everything applied, as a new commit that asserts `head`, with `position` */
     FOLLOW_RESEND, /* the commit before, unchanged, asserting `head` as before */
-    FOLLOW_LOAD,   /* load the table; look for `commit` in its history (0: none); what others did
+    FOLLOW_LOAD,   /* load the table, for follow_loaded (for follow_open, if there was no STREAM or
+                      COPY yet); look for `commit` in its history (0: none); what others did
                       since `head` */
     FOLLOW_REOPEN, /* throw pending rows away, start again at the source from follow_open; files of
                       what was pending may be deleted if files_may_go, and never otherwise */
@@ -81,6 +82,7 @@ typedef struct Follow {
     bool past_checkpoint;   /* rows behind `checkpoint` were applied */
     int64_t pending_since_us;
     /* the commit */
+    bool copies; /* it replaces everything */
     RowPosition to;
     int64_t commit; /* id; 0: none was sent */
     CommitAnswer answer;

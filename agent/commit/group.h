@@ -4,6 +4,8 @@
  * The coordinator asks (an announcement with `asks`: a round), workers answer with a report per
  * lane, the coordinator commits and announces where the table stands. An announcement that is not
  * answered is repeated; a report holds everything of its lane that was not announced as committed.
+ * A generation has one coordinator: a process that starts anew joins the group anew (no static
+ * membership).
  *
  * Rules on the producer of a topic
  *   - In a lane, source positions rise, but for repeats after a restart, which begin anywhere
@@ -63,6 +65,7 @@ typedef struct Announcement {
 typedef struct Report {
     uint64_t generation, serial; /* of the announcement that is answered */
     uint32_t lane;
+    StallReason refused; /* the lane can't be read from the value that was announced */
     uint32_t count;
     Piece pieces[GROUP_CHAIN_MAX]; /* a chain: each begins where the one before ended */
 } Report;

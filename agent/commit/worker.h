@@ -6,17 +6,20 @@
  *
  * Staged pieces are never deleted by a worker: a report that names them may be under way, and the
  * coordinator may commit them after the lane went to somebody else. What nobody commits is an
- * orphan, found by its age. */
+ * orphan, found by its age.
+ *
+ * A lane that can't be read from the announced value (the topic was truncated or made anew, a lane
+ * or a barrier stands where it can't) is refused in the report. Only the coordinator, which knows
+ * whether that value still is the table's, stalls. */
 #pragma once
 
 #include "agent/commit/group.h"
 
 typedef enum WorkerKind {
-    WORKER_SEEK,    /* read `lane` from offset `next`; then call worker_sought */
+    WORKER_SEEK,    /* read `lane` from offset `next`; worker_sought before any other event */
     WORKER_STAGE,   /* finish the files of `piece` and make them durable; then worker_staged */
     WORKER_DISCARD, /* the unfinished files of `piece` may go: it was never reported */
     WORKER_REPORT,  /* send `report`, valid until the next call */
-    WORKER_STALL,   /* `lane`, for `reason` */
 } WorkerKind;
 
 typedef struct WorkerAction {
@@ -25,7 +28,6 @@ typedef struct WorkerAction {
     uint64_t next;
     PieceId piece;
     const Report *report;
-    StallReason reason;
 } WorkerAction;
 
 typedef struct WorkerLane {
@@ -37,9 +39,8 @@ typedef struct WorkerLane {
     bool staging;
     bool report; /* REPORT is due */
     bool discard;
-    bool waits; /* at `barrier` */
-    StallReason stall;
-    bool stall_told;
+    bool waits;          /* at `barrier` */
+    StallReason refused; /* told in reports; the next announcement is another try */
     LaneValue committed; /* as announced */
     LaneValue at;        /* read up to here */
     Piece open;          /* its id, from and rows; `to` is `at` */
