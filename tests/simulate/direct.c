@@ -193,14 +193,8 @@ static void perform(World *world, Agent *agent, uint32_t number, FollowAction ac
 static void settled(Agent *agent, uint32_t number)
 {
     AgentTable *table = &agent->tables[number];
-    const LakeTable *lake = &direct.world->tables[number];
     table->content = table->rows = table->files = 0;
     table->clears = false;
-    for (uint32_t i = lake->count; i-- > 0;)
-        if (lake->snapshots[i].id == table->follow.snapshot) {
-            table->layout = lake->snapshots[i].layout;
-            break;
-        }
     if (!table->streams) {
         table->streams = true;
         table->from = table->follow.durable;
@@ -208,6 +202,15 @@ static void settled(Agent *agent, uint32_t number)
     RecordEntry entry;
     follow_entry(&table->follow, &entry);
     confirm_entry(&agent->confirm, number, &entry);
+}
+
+/* After a commit of ours, the files it left are those that pending deletes may name. */
+static uint64_t layout_of(const LakeTable *lake, int64_t snapshot)
+{
+    for (uint32_t i = lake->count; i-- > 0;)
+        if (lake->snapshots[i].id == snapshot)
+            return lake->snapshots[i].layout;
+    ASSERT(false);
 }
 
 static void send_commit(World *world, Agent *agent, uint32_t number, FollowAction action)
@@ -251,8 +254,10 @@ static void perform(World *world, Agent *agent, uint32_t number, FollowAction ac
     Request *request;
     switch (action.kind) {
     case FOLLOW_NOTHING:
-        if (follow_is_settled(&table->follow) && !table->follow.pending)
+        if (follow_is_settled(&table->follow) && !table->follow.pending) {
+            table->layout = layout_of(&world->tables[number], table->follow.snapshot);
             settled(agent, number);
+        }
         return;
     case FOLLOW_CREATE:
         ask(world, agent, REQUEST_CREATE, number);
@@ -292,8 +297,9 @@ static void open_tables(World *world, Agent *agent)
     agent->phase = PHASE_TABLES;
     agent->waits = false;
     snprintf(agent->source_text, sizeof agent->source_text, "%s", source_name(agent->source));
-    confirm_init(&agent->confirm, agent->lows, WRITERS, agent->entries, world->table_count,
-                 SECOND / 2);
+    confirm_init(&agent->confirm, agent->lows,
+                 world->table_count < WRITERS ? world->table_count : WRITERS, agent->entries,
+                 world->table_count, SECOND / 2);
     for (uint32_t i = 0; i < world->table_count; i++) {
         AgentTable *table = &agent->tables[i];
         FollowOptions options = {.source = agent->source_text,

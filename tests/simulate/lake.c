@@ -173,7 +173,7 @@ static CommitAnswer swap(World *world, Request *request)
           (world->compares_metadata && table->now.version != body->version))))
         return ANSWER_CONFLICT;
     if (find(table, body->id) >= 0)
-        broke(world, LAW_ONE_SNAPSHOT, "commit %ld took effect twice", (long)body->id);
+        return ANSWER_CONFLICT; /* a catalog takes an id once, wherever the head went since */
     uint64_t before = head ? head->content : 0;
     bool wrong_files =
         body->names_positions && !body->clears && head && head->layout != body->layout;
@@ -370,7 +370,7 @@ void lake_rollback(World *world, uint32_t number)
     trace(world, "table %u is rolled back to %ld", number, (long)table->snapshots[to].id);
     if (table->now.has_claim && !lake_is_ancestor(table, to, table->now.claim_snapshot)) {
         world->justified |= 1U << STALL_ROLLED_BACK;
-        world->must_stall = world->struck = table->disturbed = true;
+        world->struck = table->disturbed = true;
     }
 }
 
