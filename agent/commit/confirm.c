@@ -30,7 +30,8 @@ ConfirmAction confirm_start(Confirm *confirm, const RowPosition *from, RowPositi
     }
     for (uint32_t i = 0; i < confirm->writer_count; i++)
         confirm->lows[i] = start;
-    confirm->received = confirm->recorded = start;
+    confirm->received = start;
+    confirm->recorded = slot; /* what tables have beyond it is recorded and told at once */
     return (ConfirmAction){.kind = CONFIRM_START, .position = start};
 }
 

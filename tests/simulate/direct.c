@@ -92,6 +92,7 @@ struct Direct {
     uint32_t primary;
     uint32_t incarnations;
     bool names_positions;
+    bool filled[TABLES]; /* before the connector was pointed elsewhere */
 };
 
 static Direct direct;
@@ -158,7 +159,7 @@ static void produce(World *world)
 
 static bool content_of(World *world, uint32_t table, const CommitBody *body, uint64_t *ret)
 {
-    if (body->source != 0) /* another server: nothing is known of it */
+    if (body->source != 0 && direct.filled[table])
         return broke(world, LAW_STALL_SEEN, "table %u took rows of another source", table);
     *ret = model_at(table, body->lanes[0].passed);
     return true;
@@ -657,8 +658,10 @@ static void disaster(World *world)
         trace(world, "the slot is moved to %lu", (unsigned long)source->slot);
         return;
     default:
-        for (uint32_t i = 0; i < world->table_count; i++)
-            world->must_stall |= world->tables[i].now.has_claim && world->tables[i].now.exists;
+        for (uint32_t i = 0; i < world->table_count; i++) {
+            direct.filled[i] = world->tables[i].now.has_claim && world->tables[i].now.exists;
+            world->must_stall |= direct.filled[i];
+        }
         source->name = 1;
         world->justified |= 1U << STALL_SOURCE_CHANGED;
         world->struck = true;
@@ -730,6 +733,7 @@ static void begin(World *world)
     direct.world = world;
     direct.incarnations = 0;
     direct.primary = 0;
+    memset(direct.filled, 0, sizeof direct.filled);
     direct.names_positions = chance(world, 60);
     for (uint32_t i = 0; i < AGENTS; i++) {
         direct.agents[i].number = i;
