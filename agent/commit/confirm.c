@@ -35,6 +35,13 @@ ConfirmAction confirm_start(Confirm *confirm, const RowPosition *from, RowPositi
     return (ConfirmAction){.kind = CONFIRM_START, .position = start};
 }
 
+ConfirmAction confirm_held(const Confirm *confirm, RowPosition slot)
+{
+    if (row_position_compare(slot, confirm->recorded) > 0 && !MUTANT(slot_not_read_again))
+        return (ConfirmAction){.kind = CONFIRM_REOPEN};
+    return nothing();
+}
+
 void confirm_received(Confirm *confirm, RowPosition checkpoint)
 {
     confirm->received = checkpoint;

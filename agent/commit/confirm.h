@@ -1,7 +1,8 @@
 /* One connector: how far its source may be told that rows are safe (law 1, law 2). Owned by the
  * capture thread; what writers bring (confirm_entry, confirm_low) comes under the flow's lock.
  *
- *   confirm_start ─► START(from) │ STALL(SlotAhead)
+ *   confirm_start ─► START(from) ─► confirm_held ─► NOTHING │ REOPEN
+ *                ├─► STALL(SlotAhead)
  *   confirm_tick ─► WRITE_RECORD ─► confirm_written ─► CONFIRM │ READ_RECORD ─► confirm_read ─►
  *              CONFIRM │ WRITE_RECORD │ REOPEN
  *
@@ -20,7 +21,7 @@ typedef enum ConfirmKind {
     CONFIRM_WRITE_RECORD, /* `position`, and entries as they are now */
     CONFIRM_READ_RECORD,
     CONFIRM_SOURCE, /* tell the source `position` */
-    CONFIRM_REOPEN, /* another process writes the record: start again from slot, record, tables */
+    CONFIRM_REOPEN, /* another process was at it: start again from slot, record, tables */
     CONFIRM_STALL,  /* for `reason`, because of `table` */
 } ConfirmKind;
 
@@ -50,6 +51,10 @@ void confirm_init(Confirm *confirm, RowPosition *lows, uint32_t writer_count, Re
 /* from: what follow_open (or the copy's commit) said, per table. slot: what the source was told, as
  * it was read before the record. */
 ConfirmAction confirm_start(Confirm *confirm, const RowPosition *from, RowPosition slot);
+/* The stream has begun, the slot is held and nobody else can confirm any more: what the source was
+ * told, read again. A process that was taken for dead may have gone on in between; the source then
+ * starts behind what was asked for, without a word. NOTHING or REOPEN. */
+ConfirmAction confirm_held(const Confirm *confirm, RowPosition slot);
 void confirm_received(Confirm *confirm, RowPosition checkpoint);
 /* After a table's commit, before the writer's low watermark that counts it. */
 void confirm_entry(Confirm *confirm, uint32_t table, const RecordEntry *entry);

@@ -146,8 +146,7 @@ static bool fits(const Coordinator *coordinator, uint32_t number, const Piece *p
     if (lane->count == GROUP_CHAIN_MAX || piece->to.next < piece->from.next)
         return false;
     if (piece->barrier.kind &&
-        (piece->barrier.lanes <= number || piece->barrier.lanes > coordinator->lanes_max ||
-         piece->barrier.lanes < coordinator->table_lanes))
+        (piece->barrier.lanes <= number || piece->barrier.lanes > coordinator->lanes_max))
         return false;
     /* nothing but the barrier that announces it can begin a lane */
     if (!piece->barrier.kind && number >= coordinator->table_lanes && !MUTANT(lane_overtakes))

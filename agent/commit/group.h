@@ -17,7 +17,9 @@
  *     lanes, which is the first record of the new ones.
  *
  * Rules on barriers: everything before it in all its lanes is committed before anything behind it
- * in any; then its action is applied in one snapshot, which moves all its lanes past it. */
+ * in any; then its action is applied in one snapshot, which moves all its lanes past it. A
+ * table that begins with an old topic may know more lanes than its first barriers: the others begin
+ * with a barrier behind those. */
 #pragma once
 
 #include "agent/commit/commit.h"

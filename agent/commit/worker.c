@@ -207,8 +207,7 @@ void worker_marker(Worker *worker, uint32_t number, uint64_t offset, const Barri
         lane->at = (LaneValue){offset + 1, barrier->at};
         return;
     }
-    if (!barrier->kind || barrier->lanes <= number || barrier->lanes < worker->table_lanes ||
-        barrier->lanes > worker->lanes_max) {
+    if (!barrier->kind || barrier->lanes <= number || barrier->lanes > worker->lanes_max) {
         refuse(lane, STALL_BARRIER_MALFORMED);
         return;
     }

@@ -330,6 +330,8 @@ static void open_table(World *world, Agent *agent, uint32_t number, Request *ans
                         world->now_us));
 }
 
+static void perform_confirm(World *world, Agent *agent, ConfirmAction action);
+
 static void start_stream(World *world, Agent *agent)
 {
     RowPosition from[TABLES];
@@ -347,6 +349,11 @@ static void start_stream(World *world, Agent *agent)
     Source *source = &direct.source;
     source->active = agent->number;
     source->active_incarnation = agent->incarnation;
+    ConfirmAction held = confirm_held(&agent->confirm, (RowPosition){source->slot, 0});
+    if (held.kind != CONFIRM_NOTHING) {
+        perform_confirm(world, agent, held);
+        return;
+    }
     uint64_t start = action.position.major;
     if (start < source->slot)
         start = source->slot; /* as the server does, without a word */
@@ -596,6 +603,10 @@ static void answered(World *world, Request *answer)
     Agent *agent = &direct.agents[answer->process];
     if (!agent->alive || agent->incarnation != answer->incarnation || agent->phase == PHASE_ENDED)
         return;
+    if (agent->asleep) {
+        lake_answer_later(world, answer, agent->wakes_us);
+        return;
+    }
     AgentTable *table = &agent->tables[answer->table];
     switch (answer->kind) {
     case REQUEST_RECORD_READ:

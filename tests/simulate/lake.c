@@ -310,6 +310,17 @@ bool lake_serve(World *world, Request *ret)
     return false;
 }
 
+/* Whom it is for can't take it now. */
+void lake_answer_later(World *world, const Request *answer, int64_t at_us)
+{
+    if (world->request_count == REQUESTS)
+        return;
+    Request *request = &world->requests[world->request_count++];
+    *request = *answer;
+    request->effect_at = request->again_at = NEVER;
+    request->answer_at = at_us;
+}
+
 /* ---------- files ---------- */
 void lake_delete_files(World *world, uint64_t files)
 {

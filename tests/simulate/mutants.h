@@ -5,6 +5,7 @@
     X(confirm_before_record)                                                                       \
     X(confirm_received)                                                                            \
     X(unknown_record_is_written)                                                                   \
+    X(slot_not_read_again)                                                                         \
     X(slot_ahead_ignored)                                                                          \
     X(idle_not_counted)                                                                            \
     X(past_checkpoint_committed)                                                                   \

@@ -183,6 +183,7 @@ Request *lake_ask(World *world, RequestKind kind, uint32_t process, uint32_t inc
                   uint32_t table);
 /* Takes effect what is due; the next answer that is due is taken out into *ret, or false. */
 bool lake_serve(World *world, Request *ret);
+void lake_answer_later(World *world, const Request *answer, int64_t at_us);
 void lake_foreign(World *world, uint32_t table);
 void lake_rollback(World *world, uint32_t table);
 void lake_put_back(World *world, uint32_t table);
