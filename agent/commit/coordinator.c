@@ -279,7 +279,14 @@ static void opened(Coordinator *coordinator, const TableView *view, const TopicV
                    int64_t now_us)
 {
     StallReason reason = refuse(coordinator, view, topic->source);
-    if (!view->exists)
+    bool lost_claim = view->exists && !view->has_claim && topic->confirmed;
+    if (lost_claim && !coordinator->doubt_us)
+        coordinator->doubt_us = now_us;
+    if (lost_claim && now_us - coordinator->doubt_us < COMMIT_STALE_US) {
+        load_later(coordinator, now_us); /* perhaps an old view */
+        return;
+    }
+    if (!view->exists || (lost_claim && !MUTANT(another_table_taken)))
         reason = STALL_TABLE_DROPPED;
     else if (view->has_claim && !view->is_ancestor && !MUTANT(rollback_not_seen))
         reason = STALL_ROLLED_BACK;
@@ -295,6 +302,7 @@ static void opened(Coordinator *coordinator, const TableView *view, const TopicV
         coordinator->lanes[i].count = 0;
     place_all(coordinator, view, topic);
     coordinator->loaded = true;
+    coordinator->doubt_us = 0;
     coordinator->committed_us = now_us;
     pause_reset(&coordinator->pause);
     begin_round(coordinator, now_us);

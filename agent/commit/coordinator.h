@@ -11,8 +11,10 @@
  * A lane that a worker refuses (the topic was truncated, …) makes it load the table again: what was
  * announced may have been an old view. Refused for COMMIT_STALE_US at the same head: it stalls.
  *
- * The driver makes a table that does not exist before the first start. After every event call
- * coordinator_next until it has nothing more. */
+ * The driver makes a table that does not exist before the first start. After an announcement that
+ * does not ask it commits the group's offsets: they decide nothing about positions, but tell a
+ * table that was dropped from a new one. After every event call coordinator_next until it has
+ * nothing more. */
 #pragma once
 
 #include "agent/commit/group.h"
@@ -30,6 +32,7 @@ typedef struct TopicView {
     const char *source;
     uint32_t lane_count;
     const uint64_t *starts; /* first offsets: where a table without a claim begins */
+    bool confirmed;         /* the group has committed offsets: the table had a claim once */
 } TopicView;
 
 typedef enum CoordinatorKind {

@@ -99,11 +99,13 @@ void worker_announced(Worker *worker, const Announcement *announcement)
     worker->serial = announcement->serial;
     worker->table_lanes = announcement->lane_count;
     ASSERT(strlen(announcement->source) < sizeof worker->source);
+    bool other_topic = strcmp(announcement->source, worker->source) != 0;
     memcpy(worker->source, announcement->source, strlen(announcement->source) + 1);
     for (uint32_t i = 0; i < worker->lanes_max; i++) {
         WorkerLane *lane = &worker->lanes[i];
         if (!lane->owned)
             continue;
+        lane->placed &= !other_topic;
         place(worker, lane, i < announcement->lane_count ? announcement->lanes[i] : (LaneValue){0});
         if (!announcement->asks)
             continue;

@@ -61,7 +61,8 @@ struct Group {
     uint32_t owner[LANES]; /* PROCS: nobody */
     int64_t rebalance_us;  /* 0: none is due */
     uint32_t incarnations, stamp;
-    bool filled; /* when the topic was made anew */
+    bool confirmed; /* offsets of the group */
+    bool filled;    /* when the topic was made anew */
     Message messages[MESSAGES];
     uint32_t message_count;
     File files[FILES];
@@ -351,6 +352,8 @@ static void announce(World *world, Proc *proc, const Announcement *announcement)
         proc->round_serial = announcement->serial;
         proc->whole_round = true;
     }
+    if (!announcement->asks && !fault(world, 20))
+        group.confirmed = true;
     Message message = {.announcement = *announcement};
     ASSERT(announcement->lane_count <= LANES);
     memcpy(message.lanes, announcement->lanes,
@@ -467,7 +470,7 @@ static void answered(World *world, Request *answer)
         uint64_t starts[LANES];
         for (uint32_t i = 0; i < LANES; i++)
             starts[i] = topic()->lanes[i].start;
-        TopicView view = {source_name(group.topic), topic()->lane_count, starts};
+        TopicView view = {source_name(group.topic), topic()->lane_count, starts, group.confirmed};
         coordinator_loaded(coordinator, answer->ticket, &answer->view, &view, world->now_us);
     } else {
         coordinator_load_failed(coordinator, answer->ticket, world->now_us);
@@ -560,6 +563,7 @@ static void make_topic_anew(World *world)
     const Meta *meta = &world->tables[0].now;
     group.filled = meta->has_claim && meta->exists;
     group.topic = 1;
+    group.confirmed = false; /* offsets go with the topic */
     topic_init(world, topic());
     for (uint32_t i = 0; i < 300; i++)
         topic_produce(world, topic());
@@ -598,8 +602,9 @@ static void disaster(World *world, uint32_t kind)
         lake_put_back(world, 0);
         return;
     case 2:
-        lake_drop(world, 0);
-        world->must_stall = !world->tables[0].now.exists;
+        if (group.confirmed)
+            lake_drop(world, 0);
+        world->must_stall = world->struck;
         return;
     case 3:
         truncate_topic(world);
@@ -676,7 +681,7 @@ static void begin(World *world)
     group.generation = 0;
     group.incarnations = 0;
     group.stamp++;
-    group.filled = false;
+    group.filled = group.confirmed = false;
     group.message_count = 0;
     group.landed_generation = group.landed_serial = 0;
     memset(group.answered, 0, sizeof group.answered);

@@ -402,6 +402,8 @@ void lake_put_back(World *world, uint32_t number)
     table->now.since_us = world->now_us;
     table->disturbed = world->struck = true;
     world->justified |= 1U << STALL_ROLLED_BACK | 1U << STALL_TOPIC_TRUNCATED;
+    if (!old.has_claim)
+        world->justified |= 1U << STALL_TABLE_DROPPED;
     trace(world, "table %u: an old state is put back", number);
 }
 
