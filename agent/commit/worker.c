@@ -260,7 +260,8 @@ static bool close_open(Worker *worker, uint32_t number, WorkerAction *ret)
     WorkerLane *lane = &worker->lanes[number];
     lane->close = false;
     if (!lane->open.rows) {
-        if (has_moved(lane))
+        /* before the barrier that announces a lane nothing goes by itself */
+        if (has_moved(lane) && is_announced(worker, number))
             chain(worker, lane, NULL);
         return false;
     }

@@ -651,7 +651,7 @@ static void disaster(World *world)
         lake_rollback(world, table);
         return;
     case 1:
-        lake_put_back(world, table);
+        lake_put_back(world, table, true);
         return;
     case 2:
         if (world->has_record && world->record.entries[table].uuid[0])

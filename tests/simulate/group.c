@@ -125,7 +125,8 @@ static bool landed(World *world, uint32_t table, const CommitBody *body)
             broke(world, LAW_FILES, "commit %ld has staged files %lu/%lu, which are not there",
                   (long)body->id, (unsigned long)file->id.worker, (unsigned long)file->id.number);
     }
-    if (!body->serial || world->tables[table].disturbed)
+    /* a stale view can hide the first snapshot of a round: what is left then makes another */
+    if (!body->serial || world->tables[table].disturbed || world->reads_stale)
         return true;
     if (group.landed_generation == body->generation && group.landed_serial == body->serial)
         broke(world, LAW_ONE_SNAPSHOT, "round %lu of generation %lu made two snapshots",
@@ -402,6 +403,10 @@ static void build(World *world, Proc *proc, const CoordinatorAction *action)
         }
     }
     proc->whole_round = false;
+    for (uint32_t lane = 0; lane < action->lane_count; lane++)
+        trace(world, "  lane %u to (%lu, %lu.%lu)", lane, (unsigned long)body->lanes[lane].next,
+              (unsigned long)body->lanes[lane].passed.major,
+              (unsigned long)body->lanes[lane].passed.minor);
     trace(world, "process %u commits %ld on %ld: %u pieces, barrier %d", proc->number,
           (long)body->id, (long)action->head, body->piece_count, action->barrier->kind);
 }
@@ -599,7 +604,7 @@ static void disaster(World *world, uint32_t kind)
         lake_rollback(world, 0);
         return;
     case 1:
-        lake_put_back(world, 0);
+        lake_put_back(world, 0, group.confirmed);
         return;
     case 2:
         if (group.confirmed)
@@ -696,6 +701,35 @@ static void begin(World *world)
     }
 }
 
+/* For a trace of a seed that does not end. */
+static void describe(const World *world)
+{
+    const Meta *meta = &world->tables[0].now;
+    trace(world, "the table has %u lanes, the topic %u; the producer is at %u of %u",
+          meta->lane_count, topic()->lane_count, topic()->cursor, topic()->order_count);
+    for (uint32_t i = 0; i < topic()->lane_count; i++)
+        trace(world, "lane %u: table at %lu, holds %lu to %lu, is %u's", i,
+              (unsigned long)meta->lanes[i].next, (unsigned long)topic()->lanes[i].start,
+              (unsigned long)topic()->lanes[i].end, group.owner[i]);
+    for (uint32_t p = 0; p < PROCS; p++) {
+        const Proc *proc = &group.procs[p];
+        trace(world, "process %u: generation %lu, coordinator %d serial %lu, heard %lu.%lu", p,
+              (unsigned long)proc->known_generation, proc->coordinator.state,
+              (unsigned long)proc->coordinator.serial, (unsigned long)proc->worker.generation,
+              (unsigned long)proc->worker.serial);
+        for (uint32_t i = 0; i < topic()->lane_count; i++) {
+            const WorkerLane *lane = &proc->worker_lanes[i];
+            const CoordinatorLane *chain = &proc->coordinator_lanes[i];
+            trace(world,
+                  "  lane %u: owned %d placed %d waits %d refused %d count %u at %lu from %lu; "
+                  "chain %u at %lu",
+                  i, lane->owned, lane->placed, lane->waits, lane->refused, lane->count,
+                  (unsigned long)lane->at.next, (unsigned long)lane->committed.next, chain->count,
+                  (unsigned long)chain->at.next);
+        }
+    }
+}
+
 bool group_run(World *world, uint64_t steps)
 {
     begin(world);
@@ -712,9 +746,11 @@ bool group_run(World *world, uint64_t steps)
             restart(world, &group.procs[i]);
     while (!world->broken && !world->stalled && (world->must_stall || !at_the_end(world))) {
         step(world);
-        if (world->step > steps + STEPS_CALM)
-            broke(world, world->struck ? LAW_STALL_SEEN : LAW_CONVERGES,
-                  "not at the topic's end after %d steps without faults", STEPS_CALM);
+        if (world->step <= steps + STEPS_CALM)
+            continue;
+        describe(world);
+        broke(world, world->struck ? LAW_STALL_SEEN : LAW_CONVERGES,
+              "not at the topic's end after %d steps without faults", STEPS_CALM);
     }
     return !world->broken;
 }

@@ -386,14 +386,15 @@ void lake_rollback(World *world, uint32_t number)
 }
 
 /* The whole metadata of before, property and all: what the table says of itself is true. */
-void lake_put_back(World *world, uint32_t number)
+void lake_put_back(World *world, uint32_t number, bool without_claim)
 {
     LakeTable *table = &world->tables[number];
     uint32_t held = table->before_count < METAS ? table->before_count : METAS;
     if (!held || !table->now.exists)
         return;
     const Meta old = table->before[(table->before_count - 1 - chance_below(world, held)) % METAS];
-    if (!old.exists || old.uuid != table->now.uuid || old.sequence >= table->now.sequence)
+    if (!old.exists || old.uuid != table->now.uuid || old.sequence >= table->now.sequence ||
+        (!old.has_claim && !without_claim))
         return;
     uint32_t version = table->now.version + 1;
     change(world, table);

@@ -186,7 +186,8 @@ bool lake_serve(World *world, Request *ret);
 void lake_answer_later(World *world, const Request *answer, int64_t at_us);
 void lake_foreign(World *world, uint32_t table);
 void lake_rollback(World *world, uint32_t table);
-void lake_put_back(World *world, uint32_t table);
+/* without_claim: it may be a state of before the first commit. */
+void lake_put_back(World *world, uint32_t table, bool without_claim);
 void lake_drop(World *world, uint32_t table);
 void lake_delete_files(World *world, uint64_t files);
 bool lake_is_ancestor(const LakeTable *table, int32_t head, int64_t id);
