@@ -20,6 +20,7 @@ typedef struct SourceTable {
     char *table_name;  /* "orders" */
     Schema
         *schema; /* columns in the source's order; key = primary key (or replica identity index) */
+    char *left_out; /* "a, b": columns that the source's log does not carry; NULL: none */
     uint64_t rows_estimate;
     uint64_t bytes_estimate;
     bool copied; /* in capture_prepare's answer: must be copied */

@@ -101,6 +101,9 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
         log_warn("captured table has no IngestionUnit", LOG_T("table", name));
         return true;
     }
+    if (source->left_out)
+        log_warn("generated columns are left out: the source's log does not carry them",
+                 LOG_T("table", name), LOG_T("columns", source->left_out));
     BoundTable *table = &flow->tables[flow->table_count++];
     *table = (BoundTable){.number = number, .source = source, .name = mem_strdup(name)};
     if (unit->lake) {

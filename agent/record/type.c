@@ -157,7 +157,7 @@ static void append(char ret[TYPE_NAME_BYTES], const char *text)
         return; /* cut already */
     if (used + more > most) {
         memcpy(ret + used, text, most - used);
-        strcpy(ret + most, cut);
+        memcpy(ret + most, cut, sizeof cut);
     } else {
         memcpy(ret + used, text, more + 1);
     }
@@ -166,7 +166,8 @@ static void append(char ret[TYPE_NAME_BYTES], const char *text)
 static void format_nested(const Type *type, char ret[TYPE_NAME_BYTES])
 {
     char inner[TYPE_NAME_BYTES];
-    strcpy(ret, type->kind == TYPE_STRUCT ? "struct<" : type->kind == TYPE_MAP ? "map<" : "list<");
+    ret[0] = '\0';
+    append(ret, type->kind == TYPE_STRUCT ? "struct<" : type->kind == TYPE_MAP ? "map<" : "list<");
     for (uint32_t i = 0; i < type_child_count(type); i++) {
         if (i)
             append(ret, ", ");

@@ -57,8 +57,11 @@ join pg_class c on c.oid = a.attrelid
 left join pg_index i on i.indrelid = a.attrelid
     and case when c.relreplident = 'i' then i.indisreplident else i.indisprimary end
 where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped
-  and a.attgenerated = ''  -- neither copied nor streamed
+  and (a.attgenerated = '' or (a.attgenerated = 's' and {sent}))
 order by a.attnum"""
+# Generated columns are in the lake only when they are in the log: stored ones, since 18, of a publication that says so.
+_SENT = """exists (select from pg_publication_tables t join pg_publication p on p.pubname = t.pubname and p.pubgencols = 's'
+    where (t.schemaname, t.tablename) = (c.relnamespace::regnamespace::text, c.relname))"""
 
 
 def quoted(name: str) -> str:
@@ -285,7 +288,8 @@ class Source:
 
     def table(self, schema: str, name: str, strings=()) -> SourceTable:
         families, key = {}, []
-        rows = self.connection.execute(_COLUMNS, [f"{quoted(schema)}.{quoted(name)}"])
+        columns = _COLUMNS.format(sent=_SENT if self.connection.info.server_version >= 180000 else "false")
+        rows = self.connection.execute(columns, [f"{quoted(schema)}.{quoted(name)}"])
         for column, oid, typmod, key_at in rows:
             families[column] = Family("string") if column in strings else self.family(oid, typmod)
             if key_at:

@@ -62,7 +62,8 @@ KINDS = [
     Kind("text", ["''", "'ünï ☃ 雪 🏔'", "E'a\\tb\\nc\\\\d\"e'", "'null'", "E'\\u0001\\u007f'", _LONG]),
     Kind("varchar(20)", _quoted("", "x", "雪だるま")),
     Kind("char(5)", _quoted("abc", "", "ab cd")),
-    Kind('"char"', _quoted("", "x", "\\377"[:1])),
+    Kind('"char"', _quoted("", "x", "\\")),
+    Kind('"char"', _quoted("\\200", "\\377"), since=16),  # 15 shows these bytes as they are, which is no text
     Kind("name", _quoted("", "a" * 63)),
     Kind("bytea", ["''", "'\\x00'", "'\\x0001ff00'", "decode(repeat('ab', 20000), 'hex')"]),
     Kind("bit(5)", ["B'10110'", "B'00000'"]),
@@ -71,7 +72,7 @@ KINDS = [
     Kind("json", _quoted("null", '{"b": 1,  "a": [1.50, "ü"]}', '""')),
     Kind("jsonb", _quoted("null", '{"b": 1,  "a": [1.50, "ü"]}', "[]", "1e10")),
     Kind("jsonpath", _quoted('$."a"[*] ? (@ > 2)', "lax $")),
-    Kind("xml", _quoted('<a b="c">ü</a>', "plain", '<?xml version="1.0"?><r/>')),
+    Kind("xml", _quoted('<a b="c">ü</a>', "plain", '<?xml version="1.0"?><r/>', '<?xml version="1.1" encoding="UTF-8" standalone="yes"?><r/>')),
     Kind("mood", _quoted("glad", 'it\'s "odd"', "")),
     Kind("positive", ["1", "2147483647"]),
     Kind("small_positive", ["1", "99"]),
@@ -158,6 +159,7 @@ class Types:
 
     def __init__(self, connection: psycopg.Connection, version: int):
         self.connection = connection
+        self.version = version
         available = {name for (name,) in connection.execute("select name from pg_available_extensions").fetchall()}
         wanted = {kind.extension for kind in KINDS if kind.extension}
         self.skipped = wanted - available
@@ -170,16 +172,21 @@ class Types:
         for statement in SCHEMA.split(";\n"):
             self.connection.execute(statement)
         columns = ", ".join(f"c{at} {kind.name}" for at, kind in enumerate(self.kinds))
+        virtual = "tripled int generated always as (touched * 3) virtual, " if self.version >= 18 else ""
         self.connection.execute(
             "create table types (id bigint generated always as identity primary key, touched int default 0,"
-            f" doubled int generated always as (touched * 2) stored, {columns})")  # fmt: skip
+            f" doubled int generated always as (touched * 2) stored, {virtual}{columns})")  # fmt: skip
         self.connection.execute(
             "create table keyed (a inet, b timetz, c citext_or_text, v int, primary key (a, b, c))".replace(
                 "citext_or_text", "text" if "citext" in self.skipped else "citext"))  # fmt: skip
         self.connection.execute("create table null_lists (id int primary key, ones pair[], one outer_one)")
         # The whole old row is in the log: every type is decoded there too.
-        self.connection.execute("create table whole as select * from types with no data")
-        self.connection.execute("alter table whole replica identity full")
+        run = self.connection.execute
+        run("create table whole as select * from types with no data")
+        run("alter table whole drop doubled" + (", drop tripled" if virtual else ""))
+        if self.version >= 18:  # before, the log has no generated column, not even in a whole old row
+            run("alter table whole add doubled text generated always as (repeat(touched::text, 10000)) stored")
+        run("alter table whole replica identity full")
         self.connection.execute("alter table whole add primary key (id)")
 
     def _value(self, kind: Kind, turn: int) -> str:

@@ -16,7 +16,9 @@ LACKS = {16: {"vector", "postgis"}, 17: {"vector", "postgis"}, 18: {"vector", "p
 MAY_LACK_15 = {"vector", "postgis"}
 
 
-class TypesOf(Shop):
+class Of(Shop):
+    """On a server of one version."""
+
     version = None
 
     @classmethod
@@ -24,6 +26,20 @@ class TypesOf(Shop):
         cls.postgres = Postgres(cls.version, **cls.settings).start()
         cls.addClassCleanup(cls.postgres.stop)
 
+    def names(self, table: str) -> set[str]:
+        return {field["name"] for field in self.lake_table(table).metadata["schemas"][-1]["fields"]}
+
+    def assert_said(self, agent, *texts: str):
+        for text in texts:
+            self.assertIn(text, agent.text())
+
+    def refused(self, *texts: str):
+        agent = self.start()
+        self.assertEqual(agent.wait(), REFUSED, agent.text())
+        self.assert_said(agent, *texts)
+
+
+class TypesOf(Of):
     def assert_engines_agree(self):
         for table in ("types", "whole", "keyed", "null_lists"):
             self.assert_equal("duckdb", f"public.{table}=shop/{table}")
@@ -34,6 +50,9 @@ class TypesOf(Shop):
         self.connection.execute("alter database shop set timezone = 'Asia/Kolkata'")
         self.connection.execute("alter database shop set intervalstyle = 'iso_8601'")
         self.connection.execute("alter database shop set extra_float_digits = 0")
+        self.connection.execute("alter database shop set datestyle = 'German'")
+        self.connection.execute("alter database shop set bytea_output = 'escape'")
+        self.connection.execute("alter database shop set xmloption = 'document'")
         types = Types(self.connection, self.version)
         if self.version == 15:
             self.assertLessEqual(types.skipped, MAY_LACK_15)
@@ -47,15 +66,26 @@ class TypesOf(Shop):
         agent = self.start()
         self.wait_agreed(agent)
         self.assert_engines_agree()
+        self.assert_generated(agent)
         types.insert()
         types.change()
         self.wait_agreed(agent)
         self.assert_engines_agree()
         self.assert_stopped(agent)
 
+    def assert_generated(self, agent):
+        """Stored ones are in the log since 18, virtual ones never; what is not in the log is left out, and said."""
+        sent = self.version >= 18
+        self.assertEqual({"doubled", "tripled"} & self.names("types"), {"doubled"} if sent else set())
+        said = next(line for line in agent.text().splitlines() if "generated columns are left out" in line)
+        self.assertIn("tripled" if sent else "doubled", said)
+        self.assertNotIn("doubled" if sent else "tripled", said)
 
-class Overrides(Shop):
+
+class Overrides(Of):
     """Types that the resource gives columns, and what is refused."""
+
+    version = 15
 
     # Of each type something that its own Iceberg type can't hold, or that is read otherwise as text.
     COLUMNS = {
@@ -124,15 +154,6 @@ class Overrides(Shop):
         self.assertEqual(agent.wait(), FAILED)
         self.assert_said(agent, "table public.t column n: the value does not fit its decimal; row id=4")
 
-    def assert_said(self, agent, *texts: str):
-        for text in texts:
-            self.assertIn(text, agent.text())
-
-    def refused(self, *texts: str):
-        agent = self.start()
-        self.assertEqual(agent.wait(), REFUSED, agent.text())
-        self.assert_said(agent, *texts)
-
     def test_refused(self):
         self.connection.execute("create table t (id int primary key, at timestamp, c money, k regclass)")
         self.columns("{name: at, type: timestamptz}")
@@ -170,6 +191,55 @@ class Overrides(Shop):
         self.connection.execute("create table t (id int primary key, c cube)")
         self.write_manifest()
         self.refused("table public.t column c has type cube")
+
+
+class Generated(Of):
+    version = 18
+
+    def test_a_publication_without_stored_columns(self):
+        """It says what is sent; and what it leaves out is neither copied."""
+        self.connection.execute("create table t (id int primary key, v int, w int generated always as (v + 1) stored)")
+        self.connection.execute("create publication firn for table t")
+        self.connection.execute("insert into t values (1, 1)")
+        self.write_manifest()
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.connection.execute("update t set v = 2")
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assertEqual(self.names("t"), {"id", "v"})
+        self.assert_said(agent, "generated columns are left out")
+        self.assert_stopped(agent)
+
+    def test_a_key_that_is_stored(self):
+        self.connection.execute(
+            "create table t (v int, w text generated always as (v || 'x') stored not null unique, big text)")  # fmt: skip
+        self.connection.execute("alter table t replica identity using index t_w_key")
+        self.connection.execute("insert into t select n, repeat('x', 3000 * n) from generate_series(1, 9) n")
+        self.write_manifest()
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.connection.execute("update t set big = big || 'y' where v % 2 = 0")
+        self.connection.execute("update t set v = v + 100 where v % 3 = 0")
+        self.connection.execute("delete from t where v = 1")
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assert_stopped(agent)
+
+    def test_a_whole_old_row_that_can_not_be_sent(self):
+        """To publish it would make the source's own statements fail: so it isn't."""
+        self.connection.execute("create table t (id int primary key, v int, w int generated always as (v + 1) virtual)")
+        self.connection.execute("alter table t replica identity full")
+        self.connection.execute("insert into t values (1, 1)")
+        self.write_manifest()
+        self.refused("table public.t has REPLICA IDENTITY FULL and generated columns that are not sent (w)")
+        self.connection.execute("update t set v = 2")
+        self.connection.execute("alter table t replica identity default")
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assert_stopped(agent)
 
 
 def _add(version: int):

@@ -136,7 +136,7 @@ static char *copy_sql(const PgTable *table, const CopyRange *range)
 {
     const char *only = table->partitioned ? "" : "ONLY ";
     bool to_end = range->to_block == UINT64_MAX;
-    if (to_end && range->from_block == 0 && (table->partitioned || table->casts))
+    if (to_end && range->from_block == 0 && (table->partitioned || table->selects))
         return mem_format("COPY (SELECT %s FROM %s%s) TO STDOUT (FORMAT binary)", table->columns,
                           only, table->quoted);
     if (to_end && range->from_block == 0)

@@ -95,8 +95,9 @@ static const char *put_printed(const PgDecoder *decoder, Batch *batch, Column *c
 {
     Bytes text = {0};
     const char *why = print_value(decoder, value, bytes, &text);
-    if (!why && text.used > PG_VALUE_BYTES_MAX)
-        why = "is larger than 512 MiB as text";
+    /* Of a list's elements: ten bytes of numeric can be 130,000 digits. */
+    if (!why && text.used > COLUMN_BYTES_MAX - (size_t)column->offsets[column->rows])
+        why = "is larger than 1 GiB as text";
     if (!why)
         why = put_text(batch, column, text.data ? text.data : (const uint8_t *)"",
                        (uint32_t)text.used);
@@ -363,7 +364,10 @@ const char *decode_value(const PgDecoder *decoder, Batch *batch, Column *column,
     case FORM_CHAR:
         if (UNLIKELY(bytes != 1))
             return wrong_length;
-        return put_text(batch, column, value, value[0] ? 1 : 0);
+        if (UNLIKELY(value[0] > 127))
+            return put_printed(decoder, batch, column, value, bytes);
+        column_put_bytes(batch, column, value, value[0] ? 1 : 0);
+        return NULL;
     case FORM_VERSIONED_TEXT:
         if (UNLIKELY(bytes < 1 || bytes > PG_VALUE_BYTES_MAX || value[0] != TEXT_VERSION))
             return "has an unknown version of its type's format";

@@ -10,17 +10,20 @@
  *   time            int64 microseconds, 0 to 24:00:00 inclusive
  *   timestamp(tz)   int64 microseconds since 2000-01-01 (UTC); INT64_MAX, INT64_MIN: infinities
  *   text, varchar, bpchar, name, json, xml, enum      the text in the client's encoding, UTF-8
- *   "char"          1 byte, 0: the empty text         bytea              the bytes
+ *   "char"          1 byte, 0: the empty text; above 127, which is no UTF-8, \ooo as since 16
+ *   bytea           the bytes
  *   jsonb, jsonpath, ltree …                          1 byte version = 1, then text
  *   numeric         int16 groups, int16 weight, uint16 sign (0 +, 4000 -, C000 NaN, D000 Infinity,
  *                   F000 -Infinity), int16 digits after the point, then each group as an int16 of
  *                   0 to 9999: value = sum of group[i] * 10000 ^ (weight - i)
  *   array           int32 dimensions, int32 has nulls, uint32 element type; per dimension int32
  *                   size, int32 lower bound; then per element int32 length (-1: null) and its bytes
- *   composite       int32 attributes, then per attribute uint32 type, int32 length (-1: null),
- * bytes hstore          int32 pairs, then per pair int32 length, key, int32 length (-1: null),
- * value vector          int16 dimensions, int16 0, then per dimension a float4 geometry EWKB: 1
- * byte order (0 big-endian, 1 little-endian), uint32 type and flags, …
+ *   composite       int32 attributes, then per attribute uint32 type, int32 length (-1: null) and
+ *                   its bytes
+ *   hstore          int32 pairs, then per pair int32 length, key, int32 length (-1: null), value
+ *   vector          int16 dimensions, int16 0, then per dimension a float4
+ *   geometry        EWKB: 1 byte order (0 big-endian, 1 little-endian), uint32 type and flags, then
+ *                   what the type says
  *
  * What is printed (print.h has those tables) becomes the text that the server would show. All
  * big-endian. */

@@ -27,6 +27,8 @@
 #include "common/bytes.h"
 #include "common/reader.h"
 
+#define VERSION_SENDS_STORED 180000 /* generated columns in pgoutput, where asked for */
+
 typedef struct PgTable {
     SourceTable *source; /* in Postgres.sources */
     uint32_t oid;
@@ -37,8 +39,9 @@ typedef struct PgTable {
     uint64_t blocks;     /* of the largest partition, when partitioned */
     PgDecoder *decoders; /* one for each field */
     char *columns;       /* the fields quoted, with commas: what COPY selects */
-    bool casts;          /* some of them with ::text: not names alone */
-    char **generated;    /* stored generated columns, which are left out; ends with NULL */
+    bool selects;        /* COPY must SELECT them: one is generated, or has ::text */
+    bool sends_stored;   /* stored generated columns are sent, so they are fields */
+    char **generated;    /* generated columns that are not, and are left out; ends with NULL */
 } PgTable;
 
 typedef struct Stream Stream;
@@ -47,7 +50,8 @@ typedef struct Postgres {
     Capture base;
     const ConnectorSpec *spec;
     char source[POSITION_SOURCE_BYTES];
-    int version; /* 150020 */
+    int version;       /* 150020 */
+    bool sends_stored; /* the publication sends stored generated columns */
     SourceTable *sources;
     PgTable *tables; /* the same numbers */
     size_t table_count;

@@ -11,15 +11,20 @@
  *   macaddr, macaddr8  6, 8 bytes
  *   point      float8 x, y                 lseg     2 points       box      2 points
  *   line       float8 a, b, c              circle   point, float8 radius
- *   path       uint8 closed, int32 points, the points               polygon  the same without
- * closed tsvector   int32 lexemes, then per lexeme its text with a zero byte, uint16 positions,
- * each a uint16: 2 bits weight (3 A … 0 D), 14 bits position tsquery    int32 items, depth first;
- * each uint8 1: uint8 weights (8 A … 1 D), uint8 prefix, text with a zero byte; or uint8 2: uint8
- * operator (1 !, 2 &, 3 |, 4 <->: int16 distance), then its right operand and, but for !, its left
- * one pg_lsn     uint64                      tid      uint32 block, uint16 offset pg_snapshot int32
- * transactions, uint64 xmin, uint64 xmax, then each a uint64 range      uint8 flags (1 empty, 2
- * lower inclusive, 4 upper inclusive, 8 no lower, 16 no upper), then for each bound there int32
- * length and its bytes multirange int32 ranges, then per range int32 length and its bytes */
+ *   path       uint8 closed, int32 points, the points
+ *   polygon    int32 points, the points
+ *   tsvector   int32 lexemes, then per lexeme its text with a zero byte, uint16 positions, each a
+ *              uint16: 2 bits weight (3 A … 0 D), 14 bits position
+ *   tsquery    int32 items, depth first; each a word or an operator:
+ *              uint8 1, uint8 weights (8 A … 1 D), uint8 prefix, text with a zero byte
+ *              uint8 2, uint8 operator (1 !, 2 &, 3 |, 4 <-> and int16 distance), then its right
+ *              operand and, but for !, its left one
+ *   pg_lsn     uint64                      tid      uint32 block, uint16 offset
+ *   pg_snapshot  int32 transactions, uint64 xmin, uint64 xmax, then each a uint64
+ *   range      uint8 flags (1 empty, 2 lower inclusive, 4 upper inclusive, 8 no lower, 16 no
+ *              upper);
+ *              then for each bound there int32 length and its bytes
+ *   multirange int32 ranges, then per range int32 length and its bytes */
 #pragma once
 
 #include "agent/capture/postgres/decode.h"

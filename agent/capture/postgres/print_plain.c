@@ -104,7 +104,7 @@ void print_float(double value, bool single, Bytes *to)
     }
     char text[40], digits[20];
     shortest(fabs(value), single, text);
-    int count = 0, exponent = atoi(strchr(text, 'e') + 1);
+    int count = 0, exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
     for (const char *at = text; *at != 'e'; at++)
         if (*at != '.')
             digits[count++] = *at;
@@ -568,7 +568,10 @@ const char *print_plain(const PgDecoder *decoder, const uint8_t *value, uint32_t
         bytes_put(to, value, bytes);
         return NULL;
     case FORM_CHAR:
-        bytes_put(to, value, value[0] ? 1 : 0);
+        if (value[0] > 127)
+            print_format(to, "\\%03o", value[0]);
+        else
+            bytes_put(to, value, value[0] ? 1 : 0);
         return NULL;
     case FORM_VERSIONED_TEXT:
         if (bytes < 1 || value[0] != 1)

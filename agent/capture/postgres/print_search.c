@@ -72,48 +72,53 @@ static const char *print_word(Query *query, Bytes *to)
 }
 
 /* The right operand comes first, so it waits in a buffer of its own. */
-static const char *print_pair(Query *query, uint8_t operator, uint16_t distance, int priority,
+static const char *print_pair(Query *query, uint8_t verb, uint16_t distance, int priority,
                               Bytes *to)
 {
+    static const char *const signs[] = {"", "", " & ", " | ", " <-> "};
     Bytes right = {0};
-    const char *why = print_item(query, priority, operator== OPERATOR_PHRASE, &right);
+    const char *why = print_item(query, priority, verb == OPERATOR_PHRASE, &right);
     if (!why)
         why = print_item(query, priority, false, to);
-    if (!why && operator== OPERATOR_PHRASE && distance != 1)
+    if (!why && verb == OPERATOR_PHRASE && distance != 1)
         print_format(to, " <%d> ", (int16_t)distance);
     else if (!why)
-        print_format(to, " %s ",
-                         operator== OPERATOR_PHRASE ? "<->" :
-                         operator== OPERATOR_AND    ? "&"
-                                                    : "|");
+        print_format(to, "%s", signs[verb]);
     if (!why)
         bytes_put(to, right.data, right.used);
     bytes_done(&right);
     return why;
 }
 
+static bool read_operator(Query *query, uint8_t *ret_verb, uint16_t *ret_distance)
+{
+    *ret_distance = 0;
+    return reader_u8(&query->in, ret_verb) && *ret_verb >= OPERATOR_NOT &&
+           *ret_verb <= OPERATOR_PHRASE &&
+           (*ret_verb != OPERATOR_PHRASE || reader_u16be(&query->in, ret_distance));
+}
+
 static const char *print_item(Query *query, int outer_priority, bool right_of_phrase, Bytes *to)
 {
     static const int priorities[] = {0, 4, 2, 1, 3};
-    uint8_t kind, operator;
-    uint16_t distance = 0;
-    if (!query->items-- || query->depth >= DEPTH_MAX || !reader_u8(&query->in, &kind))
+    uint8_t kind, verb;
+    uint16_t distance;
+    if (!query->items || query->depth >= DEPTH_MAX || !reader_u8(&query->in, &kind))
         return cut;
+    query->items--;
     if (kind == ITEM_VALUE)
         return print_word(query, to);
-    if (kind != ITEM_OPERATOR || !reader_u8(&query->in, &operator) ||
-                                 operator<OPERATOR_NOT || operator>
-        OPERATOR_PHRASE ||(operator== OPERATOR_PHRASE && !reader_u16be(&query->in, &distance)))
+    if (kind != ITEM_OPERATOR || !read_operator(query, &verb, &distance))
         return cut;
-    int priority = priorities[operator];
-    bool parentheses = priority < outer_priority || (operator== OPERATOR_PHRASE && right_of_phrase);
+    int priority = priorities[verb];
+    bool parentheses = priority < outer_priority || (verb == OPERATOR_PHRASE && right_of_phrase);
     if (parentheses)
         bytes_put(to, "( ", 2);
-    if (operator== OPERATOR_NOT)
+    if (verb == OPERATOR_NOT)
         bytes_put_u8(to, '!');
     query->depth++;
-    const char *why = operator== OPERATOR_NOT ? print_item(query, priority, false, to)
-                                              : print_pair(query, operator, distance, priority, to);
+    const char *why = verb == OPERATOR_NOT ? print_item(query, priority, false, to)
+                                           : print_pair(query, verb, distance, priority, to);
     query->depth--;
     if (parentheses)
         bytes_put(to, " )", 2);

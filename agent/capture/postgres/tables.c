@@ -2,8 +2,11 @@
  *
  * A partitioned table is one table: its partitions are neither found nor streamed on their own (the
  * publication has publish_via_partition_root). Unlogged and temporary tables aren't in the log and
- * are no candidates. Stored generated columns are left out of the schema, because pgoutput (before
- * 18, and there by default) does not send them. */
+ * are no candidates.
+ *
+ * Generated columns: virtual ones are in no log, stored ones only since 18, where the publication
+ * says so (as the one that Firn makes does). What is not sent is left out of the schema, copy and
+ * stream alike, rather than copied once and then stale. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,12 +36,15 @@ static const char tables_sql[] =
     "  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast' "
     "ORDER BY n.nspname, c.relname";
 
+/* Is column a in the log? $2: the publication sends stored generated columns. */
+#define SENT_SQL "(a.attgenerated = '' OR (a.attgenerated = 's' AND $2::bool))"
+
 /* The key is the primary key, or with REPLICA IDENTITY USING INDEX that index. */
 static const char columns_sql[] =
-    "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated, "
+    "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, " SENT_SQL ", "
     "  pg_catalog.format_type(a.atttypid, a.atttypmod), "
     "  coalesce(pg_catalog.array_position((pg_catalog.string_to_array(i.indkey::text, ' '))"
-    "    [1:i.indnkeyatts], a.attnum::text), 0) "
+    "    [1:i.indnkeyatts], a.attnum::text), 0), a.attgenerated <> '' "
     "FROM pg_catalog.pg_attribute a "
     "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
     "LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid "
@@ -59,6 +65,7 @@ void table_done(PgTable *table)
     free(table->generated);
     free(table->source->schema_name);
     free(table->source->table_name);
+    free(table->source->left_out);
     schema_free(table->source->schema);
 }
 
@@ -219,10 +226,10 @@ static bool take_columns(PgTable *table, const PgTypes *types, const PGresult *r
 {
     size_t fields = 0, keys = 0, generated = 0;
     for (int row = first; row < first + count; row++) {
-        bool is_generated = PQgetvalue(result, row, 5)[0] != '\0';
-        fields += !is_generated;
-        generated += is_generated;
-        keys += !is_generated && number_at(result, row, 7) > 0;
+        bool sent = PQgetvalue(result, row, 5)[0] == 't';
+        fields += sent;
+        generated += !sent;
+        keys += sent && number_at(result, row, 7) > 0;
     }
     Schema *schema = table->source->schema = schema_new(fields, keys);
     table->decoders = mem_array(fields, sizeof *table->decoders);
@@ -232,16 +239,19 @@ static bool take_columns(PgTable *table, const PgTypes *types, const PGresult *r
     for (int row = first; row < first + count; row++) {
         const char *name = PQgetvalue(result, row, 1);
         uint64_t key_place = number_at(result, row, 7);
-        if (PQgetvalue(result, row, 5)[0]) {
+        if (PQgetvalue(result, row, 5)[0] != 't') {
             if (key_place)
                 return error_set(err, ERROR_CONFIG, "UnsupportedKey",
-                                 "table %s: key column %s is generated, and PostgreSQL does not "
-                                 "send generated columns; choose another key with ALTER TABLE %s "
-                                 "REPLICA IDENTITY USING INDEX, or exclude the table",
+                                 "table %s: key column %s is generated, and PostgreSQL sends such "
+                                 "columns since 18 and only where the publication has "
+                                 "publish_generated_columns = stored; choose another key with "
+                                 "ALTER TABLE %s REPLICA IDENTITY USING INDEX, or exclude the "
+                                 "table",
                                  table->name, name, table->quoted);
             table->generated[generated++] = mem_strdup(name);
             continue;
         }
+        table->selects = table->selects || PQgetvalue(result, row, 8)[0] == 't';
         Field *to = &schema->fields[field];
         to->name = mem_strdup(name);
         to->required = PQgetvalue(result, row, 4)[0] == 't';
@@ -279,9 +289,22 @@ static void list_columns(PgTable *table)
         if (i)
             bytes_put(&text, ", ", 2);
         bytes_put(&text, expression, strlen(expression));
-        table->casts = table->casts || table->decoders[i].form == FORM_SERVER_TEXT;
+        table->selects = table->selects || table->decoders[i].form == FORM_SERVER_TEXT;
     }
     table->columns = mem_strndup(text.data ? (char *)text.data : "", text.used);
+}
+
+static char *list_left_out(const PgTable *table)
+{
+    Bytes text = {0};
+    for (char **name = table->generated; name && *name; name++) {
+        if (text.used)
+            bytes_put(&text, ", ", 2);
+        bytes_put(&text, *name, strlen(*name));
+    }
+    if (text.used)
+        bytes_put_u8(&text, 0);
+    return (char *)text.data;
 }
 
 static bool check_table(const PgTable *table, Error *err)
@@ -321,6 +344,8 @@ static bool take_tables(Postgres *postgres, const PgTypes *types, const PGresult
         if (!table->source->schema)
             table->source->schema = schema_new(0, 0);
         list_columns(table);
+        table->source->left_out = list_left_out(table);
+        table->sends_stored = postgres->sends_stored;
         if (!check_table(table, err))
             return false;
     }
@@ -342,6 +367,22 @@ static bool load_types(Postgres *postgres, const PGresult *result, PgTypes *type
     return types_load(types, postgres->query, (const char *)oids.data, err);
 }
 
+/* Does the publication, or the one that will be made, send stored generated columns? */
+static bool ask_stored(Postgres *postgres, Error *err)
+{
+    if (postgres->version < VERSION_SENDS_STORED)
+        return true;
+    const char *values[] = {postgres->spec->pg_publication};
+    AUTO(result_clear)
+    PGresult *result = connect_query_with(
+        postgres->query, PGRES_TUPLES_OK,
+        "SELECT pubgencols FROM pg_catalog.pg_publication WHERE pubname = $1", 1, values, err);
+    if (!result)
+        return false;
+    postgres->sends_stored = PQntuples(result) ? PQgetvalue(result, 0, 0)[0] == 's' : true;
+    return true;
+}
+
 static bool find_columns(Postgres *postgres, Error *err)
 {
     AUTO(text_done) Bytes oids = {0};
@@ -352,10 +393,12 @@ static bool find_columns(Postgres *postgres, Error *err)
         bytes_put(&oids, text, (size_t)used);
     }
     bytes_put(&oids, "}", 2);
-    const char *values[] = {(const char *)oids.data};
+    if (!ask_stored(postgres, err))
+        return false;
+    const char *values[] = {(const char *)oids.data, postgres->sends_stored ? "t" : "f"};
     AUTO(result_clear)
     PGresult *result =
-        connect_query_with(postgres->query, PGRES_TUPLES_OK, columns_sql, 1, values, err);
+        connect_query_with(postgres->query, PGRES_TUPLES_OK, columns_sql, 2, values, err);
     if (!result)
         return false;
     AUTO(types_done) PgTypes types = {0};
@@ -404,13 +447,13 @@ bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err)
 {
     char oid[16];
     snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
-    const char *values[] = {oid};
+    const char *values[] = {oid, table->sends_stored ? "t" : "f"};
     AUTO(result_clear)
     PGresult *result = connect_query_with(
         connection, PGRES_TUPLES_OK,
-        "SELECT attname, atttypid, atttypmod FROM pg_catalog.pg_attribute WHERE attrelid = $1::oid "
-        "AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
-        1, values, err);
+        "SELECT attname, atttypid, atttypmod FROM pg_catalog.pg_attribute a WHERE attrelid = "
+        "$1::oid AND attnum > 0 AND NOT attisdropped AND " SENT_SQL " ORDER BY attnum",
+        2, values, err);
     if (!result)
         return false;
     const Schema *schema = table->source->schema;

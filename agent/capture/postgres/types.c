@@ -427,6 +427,6 @@ bool types_load(PgTypes *types, PGconn *connection, const char *oids, Error *err
         connection, "SELECT pg_catalog.scale(1::pg_catalog.money::pg_catalog.numeric)", err);
     if (!scale)
         return false;
-    types->money_scale = atoi(scale);
+    types->money_scale = (int)strtol(scale, NULL, 10);
     return true;
 }

@@ -33,8 +33,8 @@ static inline bool fixture_choose(const PgTypeFacts *facts, PgDecoder *ret, Type
     size_t count = 0;
     if (facts->element_oid)
         rows[count++] = (PgType){.oid = facts->element_oid, .typtype = facts->element_typtype};
-    rows[count++] = (PgType){
-        .oid = facts->oid, .typtype = facts->typtype, .part_oid = facts->element_oid};
+    rows[count++] =
+        (PgType){.oid = facts->oid, .typtype = facts->typtype, .part_oid = facts->element_oid};
     for (size_t i = 0; i < count; i++) {
         rows[i].name = rows[i].extension = nothing;
         rows[i].delimiter = ',';
