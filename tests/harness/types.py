@@ -176,6 +176,9 @@ class Types:
         self.connection.execute(
             "create table types (id bigint generated always as identity primary key, touched int default 0,"
             f" doubled int generated always as (touched * 2) stored, {virtual}{columns})")  # fmt: skip
+        for at, kind in enumerate(self.kinds):
+            if kind.name in ("text", "bytea", "numeric"):  # an update sends such a value only when it changes it
+                self.connection.execute(f"alter table types alter c{at} set storage external")
         self.connection.execute(
             "create table keyed (a inet, b timetz, c citext_or_text, v int, primary key (a, b, c))".replace(
                 "citext_or_text", "text" if "citext" in self.skipped else "citext"))  # fmt: skip

@@ -50,7 +50,8 @@ static bool read_members(Postgres *postgres, const char *literal, bool *in, Erro
 /* Since 18 an old row that is sent whole must be sent with its generated columns. */
 static bool sends_whole(const Postgres *postgres, const PgTable *table, Error *err)
 {
-    if (postgres->version < VERSION_SENDS_STORED || table->identity != 'f' || !table->generated[0])
+    if (postgres->version < VERSION_SENDS_STORED || table->identity != 'f' ||
+        !table->source->left_out)
         return true;
     return error_set(err, ERROR_CONFIG, "ReplicaIdentityGenerated",
                      "table %s has REPLICA IDENTITY FULL and generated columns that are not sent "
