@@ -272,12 +272,12 @@ static size_t staged_bytes(const ColumnWriter *writer)
            writer->definitions.used;
 }
 
-/* About what one value of the step's column takes in this leaf. */
+/* About what one value of the step's column takes in this leaf, which is nested. */
 static size_t value_bytes(const ColumnWriter *writer, const Column *column, uint32_t row,
                           uint32_t step)
 {
     const Leaf *leaf = &writer->leaf;
-    size_t bytes = leaf->depth ? 8 : 4;
+    size_t bytes = 8;
     if (step == leaf->depth)
         return bytes + (column->offsets ? (size_t)(column->offsets[row + 1] - column->offsets[row])
                                         : column->width);
@@ -302,8 +302,15 @@ static size_t rows_that_fit(const ColumnWriter *writer, const Column *column, co
         fit = room / gather_width(&writer->leaf);
         return fit < 1 ? 1 : fit < most ? fit : most;
     }
-    for (size_t used = 0; fit < most && used < room; fit++)
-        used += value_bytes(writer, column, rows_get(rows, fit), 0);
+    if (writer->leaf.depth) {
+        for (size_t used = 0; fit < most && used < room; fit++)
+            used += value_bytes(writer, column, rows_get(rows, fit), 0);
+    } else {
+        for (size_t used = 0; fit < most && used < room; fit++) {
+            uint32_t row = rows_get(rows, fit);
+            used += (size_t)(column->offsets[row + 1] - column->offsets[row]) + 4;
+        }
+    }
     return fit ? fit : 1;
 }
 
