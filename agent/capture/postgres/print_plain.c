@@ -102,7 +102,7 @@ void print_float(double value, bool single, Bytes *to)
         put_text(to, signbit(value) ? "-0" : "0");
         return;
     }
-    char text[40], digits[20];
+    char text[40], digits[20] = "";
     shortest(fabs(value), single, text);
     int count = 0, exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
     for (const char *at = text; *at != 'e'; at++)

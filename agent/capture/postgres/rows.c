@@ -41,11 +41,6 @@ void rows_done(LogRows *rows)
     *rows = (LogRows){0};
 }
 
-bool pgoutput_bad(Error *err, const char *what)
-{
-    return error_set(err, ERROR_RETRY, "BadMessage", "pgoutput: %s", what);
-}
-
 /* --- what is ready --- */
 
 Change *rows_push(LogRows *rows, ChangeKind kind)

@@ -53,5 +53,7 @@ MUST_CHECK bool rows_put(LogRows *rows, uint32_t table, RowOp op, RowPosition at
                          const PgValue *values, Error *err);
 /* Old values to new values. */
 MUST_CHECK bool rows_put_move(LogRows *rows, uint32_t table, RowPosition at, Error *err);
-/* RETRY "BadMessage". */
-bool pgoutput_bad(Error *err, const char *what);
+static inline bool pgoutput_bad(Error *err, const char *what)
+{
+    return error_set(err, ERROR_RETRY, "BadMessage", "pgoutput: %s", what);
+}

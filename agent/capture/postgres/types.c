@@ -389,6 +389,7 @@ void types_done(PgTypes *types)
 static void take_row(PgTypes *types, const PGresult *result, int row)
 {
     uint32_t oid = oid_at(result, row, 0);
+    ASSERT(types->types);
     PgType *type = types->count ? &types->types[types->count - 1] : NULL;
     if (!type || type->oid != oid) {
         type = &types->types[types->count++];
