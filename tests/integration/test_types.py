@@ -9,7 +9,7 @@ import unittest
 from harness.agent import FAILED, REFUSED
 from harness.case import Shop
 from harness.postgres import Postgres
-from harness.types import Types
+from harness.pg_types import Types
 
 # Extensions that the server's binaries come without.
 LACKS = {16: {"vector", "postgis"}, 17: {"vector", "postgis"}, 18: {"vector", "postgis"}}

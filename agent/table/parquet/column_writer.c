@@ -298,13 +298,12 @@ static size_t rows_that_fit(const ColumnWriter *writer, const Column *column, co
     size_t staged = staged_bytes(writer), limit = writer->workshop->page_bytes;
     size_t room = staged < limit ? limit - staged : 0;
     size_t fit = 0;
-    if (!column->offsets && !column->child) {
-        fit = room / gather_width(&writer->leaf);
-        return fit < 1 ? 1 : fit < most ? fit : most;
-    }
     if (writer->leaf.depth) {
         for (size_t used = 0; fit < most && used < room; fit++)
             used += value_bytes(writer, column, rows_get(rows, fit), 0);
+    } else if (!column->offsets) {
+        fit = room / gather_width(&writer->leaf);
+        fit = fit < most ? fit : most;
     } else {
         for (size_t used = 0; fit < most && used < room; fit++) {
             uint32_t row = rows_get(rows, fit);

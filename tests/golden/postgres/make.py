@@ -1,4 +1,4 @@
-"""Makes values.txt: for each of the values of tests/harness/types.py what a real server sends in binary, and what it
+"""Makes values.txt: for each of the values of tests/harness/pg_types.py what a real server sends in binary, and what it
 shows as text. A line is: oid, type, extension or "-", the bytes in hexadecimal, the text with \\\\, \\t and \\n escaped.
 
     tests/harness/python tests/golden/postgres/make.py"""
@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from harness.postgres import Postgres
-from harness.types import SCHEMA, Kind, Types
+from harness.pg_types import SCHEMA, Kind, Types
 
 LARGEST = 600  # bytes of a value that goes in
 NOT_BASE = {"positive", "small_positive", "price", "words", "positive[]", "price[]", "mood", "mood[]", "outer_one", "pair[]"}
