@@ -171,7 +171,7 @@ static void check(Run *run)
 static void commit(Run *run)
 {
     Position position = world_position(run->major + 1);
-    OK(table_commit(run->table, &position, &err));
+    OK(commit_now(run->table, &position, &err));
     run->committed_major = run->major;
     check(run);
     memcpy(run->committed, run->rows, sizeof run->rows);
@@ -186,7 +186,7 @@ static void reopen(Run *run)
     run->major = run->committed_major;
     bool complete;
     Position position;
-    table_position(run->table, &complete, &position);
+    world_position(run->table, &complete, &position);
     assert_true(complete);
     assert_int_equal(position.at.major, run->committed_major + 1);
     assert_string_equal(position.source, "postgresql/7/1/firn");
@@ -218,7 +218,7 @@ static void copy(Run *run)
         OK(table_copy_finish(writer, &err));
     }
     Position position = world_position(run->major + 1);
-    OK(table_copy_commit(all, &position, &err));
+    OK(commit_copy_now(all, table, &position, &err));
     run->committed_major = run->major;
     check(run);
     memcpy(run->committed, run->rows, sizeof run->rows);
@@ -259,7 +259,7 @@ static void run_model_at(const char *folder, int format_version, const char *par
     run->table = world_open(&run->world);
     bool complete = true;
     Position position;
-    table_position(run->table, &complete, &position);
+    world_position(run->table, &complete, &position);
     assert_false(complete);
     if (with_copy)
         copy(run);
