@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness.s3 import S3Server
 
-PROGRAM = f"build/{os.environ.get('FIRN_BUILD', 'debug')}/tests/s3_store"
+PROGRAM = os.environ.get("S3_STORE", "build/asan/tests/s3_store")
 BUCKET = "lake-store"
 SPECIAL = ["p/a=1 %2F+\u00fc/x", "p/a=1 %2F+\u00fc/y z&<>'\"", "p/~tilde*(star)!$,;:@=", "p/percent%/100%25", "p/\u65e5\u672c/\U0001f600"]
 

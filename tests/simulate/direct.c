@@ -355,8 +355,9 @@ static void start_stream(World *world, Agent *agent)
         return;
     }
     uint64_t start = action.position.major;
-    if (start < source->slot)
-        start = source->slot; /* as the server does, without a word */
+    if (start < source->slot) /* where the server starts, without a word */
+        broke(world, LAW_STREAM_WHOLE, "agent %u asked for %lu, the source starts at %lu",
+              agent->number, (unsigned long)start, (unsigned long)source->slot);
     agent->txn = agent->event = 0;
     while (agent->txn < source->txn_count && source->txns[agent->txn].end <= start)
         agent->txn++;

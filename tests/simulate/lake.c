@@ -380,7 +380,9 @@ void lake_rollback(World *world, uint32_t number)
     change(world, table)->head = to;
     trace(world, "table %u is rolled back to %ld", number, (long)table->snapshots[to].id);
     if (table->now.has_claim && !lake_is_ancestor(table, to, table->now.claim_snapshot)) {
-        world->justified |= 1U << STALL_ROLLED_BACK;
+        /* a commit that was late may land there and make the claim true again, at an old position
+         */
+        world->justified |= 1U << STALL_ROLLED_BACK | 1U << STALL_TOPIC_TRUNCATED;
         world->struck = table->disturbed = true;
     }
 }

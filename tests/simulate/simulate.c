@@ -8,6 +8,8 @@
  *            --mutant NAME      with that rule broken: finds the first seed that notices
  *            --mutants          all of them, one after the other: every one must be noticed
  *
+ * A mutant is noticed within --seeds: 2,000 are asked, no rule needs more (measured: 600).
+ *
  * Exit: 0 as it must be, 1 a law was broken (or a mutant was not noticed), 2 wrong usage. */
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,10 +21,10 @@
 
 Mutant simulate_mutant = MUTANT_none;
 
-const char *const law_names[LAWS] = {"none",         "content",    "value",        "forward",
-                                     "one snapshot", "barrier",    "confirm late", "record first",
-                                     "files",        "stall just", "stall seen",   "load first",
-                                     "round whole",  "round ends", "converges"};
+const char *const law_names[LAWS] = {"none",         "content",     "value",        "forward",
+                                     "one snapshot", "barrier",     "confirm late", "stream whole",
+                                     "record first", "files",       "stall just",   "stall seen",
+                                     "load first",   "round whole", "round ends",   "converges"};
 
 static const char *const mutant_names[MUTANT_COUNT] = {"none",
 #define MUTANT_NAME(name) #name,
@@ -92,7 +94,6 @@ const char *source_name(int32_t source)
 /* ---------- seeds ---------- */
 static bool run_seed(uint64_t seed, uint64_t steps, bool with_trace)
 {
-    uint32_t ids = world.uuids;
     world.seed = world.random = seed;
     world.now_us = INT64_C(1000000000);
     world.step = 0;
@@ -101,8 +102,8 @@ static bool run_seed(uint64_t seed, uint64_t steps, bool with_trace)
     world.broken = LAW_NONE;
     world.justified = world.faults = world.deleted_count = world.request_count = 0;
     world.ids = 0;
-    world.uuids = ids = 0;
-    world.layouts = ids;
+    world.uuids = 0;
+    world.layouts = 0;
     world.record = (RecordBody){0};
     (void)chance_next(&world);
     world.fault_percent = chance_below(&world, 5) ? 10 + chance_below(&world, 60) : 0;

@@ -24,6 +24,7 @@ typedef enum Law {
     LAW_ONE_SNAPSHOT, /* a commit takes effect once; a round makes one snapshot of rows */
     LAW_BARRIER,      /* all lanes of a barrier are on the same side of it */
     LAW_CONFIRM_LATE, /* the source is told what is durable in every table */
+    LAW_STREAM_WHOLE, /* the source sends all that was asked for */
     LAW_RECORD_FIRST, /* and what stands in the record */
     LAW_FILES,        /* no file is deleted that is, or may yet be, in a snapshot */
     LAW_STALL_JUST,   /* Stalled only for a reason that is true */
