@@ -159,7 +159,7 @@ static void test_rolled_back(void **state)
     assert_true(view.snapshot == second && view.head == first && view.foreign == FOREIGN_REWROTE);
     roll_back_to(&world, second);
     OK(table_look(table, second, first, &view, &err));
-    assert_true(view.is_ancestor && view.ours_found && view.foreign == FOREIGN_REWROTE);
+    assert_true(view.is_ancestor && view.ours_found && view.foreign == FOREIGN_APPENDED);
     table_close(table);
     set_position(&world, "somewhere");
     expect_refusal(&world, ERROR_CONFIG, "BadPosition", "somewhere");
