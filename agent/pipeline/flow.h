@@ -93,6 +93,7 @@ struct Flow {
     Writer *writers;
     size_t writer_count;
 
+    RowPosition told;     /* by whoever was at it before, as read before record and tables */
     Confirm confirm;      /* the capture thread's, but for what writers bring under the lock */
     RowPosition *lows;    /* confirm's arrays */
     RecordEntry *entries; /* one per table, as in `tables` */
