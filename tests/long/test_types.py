@@ -24,8 +24,7 @@ class Types(test_types.TypesOf):
             f"{self.version}, v{format}: {self.types} types, copied and streamed, equal by DuckDB and pyiceberg")
 
 
-for _name, _case in test_types.versions({16: (2,), 17: (3,)}, Types):
-    globals()[_name] = _case
+globals().update(test_types.versions({16: (2,), 17: (3,)}, Types))
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
