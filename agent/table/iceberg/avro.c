@@ -46,7 +46,13 @@ static void block_end(AvroWriter *writer)
     if (!writer->block_records)
         return;
     z_stream zip = {0};
-    int result = deflateInit2(&zip, DEFLATE_LEVEL, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
+    /* A quarter of a megabyte is set up for the largest window, most of the time that a block of
+     * one entry takes: one that holds the block is enough. */
+    int window = 10;
+    while (window < 15 && (size_t)1 << window < writer->block.used)
+        window++;
+    int result = deflateInit2(&zip, DEFLATE_LEVEL, Z_DEFLATED, -window,
+                              window < 15 ? window - 7 : 8, Z_DEFAULT_STRATEGY);
     ASSERT(result == Z_OK);
     Bytes packed = {0};
     bytes_reserve(&packed, deflateBound(&zip, writer->block.used));

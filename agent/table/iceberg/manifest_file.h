@@ -56,6 +56,8 @@ uint64_t path_hash(const char *path, size_t bytes);
 typedef struct ManifestWriter {
     AvroWriter avro;
     const PartitionSpec *spec;
+    const char *table_schema_json;
+    int32_t schema_id;
     int format_version;
     int64_t snapshot_id;
     ManifestFile file; /* what is known of it so far */
@@ -63,7 +65,7 @@ typedef struct ManifestWriter {
 } ManifestWriter;
 
 /* The field-id-annotated schema of entries is made from the spec. table_schema_json goes into the
- * header. */
+ * header; both must outlive the writer. Nothing is made of them before there is an entry. */
 void manifest_writer_init(ManifestWriter *writer, const PartitionSpec *spec,
                           const char *table_schema_json, int32_t schema_id, int format_version,
                           bool deletes, int64_t snapshot_id);

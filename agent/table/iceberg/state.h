@@ -89,6 +89,17 @@ MUST_CHECK bool state_adopt_entry(IcebergTable *table, CatalogEntry *entry, Erro
 /* Is the URI in the table's own folder? Others are never deleted. */
 bool state_owns_file(const IcebergTable *table, const char *uri);
 
+/* How small manifests are merged: by the table's properties commit.manifest…, else as the retention
+ * says. */
+typedef struct Merging {
+    int32_t fanout; /* so many of a tier become one; 0: none ever */
+    int64_t target_bytes;
+} Merging;
+Merging state_merging(const IcebergTable *table);
+/* Predecessors of metadata.json that are kept: write.metadata.previous-versions-max, else as the
+ * retention says. */
+size_t state_metadata_files(const IcebergTable *table);
+
 /* retention.c: the ids of snapshots that are to go with this commit, by what the metadata will be
  * (its history); NULL: none. */
 json_t *retention_choose(IcebergTable *table, const json_t *metadata, History *history,

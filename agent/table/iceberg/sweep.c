@@ -8,7 +8,8 @@
  *   - a file that is live in such a manifest, if it was added after P and is not live in N, where
  *     it could only be through a manifest made after the run began.
  *
- * Two lists and the manifests of the run are read, however old the table. Where the history is not
+ * Two lists and the manifests of the run are read, however old the table; of a run of appends, each
+ * on top of the one before, only lists: every file lives on in N. Where the history is not
  * linear (branches, rollbacks) everything that stays is read instead. The head is asked in any
  * case, from memory. What can't be read deletes nothing; a crash in between leaves orphans, never a
  * hole. Only files in the table's own folder are deleted: others were brought by somebody else. */
@@ -24,6 +25,7 @@ typedef struct Candidate {
 
 typedef struct Sweep {
     IcebergTable *table;
+    bool only_added;    /* no file that a snapshot of the run held is gone */
     Hashes kept;        /* manifests that stay */
     Hashes seen;        /* manifests of the run, each once */
     int64_t added_from; /* files of an older or the same sequence number are P's, too; -1: all go */
@@ -129,7 +131,8 @@ static void goes(Sweep *sweep, const json_t *snapshot)
         if (seen || hashes_have(&sweep->kept, hash))
             continue;
         hashes_add(&sweep->seen, hash);
-        (void)!manifest_read(sweep->table->store, manifest, add_candidate, sweep, NULL);
+        if (!sweep->only_added)
+            (void)!manifest_read(sweep->table->store, manifest, add_candidate, sweep, NULL);
         sweep->manifests =
             mem_regrow(sweep->manifests, sweep->manifest_count + 1, sizeof *sweep->manifests);
         sweep->manifests[sweep->manifest_count++] = mem_strdup(manifest->path);
@@ -178,12 +181,30 @@ static void sweep_done(Sweep *sweep)
 }
 
 /* ---------- runs ---------- */
+static bool is_append(const Step *step)
+{
+    const char *operation =
+        json_string_value(json_object_get(json_object_get(step->snapshot, "summary"), "operation"));
+    return operation && strcmp(operation, "append") == 0;
+}
+
+/* Is what comes after each of steps[from, to) the next one, with nothing removed? */
+static bool only_adds(const History *history, size_t from, size_t to)
+{
+    for (size_t s = from + 1; s <= to; s++)
+        if (s == history->count || history->steps[s].parent != (int64_t)s - 1 ||
+            !is_append(&history->steps[s]))
+            return false;
+    return true;
+}
+
 /* steps[from, to) are expired; before and after may be NULL in a linear history's first and last
  * run. Not linear: every step that stays is read. */
 static void sweep_run(IcebergTable *table, const History *history, size_t from, size_t to,
                       bool linear)
 {
-    Sweep sweep = {.table = table, .added_from = -1};
+    Sweep sweep = {
+        .table = table, .added_from = -1, .only_added = linear && only_adds(history, from, to)};
     bool ok = true;
     for (size_t s = 0; s < history->count && ok; s++) {
         const Step *step = &history->steps[s];
@@ -191,8 +212,8 @@ static void sweep_run(IcebergTable *table, const History *history, size_t from, 
         if (before)
             sweep.added_from = step->sequence;
         if (before || after || (!linear && step->keep))
-            ok =
-                stays(&sweep, step->snapshot, !before, linear ? history->steps[from].sequence : -1);
+            ok = stays(&sweep, step->snapshot, !before && !sweep.only_added,
+                       linear ? history->steps[from].sequence : -1);
     }
     hashes_sort(&sweep.kept);
     hashes_sort(&sweep.live);

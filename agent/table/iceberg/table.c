@@ -1,6 +1,7 @@
 /* An IcebergTable: loaded, made, refreshed, asked. See iceberg.h. */
 #include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/table/iceberg/change.h"
 #include "agent/table/iceberg/history.h"
@@ -326,4 +327,33 @@ bool state_owns_file(const IcebergTable *table, const char *uri)
 void iceberg_set_retention(IcebergTable *table, const IcebergRetention *retention)
 {
     table->retention = *retention;
+}
+
+/* A property that is a number from `least` on; anything else leaves what was said otherwise. */
+static int64_t property_number(const IcebergTable *table, const char *key, int64_t least,
+                               int64_t otherwise)
+{
+    const char *text = iceberg_property(table, key);
+    char *end = NULL;
+    int64_t number = text ? strtoll(text, &end, 10) : -1;
+    return text && end != text && !*end && number >= least ? number : otherwise;
+}
+
+Merging state_merging(const IcebergTable *table)
+{
+    const char *enabled = iceberg_property(table, "commit.manifest-merge.enabled");
+    if (enabled && strcasecmp(enabled, "false") == 0)
+        return (Merging){0};
+    int64_t fanout = property_number(table, "commit.manifest.min-count-to-merge", 1,
+                                     table->retention.merge_manifests);
+    fanout = fanout < 2 ? 2 : fanout > INT32_MAX ? INT32_MAX : fanout;
+    return (Merging){.fanout = (int32_t)fanout,
+                     .target_bytes = property_number(table, "commit.manifest.target-size-bytes", 1,
+                                                     table->retention.manifest_bytes)};
+}
+
+size_t state_metadata_files(const IcebergTable *table)
+{
+    return (size_t)property_number(table, "write.metadata.previous-versions-max", 1,
+                                   table->retention.metadata_files);
 }

@@ -79,7 +79,7 @@ int main(int argc, char **argv)
                                             .hourly_ms = keep_ms,
                                             .daily_ms = keep_ms,
                                             .metadata_files = 100,
-                                            .merge_manifests = 100,
+                                            .merge_manifests = argc > 5 ? atoi(argv[5]) : 10,
                                             .manifest_bytes = 8 << 20};
         iceberg_set_retention(table, &retention);
     }
