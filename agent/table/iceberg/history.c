@@ -27,6 +27,19 @@ static int compare_steps(const void *a, const void *b)
     return (x->sequence > y->sequence) - (x->sequence < y->sequence);
 }
 
+Step history_step(json_t *snapshot)
+{
+    const char *operation =
+        json_string_value(json_object_get(json_object_get(snapshot, "summary"), "operation"));
+    return (Step){.snapshot = snapshot,
+                  .list = json_string_value(json_object_get(snapshot, "manifest-list")),
+                  .appends = operation && strcmp(operation, "append") == 0,
+                  .id = number(snapshot, "snapshot-id"),
+                  .parent_id = number(snapshot, "parent-snapshot-id"),
+                  .sequence = number(snapshot, "sequence-number"),
+                  .time_ms = number(snapshot, "timestamp-ms")};
+}
+
 /* Both stand in the order of their numbers, so that one pass finds what is shared. */
 static Step step_of(json_t *snapshot, const History *known, size_t *at)
 {
@@ -37,11 +50,7 @@ static Step step_of(json_t *snapshot, const History *known, size_t *at)
             step.on_chain = step.keep = false;
             return step;
         }
-    return (Step){.snapshot = snapshot,
-                  .id = number(snapshot, "snapshot-id"),
-                  .parent_id = number(snapshot, "parent-snapshot-id"),
-                  .sequence = number(snapshot, "sequence-number"),
-                  .time_ms = number(snapshot, "timestamp-ms")};
+    return history_step(snapshot);
 }
 
 static void find_parent(History *history, size_t s)
@@ -72,6 +81,32 @@ void history_init(History *history, const json_t *metadata, const History *known
     }
     if (!sorted)
         qsort(history->steps, history->count, sizeof *history->steps, compare_steps);
+    for (size_t s = 0; s < history->count; s++)
+        find_parent(history, s);
+}
+
+/* A snapshot beside itself. */
+static int compare_all(const void *a, const void *b)
+{
+    const Step *x = a, *y = b;
+    int order = compare_steps(a, b);
+    if (!order)
+        order = (x->time_ms > y->time_ms) - (x->time_ms < y->time_ms);
+    return order ? order : (x->id > y->id) - (x->id < y->id);
+}
+
+void history_of(History *history, Step *steps, size_t count)
+{
+    *history = (History){.steps = steps};
+    if (count)
+        qsort(steps, count, sizeof *steps, compare_all);
+    for (size_t s = 0; s < count; s++) {
+        Step *last = history->count ? &steps[history->count - 1] : NULL;
+        if (last && last->sequence == steps[s].sequence && last->id == steps[s].id)
+            last->keep = last->keep || steps[s].keep;
+        else
+            steps[history->count++] = steps[s];
+    }
     for (size_t s = 0; s < history->count; s++)
         find_parent(history, s);
 }

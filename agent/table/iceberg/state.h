@@ -6,7 +6,9 @@
 
 /* A snapshot as a step of the table's history. */
 typedef struct Step {
-    json_t *snapshot; /* the metadata's */
+    json_t *snapshot; /* the metadata's; NULL: it is leaving */
+    const char *list; /* the URI of its manifest list; NULL: none is said. The snapshot's */
+    bool appends;     /* nothing was removed by it */
     int64_t id, parent_id, sequence, time_ms;
     int64_t parent; /* index; -1: none, or no longer known */
     bool on_chain;  /* history_mark */
@@ -17,6 +19,20 @@ typedef struct History {
     Step *steps; /* owned */
     size_t count;
 } History;
+
+/* Expired snapshots whose files have to stay for now: see leaving.c. */
+typedef struct LeavingBatch {
+    char *uri;         /* of the file that tells of them; NULL: it could not be written */
+    int64_t newest_ms; /* time of the newest of them */
+    Step *steps;       /* without a snapshot; their lists' URIs are owned */
+    size_t count;
+} LeavingBatch;
+typedef struct Leaving {
+    LeavingBatch *batches;
+    size_t count;
+    bool known; /* those that an earlier process left have been looked for */
+} Leaving;
+void leaving_done(Leaving *leaving);
 
 /* Metadata as text, with what is needed to reuse it: see text.c. */
 #define TEXT_ARRAYS 5
@@ -55,6 +71,7 @@ struct IcebergTable {
     size_t manifest_count;
     bool manifests_known;
     IcebergRetention retention;
+    Leaving leaving;
     bool never_thin;               /* the catalog sees to its snapshots itself */
     int64_t thinned_ms;            /* when snapshots were last expired by this process */
     char file_prefix[33];          /* random: names of files never collide with another process's */
@@ -104,6 +121,11 @@ size_t state_metadata_files(const IcebergTable *table);
  * (its history); NULL: none. */
 json_t *retention_choose(IcebergTable *table, const json_t *metadata, History *history,
                          int64_t now_ms);
-/* sweep.c: deletes what only those of the expired snapshots held that the table no longer has.
- * Errors leave orphans, never a hole; there is nothing to report. */
+/* May anything of the table be deleted? */
+bool retention_allowed(const IcebergTable *table, const json_t *metadata);
+/* leaving.c: after a commit that expired these (NULL: none): deletes what nobody may be reading any
+ * more. Errors leave orphans, never a hole; there is nothing to report. */
 void retention_clean(IcebergTable *table, const json_t *expired);
+/* sweep.c: deletes what only those of the steps held that the table no longer has; what is still
+ * leaving stays. */
+void sweep(IcebergTable *table, const Step *gone, size_t count);

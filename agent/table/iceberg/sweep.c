@@ -47,12 +47,11 @@ static void list_done(List *list)
     *list = (List){0};
 }
 
-static bool list_read(const IcebergTable *table, const json_t *snapshot, List *ret)
+static bool list_read(const IcebergTable *table, const Step *step, List *ret)
 {
-    const char *uri = json_string_value(json_object_get(snapshot, "manifest-list"));
     *ret = (List){0};
-    return uri && manifest_list_read(table->store, uri, state_spec_by_id, table, &ret->manifests,
-                                     &ret->count, NULL);
+    return step->list && manifest_list_read(table->store, step->list, state_spec_by_id, table,
+                                            &ret->manifests, &ret->count, NULL);
 }
 
 static uint64_t hash_of(const ManifestFile *manifest)
@@ -72,10 +71,10 @@ static bool add_live(const ManifestEntry *entry, void *context, Error *err)
 
 /* The manifests of a snapshot that stays; and the files of those that are younger than
  * after_sequence. */
-static bool stays(Sweep *sweep, const json_t *snapshot, bool files, int64_t after_sequence)
+static bool stays(Sweep *sweep, const Step *step, bool files, int64_t after_sequence)
 {
     List list;
-    if (!list_read(sweep->table, snapshot, &list))
+    if (!list_read(sweep->table, step, &list))
         return false;
     bool ok = true;
     for (size_t i = 0; i < list.count && ok; i++) {
@@ -117,10 +116,10 @@ static bool add_candidate(const ManifestEntry *entry, void *context, Error *err)
 }
 
 /* A list or manifest that can't be read went in an earlier sweep that did not end. */
-static void goes(Sweep *sweep, const json_t *snapshot)
+static void goes(Sweep *sweep, const Step *step)
 {
     List list;
-    if (!list_read(sweep->table, snapshot, &list))
+    if (!list_read(sweep->table, step, &list))
         return;
     for (size_t i = 0; i < list.count; i++) {
         const ManifestFile *manifest = &list.manifests[i];
@@ -181,19 +180,12 @@ static void sweep_done(Sweep *sweep)
 }
 
 /* ---------- runs ---------- */
-static bool is_append(const Step *step)
-{
-    const char *operation =
-        json_string_value(json_object_get(json_object_get(step->snapshot, "summary"), "operation"));
-    return operation && strcmp(operation, "append") == 0;
-}
-
 /* Is what comes after each of steps[from, to) the next one, with nothing removed? */
 static bool only_adds(const History *history, size_t from, size_t to)
 {
     for (size_t s = from + 1; s <= to; s++)
         if (s == history->count || history->steps[s].parent != (int64_t)s - 1 ||
-            !is_append(&history->steps[s]))
+            !history->steps[s].appends)
             return false;
     return true;
 }
@@ -203,63 +195,59 @@ static bool only_adds(const History *history, size_t from, size_t to)
 static void sweep_run(IcebergTable *table, const History *history, size_t from, size_t to,
                       bool linear)
 {
-    Sweep sweep = {
+    Sweep it = {
         .table = table, .added_from = -1, .only_added = linear && only_adds(history, from, to)};
     bool ok = true;
     for (size_t s = 0; s < history->count && ok; s++) {
         const Step *step = &history->steps[s];
         bool before = linear && s + 1 == from, after = linear && s == to;
         if (before)
-            sweep.added_from = step->sequence;
+            it.added_from = step->sequence;
         if (before || after || (!linear && step->keep))
-            ok = stays(&sweep, step->snapshot, !before && !sweep.only_added,
+            ok = stays(&it, step, !before && !it.only_added,
                        linear ? history->steps[from].sequence : -1);
     }
-    hashes_sort(&sweep.kept);
-    hashes_sort(&sweep.live);
+    hashes_sort(&it.kept);
+    hashes_sort(&it.live);
     for (size_t s = from; s < to && ok; s++)
         if (!history->steps[s].keep)
-            goes(&sweep, history->steps[s].snapshot);
+            goes(&it, &history->steps[s]);
     if (ok)
-        delete_files(&sweep);
+        delete_files(&it);
     for (size_t s = from; s < to && ok; s++)
         if (!history->steps[s].keep)
-            delete_own(table, json_string_value(
-                                  json_object_get(history->steps[s].snapshot, "manifest-list")));
-    sweep_done(&sweep);
+            delete_own(table, history->steps[s].list);
+    sweep_done(&it);
 }
 
-/* Those of the expired that are gone, with those that stay. */
-static void join(const IcebergTable *table, const json_t *expired, History *ret,
-                 json_t **ret_holder)
+/* With the gone those that stay: the table's, and what is leaving. */
+static void join(const IcebergTable *table, const Step *gone, size_t count, History *ret)
 {
-    Hashes stay = {0};
-    json_t *all = json_array(), *snapshot;
-    size_t i;
-    for (size_t s = 0; s < table->history.count; s++)
-        hashes_add(&stay, (uint64_t)table->history.steps[s].id);
-    hashes_sort(&stay);
-    json_array_foreach(expired, i, snapshot)
-    {
-        json_t *id = json_object_get(snapshot, "snapshot-id");
-        if (!hashes_have(&stay, (uint64_t)json_integer_value(id)))
-            json_array_append(all, snapshot);
+    const Leaving *leaving = &table->leaving;
+    size_t all = count + table->history.count, into = 0;
+    for (size_t b = 0; b < leaving->count; b++)
+        all += leaving->batches[b].count;
+    Step *steps = mem_array(all, sizeof *steps);
+    for (size_t i = 0; i < table->history.count; i++) {
+        steps[into] = table->history.steps[i];
+        steps[into++].keep = true;
     }
-    json_array_extend(all, json_object_get(table->metadata, "snapshots"));
-    *ret_holder = json_pack("{s:o}", "snapshots", all);
-    history_init(ret, *ret_holder, NULL);
-    for (size_t s = 0; s < ret->count; s++)
-        ret->steps[s].keep = hashes_have(&stay, (uint64_t)ret->steps[s].id);
-    hashes_done(&stay);
+    for (size_t b = 0; b < leaving->count; b++)
+        for (size_t i = 0; i < leaving->batches[b].count; i++) {
+            steps[into] = leaving->batches[b].steps[i];
+            steps[into++].keep = true;
+        }
+    for (size_t i = 0; i < count; i++) {
+        steps[into] = gone[i];
+        steps[into++].keep = false;
+    }
+    history_of(ret, steps, into);
 }
 
-void retention_clean(IcebergTable *table, const json_t *expired)
+void sweep(IcebergTable *table, const Step *gone, size_t count)
 {
-    if (!json_array_size(expired) || !state_load_manifests(table, NULL))
-        return;
     History history;
-    json_t *holder;
-    join(table, expired, &history, &holder);
+    join(table, gone, count, &history);
     if (!history_is_linear(&history)) {
         sweep_run(table, &history, 0, history.count, false);
     } else {
@@ -272,5 +260,4 @@ void retention_clean(IcebergTable *table, const json_t *expired)
         }
     }
     history_done(&history);
-    json_decref(holder);
 }

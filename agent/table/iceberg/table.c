@@ -8,12 +8,13 @@
 #include "common/clock.h"
 #include "common/mem.h"
 
-static const IcebergRetention retention_default = {.all_ms = 3600000,
-                                                   .hourly_ms = 5 * (int64_t)86400000,
-                                                   .daily_ms = 30 * (int64_t)86400000,
-                                                   .metadata_files = 100,
-                                                   .merge_manifests = 100,
-                                                   .manifest_bytes = 8 << 20};
+const IcebergRetention iceberg_retention_default = {.all_ms = 3600000,
+                                                    .young_most = 100,
+                                                    .hourly_ms = 5 * (int64_t)86400000,
+                                                    .daily_ms = 30 * (int64_t)86400000,
+                                                    .metadata_files = 100,
+                                                    .merge_manifests = 10,
+                                                    .manifest_bytes = 8 << 20};
 
 static IcebergTable *table_new(Catalog *catalog, const TableName *name)
 {
@@ -22,7 +23,7 @@ static IcebergTable *table_new(Catalog *catalog, const TableName *name)
     table->database = mem_strdup(name->database);
     table->name = mem_strdup(name->table);
     table->asked_location = name->location ? mem_strdup(name->location) : NULL;
-    table->retention = retention_default;
+    table->retention = iceberg_retention_default;
     random_hex(table->file_prefix, 16);
     return table;
 }
@@ -39,6 +40,7 @@ void iceberg_table_free(IcebergTable *table)
     free(table->schema_json);
     state_specs_free(table->specs, table->spec_count);
     manifest_files_free(table->manifests, table->manifest_count);
+    leaving_done(&table->leaving);
     free(table->database);
     free(table->name);
     free(table->asked_location);

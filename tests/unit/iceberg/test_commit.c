@@ -337,7 +337,9 @@ static void small_manifests_are_merged(void **state)
             assert_int_equal(file.first_row_id, version == 3 ? i * 10 : -1);
             /* at most four and a fresh one, or one that is not merged yet, of each tier */
             assert_true(summary(table, "manifests-kept") + summary(table, "manifests-created") <=
-                        (i < 5 ? 5 : i < 30 ? 10 : 12));
+                        (i < 5    ? 5
+                         : i < 30 ? 10
+                                  : 12));
             data_file_done(&file);
         }
         Seen *seen = look();
