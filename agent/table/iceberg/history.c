@@ -95,11 +95,35 @@ static int compare_all(const void *a, const void *b)
     return order ? order : (x->id > y->id) - (x->id < y->id);
 }
 
+/* What comes is a few sorted runs, one behind the other. */
+static Step *sorted(Step *steps, size_t count)
+{
+    Step *spare = mem_array(count, sizeof *spare);
+    for (;;) {
+        size_t middle = 1, end;
+        while (middle < count && compare_all(&steps[middle - 1], &steps[middle]) <= 0)
+            middle++;
+        if (middle >= count)
+            break;
+        for (end = middle + 1; end < count && compare_all(&steps[end - 1], &steps[end]) <= 0;)
+            end++;
+        for (size_t a = 0, b = middle, to = 0; to < end; to++)
+            spare[to] = b == end || (a < middle && compare_all(&steps[a], &steps[b]) <= 0)
+                            ? steps[a++]
+                            : steps[b++];
+        memcpy(spare + end, steps + end, (count - end) * sizeof *steps);
+        Step *merged = spare;
+        spare = steps;
+        steps = merged;
+    }
+    free(spare);
+    return steps;
+}
+
 void history_of(History *history, Step *steps, size_t count)
 {
+    steps = sorted(steps, count);
     *history = (History){.steps = steps};
-    if (count)
-        qsort(steps, count, sizeof *steps, compare_all);
     for (size_t s = 0; s < count; s++) {
         Step *last = history->count ? &steps[history->count - 1] : NULL;
         if (last && last->sequence == steps[s].sequence && last->id == steps[s].id)

@@ -107,4 +107,8 @@ typedef const PartitionSpec *SpecById(const void *context, int32_t spec_id);
 MUST_CHECK bool manifest_list_read(Store *store, const char *uri, SpecById *spec_by_id,
                                    const void *context, ManifestFile **ret, size_t *ret_count,
                                    Error *err);
+/* The manifests' URIs, and no more. */
+typedef void ManifestEachPath(const char *path, size_t bytes, void *context);
+MUST_CHECK bool manifest_list_paths(Store *store, const char *uri, ManifestEachPath *each,
+                                    void *context, Error *err);
 void manifest_files_free(ManifestFile *manifests, size_t count);

@@ -21,6 +21,7 @@
 
 #define DUE_AT_LEAST 16
 #define WAIT_AT_MOST_MS 600000
+#define LOOK_AT_LEAST_MS 60000
 #define EXPIRED_AT_MOST 256 /* by one commit; the others by the next ones */
 #define HOUR_MS 3600000
 #define DAY_MS 86400000
@@ -106,12 +107,20 @@ bool retention_allowed(const IcebergTable *table, const json_t *metadata)
     return !table->never_thin && (!gc || strcmp(gc, "false") != 0);
 }
 
+/* A commit makes one more due, as a rule: what was seen the last time says when to look again. */
+bool retention_is_time(IcebergTable *table, int64_t now_ms)
+{
+    return --table->look_after <= 0 || now_ms - table->looked_ms >= LOOK_AT_LEAST_MS;
+}
+
 json_t *retention_choose(IcebergTable *table, const json_t *metadata, History *history,
                          int64_t now_ms)
 {
     if (!retention_allowed(table, metadata))
         return NULL;
     size_t due = choose(history, &table->retention, metadata, now_ms);
+    table->looked_ms = now_ms;
+    table->look_after = due < DUE_AT_LEAST ? DUE_AT_LEAST - (int32_t)due : 1;
     if (!due || (due < DUE_AT_LEAST && now_ms - table->thinned_ms < WAIT_AT_MOST_MS))
         return NULL;
     table->thinned_ms = now_ms;

@@ -107,10 +107,12 @@ static bool thin(IcebergTable *table, Change *change, int64_t now_ms, json_t **r
                  Error *err)
 {
     History history;
+    *ret_expired = json_array();
+    if (!retention_is_time(table, now_ms))
+        return true;
     history_init(&history, change->metadata, &table->history);
     json_t *ids = retention_choose(table, change->metadata, &history, now_ms), *id;
     size_t i;
-    *ret_expired = json_array();
     json_array_foreach(ids, i, id)
     {
         int64_t at = history_find(&history, json_integer_value(id));

@@ -41,12 +41,18 @@ typedef struct TextArray {
     size_t start, count;
     size_t *ends; /* of the entries, in the text; owned */
 } TextArray;
+typedef struct TextMember {
+    json_t *value; /* held */
+    size_t start, bytes;
+} TextMember;
 typedef struct MetadataText {
     Bytes text;
     TextArray arrays[TEXT_ARRAYS];
+    TextMember *members; /* the others; owned */
+    size_t member_count;
 } MetadataText;
-/* The text of the metadata, by the help of older text (empty is fine). Whatever of the arrays'
- * entries is shared between the two must not have been changed since. */
+/* The text of the metadata, by the help of older text (empty is fine). Whatever members, or entries
+ * of the arrays, are shared between the two must not have been changed since. */
 void metadata_text_init(MetadataText *to, json_t *metadata, const MetadataText *known);
 void metadata_text_done(MetadataText *text);
 
@@ -74,6 +80,8 @@ struct IcebergTable {
     Leaving leaving;
     bool never_thin;               /* the catalog sees to its snapshots itself */
     int64_t thinned_ms;            /* when snapshots were last expired by this process */
+    int64_t looked_ms;             /* when it was last looked whether some are due */
+    int32_t look_after;            /* so many commits */
     char file_prefix[33];          /* random: names of files never collide with another process's */
     _Atomic uint64_t file_counter; /* names may be asked for by several threads */
 };
@@ -117,6 +125,8 @@ Merging state_merging(const IcebergTable *table);
  * retention says. */
 size_t state_metadata_files(const IcebergTable *table);
 
+/* Is it time to look for snapshots that are to go? */
+bool retention_is_time(IcebergTable *table, int64_t now_ms);
 /* retention.c: the ids of snapshots that are to go with this commit, by what the metadata will be
  * (its history); NULL: none. */
 json_t *retention_choose(IcebergTable *table, const json_t *metadata, History *history,

@@ -69,17 +69,25 @@ static bool add_live(const ManifestEntry *entry, void *context, Error *err)
     return true;
 }
 
+static void keep_path(const char *path, size_t bytes, void *context)
+{
+    hashes_add(&((Sweep *)context)->kept, path_hash(path, bytes));
+}
+
 /* The manifests of a snapshot that stays; and the files of those that are younger than
  * after_sequence. */
 static bool stays(Sweep *sweep, const Step *step, bool files, int64_t after_sequence)
 {
     List list;
+    if (!files)
+        return step->list &&
+               manifest_list_paths(sweep->table->store, step->list, keep_path, sweep, NULL);
     if (!list_read(sweep->table, step, &list))
         return false;
     bool ok = true;
     for (size_t i = 0; i < list.count && ok; i++) {
         hashes_add(&sweep->kept, hash_of(&list.manifests[i]));
-        if (files && list.manifests[i].sequence_number > after_sequence)
+        if (list.manifests[i].sequence_number > after_sequence)
             ok = manifest_read(sweep->table->store, &list.manifests[i], add_live, &sweep->live,
                                NULL);
     }
@@ -115,26 +123,48 @@ static bool add_candidate(const ManifestEntry *entry, void *context, Error *err)
     return true;
 }
 
+/* Is the manifest one that goes, and new? */
+static bool is_new(Sweep *sweep, uint64_t hash)
+{
+    for (size_t s = sweep->seen.count; s-- > 0;)
+        if (sweep->seen.items[s] == hash)
+            return false;
+    if (hashes_have(&sweep->kept, hash))
+        return false;
+    hashes_add(&sweep->seen, hash);
+    return true;
+}
+
+static void add_manifest(Sweep *sweep, const char *path, size_t bytes)
+{
+    sweep->manifests =
+        mem_regrow(sweep->manifests, sweep->manifest_count + 1, sizeof *sweep->manifests);
+    sweep->manifests[sweep->manifest_count++] = mem_strndup(path, bytes);
+}
+
+static void path_goes(const char *path, size_t bytes, void *context)
+{
+    if (is_new(context, path_hash(path, bytes)))
+        add_manifest(context, path, bytes);
+}
+
 /* A list or manifest that can't be read went in an earlier sweep that did not end. */
 static void goes(Sweep *sweep, const Step *step)
 {
     List list;
+    if (sweep->only_added) {
+        if (step->list)
+            (void)!manifest_list_paths(sweep->table->store, step->list, path_goes, sweep, NULL);
+        return;
+    }
     if (!list_read(sweep->table, step, &list))
         return;
     for (size_t i = 0; i < list.count; i++) {
         const ManifestFile *manifest = &list.manifests[i];
-        uint64_t hash = hash_of(manifest);
-        bool seen = false;
-        for (size_t s = 0; s < sweep->seen.count && !seen; s++)
-            seen = sweep->seen.items[s] == hash;
-        if (seen || hashes_have(&sweep->kept, hash))
+        if (!is_new(sweep, hash_of(manifest)))
             continue;
-        hashes_add(&sweep->seen, hash);
-        if (!sweep->only_added)
-            (void)!manifest_read(sweep->table->store, manifest, add_candidate, sweep, NULL);
-        sweep->manifests =
-            mem_regrow(sweep->manifests, sweep->manifest_count + 1, sizeof *sweep->manifests);
-        sweep->manifests[sweep->manifest_count++] = mem_strdup(manifest->path);
+        (void)!manifest_read(sweep->table->store, manifest, add_candidate, sweep, NULL);
+        add_manifest(sweep, manifest->path, strlen(manifest->path));
     }
     list_done(&list);
 }

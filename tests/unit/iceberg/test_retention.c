@@ -295,6 +295,7 @@ static void young_periods_keep_their_first(void **state)
     (void)state;
     enum { COMMITS = 100 };
     IcebergTable *table = lake_create(&lake, 2, NULL);
+    iceberg_set_retention(table, &law);
     for (int i = 0; i < COMMITS; i++)
         append(table);
     iceberg_table_free(table);
