@@ -99,8 +99,12 @@ FollowAction follow_open(Follow *follow, const TableView *view, const RecordEntr
                 return load_later(follow, now_us);
         }
         StallReason reason = refuse(follow, view, entry);
-        if (reason)
+        if (reason) {
+            bool behind = entry && (!view->has_claim ||
+                                    row_position_compare(view->lanes[0].passed, entry->at) < 0);
+            follow->snapshot = behind ? entry->snapshot : view->snapshot;
             return stall(follow, reason);
+        }
     }
     if (!view->exists)
         return (FollowAction){.kind = FOLLOW_CREATE};

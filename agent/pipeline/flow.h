@@ -18,7 +18,8 @@
 typedef struct Warehouse {
     Lake *lake;
     char *record_uri;
-    json_t *record; /* as read at the start; NULL: none */
+    json_t *record;      /* as read at the start; NULL: none */
+    StoreTag record_tag; /* of what stands there, as read or written last */
 } Warehouse;
 
 typedef struct TableMetrics {
@@ -92,6 +93,7 @@ struct Flow {
     Writer *writers;
     size_t writer_count;
 
+    RowPosition told;     /* by whoever was at it before, as read before record and tables */
     Confirm confirm;      /* the capture thread's, but for what writers bring under the lock */
     RowPosition *lows;    /* confirm's arrays */
     RecordEntry *entries; /* one per table, as in `tables` */

@@ -141,7 +141,6 @@ Outcome change_send(IcebergTable *table, const Change *change, CatalogEntry *ret
                     json_t **ret_metadata, Error *why)
 {
     bool doubtful = false, again;
-    CRASH_POINT("commit-manifests-written");
     for (int sent = 1;; sent++) {
         Outcome outcome = send(table, change, &doubtful, ret_entry, ret_metadata, &again, why);
         if (outcome == OUTCOME_TAKEN || !again || sent == SENDS)
