@@ -107,10 +107,12 @@ bool retention_allowed(const IcebergTable *table, const json_t *metadata)
     return !table->never_thin && (!gc || strcmp(gc, "false") != 0);
 }
 
-/* A commit makes one more due, as a rule: what was seen the last time says when to look again. */
+/* A commit makes one more due, as a rule: what was seen the last time says when to look again.
+ * Until something has been thinned it does not wait. */
 bool retention_is_time(IcebergTable *table, int64_t now_ms)
 {
-    return --table->look_after <= 0 || now_ms - table->looked_ms >= LOOK_AT_LEAST_MS;
+    return !table->thinned_ms || --table->look_after <= 0 ||
+           now_ms - table->looked_ms >= LOOK_AT_LEAST_MS;
 }
 
 json_t *retention_choose(IcebergTable *table, const json_t *metadata, History *history,

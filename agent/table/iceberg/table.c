@@ -329,6 +329,7 @@ bool state_owns_file(const IcebergTable *table, const char *uri)
 void iceberg_set_retention(IcebergTable *table, const IcebergRetention *retention)
 {
     table->retention = *retention;
+    table->look_after = 0;
 }
 
 /* A property that is a number from `least` on; anything else leaves what was said otherwise. */
