@@ -209,7 +209,7 @@ FollowAction follow_answered(Follow *follow, CommitAnswer answer, int64_t id, in
         follow->known.sequence = sequence;
         return done(follow);
     case ANSWER_CONFLICT:
-        return load(follow);
+        return pause_is_first_refusal(&follow->pause) ? load(follow) : load_later(follow, now_us);
     case ANSWER_UNKNOWN:
         if (MUTANT(unknown_is_failed))
             return reopen(follow);

@@ -12,9 +12,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#define REFUSALS_MAX 8 /* in a row, without the table having moved on */
-#define REFUSAL_PAUSE_US 50000
-
 bool flow_stalled(const BoundTable *table, StallReason reason, Error *err)
 {
     static const char *const texts[STALL_REASONS] = {
@@ -50,7 +47,10 @@ static void committed(Flow *flow, BoundTable *table)
 static bool answered(Flow *flow, BoundTable *table, CommitAnswer answer, int64_t id,
                      int64_t sequence, FollowAction *next, Error *why)
 {
-    if (answer == ANSWER_FAILED && why->kind != ERROR_RETRY) {
+    /* refused for what it is, and once more on the table as it is now */
+    bool hopeless = table->refused && why->kind == ERROR_CONFIG;
+    table->refused = answer == ANSWER_CONFLICT && why->kind == ERROR_CONFIG;
+    if ((answer == ANSWER_FAILED && why->kind != ERROR_RETRY) || hopeless) {
         table_abandon(table->table, !table->follow.unknown);
         return error_wrap(why, "table %s", table->name);
     }
@@ -104,7 +104,7 @@ static bool look(Flow *flow, BoundTable *table, FollowAction *action, Error *err
 
 bool flow_obey(Flow *flow, BoundTable *table, FollowAction action, Error *err)
 {
-    for (int refusals = 0;;) {
+    for (;;) {
         switch (action.kind) {
         case FOLLOW_NOTHING:
             return true;
@@ -112,18 +112,10 @@ bool flow_obey(Flow *flow, BoundTable *table, FollowAction action, Error *err)
         case FOLLOW_RESEND:
             if (!send(flow, table, &action, err))
                 return false;
-            if (table->follow.state == FOLLOW_LOADING) /* refused */
-                refusals++;
             break;
         case FOLLOW_LOAD:
-            if (refusals > 1)
-                clock_sleep_us((int64_t)REFUSAL_PAUSE_US << refusals);
             if (!look(flow, table, &action, err))
                 return false;
-            if (refusals == REFUSALS_MAX && action.kind == FOLLOW_COMMIT) {
-                table_abandon(table->table, !table->follow.unknown);
-                return error_wrap(err, "table %s: refused again and again", table->name);
-            }
             break;
         case FOLLOW_REOPEN:
             table_abandon(table->table, action.files_may_go);

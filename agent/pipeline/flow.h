@@ -39,6 +39,7 @@ typedef struct BoundTable {
     char *uuid; /* of the lake table */
     bool complete;
     TableMetrics metrics;
+    bool refused;      /* the last commit, for what it is */
     Follow follow;     /* the writer thread's own, once it runs */
     bool has_later;    /* a checkpoint came while a commit was being settled: */
     RowPosition later; /* the latest such */
