@@ -5,11 +5,15 @@
 #include "agent/catalog/catalog.h"
 
 typedef struct CatalogDriver {
+    bool keeps_metadata;
     void (*close)(Catalog *catalog);
     bool (*load)(Catalog *catalog, const TableName *name, CatalogEntry *ret, Error *err);
-    bool (*commit)(Catalog *catalog, const TableName *name, const CatalogEntry *base,
-                   const char *metadata, size_t metadata_bytes, char **ret_uri,
-                   int64_t *ret_version, Error *err);
+    bool (*store)(Catalog *catalog, const TableName *name, const CatalogEntry *entry, Store **ret,
+                  Error *err);
+    bool (*stage)(Catalog *catalog, const TableName *name, const json_t *metadata,
+                  char **ret_location, Error *err);
+    bool (*commit)(Catalog *catalog, const TableName *name, const CatalogChange *change,
+                   CatalogEntry *ret, Error *err);
     bool (*drop)(Catalog *catalog, const TableName *name, bool purge, Error *err);
 } CatalogDriver;
 

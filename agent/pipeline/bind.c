@@ -9,49 +9,28 @@
 
 #define TABLE_MEMORY_BYTES ((size_t)32 << 20) /* buffers of a table's open files */
 
-char *warehouse_uri(const LakeTableSpec *spec, Error *err)
-{
-    if (spec->catalog.warehouse)
-        return store_uri(spec->catalog.warehouse, err);
-    char *uri = store_uri(spec->location, err);
-    char *slash = uri ? strrchr(uri, '/') : NULL;
-    if (slash)
-        *slash = '\0';
-    return uri;
-}
-
 static Warehouse *warehouse_open(Flow *flow, const LakeTableSpec *spec, Error *err)
 {
-    AUTO(mem_free) char *uri = warehouse_uri(spec, err);
-    if (!uri)
-        return NULL;
     for (size_t i = 0; i < flow->warehouse_count; i++)
-        if (strcmp(flow->warehouses[i]->uri, uri) == 0)
+        if (lake_serves(flow->warehouses[i]->lake, spec))
             return flow->warehouses[i];
+    AUTO(lake_close) Lake *lake = lake_open(spec, err);
+    if (!lake)
+        return NULL;
     Warehouse *warehouse = mem_zalloc(sizeof *warehouse);
     flow->warehouses =
         mem_regrow(flow->warehouses, flow->warehouse_count + 1, sizeof *flow->warehouses);
     flow->warehouses[flow->warehouse_count++] = warehouse;
-    const ObjectMeta *meta = &flow->pipeline->connector->meta;
-    warehouse->uri = TAKE(uri);
-    warehouse->record_uri =
-        mem_format("%s/_firn/%s.%s.json", warehouse->uri, meta->namespace_name, meta->name);
-    warehouse->store = store_posix_open(warehouse->uri, err);
-    if (!warehouse->store)
-        return NULL;
-    warehouse->catalog = catalog_directory_open(warehouse->store, err);
-    if (!warehouse->catalog || !record_load(warehouse, err))
-        return NULL;
-    return warehouse;
+    warehouse->lake = TAKE(lake);
+    warehouse->record_uri = lake_record_uri(warehouse->lake, flow->pipeline->connector);
+    return record_load(warehouse, err) ? warehouse : NULL;
 }
 
 static void warehouse_close(Warehouse *warehouse)
 {
-    catalog_close(warehouse->catalog);
-    store_close(warehouse->store);
+    lake_close(warehouse->lake);
     json_decref(warehouse->record);
     free(warehouse->record_uri);
-    free(warehouse->uri);
     free(warehouse);
 }
 
@@ -143,9 +122,8 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
     TableOptions options = {.spec = table->spec,
                             .unit = table->unit,
                             .source = source->schema,
-                            .store = table->warehouse->store,
-                            .catalog = table->warehouse->catalog,
-                            .warehouse = table->warehouse->uri,
+                            .catalog = table->warehouse->lake->catalog,
+                            .warehouse = lake_tables(table->warehouse->lake),
                             .memory_bytes_max = TABLE_MEMORY_BYTES,
                             .resnapshot = pipeline_resnapshots(flow->pipeline, name)};
     table->table = table_open(&options, err);

@@ -6,44 +6,32 @@
 #include "agent/pipeline/flow.h"
 #include "common/mem.h"
 
-static bool record_drop(const ConnectorSpec *connector, const LakeTableSpec *spec, Error *err)
+static bool record_drop(const Lake *lake, const ConnectorSpec *connector, Error *err)
 {
-    AUTO(mem_free) char *warehouse = warehouse_uri(spec, err);
-    if (!warehouse)
-        return false;
-    AUTO(store_close) Store *store = store_posix_open(warehouse, err);
-    if (!store)
-        return false;
-    AUTO(mem_free)
-    char *uri = mem_format("%s/_firn/%s.%s.json", warehouse, connector->meta.namespace_name,
-                           connector->meta.name);
-    return store_delete(store, uri, err);
+    AUTO(mem_free) char *uri = lake_record_uri(lake, connector);
+    return store_delete(lake->store, uri, err);
 }
 
-static bool table_drop(const LakeTableSpec *spec, Error *err)
+static bool table_drop(const Lake *lake, const LakeTableSpec *spec, Error *err)
 {
     if (!spec->drop_on_delete) {
         printf("table %s.%s: kept (deletionPolicy Retain)\n", spec->database, spec->table_name);
         return true;
     }
-    AUTO(mem_free) char *warehouse = warehouse_uri(spec, err);
-    if (!warehouse)
-        return false;
-    AUTO(store_close) Store *store = store_posix_open(warehouse, err);
-    AUTO(catalog_close) Catalog *catalog = store ? catalog_directory_open(store, err) : NULL;
-    if (!catalog)
-        return false;
-    AUTO(mem_free)
-    char *location = spec->location
-                         ? store_uri(spec->location, err)
-                         : mem_format("%s/%s/%s", warehouse, spec->database, spec->table_name);
-    if (!location)
+    AUTO(mem_free) char *location = NULL;
+    if (!lake_location(lake, spec, &location, err))
         return false;
     TableName name = {spec->database, spec->table_name, location};
-    if (!catalog_drop(catalog, &name, true, err))
+    if (!catalog_drop(lake->catalog, &name, true, err))
         return false;
     printf("table %s.%s: dropped\n", spec->database, spec->table_name);
     return true;
+}
+
+static bool spec_drop(const ConnectorSpec *connector, const LakeTableSpec *spec, Error *err)
+{
+    AUTO(lake_close) Lake *lake = lake_open(spec, err);
+    return lake && record_drop(lake, connector, err) && table_drop(lake, spec, err);
 }
 
 /* The tables of one unit; a pattern's are those the source has now. */
@@ -54,7 +42,7 @@ static bool unit_drop(const Manifest *manifest, const ConnectorSpec *connector,
     if (!unit->lake) {
         const LakeTableSpec *spec =
             manifest_find_table(manifest, unit->meta.namespace_name, unit->lake_table);
-        return record_drop(connector, spec, err) && table_drop(spec, err);
+        return spec_drop(connector, spec, err);
     }
     for (size_t i = 0; i < source_count; i++) {
         AUTO(mem_free)
@@ -69,7 +57,7 @@ static bool unit_drop(const Manifest *manifest, const ConnectorSpec *connector,
         if (!manifest_expand(unit, sources[i].schema_name, sources[i].table_name, &spec, &unit_name,
                              err))
             return false;
-        bool ok = record_drop(connector, spec, err) && table_drop(spec, err);
+        bool ok = spec_drop(connector, spec, err);
         lake_table_free(spec);
         if (!ok)
             return false;

@@ -5,19 +5,16 @@
 #include <pthread.h>
 
 #include "agent/capture/capture.h"
-#include "agent/catalog/catalog.h"
+#include "agent/pipeline/lake.h"
 #include "agent/pipeline/pipeline.h"
-#include "agent/store/store.h"
 #include "agent/table/table.h"
 #include "common/metrics.h"
 #include "common/queue.h"
 #include "common/thread.h"
 
-/* A folder of tables, with the confirmed record of this connector in it. */
+/* A lake, with the confirmed record of this connector in it. */
 typedef struct Warehouse {
-    char *uri;
-    Store *store;
-    Catalog *catalog;
+    Lake *lake;
     char *record_uri;
     json_t *record; /* as read at the start; NULL: none */
 } Warehouse;
@@ -107,7 +104,6 @@ struct Flow {
     atomic_bool failed;
     atomic_uint_fast64_t rows;
     atomic_uint_fast64_t commits;
-    atomic_size_t memory_bytes;
 };
 
 /* From any thread: remembers the first error; everybody stops at the next look. */
@@ -138,5 +134,3 @@ bool pipeline_resnapshots(const Pipeline *pipeline, const char *table_name);
 void progress_register(Pipeline *pipeline); /* progress.c */
 void progress_table_register(BoundTable *table);
 void progress_table(BoundTable *table);
-/* The folder of tables a LakeTable lives in, canonical; caller frees. */
-char *warehouse_uri(const LakeTableSpec *spec, Error *err) OWNED_BY(free);

@@ -5,7 +5,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "agent/pipeline/flow.h"
+#include "agent/pipeline/lake.h"
+#include "agent/pipeline/pipeline.h"
 #include "agent/table/iceberg/iceberg.h"
 #include "common/mem.h"
 
@@ -188,19 +189,17 @@ static void print_text(const json_t *table)
     print_files("delete files", json_object_get(table, "delete-files"));
 }
 
-static bool inspect(const char *warehouse, const TableName *name, bool as_json, Error *err)
+static bool inspect(const Lake *lake, const TableName *name, bool as_json, Error *err)
 {
-    AUTO(store_close) Store *store = store_posix_open(warehouse, err);
-    AUTO(catalog_close) Catalog *catalog = store ? catalog_directory_open(store, err) : NULL;
     AUTO(iceberg_table_free) IcebergTable *table = NULL;
-    if (!catalog || !iceberg_table_load(store, catalog, name, &table, err))
+    if (!iceberg_table_load(lake->catalog, name, &table, err))
         return false;
     if (!table)
-        return error_set(err, ERROR_CONFIG, "TableMissing", "there is no table at %s",
-                         name->location);
+        return error_set(err, ERROR_CONFIG, "TableMissing", "there is no table %s.%s in %s",
+                         name->database, name->table, lake->folder);
     json_t *json;
     if (!table_json(table, name, &json, err))
-        return error_wrap(err, "%s", name->location);
+        return error_wrap(err, "%s", iceberg_location(table));
     if (as_json) {
         json_dumpf(json, stdout, JSON_INDENT(2));
         putchar('\n');
@@ -213,15 +212,12 @@ static bool inspect(const char *warehouse, const TableName *name, bool as_json, 
 
 bool pipeline_inspect(const LakeTableSpec *spec, bool as_json, Error *err)
 {
-    AUTO(mem_free) char *warehouse = warehouse_uri(spec, err);
-    if (!warehouse)
+    AUTO(lake_close) Lake *lake = lake_open(spec, err);
+    AUTO(mem_free) char *location = NULL;
+    if (!lake || !lake_location(lake, spec, &location, err))
         return false;
-    AUTO(mem_free)
-    char *location = spec->location
-                         ? store_uri(spec->location, err)
-                         : mem_format("%s/%s/%s", warehouse, spec->database, spec->table_name);
     TableName name = {spec->database, spec->table_name, location};
-    return location && inspect(warehouse, &name, as_json, err);
+    return inspect(lake, &name, as_json, err);
 }
 
 /* "…/database/table": the last two folders name it. */
@@ -230,12 +226,12 @@ bool pipeline_inspect_location(const char *location, bool as_json, Error *err)
     AUTO(mem_free) char *uri = store_uri(location, err);
     if (!uri)
         return false;
-    AUTO(mem_free) char *database = mem_strdup(uri);
-    char *table = strrchr(database, '/');
+    AUTO(mem_free) char *folder = mem_strdup(uri);
+    char *table = strrchr(folder, '/');
     *table++ = '\0';
-    AUTO(mem_free) char *warehouse = mem_strdup(database);
-    char *name_at = strrchr(warehouse, '/');
-    *name_at++ = '\0';
-    TableName name = {name_at, table, uri};
-    return inspect(warehouse[0] ? warehouse : "file:///", &name, as_json, err);
+    LakeTableSpec spec = {.database = strrchr(folder, '/') + 1,
+                          .table_name = table,
+                          .catalog = {.type = CATALOG_DIRECTORY},
+                          .location = uri};
+    return pipeline_inspect(&spec, as_json, err);
 }

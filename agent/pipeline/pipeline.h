@@ -61,8 +61,7 @@ typedef struct PipelineFigures {
     int64_t
         freshness_us; /* age of the oldest source transaction that is not yet durable; 0: none */
     uint64_t commits;
-    size_t memory_bytes; /* queues, indexes and buffers */
-    char error[512];     /* the latest error while retrying, else "" */
+    char error[512]; /* the latest error while retrying, else "" */
 } PipelineFigures;
 /* Thread-safe. */
 void pipeline_figures(Pipeline *pipeline, PipelineFigures *ret);

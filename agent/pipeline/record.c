@@ -7,7 +7,6 @@
  * A table behind its entry was rolled back, or dropped and made anew: what the source was told is
  * gone, and it will never be sent again. A table at its entry counts as being at the record's
  * position: it was idle. */
-#include <stdio.h>
 #include <string.h>
 
 #include "agent/pipeline/flow.h"
@@ -20,12 +19,13 @@
 bool record_load(Warehouse *warehouse, Error *err)
 {
     bool exists;
-    if (!store_exists(warehouse->store, warehouse->record_uri, &exists, err))
+    if (!store_exists(warehouse->lake->store, warehouse->record_uri, &exists, err))
         return false;
     if (!exists)
         return true;
     Bytes text = {0};
-    bool ok = store_get(warehouse->store, warehouse->record_uri, RECORD_BYTES_MAX, &text, err);
+    bool ok =
+        store_get(warehouse->lake->store, warehouse->record_uri, RECORD_BYTES_MAX, &text, err);
     if (ok) {
         json_error_t where;
         warehouse->record = json_loadb((const char *)text.data, text.used, 0, &where);
@@ -56,14 +56,6 @@ static json_t *entry_of(const BoundTable *table)
     return json_object_get(json_object_get(table->warehouse->record, "tables"), table->name);
 }
 
-static char *lake_location(const BoundTable *table, Error *err)
-{
-    if (table->spec->location)
-        return store_uri(table->spec->location, err);
-    return mem_format("%s/%s/%s", table->warehouse->uri, table->spec->database,
-                      table->spec->table_name);
-}
-
 /* Before the table is opened (which would make a missing one): is it still the one that was
  * confirmed? */
 bool record_check(Flow *flow, BoundTable *table, Error *err)
@@ -71,20 +63,20 @@ bool record_check(Flow *flow, BoundTable *table, Error *err)
     const json_t *entry = entry_of(table);
     if (!entry || pipeline_resnapshots(flow->pipeline, table->name))
         return true;
-    AUTO(mem_free) char *location = lake_location(table, err);
-    if (!location)
+    AUTO(mem_free) char *location = NULL;
+    if (!lake_location(table->warehouse->lake, table->spec, &location, err))
         return false;
     TableName name = {table->spec->database, table->spec->table_name, location};
-    AUTO(iceberg_table_free) IcebergTable *lake = NULL;
-    if (!iceberg_table_load(table->warehouse->store, table->warehouse->catalog, &name, &lake, err))
+    AUTO(iceberg_table_free) IcebergTable *found = NULL;
+    if (!iceberg_table_load(table->warehouse->lake->catalog, &name, &found, err))
         return false;
     const char *uuid = json_string_value(json_object_get(entry, "uuid"));
-    if (!lake || !uuid || strcmp(iceberg_uuid(lake), uuid) != 0)
+    if (!found || !uuid || strcmp(iceberg_uuid(found), uuid) != 0)
         return error_set(
             err, ERROR_CONFIG, "TableDropped",
             "%s.%s was %s after rows of it were confirmed to the source; put it back, or load it "
             "again with --resnapshot %s",
-            table->spec->database, table->spec->table_name, lake ? "made anew" : "dropped",
+            table->spec->database, table->spec->table_name, found ? "made anew" : "dropped",
             table->name);
     return true;
 }
@@ -139,7 +131,7 @@ static bool write_one(Flow *flow, Warehouse *warehouse, const char *position, Er
     ASSERT(record);
     char *text = json_dumps(record, JSON_INDENT(1) | JSON_SORT_KEYS);
     ASSERT(text);
-    bool ok = store_put(warehouse->store, warehouse->record_uri, text, strlen(text), err);
+    bool ok = store_put(warehouse->lake->store, warehouse->record_uri, text, strlen(text), err);
     free(text);
     json_decref(record);
     return ok;
@@ -147,8 +139,7 @@ static bool write_one(Flow *flow, Warehouse *warehouse, const char *position, Er
 
 bool record_write(Flow *flow, RowPosition durable, Error *err)
 {
-    Position position = {.at = durable};
-    snprintf(position.source, sizeof position.source, "%s", capture_source(flow->capture));
+    Position position = position_of(capture_source(flow->capture), durable);
     char text[POSITION_TEXT_BYTES];
     position_format(&position, text);
     CRASH_POINT("record-before");

@@ -29,9 +29,8 @@ typedef struct Stream {
     RowPosition recorded;   /* in the record and told to the capture */
     int64_t confirm_after_us;
     int64_t figures_after_us;
-    int64_t checkpoint_us; /* monotonic, when the latest one was handed out */
-    bool at_checkpoint;    /* nothing was handed out since */
-    int64_t behind_us;     /* age of the latest transaction when it was handed out */
+    bool at_checkpoint; /* nothing was handed out since */
+    int64_t behind_us;  /* age of the latest transaction when it was handed out */
     Mark marks[MARKS];
     size_t mark_head, mark_count;
     int64_t mark_after_us;
@@ -100,7 +99,6 @@ static bool hand_out(Stream *stream, const Change *change, Error *err)
                    sizeof(Item) + (change->batch ? batch_memory(change->batch) : 0), err);
     case CHANGE_CHECKPOINT:
         stream->checkpoint = change->position.at;
-        stream->checkpoint_us = clock_mono_us();
         stream->at_checkpoint = true;
         mark(stream, change);
         return put_all(stream, ITEM_CHECKPOINT, change->position.at, err);

@@ -1,7 +1,6 @@
 /* A writer thread owns some tables: it applies their batches in order and commits at checkpoints,
  * when a table's interval has passed, its pending files are large, or the flow drains. A table may
  * be committed at checkpoint P as long as no row after P was applied to it. */
-#include <string.h>
 #include <unistd.h>
 
 #include "agent/pipeline/flow.h"
@@ -22,9 +21,7 @@ static void item_free(void *at)
 
 static bool commit(Flow *flow, BoundTable *table, Error *err)
 {
-    Position position = {.at = table->checkpoint};
-    memcpy(position.source, capture_source(flow->capture),
-           strlen(capture_source(flow->capture)) + 1);
+    Position position = position_of(capture_source(flow->capture), table->checkpoint);
     if (!table_commit(table->table, &position, err))
         return error_wrap(err, "table %s", table->name);
     CRASH_POINT("writer-committed");

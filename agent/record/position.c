@@ -4,6 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+Position position_of(const char *source, RowPosition at)
+{
+    Position position = {.at = at};
+    size_t bytes = strlen(source);
+    ASSERT(bytes < sizeof position.source);
+    memcpy(position.source, source, bytes + 1);
+    return position;
+}
+
 PositionOrder position_compare(const Position *a, const Position *b)
 {
     if (strcmp(a->source, b->source) != 0)

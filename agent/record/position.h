@@ -41,6 +41,8 @@ typedef enum PositionOrder {
     POSITION_UNRELATED, /* another source: nothing can be said */
 } PositionOrder;
 
+/* source: shorter than POSITION_SOURCE_BYTES. */
+Position position_of(const char *source, RowPosition at);
 PositionOrder position_compare(const Position *a, const Position *b);
 /* Returns ret. */
 char *position_format(const Position *position, char ret[POSITION_TEXT_BYTES]);

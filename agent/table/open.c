@@ -116,8 +116,7 @@ static bool create(Table *table, const Schema *wanted, Error *err)
                          .partition_count = spec->partition_by.count,
                          .properties = properties,
                          .property_count = ARRAY_LEN(properties) / 2};
-    return iceberg_table_create(table->store, table->catalog, &table->name, &how, &table->iceberg,
-                                err);
+    return iceberg_table_create(table->catalog, &table->name, &how, &table->iceberg, err);
 }
 
 /* ---------- what is there ---------- */
@@ -334,7 +333,7 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
         table->location = store_uri(spec->location, err);
         if (!table->location)
             return false;
-    } else {
+    } else if (options->warehouse) {
         table->location =
             mem_format("%s/%s/%s", options->warehouse, spec->database, spec->table_name);
     }
@@ -343,10 +342,11 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
     AUTO(schema_free) Schema *wanted = wanted_schema(spec, options->source, err);
     if (!wanted)
         return false;
-    if (!iceberg_table_load(table->store, table->catalog, &table->name, &table->iceberg, err))
+    if (!iceberg_table_load(table->catalog, &table->name, &table->iceberg, err))
         return false;
     if (!table->iceberg && !create(table, wanted, err))
         return false;
+    table->store = iceberg_store(table->iceberg);
     if (!check_version(table, err))
         return false;
     table->schema = schema_copy(iceberg_schema(table->iceberg));
@@ -365,7 +365,6 @@ Table *table_open(const TableOptions *options, Error *err)
     Table *table = mem_zalloc(sizeof *table);
     table->spec = options->spec;
     table->source = options->source;
-    table->store = options->store;
     table->catalog = options->catalog;
     table->memory_bytes_max = options->memory_bytes_max;
     table->unit = mem_strdup(options->unit);

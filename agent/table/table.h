@@ -28,12 +28,11 @@ typedef struct Table Table;
 
 typedef struct TableOptions {
     const LakeTableSpec *spec; /* outlives the table */
-    const char *unit;     /* "<namespace>/<name>" of the ingestion unit, for the property's name */
-    const Schema *source; /* the source's columns and key; outlives the table */
-    Store *store;
-    Catalog *catalog;
-    const char *warehouse;   /* canonical URI; the table's root is <warehouse>/<database>/<table>
-                                unless spec->location */
+    const char *unit;      /* "<namespace>/<name>" of the ingestion unit, for the property's name */
+    const Schema *source;  /* the source's columns and key; outlives the table */
+    Catalog *catalog;      /* says where the table's files are, too */
+    const char *warehouse; /* canonical URI; the table's root is <warehouse>/<database>/<table>
+                              unless spec->location. NULL: the catalog chooses */
     size_t memory_bytes_max; /* of open files' buffers */
     bool resnapshot;         /* whatever the table says of its position, it is to be copied again */
 } TableOptions;

@@ -11,7 +11,7 @@
 struct Table {
     const LakeTableSpec *spec;
     const Schema *source;
-    Store *store;
+    Store *store; /* of its files; the catalog's */
     Catalog *catalog;
     size_t memory_bytes_max;
     char *unit;

@@ -1,9 +1,11 @@
 """Compares tables of a PostgreSQL database with Iceberg tables, every row by content.
 
-    compare.py --source DSN --warehouse DIR [--engine duckdb|pyiceberg|spark|trino] PAIR…
+    compare.py --source DSN --warehouse PLACE [--engine duckdb|pyiceberg|spark|trino] PAIR…
 
-A PAIR is SCHEMA=DATABASE (every table of the schema with DIR/DATABASE/TABLE) or
-SCHEMA.TABLE=LOCATION (a path relative to DIR, or absolute). Prints a line for each table and, last,
+A PAIR is SCHEMA=DATABASE (every table of the schema with PLACE/DATABASE/TABLE) or
+SCHEMA.TABLE=LOCATION (relative to PLACE, or absolute). PLACE is a folder or s3://BUCKET/PREFIX; with
+--catalog-uri it is the warehouse as that REST catalog knows it (may be left out), and LOCATION is
+DATABASE/TABLE. Keys of S3 are taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Prints a line for each table and, last,
 "match: N tables, N rows, hash equal" (exit 0) or "MISMATCH …" (exit 1). canon.py says what equal is.
 """
 
@@ -18,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 import canon
-from lake import ENGINES, LakeTable
+from lake import ENGINES, LOCAL, Access, LakeTable
 from source import Source, SourceTable
 
 EXAMPLES = 5
@@ -46,6 +48,7 @@ class Pair:
     table: SourceTable
     location: str
     bytes: int
+    access: Access
 
 
 def _side(batches, families) -> Side:
@@ -66,7 +69,7 @@ def _source_sides(dsn: str, pairs: list[Pair]) -> list[Side]:
 
 def _lake_batches(pair: Pair, engine: str):
     # A generator, so that what opening raises is caught where reading is.
-    yield from LakeTable(pair.location, engine).batches(list(pair.table.families), pair.table.key)
+    yield from LakeTable(pair.location, engine, pair.access).batches(list(pair.table.families), pair.table.key)
 
 
 def _lake_sides(pairs: list[Pair], engine: str) -> list[Side]:
@@ -131,13 +134,14 @@ def _explain(dsn: str, pair: Pair, engine: str, left: Side, right: Side):
         print(f"    {name}: in the lake only, or more than once")
 
 
-def pairs_of(dsn: str, warehouse: str, texts: list[str]) -> list[Pair]:
+def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL) -> list[Pair]:
     source = Source(dsn)
     pairs = []
 
     def add(schema, name, location):
         table = source.table(schema, name)
-        pairs.append(Pair(table, os.path.join(warehouse, location), source.bytes_of(table)))
+        place = location if access.catalog_uri else os.path.join(warehouse, location)
+        pairs.append(Pair(table, place, source.bytes_of(table), access))
 
     try:
         for text in texts:
@@ -152,8 +156,10 @@ def pairs_of(dsn: str, warehouse: str, texts: list[str]) -> list[Pair]:
     return pairs
 
 
-def compare(dsn: str, warehouse: str, texts: list[str], engine: str = "duckdb", quiet: bool = False) -> bool:
-    pairs = pairs_of(dsn, warehouse, texts)
+def compare(
+    dsn: str, warehouse: str, texts: list[str], engine: str = "duckdb", quiet: bool = False, access: Access = LOCAL
+) -> bool:
+    pairs = pairs_of(dsn, warehouse, texts, access)
     if sum(pair.bytes for pair in pairs) < ONE_PROCESS_BYTES:
         sides = list(zip(pairs, _source_sides(dsn, pairs), _lake_sides(pairs, engine)))
     else:  # one process a side: hashing rows is work for one core each
@@ -186,12 +192,19 @@ def compare(dsn: str, warehouse: str, texts: list[str], engine: str = "duckdb", 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", required=True, metavar="DSN")
-    parser.add_argument("--warehouse", required=True, metavar="DIR")
+    parser.add_argument("--warehouse", default="", metavar="PLACE")
+    parser.add_argument("--catalog-uri", metavar="URI", help="of an Iceberg REST catalog")
+    parser.add_argument("--s3-endpoint", metavar="URL", help="of a store that is not Amazon's")
+    parser.add_argument("--s3-region", metavar="NAME", default=os.environ.get("AWS_REGION", "us-east-1"))
     parser.add_argument("--engine", choices=ENGINES, default="duckdb")
     parser.add_argument("--quiet", action="store_true", help="no line for tables that match")
     parser.add_argument("pairs", nargs="+", metavar="PAIR")
     options = parser.parse_args()
-    same = compare(options.source, options.warehouse, options.pairs, options.engine, options.quiet)
+    if not options.warehouse and not options.catalog_uri:
+        parser.error("--warehouse or --catalog-uri is required")
+    access = Access(options.catalog_uri, options.warehouse if options.catalog_uri else None,
+                    options.s3_endpoint, options.s3_region)  # fmt: skip
+    same = compare(options.source, options.warehouse, options.pairs, options.engine, options.quiet, access)
     return 0 if same else 1
 
 

@@ -30,18 +30,22 @@ def command(*arguments, **options) -> subprocess.CompletedProcess:
 def manifest(postgres, warehouse, *, database="shop", password=None, **fields) -> str:
     """A Connector for every table of schema public, and a unit that sends them to WAREHOUSE/shop.
     Known fields: user, host, port, slot, publication, manage, include, exclude, mode, format,
-    interval, snapshot, parallelism, id_columns, partition_by, more_table (YAML lines)."""
+    interval, snapshot, parallelism, id_columns, partition_by, more_table (YAML lines), place (harness/place.py:
+    then the warehouse is its own)."""
     value = {
         "user": "postgres", "host": "127.0.0.1", "port": postgres.port, "slot": "firn", "publication": "firn",
         "manage": "true", "include": '["public.*"]', "exclude": "[]", "mode": "Upsert", "format": 2, "interval": "1s",
-        "snapshot": "Initial", "parallelism": 2, "more_table": "",
+        "snapshot": "Initial", "parallelism": 2, "more_table": "", "place": None,
     }  # fmt: skip
     unknown = set(fields) - set(value)
     if unknown:
         raise TypeError(f"no field {unknown}")
     value |= fields
+    place = value["place"]
+    lines = place.table_lines() if place else f"catalog: {{type: Directory, warehouse: {warehouse}}}\n"
+    where = "".join(f"      {line}\n" for line in lines.splitlines())
     return f"""\
-apiVersion: v1
+{place.secrets() if place else ''}apiVersion: v1
 kind: Secret
 metadata: {{name: db}}
 stringData: {{username: "{value['user']}", password: "{password or PASSWORD}"}}
@@ -68,8 +72,7 @@ spec:
   connectorRef: {{name: shop, tables: ["public.*"]}}
   outsourcingUnit:
     table:
-      catalog: {{type: Directory, warehouse: {warehouse}}}
-      database: shop
+{where}      database: shop
       tableName: "{{table}}"
       formatVersion: {value['format']}
       mode: {value['mode']}

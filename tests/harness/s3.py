@@ -17,6 +17,11 @@ PROGRAMS = {
 }
 
 
+def fetch():
+    """Every program, ahead of its first use."""
+    fetched("go", *PROGRAMS.values())
+
+
 class S3Server(Server):
     """Path-style requests, one pair of keys with every right. With tls, over HTTPS with a certificate of
     an authority of its own, `ca_pem` (its text) in the file `ca_file`."""

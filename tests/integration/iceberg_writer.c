@@ -3,11 +3,17 @@
  * deletes of old ones, files that go when they are empty, small manifests merged, old snapshots
  * thinned.
  *
- *   iceberg_writer FOLDER FORMAT_VERSION PARTITION_BY
+ *   iceberg_writer FOLDER FORMAT_VERSION PARTITION_BY [--rest URI [--warehouse NAME]] [--s3
+ * ENDPOINT]
+ *                  [--vended] [--table NAME] [--commits N] [--append FROM]
  *
- * Prints what must be there, tab-separated:
+ * With --rest the table is in that catalog, and FOLDER is where files of this machine may lie;
+ * --append makes appends alone, of rows numbered from FROM on, beside other writers. Keys of an S3
+ * store come from the environment. Prints what must be there, tab-separated:
  *   R  id region amount at uid row_id    a live row; row_id -1 in v2
  *   F  path content records sequence     a live file of the table
+ *   S  id                                the head
+ *   C  id                                --append: a commit; X  code: one that lost
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -307,38 +313,133 @@ static void print_all(const Maker *maker)
     must(iceberg_each_file(maker->table, print_file, NULL, &err), &err);
 }
 
-int main(int argc, char **argv)
+/* Appends alone, side by side with others: a commit that loses is made again on top of the
+ * winner's.
+ */
+static void append(Maker *maker, int commits, int64_t first)
 {
-    Error err = {0};
-    if (argc != 4) {
-        fprintf(stderr, "usage: iceberg_writer FOLDER FORMAT_VERSION PARTITION_BY\n");
-        return 2;
+    for (int commit = 0; commit < commits; commit++) {
+        add_rows(maker, first + (int64_t)commit * ROWS);
+        for (;;) {
+            Error err = {0};
+            int64_t id;
+            bool changed;
+            IcebergCommit it = {.added = maker->added, .added_count = maker->added_count};
+            if (iceberg_commit(maker->table, &it, &id, &err)) {
+                printf("C\t%" PRId64 "\n", id);
+                break;
+            }
+            must(err.kind == ERROR_CONFLICT, &err);
+            printf("X\t%s\n", err.code);
+            must(iceberg_table_refresh(maker->table, &changed, &err), &err);
+        }
+        fflush(stdout);
+        maker->added_count = 0;
     }
-    Maker *maker = mem_zalloc(sizeof *maker);
-    maker->store = store_posix_open(argv[1], &err);
-    must(maker->store != NULL, &err);
-    Catalog *catalog = catalog_directory_open(maker->store, &err);
-    AUTO(mem_free) char *root = store_uri(argv[1], &err);
-    AUTO(mem_free) char *location = mem_format("%s/lake/t", root);
-    TableName name = {"lake", "t", location};
-    AUTO(schema_free) Schema *schema = rows_schema();
-    const char *partition_by = argv[3];
-    IcebergCreate create = {.format_version = argv[2][0] - '0',
-                            .schema = schema,
-                            .partition_by = &partition_by,
-                            .partition_count = *argv[3] != '\0'};
-    must(iceberg_table_create(maker->store, catalog, &name, &create, &maker->table, &err), &err);
-    const IcebergRetention retention = {
-        .metadata_files = 10, .merge_manifests = 6, .manifest_bytes = 8 << 20};
-    iceberg_set_retention(maker->table, &retention);
-    maker->deletes = deletes_schema();
-    maker->files = mem_array(FILES, sizeof *maker->files);
-    for (int commit = 0; commit < COMMITS; commit++) {
+}
+
+static void make_all(Maker *maker, int commits)
+{
+    for (int commit = 0; commit < commits; commit++) {
         size_t before = maker->count;
         add_rows(maker, (int64_t)commit * ROWS);
         commit_all(maker, delete_rows(maker, before, commit));
     }
     print_all(maker);
+    printf("S\t%" PRId64 "\n", iceberg_current_snapshot(maker->table));
+}
+
+/* ---------- where ---------- */
+typedef struct Options {
+    const char *folder, *format_version, *partition_by;
+    const char *rest, *warehouse, *endpoint, *table;
+    int commits;
+    int64_t append_from; /* -1: not */
+    bool vended;
+} Options;
+
+static Options options_of(int argc, char **argv)
+{
+    Options options = {.table = "t", .commits = COMMITS, .append_from = -1};
+    const char **const plain[] = {&options.folder, &options.format_version, &options.partition_by};
+    int plains = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        bool takes = value && strncmp(argv[i], "--", 2) == 0;
+        if (strcmp(argv[i], "--vended") == 0)
+            options.vended = true;
+        else if (takes && strcmp(argv[i], "--rest") == 0)
+            options.rest = argv[++i];
+        else if (takes && strcmp(argv[i], "--warehouse") == 0)
+            options.warehouse = argv[++i];
+        else if (takes && strcmp(argv[i], "--s3") == 0)
+            options.endpoint = argv[++i];
+        else if (takes && strcmp(argv[i], "--table") == 0)
+            options.table = argv[++i];
+        else if (takes && strcmp(argv[i], "--commits") == 0)
+            options.commits = atoi(argv[++i]);
+        else if (takes && strcmp(argv[i], "--append") == 0)
+            options.append_from = atoll(argv[++i]);
+        else if (plains < 3)
+            *plain[plains++] = argv[i];
+    }
+    if (plains == 3)
+        return options;
+    fprintf(stderr, "usage: iceberg_writer FOLDER FORMAT_VERSION PARTITION_BY [--rest URI "
+                    "[--warehouse NAME]] [--s3 ENDPOINT] [--vended] [--table NAME] [--commits N] "
+                    "[--append FROM]\n");
+    exit(2);
+}
+
+static void open_table(Maker *maker, Catalog *catalog, const TableName *name,
+                       const Options *options)
+{
+    Error err = {0};
+    AUTO(schema_free) Schema *schema = rows_schema();
+    IcebergCreate create = {.format_version = options->format_version[0] - '0',
+                            .schema = schema,
+                            .partition_by = &options->partition_by,
+                            .partition_count = *options->partition_by != '\0'};
+    if (options->append_from >= 0)
+        must(iceberg_table_load(catalog, name, &maker->table, &err), &err);
+    if (!maker->table && !iceberg_table_create(catalog, name, &create, &maker->table, &err)) {
+        /* another writer was first */
+        must(options->append_from >= 0 && err.kind == ERROR_CONFLICT, &err);
+        must(iceberg_table_load(catalog, name, &maker->table, &err), &err);
+    }
+    maker->store = iceberg_store(maker->table);
+    const IcebergRetention thin_at_once = {
+        .metadata_files = 10, .merge_manifests = 6, .manifest_bytes = 8 << 20};
+    if (options->append_from < 0)
+        iceberg_set_retention(maker->table, &thin_at_once);
+}
+
+int main(int argc, char **argv)
+{
+    Error err = {0};
+    const Options options = options_of(argc, argv);
+    Maker *maker = mem_zalloc(sizeof *maker);
+    const S3Options s3 = {.endpoint = options.endpoint, .path_style = true};
+    Store *store = store_open(options.folder, &s3, &err);
+    must(store != NULL, &err);
+    const RestOptions rest = {.uri = options.rest,
+                              .warehouse = options.warehouse,
+                              .vended = options.vended,
+                              .s3 = &s3,
+                              .store = store};
+    Catalog *catalog =
+        options.rest ? catalog_rest_open(&rest, &err) : catalog_directory_open(store, &err);
+    must(catalog != NULL, &err);
+    AUTO(mem_free) char *root = store_uri(options.folder, &err);
+    AUTO(mem_free) char *location = mem_format("%s/lake/%s", root, options.table);
+    TableName name = {"lake", options.table, options.rest ? NULL : location};
+    open_table(maker, catalog, &name, &options);
+    maker->deletes = deletes_schema();
+    maker->files = mem_array(FILES, sizeof *maker->files);
+    if (options.append_from >= 0)
+        append(maker, options.commits, options.append_from);
+    else
+        make_all(maker, options.commits);
     for (size_t f = 0; f < maker->count; f++) {
         data_file_done(&maker->files[f].file);
         roaring_bitmap_free(maker->files[f].deleted);
@@ -347,7 +448,7 @@ int main(int argc, char **argv)
     schema_free(maker->deletes);
     iceberg_table_free(maker->table);
     catalog_close(catalog);
-    store_close(maker->store);
+    store_close(store);
     free(maker);
     return 0;
 }

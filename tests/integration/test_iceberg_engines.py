@@ -36,7 +36,7 @@ def parse(text):
             tags = [int(id_) + i for i in range(int(id_) % 3)]
             rows.append((int(id_), None if region == "\\N" else region, Decimal(amount).scaleb(-2),
                          EPOCH + timedelta(microseconds=int(at)), UUID(uid), tags, int(row_id)))
-        else:
+        elif kind == "F":
             path, content, records, sequence = fields
             files.append((path, int(content), int(records), int(sequence)))
     return sorted(rows), sorted(files)

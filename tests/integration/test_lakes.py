@@ -12,8 +12,9 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pyarrow as pa
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
+from harness.fault_proxy import Fault, FaultProxy
 from harness.rest import RestCatalog
 from harness.s3 import S3Server
 
@@ -39,7 +40,7 @@ def listening(port: int) -> set[str]:
 
 class Servers(unittest.TestCase):
     def assert_here_alone(self, server):
-        self.assertLessEqual(listening(server.port), {"127.0.0.1", "::ffff:127.0.0.1"})
+        self.assertLessEqual(listening(server.port), {"127.0.0.1", "::1", "::ffff:127.0.0.1"})
         self.assertTrue(listening(server.port))
 
     def assert_gone(self, folder, pid, port):
@@ -98,6 +99,22 @@ class Servers(unittest.TestCase):
 
     def test_minio_tls(self):
         self.tls("minio")
+
+    def test_faults_on_the_way_to_s3(self):
+        """Signed requests pass the proxy; one is done without an answer, one is refused."""
+        with S3Server() as s3, FaultProxy("127.0.0.1", s3.port) as proxy:
+            s3.create_bucket("lake")
+            client = s3.client(endpoint=f"http://{proxy.address}")
+            client.put_object(Bucket="lake", Key="t/a.parquet", Body=b"1" * 100_000)
+            proxy.plan([Fault("swallow", method="PUT", path=r"\.json$"), Fault("answer", method="PUT", path=r"\.json$", nth=2)])
+            with self.assertRaises(BotoCoreError):
+                client.put_object(Bucket="lake", Key="t/v1.json", Body=b"1")
+            with self.assertRaises(ClientError) as refused:
+                client.put_object(Bucket="lake", Key="t/v2.json", Body=b"2")
+            self.assertEqual(refused.exception.response["ResponseMetadata"]["HTTPStatusCode"], 503)
+            client.put_object(Bucket="lake", Key="t/v3.json", Body=b"3")
+            self.assertEqual(s3.keys("lake"), ["t/a.parquet", "t/v1.json", "t/v3.json"])
+            self.assertEqual([struck.where for struck in proxy.struck], ["PUT /lake/t/v1.json", "PUT /lake/t/v2.json"])
 
     def rest(self, rest):
         """The protocol as it is, then a table by pyiceberg, whose files are where they belong."""

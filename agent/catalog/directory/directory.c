@@ -220,10 +220,30 @@ static bool may_stand(Catalog *catalog, const TableName *name, int64_t base, boo
     return true;
 }
 
-static bool commit(Catalog *catalog, const TableName *name, const CatalogEntry *base,
-                   const char *metadata, size_t metadata_bytes, char **ret_uri,
-                   int64_t *ret_version, Error *err)
+static bool store_for(Catalog *catalog, const TableName *name, const CatalogEntry *entry,
+                      Store **ret, Error *err)
 {
+    (void)name;
+    (void)entry;
+    (void)err;
+    *ret = store_of(catalog);
+    return true;
+}
+
+static bool stage(Catalog *catalog, const TableName *name, const json_t *metadata,
+                  char **ret_location, Error *err)
+{
+    (void)catalog;
+    (void)metadata;
+    (void)err;
+    *ret_location = mem_strdup(name->location);
+    return true;
+}
+
+static bool commit(Catalog *catalog, const TableName *name, const CatalogChange *change,
+                   CatalogEntry *ret, Error *err)
+{
+    const CatalogEntry *base = change->base;
     int64_t from = base && base->metadata_uri ? base->version : 0;
     bool stands;
     if (!may_stand(catalog, name, from, false, &stands, err))
@@ -234,7 +254,7 @@ static bool commit(Catalog *catalog, const TableName *name, const CatalogEntry *
                          from);
     AUTO(mem_free) char *uri = version_uri(name, from + 1);
     Error why = {0};
-    if (!store_put_new(store_of(catalog), uri, metadata, metadata_bytes, &why)) {
+    if (!store_put_new(store_of(catalog), uri, change->metadata, change->metadata_bytes, &why)) {
         if (why.kind == ERROR_CONFLICT)
             return error_set(err, ERROR_CONFLICT, "CommitConflict",
                              "%s exists: somebody else committed first", uri);
@@ -247,8 +267,8 @@ static bool commit(Catalog *catalog, const TableName *name, const CatalogEntry *
         return error_set(err, ERROR_RETRY, "CommitUnknown",
                          "%s was written, but the table has gone on meanwhile", uri);
     write_hint(catalog, name, from + 1);
-    *ret_uri = TAKE(uri);
-    *ret_version = from + 1;
+    ret->metadata_uri = TAKE(uri);
+    ret->version = from + 1;
     return true;
 }
 
@@ -277,8 +297,11 @@ static void close_catalog(Catalog *catalog)
 }
 
 static const CatalogDriver directory_driver = {
+    .keeps_metadata = true,
     .close = close_catalog,
     .load = load,
+    .store = store_for,
+    .stage = stage,
     .commit = commit,
     .drop = drop,
 };

@@ -27,34 +27,53 @@ static int compare_steps(const void *a, const void *b)
     return (x->sequence > y->sequence) - (x->sequence < y->sequence);
 }
 
-void history_init(History *history, const json_t *metadata)
+/* Both stand in the order of their numbers, so that one pass finds what is shared. */
+static Step step_of(json_t *snapshot, const History *known, size_t *at)
+{
+    for (size_t k = *at; known && k < known->count; k++)
+        if (known->steps[k].snapshot == snapshot) {
+            *at = k + 1;
+            Step step = known->steps[k];
+            step.on_chain = step.keep = false;
+            return step;
+        }
+    return (Step){.snapshot = snapshot,
+                  .id = number(snapshot, "snapshot-id"),
+                  .parent_id = number(snapshot, "parent-snapshot-id"),
+                  .sequence = number(snapshot, "sequence-number"),
+                  .time_ms = number(snapshot, "timestamp-ms")};
+}
+
+static void find_parent(History *history, size_t s)
+{
+    Step *step = &history->steps[s];
+    step->parent = -1;
+    /* a parent is older; nearly always it is the one before */
+    for (size_t p = s; step->parent_id >= 0 && p-- > 0;)
+        if (history->steps[p].id == step->parent_id) {
+            step->parent = (int64_t)p;
+            return;
+        }
+}
+
+void history_init(History *history, const json_t *metadata, const History *known)
 {
     const json_t *snapshots = json_object_get(metadata, "snapshots");
-    size_t i;
+    size_t i, at = 0;
     json_t *snapshot;
+    bool sorted = true;
     *history = (History){.count = json_array_size(snapshots)};
     history->steps = mem_array(history->count, sizeof *history->steps);
     json_array_foreach(snapshots, i, snapshot)
     {
-        history->steps[i] = (Step){.snapshot = snapshot,
-                                   .id = number(snapshot, "snapshot-id"),
-                                   .parent_id = number(snapshot, "parent-snapshot-id"),
-                                   .sequence = number(snapshot, "sequence-number"),
-                                   .time_ms = number(snapshot, "timestamp-ms"),
-                                   .parent = -1};
+        history->steps[i] = step_of(snapshot, known, &at);
+        sorted =
+            sorted && (i == 0 || compare_steps(&history->steps[i - 1], &history->steps[i]) <= 0);
     }
-    if (!history->count)
-        return;
-    qsort(history->steps, history->count, sizeof *history->steps, compare_steps);
-    for (size_t s = 0; s < history->count; s++) {
-        Step *step = &history->steps[s];
-        /* a parent is older; nearly always it is the one before */
-        for (size_t p = s; step->parent_id >= 0 && p-- > 0;)
-            if (history->steps[p].id == step->parent_id) {
-                step->parent = (int64_t)p;
-                break;
-            }
-    }
+    if (!sorted)
+        qsort(history->steps, history->count, sizeof *history->steps, compare_steps);
+    for (size_t s = 0; s < history->count; s++)
+        find_parent(history, s);
 }
 
 void history_done(History *history)
@@ -102,7 +121,7 @@ bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor)
 {
     History history;
     int64_t head = metadata_head(table->metadata);
-    history_init(&history, table->metadata);
+    history_init(&history, table->metadata, &table->history);
     bool cut = history_mark(&history, head);
     int64_t at_head = history_find(&history, head), sought = history_find(&history, ancestor);
     bool is;

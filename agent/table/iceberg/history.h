@@ -3,20 +3,9 @@
 
 #include "agent/table/iceberg/state.h"
 
-typedef struct Step {
-    json_t *snapshot; /* the metadata's */
-    int64_t id, parent_id, sequence, time_ms;
-    int64_t parent; /* index; -1: none, or no longer known */
-    bool on_chain;  /* history_mark */
-    bool keep;      /* retention.c */
-} Step;
-
-typedef struct History {
-    Step *steps; /* owned */
-    size_t count;
-} History;
-
-void history_init(History *history, const json_t *metadata); /* metadata must outlive it */
+/* metadata must outlive it. known: of older metadata that is still there and shares snapshots with
+ * this, which are then not looked into again; NULL. */
+void history_init(History *history, const json_t *metadata, const History *known);
 void history_done(History *history);
 int64_t history_find(const History *history, int64_t id); /* index, or -1 */
 /* Marks the head and what it stands on, as far as can be told; true: the chain of parents is cut.

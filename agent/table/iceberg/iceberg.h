@@ -6,7 +6,8 @@
  *
  *   avro.h          the narrow Avro object file writer and reader manifests need
  *   manifest_file.h entries and manifest lists
- *   metadata.c      metadata.json; table.c: loaded, refreshed, asked
+ *   metadata.c      metadata.json; table.c: loaded, made, refreshed, asked
+ *   change.h        a change as the REST protocol has it, and what it makes of metadata
  *   partition.c     transforms
  *   puffin.c        deletion vectors
  *   snapshot.c      one commit; build.c: its manifests, summary.c: what it says of itself
@@ -118,10 +119,10 @@ typedef struct IcebergTable IcebergTable;
 
 void iceberg_table_free(IcebergTable *table);
 
-/* Loads the table; *ret NULL when the catalog has none. The store, catalog and name's texts must
- * outlive it. */
-MUST_CHECK bool iceberg_table_load(Store *store, Catalog *catalog, const TableName *name,
-                                   IcebergTable **ret, Error *err);
+/* Loads the table; *ret NULL when the catalog has none. The catalog, which says where the table's
+ * files are, must outlive it. */
+MUST_CHECK bool iceberg_table_load(Catalog *catalog, const TableName *name, IcebergTable **ret,
+                                   Error *err);
 
 typedef struct IcebergCreate {
     int format_version;   /* 2 or 3 */
@@ -133,7 +134,7 @@ typedef struct IcebergCreate {
     size_t property_count;         /* pairs */
 } IcebergCreate;
 /* CONFLICT when it appeared meanwhile. */
-MUST_CHECK bool iceberg_table_create(Store *store, Catalog *catalog, const TableName *name,
+MUST_CHECK bool iceberg_table_create(Catalog *catalog, const TableName *name,
                                      const IcebergCreate *create, IcebergTable **ret, Error *err);
 
 /* Loads again if the catalog has newer metadata; *ret_changed says so. CONFIG "TableDropped" when
@@ -143,6 +144,7 @@ MUST_CHECK bool iceberg_table_refresh(IcebergTable *table, bool *ret_changed, Er
 int iceberg_format_version(const IcebergTable *table);
 const char *iceberg_uuid(const IcebergTable *table);
 const char *iceberg_location(const IcebergTable *table); /* canonical URI */
+Store *iceberg_store(const IcebergTable *table); /* of its files; good while the catalog is open */
 const Schema *
 iceberg_schema(const IcebergTable *table); /* current, with ids; identifier fields as key */
 const char *iceberg_schema_json(const IcebergTable *table);             /* of the current schema */
@@ -202,9 +204,9 @@ typedef struct IcebergRetention {
 } IcebergRetention;
 void iceberg_set_retention(IcebergTable *table, const IcebergRetention *retention);
 
-/* Writes manifests, list and metadata on top of the state this table was loaded with and swaps the
- * catalog. True: the table's state is the new one. CONFLICT: somebody else committed since; nothing
- * took effect, what was written for it is deleted, the table is unchanged: refresh, compare
+/* Writes manifests and list on top of the state this table was loaded with and commits the change
+ * to the catalog. True: the table's state is the new one. CONFLICT: somebody else committed since;
+ * nothing took effect, what was written for it is deleted, the table is unchanged: refresh, compare
  * positions, decide. An unknown result is resolved in here by reloading and looking for the
  * snapshot id; RETRY only if even that could not be told. Files in `added` are never deleted here.
  */

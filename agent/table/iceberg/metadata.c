@@ -1,11 +1,11 @@
-/* metadata.json: made, loaded, asked. Fields we don't know survive, because the JSON is kept and
- * changed, not rebuilt. https://iceberg.apache.org/spec/#table-metadata */
+/* metadata.json: checked, adopted, asked. Fields we don't know survive, because the JSON is kept
+ * and changed, not rebuilt. https://iceberg.apache.org/spec/#table-metadata */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "agent/table/iceberg/state.h"
+#include "agent/table/iceberg/history.h"
 #include "common/clock.h"
 #include "common/mem.h"
 
@@ -147,21 +147,44 @@ static bool adopt_shape(IcebergTable *table, const json_t *metadata, Error *err)
     return true;
 }
 
-bool state_adopt(IcebergTable *table, json_t *metadata, Error *err)
+bool state_adopt(IcebergTable *table, json_t *metadata, bool keep_manifests, Error *err)
 {
     if (!check(metadata, err) ||
         (!same_shape(table, metadata) && !adopt_shape(table, metadata, err))) {
         json_decref(metadata);
         return false;
     }
+    History history;
+    history_init(&history, metadata, &table->history);
+    history_done(&table->history);
+    table->history = history;
     json_decref(table->metadata);
-    manifest_files_free(table->manifests, table->manifest_count);
     table->metadata = metadata;
     table->format_version = (int)json_integer_value(json_object_get(metadata, "format-version"));
+    if (keep_manifests)
+        return true;
+    manifest_files_free(table->manifests, table->manifest_count);
     table->manifests = NULL;
     table->manifest_count = 0;
     table->manifests_known = metadata_head(metadata) < 0;
     return true;
+}
+
+/* A folder's tables are where the folder is, wherever their metadata was written. */
+bool state_find_store(IcebergTable *table, Error *err)
+{
+    TableName name = table_name(table);
+    const char *location = json_string_value(json_object_get(table->metadata, "location"));
+    if (catalog_keeps_metadata(table->catalog) && table->asked_location)
+        location = table->asked_location;
+    if (!location)
+        return error_set(err, ERROR_DATA, "BadMetadata", "metadata.json has no location");
+    char *uri = store_uri(location, err);
+    if (!uri)
+        return false;
+    free(table->location);
+    table->location = uri;
+    return catalog_store(table->catalog, &name, &table->entry, &table->store, err);
 }
 
 const PartitionSpec *state_spec_by_id(const void *at, int32_t spec_id)
@@ -186,19 +209,7 @@ bool state_load_manifests(IcebergTable *table, Error *err)
     return true;
 }
 
-/* ---------- making ---------- */
-static int32_t assign_ids(Schema *schema)
-{
-    int32_t last = 0;
-    for (size_t i = 0; i < schema->field_count; i++)
-        schema->fields[i].id = ++last;
-    for (size_t i = 0; i < schema->field_count; i++)
-        for (Field *element = schema->fields[i].type.element; element;
-             element = element->type.element)
-            element->id = ++last;
-    return last;
-}
-
+/* ---------- names that nobody else has ---------- */
 void random_hex(char *to, size_t bytes)
 {
     uint8_t random[16];
@@ -208,110 +219,16 @@ void random_hex(char *to, size_t bytes)
         snprintf(to + 2 * i, 3, "%02x", random[i]);
 }
 
-static void random_uuid(char ret[37])
+void random_uuid(int version, char ret[37])
 {
     char hex[33];
     random_hex(hex, 16);
-    hex[12] = '4';
+    if (version == 7) {
+        char time[13];
+        snprintf(time, sizeof time, "%012" PRIx64, (uint64_t)(clock_wall_us() / 1000));
+        memcpy(hex, time, 12);
+    }
+    hex[12] = (char)('0' + version);
     hex[16] = "89ab"[hex[16] & 3];
     snprintf(ret, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
-}
-
-/* Iceberg wants a partition field's name to be no column's (but for identity), and to stand once.
- */
-static bool name_field(PartitionField *field, const Schema *schema, const json_t *others,
-                       const char *text, Error *err)
-{
-    while (field->transform != TRANSFORM_IDENTITY && schema_find(schema, field->name) >= 0) {
-        char *longer = mem_format("%s_partition", field->name);
-        free(field->name);
-        field->name = longer;
-    }
-    size_t i;
-    json_t *other;
-    json_array_foreach(others, i, other)
-    {
-        if (strcmp(json_string_value(json_object_get(other, "name")), field->name) == 0)
-            return error_set(err, ERROR_CONFIG, "BadPartition",
-                             "partitionBy '%.100s' stands twice, or with another number; leave one",
-                             text);
-    }
-    return true;
-}
-
-static json_t *spec_to_json(const IcebergCreate *create, const Schema *schema, int32_t *ret_last,
-                            Error *err)
-{
-    json_t *fields = json_array();
-    *ret_last = 999;
-    for (size_t i = 0; i < create->partition_count; i++) {
-        PartitionField field;
-        const char *text = create->partition_by[i];
-        bool ok = partition_field_parse(text, schema, &field, err) &&
-                  name_field(&field, schema, fields, text, err);
-        if (ok) {
-            field.field_id = ++*ret_last;
-            json_array_append_new(fields, partition_field_json(&field));
-        }
-        free(field.name);
-        if (!ok) {
-            json_decref(fields);
-            return NULL;
-        }
-    }
-    return json_pack("[{s:i,s:o}]", "spec-id", 0, "fields", fields);
-}
-
-/* Identifier fields are required and no floating point numbers.
- * https://iceberg.apache.org/spec/#identifier-field-ids */
-static bool check_create(const IcebergCreate *create, Error *err)
-{
-    ASSERT(create->format_version == 2 || create->format_version == 3);
-    for (size_t i = 0; i < create->schema->key_count; i++) {
-        const Field *field = &create->schema->fields[create->schema->key[i]];
-        char type[TYPE_NAME_BYTES];
-        if (!field->required || field->type.kind == TYPE_FLOAT32 ||
-            field->type.kind == TYPE_FLOAT64 || field->type.kind == TYPE_LIST)
-            return error_set(err, ERROR_CONFIG, "BadKey",
-                             "column %s (%s%s) can't be an identifier: it must be required, and "
-                             "neither a floating point number nor a list; choose other idColumns",
-                             field->name, field->required ? "" : "optional ",
-                             type_format(&field->type, type));
-    }
-    return true;
-}
-
-json_t *metadata_new(const IcebergCreate *create, const TableName *name, Error *err)
-{
-    if (!check_create(create, err))
-        return NULL;
-    AUTO(schema_free) Schema *schema = schema_copy(create->schema);
-    int32_t last_column = assign_ids(schema), last_partition;
-    json_t *specs = spec_to_json(create, schema, &last_partition, err);
-    if (!specs)
-        return NULL;
-    json_t *properties = json_object();
-    for (size_t i = 0; i < create->property_count; i++)
-        json_object_set_new(properties, create->properties[2 * i],
-                            json_string(create->properties[2 * i + 1]));
-    char uuid[37];
-    random_uuid(uuid);
-    json_t *metadata = json_pack(
-        "{s:i,s:s,s:s,s:i,s:I,s:i,s:i,s:[o],s:i,s:o,s:i,s:i,s:[{s:i,s:[]}],s:o,s:{},s:[],s:[],s:[],"
-        "s:[],s:[]}",
-        "format-version", create->format_version, "table-uuid", uuid, "location", name->location,
-        "last-sequence-number", 0, "last-updated-ms", (json_int_t)(clock_wall_us() / 1000),
-        "last-column-id", last_column, "current-schema-id", 0, "schemas", schema_to_json(schema, 0),
-        "default-spec-id", 0, "partition-specs", specs, "last-partition-id", last_partition,
-        "default-sort-order-id", 0, "sort-orders", "order-id", 0, "fields", "properties",
-        properties, "refs", "snapshots", "snapshot-log", "metadata-log", "statistics",
-        "partition-statistics");
-    ASSERT(metadata);
-    if (create->format_version >= 3) {
-        json_object_set_new(metadata, "next-row-id", json_integer(0));
-        json_object_set_new(metadata, "current-snapshot-id", json_null());
-    } else {
-        json_object_set_new(metadata, "current-snapshot-id", json_integer(-1));
-    }
-    return metadata;
 }

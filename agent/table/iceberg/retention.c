@@ -90,52 +90,20 @@ static size_t choose(History *history, const IcebergRetention *retention, const 
     return due;
 }
 
-/* Entries of the array that name an expired snapshot go. gapless: what is before one, too. */
-static void forget(json_t *metadata, const char *key, const Hashes *expired, bool gapless)
+json_t *retention_choose(IcebergTable *table, const json_t *metadata, History *history,
+                         int64_t now_ms)
 {
-    json_t *kept = json_array();
-    size_t i;
-    json_t *entry;
-    json_array_foreach(json_object_get(metadata, key), i, entry)
-    {
-        int64_t id = json_integer_value(json_object_get(entry, "snapshot-id"));
-        if (!hashes_have(expired, (uint64_t)id))
-            json_array_append(kept, entry);
-        else if (gapless)
-            json_array_clear(kept);
-    }
-    json_object_set_new(metadata, key, kept);
-}
-
-json_t *retention_thin(IcebergTable *table, json_t *metadata, int64_t now_ms)
-{
-    json_t *expired = json_array();
     const char *gc =
         json_string_value(json_object_get(json_object_get(metadata, "properties"), "gc.enabled"));
-    if (gc && strcmp(gc, "false") == 0)
-        return expired;
-    History history;
-    Hashes ids = {0};
-    history_init(&history, metadata);
-    size_t due = choose(&history, &table->retention, metadata, now_ms);
-    bool now = due >= DUE_AT_LEAST || now_ms - table->thinned_ms >= WAIT_AT_MOST_MS;
-    if (due && now) {
-        table->thinned_ms = now_ms;
-        json_t *kept = json_array();
-        for (size_t s = 0; s < history.count; s++) {
-            const Step *step = &history.steps[s];
-            bool keep = step->keep || json_array_size(expired) >= EXPIRED_AT_MOST;
-            json_array_append(keep ? kept : expired, step->snapshot);
-            if (!keep)
-                hashes_add(&ids, (uint64_t)step->id);
-        }
-        hashes_sort(&ids);
-        forget(metadata, "snapshot-log", &ids, true);
-        forget(metadata, "statistics", &ids, false);
-        forget(metadata, "partition-statistics", &ids, false);
-        json_object_set_new(metadata, "snapshots", kept);
-    }
-    history_done(&history);
-    hashes_done(&ids);
-    return expired;
+    if (table->never_thin || (gc && strcmp(gc, "false") == 0))
+        return NULL;
+    size_t due = choose(history, &table->retention, metadata, now_ms);
+    if (!due || (due < DUE_AT_LEAST && now_ms - table->thinned_ms < WAIT_AT_MOST_MS))
+        return NULL;
+    table->thinned_ms = now_ms;
+    json_t *ids = json_array();
+    for (size_t s = 0; s < history->count && json_array_size(ids) < EXPIRED_AT_MOST; s++)
+        if (!history->steps[s].keep)
+            json_array_append_new(ids, json_integer(history->steps[s].id));
+    return ids;
 }

@@ -1,19 +1,16 @@
-/* One commit: manifests (build.c), manifest list, summary (summary.c), metadata, and then the
- * catalog is swapped. Until that has succeeded the table in memory stays as it is. What the commit
- * expires (retention.c) is deleted after.
- *
- * An answer that is lost is not a failure: the table is loaded again and asked for the snapshot's
- * id. https://iceberg.apache.org/spec/#commit-conflict-resolution-and-retry */
+/* One commit: manifests (build.c), manifest list, summary (summary.c), the change, and then the
+ * catalog (send.c). Until that has succeeded the table in memory stays as it is. What the commit
+ * expires (retention.c) is deleted after. */
 #include <inttypes.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "agent/table/iceberg/build.h"
+#include "agent/table/iceberg/change.h"
+#include "agent/table/iceberg/history.h"
 #include "common/clock.h"
-#include "common/crash.h"
 #include "common/mem.h"
 
-/* ---------- the new metadata ---------- */
 static json_t *snapshot_json(Build *build, const char *list_uri, int64_t now_ms)
 {
     const IcebergTable *table = build->table;
@@ -34,125 +31,144 @@ static json_t *snapshot_json(Build *build, const char *list_uri, int64_t now_ms)
     return snapshot;
 }
 
-/* A shallow copy of one member, so that the old metadata stays as it is. */
-static json_t *own(json_t *metadata, const char *key)
-{
-    json_t *copy = json_copy(json_object_get(metadata, key));
-    if (!copy)
-        copy = strcmp(key, "refs") == 0 || strcmp(key, "properties") == 0 ? json_object()
-                                                                          : json_array();
-    json_object_set_new(metadata, key, copy);
-    return copy;
-}
-
 /* *ret_dropped: URIs of metadata files that are no longer kept. */
 static void log_metadata(const IcebergTable *table, json_t *metadata, json_t *ret_dropped)
 {
-    json_t *log = own(metadata, "metadata-log");
+    json_t *log = json_copy(json_object_get(metadata, "metadata-log"));
+    if (!log)
+        log = json_array();
+    json_object_set_new(metadata, "metadata-log", log);
     json_array_append_new(log, json_pack("{s:O,s:s}", "timestamp-ms",
                                          json_object_get(table->metadata, "last-updated-ms"),
                                          "metadata-file", table->entry.metadata_uri));
-    while (json_array_size(log) > (size_t)table->retention.metadata_files) {
-        json_array_append(ret_dropped, json_object_get(json_array_get(log, 0), "metadata-file"));
+    size_t drop = 0, count = json_array_size(log), most = (size_t)table->retention.metadata_files;
+    for (; count - drop > most; drop++)
+        json_array_append(ret_dropped, json_object_get(json_array_get(log, drop), "metadata-file"));
+    for (size_t i = 0; i < drop; i++)
         json_array_remove(log, 0);
-    }
 }
 
-static json_t *next_metadata(Build *build, const char *list_uri, json_t **ret_expired,
-                             json_t *ret_dropped)
+/* ---------- the change ---------- */
+/* What was compared must still stand: the table, its head, and the shape the files were written in.
+ */
+static json_t *requirements(const IcebergTable *table)
+{
+    int64_t head = metadata_head(table->metadata);
+    json_t *list = json_pack(
+        "[{s:s,s:O},{s:s,s:s,s:o},{s:s,s:O},{s:s,s:O}]", "type", "assert-table-uuid", "uuid",
+        json_object_get(table->metadata, "table-uuid"), "type", "assert-ref-snapshot-id", "ref",
+        "main", "snapshot-id", head < 0 ? json_null() : json_integer(head), "type",
+        "assert-current-schema-id", "current-schema-id",
+        json_object_get(table->metadata, "current-schema-id"), "type", "assert-default-spec-id",
+        "default-spec-id", json_object_get(table->metadata, "default-spec-id"));
+    ASSERT(list);
+    return list;
+}
+
+static void set_main(const IcebergTable *table, json_t *updates, int64_t snapshot_id)
+{
+    json_t *ref = json_copy(json_object_get(json_object_get(table->metadata, "refs"), "main"));
+    if (!ref)
+        ref = json_pack("{s:s}", "type", "branch");
+    json_object_set_new(ref, "action", json_string("set-snapshot-ref"));
+    json_object_set_new(ref, "ref-name", json_string("main"));
+    json_object_set_new(ref, "snapshot-id", json_integer(snapshot_id));
+    json_array_append_new(updates, ref);
+}
+
+static void set_properties(const Build *build, Change *change)
+{
+    json_t *properties = json_object();
+    change->marks = json_object();
+    for (size_t i = 0; i < build->commit->property_count; i++) {
+        const char *key = build->commit->properties[2 * i];
+        const char *value = build->commit->properties[2 * i + 1];
+        json_object_set_new(properties, key, build_text(build, value));
+        if (strstr(value, "%SNAPSHOT%"))
+            json_object_set(change->marks, key, json_object_get(properties, key));
+    }
+    if (json_object_size(properties))
+        json_array_append_new(change->updates, json_pack("{s:s,s:o}", "action", "set-properties",
+                                                         "updates", properties));
+    else
+        json_decref(properties);
+}
+
+/* Law 10, as part of the commit. *ret_expired: the snapshots that go. */
+static bool thin(IcebergTable *table, Change *change, int64_t now_ms, json_t **ret_expired,
+                 Error *err)
+{
+    History history;
+    history_init(&history, change->metadata, &table->history);
+    json_t *ids = retention_choose(table, change->metadata, &history, now_ms), *id;
+    size_t i;
+    *ret_expired = json_array();
+    json_array_foreach(ids, i, id)
+    {
+        int64_t at = history_find(&history, json_integer_value(id));
+        json_array_append(*ret_expired, history.steps[at].snapshot);
+    }
+    history_done(&history);
+    if (!ids)
+        return true;
+    json_t *removal = json_pack("{s:s,s:o}", "action", "remove-snapshots", "snapshot-ids", ids);
+    json_t *only = json_pack("[o]", removal), *without;
+    json_array_append(change->updates, removal);
+    without = metadata_apply(change->metadata, only, 0, err);
+    json_decref(only);
+    json_decref(change->metadata);
+    change->metadata = without;
+    return without != NULL;
+}
+
+static bool change_init(Change *change, Build *build, const char *list_uri, json_t **ret_expired,
+                        json_t *ret_dropped, Error *err)
 {
     IcebergTable *table = build->table;
-    json_t *metadata = json_copy(table->metadata);
     int64_t now_ms = clock_wall_us() / 1000;
-    int64_t last_ms = json_integer_value(json_object_get(metadata, "last-updated-ms"));
+    int64_t last_ms = json_integer_value(json_object_get(table->metadata, "last-updated-ms"));
     if (now_ms <= last_ms)
         now_ms = last_ms + 1;
-    log_metadata(table, metadata, ret_dropped);
-    json_object_set_new(metadata, "last-updated-ms", json_integer(now_ms));
-    json_object_set_new(metadata, "last-sequence-number", json_integer(build->sequence_number));
-    json_object_set_new(metadata, "current-snapshot-id", json_integer(build->snapshot_id));
-    if (table->format_version >= 3)
-        json_object_set_new(metadata, "next-row-id", json_integer(build->next_row_id));
-    json_array_append_new(own(metadata, "snapshots"), snapshot_json(build, list_uri, now_ms));
-    json_array_append_new(own(metadata, "snapshot-log"),
-                          json_pack("{s:I,s:I}", "timestamp-ms", (json_int_t)now_ms, "snapshot-id",
-                                    (json_int_t)build->snapshot_id));
-    json_t *refs = own(metadata, "refs");
-    json_t *main_ref = json_copy(json_object_get(refs, "main"));
-    if (!main_ref)
-        main_ref = json_pack("{s:s}", "type", "branch");
-    json_object_set_new(main_ref, "snapshot-id", json_integer(build->snapshot_id));
-    json_object_set_new(refs, "main", main_ref);
-    json_t *properties = own(metadata, "properties");
-    for (size_t i = 0; i < build->commit->property_count; i++)
-        json_object_set_new(properties, build->commit->properties[2 * i],
-                            build_text(build, build->commit->properties[2 * i + 1]));
-    *ret_expired = retention_thin(table, metadata, now_ms);
-    return metadata;
-}
-
-/* ---------- the swap ---------- */
-typedef enum Outcome {
-    OUTCOME_SWAPPED, /* the entry's metadata is ours */
-    OUTCOME_LOADED,  /* it took effect, and was found by loading: somebody may be on top of it */
-    OUTCOME_LOST,    /* it has surely not taken effect */
-    OUTCOME_UNKNOWN, /* nothing could be told, or an answer may still be under way */
-} Outcome;
-
-/* After a failure: does the table hold the snapshot? */
-static Outcome find_out(const Build *build, CatalogEntry *ret, Error *why)
-{
-    TableName name = table_name(build->table);
-    Error ignored;
-    if (!catalog_load(build->table->catalog, &name, ret, &ignored))
-        return OUTCOME_UNKNOWN;
-    json_t *metadata = ret->metadata_uri ? json_loadb((const char *)ret->metadata.data,
-                                                      ret->metadata.used, 0, NULL)
-                                         : NULL;
-    bool there = metadata && metadata_snapshot(metadata, build->snapshot_id);
-    json_decref(metadata);
-    if (there)
-        return OUTCOME_LOADED;
-    bool moved =
-        !ret->metadata_uri || strcmp(ret->metadata_uri, build->table->entry.metadata_uri) != 0;
-    catalog_entry_done(ret);
-    if (why->kind == ERROR_RETRY && moved && strcmp(why->code, "DiskFull") != 0)
-        error_set(why, ERROR_CONFLICT, "CommitConflict", "somebody else committed first");
-    return moved || strcmp(why->code, "DiskFull") == 0 ? OUTCOME_LOST : OUTCOME_UNKNOWN;
-}
-
-static Outcome swap(Build *build, const char *text, CatalogEntry *ret, Error *why)
-{
-    IcebergTable *table = build->table;
-    TableName name = table_name(table);
-    *ret = (CatalogEntry){0};
-    *why = (Error){0};
-    CRASH_POINT("commit-manifests-written");
-    if (catalog_commit(table->catalog, &name, &table->entry, text, strlen(text), &ret->metadata_uri,
-                       &ret->version, why)) {
-        CRASH_POINT("commit-swapped");
-        return OUTCOME_SWAPPED;
+    *change = (Change){.requirements = requirements(table),
+                       .updates = json_array(),
+                       .snapshot_id = build->snapshot_id};
+    random_uuid(7, change->id);
+    json_array_append_new(change->updates,
+                          json_pack("{s:s,s:o}", "action", "add-snapshot", "snapshot",
+                                    snapshot_json(build, list_uri, now_ms)));
+    set_main(table, change->updates, build->snapshot_id);
+    set_properties(build, change);
+    change->metadata = metadata_apply(table->metadata, change->updates, now_ms, err);
+    if (!change->metadata || !thin(table, change, now_ms, ret_expired, err))
+        return false;
+    if (catalog_keeps_metadata(table->catalog)) {
+        log_metadata(table, change->metadata, ret_dropped);
+        metadata_text_init(&change->text, change->metadata, &table->text);
     }
-    if (why->kind != ERROR_RETRY && why->kind != ERROR_CONFLICT)
-        return OUTCOME_LOST;
-    return find_out(build, ret, why);
+    return true;
 }
 
-/* Takes metadata and entry. */
-static bool adopt(Build *build, Outcome outcome, json_t *metadata, CatalogEntry *entry, Error *err)
+/* ---------- what comes of it ---------- */
+/* Takes metadata (NULL: it is the change's) and entry. */
+static bool adopt(Build *build, Change *change, json_t *metadata, CatalogEntry *entry, Error *err)
 {
     IcebergTable *table = build->table;
+    if (!metadata) {
+        metadata = json_incref(change->metadata);
+        metadata_text_done(&table->text);
+        table->text = change->text;
+        change->text = (MetadataText){0};
+    }
     build_fill_in_added(build);
-    if (outcome == OUTCOME_LOADED) {
-        json_decref(metadata);
-        return state_adopt_entry(table, entry, err);
-    }
-    json_decref(table->metadata);
-    table->metadata = metadata;
+    /* unless somebody is on top of it already */
+    bool head = metadata_head(metadata) == build->snapshot_id;
     catalog_entry_done(&table->entry);
     table->entry = *entry;
-    build_hand_over(build);
-    return true;
+    if (!state_adopt(table, metadata, head, err))
+        return false;
+    if (head)
+        build_hand_over(build);
+    return state_find_store(table, err);
 }
 
 /* Only what is ours to delete, whatever the log says. */
@@ -167,42 +183,67 @@ static void delete_dropped(const IcebergTable *table, const json_t *dropped)
     }
 }
 
+static bool send(Build *build, Change *change, Error *err)
+{
+    CatalogEntry entry;
+    json_t *metadata = NULL;
+    Error why;
+    Outcome outcome = change_send(build->table, change, &entry, &metadata, &why);
+    if (outcome == OUTCOME_TAKEN)
+        return adopt(build, change, metadata, &entry, err);
+    if (outcome == OUTCOME_LOST && strcmp(why.code, "Unsupported") != 0)
+        build_undo(build);
+    if (err)
+        *err = why;
+    return false;
+}
+
+/* A catalog that lets nobody remove snapshots (Nessie) gets the same without. */
+static bool send_thinning(Build *build, Change *change, const char *list_uri, json_t **expired,
+                          json_t *dropped, Error *err)
+{
+    Error why = {0};
+    if (send(build, change, &why))
+        return true;
+    bool again = strcmp(why.code, "Unsupported") == 0 && json_array_size(*expired);
+    if (!again) {
+        if (strcmp(why.code, "Unsupported") == 0)
+            build_undo(build);
+        if (err)
+            *err = why;
+        return false;
+    }
+    build->table->never_thin = true;
+    change_done(change);
+    json_decref(*expired);
+    *expired = NULL;
+    bool ok = change_init(change, build, list_uri, expired, dropped, err);
+    if (!ok)
+        build_undo(build);
+    return ok && send(build, change, err);
+}
+
 static bool publish(Build *build, Error *err)
 {
     IcebergTable *table = build->table;
     AUTO(mem_free) char *prefix = mem_format("snap-%" PRId64 "-", build->snapshot_id);
     const char *list_uri = build_uri(build, prefix);
     build_assign_row_ids(build);
-    if (!manifest_list_write(table->store, list_uri, build->manifests, build->count,
-                             table->format_version, build->snapshot_id,
-                             metadata_head(table->metadata), build->sequence_number,
-                             build->first_row_id, err)) {
-        build_undo(build);
-        return false;
-    }
+    Change change = {0};
     json_t *expired = NULL, *dropped = json_array();
-    json_t *metadata = next_metadata(build, list_uri, &expired, dropped);
-    char *text = json_dumps(metadata, JSON_COMPACT);
-    ASSERT(text);
-    CatalogEntry entry;
-    Error why;
-    bool ok;
-    Outcome outcome = swap(build, text, &entry, &why);
-    free(text);
-    if (outcome == OUTCOME_LOST)
+    bool ok = manifest_list_write(table->store, list_uri, build->manifests, build->count,
+                                  table->format_version, build->snapshot_id,
+                                  metadata_head(table->metadata), build->sequence_number,
+                                  build->first_row_id, err) &&
+              change_init(&change, build, list_uri, &expired, dropped, err);
+    if (!ok)
         build_undo(build);
-    if (outcome == OUTCOME_SWAPPED || outcome == OUTCOME_LOADED) {
-        ok = adopt(build, outcome, metadata, &entry, err);
-    } else {
-        json_decref(metadata);
-        if (err)
-            *err = why;
-        ok = false;
-    }
+    ok = ok && send_thinning(build, &change, list_uri, &expired, dropped, err);
     if (ok) {
         delete_dropped(table, dropped);
         retention_clean(table, expired);
     }
+    change_done(&change);
     json_decref(expired);
     json_decref(dropped);
     return ok;
@@ -215,7 +256,7 @@ static int64_t new_snapshot_id(const IcebergTable *table)
         ssize_t got = getrandom(&id, sizeof id, 0);
         ASSERT(got == sizeof id);
         id &= INT64_MAX;
-    } while (id == 0 || metadata_snapshot(table->metadata, id));
+    } while (id == 0 || history_find(&table->history, id) >= 0);
     return id;
 }
 

@@ -4,12 +4,46 @@
 #include "agent/table/iceberg/iceberg.h"
 #include "agent/table/iceberg/manifest_file.h"
 
+/* A snapshot as a step of the table's history. */
+typedef struct Step {
+    json_t *snapshot; /* the metadata's */
+    int64_t id, parent_id, sequence, time_ms;
+    int64_t parent; /* index; -1: none, or no longer known */
+    bool on_chain;  /* history_mark */
+    bool keep;      /* retention.c */
+} Step;
+
+typedef struct History {
+    Step *steps; /* owned */
+    size_t count;
+} History;
+
+/* Metadata as text, with what is needed to reuse it: see text.c. */
+#define TEXT_ARRAYS 5
+typedef struct TextArray {
+    json_t *array; /* held, so that its entries keep their addresses; NULL: not there */
+    size_t start, count;
+    size_t *ends; /* of the entries, in the text; owned */
+} TextArray;
+typedef struct MetadataText {
+    Bytes text;
+    TextArray arrays[TEXT_ARRAYS];
+} MetadataText;
+/* The text of the metadata, by the help of older text (empty is fine). Whatever of the arrays'
+ * entries is shared between the two must not have been changed since. */
+void metadata_text_init(MetadataText *to, json_t *metadata, const MetadataText *known);
+void metadata_text_done(MetadataText *text);
+
 struct IcebergTable {
-    Store *store;     /* not owned */
     Catalog *catalog; /* not owned */
-    char *database, *name, *location;
-    CatalogEntry entry; /* without the text of the metadata */
+    Store *store;     /* the catalog's for this table; not owned */
+    char *database, *name;
+    char *asked_location; /* NULL: what the catalog chooses */
+    char *location;       /* canonical URI */
+    CatalogEntry entry;   /* without the text of the metadata */
     json_t *metadata;
+    History history;   /* of the metadata */
+    MetadataText text; /* as last written by us; may be of older metadata, or empty */
     int format_version;
     Schema *schema;
     char *schema_json;
@@ -21,6 +55,7 @@ struct IcebergTable {
     size_t manifest_count;
     bool manifests_known;
     IcebergRetention retention;
+    bool never_thin;               /* the catalog sees to its snapshots itself */
     int64_t thinned_ms;            /* when snapshots were last expired by this process */
     char file_prefix[33];          /* random: names of files never collide with another process's */
     _Atomic uint64_t file_counter; /* names may be asked for by several threads */
@@ -28,20 +63,22 @@ struct IcebergTable {
 
 static inline TableName table_name(const IcebergTable *table)
 {
-    return (TableName){table->database, table->name, table->location};
+    return (TableName){table->database, table->name, table->asked_location};
 }
-/* Fills everything that follows from the metadata; takes it in any case. */
-MUST_CHECK bool state_adopt(IcebergTable *table, json_t *metadata, Error *err);
+/* Fills everything that follows from the metadata; takes it in any case. keep_manifests: those the
+ * table has are, or become, the ones of its head. */
+MUST_CHECK bool state_adopt(IcebergTable *table, json_t *metadata, bool keep_manifests, Error *err);
+/* Where its files are, by the metadata and the entry it has now. */
+MUST_CHECK bool state_find_store(IcebergTable *table, Error *err);
 MUST_CHECK bool state_load_manifests(IcebergTable *table, Error *err);
 const PartitionSpec *state_spec_by_id(const void *table, int32_t spec_id);
 /* The snapshot of that id in any metadata; NULL. */
 json_t *metadata_snapshot(const json_t *metadata, int64_t snapshot_id);
 int64_t metadata_head(const json_t *metadata); /* -1: none */
 char *metadata_file_uri(IcebergTable *table, const char *prefix, const char *suffix) OWNED_BY(free);
-void random_hex(char *to, size_t bytes); /* 2 * bytes + NUL, at most 16 bytes */
+void random_hex(char *to, size_t bytes);     /* 2 * bytes + NUL, at most 16 bytes */
+void random_uuid(int version, char ret[37]); /* 4, or 7: starts with the time */
 void state_specs_free(PartitionSpec *specs, size_t count);
-/* The metadata of a table that is not there yet; NULL: CONFIG. */
-json_t *metadata_new(const IcebergCreate *create, const TableName *name, Error *err);
 json_t *schema_to_json(const Schema *schema, int32_t schema_id);
 MUST_CHECK bool schema_from_json(const json_t *json, Schema **ret, Error *err);
 /* The type of a column of this or an older schema. */
@@ -52,9 +89,10 @@ MUST_CHECK bool state_adopt_entry(IcebergTable *table, CatalogEntry *entry, Erro
 /* Is the URI in the table's own folder? Others are never deleted. */
 bool state_owns_file(const IcebergTable *table, const char *uri);
 
-/* retention.c: takes expired snapshots out of the (already copied) metadata. The caller owns the
- * array of them. */
-json_t *retention_thin(IcebergTable *table, json_t *metadata, int64_t now_ms);
-/* sweep.c: deletes what only the expired snapshots held. Errors leave orphans, never a hole; there
- * is nothing to report. */
-void retention_clean(IcebergTable *table, json_t *expired);
+/* retention.c: the ids of snapshots that are to go with this commit, by what the metadata will be
+ * (its history); NULL: none. */
+json_t *retention_choose(IcebergTable *table, const json_t *metadata, History *history,
+                         int64_t now_ms);
+/* sweep.c: deletes what only those of the expired snapshots held that the table no longer has.
+ * Errors leave orphans, never a hole; there is nothing to report. */
+void retention_clean(IcebergTable *table, const json_t *expired);

@@ -208,18 +208,37 @@ static void sweep_run(IcebergTable *table, const History *history, size_t from, 
     sweep_done(&sweep);
 }
 
-void retention_clean(IcebergTable *table, json_t *expired)
+/* Those of the expired that are gone, with those that stay. */
+static void join(const IcebergTable *table, const json_t *expired, History *ret,
+                 json_t **ret_holder)
+{
+    Hashes stay = {0};
+    json_t *all = json_array(), *snapshot;
+    size_t i;
+    for (size_t s = 0; s < table->history.count; s++)
+        hashes_add(&stay, (uint64_t)table->history.steps[s].id);
+    hashes_sort(&stay);
+    json_array_foreach(expired, i, snapshot)
+    {
+        json_t *id = json_object_get(snapshot, "snapshot-id");
+        if (!hashes_have(&stay, (uint64_t)json_integer_value(id)))
+            json_array_append(all, snapshot);
+    }
+    json_array_extend(all, json_object_get(table->metadata, "snapshots"));
+    *ret_holder = json_pack("{s:o}", "snapshots", all);
+    history_init(ret, *ret_holder, NULL);
+    for (size_t s = 0; s < ret->count; s++)
+        ret->steps[s].keep = hashes_have(&stay, (uint64_t)ret->steps[s].id);
+    hashes_done(&stay);
+}
+
+void retention_clean(IcebergTable *table, const json_t *expired)
 {
     if (!json_array_size(expired) || !state_load_manifests(table, NULL))
         return;
-    json_t *all = json_array();
-    json_array_extend(all, json_object_get(table->metadata, "snapshots"));
-    json_array_extend(all, expired);
-    json_t *both = json_pack("{s:o}", "snapshots", all);
     History history;
-    history_init(&history, both);
-    for (size_t s = 0; s < history.count; s++)
-        history.steps[s].keep = metadata_snapshot(table->metadata, history.steps[s].id) != NULL;
+    json_t *holder;
+    join(table, expired, &history, &holder);
     if (!history_is_linear(&history)) {
         sweep_run(table, &history, 0, history.count, false);
     } else {
@@ -232,5 +251,5 @@ void retention_clean(IcebergTable *table, json_t *expired)
         }
     }
     history_done(&history);
-    json_decref(both);
+    json_decref(holder);
 }

@@ -2,7 +2,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "agent/table/iceberg/state.h"
+#include "agent/table/iceberg/change.h"
+#include "agent/table/iceberg/history.h"
+#include "common/clock.h"
 #include "common/mem.h"
 
 static const IcebergRetention retention_default = {.all_ms = 3600000,
@@ -12,14 +14,13 @@ static const IcebergRetention retention_default = {.all_ms = 3600000,
                                                    .merge_manifests = 100,
                                                    .manifest_bytes = 8 << 20};
 
-static IcebergTable *table_new(Store *store, Catalog *catalog, const TableName *name)
+static IcebergTable *table_new(Catalog *catalog, const TableName *name)
 {
     IcebergTable *table = mem_zalloc(sizeof *table);
-    table->store = store;
     table->catalog = catalog;
     table->database = mem_strdup(name->database);
     table->name = mem_strdup(name->table);
-    table->location = mem_strdup(name->location);
+    table->asked_location = name->location ? mem_strdup(name->location) : NULL;
     table->retention = retention_default;
     random_hex(table->file_prefix, 16);
     return table;
@@ -30,6 +31,8 @@ void iceberg_table_free(IcebergTable *table)
     if (!table)
         return;
     catalog_entry_done(&table->entry);
+    history_done(&table->history);
+    metadata_text_done(&table->text);
     json_decref(table->metadata);
     schema_free(table->schema);
     free(table->schema_json);
@@ -37,6 +40,7 @@ void iceberg_table_free(IcebergTable *table)
     manifest_files_free(table->manifests, table->manifest_count);
     free(table->database);
     free(table->name);
+    free(table->asked_location);
     free(table->location);
     free(table);
 }
@@ -65,18 +69,18 @@ bool state_adopt_entry(IcebergTable *table, CatalogEntry *entry, Error *err)
                          "it was dropped and made anew; put the old one back, or load it again "
                          "with --resnapshot");
     }
-    if (!metadata || !state_adopt(table, metadata, err)) {
+    if (!metadata || !state_adopt(table, metadata, false, err)) {
         catalog_entry_done(entry);
         return error_wrap(err, "table %s.%s", table->database, table->name);
     }
     catalog_entry_done(&table->entry);
     table->entry = *entry;
     *entry = (CatalogEntry){0};
-    return true;
+    return state_find_store(table, err) ||
+           error_wrap(err, "table %s.%s", table->database, table->name);
 }
 
-bool iceberg_table_load(Store *store, Catalog *catalog, const TableName *name, IcebergTable **ret,
-                        Error *err)
+bool iceberg_table_load(Catalog *catalog, const TableName *name, IcebergTable **ret, Error *err)
 {
     *ret = NULL;
     CatalogEntry entry;
@@ -84,7 +88,7 @@ bool iceberg_table_load(Store *store, Catalog *catalog, const TableName *name, I
         return false;
     if (!entry.metadata_uri)
         return true;
-    AUTO(iceberg_table_free) IcebergTable *table = table_new(store, catalog, name);
+    AUTO(iceberg_table_free) IcebergTable *table = table_new(catalog, name);
     if (!state_adopt_entry(table, &entry, err))
         return false;
     *ret = TAKE(table);
@@ -112,20 +116,77 @@ bool iceberg_table_refresh(IcebergTable *table, bool *ret_changed, Error *err)
     return true;
 }
 
-bool iceberg_table_create(Store *store, Catalog *catalog, const TableName *name,
-                          const IcebergCreate *create, IcebergTable **ret, Error *err)
+/* ---------- making ---------- */
+/* What is to be made, where the catalog says; the change's updates are there. */
+static bool stage(IcebergTable *table, Change *change, Error *err)
+{
+    TableName name = table_name(table);
+    int64_t now_ms = clock_wall_us() / 1000;
+    AUTO(mem_free) char *location = NULL;
+    json_t *outline = metadata_apply(NULL, change->updates, now_ms, err);
+    bool ok = outline && catalog_stage(table->catalog, &name, outline, &location, err);
+    json_decref(outline);
+    if (!ok)
+        return false;
+    json_array_append_new(change->updates,
+                          json_pack("{s:s,s:s}", "action", "set-location", "location", location));
+    change->requirements = json_pack("[{s:s}]", "type", "assert-create");
+    random_uuid(7, change->id);
+    change->metadata = metadata_apply(NULL, change->updates, now_ms, err);
+    if (change->metadata && catalog_keeps_metadata(table->catalog))
+        metadata_text_init(&change->text, change->metadata, &table->text);
+    return change->metadata != NULL;
+}
+
+/* After a failure: is it there, and ours? */
+static bool was_made(const IcebergTable *table, const Change *change, CatalogEntry *ret)
+{
+    TableName name = table_name(table);
+    if (!catalog_load(table->catalog, &name, ret, NULL))
+        return false;
+    json_t *metadata = ret->metadata_uri ? json_loadb((const char *)ret->metadata.data,
+                                                      ret->metadata.used, 0, NULL)
+                                         : NULL;
+    bool ours = metadata && json_equal(json_object_get(metadata, "table-uuid"),
+                                       json_object_get(change->metadata, "table-uuid"));
+    json_decref(metadata);
+    if (!ours)
+        catalog_entry_done(ret);
+    return ours;
+}
+
+static bool make(IcebergTable *table, const Change *change, Error *err)
+{
+    TableName name = table_name(table);
+    CatalogChange it = {.metadata = (const char *)change->text.text.data,
+                        .metadata_bytes = change->text.text.used,
+                        .requirements = change->requirements,
+                        .updates = change->updates,
+                        .id = change->id};
+    CatalogEntry entry;
+    Error why = {0};
+    if (!catalog_commit(table->catalog, &name, &it, &entry, &why) &&
+        ((why.kind != ERROR_RETRY && why.kind != ERROR_CONFLICT) ||
+         !was_made(table, change, &entry))) {
+        if (err)
+            *err = why;
+        return false;
+    }
+    if (entry.metadata.used)
+        return state_adopt_entry(table, &entry, err);
+    table->entry = entry;
+    return state_adopt(table, json_incref(change->metadata), false, err) &&
+           state_find_store(table, err);
+}
+
+bool iceberg_table_create(Catalog *catalog, const TableName *name, const IcebergCreate *create,
+                          IcebergTable **ret, Error *err)
 {
     *ret = NULL;
-    json_t *metadata = metadata_new(create, name, err);
-    if (!metadata)
-        return error_wrap(err, "table %s.%s", name->database, name->table);
-    AUTO(iceberg_table_free) IcebergTable *table = table_new(store, catalog, name);
-    char *text = json_dumps(metadata, JSON_COMPACT);
-    ASSERT(text);
-    bool ok = state_adopt(table, metadata, err) &&
-              catalog_commit(catalog, name, NULL, text, strlen(text), &table->entry.metadata_uri,
-                             &table->entry.version, err);
-    free(text);
+    AUTO(iceberg_table_free) IcebergTable *table = table_new(catalog, name);
+    Change change = {.updates = create_updates(create, err)};
+    bool ok = change.updates && stage(table, &change, err) && make(table, &change, err);
+    change_done(&change);
     if (!ok)
         return error_wrap(err, "table %s.%s", name->database, name->table);
     *ret = TAKE(table);
@@ -141,6 +202,11 @@ int iceberg_format_version(const IcebergTable *table)
 const char *iceberg_uuid(const IcebergTable *table)
 {
     return json_string_value(json_object_get(table->metadata, "table-uuid"));
+}
+
+Store *iceberg_store(const IcebergTable *table)
+{
+    return table->store;
 }
 
 const char *iceberg_location(const IcebergTable *table)

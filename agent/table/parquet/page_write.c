@@ -171,6 +171,7 @@ static bool dictionary_pays(ColumnWriter *writer, bool is_last)
     if (writer->leaf.range == RANGE_FLOAT)
         return (numbers + entries) * 10 < (uint64_t)writer->values * writer->leaf.width * 8;
     /* Integers: against what delta packing makes of them. */
+    ASSERT(!is_bytes(&writer->leaf));
     ColumnWriter direct = {
         .leaf = writer->leaf, .workshop = writer->workshop, .values = writer->values};
     const uint32_t *at = (const uint32_t *)(const void *)writer->numbers.data;

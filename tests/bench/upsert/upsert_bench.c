@@ -264,7 +264,6 @@ int main(int argc, char **argv)
     TableOptions options = {.spec = &bench.spec,
                             .unit = "bench/orders",
                             .source = bench.source,
-                            .store = bench.store,
                             .catalog = bench.catalog,
                             .warehouse = warehouse,
                             .memory_bytes_max = (size_t)64 << 20};

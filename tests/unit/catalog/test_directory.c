@@ -76,16 +76,15 @@ static int64_t version_now(void)
 
 static bool commit_on(int64_t base, const char *text, Error *err)
 {
-    char *uri = NULL;
-    int64_t version;
     AUTO(mem_free) char *base_uri = mem_strdup(file("v", base));
-    CatalogEntry entry = {.metadata_uri = base ? base_uri : NULL, .version = base};
-    bool ok = catalog_commit(catalog, &name, &entry, text, strlen(text), &uri, &version, err);
+    CatalogEntry entry = {.metadata_uri = base ? base_uri : NULL, .version = base}, now;
+    CatalogChange change = {.base = &entry, .metadata = text, .metadata_bytes = strlen(text)};
+    bool ok = catalog_commit(catalog, &name, &change, &now, err);
     if (ok) {
-        assert_int_equal(version, base + 1);
-        assert_string_equal(uri, file("v", base + 1));
+        assert_int_equal(now.version, base + 1);
+        assert_string_equal(now.metadata_uri, file("v", base + 1));
     }
-    free(uri);
+    catalog_entry_done(&now);
     return ok;
 }
 

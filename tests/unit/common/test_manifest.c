@@ -494,6 +494,41 @@ static size_t copies_in_memory(const char *text)
     return found;
 }
 
+/* Those of catalog and store too, in what patterns make as well. */
+static void lake_secrets_are_wiped(void **state)
+{
+    (void)state;
+    AUTO(mem_free) char *path = mem_format("%s/wipe.yaml", folder);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    static const char head[] =
+        CONNECTOR "---\napiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\n"
+                  "metadata: {name: orders}\nspec:\n"
+                  "  connectorRef: {name: shop, tables: [\"a.*\"]}\n"
+                  "  outsourcingUnit: {table: {catalog: {type: Rest, uri: \"http://c\",\n"
+                  "    credentialsSecretRef: {name: shop-db}}}}\n"
+                  "---\napiVersion: v1\nkind: Secret\nmetadata: {name: shop-db}\nstringData:\n"
+                  "  username: u\n  password: p\n  credential: u:";
+    char password[] = "qzvwxqzvwx"; /* as it is on the stack, which is not searched */
+    assert_int_equal(write(fd, head, sizeof head - 1), sizeof head - 1);
+    assert_int_equal(write(fd, password, sizeof password - 1), sizeof password - 1);
+    assert_int_equal(close(fd), 0);
+    const char *files[] = {path};
+    ManifestOptions options = {.files = files, .file_count = 1};
+    Manifest *manifest;
+    Findings findings;
+    assert_true(manifest_load(&options, true, &manifest, &findings));
+    assert_string_equal(manifest->units[0].lake->catalog.client_secret, password);
+    assert_int_equal(copies_in_memory(password), 2); /* the Secret's and the catalog's */
+    LakeTableSpec *table;
+    AUTO(mem_free) char *name = NULL;
+    assert_true(manifest_expand(&manifest->units[0], "a", "b", &table, &name, NULL));
+    assert_int_equal(copies_in_memory(password), 3);
+    lake_table_free(table);
+    assert_int_equal(copies_in_memory(password), 2);
+    manifest_free(manifest);
+    assert_int_equal(copies_in_memory(password), 0);
+}
+
 static void passwords_are_wiped(void **state)
 {
     (void)state;
@@ -568,6 +603,7 @@ int main(void)
         cmocka_unit_test(pattern_matching),
         cmocka_unit_test_setup_teardown(secrets_from_a_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(passwords_are_wiped, setup, teardown),
+        cmocka_unit_test_setup_teardown(lake_secrets_are_wiped, setup, teardown),
         cmocka_unit_test_setup_teardown(authorities, setup, teardown),
         cmocka_unit_test_setup_teardown(files_that_can_not_be_read, setup, teardown),
         cmocka_unit_test(lists_and_order),

@@ -353,7 +353,7 @@ static const Refusal refusals[] = {
     {"catalog: {warehouse: /lake}",
      "catalog: {type: Rest, uri: \"http://c:8181\", warehouse: \"a\\tb\"}",
      1, 23, "LakeTable/orders", "spec.catalog.warehouse",
-     "\"a?b\" is not one line without control characters"},
+     "\"a\\x09b\" is not one line without control characters"},
     {"catalog: {warehouse: /lake}",
      "catalog: {type: Rest, uri: \"http://c:8181\", auth: Basic}",
      1, 23, "LakeTable/orders", "spec.catalog.auth",

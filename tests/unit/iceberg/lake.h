@@ -88,14 +88,14 @@ static inline IcebergTable *lake_create(Lake *lake, int version, const char *par
                             .partition_by = &partition_by,
                             .partition_count = partition_by != NULL};
     IcebergTable *table;
-    OK(iceberg_table_create(lake->store, lake->catalog, &lake->name, &create, &table, &why_));
+    OK(iceberg_table_create(lake->catalog, &lake->name, &create, &table, &why_));
     return table;
 }
 
 static inline IcebergTable *lake_load(Lake *lake)
 {
     IcebergTable *table;
-    OK(iceberg_table_load(lake->store, lake->catalog, &lake->name, &table, &why_));
+    OK(iceberg_table_load(lake->catalog, &lake->name, &table, &why_));
     return table;
 }
 
@@ -275,17 +275,15 @@ static inline size_t lake_orphans(Lake *lake)
 typedef void LakeChange(json_t *metadata, void *context);
 static inline void lake_change(Lake *lake, LakeChange *change, void *context)
 {
-    CatalogEntry entry;
-    char *uri;
-    int64_t version;
+    CatalogEntry entry, now;
     OK(catalog_load(lake->catalog, &lake->name, &entry, &why_));
     json_t *metadata = json_loadb((const char *)entry.metadata.data, entry.metadata.used, 0, NULL);
     change(metadata, context);
     char *text = json_dumps(metadata, JSON_COMPACT);
-    OK(catalog_commit(lake->catalog, &lake->name, &entry, text, strlen(text), &uri, &version,
-                      &why_));
+    CatalogChange it = {.base = &entry, .metadata = text, .metadata_bytes = strlen(text)};
+    OK(catalog_commit(lake->catalog, &lake->name, &it, &now, &why_));
     free(text);
-    free(uri);
+    catalog_entry_done(&now);
     json_decref(metadata);
     catalog_entry_done(&entry);
 }

@@ -10,7 +10,7 @@
 
 #include "agent/catalog/driver.h"
 #include "agent/store/driver.h"
-#include "agent/table/iceberg/state.h"
+#include "agent/table/iceberg/history.h"
 #include "agent/table/iceberg/value.h"
 #include "common/mem.h"
 
@@ -169,6 +169,7 @@ typedef struct ShakyCatalog {
     Catalog catalog;
     Catalog *inner;
     Answer answer;
+    int answers;                      /* so many times; 0: once */
     void (*meanwhile)(void *context); /* between a lost answer and the look at the table */
     void *context;
 } ShakyCatalog;
@@ -184,22 +185,31 @@ static bool shaky_load(Catalog *at, const TableName *name, CatalogEntry *ret, Er
     return catalog_load(((ShakyCatalog *)at)->inner, name, ret, err);
 }
 
-static bool shaky_commit(Catalog *at, const TableName *name, const CatalogEntry *base,
-                         const char *metadata, size_t bytes, char **ret_uri, int64_t *ret_version,
-                         Error *err)
+static bool shaky_store(Catalog *at, const TableName *name, const CatalogEntry *entry, Store **ret,
+                        Error *err)
+{
+    return catalog_store(((ShakyCatalog *)at)->inner, name, entry, ret, err);
+}
+
+static bool shaky_stage(Catalog *at, const TableName *name, const json_t *metadata,
+                        char **ret_location, Error *err)
+{
+    return catalog_stage(((ShakyCatalog *)at)->inner, name, metadata, ret_location, err);
+}
+
+static bool shaky_commit(Catalog *at, const TableName *name, const CatalogChange *change,
+                         CatalogEntry *ret, Error *err)
 {
     ShakyCatalog *catalog = (ShakyCatalog *)at;
     Answer answer = catalog->answer;
-    catalog->answer = ANSWER_TRUE;
-    if (answer != ANSWER_NEVER &&
-        !catalog_commit(catalog->inner, name, base, metadata, bytes, ret_uri, ret_version, err))
+    if (catalog->answers == 0 || --catalog->answers == 0)
+        catalog->answer = ANSWER_TRUE;
+    if (answer != ANSWER_NEVER && !catalog_commit(catalog->inner, name, change, ret, err))
         return false;
     if (answer == ANSWER_TRUE)
         return true;
-    if (answer == ANSWER_LOST) {
-        free(*ret_uri);
-        *ret_uri = NULL;
-    }
+    if (answer == ANSWER_LOST)
+        catalog_entry_done(ret);
     if (catalog->meanwhile)
         catalog->meanwhile(catalog->context);
     return error_set(err, ERROR_RETRY, "Timeout", "the catalog gave no answer");
@@ -228,7 +238,8 @@ static inline Field lake_field(const char *name, Type type, bool required)
 
 static inline void lake_open(Lake *lake)
 {
-    static const CatalogDriver shaky_driver = {shaky_close, shaky_load, shaky_commit, shaky_drop};
+    static const CatalogDriver shaky_driver = {true,        shaky_close,  shaky_load, shaky_store,
+                                               shaky_stage, shaky_commit, shaky_drop};
     *lake =
         (Lake){.memory = memory_store_new(), .name = {"lake", "orders", "file:///w/lake/orders"}};
     lake->store = &lake->memory->store;
@@ -249,13 +260,13 @@ static inline void lake_create(Lake *lake, int format_version, const char *parti
                          .schema = lake->schema,
                          .partition_by = &partition_by,
                          .partition_count = partition_by != NULL};
-    OK(iceberg_table_create(lake->store, lake->catalog, &lake->name, &how, &lake->table, &err));
+    OK(iceberg_table_create(lake->catalog, &lake->name, &how, &lake->table, &err));
 }
 
 static inline IcebergTable *lake_load(Lake *lake)
 {
     IcebergTable *table = NULL;
-    OK(iceberg_table_load(lake->store, lake->catalog, &lake->name, &table, &err));
+    OK(iceberg_table_load(lake->catalog, &lake->name, &table, &err));
     assert_non_null(table);
     return table;
 }
@@ -360,6 +371,14 @@ static inline void data_file_copy(DataFile *to, const DataFile *from)
     to->split_offsets = NULL;
 }
 
+/* After snapshots were changed in place: what was remembered of them is forgotten. */
+static inline void lake_look_again(IcebergTable *table)
+{
+    metadata_text_done(&table->text);
+    history_done(&table->history);
+    history_init(&table->history, table->metadata, NULL);
+}
+
 /* Makes every snapshot older, as far as this handle knows. */
 static inline void lake_age(IcebergTable *table, int64_t by_ms)
 {
@@ -371,4 +390,5 @@ static inline void lake_age(IcebergTable *table, int64_t by_ms)
         int64_t then = json_integer_value(json_object_get(snapshot, "timestamp-ms"));
         json_object_set_new(snapshot, "timestamp-ms", json_integer(then - by_ms));
     }
+    lake_look_again(table);
 }

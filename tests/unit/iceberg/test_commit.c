@@ -105,7 +105,7 @@ static void a_new_table_is_empty(void **state)
         assert_int_equal(iceberg_partition_spec(table)->fields[0].field_id, 1000);
         AUTO(schema_free) Schema *again = lake_schema();
         IcebergCreate create = {.format_version = version, .schema = again};
-        FAILS(iceberg_table_create(lake.store, lake.catalog, &lake.name, &create, &other, &why_),
+        FAILS(iceberg_table_create(lake.catalog, &lake.name, &create, &other, &why_),
               ERROR_CONFLICT, "CommitConflict");
         Seen *seen = look();
         assert_int_equal(seen->count, 0);
@@ -123,17 +123,17 @@ static void a_table_that_makes_no_sense_is_refused(void **state)
     IcebergTable *table;
     IcebergCreate create = {
         .format_version = 2, .schema = schema, .partition_by = twice, .partition_count = 2};
-    FAILS(iceberg_table_create(lake.store, lake.catalog, &lake.name, &create, &table, &why_),
-          ERROR_CONFIG, "BadPartition");
+    FAILS(iceberg_table_create(lake.catalog, &lake.name, &create, &table, &why_), ERROR_CONFIG,
+          "BadPartition");
     create.partition_count = 0;
     schema->fields[0].required = false;
-    FAILS(iceberg_table_create(lake.store, lake.catalog, &lake.name, &create, &table, &why_),
-          ERROR_CONFIG, "BadKey");
+    FAILS(iceberg_table_create(lake.catalog, &lake.name, &create, &table, &why_), ERROR_CONFIG,
+          "BadKey");
     schema->fields[0].required = true;
     schema->fields[0].type.kind = TYPE_FLOAT64;
-    FAILS(iceberg_table_create(lake.store, lake.catalog, &lake.name, &create, &table, &why_),
-          ERROR_CONFIG, "BadKey");
-    OK(iceberg_table_load(lake.store, lake.catalog, &lake.name, &table, &why_));
+    FAILS(iceberg_table_create(lake.catalog, &lake.name, &create, &table, &why_), ERROR_CONFIG,
+          "BadKey");
+    OK(iceberg_table_load(lake.catalog, &lake.name, &table, &why_));
     assert_null(table);
 }
 
@@ -472,23 +472,27 @@ static bool double_load(Catalog *at, const TableName *name, CatalogEntry *ret, E
     return catalog_load(lake.catalog, name, ret, err);
 }
 
-static bool double_commit(Catalog *at, const TableName *name, const CatalogEntry *base,
-                          const char *metadata, size_t bytes, char **ret_uri, int64_t *ret_version,
-                          Error *err)
+static bool double_store(Catalog *at, const TableName *name, const CatalogEntry *entry, Store **ret,
+                         Error *err)
+{
+    (void)at;
+    return catalog_store(lake.catalog, name, entry, ret, err);
+}
+
+static bool double_commit(Catalog *at, const TableName *name, const CatalogChange *change,
+                          CatalogEntry *ret, Error *err)
 {
     Double *faulty = (Double *)at;
     Fault fault = faulty->fault;
     if (fault == FAULT_NONE)
-        return catalog_commit(lake.catalog, name, base, metadata, bytes, ret_uri, ret_version, err);
+        return catalog_commit(lake.catalog, name, change, ret, err);
     faulty->struck++;
     if (fault == FULL_BEFORE)
         return error_set(err, ERROR_RETRY, "DiskFull", "no room");
     if (fault == LOST_BEFORE)
         return error_set(err, ERROR_RETRY, "Timeout", "no answer");
-    char *uri;
-    int64_t version;
-    OK(catalog_commit(lake.catalog, name, base, metadata, bytes, &uri, &version, &why_));
-    free(uri);
+    OK(catalog_commit(lake.catalog, name, change, ret, &why_));
+    catalog_entry_done(ret);
     if (fault == LOST_AND_FOLLOWED) {
         IcebergTable *other = lake_load(&lake);
         DataFile file = lake_file(&lake, other, 1000, 0);
@@ -499,7 +503,8 @@ static bool double_commit(Catalog *at, const TableName *name, const CatalogEntry
     return error_set(err, ERROR_RETRY, "Timeout", "no answer");
 }
 
-static const CatalogDriver double_driver = {.load = double_load, .commit = double_commit};
+static const CatalogDriver double_driver = {
+    .keeps_metadata = true, .load = double_load, .store = double_store, .commit = double_commit};
 
 /* Two appends, of which the second's answer is lost, and then a third through the same handle. */
 static void lose(Fault fault, const char *code, int64_t rows_after, size_t orphans_after)
@@ -507,7 +512,7 @@ static void lose(Fault fault, const char *code, int64_t rows_after, size_t orpha
     Double faulty = {.catalog.driver = &double_driver};
     IcebergTable *made = lake_create(&lake, 3, NULL), *table;
     iceberg_table_free(made);
-    OK(iceberg_table_load(lake.store, &faulty.catalog, &lake.name, &table, &why_));
+    OK(iceberg_table_load(&faulty.catalog, &lake.name, &table, &why_));
     DataFile files[3];
     for (int i = 0; i < 3; i++)
         files[i] = lake_file(&lake, table, 10, 0);
@@ -523,7 +528,7 @@ static void lose(Fault fault, const char *code, int64_t rows_after, size_t orpha
         assert_int_equal(files[1].sequence_number, 2);
         assert_int_equal(files[1].first_row_id, 10);
     }
-    assert_int_equal(faulty.struck, 1);
+    assert_int_equal(faulty.struck, fault == LOST_BEFORE ? 3 : 1); /* it is sent again */
     faulty.fault = FAULT_NONE;
     if (fault == BLIND) {
         bool changed;
@@ -616,7 +621,7 @@ static void spoilt_metadata_is_refused(void **state)
         assert_true(err.kind == ERROR_DATA || err.kind == ERROR_CONFIG);
         assert_true(iceberg_current_snapshot(table) >= 0); /* what it was */
         iceberg_table_free(table);
-        assert_false(iceberg_table_load(lake.store, lake.catalog, &lake.name, &table, &err));
+        assert_false(iceberg_table_load(lake.catalog, &lake.name, &table, &err));
         OK(catalog_drop(lake.catalog, &lake.name, true, &why_));
     }
 }

@@ -129,10 +129,11 @@ static void roll_back_to(const World *world, int64_t snapshot)
     json_object_set_new(metadata, "current-snapshot-id", json_integer(snapshot));
     json_t *main_ref = json_object_get(json_object_get(metadata, "refs"), "main");
     assert_int_equal(json_object_set_new(main_ref, "snapshot-id", json_integer(snapshot)), 0);
-    char *text = json_dumps(metadata, 0), *uri;
-    int64_t version;
-    OK(catalog_commit(world->catalog, &name, &entry, text, strlen(text), &uri, &version, &err));
-    free(uri);
+    char *text = json_dumps(metadata, 0);
+    CatalogEntry now;
+    CatalogChange it = {.base = &entry, .metadata = text, .metadata_bytes = strlen(text)};
+    OK(catalog_commit(world->catalog, &name, &it, &now, &err));
+    catalog_entry_done(&now);
     free(text);
     json_decref(metadata);
     catalog_entry_done(&entry);

@@ -99,7 +99,7 @@ static inline TableOptions world_options(const World *world)
     return (TableOptions){.spec = &world->spec,
                           .unit = "retail/orders",
                           .source = world->source,
-                          .store = world->store,
+
                           .catalog = world->catalog,
                           .warehouse = world->warehouse,
                           .memory_bytes_max = world->memory_bytes_max};
@@ -123,7 +123,7 @@ static inline IcebergTable *world_load(const World *world)
     AUTO(mem_free) char *location = mem_format("%s/lake/orders", world->warehouse);
     TableName name = {.database = "lake", .table = "orders", .location = location};
     IcebergTable *loaded = NULL;
-    OK(iceberg_table_load(world->store, world->catalog, &name, &loaded, &err));
+    OK(iceberg_table_load(world->catalog, &name, &loaded, &err));
     assert_non_null(loaded);
     return loaded;
 }
