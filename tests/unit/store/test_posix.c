@@ -200,6 +200,20 @@ static void lists_and_deletes_folders(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+/* The descriptor that is open on a file whose path holds `part`. */
+static int descriptor_of(const char *part)
+{
+    for (int fd = 3; fd < 1024; fd++) {
+        char link[64], path[512];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t bytes = readlink(link, path, sizeof path - 1);
+        path[bytes > 0 ? bytes : 0] = '\0';
+        if (strstr(path, part))
+            return fd;
+    }
+    return -1;
+}
+
 static void what_a_crash_left_is_swept(void **state)
 {
     (void)state;
@@ -223,20 +237,6 @@ static void what_a_crash_left_is_swept(void **state)
     assert_string_equal(err.code, "OutsideStore");
     assert_null(store_posix_open("s3://lake", &err));
     assert_string_equal(err.code, "StoreUnsupported");
-}
-
-/* The descriptor that is open on a file whose path holds `part`. */
-static int descriptor_of(const char *part)
-{
-    for (int fd = 3; fd < 1024; fd++) {
-        char link[64], path[512];
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        ssize_t bytes = readlink(link, path, sizeof path - 1);
-        path[bytes > 0 ? bytes : 0] = '\0';
-        if (strstr(path, part))
-            return fd;
-    }
-    return -1;
 }
 
 /* RLIMIT_FSIZE gives EFBIG, /dev/full gives ENOSPC: the second is the real thing. */
