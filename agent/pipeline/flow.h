@@ -45,11 +45,19 @@ typedef struct BoundTable {
     RowPosition later; /* the latest such */
 } BoundTable;
 
-typedef enum ItemKind { ITEM_BATCH, ITEM_TRUNCATE, ITEM_CHECKPOINT, ITEM_DRAIN } ItemKind;
+typedef enum ItemKind {
+    ITEM_BATCH,
+    ITEM_TRUNCATE,
+    ITEM_SCHEMA,
+    ITEM_CHECKPOINT,
+    ITEM_DRAIN
+} ItemKind;
 typedef struct Item {
     ItemKind kind;
     BoundTable *table;
     Batch *batch;
+    const Schema *schema; /* these two of ITEM_SCHEMA; the capture's */
+    const char *shape;
     RowPosition row; /* truncate, checkpoint */
 } Item;
 

@@ -60,12 +60,12 @@ void table_view(Table *table, int64_t commit, int64_t head, TableView *ret)
     fill_view(table, commit, head, ret);
 }
 
-/* Files are written for the columns and partitions that the table had when it was opened. */
+/* Files are written for the columns and partitions that the table had when it was opened, or has
+ * been given since. */
 static bool same_shape(const Table *table)
 {
     const PartitionSpec *now = iceberg_partition_spec(table->iceberg);
-    return strcmp(iceberg_schema_json(table->iceberg), table->schema_json) == 0 &&
-           now->spec_id == table->partitions.spec_id;
+    return table_shape_stands(table) && now->spec_id == table->partitions.spec_id;
 }
 
 bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Error *err)
@@ -137,6 +137,13 @@ static void put_position(Table *table, const Position *position)
     pending->commit.summary = pending->summary;
     pending->commit.properties = pending->properties;
     pending->commit.summary_count = pending->commit.property_count = 1;
+    if (table->shape_due) {
+        pending->properties[2] = table->shape_property;
+        pending->properties[3] = table->shape_value;
+        pending->commit.property_count = 2;
+    }
+    pending->commit.schema = table->evolved ? table->schema : NULL;
+    pending->commit.last_column_id = table->last_column_id;
     if (pending->copy)
         pending->commit.remove_all = iceberg_current_snapshot(table->iceberg) >= 0;
 }
@@ -147,6 +154,7 @@ static void settle(Table *table)
     table->snapshot = iceberg_attempt_id(pending->attempt);
     table->position = pending->position;
     table->complete = true;
+    table_shape_settled(table);
     table->commits++;
     table->committed_us = clock_wall_us();
     if (pending->copy) {

@@ -29,6 +29,9 @@ MUST_CHECK bool upsert_load(Upsert *upsert, Error *err);
 /* Rows [from, row_count) of the batch. columns: the table's schema order. */
 MUST_CHECK bool upsert_put(Upsert *upsert, const Batch *batch, const Column *const *columns,
                            uint32_t from, Error *err);
+/* The columns are others from here on, of the table and of the batches; the key's are the same, but
+ * may stand elsewhere and be wider. */
+void upsert_reshape(Upsert *upsert, const UpsertOptions *options);
 /* Every row put or loaded so far is gone. */
 void upsert_truncate(Upsert *upsert);
 
