@@ -233,7 +233,7 @@ static bool follow_field(Plan *plan, Field *field, int place, const Field *want,
 static bool keep_field(Plan *plan, int place, bool *ret_goes, Error *err)
 {
     const Field *have = &plan->table->schema->fields[place];
-    bool dropped = field_before(plan, place) != NULL;
+    bool dropped = !plan->before || field_before(plan, place) != NULL;
     *ret_goes = dropped && plan->table->spec->dropped_columns == DROPPED_DROP;
     if (*ret_goes && is_partitioned_by(plan->table, have->id))
         return incompatible(plan, have->name,

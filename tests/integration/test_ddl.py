@@ -8,7 +8,6 @@ import unittest
 
 from harness.agent import REFUSED
 from harness.case import Shop
-from harness.wait import wait_until
 
 ENGINES = ("duckdb", "pyiceberg")
 COLUMNS = "id bigint primary key, a integer, b text, n numeric(10,2), f real, must text not null"
@@ -218,18 +217,14 @@ class Refused(Shop):
         self.reloaded(kept=kept)
 
     def test_type(self):
-        self.check("alter table t alter column a type text", "SchemaIncompatible", "column a", "--resnapshot")
+        self.check("alter table t alter column a type text", "SchemaIncompatible", "column a", "--resnapshot",
+                   kept=("public.t.a_2",))  # fmt: skip
 
     def test_default_in_v2(self):
         self.check("alter table t add column d integer default 5", "SchemaIncompatible", "column d", "formatVersion: 3")
 
     def test_default_of_each_row(self):
-        for version in (2, 3):
-            with self.subTest(version=version):
-                self.connection.execute("alter table t drop column if exists s")
-                self.check("alter table t add column s serial", "SchemaIncompatible", "column s", format=version)
-                self.doCleanups()
-                self.setUp()
+        self.check("alter table t add column s serial", "SchemaIncompatible", "column s", format=3)
 
     def test_add_not_allowed(self):
         self.check("alter table t add column x integer", "SchemaIncompatible", "addColumns",
@@ -240,7 +235,7 @@ class Refused(Shop):
                    more_table="      schemaEvolution: {widenTypes: false}\n")  # fmt: skip
 
     def test_key(self):
-        self.check("alter table t drop constraint t_pkey; update t set a = id; alter table t add primary key (a)",
+        self.check("update t set a = id; alter table t drop constraint t_pkey, add primary key (a)",
                    "KeyChanged", "idColumns", more=", a", values=", i")  # fmt: skip
 
     def test_same_name_again(self):
@@ -248,23 +243,47 @@ class Refused(Shop):
         self.connection.execute("alter table t add column z integer")
         self.check("alter table t drop column z; alter table t add column z integer", "SchemaUndecided", "--resnapshot")
 
+    def test_unpublished(self):
+        """What was not in the publication for a while is not in the log."""
+        agent = self.follow()
+        self.assert_stopped(agent)
+        self.connection.execute("alter publication firn drop table t")
+        self.insert(100, 110)
+        self.refused(self.start(), "Unpublished", "public.t", "--resnapshot")
+        self.reloaded()
+
+    def test_large_value_of_a_renamed_column(self):
+        """An update leaves a large value out, and its column is called otherwise by the time it is fetched."""
+        self.connection.execute(
+            "alter table t add column x text, add column y text; alter table t alter x set storage external,"
+            " alter y set storage external; update t set x = repeat('x', 9000), y = repeat('y', 9000)")  # fmt: skip
+        self.assert_stopped(self.follow())
+        self.connection.execute(
+            "update t set a = 1 where id < 9; alter table t rename x to z; alter table t rename y to x;"
+            " alter table t rename z to y; update t set a = 2 where id < 5; alter table t rename x to w;"
+            " update t set a = 3 where id < 3")  # fmt: skip
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assert_stopped(agent)
+
     def test_made_anew(self):
         self.check(f"drop table t; create table t ({COLUMNS}); alter publication firn add table t",
                    "SourceTableReplaced", "--resnapshot")  # fmt: skip
 
     def test_renamed(self):
         """Named anew in the manifest, it goes on where it stood."""
-        agent = self.follow(more_table="")
+        path = self.write_manifest()
+        path.write_text(path.read_text().replace('tables: ["public.*"]', "table: public.t").replace('"{table}"', "t"))
+        agent = self.start()
+        self.wait_agreed(agent)
         self.insert(30, 35)
         self.connection.execute("alter table t rename to u")
         self.connection.execute("insert into u (id, must) values (100, 'u')")
         self.refused(agent, "TableRenamed", "public.u")
-        path = self.folder / "manifest.yaml"
-        unit = path.read_text().replace('tables: ["public.*"]', "table: public.u").replace('"{table}"', "t")
-        path.write_text(unit)
+        path.write_text(path.read_text().replace("table: public.t", "table: public.u"))
         before = self.lake_table("t").metadata["table-uuid"]
         agent = self.start()
-        wait_until(lambda: True, 1, "started")
         self.wait_agreed(agent)
         self.assert_equal(tables="public.u=shop/t")
         self.assertEqual(self.lake_table("t").metadata["table-uuid"], before)
@@ -272,15 +291,18 @@ class Refused(Shop):
 
 
 def _combine():
-    for test in ("live", "catch_up", "kills"):
-        for version in (2, 3):
-            for mode in ("Upsert", "Append"):
+    every = [(version, mode) for version in (2, 3) for mode in ("Upsert", "Append")]
+    combinations = {
+        "live": every, "catch_up": [(2, "Upsert"), (3, "Append")], "kills": [(2, "Append"), (3, "Upsert")],
+    }  # fmt: skip
+    for test, kinds in combinations.items():
+        for version, mode in kinds:
 
-                def run(self, test=test, version=version, mode=mode):
-                    self.format, self.mode = version, mode
-                    getattr(self, test)()
+            def run(self, test=test, version=version, mode=mode):
+                self.format, self.mode = version, mode
+                getattr(self, test)()
 
-                setattr(Ddl, f"test_{test}_v{version}_{mode.lower()}", run)
+            setattr(Ddl, f"test_{test}_v{version}_{mode.lower()}", run)
 
 
 _combine()
