@@ -53,6 +53,7 @@ class Fault:
     direction: str = "answer"
     after_bytes: int = 0
     matched: int = 0
+    struck: int = 0  # a match that came to nothing (the server refused what `swallow` waits for) is none
 
     def strikes(self) -> bool:
         """Counts a match."""
@@ -65,6 +66,7 @@ class Struck:
     kind: str
     where: str
     when: float  # seconds since the epoch
+    left: float | None = None  # when the client had enough of an answer that hangs
 
 
 @dataclass
@@ -240,9 +242,11 @@ class FaultProxy:
                     return fault
             return self._by_chance()
 
-    def _note(self, kind: str, where: str):
+    def _note(self, fault: Fault, where: str) -> Struck:
         with self._lock:
-            self.struck.append(Struck(kind, where, time.time()))
+            fault.struck += 1
+            self.struck.append(Struck(fault.kind, where, time.time()))
+            return self.struck[-1]
 
     # --- serving ---
 
@@ -285,16 +289,16 @@ class FaultProxy:
             request = Message(head, await _body(reader, fields, False))
             method, target = request.first[:2]
             fault = self._fault_for_request(method, target)
-            answer = await self._exchange(writer, request, fault, f"{method} {target}")
+            answer = await self._exchange(reader, writer, request, fault, f"{method} {target}")
             await self._pass(writer, answer, fault)
             if answer.close or not answer.whole or fields.get("connection", "").lower() == "close":
                 return
 
-    async def _exchange(self, writer, request: Message, fault: Fault | None, where: str) -> Message:
+    async def _exchange(self, reader, writer, request: Message, fault: Fault | None, where: str) -> Message:
         """The answer to pass on. Gone when there is none."""
         kind = fault.kind if fault else None
         if kind in ("delay", "cut", "reset", "throttle") or (kind == "answer" and not fault.passed):
-            self._note(kind, where)
+            self._note(fault, where)
         if kind == "delay":
             await asyncio.sleep(fault.seconds)
         elif kind == "cut":
@@ -308,17 +312,29 @@ class FaultProxy:
         answer = await self._ask(request.raw, request.first[0])
         done = 200 <= answer.status < 300
         if kind == "answer" and fault.passed and done:
-            self._note(kind, where)
+            self._note(fault, where)
             return self._own_answer(fault)
         if kind == "truncate":
-            self._note(kind, where)
+            self._note(fault, where)
             return Message(answer.head, answer.body[: len(answer.body) // 2], whole=False)
         if kind in ("swallow", "hang") and done:
-            self._note(kind, where)
+            struck = self._note(fault, where)
             if kind == "hang":
-                await self._quiet.wait()
+                await self._hang(reader, struck)
             raise Gone
         return answer
+
+    async def _hang(self, reader, struck: Struck):
+        """Until the client leaves, or calm()."""
+        ways = [asyncio.ensure_future(reader.read(1)), asyncio.ensure_future(self._quiet.wait())]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            if ways[0].done():
+                struck.left = time.time()
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     def _own_answer(self, fault: Fault) -> Message:
         body = fault.body.encode()
@@ -384,7 +400,7 @@ class FaultProxy:
                 return
             fault = self._fault_for_bytes(number, direction, passed, passed + len(data))
             if fault:
-                self._note(fault.kind, f"connection {number}, {direction} byte {max(passed, fault.after_bytes)}")
+                self._note(fault, f"connection {number}, {direction} byte {max(passed, fault.after_bytes)}")
                 before = max(fault.after_bytes - passed, 0)
                 if fault.kind == "delay":
                     await asyncio.sleep(fault.seconds)
