@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/pipeline/flow.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -78,18 +79,38 @@ static bool units_found(const Flow *flow, Error *err)
     return true;
 }
 
-/* A table that was filled from another source (or slot) can't be followed from this one. */
-static bool position_is_ours(const Flow *flow, const BoundTable *table, Error *err)
+/* Opens the lake table, as often as its Follow wants to see it, and makes it if it is missing. */
+static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Error *err)
 {
-    const char *source = capture_source(flow->capture);
-    if (!table->complete || strcmp(table->committed.source, source) == 0)
-        return true;
-    return error_set(
-        err, ERROR_CONFIG, "SourceChanged",
-        "%s.%s was filled from %s, the Connector now reads %s; point it back, or load the table "
-        "again with --resnapshot %s",
-        table->spec->database, table->spec->table_name, table->committed.source, source,
-        table->name);
+    Follow *follow = &table->follow;
+    Position entry_position, recorded;
+    RecordEntry entry;
+    bool has_entry = record_entry(table, &entry, &entry_position, &recorded);
+    for (;;) {
+        TableView view = {0};
+        Error why = {0};
+        table_close(table->table);
+        table->table = table_open(options, &why);
+        if (!table->table && strcmp(why.code, "TableMissing") != 0) {
+            *err = why;
+            return false;
+        }
+        if (table->table)
+            table_view(table->table, 0, 0, &view);
+        FollowAction action = follow_open(follow, &view, has_entry ? &entry : NULL,
+                                          recorded.source[0] ? &recorded : NULL, clock_mono_us());
+        if (action.kind == FOLLOW_STALL)
+            return flow_stalled(table, action.reason, err);
+        options->create = action.kind == FOLLOW_CREATE;
+        table->complete = action.kind == FOLLOW_STREAM;
+        if (table->complete || action.kind == FOLLOW_COPY)
+            return true;
+        while (follow->state == FOLLOW_PAUSING && !flow_stopping(flow) &&
+               clock_mono_us() < follow->pause.until_us)
+            clock_sleep_us(20000);
+        if (flow_stopping(flow))
+            return error_set(err, ERROR_RETRY, "Cancelled", "stopped while opening the table");
+    }
 }
 
 static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, Error *err)
@@ -117,23 +138,24 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
         table->unit = mem_format("%s/%s", unit->meta.namespace_name, unit->meta.name);
     }
     table->warehouse = warehouse_open(flow, table->spec, err);
-    if (!table->warehouse || !record_check(flow, table, err))
+    if (!table->warehouse)
         return error_wrap(err, "table %s", name);
+    FollowOptions rules = {.source = capture_source(flow->capture),
+                           .interval_us = table->spec->commit_interval_ms * 1000,
+                           .bytes_max = table->spec->file_target_bytes,
+                           .names_positions = table->spec->mode == MODE_UPSERT,
+                           .resnapshot = pipeline_resnapshots(flow->pipeline, name)};
+    follow_init(&table->follow, &rules);
     TableOptions options = {.spec = table->spec,
                             .unit = table->unit,
                             .source = source->schema,
                             .catalog = table->warehouse->lake->catalog,
                             .warehouse = lake_tables(table->warehouse->lake),
                             .memory_bytes_max = TABLE_MEMORY_BYTES,
-                            .resnapshot = pipeline_resnapshots(flow->pipeline, name)};
-    table->table = table_open(&options, err);
-    if (!table->table)
+                            .resnapshot = rules.resnapshot};
+    if (!open_table(flow, table, &options, err))
         return error_wrap(err, "table %s", name);
-    table_position(table->table, &table->complete, &table->committed);
-    table->snapshot = table_snapshot(table->table);
     table->uuid = mem_strdup(table_uuid(table->table));
-    if (!position_is_ours(flow, table, err) || !record_table_behind(flow, table, err))
-        return error_wrap(err, "table %s", name);
     flow->by_number[number] = table;
     progress_table_register(table);
     return true;
@@ -186,6 +208,8 @@ void flow_unbind(Flow *flow)
         free(table->uuid);
     }
     free(flow->tables);
+    free(flow->lows);
+    free(flow->entries);
     free(flow->by_number);
     for (size_t i = 0; i < flow->warehouse_count; i++)
         warehouse_close(flow->warehouses[i]);

@@ -104,13 +104,18 @@ static bool table_finish(CopyRun *run, CopyTable *table, Error *err)
 {
     BoundTable *bound = table->bound;
     CRASH_POINT("copy-table-read");
-    if (!table_copy_commit(table->copy, &run->flow->copied, err))
+    if (!table_copy_close(table->copy, err))
         return error_wrap(err, "table %s", bound->name);
+    FollowAction action = follow_copied(&bound->follow, run->flow->copied.at);
+    while (flow_obey(run->flow, bound, action, err) && !follow_is_settled(&bound->follow)) {
+        if (copy_over(run))
+            return error_set(err, ERROR_RETRY, "Cancelled", "the copy was stopped");
+        clock_sleep_us(10000);
+        action = follow_tick(&bound->follow, clock_mono_us(), 0, false);
+    }
+    if (!follow_is_settled(&bound->follow))
+        return false;
     bound->complete = true;
-    bound->committed = run->flow->copied;
-    bound->snapshot = table_snapshot(bound->table);
-    atomic_fetch_add(&run->flow->commits, 1);
-    progress_table(bound);
     log_info("table copied", LOG_T("table", bound->name), LOG_U("rows", table->rows),
              LOG_F("seconds", (double)(clock_mono_us() - table->started_us) / 1e6));
     return true;

@@ -5,6 +5,8 @@
 #include <pthread.h>
 
 #include "agent/capture/capture.h"
+#include "agent/commit/confirm.h"
+#include "agent/commit/follow.h"
 #include "agent/pipeline/lake.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/table/table.h"
@@ -36,17 +38,9 @@ typedef struct BoundTable {
     char *uuid; /* of the lake table */
     bool complete;
     TableMetrics metrics;
-
-    /* the writer thread's own */
-    RowPosition clean;        /* everything up to here is durable or was nothing */
-    RowPosition checkpoint;   /* the latest one that was reached */
-    bool pending;             /* applied, not committed */
-    bool past_checkpoint;     /* rows were applied after `checkpoint` */
-    int64_t pending_since_us; /* monotonic */
-
-    /* under flow->lock: what the record says of it */
-    Position committed;
-    int64_t snapshot;
+    Follow follow;     /* the writer thread's own, once it runs */
+    bool has_later;    /* a checkpoint came while a commit was being settled: */
+    RowPosition later; /* the latest such */
 } BoundTable;
 
 typedef enum ItemKind { ITEM_BATCH, ITEM_TRUNCATE, ITEM_CHECKPOINT, ITEM_DRAIN } ItemKind;
@@ -66,8 +60,7 @@ typedef struct Writer {
     BoundTable **tables;
     size_t table_count;
     atomic_bool done;
-    RowPosition
-        low; /* under flow->lock: everything up to here is durable in this writer's tables */
+    uint32_t number;
 } Writer;
 
 struct Pipeline {
@@ -99,6 +92,10 @@ struct Flow {
     Writer *writers;
     size_t writer_count;
 
+    Confirm confirm;      /* the capture thread's, but for what writers bring under the lock */
+    RowPosition *lows;    /* confirm's arrays */
+    RecordEntry *entries; /* one per table, as in `tables` */
+
     pthread_mutex_t lock;
     Error error; /* the first one of any thread */
     atomic_bool failed;
@@ -120,16 +117,23 @@ void flow_phase(Flow *flow, Phase phase);
 
 MUST_CHECK bool flow_bind(Flow *flow, Error *err); /* bind.c */
 void flow_unbind(Flow *flow);
-MUST_CHECK bool flow_copy(Flow *flow, Error *err);     /* copy.c */
-MUST_CHECK bool flow_stream(Flow *flow, Error *err);   /* stream.c; returns on stop */
-void flow_writers_start(Flow *flow, RowPosition from); /* writer.c */
+MUST_CHECK bool flow_copy(Flow *flow, Error *err);   /* copy.c */
+MUST_CHECK bool flow_stream(Flow *flow, Error *err); /* stream.c; returns on stop */
+size_t flow_writers_count(const Flow *flow);         /* writer.c */
+void flow_writers_start(Flow *flow);
 void flow_writers_join(Flow *flow);
-RowPosition flow_durable(Flow *flow);
+/* Does what the action says, and what comes of it, until the table is settled or waits for its next
+ * try (commit.c). */
+MUST_CHECK bool flow_obey(Flow *flow, BoundTable *table, FollowAction action, Error *err);
+/* Why only a person can help, and how; returns false. */
+bool flow_stalled(const BoundTable *table, StallReason reason, Error *err);
 MUST_CHECK bool record_load(Warehouse *warehouse, Error *err); /* record.c */
-MUST_CHECK bool record_check(Flow *flow, BoundTable *table, Error *err);
-MUST_CHECK bool record_table_behind(const Flow *flow, const BoundTable *table, Error *err);
-RowPosition record_position(const BoundTable *table);
+/* What it says of the table; false: nothing. ret_recorded->source "" if it holds no position. */
+bool record_entry(const BoundTable *table, RecordEntry *ret, Position *ret_entry_position,
+                  Position *ret_recorded);
 MUST_CHECK bool record_write(Flow *flow, RowPosition durable, Error *err);
+/* The least position that the records of all warehouses hold; {0, 0} where there is none. */
+MUST_CHECK bool record_read(Flow *flow, RowPosition *ret, Error *err);
 bool pipeline_resnapshots(const Pipeline *pipeline, const char *table_name);
 void progress_register(Pipeline *pipeline); /* progress.c */
 void progress_table_register(BoundTable *table);

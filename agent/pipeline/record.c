@@ -2,7 +2,8 @@
  *
  *   <warehouse>/_firn/<namespace>.<connector>.json
  *   {"connector": "retail/shop", "position": "<position>",
- *    "tables": {"public.orders": {"uuid": "…", "snapshot": 1, "position": "<position>"}, …}}
+ *    "tables": {"public.orders": {"uuid": "…", "snapshot": 1, "sequence": 1,
+ *                                 "position": "<position>"}, …}}
  *
  * A table behind its entry was rolled back, or dropped and made anew: what the source was told is
  * gone, and it will never be sent again. A table at its entry counts as being at the record's
@@ -18,6 +19,8 @@
 
 bool record_load(Warehouse *warehouse, Error *err)
 {
+    json_decref(warehouse->record);
+    warehouse->record = NULL;
     bool exists;
     if (!store_exists(warehouse->lake->store, warehouse->record_uri, &exists, err))
         return false;
@@ -56,59 +59,24 @@ static json_t *entry_of(const BoundTable *table)
     return json_object_get(json_object_get(table->warehouse->record, "tables"), table->name);
 }
 
-/* Before the table is opened (which would make a missing one): is it still the one that was
- * confirmed? */
-bool record_check(Flow *flow, BoundTable *table, Error *err)
+bool record_entry(const BoundTable *table, RecordEntry *ret, Position *ret_entry_position,
+                  Position *ret_recorded)
 {
     const json_t *entry = entry_of(table);
-    if (!entry || pipeline_resnapshots(flow->pipeline, table->name))
-        return true;
-    AUTO(mem_free) char *location = NULL;
-    if (!lake_location(table->warehouse->lake, table->spec, &location, err))
-        return false;
-    TableName name = {table->spec->database, table->spec->table_name, location};
-    AUTO(iceberg_table_free) IcebergTable *found = NULL;
-    if (!iceberg_table_load(table->warehouse->lake->catalog, &name, &found, err))
-        return false;
+    const char *recorded = json_string_value(json_object_get(table->warehouse->record, "position"));
+    const char *at = json_string_value(json_object_get(entry, "position"));
     const char *uuid = json_string_value(json_object_get(entry, "uuid"));
-    if (!found || !uuid || strcmp(iceberg_uuid(found), uuid) != 0)
-        return error_set(
-            err, ERROR_CONFIG, "TableDropped",
-            "%s.%s was %s after rows of it were confirmed to the source; put it back, or load it "
-            "again with --resnapshot %s",
-            table->spec->database, table->spec->table_name, found ? "made anew" : "dropped",
-            table->name);
+    *ret = (RecordEntry){0};
+    if (!recorded || !position_parse(recorded, ret_recorded, NULL))
+        *ret_recorded = (Position){0};
+    if (!at || !uuid || !position_parse(at, ret_entry_position, NULL))
+        return false;
+    snprintf(ret->uuid, sizeof ret->uuid, "%s", uuid);
+    ret->snapshot = json_integer_value(json_object_get(entry, "snapshot"));
+    ret->sequence = json_integer_value(json_object_get(entry, "sequence"));
+    ret->source = ret_entry_position->source;
+    ret->at = ret_entry_position->at;
     return true;
-}
-
-RowPosition record_position(const BoundTable *table)
-{
-    RowPosition at = table->committed.at;
-    const char *text = json_string_value(json_object_get(table->warehouse->record, "position"));
-    Position recorded;
-    if (entry_of(table) && text && position_parse(text, &recorded, NULL) &&
-        position_compare(&recorded, &table->committed) == POSITION_AFTER)
-        at = recorded.at;
-    return at;
-}
-
-/* After the table is opened: it must not be behind its entry. */
-bool record_table_behind(const Flow *flow, const BoundTable *table, Error *err)
-{
-    const char *text = json_string_value(json_object_get(entry_of(table), "position"));
-    Position recorded;
-    if (!text || pipeline_resnapshots(flow->pipeline, table->name) ||
-        !position_parse(text, &recorded, NULL))
-        return true;
-    PositionOrder order = position_compare(&table->committed, &recorded);
-    if (table->complete && (order == POSITION_EQUAL || order == POSITION_AFTER))
-        return true;
-    char has[POSITION_TEXT_BYTES];
-    return error_set(err, ERROR_CONFIG, "RolledBack",
-                     "the table stands at %s, but %s was confirmed to the source; roll it forward, "
-                     "or load it again with --resnapshot %s",
-                     table->complete ? position_format(&table->committed, has) : "no position",
-                     text, table->name);
 }
 
 static bool write_one(Flow *flow, Warehouse *warehouse, const char *position, Error *err)
@@ -117,13 +85,16 @@ static bool write_one(Flow *flow, Warehouse *warehouse, const char *position, Er
     pthread_mutex_lock(&flow->lock);
     for (size_t i = 0; i < flow->table_count; i++) {
         const BoundTable *table = &flow->tables[i];
-        if (table->warehouse != warehouse)
+        const RecordEntry *entry = &flow->entries[i];
+        if (table->warehouse != warehouse || !entry->uuid[0])
             continue;
+        Position at = position_of(entry->source, entry->at);
         char text[POSITION_TEXT_BYTES];
         json_object_set_new(tables, table->name,
-                            json_pack("{s:s,s:I,s:s}", "uuid", table->uuid, "snapshot",
-                                      (json_int_t)table->snapshot, "position",
-                                      position_format(&table->committed, text)));
+                            json_pack("{s:s,s:I,s:I,s:s}", "uuid", entry->uuid, "snapshot",
+                                      (json_int_t)entry->snapshot, "sequence",
+                                      (json_int_t)entry->sequence, "position",
+                                      position_format(&at, text)));
     }
     pthread_mutex_unlock(&flow->lock);
     json_t *record = json_pack("{s:s,s:s,s:o}", "connector", flow->pipeline->name, "position",
@@ -147,5 +118,22 @@ bool record_write(Flow *flow, RowPosition durable, Error *err)
         if (!write_one(flow, flow->warehouses[i], text, err))
             return error_wrap(err, "confirmed record");
     CRASH_POINT("record-written");
+    return true;
+}
+
+bool record_read(Flow *flow, RowPosition *ret, Error *err)
+{
+    *ret = (RowPosition){UINT64_MAX, UINT64_MAX};
+    for (size_t i = 0; i < flow->warehouse_count; i++) {
+        Position position = {0};
+        if (!record_load(flow->warehouses[i], err))
+            return error_wrap(err, "confirmed record");
+        const char *text =
+            json_string_value(json_object_get(flow->warehouses[i]->record, "position"));
+        if (text && !position_parse(text, &position, err))
+            return error_wrap(err, "confirmed record");
+        if (row_position_compare(position.at, *ret) < 0)
+            *ret = position.at;
+    }
     return true;
 }

@@ -35,7 +35,7 @@ static bool prepare(Flow *flow, Error *err)
         complete[i] = !table || table->complete;
         if (!table || !table->complete)
             continue;
-        RowPosition at = record_position(table);
+        RowPosition at = follow_low(&table->follow);
         if (!state.known || row_position_compare(at, state.from) < 0)
             state.from = at;
         state.known = true;

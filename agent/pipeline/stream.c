@@ -26,8 +26,6 @@ typedef struct Mark {
 typedef struct Stream {
     Flow *flow;
     RowPosition checkpoint; /* the latest one handed out */
-    RowPosition recorded;   /* in the record and told to the capture */
-    int64_t confirm_after_us;
     int64_t figures_after_us;
     bool at_checkpoint; /* nothing was handed out since */
     int64_t behind_us;  /* age of the latest transaction when it was handed out */
@@ -99,6 +97,9 @@ static bool hand_out(Stream *stream, const Change *change, Error *err)
                    sizeof(Item) + (change->batch ? batch_memory(change->batch) : 0), err);
     case CHANGE_CHECKPOINT:
         stream->checkpoint = change->position.at;
+        pthread_mutex_lock(&flow->lock);
+        confirm_received(&flow->confirm, stream->checkpoint);
+        pthread_mutex_unlock(&flow->lock);
         stream->at_checkpoint = true;
         mark(stream, change);
         return put_all(stream, ITEM_CHECKPOINT, change->position.at, err);
@@ -137,26 +138,79 @@ static void figures(Stream *stream, RowPosition durable)
     metric_set(pipeline->metrics.received, (double)capture.received.major);
 }
 
-/* Record first, then the source. At most once a second, but for the last time. */
+static RowPosition durable_now(Flow *flow)
+{
+    pthread_mutex_lock(&flow->lock);
+    RowPosition durable = confirm_durable(&flow->confirm);
+    pthread_mutex_unlock(&flow->lock);
+    return durable;
+}
+
+/* Does what agent/commit/confirm.h says: record first, then the source. */
+static bool obey(Stream *stream, ConfirmAction action, Error *err)
+{
+    Flow *flow = stream->flow;
+    Confirm *confirm = &flow->confirm;
+    for (;;) {
+        RowPosition recorded;
+        Error why = {0};
+        switch (action.kind) {
+        case CONFIRM_NOTHING:
+            return true;
+        case CONFIRM_WRITE_RECORD: {
+            bool ok = record_write(flow, action.position, &why);
+            if (!ok && why.kind != ERROR_RETRY) {
+                *err = why;
+                return false;
+            }
+            if (!ok)
+                log_info("confirmed record was not written", LOG_T("reason", why.code),
+                         LOG_T("error", why.message));
+            pthread_mutex_lock(&flow->lock);
+            action = confirm_written(confirm, ok ? ANSWER_DONE : ANSWER_UNKNOWN, clock_mono_us());
+            pthread_mutex_unlock(&flow->lock);
+            break;
+        }
+        case CONFIRM_READ_RECORD: {
+            bool ok = record_read(flow, &recorded, &why);
+            if (!ok && why.kind != ERROR_RETRY) {
+                *err = why;
+                return false;
+            }
+            pthread_mutex_lock(&flow->lock);
+            action = ok ? confirm_read(confirm, recorded)
+                        : confirm_read_failed(confirm, clock_mono_us());
+            pthread_mutex_unlock(&flow->lock);
+            break;
+        }
+        case CONFIRM_SOURCE:
+            capture_confirm(flow->capture, action.position);
+            CRASH_POINT("confirmed");
+            return true;
+        case CONFIRM_REOPEN:
+            return error_set(err, ERROR_CONFLICT, "RecordMoved",
+                             "another process writes the confirmed record of Connector/%s; run one "
+                             "agent per Connector",
+                             flow->pipeline->connector->meta.name);
+        case CONFIRM_START:
+        case CONFIRM_STALL:
+            ASSERT(false); /* only confirm_start says these */
+        }
+    }
+}
+
 static bool confirm(Stream *stream, bool last, Error *err)
 {
+    Flow *flow = stream->flow;
     int64_t now_us = clock_mono_us();
     if (!last && now_us < stream->figures_after_us)
         return true;
     stream->figures_after_us = now_us + FIGURES_US;
-    RowPosition durable = flow_durable(stream->flow);
-    figures(stream, durable);
-    if (!last && now_us < stream->confirm_after_us)
-        return true;
-    stream->confirm_after_us = now_us + CONFIRM_US;
-    if (row_position_compare(durable, stream->recorded) <= 0)
-        return true;
-    if (!record_write(stream->flow, durable, err))
-        return false;
-    stream->recorded = durable;
-    capture_confirm(stream->flow->capture, durable);
-    CRASH_POINT("confirmed");
-    return true;
+    figures(stream, durable_now(flow));
+    pthread_mutex_lock(&flow->lock);
+    ConfirmAction action = confirm_tick(&flow->confirm, now_us, last);
+    pthread_mutex_unlock(&flow->lock);
+    return obey(stream, action, err);
 }
 
 /* Runs on to a checkpoint, so that whole transactions are committed; gives up on a transaction that
@@ -187,7 +241,14 @@ static bool drain(Stream *stream, Error *err)
             clock_sleep_us(1000);
         }
     }
-    return !flow_failed(flow) && confirm(stream, true, err) && capture_idle(flow->capture, err);
+    while (!flow_failed(flow)) {
+        if (!confirm(stream, true, err) || !capture_idle(flow->capture, err))
+            return false;
+        if (!flow->confirm.busy) /* else the record is tried again */
+            return true;
+        clock_sleep_us(10000);
+    }
+    return false;
 }
 
 static bool follow(Stream *stream, Error *err)
@@ -205,18 +266,38 @@ static bool follow(Stream *stream, Error *err)
     return drain(stream, err);
 }
 
+/* From where the stream begins, by what tables and record say. */
+static bool start(Flow *flow, RowPosition *ret, Error *err)
+{
+    AUTO(mem_free) RowPosition *from = mem_array(flow->table_count, sizeof *from);
+    uint32_t writers = (uint32_t)flow_writers_count(flow), count = (uint32_t)flow->table_count;
+    RowPosition slot = {UINT64_MAX, UINT64_MAX};
+    flow->lows = mem_array(writers, sizeof *flow->lows);
+    flow->entries = mem_array(count, sizeof *flow->entries);
+    confirm_init(&flow->confirm, flow->lows, writers, flow->entries, count, CONFIRM_US);
+    for (uint32_t i = 0; i < count; i++) {
+        RecordEntry entry;
+        follow_entry(&flow->tables[i].follow, &entry);
+        confirm_entry(&flow->confirm, i, &entry);
+        from[i] = follow_low(&flow->tables[i].follow);
+        if (row_position_compare(from[i], slot) < 0)
+            slot = from[i];
+    }
+    /* the capture has compared the slot with them (capture_prepare): it is not ahead */
+    ConfirmAction action = confirm_start(&flow->confirm, from, slot);
+    if (action.kind == CONFIRM_STALL)
+        return flow_stalled(&flow->tables[action.table], action.reason, err);
+    *ret = action.position;
+    return true;
+}
+
 bool flow_stream(Flow *flow, Error *err)
 {
-    RowPosition from = {UINT64_MAX, UINT64_MAX};
-    for (size_t i = 0; i < flow->table_count; i++) {
-        RowPosition at = record_position(&flow->tables[i]);
-        if (row_position_compare(at, from) < 0)
-            from = at;
-    }
-    if (!capture_stream_start(flow->capture, err))
+    RowPosition from;
+    if (!start(flow, &from, err) || !capture_stream_start(flow->capture, err))
         return false;
     Stream stream = {.flow = flow, .checkpoint = from, .at_checkpoint = true};
-    flow_writers_start(flow, from);
+    flow_writers_start(flow);
     bool ok = follow(&stream, err);
     if (!ok && !flow_failed(flow))
         flow_fail(flow, err);

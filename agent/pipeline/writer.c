@@ -1,11 +1,9 @@
-/* A writer thread owns some tables: it applies their batches in order and commits at checkpoints,
- * when a table's interval has passed, its pending files are large, or the flow drains. A table may
- * be committed at checkpoint P as long as no row after P was applied to it. */
+/* A writer thread owns some tables: it applies their batches in order, and commits when the table's
+ * Follow says so (agent/commit/follow.h). */
 #include <unistd.h>
 
 #include "agent/pipeline/flow.h"
 #include "common/clock.h"
-#include "common/crash.h"
 #include "common/mem.h"
 
 #define QUEUE_ITEMS 256
@@ -19,90 +17,104 @@ static void item_free(void *at)
     free(item);
 }
 
-static bool commit(Flow *flow, BoundTable *table, Error *err)
+/* A table whose commit is being settled takes nothing: the queue fills meanwhile. */
+static bool wait_settled(Writer *writer, BoundTable *table, Error *err)
 {
-    Position position = position_of(capture_source(flow->capture), table->checkpoint);
-    if (!table_commit(table->table, &position, err))
-        return error_wrap(err, "table %s", table->name);
-    CRASH_POINT("writer-committed");
-    table->pending = false;
-    table->clean = table->checkpoint;
-    atomic_fetch_add(&flow->commits, 1);
-    Position committed;
-    bool complete;
-    table_position(table->table, &complete, &committed);
-    pthread_mutex_lock(&flow->lock);
-    table->committed = committed;
-    table->snapshot = table_snapshot(table->table);
-    pthread_mutex_unlock(&flow->lock);
-    progress_table(table);
+    while (!follow_is_settled(&table->follow)) {
+        if (flow_failed(writer->flow))
+            return error_set(err, ERROR_RETRY, "Cancelled", "another table's writer has failed");
+        if (!flow_obey(writer->flow, table, follow_tick(&table->follow, clock_mono_us(), 0, false),
+                       err))
+            return false;
+        if (!follow_is_settled(&table->follow))
+            clock_sleep_us(TICK_MS * 1000 / 4);
+    }
+    if (table->has_later)
+        follow_checkpoint(&table->follow, table->later);
+    table->has_later = false;
     return true;
 }
 
-static bool is_due(const BoundTable *table, int64_t now_us, bool drain)
+static uint64_t pending_bytes(const BoundTable *table)
 {
-    if (!table->pending || table->past_checkpoint)
-        return false;
-    if (drain || now_us - table->pending_since_us >= table->spec->commit_interval_ms * 1000)
-        return true;
     TableFigures figures;
     table_figures(table->table, &figures);
-    return figures.pending_bytes >= table->spec->file_target_bytes;
+    return figures.pending_bytes;
+}
+
+static bool commit_due(Writer *writer, BoundTable *table, bool drain, Error *err)
+{
+    Follow *follow = &table->follow;
+    uint64_t bytes = follow->pending && !follow->past_checkpoint ? pending_bytes(table) : 0;
+    FollowAction action = follow_tick(follow, clock_mono_us(), bytes, drain);
+    if (!flow_obey(writer->flow, table, action, err))
+        return false;
+    return (!drain && !(follow_is_settled(follow) && table->has_later)) ||
+           wait_settled(writer, table, err);
 }
 
 /* Commits what is due, and says how far everything of this writer is durable. */
-static bool settle(Writer *writer, RowPosition *checkpoint, bool drain, Error *err)
+static bool settle(Writer *writer, bool drain, Error *err)
 {
-    int64_t now_us = clock_mono_us();
-    RowPosition low = *checkpoint;
+    Flow *flow = writer->flow;
+    RowPosition low = {UINT64_MAX, UINT64_MAX};
     for (size_t i = 0; i < writer->table_count; i++) {
         BoundTable *table = writer->tables[i];
-        if (is_due(table, now_us, drain) && !commit(writer->flow, table, err))
+        if (!commit_due(writer, table, drain, err))
             return false;
-        if (!table->pending)
-            table->clean = *checkpoint;
-        else if (row_position_compare(table->clean, low) < 0)
-            low = table->clean;
+        RowPosition at = follow_low(&table->follow);
+        if (row_position_compare(at, low) < 0)
+            low = at;
     }
-    pthread_mutex_lock(&writer->flow->lock);
-    writer->low = low;
-    pthread_mutex_unlock(&writer->flow->lock);
+    pthread_mutex_lock(&flow->lock);
+    for (size_t i = 0; i < writer->table_count; i++) {
+        RecordEntry entry;
+        follow_entry(&writer->tables[i]->follow, &entry);
+        confirm_entry(&flow->confirm, (uint32_t)(writer->tables[i] - flow->tables), &entry);
+    }
+    confirm_low(&flow->confirm, writer->number, low);
+    pthread_mutex_unlock(&flow->lock);
     return true;
 }
 
-static void mark_pending(BoundTable *table)
+static bool put(Writer *writer, BoundTable *table, const Item *item, Error *err)
 {
-    if (!table->pending)
-        table->pending_since_us = clock_mono_us();
-    table->pending = true;
-    table->past_checkpoint = true;
+    RowPosition last =
+        item->kind == ITEM_BATCH ? item->batch->positions[item->batch->row_count - 1] : item->row;
+    if (!wait_settled(writer, table, err))
+        return false;
+    if (!follow_row(&table->follow, last, clock_mono_us()))
+        return true; /* a restart repeats what the table has */
+    bool ok = item->kind == ITEM_BATCH ? table_put(table->table, item->batch, err)
+                                       : table_truncate(table->table, item->row, err);
+    return ok || error_wrap(err, "table %s", table->name);
 }
 
-static bool apply(Writer *writer, const Item *item, RowPosition *checkpoint, Error *err)
+static bool apply(Writer *writer, const Item *item, Error *err)
 {
     BoundTable *table = item->table;
     switch (item->kind) {
     case ITEM_BATCH:
-        mark_pending(table);
-        if (!table_put(table->table, item->batch, err))
-            return error_wrap(err, "table %s", table->name);
+        if (!put(writer, table, item, err))
+            return false;
         atomic_fetch_add(&writer->flow->rows, item->batch->row_count);
         metric_add(table->metrics.changes, item->batch->row_count);
         return true;
     case ITEM_TRUNCATE:
-        mark_pending(table);
-        if (!table_truncate(table->table, item->row, err))
-            return error_wrap(err, "table %s", table->name);
-        return true;
+        return put(writer, table, item, err);
     case ITEM_CHECKPOINT:
-        *checkpoint = item->row;
         for (size_t i = 0; i < writer->table_count; i++) {
-            writer->tables[i]->checkpoint = item->row;
-            writer->tables[i]->past_checkpoint = false;
+            BoundTable *each = writer->tables[i];
+            if (follow_is_settled(&each->follow)) {
+                follow_checkpoint(&each->follow, item->row);
+            } else {
+                each->has_later = true;
+                each->later = item->row;
+            }
         }
-        return settle(writer, checkpoint, false, err);
+        return settle(writer, false, err);
     case ITEM_DRAIN:
-        return settle(writer, checkpoint, true, err);
+        return settle(writer, true, err);
     }
     ASSERT(false);
 }
@@ -110,7 +122,6 @@ static bool apply(Writer *writer, const Item *item, RowPosition *checkpoint, Err
 static void serve(Writer *writer)
 {
     Error err = {0};
-    RowPosition checkpoint = writer->low;
     while (!flow_failed(writer->flow)) {
         void *at;
         QueueResult result = queue_take(writer->queue, &at, TICK_MS);
@@ -118,9 +129,9 @@ static void serve(Writer *writer)
             return;
         bool ok;
         if (result == QUEUE_TIMEOUT) {
-            ok = settle(writer, &checkpoint, false, &err);
+            ok = settle(writer, false, &err);
         } else {
-            ok = apply(writer, at, &checkpoint, &err);
+            ok = apply(writer, at, &err);
             item_free(at);
         }
         if (!ok)
@@ -136,22 +147,26 @@ static void run(void *argument)
     atomic_store(&writer->done, true);
 }
 
-void flow_writers_start(Flow *flow, RowPosition from)
+size_t flow_writers_count(const Flow *flow)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     size_t count = cores > 1 ? (size_t)cores : 1;
-    flow->writer_count = count < flow->table_count ? count : flow->table_count;
+    return count < flow->table_count ? count : flow->table_count;
+}
+
+void flow_writers_start(Flow *flow)
+{
+    flow->writer_count = flow_writers_count(flow);
     flow->writers = mem_array(flow->writer_count, sizeof *flow->writers);
     for (size_t i = 0; i < flow->writer_count; i++) {
         Writer *writer = &flow->writers[i];
         writer->flow = flow;
-        writer->low = from;
+        writer->number = (uint32_t)i;
         writer->queue = queue_new(QUEUE_ITEMS, QUEUE_BYTES / flow->writer_count, item_free);
         writer->tables = mem_array(flow->table_count, sizeof(BoundTable *));
     }
     for (size_t i = 0; i < flow->table_count; i++) {
         BoundTable *table = &flow->tables[i];
-        table->clean = table->checkpoint = from;
         Writer *writer = &flow->writers[table->number % flow->writer_count];
         writer->tables[writer->table_count++] = table;
     }
@@ -171,15 +186,4 @@ void flow_writers_join(Flow *flow)
     free(flow->writers);
     flow->writers = NULL;
     flow->writer_count = 0;
-}
-
-RowPosition flow_durable(Flow *flow)
-{
-    RowPosition low = {UINT64_MAX, UINT64_MAX};
-    pthread_mutex_lock(&flow->lock);
-    for (size_t i = 0; i < flow->writer_count; i++)
-        if (row_position_compare(flow->writers[i].low, low) < 0)
-            low = flow->writers[i].low;
-    pthread_mutex_unlock(&flow->lock);
-    return low;
 }

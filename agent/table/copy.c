@@ -121,41 +121,44 @@ bool table_copy_finish(TableCopyWriter *writer, Error *err)
     return true;
 }
 
-/* Every finished writer's files, side by side; contents stay the writers'. */
-static bool gather(TableCopy *copy, IcebergCommit *commit, Error *err)
+bool copy_gather(TableCopy *copy, DataFile **ret, size_t *ret_count, Error *err)
 {
+    *ret = NULL;
+    *ret_count = 0;
     for (size_t i = 0; i < copy->finished_count; i++) {
         DataFile *files;
         size_t count;
-        if (!data_writer_finish(copy->finished[i], &files, &count, err))
+        if (!data_writer_finish(copy->finished[i], &files, &count, err)) {
+            free(*ret);
             return false;
-        commit->added =
-            mem_regrow(commit->added, commit->added_count + count + 1, sizeof *commit->added);
-        memcpy(commit->added + commit->added_count, files, count * sizeof *files);
-        commit->added_count += count;
+        }
+        *ret = mem_regrow(*ret, *ret_count + count + 1, sizeof **ret);
+        memcpy(*ret + *ret_count, files, count * sizeof *files);
+        *ret_count += count;
     }
     return true;
 }
 
-bool table_copy_commit(TableCopy *copy, const Position *position, Error *err)
+void copy_forget(TableCopy *copy)
+{
+    for (size_t i = 0; i < copy->finished_count; i++)
+        data_writer_forget(copy->finished[i]);
+}
+
+bool table_copy_close(TableCopy *copy, Error *err)
 {
     Table *table = copy->table;
-    ASSERT(copy->writers_open == 0);
-    IcebergCommit commit = {.remove_all = iceberg_current_snapshot(table->iceberg) >= 0};
-    bool unknown = false;
+    TablePending *pending = &table->pending;
+    ASSERT(copy->writers_open == 0 && !pending->ready);
+    size_t count;
+    if (!copy_gather(copy, &pending->copied, &count, err))
+        return error_wrap(err, "copy of table %s.%s", table->name.database, table->name.table);
     /* An index of what was there before is void. */
     upsert_free(table->upsert);
     table->upsert = NULL;
+    pending->copy = copy;
+    pending->ready = true;
+    pending->commit = (IcebergCommit){.added = pending->copied, .added_count = count};
     CRASH_POINT("copy-before-commit");
-    bool ok =
-        gather(copy, &commit, err) && table_commit_files(table, &commit, position, &unknown, err);
-    free(commit.added);
-    if (!ok && !unknown)
-        return false;
-    for (size_t i = 0; i < copy->finished_count; i++)
-        data_writer_forget(copy->finished[i]);
-    table->failed |= !ok;
-    if (ok)
-        CRASH_POINT("copy-committed");
-    return ok;
+    return true;
 }

@@ -9,6 +9,7 @@
 
 static void release(Table *table)
 {
+    table_pending_done(&table->pending);
     upsert_free(table->upsert);
     data_writer_free(table->writer);
     column_map_done(&table->columns);
@@ -239,8 +240,11 @@ uint64_t table_rows_of_head(const Table *table)
     return all > gone ? all - gone : 0;
 }
 
-static bool read_position(Table *table, Error *err)
+bool table_read_claim(Table *table, Error *err)
 {
+    table->complete = false;
+    table->snapshot = 0;
+    table->position = (Position){0};
     const char *text = iceberg_property(table->iceberg, table->property);
     if (!text) {
         const char *unit = iceberg_property(table->iceberg, "firn.unit");
@@ -268,14 +272,6 @@ static bool read_position(Table *table, Error *err)
         return error_wrap(err, "table %s.%s, property %s", table->name.database, table->name.table,
                           table->property);
     }
-    if (!iceberg_is_ancestor(table->iceberg, table->snapshot))
-        return error_set(err, ERROR_CONFIG, "RolledBack",
-                         "table %s.%s was rolled back: the position stands for snapshot %lld, "
-                         "which is no ancestor of the head %lld; set the current snapshot to %lld "
-                         "again, or load the table again with --resnapshot",
-                         table->name.database, table->name.table, (long long)table->snapshot,
-                         (long long)iceberg_current_snapshot(table->iceberg),
-                         (long long)table->snapshot);
     table->complete = true;
     return true;
 }
@@ -344,6 +340,9 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
         return false;
     if (!iceberg_table_load(table->catalog, &table->name, &table->iceberg, err))
         return false;
+    if (!table->iceberg && !options->create)
+        return error_set(err, ERROR_CONFIG, "TableMissing", "there is no table %s.%s",
+                         spec->database, spec->table_name);
     if (!table->iceberg && !create(table, wanted, err))
         return false;
     table->store = iceberg_store(table->iceberg);
@@ -357,7 +356,7 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
     table->schema_json = mem_strdup(iceberg_schema_json(table->iceberg));
     if (spec->mode == MODE_UPSERT && spec->format_version >= 3)
         add_lineage(table);
-    return options->resnapshot || read_position(table, err);
+    return options->resnapshot || table_read_claim(table, err);
 }
 
 Table *table_open(const TableOptions *options, Error *err)
@@ -380,17 +379,6 @@ Table *table_open(const TableOptions *options, Error *err)
     table->writer = table_writer_new(table, table->memory_bytes_max);
     table->rows = table_rows_of_head(table);
     return table;
-}
-
-void table_position(const Table *table, bool *ret_complete, Position *ret)
-{
-    *ret_complete = table->complete;
-    *ret = table->position;
-}
-
-int64_t table_snapshot(const Table *table)
-{
-    return table->snapshot;
 }
 
 const char *table_uuid(const Table *table)

@@ -13,14 +13,13 @@
  *
  * Rules it keeps:
  *  - The position is in the snapshot's summary ("firn.position.<unit>") and, same commit, in the
- * table property of that name as "<position> <snapshot id>". If that snapshot is no ancestor of the
- * head, open is CONFIG "RolledBack".
+ * table property of that name as "<position> <snapshot id>": the table's claim.
  *  - A row at or before the table's position is dropped (a restart repeats).
- *  - One snapshot per table_commit. A foreign commit in between is ERROR_CONFLICT: everything
- * pending is thrown away, the caller reopens from the durable position. */
+ *  - It decides nothing about commits: what comes after an answer is agent/commit's to say. */
 #pragma once
 
 #include "agent/catalog/catalog.h"
+#include "agent/commit/commit.h"
 #include "agent/record/batch.h"
 #include "common/manifest/manifest.h"
 
@@ -35,19 +34,22 @@ typedef struct TableOptions {
                               unless spec->location. NULL: the catalog chooses */
     size_t memory_bytes_max; /* of open files' buffers */
     bool resnapshot;         /* whatever the table says of its position, it is to be copied again */
+    bool create;             /* when it is missing */
 } TableOptions;
 
 void table_close(Table *table); /* pending rows are gone; written, uncommitted files are deleted */
-/* Opens, or creates, the table. An existing one is checked: format version (never changed), columns
- * against the source's (CONFIG "SchemaMismatch" names the column and both types), key (Upsert needs
- * one: CONFIG "NoKey"). */
+/* Opens the table, or makes it. A missing one without `create` is CONFIG "TableMissing". An
+ * existing one is checked: format version (never changed), columns against the source's (CONFIG
+ * "SchemaMismatch" names the column and both types), key (Upsert needs one: CONFIG "NoKey"). */
 Table *table_open(const TableOptions *options, Error *err) OWNED_BY(table_close);
 
-/* What the table says of itself. False in *ret_complete: its initial copy never finished, position
- * is none. */
-void table_position(const Table *table, bool *ret_complete, Position *ret);
-/* Seen from the last commit of ours (0 if none since the property was set by someone else). */
-int64_t table_snapshot(const Table *table);
+/* The table as it was loaded last: its claim, whether `commit` (0: none) stands in the history of
+ * its head, what others did since `head` (0: the empty table). What it points to lasts until the
+ * next call. */
+void table_view(Table *table, int64_t commit, int64_t head, TableView *ret);
+/* Loads it again first. One that is gone, or another under the name, is a view that says so; CONFIG
+ * "SchemaChanged" when others changed its columns or partitions. */
+MUST_CHECK bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Error *err);
 const char *table_uuid(const Table *table);
 
 /* --- the initial copy: any number of writers side by side, then one commit --- */
@@ -62,9 +64,9 @@ TableCopyWriter *table_copy_writer_open(TableCopy *copy, Error *err)
 MUST_CHECK bool table_copy_put(TableCopyWriter *writer, const Batch *batch, Error *err);
 MUST_CHECK bool table_copy_finish(TableCopyWriter *writer,
                                   Error *err); /* files of this writer are whole */
-/* One snapshot that replaces whatever an earlier, unfinished copy left, with the position of the
- * copy's snapshot. */
-MUST_CHECK bool table_copy_commit(TableCopy *copy, const Position *position, Error *err);
+/* Every writer has finished: the copy's files are what the next table_send commits, as one snapshot
+ * that replaces whatever an earlier, unfinished copy left. The copy outlives that commit. */
+MUST_CHECK bool table_copy_close(TableCopy *copy, Error *err);
 
 /* --- the stream --- */
 /* Applies the batch's rows in order; the batch stays the caller's. The first call in Upsert builds
@@ -84,9 +86,19 @@ typedef struct TableFigures {
 } TableFigures;
 void table_figures(const Table *table, TableFigures *ret);
 
-/* Makes everything pending durable as one snapshot with `position` (all changes up to it have been
- * put). Nothing pending: no snapshot, true. */
-MUST_CHECK bool table_commit(Table *table, const Position *position, Error *err);
+/* --- committing: send, then as agent/commit says --- */
+/* Makes everything pending one snapshot with `position` (all changes up to it have been put), on
+ * the head that was loaded last. False: nothing was sent. True: *ret is the answer, *err its reason
+ * unless DONE, *ret_id the snapshot's id, *ret_sequence (DONE) the table's last sequence number.
+ * Nothing may be put between an answer other than DONE and what settles it. */
+MUST_CHECK bool table_send(Table *table, const Position *position, CommitAnswer *ret,
+                           int64_t *ret_id, int64_t *ret_sequence, Error *err);
+/* The very same commit once more. */
+CommitAnswer table_resend(Table *table, int64_t *ret_sequence, Error *err);
+/* table_look found the commit: what was pending is the table's. */
+void table_found(Table *table);
+/* What is pending is thrown away; its files too, if they may go. Only close is left. */
+void table_abandon(Table *table, bool files_may_go);
 
 DEFINE_AUTO(Table, table_close);
 DEFINE_AUTO(TableCopy, table_copy_free);

@@ -1,4 +1,4 @@
-/* What open.c, table.c and copy.c share. */
+/* What open.c, table.c, copy.c and commit.c share. */
 #pragma once
 
 #include <pthread.h>
@@ -7,6 +7,21 @@
 #include "agent/table/columns.h"
 #include "agent/table/table.h"
 #include "agent/table/upsert.h"
+
+/* A commit that is being made: from the files being whole until its answer is settled. */
+typedef struct TablePending {
+    bool ready;      /* the files are whole */
+    bool unknown;    /* a commit of them was sent that may take effect yet */
+    TableCopy *copy; /* whose files they are; NULL: the stream's */
+    IcebergCommit commit;
+    UpsertPending upsert;
+    DataFile *copied; /* commit.added of a copy; contents belong to its writers */
+    IcebergAttempt *attempt;
+    Position position;
+    char text[POSITION_TEXT_BYTES];
+    char *with_snapshot;
+    const char *summary[2], *properties[2];
+} TablePending;
 
 struct Table {
     const LakeTableSpec *spec;
@@ -29,6 +44,9 @@ struct Table {
     Position position;
     bool complete;
     int64_t snapshot;
+    LaneValue lane; /* of the latest view */
+    Position seen;  /* the claim of the latest look */
+    TablePending pending;
     DataWriter *writer;
     ColumnMap columns;
     uint32_t *all_rows; /* 0, 1, 2 … as a selection in Append */
@@ -44,11 +62,17 @@ struct Table {
 
 /* A writer of the table's data files; the caller's. */
 DataWriter *table_writer_new(Table *table, size_t memory_bytes_max);
-/* The commit of everything: `commit` without summary and properties, which hold the position.
- * CONFLICT, and CONFIG "TableDropped", when others were at the table; RETRY: it may have happened
- * (*ret_unknown). */
-MUST_CHECK bool table_commit_files(Table *table, IcebergCommit *commit, const Position *position,
-                                   bool *ret_unknown, Error *err);
+/* open.c: the claim, as the property has it. */
+MUST_CHECK bool table_read_claim(Table *table, Error *err);
+/* table.c: something failed and what is pending is lost; if the table was dropped under us, then
+ * that is why. */
+bool table_failed(Table *table, Error *err);
+bool table_usable(const Table *table, Error *err);
+/* commit.c */
+void table_pending_done(TablePending *pending);
+/* copy.c: every finished writer's files, side by side; contents stay the writers'. */
+MUST_CHECK bool copy_gather(TableCopy *copy, DataFile **ret, size_t *ret_count, Error *err);
+void copy_forget(TableCopy *copy); /* the files are not the writers' to delete any more */
 /* Live rows of the head by its summary; v2 counts a delete for as long as its file is there, so it
  * may say too few. */
 uint64_t table_rows_of_head(const Table *table);

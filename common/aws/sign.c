@@ -246,12 +246,10 @@ static void put_headers(Bytes *to, Bytes *names, Field *fields, size_t count)
 
 static void signing_key(const AwsSigning *signing, const char *day, uint8_t ret[HASH_BYTES])
 {
-    size_t secret_bytes = strlen(signing->keys->secret_key);
-    uint8_t *secret = mem_alloc(secret_bytes + 4);
-    memcpy(secret, "AWS4", 4);
-    memcpy(secret + 4, signing->keys->secret_key, secret_bytes);
-    mac(secret, secret_bytes + 4, day, strlen(day), ret);
-    OPENSSL_cleanse(secret, secret_bytes + 4);
+    char *secret = mem_format("AWS4%s", signing->keys->secret_key);
+    size_t secret_bytes = strlen(secret);
+    mac((const uint8_t *)secret, secret_bytes, day, strlen(day), ret);
+    OPENSSL_cleanse(secret, secret_bytes);
     free(secret);
     const char *const parts[] = {signing->region, signing->service, "aws4_request"};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {

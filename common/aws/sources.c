@@ -173,6 +173,7 @@ static bool ends_with(const char *path, const char *end)
 static bool sts_element(void *context, const char *path, const char *text)
 {
     StsAnswer *answer = context;
+    ASSERT(answer);
 #define OF_KEYS "AssumeRoleWithWebIdentityResult/Credentials/"
     char **to = ends_with(path, OF_KEYS "AccessKeyId")       ? &answer->keys.access_key
                 : ends_with(path, OF_KEYS "SecretAccessKey") ? &answer->keys.secret_key
@@ -330,48 +331,51 @@ static bool instance_ask(const AwsSource *source, const char *method, const char
 
 #define ROLES "/latest/meta-data/iam/security-credentials/"
 
+/* With a token in hand: the role's name, then its keys. */
+static bool instance_keys(const AwsSource *source, const char *token, bool *found, AwsKeys *ret,
+                          Error *err)
+{
+    const HttpHeader header = {"x-aws-ec2-metadata-token", token};
+    HttpAnswer answer = {0};
+    char *path = NULL;
+    bool ok = instance_ask(source, "GET", ROLES, &header, &answer, err);
+    *found = !ok || answer.status != 404;
+    if (ok && answer.status != 200)
+        ok = refused("the instance's metadata, asked for its role,", answer.status, "", err);
+    if (ok) {
+        answer.body.data[strcspn((char *)answer.body.data, "\r\n")] = '\0';
+        AUTO(mem_free) char *escaped = http_escape((const char *)answer.body.data, "+=,@");
+        path = mem_format(ROLES "%s", escaped);
+        ok = instance_ask(source, "GET", path, &header, &answer, err);
+    }
+    if (ok)
+        ok = answer.status == 200
+                 ? keys_from_json("the instance's metadata", &answer, ret, err)
+                 : refused("the instance's metadata, asked for keys,", answer.status, "", err);
+    answer_wipe(&answer);
+    free(path);
+    return ok;
+}
+
 /* Not there at all, and no role: not found. */
 bool aws_from_instance(const AwsSource *source, bool *found, AwsKeys *ret, Error *err)
 {
     const char *disabled = setting("AWS_EC2_METADATA_DISABLED");
-    HttpHeader header = {"x-aws-ec2-metadata-token-ttl-seconds", "21600"};
+    const HttpHeader header = {"x-aws-ec2-metadata-token-ttl-seconds", "21600"};
     HttpAnswer answer = {0};
-    AUTO(mem_free) char *escaped = NULL;
-    char *token = NULL, *role = NULL;
-    bool ok = false;
     *found = false;
     if (disabled && strcasecmp(disabled, "true") == 0)
         return false;
-    if (!instance_ask(source, "PUT", "/latest/api/token", &header, &answer, err))
-        goto done; /* no such address outside EC2 */
+    if (!instance_ask(source, "PUT", "/latest/api/token", &header, &answer, err)) {
+        answer_wipe(&answer);
+        return false; /* no such address outside EC2 */
+    }
     *found = true;
-    if (answer.status != 200) {
-        refused("the instance's metadata, asked for a token,", answer.status, "", err);
-        goto done;
-    }
-    token = mem_strndup((const char *)answer.body.data, answer.body.used);
-    header = (HttpHeader){"x-aws-ec2-metadata-token", token};
-    if (!instance_ask(source, "GET", ROLES, &header, &answer, err))
-        goto done;
-    if (answer.status == 404) {
-        *found = false;
-        goto done;
-    }
-    if (answer.status != 200) {
-        refused("the instance's metadata, asked for its role,", answer.status, "", err);
-        goto done;
-    }
-    answer.body.data[strcspn((char *)answer.body.data, "\r\n")] = '\0';
-    escaped = http_escape((const char *)answer.body.data, "+=,@");
-    role = mem_format(ROLES "%s", escaped);
-    if (!instance_ask(source, "GET", role, &header, &answer, err))
-        goto done;
-    ok = answer.status == 200
-             ? keys_from_json("the instance's metadata", &answer, ret, err)
-             : refused("the instance's metadata, asked for keys,", answer.status, "", err);
-done:
+    char *token = mem_strndup((const char *)answer.body.data, answer.body.used);
+    bool ok = answer.status == 200
+                  ? instance_keys(source, token, found, ret, err)
+                  : refused("the instance's metadata, asked for a token,", answer.status, "", err);
     answer_wipe(&answer);
     wipe_text(&token);
-    free(role);
     return ok;
 }

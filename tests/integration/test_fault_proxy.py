@@ -283,7 +283,7 @@ class Tcp(unittest.TestCase):
         self.proxy.plan([Fault("cut", direction="request", after_bytes=10)])
         self.talk(BODY)
         self.assertEqual(len(self.proxy.struck), 1)
-        wait_until(lambda: bytes(self.received[0]) == BODY[:10], 10, "ten bytes came through")
+        wait_until(lambda: self.received and bytes(self.received[0]) == BODY[:10], 10, "ten bytes came through")
 
     def test_reset(self):
         self.proxy.plan([Fault("reset")])

@@ -74,7 +74,8 @@ static bool read_hint(Catalog *catalog, const TableName *name, int64_t *ret, Err
         while (text.used && strchr(" \r\n", (char)text.data[text.used - 1]))
             text.used--;
         *ret = parse_version((const char *)text.data, text.used);
-    } else if (why.kind != ERROR_DATA) {
+    } else if (why.kind != ERROR_DATA && strcmp(why.code, "ChecksumWrong") != 0) {
+        /* the latter: read while somebody wrote it, of a store that replaces in place */
         bytes_done(&text);
         return pass_on(err, &why);
     }

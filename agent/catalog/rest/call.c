@@ -3,6 +3,7 @@
  * looks first. Waiting is as the server says (Retry-After), else growing, with full jitter, and all
  * of it within a budget. */
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -33,6 +34,11 @@ static int64_t pause_us(const HttpAnswer *answer, int tries)
     return jitter(pause > PAUSE_MAX_US ? PAUSE_MAX_US : pause);
 }
 
+static void code_set(Error *err, const char *code)
+{
+    snprintf(err->code, sizeof err->code, "%s", code);
+}
+
 static bool send(RestCatalog *catalog, const RestCall *call, HttpAnswer *ret, Error *err)
 {
     RestHeaders headers = {0};
@@ -54,7 +60,7 @@ static bool send(RestCatalog *catalog, const RestCall *call, HttpAnswer *ret, Er
     Error why = {0};
     bool ok = rest_authorize(catalog, &request, &headers, &why);
     if (!ok && why.kind == ERROR_RETRY)
-        strcpy(why.code, "NotSent"); /* the token's answer, not this call's, is what was lost */
+        code_set(&why, "NotSent"); /* the token's answer, not this call's, is what was lost */
     ok = ok && http_send(catalog->http, &request, ret, &why);
     rest_headers_done(&headers);
     if (!ok && err)
@@ -85,7 +91,7 @@ static bool attempt(RestCatalog *catalog, const RestCall *call, bool *renewed, H
         bool sent = strcmp(why.code, "AnswerLost") == 0;
         *ret_again = why.kind == ERROR_RETRY && (!sent || !call->once);
         if (why.kind == ERROR_RETRY && call->once)
-            strcpy(why.code, sent ? "CommitStateUnknown" : "NotSent");
+            code_set(&why, sent ? "CommitStateUnknown" : "NotSent");
         *err = why;
         return false;
     }

@@ -1,14 +1,15 @@
 /* What the server says of each table beside its metadata: where it is, how its store is reached,
  * and keys for its files, which are renewed in time, by the endpoint for it or by loading the table
  * again. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/catalog/rest/rest.h"
 #include "common/aws/aws.h"
+#include "common/clock.h"
 #include "common/mem.h"
 
+#define KEYS_GOOD_US INT64_C(120000000) /* else they are renewed before they are handed out */
 #define CREDENTIALS_BYTES_MAX ((size_t)4 << 20)
 
 RestTable *rest_table(RestCatalog *catalog, const TableName *name)
@@ -93,6 +94,16 @@ static void read_keys(const RestTable *table, AwsKeys *ret)
                      .expires_us = ms > 0 && ms < INT64_MAX / 1000 ? ms * 1000 : 0};
 }
 
+/* They may have been told of long before they are asked for. */
+static bool ends_soon(const RestTable *table)
+{
+    AwsKeys keys;
+    read_keys(table, &keys);
+    bool soon = keys.expires_us && keys.expires_us < clock_wall_us() + KEYS_GOOD_US;
+    aws_keys_done(&keys);
+    return soon;
+}
+
 static bool renew(RestTable *table, Error *err)
 {
     RestCatalog *catalog = table->catalog;
@@ -129,7 +140,7 @@ static bool fetch_keys(void *context, AwsKeys *ret, Error *err)
     RestTable *table = context;
     RestCatalog *catalog = table->catalog;
     pthread_mutex_lock(&catalog->lock);
-    bool fresh = table->keys_fresh;
+    bool fresh = table->keys_fresh && has_keys(table) && !ends_soon(table);
     pthread_mutex_unlock(&catalog->lock);
     if (!fresh && !renew(table, err))
         return false;

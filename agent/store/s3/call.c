@@ -118,11 +118,12 @@ static bool take_failure(void *context, const char *path, const char *text)
     return true;
 }
 
-/* A 200 can hold an error: CompleteMultipartUpload answers before it is through. */
+/* What is posted can answer 200 with an error in it: CompleteMultipartUpload begins its answer
+ * before it is through. */
 static bool succeeded(const S3Call *call, const HttpAnswer *answer, S3Failure *failure)
 {
     *failure = (S3Failure){0};
-    if (answer->status >= 200 && answer->status < 300 && !call->patient)
+    if (answer->status >= 200 && answer->status < 300 && strcmp(call->method, "POST") != 0)
         return true;
     /* What is no XML (a proxy's page) has no code, the status remains. */
     Error none;
@@ -173,6 +174,22 @@ static bool passes(int status, const char *code)
     return status == 429 || status == 408 || status == 307 || (status >= 500 && status != 501);
 }
 
+/* A 404 of S3's own about the object. Gateways have others (of users, of buckets), and what is no
+ * S3 at all answers with a page. */
+static bool is_missing(const S3Call *call, const HttpAnswer *answer, const char *code)
+{
+    bool silent = !*code && answer->body.used == 0;
+    return answer->status == 404 &&
+           (strcmp(code, "NoSuchKey") == 0 || strcmp(code, "NoSuchUpload") == 0 ||
+            strcmp(code, "NoSuchVersion") == 0 ||
+            (silent && (strcmp(call->method, "HEAD") == 0 || strcmp(call->method, "DELETE") == 0)));
+}
+
+static bool is_unknown_key(const char *code)
+{
+    return strcmp(code, "InvalidAccessKeyId") == 0 || strcmp(code, "XAdminUserNotFound") == 0;
+}
+
 static bool wrong_region(const S3Store *store, const S3Call *call, const HttpAnswer *answer,
                          const S3Failure *failure, Error *err)
 {
@@ -215,12 +232,12 @@ static void explain(const S3Store *store, const S3Call *call, const HttpAnswer *
                   "%s %.150s: there is no bucket %.63s at %.100s: make it, or mend "
                   "spec.catalog.warehouse or spec.storage.endpoint",
                   call->doing, uri, call->place->bucket, store->endpoint_host);
-    else if (strcmp(code, "InvalidAccessKeyId") == 0 || strcmp(code, "SignatureDoesNotMatch") == 0)
+    else if (is_unknown_key(code) || strcmp(code, "SignatureDoesNotMatch") == 0)
         error_set(err, ERROR_CONFIG, "AccessDenied",
                   "%s %.150s: %.100s does not accept the %s: mend the Secret of "
                   "spec.storage.credentialsSecretRef (%s)",
                   call->doing, uri, store->endpoint_host,
-                  *code == 'I' ? "access key" : "secret key", said);
+                  is_unknown_key(code) ? "access key" : "secret key", said);
     else if (strcmp(code, "ExpiredToken") == 0 || strcmp(code, "InvalidToken") == 0)
         error_set(err, ERROR_CONFIG, "AccessDenied",
                   "%s %.150s: the session token has expired or is none: mend the Secret of "
@@ -234,7 +251,7 @@ static void explain(const S3Store *store, const S3Call *call, const HttpAnswer *
                   "s3:GetObject, PutObject, DeleteObject, ListBucket, AbortMultipartUpload and "
                   "ListBucketMultipartUploads",
                   call->place->bucket, said);
-    else if (status == 404)
+    else if (is_missing(call, answer, code))
         error_set(err, ERROR_DATA, "ObjectMissing", "%s %.300s: it is not there", call->doing, uri);
     else if (status == 507 || strcmp(code, "XMinioStorageFull") == 0 ||
              strcmp(code, "QuotaExceeded") == 0)
@@ -329,7 +346,8 @@ bool s3_call(S3Store *store, const S3Call *call, S3Answer *ret, Error *err)
                 attempt--;
                 continue;
             }
-            if (ret->http.status == call->also && strcmp(failure.code, "NoSuchBucket") != 0)
+            if (ret->http.status == call->also &&
+                (call->also != 404 || is_missing(call, &ret->http, failure.code)))
                 return true;
             again = passes(ret->http.status, failure.code) || ret->http.status < 300;
         } else {

@@ -374,20 +374,21 @@ static bool abort_old(S3Store *store, const S3Place *folder, const Page *page, i
     return true;
 }
 
-bool s3_sweep(Store *store, const char *prefix, int64_t before_us, Error *err)
+/* *ret_seen: the uploads that were listed, ours or not. */
+static bool sweep_listed(S3Store *store, const S3Place *folder, const char *prefix,
+                         int64_t before_us, size_t *ret_seen, Error *err)
 {
-    S3Place folder;
-    if (!folder_of(prefix, &folder, err))
-        return false;
-    AUTO(mem_free) char *escaped = http_escape(folder.key, "");
+    AUTO(mem_free) char *escaped = http_escape(prefix, "");
     AUTO(mem_free) char *marker = mem_strdup("");
     bool ok = true, more = true;
+    *ret_seen = 0;
     for (size_t pages = 0; ok && more && pages < PAGES_MAX; pages++) {
         AUTO(mem_free)
         char *query = mem_format("uploads=&encoding-type=url&prefix=%s%s", escaped, marker);
         Page page = {0};
-        ok = page_read((S3Store *)store, &folder, query, &page, err) &&
-             abort_old((S3Store *)store, &folder, &page, before_us, err);
+        ok = page_read(store, folder, query, &page, err) &&
+             abort_old(store, folder, &page, before_us, err);
+        *ret_seen += page.count;
         more = ok && page.more;
         if (more) {
             if (page.escaped)
@@ -399,6 +400,21 @@ bool s3_sweep(Store *store, const char *prefix, int64_t before_us, Error *err)
         }
         page_done(&page);
     }
+    return ok;
+}
+
+/* MinIO lists unfinished uploads only under a whole key as the prefix, or under none: where nothing
+ * is found, the whole bucket's are looked through. */
+bool s3_sweep(Store *store, const char *prefix, int64_t before_us, Error *err)
+{
+    S3Store *s3 = (S3Store *)store;
+    S3Place folder;
+    size_t seen;
+    if (!folder_of(prefix, &folder, err))
+        return false;
+    bool ok = sweep_listed(s3, &folder, folder.key, before_us, &seen, err);
+    if (ok && !seen && *folder.key)
+        ok = sweep_listed(s3, &folder, "", before_us, &seen, err);
     s3_place_done(&folder);
     return ok;
 }

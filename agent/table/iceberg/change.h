@@ -22,6 +22,7 @@ typedef struct Change {
     json_t *requirements, *updates;
     json_t *metadata;  /* what is expected to come of it */
     char id[37];       /* UUID, version 7 */
+    CatalogEntry base; /* what it was made for, without the text */
     MetadataText text; /* of the metadata; empty where the catalog writes it itself */
     int64_t snapshot_id;
     json_t *marks; /* properties it sets that name the snapshot: they tell of it even when it has
@@ -34,6 +35,10 @@ typedef enum Outcome {
     OUTCOME_LOST,    /* it has surely not taken effect */
     OUTCOME_UNKNOWN, /* nothing could be told, or an answer may still be under way */
 } Outcome;
+
+/* Sends it to the catalog, once. As change_send; UNKNOWN also when nobody has looked. */
+Outcome change_send_once(IcebergTable *table, const Change *change, CatalogEntry *ret_entry,
+                         json_t **ret_metadata, Error *why);
 
 /* Sends it to the catalog, again when it is not known whether it took effect and the table has not
  * moved. TAKEN: *ret_entry names the metadata now, *ret_metadata is it where somebody else wrote it

@@ -133,3 +133,25 @@ bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor)
     history_done(&history);
     return is;
 }
+
+bool iceberg_history_holds(const IcebergTable *table, int64_t snapshot_id)
+{
+    return metadata_snapshot(table->metadata, snapshot_id) &&
+           iceberg_is_ancestor(table, snapshot_id);
+}
+
+/* Where the chain of parents is cut nobody can say, and the safe answer is that files changed. */
+IcebergForeign iceberg_foreign(const IcebergTable *table, int64_t since)
+{
+    IcebergForeign found = ICEBERG_FILES_SAME;
+    for (int64_t at = metadata_head(table->metadata); at != since;) {
+        const json_t *snapshot = metadata_snapshot(table->metadata, at);
+        const char *operation =
+            json_string_value(json_object_get(json_object_get(snapshot, "summary"), "operation"));
+        if (!operation || strcmp(operation, "append") != 0)
+            return ICEBERG_FILES_CHANGED;
+        found = ICEBERG_FILES_ADDED;
+        at = number(snapshot, "parent-snapshot-id");
+    }
+    return found;
+}

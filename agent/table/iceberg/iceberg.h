@@ -204,6 +204,43 @@ typedef struct IcebergRetention {
 } IcebergRetention;
 void iceberg_set_retention(IcebergTable *table, const IcebergRetention *retention);
 
+/* --- step by step, for whoever decides what comes next (agent/commit) --- */
+typedef struct IcebergAttempt IcebergAttempt;
+
+typedef enum IcebergAnswer {
+    ICEBERG_TAKEN,   /* the table's state is the new one */
+    ICEBERG_REFUSED, /* surely no effect: what it was made for no longer stands */
+    ICEBERG_UNKNOWN, /* no answer: it may have taken effect, or may yet */
+    ICEBERG_FAILED,  /* surely no effect, for another reason */
+} IcebergAnswer;
+
+/* Frees memory only. */
+void iceberg_attempt_free(IcebergAttempt *attempt);
+/* Writes manifests and list on top of the state the table has now. The commit and its files outlive
+ * the attempt. On failure nothing of it is left. */
+IcebergAttempt *iceberg_attempt_new(IcebergTable *table, IcebergCommit *commit, Error *err)
+    OWNED_BY(iceberg_attempt_free);
+int64_t iceberg_attempt_id(const IcebergAttempt *attempt); /* the snapshot's */
+/* Sends it, once; it may be sent again, and asserts the same then. *why says what is wrong unless
+ * TAKEN. */
+IcebergAnswer iceberg_attempt_send(IcebergAttempt *attempt, Error *why);
+/* The table, loaded again since, holds it: `added` is filled in as by TAKEN. */
+void iceberg_attempt_found(IcebergAttempt *attempt);
+/* It has surely not taken effect and never will: its manifests go. */
+void iceberg_attempt_undo(IcebergAttempt *attempt);
+
+/* Is the snapshot known, and the head or under it? */
+bool iceberg_history_holds(const IcebergTable *table, int64_t snapshot_id);
+typedef enum IcebergForeign {
+    ICEBERG_FILES_SAME, /* expiry, properties, branches and tags */
+    ICEBERG_FILES_ADDED,
+    ICEBERG_FILES_CHANGED, /* removed or replaced, or `since` is not under the head */
+} IcebergForeign;
+/* What was done to the files of main since the snapshot (-1: the empty table). */
+IcebergForeign iceberg_foreign(const IcebergTable *table, int64_t since);
+int64_t iceberg_last_sequence(const IcebergTable *table);
+
+/* --- in one go --- */
 /* Writes manifests and list on top of the state this table was loaded with and commits the change
  * to the catalog. True: the table's state is the new one. CONFLICT: somebody else committed since;
  * nothing took effect, what was written for it is deleted, the table is unchanged: refresh, compare
@@ -232,3 +269,4 @@ MUST_CHECK bool puffin_read_vector(Store *store, const DataFile *file, roaring_b
                                    Error *err);
 
 DEFINE_AUTO(IcebergTable, iceberg_table_free);
+DEFINE_AUTO(IcebergAttempt, iceberg_attempt_free);

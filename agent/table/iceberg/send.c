@@ -18,6 +18,7 @@ void change_done(Change *change)
     json_decref(change->metadata);
     json_decref(change->marks);
     metadata_text_done(&change->text);
+    catalog_entry_done(&change->base);
     *change = (Change){0};
 }
 
@@ -91,27 +92,23 @@ static Outcome find_out(const IcebergTable *table, const Change *change, bool do
     return doubtful || !has_code(why, "NotSent") ? OUTCOME_UNKNOWN : OUTCOME_LOST;
 }
 
-static Outcome send(IcebergTable *table, const Change *change, bool *doubtful,
-                    CatalogEntry *ret_entry, json_t **ret_metadata, bool *ret_again, Error *why)
+Outcome change_send_once(IcebergTable *table, const Change *change, CatalogEntry *ret_entry,
+                         json_t **ret_metadata, Error *why)
 {
     TableName name = table_name(table);
-    CatalogChange it = {.base = &table->entry,
+    CatalogChange it = {.base = &change->base,
                         .metadata = (const char *)change->text.text.data,
                         .metadata_bytes = change->text.text.used,
                         .requirements = change->requirements,
                         .updates = change->updates,
                         .id = change->id};
-    *ret_again = false;
     *ret_metadata = NULL;
+    *ret_entry = (CatalogEntry){0};
     *why = (Error){0};
-    if (!catalog_commit(table->catalog, &name, &it, ret_entry, why)) {
-        *doubtful |=
-            why->kind == ERROR_RETRY && !has_code(why, "NotSent") && !has_code(why, "DiskFull");
-        if (why->kind == ERROR_RETRY || why->kind == ERROR_CONFLICT ||
-            has_code(why, "CommitRefused"))
-            return find_out(table, change, *doubtful, ret_entry, ret_metadata, ret_again, why);
-        return OUTCOME_LOST;
-    }
+    if (!catalog_commit(table->catalog, &name, &it, ret_entry, why))
+        return why->kind == ERROR_RETRY && !has_code(why, "NotSent") && !has_code(why, "DiskFull")
+                   ? OUTCOME_UNKNOWN
+                   : OUTCOME_LOST;
     CRASH_POINT("commit-swapped");
     if (!ret_entry->metadata.used)
         return OUTCOME_TAKEN;
@@ -124,18 +121,27 @@ static Outcome send(IcebergTable *table, const Change *change, bool *doubtful,
     json_decref(*ret_metadata);
     *ret_metadata = NULL;
     catalog_entry_done(ret_entry);
-    *doubtful = true;
     error_set(why, ERROR_RETRY, "AnswerBad", "the catalog's answer does not hold the snapshot");
-    return find_out(table, change, true, ret_entry, ret_metadata, ret_again, why);
+    return OUTCOME_UNKNOWN;
+}
+
+static Outcome send(IcebergTable *table, const Change *change, bool *doubtful,
+                    CatalogEntry *ret_entry, json_t **ret_metadata, bool *ret_again, Error *why)
+{
+    *ret_again = false;
+    Outcome outcome = change_send_once(table, change, ret_entry, ret_metadata, why);
+    *doubtful |= outcome == OUTCOME_UNKNOWN;
+    if (outcome == OUTCOME_TAKEN || (why->kind != ERROR_RETRY && why->kind != ERROR_CONFLICT &&
+                                     !has_code(why, "CommitRefused")))
+        return outcome;
+    return find_out(table, change, *doubtful, ret_entry, ret_metadata, ret_again, why);
 }
 
 Outcome change_send(IcebergTable *table, const Change *change, CatalogEntry *ret_entry,
                     json_t **ret_metadata, Error *why)
 {
     bool doubtful = false, again;
-    CRASH_POINT("commit-manifests-written");
     for (int sent = 1;; sent++) {
-        *ret_entry = (CatalogEntry){0};
         Outcome outcome = send(table, change, &doubtful, ret_entry, ret_metadata, &again, why);
         if (outcome == OUTCOME_TAKEN || !again || sent == SENDS)
             return outcome;

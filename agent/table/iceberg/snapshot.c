@@ -9,7 +9,15 @@
 #include "agent/table/iceberg/change.h"
 #include "agent/table/iceberg/history.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/mem.h"
+
+struct IcebergAttempt {
+    Build build;
+    Change change;
+    json_t *expired; /* snapshots that go with it */
+    json_t *dropped; /* URIs of metadata files that are no longer kept */
+};
 
 static json_t *snapshot_json(Build *build, const char *list_uri, int64_t now_ms)
 {
@@ -131,6 +139,8 @@ static bool change_init(Change *change, Build *build, const char *list_uri, json
         now_ms = last_ms + 1;
     *change = (Change){.requirements = requirements(table),
                        .updates = json_array(),
+                       .base = {.metadata_uri = mem_strdup(table->entry.metadata_uri),
+                                .version = table->entry.version},
                        .snapshot_id = build->snapshot_id};
     random_uuid(7, change->id);
     json_array_append_new(change->updates,
@@ -148,29 +158,77 @@ static bool change_init(Change *change, Build *build, const char *list_uri, json
     return true;
 }
 
-/* ---------- what comes of it ---------- */
-/* Takes metadata (NULL: it is the change's) and entry. */
-static bool adopt(Build *build, Change *change, json_t *metadata, CatalogEntry *entry, Error *err)
+static int64_t new_snapshot_id(const IcebergTable *table)
 {
-    IcebergTable *table = build->table;
-    if (!metadata) {
-        metadata = json_incref(change->metadata);
-        metadata_text_done(&table->text);
-        table->text = change->text;
-        change->text = (MetadataText){0};
-    }
-    build_fill_in_added(build);
-    /* unless somebody is on top of it already */
-    bool head = metadata_head(metadata) == build->snapshot_id;
-    catalog_entry_done(&table->entry);
-    table->entry = *entry;
-    if (!state_adopt(table, metadata, head, err))
-        return false;
-    if (head)
-        build_hand_over(build);
-    return state_find_store(table, err);
+    int64_t id;
+    do {
+        ssize_t got = getrandom(&id, sizeof id, 0);
+        ASSERT(got == sizeof id);
+        id &= INT64_MAX;
+    } while (id == 0 || history_find(&table->history, id) >= 0);
+    return id;
 }
 
+/* ---------- an attempt ---------- */
+void iceberg_attempt_free(IcebergAttempt *attempt)
+{
+    if (!attempt)
+        return;
+    build_done(&attempt->build);
+    change_done(&attempt->change);
+    json_decref(attempt->expired);
+    json_decref(attempt->dropped);
+    free(attempt);
+}
+
+void iceberg_attempt_undo(IcebergAttempt *attempt)
+{
+    build_undo(&attempt->build);
+}
+
+static bool prepare(IcebergAttempt *attempt, Error *err)
+{
+    Build *build = &attempt->build;
+    const IcebergTable *table = build->table;
+    if (!build_manifests(build, err))
+        return false;
+    AUTO(mem_free) char *prefix = mem_format("snap-%" PRId64 "-", build->snapshot_id);
+    const char *list_uri = build_uri(build, prefix);
+    build_assign_row_ids(build);
+    return manifest_list_write(table->store, list_uri, build->manifests, build->count,
+                               table->format_version, build->snapshot_id,
+                               metadata_head(table->metadata), build->sequence_number,
+                               build->first_row_id, err) &&
+           change_init(&attempt->change, build, list_uri, &attempt->expired, attempt->dropped, err);
+}
+
+IcebergAttempt *iceberg_attempt_new(IcebergTable *table, IcebergCommit *commit, Error *err)
+{
+    if (!state_load_manifests(table, err))
+        return NULL;
+    int64_t next_row_id = json_integer_value(json_object_get(table->metadata, "next-row-id"));
+    IcebergAttempt *attempt = mem_zalloc(sizeof *attempt);
+    attempt->dropped = json_array();
+    attempt->build = (Build){.table = table,
+                             .commit = commit,
+                             .snapshot_id = new_snapshot_id(table),
+                             .sequence_number = iceberg_last_sequence(table) + 1,
+                             .first_row_id = next_row_id,
+                             .next_row_id = next_row_id};
+    if (prepare(attempt, err))
+        return attempt;
+    build_undo(&attempt->build);
+    iceberg_attempt_free(attempt);
+    error_wrap(err, "commit to %s.%s", table->database, table->name);
+    return NULL;
+}
+
+int64_t iceberg_attempt_id(const IcebergAttempt *attempt)
+{
+    return attempt->build.snapshot_id;
+}
+
+/* ---------- what comes of it ---------- */
 /* Only what is ours to delete, whatever the log says. */
 static void delete_dropped(const IcebergTable *table, const json_t *dropped)
 {
@@ -183,103 +241,77 @@ static void delete_dropped(const IcebergTable *table, const json_t *dropped)
     }
 }
 
-static bool send(Build *build, Change *change, Error *err)
+/* Takes metadata (NULL: it is the change's) and entry. */
+static bool adopt(IcebergAttempt *attempt, json_t *metadata, CatalogEntry *entry, Error *err)
 {
-    CatalogEntry entry;
-    json_t *metadata = NULL;
-    Error why;
-    Outcome outcome = change_send(build->table, change, &entry, &metadata, &why);
-    if (outcome == OUTCOME_TAKEN)
-        return adopt(build, change, metadata, &entry, err);
-    if (outcome == OUTCOME_LOST && strcmp(why.code, "Unsupported") != 0)
-        build_undo(build);
-    if (err)
-        *err = why;
-    return false;
-}
-
-/* A catalog that lets nobody remove snapshots (Nessie) gets the same without. */
-static bool send_thinning(Build *build, Change *change, const char *list_uri, json_t **expired,
-                          json_t *dropped, Error *err)
-{
-    Error why = {0};
-    if (send(build, change, &why))
-        return true;
-    bool again = strcmp(why.code, "Unsupported") == 0 && json_array_size(*expired);
-    if (!again) {
-        if (strcmp(why.code, "Unsupported") == 0)
-            build_undo(build);
-        if (err)
-            *err = why;
-        return false;
-    }
-    build->table->never_thin = true;
-    change_done(change);
-    json_decref(*expired);
-    *expired = NULL;
-    bool ok = change_init(change, build, list_uri, expired, dropped, err);
-    if (!ok)
-        build_undo(build);
-    return ok && send(build, change, err);
-}
-
-static bool publish(Build *build, Error *err)
-{
+    Build *build = &attempt->build;
+    Change *change = &attempt->change;
     IcebergTable *table = build->table;
-    AUTO(mem_free) char *prefix = mem_format("snap-%" PRId64 "-", build->snapshot_id);
-    const char *list_uri = build_uri(build, prefix);
-    build_assign_row_ids(build);
-    Change change = {0};
-    json_t *expired = NULL, *dropped = json_array();
-    bool ok = manifest_list_write(table->store, list_uri, build->manifests, build->count,
-                                  table->format_version, build->snapshot_id,
-                                  metadata_head(table->metadata), build->sequence_number,
-                                  build->first_row_id, err) &&
-              change_init(&change, build, list_uri, &expired, dropped, err);
-    if (!ok)
-        build_undo(build);
-    ok = ok && send_thinning(build, &change, list_uri, &expired, dropped, err);
-    if (ok) {
-        delete_dropped(table, dropped);
-        retention_clean(table, expired);
+    if (!metadata) {
+        metadata = json_incref(change->metadata);
+        metadata_text_done(&table->text);
+        table->text = change->text;
+        change->text = (MetadataText){0};
     }
-    change_done(&change);
-    json_decref(expired);
-    json_decref(dropped);
-    return ok;
+    build_fill_in_added(build);
+    /* unless somebody is on top of it already */
+    bool known = metadata_head(metadata) == build->snapshot_id &&
+                 strcmp(table->entry.metadata_uri, change->base.metadata_uri) == 0;
+    catalog_entry_done(&table->entry);
+    table->entry = *entry;
+    if (!state_adopt(table, metadata, known, err))
+        return false;
+    if (known)
+        build_hand_over(build);
+    if (!state_find_store(table, err))
+        return false;
+    delete_dropped(table, attempt->dropped);
+    retention_clean(table, attempt->expired);
+    return true;
 }
 
-static int64_t new_snapshot_id(const IcebergTable *table)
+IcebergAnswer iceberg_attempt_send(IcebergAttempt *attempt, Error *why)
 {
-    int64_t id;
-    do {
-        ssize_t got = getrandom(&id, sizeof id, 0);
-        ASSERT(got == sizeof id);
-        id &= INT64_MAX;
-    } while (id == 0 || history_find(&table->history, id) >= 0);
-    return id;
+    IcebergTable *table = attempt->build.table;
+    CatalogEntry entry;
+    json_t *metadata;
+    CRASH_POINT("commit-manifests-written");
+    Outcome outcome = change_send_once(table, &attempt->change, &entry, &metadata, why);
+    /* what took effect and can't be read is found by loading, as if no answer had come */
+    if (outcome == OUTCOME_TAKEN && adopt(attempt, metadata, &entry, why))
+        return ICEBERG_TAKEN;
+    error_wrap(why, "commit to %s.%s", table->database, table->name);
+    if (outcome != OUTCOME_LOST)
+        return ICEBERG_UNKNOWN;
+    return why->kind == ERROR_CONFLICT || strcmp(why->code, "CommitRefused") == 0 ? ICEBERG_REFUSED
+                                                                                  : ICEBERG_FAILED;
+}
+
+void iceberg_attempt_found(IcebergAttempt *attempt)
+{
+    build_fill_in_added(&attempt->build);
+    delete_dropped(attempt->build.table, attempt->dropped);
+    retention_clean(attempt->build.table, attempt->expired);
 }
 
 bool iceberg_commit(IcebergTable *table, IcebergCommit *commit, int64_t *ret_snapshot_id,
                     Error *err)
 {
-    if (!state_load_manifests(table, err))
+    AUTO(iceberg_attempt_free) IcebergAttempt *attempt = iceberg_attempt_new(table, commit, err);
+    if (!attempt)
         return false;
-    int64_t next_row_id = json_integer_value(json_object_get(table->metadata, "next-row-id"));
-    Build build = {
-        .table = table,
-        .commit = commit,
-        .snapshot_id = new_snapshot_id(table),
-        .sequence_number =
-            json_integer_value(json_object_get(table->metadata, "last-sequence-number")) + 1,
-        .first_row_id = next_row_id,
-        .next_row_id = next_row_id};
-    bool ok = build_manifests(&build, err);
-    if (!ok)
-        build_undo(&build);
-    ok = ok && publish(&build, err);
-    if (ok)
-        *ret_snapshot_id = build.snapshot_id;
-    build_done(&build);
-    return ok || error_wrap(err, "commit to %s.%s", table->database, table->name);
+    CatalogEntry entry;
+    json_t *metadata = NULL;
+    Error why;
+    Outcome outcome = change_send(table, &attempt->change, &entry, &metadata, &why);
+    if (outcome == OUTCOME_TAKEN) {
+        *ret_snapshot_id = attempt->build.snapshot_id;
+        return adopt(attempt, metadata, &entry, err) ||
+               error_wrap(err, "commit to %s.%s", table->database, table->name);
+    }
+    if (outcome == OUTCOME_LOST)
+        build_undo(&attempt->build);
+    if (err)
+        *err = why;
+    return error_wrap(err, "commit to %s.%s", table->database, table->name);
 }

@@ -249,6 +249,11 @@ int64_t iceberg_current_snapshot(const IcebergTable *table)
     return metadata_head(table->metadata);
 }
 
+int64_t iceberg_last_sequence(const IcebergTable *table)
+{
+    return json_integer_value(json_object_get(table->metadata, "last-sequence-number"));
+}
+
 int64_t iceberg_snapshot_time_ms(const IcebergTable *table, int64_t snapshot_id)
 {
     const json_t *time =

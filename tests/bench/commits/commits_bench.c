@@ -1,11 +1,12 @@
 /* links: firn_iceberg */
 /* What a commit costs as a table's snapshots grow: COMMITS commits of one small file each through
- * the directory catalog, all within the retention's youngest hour, so that none is thinned.
+ * the directory catalog, all within the retention's youngest hour, so that none is thinned; or
+ * with snapshots kept for KEEP_MS alone, so that their number stays the same.
  *
- *   commits_bench FOLDER COMMITS [FORMAT_VERSION]
+ *   commits_bench FOLDER COMMITS [FORMAT_VERSION [KEEP_MS]]
  *
- * Prints, for every hundred commits, snapshots so far, wall and CPU milliseconds of one commit, and
- * the bytes of the metadata. */
+ * Prints, for every hundred commits: commits and snapshots so far, wall and CPU milliseconds of one
+ * commit. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,7 +56,7 @@ int main(int argc, char **argv)
 {
     Error err = {0};
     if (argc < 3) {
-        fprintf(stderr, "usage: commits_bench FOLDER COMMITS [FORMAT_VERSION]\n");
+        fprintf(stderr, "usage: commits_bench FOLDER COMMITS [FORMAT_VERSION [KEEP_MS]]\n");
         return 2;
     }
     int commits = atoi(argv[2]);
@@ -72,6 +73,16 @@ int main(int argc, char **argv)
     IcebergCreate create = {.format_version = argc > 3 ? atoi(argv[3]) : 2, .schema = schema};
     AUTO(iceberg_table_free) IcebergTable *table = NULL;
     must(iceberg_table_create(catalog, &name, &create, &table, &err), &err);
+    if (argc > 4) {
+        int64_t keep_ms = atoll(argv[4]);
+        const IcebergRetention retention = {.all_ms = keep_ms,
+                                            .hourly_ms = keep_ms,
+                                            .daily_ms = keep_ms,
+                                            .metadata_files = 100,
+                                            .merge_manifests = 100,
+                                            .manifest_bytes = 8 << 20};
+        iceberg_set_retention(table, &retention);
+    }
     int64_t wall_us = clock_mono_us();
     double cpu = cpu_ms();
     for (int number = 1; number <= commits; number++) {
@@ -80,7 +91,9 @@ int main(int argc, char **argv)
             continue;
         int64_t now_us = clock_mono_us();
         double now_cpu = cpu_ms();
-        printf("%d\t%.3f\t%.3f\n", number, (double)(now_us - wall_us) / 1e5, (now_cpu - cpu) / 100);
+        printf("%d\t%zu\t%.3f\t%.3f\n", number,
+               json_array_size(json_object_get(iceberg_metadata(table), "snapshots")),
+               (double)(now_us - wall_us) / 1e5, (now_cpu - cpu) / 100);
         fflush(stdout);
         wall_us = now_us;
         cpu = now_cpu;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/unit/table/commit.h"
 #include "agent/table/table.h"
 #include "common/mem.h"
 
@@ -154,7 +155,7 @@ static void copy_rows(Bench *bench, Table *table)
     }
     Position position = position_at(bench);
     double start = cpu_s();
-    if (!table_copy_finish(writer, &err) || !table_copy_commit(copy, &position, &err))
+    if (!table_copy_finish(writer, &err) || !commit_copy_now(copy, table, &position, &err))
         die(&err);
     spent += cpu_s() - start;
     table_copy_writer_free(writer);
@@ -195,7 +196,7 @@ static void run(Bench *bench, const TableOptions *options)
             resident = now > resident ? now : resident;
             Position position = position_at(bench);
             start = cpu_s();
-            if (!table_commit(table, &position, &err))
+            if (!commit_now(table, &position, &err))
                 die(&err);
             committing += cpu_s() - start;
         }

@@ -55,6 +55,9 @@ static struct Server {
     char key[64]; /* Idempotency-Key of the last commit */
     char path[200];
     bool not_modified;
+    const char *location; /* that it chooses; NULL: in the folder */
+    int renewals, puts;
+    char signed_with[64]; /* the key of the last object that was put */
 } server;
 
 static void refuse(Bytes *reply, int status, const char *type, const char *message)
@@ -168,15 +171,26 @@ static Then about_table(const Asked *asked, Bytes *reply)
     const char *etag = asked_header(asked, "if-none-match");
     AUTO(mem_free) char *now = mem_format("\"v%d\"", server.version);
     if (strcmp(asked->method, "POST") == 0 && strcmp(tail, "/tables") == 0) {
+        AUTO(mem_free) char *chosen = mem_format("file://%s/chosen/t", server.folder);
         AUTO(mem_free)
-        char *body = mem_format("{\"metadata\":{\"location\":\"file://%s/chosen/t\"}%s}",
-                                server.folder, server.extra ? server.extra : "");
+        char *body = mem_format("{\"metadata\":{\"location\":\"%s\"}%s}",
+                                server.location ? server.location : chosen,
+                                server.extra ? server.extra : "");
         reply_with(reply, 200, "", body, strlen(body));
         return THEN_KEEP;
     }
     if (strcmp(asked->method, "POST") == 0)
         return post_commit(asked, reply);
-    if (!server.metadata) {
+    if (strstr(tail, "/credentials")) {
+        server.renewals++;
+        const char *fresh = "{\"storage-credentials\":[{\"prefix\":\"s3://bucket\",\"config\":{"
+                            "\"s3.access-key-id\":\"short\",\"s3.secret-access-key\":\"x\"}},"
+                            "{\"prefix\":\"s3://bucket/t\",\"config\":{\"s3.access-key-id\":\"K2\","
+                            "\"s3.secret-access-key\":\"x\",\"s3.session-token\":\"y\"}},"
+                            "{\"prefix\":\"s3://bucket/tother\",\"config\":{"
+                            "\"s3.access-key-id\":\"other\",\"s3.secret-access-key\":\"x\"}}]}";
+        reply_with(reply, 200, "", fresh, strlen(fresh));
+    } else if (!server.metadata) {
         refuse(reply, 404, "NoSuchTableException", "no table");
     } else if (strcmp(asked->method, "DELETE") == 0) {
         json_decref(server.metadata);
@@ -200,7 +214,12 @@ static Then serve(void *context, const Asked *asked, Bytes *reply)
     AUTO(mem_free) char *token = mem_format("Bearer t%d", server.tokens);
     const char *wanted = server.proof && strcmp(server.proof, "oauth") == 0 ? token : server.proof;
     snprintf(server.path, sizeof server.path, "%s", asked->target);
-    if (strstr(asked->target, "/oauth/tokens"))
+    if (strncmp(asked->target, "/bucket/", 8) == 0) {
+        const char *key = proof ? strstr(proof, "Credential=") : NULL;
+        server.puts++;
+        sscanf(key ? key : "Credential=none/", "Credential=%63[^/]", server.signed_with);
+        reply_with(reply, 200, "ETag: \"x\"\r\n", "", 0);
+    } else if (strstr(asked->target, "/oauth/tokens"))
         then = give_token(asked, reply);
     else if (wanted && (!proof || strncmp(proof, wanted, strlen(wanted)) != 0))
         refuse(reply, 401, "NotAuthorizedException", "who are you");
@@ -488,6 +507,56 @@ static void test_bearer_and_signature(void **state)
     catalog_close(opened(&how));
 }
 
+/* Keys that end in a moment are renewed before they are used, by the endpoint where there is one,
+ * else by loading the table; of several the ones for the longest prefix are taken. */
+static void vend(bool endpoint)
+{
+    int64_t now_ms = clock_wall_us() / 1000;
+    AUTO(mem_free)
+    char *extra =
+        mem_format(",\"config\":{\"s3.access-key-id\":\"K1\",\"s3.secret-access-key\":\"x\","
+                   "\"s3.session-token\":\"y\",\"s3.session-token-expires-at-ms\":\"%lld\","
+                   "\"client.region\":\"eu-west-1\",\"s3.endpoint\":\"%s\","
+                   "\"s3.path-style-access\":\"true\"}",
+                   (long long)now_ms + 5000, uri);
+    AUTO(mem_free) char *later = NULL;
+    server.config = endpoint ? "{\"endpoints\":[\"GET /v1/{prefix}/namespaces/{namespace}/tables/"
+                               "{table}/credentials\"]}"
+                             : "{}";
+    server.location = "s3://bucket/t";
+    server.extra = extra;
+    const RestOptions how = {.vended = true};
+    AUTO(catalog_close) Catalog *catalog = opened(&how);
+    AUTO(iceberg_table_free) IcebergTable *table = created(catalog);
+    assert_string_equal(iceberg_location(table), "s3://bucket/t");
+    if (!endpoint) {
+        later = mem_format(",\"config\":{\"s3.access-key-id\":\"K3\",\"s3.secret-access-key\":"
+                           "\"x\",\"s3.endpoint\":\"%s\",\"s3.path-style-access\":\"true\"}",
+                           uri);
+        server.extra = later;
+    }
+    OK(store_put(iceberg_store(table), "s3://bucket/t/data/1", "x", 1, &err));
+    assert_int_equal(server.puts, 1);
+    assert_string_equal(server.signed_with, endpoint ? "K2" : "K3");
+    assert_int_equal(server.renewals > 0, endpoint);
+    int renewals = server.renewals;
+    OK(store_put(iceberg_store(table), "s3://bucket/t/data/2", "x", 1, &err));
+    assert_int_equal(server.renewals, renewals);
+    server.extra = NULL;
+}
+
+static void test_vended_keys_by_the_endpoint(void **state)
+{
+    (void)state;
+    vend(true);
+}
+
+static void test_vended_keys_by_loading(void **state)
+{
+    (void)state;
+    vend(false);
+}
+
 static void test_what_is_no_catalog(void **state)
 {
     (void)state;
@@ -524,6 +593,8 @@ int main(void)
         TEST(test_oauth),
         TEST(test_tokens_are_renewed_in_time),
         TEST(test_bearer_and_signature),
+        TEST(test_vended_keys_by_the_endpoint),
+        TEST(test_vended_keys_by_loading),
         TEST(test_what_is_no_catalog),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -214,6 +214,31 @@ static int descriptor_of(const char *part)
     return -1;
 }
 
+static void what_a_crash_left_is_swept(void **state)
+{
+    (void)state;
+    Error err = {0};
+    int seen = 0;
+    AUTO(mem_free)
+    char *left = mem_format("%s/warehouse/t/.o.0123456789abcdef.firn-tmp", folder);
+    assert_true(store_put(store, uri("t/o"), "x", 1, &err));
+    int fd = open(left, O_WRONLY | O_CREAT, 0666);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_true(store_sweep_unfinished(store, uri("t/"), 1, &err));
+    assert_int_equal(access(left, F_OK), 0); /* younger than that */
+    assert_true(store_sweep_unfinished(store, uri("elsewhere/"), INT64_MAX, &err));
+    assert_int_equal(access(left, F_OK), 0);
+    assert_true(store_sweep_unfinished(store, uri(""), INT64_MAX, &err));
+    assert_int_equal(access(left, F_OK), -1);
+    assert_true(store_list(store, uri("t/"), count_one, &seen, &err));
+    assert_int_equal(seen, 1);
+    assert_false(store_put(store, "s3://lake/x", "x", 1, &err));
+    assert_string_equal(err.code, "OutsideStore");
+    assert_null(store_posix_open("s3://lake", &err));
+    assert_string_equal(err.code, "StoreUnsupported");
+}
+
 /* RLIMIT_FSIZE gives EFBIG, /dev/full gives ENOSPC: the second is the real thing. */
 static void a_full_disk_passes(void **state)
 {
@@ -274,6 +299,7 @@ int main(void)
         TEST(reads_are_bounded),
         TEST(names_stay_inside),
         TEST(lists_and_deletes_folders),
+        TEST(what_a_crash_left_is_swept),
         TEST(a_full_disk_passes),
         TEST(rights_are_a_matter_of_config),
         TEST(a_root_that_is_no_folder_is_refused),

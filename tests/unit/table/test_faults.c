@@ -71,16 +71,16 @@ static void run_breakdown(int format_version, const char *folder)
     AUTO(batch_free) Batch *first = rows_of(&world, ROW_INSERT, 0, ROWS, 101);
     Position position = world_position(102);
     OK(table_put(table, first, &err));
-    OK(table_commit(table, &position, &err));
+    OK(commit_now(table, &position, &err));
 
     AUTO(batch_free) Batch *second = rows_of(&world, ROW_UPDATE, ROWS / 2, ROWS, 203);
     position = world_position(204);
     breakdown(&world, folder, true);
     Error refusal = {0};
-    bool done = table_put(table, second, &refusal) && table_commit(table, &position, &refusal);
+    bool done = table_put(table, second, &refusal) && commit_now(table, &position, &refusal);
     assert_false(done); /* the fault struck */
     assert_true(refusal.kind != ERROR_NONE && refusal.code[0] && strstr(refusal.message, "orders"));
-    assert_false(table_commit(table, &position, &refusal));
+    assert_false(commit_now(table, &position, &refusal));
     assert_int_equal(refusal.kind, ERROR_RETRY);
     assert_string_equal(refusal.code, "TableFailed");
     table_close(table);
@@ -89,13 +89,13 @@ static void run_breakdown(int format_version, const char *folder)
     expect(&world, &seen);
     assert_int_equal(seen.count, ROWS);
     table = world_open(&world);
-    bool complete;
-    Position at;
-    table_position(table, &complete, &at);
-    assert_int_equal(at.at.major, 102);
+    RowPosition at;
+    int64_t snapshot;
+    claim_of(table, &at, &snapshot);
+    assert_int_equal(at.major, 102);
     OK(table_put(table, first, &err)); /* repeated: dropped */
     OK(table_put(table, second, &err));
-    OK(table_commit(table, &position, &err));
+    OK(commit_now(table, &position, &err));
     expect(&world, &seen);
     assert_int_equal(seen.count, ROWS + ROWS / 2);
     for (int id = 0; id < ROWS + ROWS / 2; id++)
@@ -163,7 +163,7 @@ static void test_copy_side_by_side(void **state)
         assert_string_equal(parts[i].failure, "");
     }
     Position position = world_position(100);
-    OK(table_copy_commit(copy, &position, &err));
+    OK(commit_copy_now(copy, table, &position, &err));
     table_copy_free(copy);
     expect(&world, &seen);
     assert_int_equal(seen.count, 4000);

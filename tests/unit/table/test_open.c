@@ -32,7 +32,7 @@ static void put_and_commit(const World *world, Table *table, int64_t first, uint
     AUTO(batch_free) Batch *batch = rows_of(world, ROW_INSERT, first, 10, major);
     Position position = world_position(major + 1);
     OK(table_put(table, batch, &err));
-    OK(table_commit(table, &position, &err));
+    OK(commit_now(table, &position, &err));
 }
 
 static void count_row(const Batch *batch, uint32_t row, int64_t row_id, void *context)
@@ -79,9 +79,9 @@ static void test_refused_at_open(void **state)
     world.spec.id_columns = (TextList){0};
 
     Table *table = world_open(&world);
-    assert_int_equal(table_snapshot(table), 0);
+    assert_int_equal(world_snapshot(table), 0);
     put_and_commit(&world, table, 1, 100);
-    assert_true(table_snapshot(table) > 0);
+    assert_true(world_snapshot(table) > 0);
     table_close(table);
 
     world.spec.format_version = 3;
@@ -146,16 +146,21 @@ static void test_rolled_back(void **state)
     world_init(&world, 2, MODE_UPSERT, NULL);
     Table *table = world_open(&world);
     put_and_commit(&world, table, 1, 100);
-    int64_t first = table_snapshot(table);
+    int64_t first = world_snapshot(table);
     put_and_commit(&world, table, 11, 200);
-    int64_t second = table_snapshot(table);
+    int64_t second = world_snapshot(table);
     assert_true(first != second);
     table_close(table);
     roll_back_to(&world, first);
-    AUTO(mem_free) char *named = mem_format("%" PRId64, second);
-    expect_refusal(&world, ERROR_CONFIG, "RolledBack", named);
-    roll_back_to(&world, second); /* the way out that the message names */
-    table_close(world_open(&world));
+    TableView view;
+    table = world_open(&world);
+    table_view(table, 0, second, &view);
+    assert_true(view.has_claim && !view.is_ancestor);
+    assert_true(view.snapshot == second && view.head == first && view.foreign == FOREIGN_REWROTE);
+    roll_back_to(&world, second);
+    OK(table_look(table, second, first, &view, &err));
+    assert_true(view.is_ancestor && view.ours_found && view.foreign == FOREIGN_APPENDED);
+    table_close(table);
     set_position(&world, "somewhere");
     expect_refusal(&world, ERROR_CONFIG, "BadPosition", "somewhere");
     world_done(&world);
@@ -175,9 +180,9 @@ static void foreign_commit(int format_version)
     size_t objects = count_data_objects(&world);
     Error refusal = {0};
     Position position = world_position(300);
-    assert_false(table_commit(second, &position, &refusal));
+    assert_false(commit_now(second, &position, &refusal));
     assert_int_equal(refusal.kind, ERROR_CONFLICT);
-    assert_string_equal(refusal.code, "ForeignCommit");
+    assert_string_equal(refusal.code, "CommitConflict");
     assert_int_equal(count_data_objects(&world), objects);
     assert_false(table_put(second, pending, &refusal));
     assert_int_equal(refusal.kind, ERROR_RETRY);
@@ -185,10 +190,10 @@ static void foreign_commit(int format_version)
     table_close(first);
     assert_int_equal(count_rows(&world), 20);
     second = world_open(&world);
-    bool complete;
-    Position at;
-    table_position(second, &complete, &at);
-    assert_int_equal(at.at.major, 201);
+    RowPosition at;
+    int64_t snapshot;
+    claim_of(second, &at, &snapshot);
+    assert_int_equal(at.major, 201);
     put_and_commit(&world, second, 201, 400);
     assert_int_equal(count_rows(&world), 30);
     table_close(second);
@@ -216,7 +221,7 @@ static void test_dropped(void **state)
     OK(catalog_drop(world.catalog, &name, true, &err));
     Error refusal = {0};
     Position position = world_position(300);
-    assert_false(table_commit(table, &position, &refusal));
+    assert_false(commit_now(table, &position, &refusal));
     assert_int_equal(refusal.kind, ERROR_CONFIG);
     assert_string_equal(refusal.code, "TableDropped");
     table_close(TAKE(table));
@@ -234,7 +239,7 @@ static void dead_files(int format_version)
     AUTO(batch_free) Batch *gone = rows_of(&world, ROW_DELETE, 1, 12, 300);
     OK(table_put(table, gone, &err));
     Position position = world_position(301);
-    OK(table_commit(table, &position, &err));
+    OK(commit_now(table, &position, &err));
     Head head;
     size_t count = 0;
     head_rows(&world, &head, count_row, &count);
@@ -249,13 +254,13 @@ static void dead_files(int format_version)
     OK(table_put(table, made, &err));
     OK(table_put(table, unmade, &err));
     position = world_position(402);
-    OK(table_commit(table, &position, &err));
+    OK(commit_now(table, &position, &err));
     assert_int_equal(count_data_objects(&world), objects);
     assert_int_equal(count_rows(&world), 8);
-    bool complete;
-    Position at;
-    table_position(table, &complete, &at);
-    assert_int_equal(at.at.major, 402);
+    RowPosition at;
+    int64_t snapshot;
+    claim_of(table, &at, &snapshot);
+    assert_int_equal(at.major, 402);
     table_close(TAKE(table));
     world_done(&world);
 }
@@ -311,15 +316,14 @@ static void test_empty_copy(void **state)
     TableCopy *copy;
     OK((copy = table_copy_start(table, &err)));
     Position position = world_position(500);
-    OK(table_copy_commit(copy, &position, &err));
+    OK(commit_copy_now(copy, table, &position, &err));
     table_copy_free(copy);
     table_close(table);
     table = world_open(&world);
-    bool complete;
-    Position at;
-    table_position(table, &complete, &at);
-    assert_true(complete);
-    assert_int_equal(at.at.major, 500);
+    RowPosition at;
+    int64_t snapshot;
+    assert_true(claim_of(table, &at, &snapshot));
+    assert_int_equal(at.major, 500);
     table_close(table);
     world_done(&world);
 }
@@ -366,7 +370,7 @@ static void reordered(int format_version)
     }
     OK(table_put(table, batch, &err));
     Position position = world_position(201);
-    OK(table_commit(table, &position, &err));
+    OK(commit_now(table, &position, &err));
     Head head;
     size_t count = 0;
     head_rows(&world, &head, check_reordered, &count);
@@ -404,10 +408,9 @@ static void test_abandoned_copy(void **state)
     assert_int_equal(count_data_objects(&world), 1);
     table_copy_free(copy);
     assert_int_equal(count_data_objects(&world), 0);
-    bool complete = true;
-    Position at;
-    table_position(table, &complete, &at);
-    assert_false(complete);
+    RowPosition at;
+    int64_t snapshot;
+    assert_false(claim_of(table, &at, &snapshot));
     table_close(table);
     world_done(&world);
 }

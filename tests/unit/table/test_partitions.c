@@ -81,7 +81,7 @@ static void round_of(Table *table, const World *world, Want *wants, uint64_t *ra
     }
     OK(table_put(table, batch, &err));
     Position position = world_position(major + 1);
-    OK(table_commit(table, &position, &err));
+    OK(commit_now(table, &position, &err));
 }
 
 typedef struct Compared {

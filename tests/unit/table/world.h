@@ -12,6 +12,7 @@
 #include "agent/table/iceberg/iceberg.h"
 #include "agent/table/table.h"
 #include "common/mem.h"
+#include "tests/unit/table/commit.h"
 
 typedef struct World {
     char folder[256];
@@ -99,7 +100,7 @@ static inline TableOptions world_options(const World *world)
     return (TableOptions){.spec = &world->spec,
                           .unit = "retail/orders",
                           .source = world->source,
-
+                          .create = true,
                           .catalog = world->catalog,
                           .warehouse = world->warehouse,
                           .memory_bytes_max = world->memory_bytes_max};
@@ -111,6 +112,14 @@ static inline Table *world_open(const World *world)
     Table *table;
     OK((table = table_open(&options, &err)));
     return table;
+}
+
+static inline int64_t world_snapshot(Table *table)
+{
+    RowPosition at;
+    int64_t snapshot;
+    claim_of(table, &at, &snapshot);
+    return snapshot;
 }
 
 static inline Position world_position(uint64_t major)

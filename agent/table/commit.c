@@ -1,0 +1,241 @@
+/* What is pending becomes one snapshot: its files are made whole, sent as a commit, and then are
+ * the table's, or thrown away. Each step is the caller's to ask for. */
+#include <string.h>
+
+#include "agent/table/table_private.h"
+#include "common/clock.h"
+#include "common/crash.h"
+#include "common/mem.h"
+
+void table_pending_done(TablePending *pending)
+{
+    iceberg_attempt_free(pending->attempt);
+    upsert_pending_done(&pending->upsert);
+    free(pending->copied);
+    free(pending->with_snapshot);
+    *pending = (TablePending){0};
+}
+
+static void delete_objects(const Table *table, const char *const *uris, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!store_delete(table->store, uris[i], NULL))
+            continue; /* an orphan nobody refers to */
+}
+
+/* ---------- the table as it is ---------- */
+static void fill_view(Table *table, int64_t commit, int64_t head, TableView *ret)
+{
+    const IcebergTable *iceberg = table->iceberg;
+    int64_t current = iceberg_current_snapshot(iceberg);
+    *ret = (TableView){.exists = true,
+                       .head = current < 0 ? 0 : current,
+                       .sequence = iceberg_last_sequence(iceberg),
+                       .has_claim = table->complete,
+                       .ours_found = commit && iceberg_history_holds(iceberg, commit)};
+    snprintf(ret->uuid, sizeof ret->uuid, "%s", iceberg_uuid(iceberg));
+    switch (iceberg_foreign(iceberg, head ? head : -1)) {
+    case ICEBERG_FILES_SAME:
+        ret->foreign = FOREIGN_NOTHING;
+        break;
+    case ICEBERG_FILES_ADDED:
+        ret->foreign = FOREIGN_APPENDED;
+        break;
+    case ICEBERG_FILES_CHANGED:
+        ret->foreign = FOREIGN_REWROTE;
+        break;
+    }
+    if (!table->complete)
+        return;
+    table->lane = (LaneValue){.passed = table->position.at};
+    ret->snapshot = table->snapshot;
+    ret->is_ancestor = iceberg_is_ancestor(iceberg, table->snapshot);
+    ret->source = table->position.source;
+    ret->lane_count = 1;
+    ret->lanes = &table->lane;
+}
+
+void table_view(Table *table, int64_t commit, int64_t head, TableView *ret)
+{
+    fill_view(table, commit, head, ret);
+}
+
+/* Files are written for the columns and partitions that the table had when it was opened. */
+static bool same_shape(const Table *table)
+{
+    const PartitionSpec *now = iceberg_partition_spec(table->iceberg);
+    return strcmp(iceberg_schema_json(table->iceberg), table->schema_json) == 0 &&
+           now->spec_id == table->partitions.spec_id;
+}
+
+bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Error *err)
+{
+    bool changed;
+    Error why = {0};
+    if (!iceberg_table_refresh(table->iceberg, &changed, &why)) {
+        if (strcmp(why.code, "TableDropped") == 0) {
+            *ret = (TableView){0};
+            return true;
+        }
+        *err = why;
+        return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
+    }
+    if (!same_shape(table))
+        return error_set(err, ERROR_CONFLICT, "SchemaChanged",
+                         "table %s.%s: somebody else changed its columns or partitions",
+                         table->name.database, table->name.table);
+    /* the claim is compared with what this process did: keep both apart until that is settled */
+    Position position = table->position;
+    int64_t snapshot = table->snapshot;
+    bool complete = table->complete;
+    if (!table_read_claim(table, err))
+        return false;
+    fill_view(table, commit, head, ret);
+    table->seen = table->position;
+    ret->source = table->seen.source;
+    table->position = position;
+    table->snapshot = snapshot;
+    table->complete = complete;
+    return true;
+}
+
+/* ---------- sending ---------- */
+/* Everything pending, durable in files. */
+static bool make_whole(Table *table, Error *err)
+{
+    TablePending *pending = &table->pending;
+    IcebergCommit *commit = &pending->commit;
+    if (pending->ready)
+        return true;
+    bool ok = table->upsert
+                  ? upsert_finish(table->upsert, &pending->upsert, err)
+                  : data_writer_finish(table->writer, &commit->added, &commit->added_count, err);
+    if (!ok)
+        return table_failed(table, err);
+    if (table->upsert)
+        *commit = (IcebergCommit){.added = pending->upsert.added,
+                                  .added_count = pending->upsert.added_count,
+                                  .removed = pending->upsert.removed,
+                                  .removed_count = pending->upsert.removed_count,
+                                  .remove_all = pending->upsert.remove_all};
+    pending->ready = true;
+    CRASH_POINT("commit-files-written");
+    return true;
+}
+
+/* The position, in the snapshot's summary and in the property that names the snapshot. */
+static void put_position(Table *table, const Position *position)
+{
+    TablePending *pending = &table->pending;
+    pending->position = *position;
+    position_format(position, pending->text);
+    free(pending->with_snapshot);
+    pending->with_snapshot = mem_format("%s %%SNAPSHOT%%", pending->text);
+    pending->summary[0] = pending->properties[0] = table->property;
+    pending->summary[1] = pending->text;
+    pending->properties[1] = pending->with_snapshot;
+    pending->commit.summary = pending->summary;
+    pending->commit.properties = pending->properties;
+    pending->commit.summary_count = pending->commit.property_count = 1;
+    if (pending->copy)
+        pending->commit.remove_all = iceberg_current_snapshot(table->iceberg) >= 0;
+}
+
+static void settle(Table *table)
+{
+    TablePending *pending = &table->pending;
+    table->snapshot = iceberg_attempt_id(pending->attempt);
+    table->position = pending->position;
+    table->complete = true;
+    table->commits++;
+    table->committed_us = clock_wall_us();
+    if (pending->copy) {
+        CRASH_POINT("copy-committed");
+        copy_forget(pending->copy);
+    } else {
+        CRASH_POINT("commit-done");
+        table->pending_rows = 0;
+        delete_objects(table, pending->upsert.dead, pending->upsert.dead_count);
+        if (table->upsert)
+            upsert_committed(table->upsert, &pending->upsert);
+        data_writer_forget(table->writer);
+    }
+    table->rows = table->upsert ? upsert_rows(table->upsert) : table_rows_of_head(table);
+    table_pending_done(pending);
+}
+
+static CommitAnswer send(Table *table, int64_t *ret_sequence, Error *err)
+{
+    Error why = {0};
+    CommitAnswer answer = ANSWER_DONE;
+    switch (iceberg_attempt_send(table->pending.attempt, &why)) {
+    case ICEBERG_TAKEN:
+        settle(table);
+        *ret_sequence = iceberg_last_sequence(table->iceberg);
+        return ANSWER_DONE;
+    case ICEBERG_REFUSED:
+        answer = ANSWER_CONFLICT;
+        break;
+    case ICEBERG_UNKNOWN:
+        answer = ANSWER_UNKNOWN;
+        table->pending.unknown = true;
+        break;
+    case ICEBERG_FAILED:
+        answer = ANSWER_FAILED;
+        break;
+    }
+    *err = why;
+    return answer;
+}
+
+bool table_send(Table *table, const Position *position, CommitAnswer *ret, int64_t *ret_id,
+                int64_t *ret_sequence, Error *err)
+{
+    TablePending *pending = &table->pending;
+    if (!table_usable(table, err) || !make_whole(table, err))
+        return false;
+    put_position(table, position);
+    if (pending->attempt) {
+        if (!pending->unknown) /* else it may take effect yet */
+            iceberg_attempt_undo(pending->attempt);
+        iceberg_attempt_free(pending->attempt);
+    }
+    pending->attempt = iceberg_attempt_new(table->iceberg, &pending->commit, err);
+    if (!pending->attempt)
+        return table_failed(table, err);
+    *ret_id = iceberg_attempt_id(pending->attempt);
+    *ret = send(table, ret_sequence, err);
+    return true;
+}
+
+CommitAnswer table_resend(Table *table, int64_t *ret_sequence, Error *err)
+{
+    ASSERT(table->pending.attempt);
+    return send(table, ret_sequence, err);
+}
+
+void table_found(Table *table)
+{
+    ASSERT(table->pending.attempt);
+    iceberg_attempt_found(table->pending.attempt);
+    settle(table);
+}
+
+void table_abandon(Table *table, bool files_may_go)
+{
+    TablePending *pending = &table->pending;
+    table->failed = true;
+    if (files_may_go) {
+        ASSERT(!pending->unknown);
+        if (pending->attempt)
+            iceberg_attempt_undo(pending->attempt);
+        for (size_t i = 0; i < pending->upsert.deletes.count; i++)
+            delete_objects(table, (const char *const *)&pending->upsert.deletes.files[i].path, 1);
+        data_writer_discard(table->writer);
+    } else {
+        data_writer_forget(table->writer);
+        if (pending->copy)
+            copy_forget(pending->copy);
+    }
+    table_pending_done(pending);
+}
