@@ -18,7 +18,8 @@
 typedef struct Warehouse {
     Lake *lake;
     char *record_uri;
-    json_t *record; /* as read at the start; NULL: none */
+    json_t *record;      /* as read at the start; NULL: none */
+    StoreTag record_tag; /* of what stands there, as read or written last */
 } Warehouse;
 
 typedef struct TableMetrics {

@@ -21,15 +21,10 @@ bool record_load(Warehouse *warehouse, Error *err)
 {
     json_decref(warehouse->record);
     warehouse->record = NULL;
-    bool exists;
-    if (!store_exists(warehouse->lake->store, warehouse->record_uri, &exists, err))
-        return false;
-    if (!exists)
-        return true;
     Bytes text = {0};
-    bool ok =
-        store_get(warehouse->lake->store, warehouse->record_uri, RECORD_BYTES_MAX, &text, err);
-    if (ok) {
+    bool ok = store_get_tagged(warehouse->lake->store, warehouse->record_uri, RECORD_BYTES_MAX,
+                               &text, &warehouse->record_tag, err);
+    if (ok && warehouse->record_tag.text[0]) {
         json_error_t where;
         warehouse->record = json_loadb((const char *)text.data, text.used, 0, &where);
         if (!json_is_object(json_object_get(warehouse->record, "tables")) ||
@@ -102,7 +97,8 @@ static bool write_one(Flow *flow, Warehouse *warehouse, const char *position, Er
     ASSERT(record);
     char *text = json_dumps(record, JSON_INDENT(1) | JSON_SORT_KEYS);
     ASSERT(text);
-    bool ok = store_put(warehouse->lake->store, warehouse->record_uri, text, strlen(text), err);
+    bool ok = store_put_tagged(warehouse->lake->store, warehouse->record_uri, text, strlen(text),
+                               &warehouse->record_tag, err);
     free(text);
     json_decref(record);
     return ok;

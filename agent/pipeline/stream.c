@@ -159,15 +159,18 @@ static bool obey(Stream *stream, ConfirmAction action, Error *err)
             return true;
         case CONFIRM_WRITE_RECORD: {
             bool ok = record_write(flow, action.position, &why);
-            if (!ok && why.kind != ERROR_RETRY) {
+            if (!ok && why.kind != ERROR_RETRY && why.kind != ERROR_CONFLICT) {
                 *err = why;
                 return false;
             }
+            CommitAnswer answer = ok                           ? ANSWER_DONE
+                                  : why.kind == ERROR_CONFLICT ? ANSWER_CONFLICT
+                                                               : ANSWER_UNKNOWN;
             if (!ok)
                 log_info("confirmed record was not written", LOG_T("reason", why.code),
                          LOG_T("error", why.message));
             pthread_mutex_lock(&flow->lock);
-            action = confirm_written(confirm, ok ? ANSWER_DONE : ANSWER_UNKNOWN, clock_mono_us());
+            action = confirm_written(confirm, answer, clock_mono_us());
             pthread_mutex_unlock(&flow->lock);
             break;
         }

@@ -11,11 +11,12 @@ typedef struct StoreDriver {
     void (*writer_free)(StoreWriter *writer);
     bool (*write)(StoreWriter *writer, const void *data, size_t bytes, Error *err);
     bool (*finish)(StoreWriter *writer, Error *err);
-    /* only_new: CONFLICT "ObjectExists" if there is one */
-    bool (*put)(Store *store, const char *uri, const void *data, size_t bytes, bool only_new,
+    /* tag NULL: whatever stands there; else as store_put_tagged. */
+    bool (*put)(Store *store, const char *uri, const void *data, size_t bytes, StoreTag *tag,
                 Error *err);
-    /* NULL: open and read do. */
-    bool (*get)(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Error *err);
+    /* ret_tag NULL: not asked for. NULL: open and read do. */
+    bool (*get)(Store *store, const char *uri, size_t bytes_max, Bytes *ret, StoreTag *ret_tag,
+                Error *err);
     StoreReader *(*open)(Store *store, const char *uri, Error *err);
     void (*reader_free)(StoreReader *reader);
     bool (*read)(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Error *err);
@@ -36,4 +37,5 @@ struct StoreWriter {
 struct StoreReader {
     Store *store;
     uint64_t bytes;
+    StoreTag tag; /* where the driver has no `get` */
 };

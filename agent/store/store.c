@@ -32,12 +32,18 @@ bool store_finish(StoreWriter *writer, Error *err)
 
 bool store_put(Store *store, const char *uri, const void *data, size_t bytes, Error *err)
 {
-    return store->driver->put(store, uri, data, bytes, false, err);
+    return store->driver->put(store, uri, data, bytes, NULL, err);
 }
 
 bool store_put_new(Store *store, const char *uri, const void *data, size_t bytes, Error *err)
 {
-    return store->driver->put(store, uri, data, bytes, true, err);
+    return store->driver->put(store, uri, data, bytes, &(StoreTag){{0}}, err);
+}
+
+bool store_put_tagged(Store *store, const char *uri, const void *data, size_t bytes, StoreTag *tag,
+                      Error *err)
+{
+    return store->driver->put(store, uri, data, bytes, tag, err);
 }
 
 StoreReader *store_reader_open(Store *store, const char *uri, Error *err)
@@ -61,10 +67,11 @@ bool store_read(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Er
     return reader->store->driver->read(reader, offset, to, bytes, err);
 }
 
-bool store_get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Error *err)
+static bool get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, StoreTag *ret_tag,
+                Error *err)
 {
     if (store->driver->get)
-        return store->driver->get(store, uri, bytes_max, ret, err);
+        return store->driver->get(store, uri, bytes_max, ret, ret_tag, err);
     AUTO(store_reader_free) StoreReader *reader = store_reader_open(store, uri, err);
     if (!reader)
         return false;
@@ -76,7 +83,26 @@ bool store_get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Erro
     if (!store_read(reader, 0, ret->data + ret->used, bytes, err))
         return false;
     ret->used += bytes;
+    if (ret_tag)
+        *ret_tag = reader->tag;
     return true;
+}
+
+bool store_get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Error *err)
+{
+    return get(store, uri, bytes_max, ret, NULL, err);
+}
+
+bool store_get_tagged(Store *store, const char *uri, size_t bytes_max, Bytes *ret,
+                      StoreTag *ret_tag, Error *err)
+{
+    Error why = {0};
+    *ret_tag = (StoreTag){{0}};
+    if (get(store, uri, bytes_max, ret, ret_tag, &why) || strcmp(why.code, "ObjectMissing") == 0)
+        return true;
+    if (err)
+        *err = why;
+    return false;
 }
 
 bool store_delete(Store *store, const char *uri, Error *err)

@@ -58,6 +58,19 @@ MUST_CHECK bool store_put_new(Store *store, const char *uri, const void *data, s
 /* Appends the whole object to *ret; DATA "ObjectTooLarge" above bytes_max. */
 MUST_CHECK bool store_get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Error *err);
 
+/* --- one small object that several processes may write, each over what it has read --- */
+typedef struct StoreTag {
+    char text[96]; /* of the bytes that stand there; "": none do */
+} StoreTag;
+/* As store_get, but a missing object is no error: *ret is left as it is, *ret_tag is "". */
+MUST_CHECK bool store_get_tagged(Store *store, const char *uri, size_t bytes_max, Bytes *ret,
+                                 StoreTag *ret_tag, Error *err);
+/* Durable. Takes effect only where *tag still says what stands there (S3: If-Match, If-None-Match),
+ * and then becomes the new one; else CONFLICT "ObjectChanged" ("ObjectExists" if none should be
+ * there). Files: two that write at the same moment are not told apart. */
+MUST_CHECK bool store_put_tagged(Store *store, const char *uri, const void *data, size_t bytes,
+                                 StoreTag *tag, Error *err);
+
 /* --- ranged reads --- */
 void store_reader_free(StoreReader *reader);
 StoreReader *store_reader_open(Store *store, const char *uri, Error *err)

@@ -22,7 +22,7 @@ static StoreReader *open_object(Store *store, const char *uri, Error *err)
     (void)uri;
     (void)err;
     StoreReader *reader = mem_zalloc(sizeof *reader);
-    *reader = (StoreReader){store, ((OneObject *)store)->bytes};
+    *reader = (StoreReader){.store = store, .bytes = ((OneObject *)store)->bytes};
     return reader;
 }
 

@@ -117,6 +117,18 @@ static bool stream(Store *store, const char *uri, const char *mib, bool write)
     return ok;
 }
 
+/* Twice over what was read: the second time it is no longer what stands there. */
+static bool replace(Store *store, const char *uri, const char *first, const char *second)
+{
+    Bytes found = {0};
+    StoreTag tag, old;
+    bool ok = store_get_tagged(store, uri, 1000, &found, &tag, &err);
+    bytes_done(&found);
+    old = tag;
+    return ok && store_put_tagged(store, uri, first, strlen(first), &tag, &err) &&
+           store_put_tagged(store, uri, second, strlen(second), &old, &err);
+}
+
 static bool run(Store *store, int argc, char **argv)
 {
     const char *command = argv[3], *uri = argv[4];
@@ -128,6 +140,8 @@ static bool run(Store *store, int argc, char **argv)
         return store_put(store, uri, first, strlen(first), &err);
     if (strcmp(command, "put_new") == 0)
         return store_put_new(store, uri, first, strlen(first), &err);
+    if (strcmp(command, "replace") == 0)
+        return replace(store, uri, first, second);
     if (strcmp(command, "get") == 0)
         return get(store, uri);
     if (strcmp(command, "range") == 0)

@@ -114,6 +114,12 @@ class S3Store:
             self.assertTrue(all("Conflict ObjectExists:" in text for i, text in enumerate(said) if i != won[0]), said)
         self.assertEqual(len(self.server.keys(BUCKET, self.prefix)), 3, "probes are gone")
 
+    def test_replaced_once(self):
+        self.assertIn("Conflict ObjectExists:", self.run_store("replace", self.uri("record"), "one", "late", status=1))
+        self.assertEqual(self.body("record"), b"one")
+        self.assertIn("Conflict ObjectChanged:", self.run_store("replace", self.uri("record"), "two", "late", status=1))
+        self.assertEqual(self.body("record"), b"two")
+
     def test_list_and_delete_many(self):
         self.run_store("many", self.uri("t/"), 2500)
         self.run_store("put", self.uri("t2"), "beside")

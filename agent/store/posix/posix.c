@@ -201,12 +201,34 @@ static bool write_all(StoreWriter *writer, const void *data, size_t bytes, Error
     return true;
 }
 
-/* Gives the finished file its name. only_new: link fails where rename would replace. */
-static bool publish(PosixWriter *w, bool only_new, Error *err)
+/* A file is never written to once it has its name, so inode and time tell it. */
+static StoreTag tag_of(const struct stat *about)
 {
-    if (fsync(w->fd) != 0)
+    StoreTag tag;
+    snprintf(tag.text, sizeof tag.text, "%llu %lld.%09ld %lld", (unsigned long long)about->st_ino,
+             (long long)about->st_mtim.tv_sec, about->st_mtim.tv_nsec, (long long)about->st_size);
+    return tag;
+}
+
+static bool still_stands(const char *path, const StoreTag *tag, Error *err)
+{
+    struct stat about;
+    if (stat(path, &about) != 0 && errno != ENOENT)
+        return fail(err, errno, "look for", path);
+    StoreTag now = tag_of(&about);
+    return (errno != ENOENT && strcmp(now.text, tag->text) == 0) ||
+           error_set(err, ERROR_CONFLICT, "ObjectChanged", "%s was written by somebody else", path);
+}
+
+/* Gives the finished file its name, and says its tag. link fails where rename would replace. */
+static bool publish(PosixWriter *w, StoreTag *tag, Error *err)
+{
+    struct stat about;
+    if (fsync(w->fd) != 0 || fstat(w->fd, &about) != 0)
         return fail(err, errno, "sync", w->path);
-    if (only_new) {
+    if (tag && tag->text[0] && !still_stands(w->path, tag, err))
+        return false;
+    if (tag && !tag->text[0]) {
         if (link(w->temporary, w->path) != 0)
             return errno == EEXIST ? error_set(err, ERROR_CONFLICT, "ObjectExists",
                                                "%s exists already", w->path)
@@ -217,20 +239,22 @@ static bool publish(PosixWriter *w, bool only_new, Error *err)
     }
     close(w->fd);
     w->fd = -1;
+    if (tag)
+        *tag = tag_of(&about);
     return sync_parent(w->path, err);
 }
 
 static bool finish(StoreWriter *writer, Error *err)
 {
-    return publish((PosixWriter *)writer, false, err);
+    return publish((PosixWriter *)writer, NULL, err);
 }
 
-static bool put(Store *store, const char *uri, const void *data, size_t bytes, bool only_new,
+static bool put(Store *store, const char *uri, const void *data, size_t bytes, StoreTag *tag,
                 Error *err)
 {
     AUTO(store_writer_free) StoreWriter *writer = create(store, uri, err);
     return writer && write_all(writer, data, bytes, err) &&
-           publish((PosixWriter *)writer, only_new, err);
+           publish((PosixWriter *)writer, tag, err);
 }
 
 /* ---------- reading ---------- */
@@ -261,6 +285,7 @@ static StoreReader *open_reader(Store *store, const char *uri, Error *err)
         error_set(err, ERROR_DATA, "ObjectMissing", "%s is no file", path);
     else {
         r->reader.bytes = (uint64_t)about.st_size;
+        r->reader.tag = tag_of(&about);
         return &r->reader;
     }
     reader_free(&r->reader);

@@ -2,8 +2,10 @@
  *
  * store_put_new rests on `If-None-Match: *`. A server that ignores it would let two writers both
  * win, silently; so the first store_put_new of a bucket puts a probe twice, and only a server that
- * refuses the second is trusted. When an answer was lost, a refusal may be that of our own first
- * attempt: then what stands there is compared with ours. */
+ * refuses the second is trusted. (`If-Match`, of store_put_tagged, guards what a sleeping process
+ * might write late; a server that ignores it is no reason to refuse service.) When an answer was
+ * lost, a refusal may be that of our own first attempt: then what stands there is compared with
+ * ours. */
 #include "agent/store/s3/s3.h"
 
 #include <ctype.h>
@@ -188,8 +190,18 @@ static bool matches_checksum(const HttpAnswer *answer, const void *data, size_t 
     return strcmp(ours, theirs) == 0;
 }
 
+/* An object without an ETag can only be said to be there. */
+static StoreTag tag_of(const HttpAnswer *answer)
+{
+    StoreTag tag = {"*"};
+    AUTO(mem_free) char *etag = http_answer_header(answer, "etag");
+    if (etag && strlen(etag) < sizeof tag.text)
+        snprintf(tag.text, sizeof tag.text, "%s", etag);
+    return tag;
+}
+
 static bool get_place(S3Store *store, const S3Place *place, size_t bytes_max, bool *there,
-                      Bytes *ret, Error *err)
+                      Bytes *ret, StoreTag *ret_tag, Error *err)
 {
     S3Call call = {.doing = "read",
                    .method = "GET",
@@ -214,6 +226,8 @@ static bool get_place(S3Store *store, const S3Place *place, size_t bytes_max, bo
     if (ok && *there) {
         bytes_reserve(ret, answer.http.body.used + 1);
         bytes_put(ret, answer.http.body.data, answer.http.body.used);
+        if (ret_tag)
+            *ret_tag = tag_of(&answer.http);
     }
     s3_answer_done(&answer);
     return ok;
@@ -224,13 +238,14 @@ static bool missing(const S3Place *place, Error *err)
     return error_set(err, ERROR_DATA, "ObjectMissing", "%.400s is not there", place->uri);
 }
 
-static bool get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Error *err)
+static bool get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, StoreTag *ret_tag,
+                Error *err)
 {
     S3Place place;
     bool there = false;
     if (!object_of(uri, &place, err))
         return false;
-    bool ok = get_place((S3Store *)store, &place, bytes_max, &there, ret, err);
+    bool ok = get_place((S3Store *)store, &place, bytes_max, &there, ret, ret_tag, err);
     if (ok && !there)
         ok = missing(&place, err);
     s3_place_done(&place);
@@ -239,14 +254,15 @@ static bool get(Store *store, const char *uri, size_t bytes_max, Bytes *ret, Err
 
 /* ---------- the conditional PUT ---------- */
 
-/* *ret_refused: something stands there, and it is not ours. */
-static bool put_if_none(S3Store *store, const S3Place *place, const void *data, size_t bytes,
-                        bool *ret_refused, Error *err)
+/* *ret_refused: what stands there is neither what the tag says nor ours. */
+static bool put_if(S3Store *store, const S3Place *place, const void *data, size_t bytes,
+                   StoreTag *tag, bool *ret_refused, Error *err)
 {
+    bool none = !tag->text[0];
     S3Call call = {.doing = "write",
                    .method = "PUT",
                    .place = place,
-                   .headers = {{"if-none-match", "*"}},
+                   .headers = {{none ? "if-none-match" : "if-match", none ? "*" : tag->text}},
                    .header_count = 1,
                    .body = bytes ? data : "",
                    .body_bytes = bytes,
@@ -254,12 +270,16 @@ static bool put_if_none(S3Store *store, const S3Place *place, const void *data, 
     S3Answer answer = {0};
     Error failed = {0};
     bool ok = s3_call(store, &call, &answer, &failed), there = false;
-    *ret_refused = ok && answer.http.status == 412;
+    if (!ok && !none && strcmp(failed.code, "ObjectMissing") == 0)
+        ok = *ret_refused = true;
+    else
+        *ret_refused = ok && answer.http.status == 412;
+    StoreTag now = tag_of(&answer.http);
     /* An attempt that is no longer known of may have been ours. */
     if (answer.repeated && (!ok || *ret_refused)) {
         Bytes found = {0};
         Error err_found = {0};
-        bool looked = get_place(store, place, bytes, &there, &found, &err_found);
+        bool looked = get_place(store, place, bytes, &there, &found, &now, &err_found);
         bool other = !looked && strcmp(err_found.code, "ObjectTooLarge") == 0;
         if (looked && there) {
             *ret_refused = found.used != bytes || memcmp(found.data, data, bytes) != 0;
@@ -272,6 +292,8 @@ static bool put_if_none(S3Store *store, const S3Place *place, const void *data, 
         }
         bytes_done(&found);
     }
+    if (ok && !*ret_refused)
+        *tag = now;
     if (!ok && err)
         *err = failed;
     s3_answer_done(&answer);
@@ -300,8 +322,8 @@ static bool probe(S3Store *store, const S3Place *beside, Error *err)
     if (!s3_place_of(uri, &place, err))
         return false;
     Error failed = {0}, ignored;
-    bool ok = put_if_none(store, &place, "1", 1, &first, &failed) &&
-              put_if_none(store, &place, "2", 1, &second, &failed);
+    bool ok = put_if(store, &place, "1", 1, &(StoreTag){{0}}, &first, &failed) &&
+              put_if(store, &place, "2", 1, &(StoreTag){{0}}, &second, &failed);
     /* A probe that stays is never listed, and goes with its folder. */
     (void)delete_place(store, &place, &ignored);
     if ((ok && !second) || strcmp(failed.code, "StoreRefused") == 0)
@@ -320,23 +342,25 @@ static bool probe(S3Store *store, const S3Place *beside, Error *err)
     return ok;
 }
 
-static bool put_new(S3Store *store, const S3Place *place, const void *data, size_t bytes,
-                    Error *err)
+static bool put_tagged(S3Store *store, const S3Place *place, const void *data, size_t bytes,
+                       StoreTag *tag, Error *err)
 {
     S3Bucket *bucket = s3_bucket(store, place->bucket);
-    bool refused = false;
-    if (!atomic_load(&bucket->conditional)) {
+    bool refused = false, none = !tag->text[0];
+    if (none && !atomic_load(&bucket->conditional)) {
         if (!probe(store, place, err))
             return false;
         atomic_store(&bucket->conditional, true);
     }
-    if (!put_if_none(store, place, data, bytes, &refused, err))
+    if (!put_if(store, place, data, bytes, tag, &refused, err))
         return false;
     return !refused ||
-           error_set(err, ERROR_CONFLICT, "ObjectExists", "%.400s exists already", place->uri);
+           error_set(err, ERROR_CONFLICT, none ? "ObjectExists" : "ObjectChanged",
+                     none ? "%.400s exists already" : "%.400s was written by somebody else",
+                     place->uri);
 }
 
-static bool put(Store *store, const char *uri, const void *data, size_t bytes, bool only_new,
+static bool put(Store *store, const char *uri, const void *data, size_t bytes, StoreTag *tag,
                 Error *err)
 {
     S3Place place;
@@ -344,7 +368,7 @@ static bool put(Store *store, const char *uri, const void *data, size_t bytes, b
         return false;
     S3Store *s3 = (S3Store *)store;
     bool ok =
-        only_new ? put_new(s3, &place, data, bytes, err) : s3_put(s3, &place, data, bytes, err);
+        tag ? put_tagged(s3, &place, data, bytes, tag, err) : s3_put(s3, &place, data, bytes, err);
     s3_place_done(&place);
     return ok;
 }

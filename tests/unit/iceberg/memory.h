@@ -50,14 +50,14 @@ static inline Object *memory_find(MemoryStore *store, const char *uri)
     return NULL;
 }
 
-static bool memory_put(Store *at, const char *uri, const void *data, size_t bytes, bool only_new,
+static bool memory_put(Store *at, const char *uri, const void *data, size_t bytes, StoreTag *tag,
                        Error *err)
 {
     MemoryStore *store = (MemoryStore *)at;
     if (store->fail_put && strstr(uri, store->fail_put))
         return error_set(err, ERROR_RETRY, "DiskFull", "the put of %s was made to fail", uri);
     Object *object = memory_find(store, uri);
-    if (object && only_new)
+    if (object && tag)
         return error_set(err, ERROR_CONFLICT, "ObjectExists", "%s exists", uri);
     if (!object) {
         store->objects = mem_regrow(store->objects, store->count + 1, sizeof *store->objects);
@@ -79,7 +79,7 @@ static StoreReader *memory_open(Store *at, const char *uri, Error *err)
         return NULL;
     }
     MemoryReader *reader = mem_zalloc(sizeof *reader);
-    *reader = (MemoryReader){{at, object->data.used}, &object->data};
+    *reader = (MemoryReader){{.store = at, .bytes = object->data.used}, &object->data};
     return &reader->reader;
 }
 

@@ -132,6 +132,33 @@ static void new_means_new(void **state)
     assert_int_equal(seen, 1); /* the loser left nothing */
 }
 
+static void a_tag_tells_what_stands_there(void **state)
+{
+    (void)state;
+    Error err = {0};
+    Bytes got = {0};
+    StoreTag mine, theirs;
+    assert_true(store_get_tagged(store, uri("record"), 10, &got, &mine, &err));
+    assert_string_equal(mine.text, "");
+    theirs = mine;
+    assert_true(store_put_tagged(store, uri("record"), "one", 3, &mine, &err));
+    assert_false(store_put_tagged(store, uri("record"), "two", 3, &theirs, &err));
+    assert_string_equal(err.code, "ObjectExists");
+    assert_true(store_get_tagged(store, uri("record"), 10, &got, &theirs, &err));
+    assert_memory_equal(got.data, "one", 3);
+    assert_string_equal(theirs.text, mine.text);
+    assert_true(store_put_tagged(store, uri("record"), "two", 3, &theirs, &err));
+    assert_true(store_put_tagged(store, uri("record"), "tri", 3, &theirs, &err));
+    assert_false(store_put_tagged(store, uri("record"), "old", 3, &mine, &err));
+    assert_int_equal(err.kind, ERROR_CONFLICT);
+    assert_string_equal(err.code, "ObjectChanged");
+    expect("record", "tri");
+    assert_true(store_delete(store, uri("record"), &err));
+    assert_false(store_put_tagged(store, uri("record"), "old", 3, &theirs, &err));
+    assert_string_equal(err.code, "ObjectChanged");
+    bytes_done(&got);
+}
+
 static void reads_are_bounded(void **state)
 {
     (void)state;
@@ -296,6 +323,7 @@ int main(void)
         cmocka_unit_test(locations_have_one_form),
         TEST(an_object_appears_whole_or_not_at_all),
         TEST(new_means_new),
+        TEST(a_tag_tells_what_stands_there),
         TEST(reads_are_bounded),
         TEST(names_stay_inside),
         TEST(lists_and_deletes_folders),

@@ -154,10 +154,21 @@ static void upload_request(Fake *fake, const Asked *asked, const char *key, cons
     }
 }
 
+static char *etag_of(const Object *object)
+{
+    char checksum[S3_CHECKSUM_BYTES];
+    if (object->parts)
+        return mem_format("\"x-%d\"", object->parts);
+    s3_checksum(object->data.data, object->data.used, checksum);
+    return mem_format("\"%s\"", checksum);
+}
+
 static void object_request(Fake *fake, const Asked *asked, const char *key, Bytes *reply)
 {
     Object *object = object_of(fake, key);
     const char *none = asked_header(asked, "if-none-match");
+    const char *match = asked_header(asked, "if-match");
+    AUTO(mem_free) char *etag = object ? etag_of(object) : NULL;
     const char *range = asked_header(asked, "range");
     char checksum[S3_CHECKSUM_BYTES];
     if (strcmp(asked->method, "PUT") == 0) {
@@ -167,8 +178,13 @@ static void object_request(Fake *fake, const Asked *asked, const char *key, Byte
             refuse_with(reply, 412, "", "PreconditionFailed");
             return;
         }
+        if (match && (!etag || strcmp(etag, match) != 0)) {
+            refuse_with(reply, etag ? 412 : 404, "", etag ? "PreconditionFailed" : "NoSuchKey");
+            return;
+        }
         keep(fake, key, asked->body.data, asked->body.used, 0);
-        reply_with(reply, 200, "ETag: \"whole\"\r\n", "", 0);
+        AUTO(mem_free) char *made = mem_format("ETag: \"%s\"\r\n", checksum);
+        reply_with(reply, 200, made, "", 0);
     } else if (strcmp(asked->method, "DELETE") == 0) {
         drop(fake, key);
         reply_with(reply, 204, "", "", 0);
@@ -178,11 +194,8 @@ static void object_request(Fake *fake, const Asked *asked, const char *key, Byte
         refuse_with(reply, 404, "", "NoSuchKey");
     } else if (strcmp(asked->method, "HEAD") == 0) {
         AUTO(mem_free)
-        char *etag = object->parts ? mem_format("ETag: \"x-%d\"\r\n", object->parts)
-                                   : mem_strdup("ETag: \"whole\"\r\n");
-        AUTO(mem_free)
-        char *head =
-            mem_format("HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n%s\r\n", object->data.used, etag);
+        char *head = mem_format("HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nETag: %s\r\n\r\n",
+                                object->data.used, etag);
         reply_text(reply, head);
     } else if (range && !fake->ignores_range) {
         size_t from = strtoul(range + 6, NULL, 10), to = strtoul(strchr(range, '-') + 1, NULL, 10);
@@ -196,8 +209,8 @@ static void object_request(Fake *fake, const Asked *asked, const char *key, Byte
     } else {
         s3_checksum(object->data.data, object->data.used, checksum);
         AUTO(mem_free)
-        char *header = mem_format("x-amz-checksum-crc32c: %s\r\n",
-                                  fake->wrong_checksum ? "AAAAAA==" : checksum);
+        char *header = mem_format("x-amz-checksum-crc32c: %s\r\nETag: %s\r\n",
+                                  fake->wrong_checksum ? "AAAAAA==" : checksum, etag);
         reply_with(reply, 200, header, object->data.data, object->data.used);
     }
 }
@@ -527,6 +540,39 @@ static void a_new_object_is_new_whatever_is_lost(void **state)
     assert_true(store_put_new(world->store, "s3://lake/t/v1", "ours", 4, &err));
 }
 
+static void a_tag_guards_what_stands_there_whatever_is_lost(void **state)
+{
+    World *world = *state;
+    Fake *fake = &world->fake;
+    const char *uri = "s3://lake/t/record";
+    Error err = {0};
+    Bytes got = {0};
+    StoreTag mine, theirs;
+    assert_true(store_get_tagged(world->store, uri, 10, &got, &mine, &err));
+    assert_string_equal(mine.text, "");
+    for (int fault = LOSE_BEFORE; fault < DENIED; fault++) {
+        forget(fake);
+        mine = (StoreTag){{0}};
+        assert_true(store_put_tagged(world->store, uri, "one", 3, &mine, &err));
+        StoreTag old = mine;
+        set_fault(fake, (Fault)fault, 1, 1);
+        assert_true(store_put_tagged(world->store, uri, "two", 3, &mine, &err));
+        assert_int_equal(fake->struck, 1);
+        assert_true(store_get_tagged(world->store, uri, 10, &got, &theirs, &err));
+        assert_string_equal(mine.text, theirs.text);
+        set_fault(fake, (Fault)fault, 1, 1);
+        assert_false(store_put_tagged(world->store, uri, "late", 4, &old, &err));
+        assert_int_equal(fake->struck, 1);
+        assert_int_equal(err.kind, ERROR_CONFLICT);
+        assert_string_equal(err.code, "ObjectChanged");
+    }
+    forget(fake);
+    set_fault(fake, NO_FAULT, 0, 0);
+    assert_false(store_put_tagged(world->store, uri, "late", 4, &mine, &err));
+    assert_string_equal(err.code, "ObjectChanged");
+    bytes_done(&got);
+}
+
 static void a_store_without_conditions_is_refused(void **state)
 {
     World *world = *state;
@@ -759,6 +805,7 @@ int main(void)
         TEST(uploads_survive_every_single_fault),
         TEST(uploads_that_can_not_be_saved_leave_nothing),
         TEST(a_new_object_is_new_whatever_is_lost),
+        TEST(a_tag_guards_what_stands_there_whatever_is_lost),
         TEST(a_store_without_conditions_is_refused),
         TEST(reads_are_checked),
         TEST(lists_go_on_over_pages),
