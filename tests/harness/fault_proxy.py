@@ -37,7 +37,9 @@ REASONS = {409: "Conflict", 429: "Too Many Requests", 500: "Internal Server Erro
 @dataclass
 class Fault:
     """Strikes from the nth match on, `times` times (0: always). `path` is a regular expression that is
-    searched in the path, and in the path with its query."""
+    searched in the path, and in the path with its query. A match counts only if it strikes in the end: one that
+    an earlier fault of the plan took, or that came to nothing (the server refused what `swallow` waits for), is
+    given back, so that a plan is struck whole, one after the other."""
 
     kind: str
     method: str | None = None
@@ -53,12 +55,13 @@ class Fault:
     direction: str = "answer"
     after_bytes: int = 0
     matched: int = 0
-    struck: int = 0  # a match that came to nothing (the server refused what `swallow` waits for) is none
+    taken: int = 0  # strikes that are under way, or done
+    struck: int = 0
 
     def strikes(self) -> bool:
         """Counts a match."""
         self.matched += 1
-        return self.matched >= self.nth and (not self.times or self.matched < self.nth + self.times)
+        return self.matched >= self.nth and (not self.times or self.taken < self.times)
 
 
 @dataclass
@@ -230,8 +233,11 @@ class FaultProxy:
             for fault in self._plan:  # all count, the first that strikes wins
                 aimed = (not fault.method or fault.method == method) and (
                     not fault.path or re.search(fault.path, path) or re.search(fault.path, target))  # fmt: skip
-                if aimed and fault.strikes() and not found:
-                    found = fault
+                if not aimed or not fault.strikes():
+                    continue
+                found = found or fault
+            if found:
+                found.taken += 1
             return found or self._by_chance()
 
     def _fault_for_bytes(self, connection: int, direction: str, before: int, after: int) -> Fault | None:
@@ -289,7 +295,12 @@ class FaultProxy:
             request = Message(head, await _body(reader, fields, False))
             method, target = request.first[:2]
             fault = self._fault_for_request(method, target)
-            answer = await self._exchange(reader, writer, request, fault, f"{method} {target}")
+            before = fault.struck if fault else 0
+            try:
+                answer = await self._exchange(reader, writer, request, fault, f"{method} {target}")
+            finally:
+                if fault and fault.struck == before:
+                    fault.taken -= 1
             await self._pass(writer, answer, fault)
             if answer.close or not answer.whole or fields.get("connection", "").lower() == "close":
                 return

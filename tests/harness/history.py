@@ -4,6 +4,7 @@ pyiceberg and from plain metadata, past the agent and its proxies."""
 import json
 import re
 import sys
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -21,12 +22,14 @@ POSITION = re.compile(r"@\d+/([0-9A-F]+)\.([0-9A-F]+)")
 class History:
     name: str
     metadata: dict
+    heads: list[dict] | None = None  # every snapshot that was the head, where the metadata tells of the last one alone
     referenced: set[str] = field(default_factory=set)  # by any kept snapshot, or metadata of the log
     existing: set[str] = field(default_factory=set)
 
     @property
     def snapshots(self) -> list[dict]:
-        return sorted(self.metadata.get("snapshots", []), key=lambda snapshot: snapshot["sequence-number"])
+        found = self.metadata.get("snapshots", []) if self.heads is None else self.heads
+        return sorted(found, key=lambda snapshot: snapshot["sequence-number"])
 
     @property
     def positions(self) -> list[tuple[int, int]]:
@@ -63,20 +66,37 @@ def _uri(text: str) -> str:
     return f"file://{unquote(urlparse(text).path)}" if text.startswith("file:") else text
 
 
+def _heads(place: Place, name: str) -> list[dict]:
+    """Nessie's own log of commits, oldest first: what each made of the table."""
+    url, found, more = place.rest.uri.removesuffix("/iceberg") + "/api/v2/trees/main/history?fetch=ALL&max-records=1000", [], ""
+    while more is not None:
+        with urllib.request.urlopen(url + more, timeout=30) as answer:
+            page = json.load(answer)
+        for entry in page["logEntries"]:
+            for operation in entry.get("operations") or []:
+                if operation["type"] == "PUT" and operation["key"]["elements"] == ["shop", name]:
+                    found.append(operation["content"]["metadataLocation"])
+        more = f"&page-token={page['token']}" if page.get("hasMore") else None
+    heads = {}
+    for uri in reversed(found):
+        metadata = json.loads(place.read(uri))
+        for snapshot in metadata.get("snapshots", []):
+            if snapshot["snapshot-id"] == metadata.get("current-snapshot-id"):
+                heads[snapshot["snapshot-id"]] = snapshot
+    return list(heads.values())
+
+
 def location(place: Place, name: str) -> str:
     """As the comparer wants it."""
     return f"shop/{name}" if place.rest else f"{place.warehouse}/shop/{name}"
 
 
-def load(place: Place, name: str, files: bool = True) -> History:
-    """files: also which ones are referenced and which are there."""
+def load(place: Place, name: str) -> History:
     from pyiceberg.table import StaticTable
 
     access = place.access()
     newest = _uri(str(newest_metadata(location(place, name), access)))
-    history = History(name, json.loads(place.read(newest)))
-    if not files:
-        return history
+    history = History(name, json.loads(place.read(newest)), _heads(place, name) if place.kind == "nessie-s3" else None)
     history.existing = place.objects(_uri(history.metadata["location"]))
     referenced = {newest} | {_uri(entry["metadata-file"]) for entry in history.metadata.get("metadata-log", [])}
     table = StaticTable.from_metadata(newest, access.properties)
@@ -113,3 +133,13 @@ def wrong(history: History) -> list[str]:
     if history.missing:
         found.append(f"{history.name}: {len(history.missing)} files are missing, such as {sorted(history.missing)[:3]}")
     return found
+
+
+def places(place: Place, name: str) -> list[tuple[str, str]]:
+    """Operation and position of every row of an Append table."""
+    from pyiceberg.table import StaticTable
+
+    access = place.access()
+    table = StaticTable.from_metadata(_uri(str(newest_metadata(location(place, name), access))), access.properties)
+    rows = table.scan(selected_fields=("_firn_op", "_firn_position")).to_arrow()
+    return list(zip(*(rows[column].to_pylist() for column in ("_firn_op", "_firn_position"))))
