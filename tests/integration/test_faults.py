@@ -27,8 +27,9 @@ SEED = int(os.environ.get("FIRN_SEED", random.SystemRandom().randrange(10**6)))
 RANDOM = int(os.environ.get("FIRN_FAULTS", "3"))
 STORMS = int(os.environ.get("FIRN_STORMS", "1"))
 HANGS = os.environ.get("FIRN_HANGS") == "1"
-RATE = 0.02
+RATE, RATE_LAST = 0.02, 0.1
 STRIKE_SECONDS = 120
+AWAY_SECONDS = float(os.environ.get("FIRN_AWAY", "12"))
 MILD = tuple(kind for kind in HTTP_KINDS if kind != "hang")  # what hangs takes the client's patience: aimed alone
 
 SLOW_DOWN = "<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
@@ -193,6 +194,8 @@ class Faults(Shop):
             for at, proxy in enumerate(self.place.proxies):
                 proxy.random(SEED + 10 * number + at, RATE, MILD, bytes_per_second=20_000)
             deciding = (catalog, "POST", TABLE) if catalog else (s3, "PUT", POINTER)
+            for kind in ("delay", "throttle"):
+                self.strike_source(kind)
             self.strike(deciding[0], decides(*deciding[1:]) + ([Fault("hang", *deciding[1:])] if HANGS else []))
             if s3:
                 self.strike(s3, uploads())
@@ -205,10 +208,11 @@ class Faults(Shop):
                     self.strike(catalog, [Fault("answer", None, TABLE, status=status)])
             if not catalog:
                 self.strike_transaction()
-            for kind in TCP_KINDS:
+            for kind in ("cut", "hang"):
                 self.strike_source(kind)
-            for proxy in self.place.proxies:
+            for at, proxy in enumerate(self.place.proxies):
                 enough = len(proxy.struck) + RANDOM
+                proxy.random(SEED - 10 * number - at, RATE_LAST, MILD, bytes_per_second=20_000)
                 wait_until(lambda: len(proxy.struck) >= enough, STRIKE_SECONDS, "random faults strike", self.agent.alive)
             self.hung_is_over()
             self.calm()
@@ -318,6 +322,54 @@ class Faults(Shop):
 
     def test_nessie(self):
         self.faults("nessie-s3", "Append", ("duckdb",))  # it knows v2 alone
+
+
+class Away(Shop):
+    """A peer is away for longer than PostgreSQL waits for a word of the agent (wal_sender_timeout)."""
+
+    rows = 500
+    settings = {"wal_sender_timeout": "'4s'"}
+
+    def walsender(self) -> int | None:
+        found = self.connection.execute("select active_pid from pg_replication_slots where slot_name = 'firn'").fetchone()
+        return found and found[0]
+
+    def away(self, kind: str, way: str, first: list[Fault], then: Fault, **fields):
+        """What `first` strikes stays unknown while `then` strikes everything; with the peer's return it goes on."""
+        self.make_shop()
+        place = Place(kind, self.warehouse).start()
+        self.addCleanup(place.stop)
+        self.write_manifest(place=place, **fields)
+        agent = self.start()
+        self.wait_agreed(agent)
+        proxy = getattr(place, f"{way}_proxy")
+        walsender = self.walsender()
+        self.assertTrue(walsender)
+        with self.traffic(bulk=False):
+            proxy.plan([*first, then])
+            wait_until(lambda: all(fault.struck for fault in [*first, then]), STRIKE_SECONDS, "it is away", agent.alive)
+            end = time.monotonic() + AWAY_SECONDS
+            wait_until(lambda: time.monotonic() > end, AWAY_SECONDS + 9, "it was away for long", agent.alive)
+            self.assertEqual(self.walsender(), walsender, agent.text()[-2000:])
+            proxy.calm()
+        self.wait_agreed(agent)
+        self.assertEqual(self.walsender(), walsender, agent.text()[-2000:])  # nothing pending was thrown away
+        self.assertNotIn("starting again", agent.text())
+        self.assert_equal(place=place)
+        for name in TABLES:
+            self.assertEqual(history.wrong(history.load(place, name)), [])
+        self.assert_stopped(agent)
+
+    def test_catalog(self):
+        """Its last answer was lost, and nobody can be asked whether the commit took effect."""
+        self.away("rest-s3", "rest", [Fault("swallow", "POST", TABLE)], Fault("answer", times=0, status=503))
+
+    def test_commit_that_hangs(self):
+        self.away("rest-s3", "rest", [], Fault("hang", "POST", TABLE, times=0), mode="Append", format=3)
+
+    def test_record(self):
+        """Of the store only the record of what was confirmed: the tables go on, the source is not told."""
+        self.away("rest-s3", "s3", [Fault("hang", "PUT", r"/_firn/")], Fault("answer", "PUT", r"/_firn/", times=0, status=503))
 
 
 if __name__ == "__main__":
