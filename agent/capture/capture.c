@@ -38,6 +38,11 @@ const char *capture_source(const Capture *capture)
     return capture->driver->source(capture);
 }
 
+bool capture_told(Capture *capture, RowPosition *ret, Error *err)
+{
+    return capture->driver->told(capture, ret, err);
+}
+
 bool capture_prepare(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err)
 {
     return capture->driver->prepare(capture, state, ret_copy, err);

@@ -2,9 +2,9 @@
  * log. Drivers: postgres/; mysql/, dynamodb/ to come. A driver implements CaptureDriver; everybody
  * else calls the functions.
  *
- * Order of calls: open → prepare → [copy_* by several threads → copy_done] → stream_start → next …
- * → close. capture_confirm may come from another thread at any time; everything else from one
- * thread (copy readers: one each).
+ * Order of calls: open → told → prepare → [copy_* by several threads → copy_done] → stream_start →
+ * next … → close. capture_confirm may come from another thread at any time; everything else from
+ * one thread (copy readers: one each).
  *
  * Errors: CONFIG for what a person must mend (host, password, privilege, wal_level, slots,
  * publication, key, types); RETRY for a lost connection; DATA for a value that can't be read. */
@@ -34,6 +34,10 @@ const SourceTable *capture_tables(const Capture *capture, size_t *ret_count);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);
 
+/* What the source was last told to be durable downstream, asked of it now; {0, 0}: nothing, or it
+ * keeps no place for us yet. */
+MUST_CHECK bool capture_told(Capture *capture, RowPosition *ret, Error *err);
+
 /* What the pipeline knows of the tables. */
 typedef struct CaptureState {
     const bool *complete; /* per table: its initial copy is committed */
@@ -45,8 +49,7 @@ typedef struct CaptureState {
 
 /* Makes publication and slot where the manifest lets it (manage: true) and they are missing; takes
  * the snapshot in which the incomplete tables are to be read. *ret_copy is the position that copy
- * stands for. CONFIG "SlotAhead" when the slot was confirmed past `from`: changes are lost. Without
- * incomplete tables no snapshot is taken. */
+ * stands for. Without incomplete tables no snapshot is taken. */
 MUST_CHECK bool capture_prepare(Capture *capture, const CaptureState *state, Position *ret_copy,
                                 Error *err);
 
@@ -126,6 +129,7 @@ typedef struct CaptureDriver {
     void (*close)(Capture *capture);
     const SourceTable *(*tables)(const Capture *capture, size_t *ret_count);
     const char *(*source)(const Capture *capture);
+    bool (*told)(Capture *capture, RowPosition *ret, Error *err);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);
     bool (*copy_plan)(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
                       size_t *ret_count, Error *err);

@@ -258,7 +258,7 @@ void coordinator_answered(Coordinator *coordinator, uint64_t ticket, CommitAnswe
         coordinator->known.sequence = sequence;
         took_effect(coordinator);
         settled(coordinator, now_us);
-    } else if (answer == ANSWER_CONFLICT) {
+    } else if (answer == ANSWER_CONFLICT && pause_is_first_refusal(&coordinator->pause)) {
         load(coordinator);
     } else {
         load_later(coordinator, now_us);

@@ -99,8 +99,12 @@ FollowAction follow_open(Follow *follow, const TableView *view, const RecordEntr
                 return load_later(follow, now_us);
         }
         StallReason reason = refuse(follow, view, entry);
-        if (reason)
+        if (reason) {
+            bool behind = entry && (!view->has_claim ||
+                                    row_position_compare(view->lanes[0].passed, entry->at) < 0);
+            follow->snapshot = behind ? entry->snapshot : view->snapshot;
             return stall(follow, reason);
+        }
     }
     if (!view->exists)
         return (FollowAction){.kind = FOLLOW_CREATE};
@@ -205,7 +209,7 @@ FollowAction follow_answered(Follow *follow, CommitAnswer answer, int64_t id, in
         follow->known.sequence = sequence;
         return done(follow);
     case ANSWER_CONFLICT:
-        return load(follow);
+        return pause_is_first_refusal(&follow->pause) ? load(follow) : load_later(follow, now_us);
     case ANSWER_UNKNOWN:
         if (MUTANT(unknown_is_failed))
             return reopen(follow);

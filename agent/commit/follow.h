@@ -74,7 +74,7 @@ typedef struct Follow {
     bool has_claim;
     char claim_source[POSITION_SOURCE_BYTES];
     RowPosition claim;
-    int64_t snapshot;
+    int64_t snapshot; /* stalled as RolledBack: the one that should be the head */
     /* the stream */
     RowPosition durable;    /* everything up to here is in the table, or was nothing */
     RowPosition checkpoint; /* the latest one */

@@ -30,8 +30,17 @@ void table_know(TableKnown *known, const TableView *view);
 typedef struct Pause {
     int64_t us;
     int64_t until_us;
+    bool refused; /* a commit was, since the reset */
 } Pause;
 void pause_start(Pause *pause, int64_t now_us);
+/* A commit was refused. The first time the table is loaded at once, then with pauses: writers that
+ * meet again and again make room for each other. */
+static inline bool pause_is_first_refusal(Pause *pause)
+{
+    bool first = !pause->refused;
+    pause->refused = true;
+    return first;
+}
 static inline void pause_reset(Pause *pause)
 {
     *pause = (Pause){0};

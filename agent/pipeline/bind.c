@@ -93,7 +93,7 @@ static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Err
         table->table = table_open(options, &why);
         if (!table->table && strcmp(why.code, "TableMissing") != 0) {
             *err = why;
-            return false;
+            return error_wrap(err, "table %s", table->name);
         }
         if (table->table)
             table_view(table->table, 0, 0, &view);
@@ -154,7 +154,7 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                             .memory_bytes_max = TABLE_MEMORY_BYTES,
                             .resnapshot = rules.resnapshot};
     if (!open_table(flow, table, &options, err))
-        return error_wrap(err, "table %s", name);
+        return false;
     table->uuid = mem_strdup(table_uuid(table->table));
     flow->by_number[number] = table;
     progress_table_register(table);

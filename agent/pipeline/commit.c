@@ -3,31 +3,37 @@
  *
  * What only takes time (no answer, a catalog that is down) is tried again from here for as long as
  * it lasts, with what is pending kept; everything else ends the flow. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "agent/pipeline/flow.h"
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/log.h"
-
-#define REFUSALS_MAX 8 /* in a row, without the table having moved on */
-#define REFUSAL_PAUSE_US 50000
+#include "common/mem.h"
 
 bool flow_stalled(const BoundTable *table, StallReason reason, Error *err)
 {
     static const char *const texts[STALL_REASONS] = {
-        [STALL_TABLE_DROPPED] = "it was dropped, or made anew, after rows of it were confirmed to "
+        [STALL_TABLE_DROPPED] = "was dropped, or made anew, after rows of it were confirmed to "
                                 "the source; put the old one back",
-        [STALL_ROLLED_BACK] = "it was rolled back behind what was confirmed to the source; set its "
-                              "head to the newest snapshot again",
-        [STALL_SOURCE_CHANGED] = "it was filled from another source than the Connector reads now; "
+        [STALL_SOURCE_CHANGED] = "was filled from another source than the Connector reads now; "
                                  "point the Connector back",
-        [STALL_SLOT_AHEAD] = "the slot was confirmed past it: changes are lost",
+        [STALL_SLOT_AHEAD] = "stands behind what the slot was confirmed to: changes are lost (to "
+                             "other tables, too: --resnapshot '*.*')",
     };
-    ASSERT(texts[reason]);
-    return error_set(err, ERROR_CONFIG, stall_reason_name(reason),
-                     "table %s (%s.%s): %s, or load it again with --resnapshot %s", table->name,
-                     table->spec->database, table->spec->table_name, texts[reason], table->name);
+    ASSERT(reason == STALL_ROLLED_BACK || texts[reason]);
+    const LakeTableSpec *spec = table->spec;
+    AUTO(mem_free)
+    char *what = reason == STALL_ROLLED_BACK
+                     ? mem_format("was rolled back behind what was confirmed to the source; make "
+                                  "snapshot %" PRId64 " its head again",
+                                  table->follow.snapshot)
+                     : mem_strdup(texts[reason]);
+    error_set(err, ERROR_CONFIG, stall_reason_name(reason),
+              "%s.%s %s, or load it again with --resnapshot %s", spec->database, spec->table_name,
+              what, table->name);
+    return error_wrap(err, "table %s", table->name);
 }
 
 static void committed(Flow *flow, BoundTable *table)
@@ -41,7 +47,10 @@ static void committed(Flow *flow, BoundTable *table)
 static bool answered(Flow *flow, BoundTable *table, CommitAnswer answer, int64_t id,
                      int64_t sequence, FollowAction *next, Error *why)
 {
-    if (answer == ANSWER_FAILED && why->kind != ERROR_RETRY) {
+    /* refused for what it is, and once more on the table as it is now */
+    bool hopeless = table->refused && why->kind == ERROR_CONFIG;
+    table->refused = answer == ANSWER_CONFLICT && why->kind == ERROR_CONFIG;
+    if ((answer == ANSWER_FAILED && why->kind != ERROR_RETRY) || hopeless) {
         table_abandon(table->table, !table->follow.unknown);
         return error_wrap(why, "table %s", table->name);
     }
@@ -95,7 +104,7 @@ static bool look(Flow *flow, BoundTable *table, FollowAction *action, Error *err
 
 bool flow_obey(Flow *flow, BoundTable *table, FollowAction action, Error *err)
 {
-    for (int refusals = 0;;) {
+    for (;;) {
         switch (action.kind) {
         case FOLLOW_NOTHING:
             return true;
@@ -103,18 +112,10 @@ bool flow_obey(Flow *flow, BoundTable *table, FollowAction action, Error *err)
         case FOLLOW_RESEND:
             if (!send(flow, table, &action, err))
                 return false;
-            if (table->follow.state == FOLLOW_LOADING) /* refused */
-                refusals++;
             break;
         case FOLLOW_LOAD:
-            if (refusals > 1)
-                clock_sleep_us((int64_t)REFUSAL_PAUSE_US << refusals);
             if (!look(flow, table, &action, err))
                 return false;
-            if (refusals == REFUSALS_MAX && action.kind == FOLLOW_COMMIT) {
-                table_abandon(table->table, !table->follow.unknown);
-                return error_wrap(err, "table %s: refused again and again", table->name);
-            }
             break;
         case FOLLOW_REOPEN:
             table_abandon(table->table, action.files_may_go);

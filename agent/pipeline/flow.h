@@ -39,6 +39,7 @@ typedef struct BoundTable {
     char *uuid; /* of the lake table */
     bool complete;
     TableMetrics metrics;
+    bool refused;      /* the last commit, for what it is */
     Follow follow;     /* the writer thread's own, once it runs */
     bool has_later;    /* a checkpoint came while a commit was being settled: */
     RowPosition later; /* the latest such */
@@ -93,6 +94,7 @@ struct Flow {
     Writer *writers;
     size_t writer_count;
 
+    RowPosition told;     /* by whoever was at it before, as read before record and tables */
     Confirm confirm;      /* the capture thread's, but for what writers bring under the lock */
     RowPosition *lows;    /* confirm's arrays */
     RecordEntry *entries; /* one per table, as in `tables` */

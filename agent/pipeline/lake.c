@@ -84,7 +84,8 @@ static Catalog *open_rest(Lake *lake, const CatalogSpec *spec, const S3Options *
                            .oauth2_uri = spec->oauth2_uri,
                            .scope = spec->scope,
                            .signing_credentials = lake->signing_keys,
-                           .signing_region = spec->signing_region,
+                           .signing_region =
+                               spec->signing_region ? spec->signing_region : s3->region,
                            .signing_service = spec->signing_service,
                            .vended = spec->vended_credentials,
                            .s3 = s3,

@@ -36,19 +36,23 @@ static bool prepare(Flow *flow, Error *err)
         if (!table || !table->complete)
             continue;
         RowPosition at = follow_low(&table->follow);
+        if (row_position_compare(at, flow->told) < 0) /* before anything is copied in vain */
+            return flow_stalled(table, STALL_SLOT_AHEAD, err) ||
+                   error_wrap(err, "slot %s", flow->pipeline->connector->pg_slot);
         if (!state.known || row_position_compare(at, state.from) < 0)
             state.from = at;
         state.known = true;
     }
     state.complete = complete;
-    return capture_prepare(flow->capture, &state, &flow->copied, err);
+    return capture_prepare(flow->capture, &state, &flow->copied, err) &&
+           (flow->told.major || capture_told(flow->capture, &flow->told, err)); /* a new slot */
 }
 
 static bool attempt(Flow *flow, Error *err)
 {
     flow_phase(flow, PHASE_PENDING);
     flow->capture = capture_open(flow->pipeline->connector, err);
-    if (!flow->capture)
+    if (!flow->capture || !capture_told(flow->capture, &flow->told, err))
         return false;
     if (!flow_bind(flow, err) || !prepare(flow, err) || !flow_copy(flow, err))
         return false;

@@ -274,7 +274,6 @@ static bool start(Flow *flow, RowPosition *ret, Error *err)
 {
     AUTO(mem_free) RowPosition *from = mem_array(flow->table_count, sizeof *from);
     uint32_t writers = (uint32_t)flow_writers_count(flow), count = (uint32_t)flow->table_count;
-    RowPosition slot = {UINT64_MAX, UINT64_MAX};
     flow->lows = mem_array(writers, sizeof *flow->lows);
     flow->entries = mem_array(count, sizeof *flow->entries);
     confirm_init(&flow->confirm, flow->lows, writers, flow->entries, count, CONFIRM_US);
@@ -283,21 +282,31 @@ static bool start(Flow *flow, RowPosition *ret, Error *err)
         follow_entry(&flow->tables[i].follow, &entry);
         confirm_entry(&flow->confirm, i, &entry);
         from[i] = follow_low(&flow->tables[i].follow);
-        if (row_position_compare(from[i], slot) < 0)
-            slot = from[i];
     }
-    /* the capture has compared the slot with them (capture_prepare): it is not ahead */
-    ConfirmAction action = confirm_start(&flow->confirm, from, slot);
+    ConfirmAction action = confirm_start(&flow->confirm, from, flow->told);
     if (action.kind == CONFIRM_STALL)
         return flow_stalled(&flow->tables[action.table], action.reason, err);
     *ret = action.position;
-    return true;
+    return capture_stream_start(flow->capture, err);
+}
+
+/* The stream runs, nobody else can confirm any more. */
+static bool held(Flow *flow, Error *err)
+{
+    RowPosition told;
+    if (!capture_told(flow->capture, &told, err))
+        return false;
+    ConfirmAction action = confirm_held(&flow->confirm, told);
+    return action.kind == CONFIRM_NOTHING ||
+           error_set(err, ERROR_CONFLICT, "SlotMoved",
+                     "another process has confirmed more to the source meanwhile; run one agent "
+                     "per Connector");
 }
 
 bool flow_stream(Flow *flow, Error *err)
 {
     RowPosition from;
-    if (!start(flow, &from, err) || !capture_stream_start(flow->capture, err))
+    if (!start(flow, &from, err) || !held(flow, err))
         return false;
     Stream stream = {.flow = flow, .checkpoint = from, .at_checkpoint = true};
     flow_writers_start(flow);

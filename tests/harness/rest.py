@@ -50,7 +50,7 @@ class RestCatalog(Server):
     With `vend`, Iceberg's server hands out the store's credentials with each table. The catalog's own contents
     last as long as the server runs."""
 
-    start_seconds = 120
+    start_seconds = 300
 
     def __init__(self, kind: str = "iceberg", s3: S3Server | None = None, warehouse: str | Path | None = None, vend: bool = False):
         super().__init__()

@@ -98,6 +98,12 @@ static const char *postgres_source(const Capture *capture)
     return ((const Postgres *)capture)->source;
 }
 
+static bool postgres_told(Capture *capture, RowPosition *ret, Error *err)
+{
+    Postgres *postgres = postgres_of(capture);
+    return postgres_query_open(postgres, err) && slot_told(postgres, ret, err);
+}
+
 static bool postgres_prepare(Capture *capture, const CaptureState *state, Position *ret_copy,
                              Error *err)
 {
@@ -135,6 +141,7 @@ static const CaptureDriver driver = {
     .close = postgres_close,
     .tables = postgres_tables,
     .source = postgres_source,
+    .told = postgres_told,
     .prepare = postgres_prepare,
     .copy_plan = copy_plan,
     .copy_reader_open = copy_reader_open,

@@ -95,6 +95,7 @@ bool table_null_where_required(const PgTable *table, size_t field, Error *err);
 MUST_CHECK bool publication_prepare(Postgres *postgres, Error *err);
 
 /* --- slot.c --- */
+MUST_CHECK bool slot_told(Postgres *postgres, RowPosition *ret, Error *err);
 MUST_CHECK bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
                              RowPosition *ret_copy, Error *err);
 

@@ -51,9 +51,8 @@ static bool create_slot(Postgres *postgres, const char *slot, bool temporary, bo
     return true;
 }
 
-/* confirmed_flush_lsn, wal_status … of a slot that is there. */
-static bool check_slot(const Postgres *postgres, const PGresult *result, const CaptureState *state,
-                       Error *err)
+/* Plugin, wal_status … of a slot that is there. */
+static bool check_slot(const Postgres *postgres, const PGresult *result, Error *err)
 {
     const char *slot = postgres->spec->pg_slot;
     const char *plugin = PQgetvalue(result, 0, 0), *database = PQgetvalue(result, 0, 1);
@@ -80,16 +79,6 @@ static bool check_slot(const Postgres *postgres, const PGresult *result, const C
                          "slot %s is being read by process %s of the server; stop the other agent, "
                          "or SELECT pg_terminate_backend(%s)",
                          slot, pid, pid);
-    uint64_t confirmed;
-    if (!postgres_lsn_parse(PQgetvalue(result, 0, 4), &confirmed, err))
-        return false;
-    if (state->from.major && confirmed > state->from.major)
-        return error_set(err, ERROR_CONFIG, "SlotAhead",
-                         "slot %s was confirmed up to " LSN_FORMAT
-                         ", but a table stands at " LSN_FORMAT
-                         ": the changes between are gone; load the tables again with "
-                         "--resnapshot '*.*'",
-                         slot, LSN_ARGS(confirmed), LSN_ARGS(state->from.major));
     return true;
 }
 
@@ -114,13 +103,26 @@ static bool make_slot(Postgres *postgres, const CaptureState *state, bool copyin
     return true;
 }
 
+bool slot_told(Postgres *postgres, RowPosition *ret, Error *err)
+{
+    AUTO(mem_free) char *literal = connect_literal(postgres->spec->pg_slot);
+    AUTO(mem_free)
+    char *sql = mem_format("SELECT coalesce(confirmed_flush_lsn, restart_lsn, '0/0') "
+                           "FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
+                           literal);
+    AUTO(result_clear)
+    PGresult *result = connect_query(postgres->query, PGRES_TUPLES_OK, sql, err);
+    *ret = (RowPosition){0};
+    return result && (PQntuples(result) == 0 ||
+                      postgres_lsn_parse(PQgetvalue(result, 0, 0), &ret->major, err));
+}
+
 bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
                   RowPosition *ret_copy, Error *err)
 {
     AUTO(mem_free) char *literal = connect_literal(postgres->spec->pg_slot);
     AUTO(mem_free)
-    char *sql = mem_format("SELECT plugin, database, active_pid, wal_status, "
-                           "coalesce(confirmed_flush_lsn, restart_lsn, '0/0') "
+    char *sql = mem_format("SELECT plugin, database, active_pid, wal_status "
                            "FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
                            literal);
     AUTO(result_clear)
@@ -131,7 +133,7 @@ bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
     if (PQntuples(result) == 0) {
         if (!make_slot(postgres, state, copying, &lsn, err))
             return false;
-    } else if (!check_slot(postgres, result, state, err)) {
+    } else if (!check_slot(postgres, result, err)) {
         return false;
     } else if (copying) {
         char name[64];

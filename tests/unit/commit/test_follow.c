@@ -301,6 +301,33 @@ static void test_unknown_keeps_files(void **state)
     assert_false(action.files_may_go);
 }
 
+/* At once the first time, then with pauses, at once again after a commit went through. */
+static void test_refused_again(void **state)
+{
+    (void)state;
+    Follow follow;
+    commit_to_20(&follow, &options);
+    LaneValue lane = {.passed = {10, 0}};
+    TableView view = view_at(&lane, SOURCE);
+    show(HEAD_AS_COMPARED, &view, &lane);
+    int64_t now_us = 6000;
+    assert_int_equal(follow_answered(&follow, ANSWER_CONFLICT, 42, 0, now_us).kind, FOLLOW_LOAD);
+    for (int64_t pause_us = COMMIT_PAUSE_MIN_US; pause_us < COMMIT_PAUSE_MAX_US; pause_us *= 2) {
+        assert_int_equal(follow_loaded(&follow, &view, now_us).kind, FOLLOW_COMMIT);
+        FollowAction action = follow_answered(&follow, ANSWER_CONFLICT, 43, 0, now_us);
+        assert_int_equal(action.kind, FOLLOW_NOTHING);
+        action = follow_tick(&follow, now_us + pause_us - 1, 0, false);
+        assert_int_equal(action.kind, FOLLOW_NOTHING);
+        now_us += pause_us;
+        assert_int_equal(follow_tick(&follow, now_us, 0, false).kind, FOLLOW_LOAD);
+    }
+    assert_int_equal(follow_loaded(&follow, &view, now_us).kind, FOLLOW_COMMIT);
+    follow_answered(&follow, ANSWER_DONE, 44, 9, now_us);
+    assert_true(follow_is_settled(&follow));
+    assert_int_equal(follow.pause.us, 0);
+    assert_false(follow.pause.refused);
+}
+
 static void test_idle_counts(void **state)
 {
     (void)state;
@@ -326,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_resolution),
         cmocka_unit_test(test_rewrite_in_append),
         cmocka_unit_test(test_unknown_keeps_files),
+        cmocka_unit_test(test_refused_again),
         cmocka_unit_test(test_idle_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
