@@ -361,7 +361,10 @@ bool s3_call(S3Store *store, const S3Call *call, S3Answer *ret, Error *err)
             if (answered)
                 explain(store, call, &ret->http, &failure, err);
             else
-                error_wrap(err, "%s %.150s (spec.storage.endpoint)", call->doing, call->place->uri);
+                error_wrap(err, "%s %.150s (%s)", call->doing, call->place->uri,
+                           strcmp(err->code, "BadCertificate") == 0
+                               ? "whom to trust: spec.storage.caSecretRef"
+                               : "spec.storage.endpoint");
             ret->repeated |= again && reached;
             return false;
         }
