@@ -209,7 +209,7 @@ class Catalog(Refusals):
         token = Fault("answer", "POST", r"/oauth/tokens$", times=0, status=401,
                       body=json.dumps({"error": "invalid_client", "error_description": f"not {CLIENT[1]}"}))  # fmt: skip
         with self.subTest("OAuth2"):
-            self.answered(token, "Unauthorized", "catalog.credentialsSecretRef", "oauth2", never=CLIENT[1])
+            self.answered(token, "Unauthorized", "catalog.credentialsSecretRef", "catalog.uri, oauth2Uri and scope", never=CLIENT[1])
         with self.subTest("a token that is never enough"):
             self.answered(Fault("answer", None, r"/v1/(config|namespaces)", times=0, status=401, body=rest_error(401, "NotAuthorizedException")),
                           "Unauthorized", "catalog.credentialsSecretRef")  # fmt: skip
@@ -224,7 +224,7 @@ class Catalog(Refusals):
             self.answered(Fault("answer", "GET", r"/v1/config", times=0, status=404, body=rest_error(404, "NoSuchWarehouseException")),
                           "WarehouseUnknown", "catalog.warehouse")  # fmt: skip
         with self.subTest("no catalog there"):
-            self.edit((f":{self.proxy.port}\"", f":{self.proxy.port}/elsewhere\""))
+            self.edit((f":{self.proxy.port}\"", f":{self.proxy.port}/elsewhere\""), (", auth: OAuth2, credentialsSecretRef: {name: catalog}", ""))
             self.answered(Fault("answer", None, r"/elsewhere/", times=0, status=404, body="<html>"), "NotACatalog", "catalog.uri")
         with self.subTest("a namespace that may not be made"):
             self.edit(("database: shop\n      tableName", "database: other\n      tableName"))
@@ -252,9 +252,17 @@ class Catalog(Refusals):
 
 class NessieRefuses(Refusals):
     def test_unknown_warehouse(self):
+        """It says so with status 500, which may pass: it is asked again, and the field is named."""
         self.make("nessie-s3")
         self.edit((f"warehouse: \"{self.place.rest.warehouse}\"", "warehouse: \"no-such-warehouse\""))
-        self.refused("WarehouseUnknown", "catalog.warehouse")
+        self.change()
+        confirmed = self.postgres.slot("firn")["confirmed"]
+        agent = self.start()
+        wait_until(lambda: "starting again" in agent.text(), 90, "it says that it tries again", agent.alive)
+        for text in ("spec.catalog.warehouse", "no-such-warehouse", "is not known"):
+            self.assertIn(text, agent.text())
+        self.assertEqual(self.postgres.slot("firn")["confirmed"], confirmed)
+        agent.__exit__()
         self.mended()
 
 
