@@ -20,6 +20,7 @@ typedef struct SourceTable {
     char *table_name;  /* "orders" */
     Schema
         *schema; /* columns in the source's order; key = primary key (or replica identity index) */
+    char *left_out; /* "a, b": columns that the source's log does not carry; NULL: none */
     uint64_t rows_estimate;
     uint64_t bytes_estimate;
     bool copied; /* in capture_prepare's answer: must be copied */
@@ -31,6 +32,11 @@ void capture_close(Capture *capture);
 Capture *capture_open(const ConnectorSpec *spec, Error *err) OWNED_BY(capture_close);
 
 const SourceTable *capture_tables(const Capture *capture, size_t *ret_count);
+/* Gives columns of a table other types than the source's become, and descriptions, as the lake
+ * table's resource has them; before anything is read. CONFIG for a column that isn't there, and for
+ * a type that its values can't have. */
+MUST_CHECK bool capture_columns(Capture *capture, uint32_t table, const ColumnList *columns,
+                                Error *err);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);
 
@@ -128,6 +134,7 @@ MUST_CHECK bool capture_drop(const ConnectorSpec *spec, Error *err);
 typedef struct CaptureDriver {
     void (*close)(Capture *capture);
     const SourceTable *(*tables)(const Capture *capture, size_t *ret_count);
+    bool (*columns)(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
     const char *(*source)(const Capture *capture);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);

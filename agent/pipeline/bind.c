@@ -122,6 +122,9 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
         log_warn("captured table has no IngestionUnit", LOG_T("table", name));
         return true;
     }
+    if (source->left_out)
+        log_warn("generated columns are left out: the source's log does not carry them",
+                 LOG_T("table", name), LOG_T("columns", source->left_out));
     BoundTable *table = &flow->tables[flow->table_count++];
     *table = (BoundTable){.number = number, .source = source, .name = mem_strdup(name)};
     if (unit->lake) {
@@ -138,7 +141,7 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
         table->unit = mem_format("%s/%s", unit->meta.namespace_name, unit->meta.name);
     }
     table->warehouse = warehouse_open(flow, table->spec, err);
-    if (!table->warehouse)
+    if (!table->warehouse || !capture_columns(flow->capture, number, &table->spec->columns, err))
         return error_wrap(err, "table %s", name);
     FollowOptions rules = {.source = capture_source(flow->capture),
                            .interval_us = table->spec->commit_interval_ms * 1000,

@@ -29,13 +29,16 @@ static void column_init(Arena *arena, Column *column, const Field *field, uint32
         column->values = arena_take(arena, column->values_held);
         break;
     case TYPE_LIST:
-        column->child = arena_take(arena, sizeof *column->child);
-        column_init(arena, column->child, field->type.element, rows_max);
+    case TYPE_MAP:
+    case TYPE_STRUCT:
+        column->child = arena_take(arena, type_child_count(&field->type) * sizeof *column->child);
+        for (uint32_t i = 0; i < type_child_count(&field->type); i++)
+            column_init(arena, &column->child[i], &field->type.fields[i], rows_max);
         break;
     default:
         column->values = arena_take(arena, (size_t)rows_max * column->width);
     }
-    if (column->values_held || column->child) {
+    if (column->values_held || (column->child && field->type.kind != TYPE_STRUCT)) {
         column->offsets = arena_take(arena, ((size_t)rows_max + 1) * sizeof *column->offsets);
         column->offsets[0] = 0;
     }
@@ -81,10 +84,9 @@ void column_grow(Batch *batch, Column *column, size_t more)
     column->values_held = (uint32_t)held;
 }
 
-void column_grow_rows(Batch *batch, Column *column, uint32_t more)
+static void grow_rows_to(Batch *batch, Column *column, uint32_t now)
 {
     uint32_t old = column->rows_max;
-    uint32_t now = old * 2 > old + more ? old * 2 : old + more;
     ASSERT(now > old && now < (uint32_t)1 << 30);
     Arena *arena = batch->arena;
     size_t old_bits = bits_bytes(old), now_bits = bits_bytes(now);
@@ -101,6 +103,22 @@ void column_grow_rows(Batch *batch, Column *column, uint32_t more)
         memset(column->values + old_bits, 0, now_bits - old_bits);
     }
     column->rows_max = now;
+    if (column->field->type.kind == TYPE_STRUCT)
+        for (uint32_t i = 0; i < column->field->type.field_count; i++)
+            grow_rows_to(batch, &column->child[i], now);
+}
+
+void column_grow_rows(Batch *batch, Column *column, uint32_t more)
+{
+    uint32_t old = column->rows_max;
+    grow_rows_to(batch, column, old * 2 > old + more ? old * 2 : old + more);
+}
+
+void column_put_null_fields(Batch *batch, Column *column)
+{
+    ASSERT(column->field->type.kind == TYPE_STRUCT);
+    for (uint32_t i = 0; i < column->field->type.field_count; i++)
+        column_put_null(batch, &column->child[i]);
 }
 
 /* Back to `rows` values. */
@@ -114,8 +132,10 @@ static void column_cut(Column *column, uint32_t rows)
         if (column->field->type.kind == TYPE_BOOL)
             column->values[row >> 3] &= (uint8_t) ~(1u << (row & 7));
     }
-    if (column->child)
-        column_cut(column->child, (uint32_t)column->offsets[rows]);
+    const Type *type = &column->field->type;
+    for (uint32_t i = 0; i < type_child_count(type); i++)
+        column_cut(&column->child[i],
+                   type->kind == TYPE_STRUCT ? rows : (uint32_t)column->offsets[rows]);
 }
 
 void batch_row_undo(Batch *batch)

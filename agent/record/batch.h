@@ -3,8 +3,8 @@
  *
  * Building: row = batch_row_begin(...) once per row, then exactly one column_put_* or
  * column_put_null for each column, in any order. The fixed-width arrays are sized for rows_max at
- * the start; bytes and list children grow in the arena. The producer hands a batch on when
- * batch_is_full() says so, or earlier.
+ * the start; bytes and the children of lists and maps grow in the arena. The producer hands a batch
+ * on when batch_is_full() says so, or earlier.
  *
  * https://arrow.apache.org/docs/format/Columnar.html */
 #pragma once
@@ -29,9 +29,10 @@ struct Column {
     const Field *field;
     uint8_t *validity; /* bit i set: value i is there. Bits of rows not yet put are 0 */
     uint8_t
-        *values; /* fixed width: rows * width; bool: bits; string, binary: bytes; list: unused */
-    int32_t *offsets; /* rows + 1 entries for string, binary, list; else NULL */
-    Column *child;    /* list elements; else NULL */
+        *values; /* fixed width: rows * width; bool: bits; string, binary: bytes; nested: unused */
+    int32_t *offsets; /* rows + 1 entries for string, binary, list, map; else NULL */
+    Column *child;    /* list: its elements; map: keys, values; struct: one per field, each with as
+                       * many rows as the struct; else NULL */
     uint32_t width;   /* of a fixed-width value in bytes, else 0 */
     uint32_t rows;    /* values put so far */
     uint32_t rows_max;
@@ -82,7 +83,8 @@ static inline uint32_t batch_row_begin(Batch *batch, RowOp op, RowPosition posit
 void batch_row_undo(Batch *batch);
 
 void column_grow(Batch *batch, Column *column, size_t more);        /* bytes */
-void column_grow_rows(Batch *batch, Column *column, uint32_t more); /* a list's child */
+void column_grow_rows(Batch *batch, Column *column, uint32_t more); /* a list's or map's child */
+void column_put_null_fields(Batch *batch, Column *column);          /* of a struct that is null */
 
 static inline bool bit_get(const uint8_t *bits, size_t at)
 {
@@ -106,6 +108,8 @@ static inline void column_put_null(Batch *batch, Column *column)
         memset(column->values + (size_t)row * column->width, 0, column->width);
     else if (column->offsets)
         column->offsets[row + 1] = column->offsets[row];
+    else if (UNLIKELY(column->child != NULL))
+        column_put_null_fields(batch, column);
 }
 
 /* Room for one fixed-width value, marked as there; the caller writes column->width bytes. */
@@ -148,7 +152,8 @@ static inline void column_put_bytes(Batch *batch, Column *column, const void *fr
     bit_set(column->validity, row);
     batch->bytes += bytes + 4;
 }
-/* Call after the elements were put into column->child (which may need column_grow_rows first). */
+/* Also for a map. Call after the elements were put into column->child (or keys and values into
+ * both; each may need column_element_room first). */
 static inline void column_put_list(Batch *batch, Column *column)
 {
     uint32_t row = column->rows++;
@@ -156,7 +161,13 @@ static inline void column_put_list(Batch *batch, Column *column)
     bit_set(column->validity, row);
     batch->bytes += 4;
 }
-/* Before each element of a list. */
+/* Call after each field's value was put into its child. */
+static inline void column_put_struct(Batch *batch, Column *column)
+{
+    bit_set(column->validity, column->rows++);
+    batch->bytes += 1;
+}
+/* Before each element of a list, key or value of a map. */
 static inline void column_element_room(Batch *batch, Column *child)
 {
     if (UNLIKELY(child->rows == child->rows_max))

@@ -20,11 +20,30 @@ void field_done(Field *field)
 {
     free(field->name);
     free(field->doc);
-    if (field->type.element) {
-        field_done(field->type.element);
-        free(field->type.element);
-    }
+    type_done(&field->type);
     *field = (Field){0};
+}
+
+void type_done(Type *type)
+{
+    for (uint32_t i = 0; i < type_child_count(type) && type->fields; i++)
+        field_done(&type->fields[i]);
+    free(type->fields);
+    *type = (Type){0};
+}
+
+Type type_nested(TypeKind kind, uint32_t field_count)
+{
+    Type type = {.kind = kind, .field_count = kind == TYPE_STRUCT ? field_count : 0};
+    ASSERT(type_is_nested(&type));
+    type.fields = mem_array(type_child_count(&type), sizeof *type.fields);
+    if (kind == TYPE_LIST)
+        type.element->name = mem_strdup("element");
+    if (kind == TYPE_MAP) {
+        type.fields[0] = (Field){.name = mem_strdup("key"), .required = true};
+        type.fields[1].name = mem_strdup("value");
+    }
+    return type;
 }
 
 void schema_free(Schema *schema)
@@ -43,10 +62,12 @@ void field_copy(Field *to, const Field *from)
     *to = *from;
     to->name = from->name ? mem_strdup(from->name) : NULL;
     to->doc = from->doc ? mem_strdup(from->doc) : NULL;
-    if (from->type.element) {
-        to->type.element = mem_zalloc(sizeof(Field));
-        field_copy(to->type.element, from->type.element);
-    }
+    uint32_t children = type_child_count(&from->type);
+    if (!children || !from->type.fields)
+        return;
+    to->type.fields = mem_array(children, sizeof *to->type.fields);
+    for (uint32_t i = 0; i < children; i++)
+        field_copy(&to->type.fields[i], &from->type.fields[i]);
 }
 
 Schema *schema_copy(const Schema *schema)
@@ -89,6 +110,8 @@ uint32_t type_width(const Type *type)
     case TYPE_STRING:
     case TYPE_BINARY:
     case TYPE_LIST:
+    case TYPE_MAP:
+    case TYPE_STRUCT:
         return 0;
     }
     ASSERT(false);
@@ -96,7 +119,7 @@ uint32_t type_width(const Type *type)
 
 bool type_equal(const Type *a, const Type *b)
 {
-    if (a->kind != b->kind)
+    if (a->kind != b->kind || type_child_count(a) != type_child_count(b))
         return false;
     switch (a->kind) {
     case TYPE_DECIMAL:
@@ -104,7 +127,13 @@ bool type_equal(const Type *a, const Type *b)
     case TYPE_FIXED:
         return a->fixed_bytes == b->fixed_bytes;
     case TYPE_LIST:
-        return type_equal(&a->element->type, &b->element->type);
+    case TYPE_MAP:
+    case TYPE_STRUCT:
+        for (uint32_t i = 0; i < type_child_count(a); i++)
+            if ((a->kind == TYPE_STRUCT && strcmp(a->fields[i].name, b->fields[i].name) != 0) ||
+                !type_equal(&a->fields[i].type, &b->fields[i].type))
+                return false;
+        return true;
     default:
         return true;
     }
@@ -119,9 +148,40 @@ static const char *const primitive_names[] = {
     [TYPE_BINARY] = "binary",  [TYPE_UUID] = "uuid",
 };
 
-char *type_format(const Type *type, char ret[TYPE_NAME_BYTES])
+/* Appends, and cuts with "…" what is too long. */
+static void append(char ret[TYPE_NAME_BYTES], const char *text)
+{
+    static const char cut[] = "…";
+    size_t used = strlen(ret), more = strlen(text), most = TYPE_NAME_BYTES - sizeof cut;
+    if (used > most)
+        return; /* cut already */
+    if (used + more > most) {
+        memcpy(ret + used, text, most - used);
+        memcpy(ret + most, cut, sizeof cut);
+    } else {
+        memcpy(ret + used, text, more + 1);
+    }
+}
+
+static void format_nested(const Type *type, char ret[TYPE_NAME_BYTES])
 {
     char inner[TYPE_NAME_BYTES];
+    ret[0] = '\0';
+    append(ret, type->kind == TYPE_STRUCT ? "struct<" : type->kind == TYPE_MAP ? "map<" : "list<");
+    for (uint32_t i = 0; i < type_child_count(type); i++) {
+        if (i)
+            append(ret, ", ");
+        if (type->kind == TYPE_STRUCT) {
+            append(ret, type->fields[i].name);
+            append(ret, ": ");
+        }
+        append(ret, type_format(&type->fields[i].type, inner));
+    }
+    append(ret, ">");
+}
+
+char *type_format(const Type *type, char ret[TYPE_NAME_BYTES])
+{
     switch (type->kind) {
     case TYPE_DECIMAL:
         snprintf(ret, TYPE_NAME_BYTES, "decimal(%u,%u)", type->precision, type->scale);
@@ -130,8 +190,9 @@ char *type_format(const Type *type, char ret[TYPE_NAME_BYTES])
         snprintf(ret, TYPE_NAME_BYTES, "fixed[%u]", type->fixed_bytes);
         break;
     case TYPE_LIST:
-        type_format(&type->element->type, inner);
-        snprintf(ret, TYPE_NAME_BYTES, "list<%.50s>", inner);
+    case TYPE_MAP:
+    case TYPE_STRUCT:
+        format_nested(type, ret);
         break;
     default:
         snprintf(ret, TYPE_NAME_BYTES, "%s", primitive_names[type->kind]);

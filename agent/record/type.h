@@ -21,7 +21,9 @@ typedef enum TypeKind {
     TYPE_BINARY,      /* int32_t offsets, bytes */
     TYPE_UUID,        /* 16 bytes, big-endian as written */
     TYPE_FIXED,       /* fixed_bytes bytes */
-    TYPE_LIST,        /* int32_t offsets, one child */
+    TYPE_LIST,        /* int32_t offsets, one child: element */
+    TYPE_MAP,         /* int32_t offsets, two children: key (required), value */
+    TYPE_STRUCT,      /* no values of its own, a child per field */
 } TypeKind;
 
 typedef struct Field Field;
@@ -31,7 +33,11 @@ typedef struct Type {
     uint8_t precision;    /* TYPE_DECIMAL */
     uint8_t scale;        /* TYPE_DECIMAL */
     uint32_t fixed_bytes; /* TYPE_FIXED */
-    Field *element;       /* TYPE_LIST; owned by the schema */
+    uint32_t field_count; /* TYPE_STRUCT */
+    union {               /* owned by the schema */
+        Field *element;   /* TYPE_LIST: one; TYPE_MAP: key and value */
+        Field *fields;    /* TYPE_STRUCT */
+    };
 } Type;
 
 struct Field {
@@ -41,6 +47,19 @@ struct Field {
     int32_t id; /* Iceberg's field id; 0 = not assigned yet */
     char *doc;  /* may be NULL */
 };
+
+static inline bool type_is_nested(const Type *type)
+{
+    return type->kind >= TYPE_LIST;
+}
+/* How many fields stand below it, directly: in `fields`, which is `element`. */
+static inline uint32_t type_child_count(const Type *type)
+{
+    return type->kind == TYPE_STRUCT ? type->field_count
+           : type->kind == TYPE_MAP  ? 2
+           : type->kind == TYPE_LIST ? 1
+                                     : 0;
+}
 
 typedef struct Schema {
     Field *fields;
@@ -54,14 +73,17 @@ Schema *schema_new(size_t field_count, size_t key_count) OWNED_BY(schema_free); 
 Schema *schema_copy(const Schema *schema) OWNED_BY(schema_free);
 void field_copy(Field *to, const Field *from);           /* deep; `to` is overwritten */
 void field_done(Field *field);                           /* frees what it owns, not itself */
+void type_done(Type *type);                              /* frees what stands below it */
 int schema_find(const Schema *schema, const char *name); /* index, or -1 */
+/* A zeroed type with its children in place: "element", or "key" and "value", or unnamed. */
+Type type_nested(TypeKind kind, uint32_t field_count);
 
-/* Bytes of one value in a column's values; 0 for bool (bits), string, binary and list. */
+/* Bytes of one value in a column's values; 0 for bool (bits), string, binary and what is nested. */
 uint32_t type_width(const Type *type);
 bool type_equal(const Type *a, const Type *b);
 
 /* Iceberg's name of a primitive ("long", "decimal(12,2)", "timestamptz", "fixed[16]"), or
- * "list<…>". Returns ret. */
+ * "list<…>", "map<…, …>", "struct<name: …>", cut with "…" when it is long. Returns ret. */
 #define TYPE_NAME_BYTES 64
 char *type_format(const Type *type, char ret[TYPE_NAME_BYTES]);
 /* The other way, primitives only. CONFIG error names the text. */

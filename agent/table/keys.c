@@ -40,7 +40,7 @@ bool key_hasher_init(KeyHasher *hasher, const Schema *schema, const uint32_t *co
         const Field *field = &schema->fields[columns[i]];
         TypeKind kind = field->type.kind;
         char name[TYPE_NAME_BYTES];
-        if (kind == TYPE_FLOAT32 || kind == TYPE_FLOAT64 || kind == TYPE_LIST)
+        if (kind == TYPE_FLOAT32 || kind == TYPE_FLOAT64 || kind >= TYPE_LIST)
             return error_set(err, ERROR_CONFIG, "BadKey",
                              "column %s of type %s can't be part of a key; name other columns in "
                              "idColumns, or use mode Append",

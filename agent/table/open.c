@@ -293,16 +293,12 @@ static void add_lineage(Table *table)
 
 static void set_retention(Table *table)
 {
-    const int64_t hour_ms = INT64_C(3600) * 1000;
-    IcebergRetention retention = {.all_ms = hour_ms,
-                                  .hourly_ms = 5 * 24 * hour_ms,
-                                  .daily_ms = 30 * 24 * hour_ms,
-                                  .metadata_files = 100,
-                                  .merge_manifests = 100,
-                                  .manifest_bytes = INT64_C(8) << 20};
+    IcebergRetention retention = iceberg_retention_default;
     int64_t asked = table->spec->expire_older_than_ms;
-    if (asked)
+    if (asked) {
         retention.all_ms = retention.hourly_ms = retention.daily_ms = asked;
+        retention.young_most = 0;
+    }
     iceberg_set_retention(table->iceberg, &retention);
 }
 

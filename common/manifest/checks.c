@@ -1,6 +1,7 @@
 #include "common/manifest/checks.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -197,6 +198,24 @@ bool check_lake_name(const char *text, const char **ret_wanted)
 {
     *ret_wanted = "a name that can be a folder's: no /, not . or .., at most 255 bytes";
     return strlen(text) <= 255 && !strchr(text, '/') && !has_control(text) && !has_dots_part(text);
+}
+
+/* agent/record/type.h reads it for good; here a slip is told with its line. */
+bool check_column_type(const char *text, const char **ret_wanted)
+{
+    static const char *const names[] = {"boolean",   "int",         "long",   "float",
+                                        "double",    "date",        "time",   "string",
+                                        "timestamp", "timestamptz", "binary", "uuid"};
+    *ret_wanted = "a type of a column: boolean, int, long, float, double, decimal(P,S), date, "
+                  "time, timestamp, timestamptz, string, binary or uuid";
+    unsigned precision, scale;
+    int end = 0;
+    if (sscanf(text, "decimal(%2u ,%2u )%n", &precision, &scale, &end) == 2 && end && !text[end])
+        return precision >= 1 && precision <= 38 && scale <= precision;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(names[i], text) == 0)
+            return true;
+    return false;
 }
 
 /* "day(created_at)", "bucket(16, id)", "truncate(4, name)", "identity(country)" or the column

@@ -16,4 +16,5 @@ TextCheck check_endpoint;    /* a check_url without a path */
 TextCheck check_region;      /* letters, digits and - */
 TextCheck check_line;        /* anything without control characters */
 TextCheck check_lake_name;   /* a database or table: one part of a path */
+TextCheck check_column_type; /* a primitive type of Iceberg */
 TextCheck check_partition;   /* a transform of the Iceberg specification, with its column */

@@ -293,6 +293,13 @@ SHAPE(maintenance_shape, "maintenance", LATER("compaction", "rewriting small fil
       LATER("orphanFiles", "deleting files that no snapshot names"),
       LATER("engine", "who does it", .same = "Firn"));
 
+SHAPE(column_shape, "columns[]",
+      TEXT("name", ColumnSpec, name, .required = true, .doc = "the column's name at the source"),
+      TEXT("type", ColumnSpec, type, .check = check_column_type,
+           .doc = "the type it has in the table: string, or a decimal for a numeric"),
+      LATER("required", "refuse rows without a value", .same = "false"),
+      TEXT("doc", ColumnSpec, doc, .doc = "what it means"));
+
 /* database and tableName are required of a LakeTable (validate.c); in an outsourcingUnit they
  * default to {schema} and {table}. */
 SHAPE(lake_table_spec_shape, "a LakeTable's spec",
@@ -325,7 +332,12 @@ SHAPE(lake_table_spec_shape, "a LakeTable's spec",
        .doc = "the key; the source's own unless given"},
       LATER("timestampColumns", "columns that hold times in another form"),
       LATER("jsonColumns", "columns that hold JSON"), LATER("piiColumns", "columns to protect"),
-      LATER("columns", "the columns, instead of the source's"),
+      {.name = "columns",
+       .kind = FIELD_OBJECTS,
+       AT(LakeTableSpec, columns),
+       .shape = &column_shape,
+       .item_bytes = sizeof(ColumnSpec),
+       .doc = "types and descriptions of columns, where they are not to follow the source"},
       OBJECT("schemaEvolution", evolution_shape, .doc = "how the table follows the source"),
       {.name = "partitionBy",
        .kind = FIELD_TEXTS,

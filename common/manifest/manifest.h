@@ -79,12 +79,17 @@ typedef struct ConnectorSpec {
     char *ca_pem; /* NULL */
 } ConnectorSpec;
 
+/* What is said of a column of the source. */
 typedef struct ColumnSpec {
     char *name;
-    char *type; /* NULL */
-    bool required;
-    char *doc; /* NULL */
+    char *type; /* Iceberg's, as the table has it; NULL: the one that the source's type becomes */
+    char *doc;  /* NULL */
 } ColumnSpec;
+
+typedef struct ColumnList {
+    ColumnSpec *items;
+    size_t count;
+} ColumnList;
 
 typedef enum CatalogAuth { AUTH_NONE, AUTH_BEARER, AUTH_OAUTH2, AUTH_SIGV4 } CatalogAuth;
 
@@ -127,6 +132,7 @@ typedef struct LakeTableSpec {
     int format_version;
     TableMode mode;
     TextList id_columns; /* empty: the source's key */
+    ColumnList columns;
     TextList partition_by;
     int64_t commit_interval_ms;
     uint64_t file_target_bytes;

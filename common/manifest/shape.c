@@ -223,6 +223,7 @@ static bool read_plain(const Field *field, void *base, const char *text, Report 
             number_store(at, field->width, number);
         return true;
     case FIELD_TEXTS:
+    case FIELD_OBJECTS:
     case FIELD_OBJECT:
     case FIELD_OWNED:
     case FIELD_ANY:
@@ -345,6 +346,24 @@ static void read_any(const YamlNode *node, Report *report)
     }
 }
 
+static void read_objects(const Field *field, void *base, const YamlNode *node, Report *report)
+{
+    if (node->kind != YAML_LIST) {
+        report_at(report, node->line, NULL, "must be a list, not %s", kind_name(node));
+        return;
+    }
+    ObjectList *list = place_of(field, base);
+    list->items = mem_array(node->count, field->item_bytes);
+    size_t path_used = report->path.used;
+    for (size_t i = 0; i < node->count; i++) {
+        void *item = (char *)list->items + list->count++ * field->item_bytes;
+        path_add_index(&report->path, i);
+        shape_defaults(field->shape, item);
+        shape_read(field->shape, item, node->values[i], report);
+        report->path.used = path_used;
+    }
+}
+
 static void read_field(const Field *field, void *base, const YamlNode *node, Report *report)
 {
     if (field->kind == FIELD_LATER) {
@@ -353,6 +372,8 @@ static void read_field(const Field *field, void *base, const YamlNode *node, Rep
         read_any(node, report);
     } else if (field->kind == FIELD_TEXTS) {
         read_texts(field, base, node, report);
+    } else if (field->kind == FIELD_OBJECTS) {
+        read_objects(field, base, node, report);
     } else if (field->kind == FIELD_OBJECT) {
         shape_read(field->shape, place_of(field, base), node, report);
     } else if (field->kind == FIELD_OWNED) {
@@ -492,6 +513,14 @@ static void texts_free(TextList *list)
     *list = (TextList){0};
 }
 
+static void objects_free(const Field *field, ObjectList *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        shape_free(field->shape, (char *)list->items + i * field->item_bytes);
+    free(list->items);
+    *list = (ObjectList){0};
+}
+
 void shape_free(const Shape *shape, void *base)
 {
     for (const Field *field = shape->fields; field->name; field++) {
@@ -503,6 +532,8 @@ void shape_free(const Shape *shape, void *base)
             *(char **)at = NULL;
         } else if (field->kind == FIELD_TEXTS) {
             texts_free(at);
+        } else if (field->kind == FIELD_OBJECTS) {
+            objects_free(field, at);
         } else if (field->kind == FIELD_OBJECT) {
             shape_free(field->shape, at);
         } else if (field->kind == FIELD_OWNED && *(void **)at) {
@@ -529,6 +560,14 @@ void shape_copy(const Shape *shape, void *to, const void *from, TextCopy *text, 
             copy->texts = mem_array(list->count, sizeof *copy->texts);
             for (; copy->count < list->count; copy->count++)
                 copy->texts[copy->count] = text(list->texts[copy->count], context);
+        } else if (field->kind == FIELD_OBJECTS) {
+            const ObjectList *list = source;
+            ObjectList *copy = at;
+            copy->items = mem_array(list->count, field->item_bytes);
+            for (; copy->count < list->count; copy->count++)
+                shape_copy(field->shape, (char *)copy->items + copy->count * field->item_bytes,
+                           (const char *)list->items + copy->count * field->item_bytes, text,
+                           context);
         } else if (field->kind == FIELD_OBJECT) {
             shape_copy(field->shape, at, source, text, context);
         } else if (field->kind == FIELD_OWNED) {

@@ -20,6 +20,7 @@ typedef enum FieldKind {
     FIELD_QUANTITY, /* uint64_t, bytes, least to most */
     FIELD_TEXTS,    /* TextList */
     FIELD_CODEC,    /* zstd:N; int */
+    FIELD_OBJECTS,  /* ObjectList of structs of item_bytes, each read by `shape` */
     FIELD_OBJECT,   /* `shape`, written from `offset` on */
     FIELD_OWNED,    /* a pointer to a struct of its own: `shape`, `width` bytes */
     FIELD_ANY,      /* taken as it is and not read: what only Kubernetes needs */
@@ -49,8 +50,15 @@ typedef struct Field {
     int64_t least, most;
     const Choice *choices; /* ends with a NULL name */
     const Shape *shape;
+    size_t item_bytes; /* FIELD_OBJECTS */
     TextCheck *check;
 } Field;
+
+/* What every list of structs in manifest.h looks like. */
+typedef struct ObjectList {
+    void *items;
+    size_t count;
+} ObjectList;
 #define FIELD_NOWHERE UINT16_MAX
 
 struct Shape {

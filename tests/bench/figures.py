@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "compare"))
 from compare import compare
 
 from harness.agent import binary, manifest
-from harness.postgres import BINARIES, PASSWORD, Postgres
+from harness.postgres import PASSWORD, Postgres, binaries
 from harness.process import die_with_parent
 
 REPEAT = int(os.environ.get("FIRN_BENCH_REPEAT", "3"))
@@ -167,4 +167,4 @@ class Bench:
         return {**os.environ, **dsn, "PGPASSWORD": PASSWORD}
 
     def program(self, name: str) -> Path:
-        return BINARIES / name
+        return binaries() / name

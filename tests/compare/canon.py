@@ -15,10 +15,13 @@ missing, doubled or changed row does. Null and the empty string differ by their 
     time, timestamp, timestamptz                 8 bytes, microseconds
     string    UTF-8    binary  as it is          uuid        16 bytes
     list      its elements, each in this form, one after another
+    struct    its fields likewise, by place; their names must be the source's
+    map       its keys and values likewise, in the order of the keys
 """
 
 import hashlib
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -36,9 +39,13 @@ class TypeMismatch(Exception):
 class Family:
     name: str
     scale: int = 0
-    element: "Family | None" = None
+    element: "Family | None" = None  # of a list
+    fields: "tuple[tuple[str, Family], ...]" = ()  # of a struct
+    text: str = ""  # how the source writes it: for source.py
 
     def __str__(self):
+        if self.fields:
+            return f"struct of {', '.join(f'{name} {field}' for name, field in self.fields)}"
         return f"list of {self.element}" if self.element else self.name
 
 
@@ -110,7 +117,8 @@ def _values(array: pa.Array, family: Family) -> pa.Array:
         return _fixed(numbers)
     if name == "decimal":
         _wanted(t.is_decimal(array.type), array, family)
-        unscaled = array.cast(pa.decimal128(38, family.scale)).fill_null(pa.scalar(0).cast(pa.decimal128(38, family.scale)))
+        kind = pa.decimal128(38, family.scale)
+        unscaled = array.cast(kind).fill_null(pa.scalar(Decimal(0), kind))
         raw = np.frombuffer(unscaled.buffers()[1], dtype=np.uint8)
         return _fixed(raw.reshape(-1, 16)[unscaled.offset : unscaled.offset + len(unscaled)])
     if name == "numeric":
@@ -146,7 +154,34 @@ def _values(array: pa.Array, family: Family) -> pa.Array:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         lists = pa.ListArray.from_arrays(pa.array(offsets), elements)
         return pc.binary_join(lists, pa.scalar(b"", pa.binary()))
+    if name == "struct":
+        _wanted(t.is_struct(array.type), array, family)
+        _wanted([field.name for field in array.type] == [field for field, _ in family.fields], array, family)
+        parts = [canonical(pc.struct_field(array, [at]), field) for at, (_, field) in enumerate(family.fields)]
+        return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
+    if name == "map":
+        _wanted(t.is_map(array.type), array, family)
+        _wanted(t.is_string(_plain_type(array.type.key_type)) and t.is_string(_plain_type(array.type.item_type)), array, family)
+        return pa.array([_map_bytes(value) for value in array.to_pylist()], pa.binary())
     raise TypeMismatch(f"no canonical form for {family}")
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_large_string(kind) or kind == pa.string_view() else kind
+
+
+def _text_bytes(text: str | None) -> bytes:
+    if text is None:
+        return NULL_LENGTH.to_bytes(4, "little")
+    return len(text.encode()).to_bytes(4, "little") + text.encode()
+
+
+def _map_bytes(pairs) -> bytes:
+    if pairs is None:
+        return b""
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise ValueError("a map has a key twice")
+    return b"".join(_text_bytes(key) + _text_bytes(value) for key, value in sorted(pairs))
 
 
 def canonical(array: pa.Array, family: Family) -> pa.Array:

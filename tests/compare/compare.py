@@ -93,13 +93,44 @@ def _surplus(ours: np.ndarray, theirs: np.ndarray) -> set[bytes]:
     return {value.tobytes() for value in values[counts > there]}
 
 
+@dataclass
+class Shown:
+    """A value by what it is compared as, and as one would like to see it."""
+
+    canonical: bytes
+    text: str
+
+    def __repr__(self):
+        return self.text
+
+
+def _shown(value: pa.Scalar) -> str:
+    try:
+        return repr(value.as_py())
+    except (OverflowError, ValueError):  # Python knows the years 1 to 9999
+        kinds = pa.types
+        if kinds.is_date32(value.type) or kinds.is_timestamp(value.type):
+            return f"{value.value} since 1970"
+        return f"a {value.type}"
+
+
+def _columns(batch: pa.RecordBatch, table: SourceTable) -> list[dict]:
+    """The rows of a batch as values by name."""
+    columns = {}
+    for name, family in table.families.items():
+        column = batch.column(batch.schema.get_field_index(name))
+        canonical = canon.canonical(column, family).to_pylist()
+        columns[name] = [Shown(form, _shown(value)) for form, value in zip(canonical, column)]
+    return [{name: columns[name][at] for name in columns} for at in range(batch.num_rows)]
+
+
 def _rows(batches, table: SourceTable, wanted: set[bytes]) -> list[dict]:
     """The first rows whose digests are wanted."""
     found = []
     for batch in batches:
         lines = canon.digests(batch, table.families)
         hits = [i for i, line in enumerate(lines) if line.tobytes() in wanted]
-        found += batch.take(pa.array(hits[: EXAMPLES * 4], pa.int64())).to_pylist()
+        found += _columns(batch.take(pa.array(hits[: EXAMPLES * 4], pa.int64())), table)
         if len(found) >= EXAMPLES * 4:
             break
     return found
@@ -128,18 +159,18 @@ def _explain(dsn: str, pair: Pair, engine: str, left: Side, right: Side):
             print(f"    {key_of(row)}: missing in the lake")
             continue
         for name in table.families:
-            if repr(row[name]) != repr(other[name]):
+            if row[name].canonical != other[name].canonical:
                 print(f"    {key_of(row)}: {name} is {row[name]!r:.80} at the source, {other[name]!r:.80} in the lake")
     for name in list(lake_rows)[:EXAMPLES]:
         print(f"    {name}: in the lake only, or more than once")
 
 
-def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL) -> list[Pair]:
+def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL, strings=()) -> list[Pair]:
     source = Source(dsn)
     pairs = []
 
     def add(schema, name, location):
-        table = source.table(schema, name)
+        table = source.table(schema, name, [text.rpartition(".")[2] for text in strings if text.startswith(f"{schema}.{name}.")])
         place = location if access.catalog_uri else os.path.join(warehouse, location)
         pairs.append(Pair(table, place, source.bytes_of(table), access))
 
@@ -157,9 +188,11 @@ def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL)
 
 
 def compare(
-    dsn: str, warehouse: str, texts: list[str], engine: str = "duckdb", quiet: bool = False, access: Access = LOCAL
-) -> bool:
-    pairs = pairs_of(dsn, warehouse, texts, access)
+    dsn: str, warehouse: str, texts: list[str], engine: str = "duckdb", quiet: bool = False, access: Access = LOCAL,
+    strings=(),
+) -> bool:  # fmt: skip
+    """`strings` names columns, SCHEMA.TABLE.COLUMN, that the lake is to hold as text."""
+    pairs = pairs_of(dsn, warehouse, texts, access, strings)
     if sum(pair.bytes for pair in pairs) < ONE_PROCESS_BYTES:
         sides = list(zip(pairs, _source_sides(dsn, pairs), _lake_sides(pairs, engine)))
     else:  # one process a side: hashing rows is work for one core each

@@ -14,7 +14,7 @@ import psycopg
 from harness.process import die_with_parent, free_port
 from harness.wait import wait_until
 
-BINARIES = Path(os.environ.get("FIRN_POSTGRES_BIN", "/usr/lib/postgresql/15/bin"))
+VERSIONS = (15, 16, 17, 18)
 PASSWORD = "firn-test-password"
 START_SECONDS = 60
 
@@ -32,10 +32,19 @@ _SETTINGS = {
 }
 
 
+def binaries(version: int = None) -> Path:
+    """The folder with initdb and postgres; of FIRN_POSTGRES_BIN, or of Debian's, unless a version is asked for."""
+    if version is None:
+        return Path(os.environ.get("FIRN_POSTGRES_BIN", "/usr/lib/postgresql/15/bin"))
+    script = Path(__file__).with_name("postgres_binaries")
+    return Path(subprocess.run([script, str(version)], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+
+
 class Postgres:
     """Use as a context manager, or start() and stop(). Superuser `postgres`, by password."""
 
-    def __init__(self, **settings: str):
+    def __init__(self, version: int = None, **settings: str):
+        self.binaries = binaries(version)
         self.settings = {**_SETTINGS, **settings}
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="firn-postgres-"))
@@ -53,7 +62,7 @@ class Postgres:
             password.write_text(PASSWORD)
             password.chmod(0o644)
             subprocess.run(
-                [BINARIES / "initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
+                [self.binaries / "initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
                  "--auth=scram-sha-256", f"--pwfile={password}"],
                 check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=self.folder, **self.as_user)  # fmt: skip
         with open(data / "postgresql.auto.conf", "w") as settings:
@@ -62,7 +71,7 @@ class Postgres:
             settings.write(f"port = {self.port}\nunix_socket_directories = '{self.folder}'\n")
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [BINARIES / "postgres", "-D", data], stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder,
+                [self.binaries / "postgres", "-D", data], stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder,
                 preexec_fn=die_with_parent(signal.SIGQUIT), **self.as_user)  # fmt: skip
         wait_until(self._answers, START_SECONDS, "PostgreSQL answers", self._alive)
         return self

@@ -11,11 +11,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Quickstart(unittest.TestCase):
-    def run_it(self, format_version):
+    def run_it(self, *options):
         with tempfile.TemporaryDirectory(prefix="firn-quickstart-test-") as folder:
             Path(folder).chmod(0o755)  # the server's user goes through it
             result = subprocess.run(
-                [ROOT / "deploy" / "quickstart", "--seconds", "5", "--rows", "20000", "--format-version", str(format_version)],
+                [ROOT / "deploy" / "quickstart", "--seconds", "5", "--rows", "20000", *options],
                 capture_output=True, text=True, timeout=500, env={**os.environ, "TMPDIR": folder})  # fmt: skip
             self.assertEqual(list(Path(folder).iterdir()), [], "something was left behind")
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
@@ -23,10 +23,13 @@ class Quickstart(unittest.TestCase):
         self.assertIn("category", result.stdout)
 
     def test_format_2(self):
-        self.run_it(2)
+        self.run_it("--format-version", "2")
 
     def test_format_3(self):
-        self.run_it(3)
+        self.run_it("--format-version", "3")
+
+    def test_s3(self):
+        self.run_it("--lake", "s3")
 
 
 if __name__ == "__main__":

@@ -136,11 +136,11 @@ static char *copy_sql(const PgTable *table, const CopyRange *range)
 {
     const char *only = table->partitioned ? "" : "ONLY ";
     bool to_end = range->to_block == UINT64_MAX;
+    if (to_end && range->from_block == 0 && (table->partitioned || table->selects))
+        return mem_format("COPY (SELECT %s FROM %s%s) TO STDOUT (FORMAT binary)", table->columns,
+                          only, table->quoted);
     if (to_end && range->from_block == 0)
-        return table->partitioned ? mem_format("COPY (SELECT %s FROM %s) TO STDOUT (FORMAT binary)",
-                                               table->columns, table->quoted)
-                                  : mem_format("COPY %s (%s) TO STDOUT (FORMAT binary)",
-                                               table->quoted, table->columns);
+        return mem_format("COPY %s (%s) TO STDOUT (FORMAT binary)", table->quoted, table->columns);
     if (to_end)
         return mem_format("COPY (SELECT %s FROM %s%s WHERE ctid >= '(%" PRIu64 ",0)') TO STDOUT "
                           "(FORMAT binary)",

@@ -27,38 +27,22 @@
  * https://www.postgresql.org/docs/15/protocol-logicalrep-message-formats.html */
 #include "agent/capture/postgres/pgoutput.h"
 
-#include "agent/capture/postgres/relation.h"
+#include "agent/capture/postgres/rows.h"
 #include "agent/capture/postgres/spool.h"
 #include "common/mem.h"
 
-#define ROWS_FIRST 256
-#define ROWS_MAX 8192
-#define PENDING_BYTES_MAX ((uint64_t)32 << 20) /* in batches that are not full */
 #define US_1970_TO_2000 INT64_C(946684800000000)
 #define SPOOLS_MAX 10000
-
-typedef struct Builder {
-    Batch *batch;
-    uint32_t row_max; /* of the next batch: grows with the flow, so that 1,000 tables stay small */
-    bool listed;      /* in Pgoutput.dirty */
-} Builder;
 
 struct Pgoutput {
     PgoutputOptions options;
     Relations relations;
-    Builder *builders;
-    uint32_t *dirty; /* tables whose builder has (had) rows */
-    size_t dirty_count;
-    uint64_t pending_bytes;
-
-    Change *ready; /* ready_at … ready_count */
-    size_t ready_at, ready_count, ready_held;
+    LogRows rows;
 
     bool in_transaction;
-    RowPosition at;            /* in a transaction: (commit LSN, ordinal) */
-    uint64_t end;              /* everything before it was handed to the builders */
-    RowPosition checkpoint;    /* the latest one */
-    uint64_t checkpoint_bytes; /* payload since then */
+    RowPosition at;         /* in a transaction: (commit LSN, ordinal) */
+    uint64_t end;           /* everything before it was handed to the builders */
+    RowPosition checkpoint; /* the latest one */
     int64_t commit_us;
     uint64_t changes;
 
@@ -67,9 +51,6 @@ struct Pgoutput {
     Spool *filling;   /* between Stream Start and Stop */
     Spool *replaying; /* after Stream Commit */
     uint64_t replay_end;
-
-    PgValue *new_values, *old_values;
-    uint32_t *missing; /* fields of a row to be fetched */
 };
 
 Pgoutput *pgoutput_new(const PgoutputOptions *options)
@@ -77,17 +58,7 @@ Pgoutput *pgoutput_new(const PgoutputOptions *options)
     Pgoutput *out = mem_zalloc(sizeof *out);
     out->options = *options;
     relations_init(&out->relations, options->tables, options->table_count);
-    out->builders = mem_array(options->table_count, sizeof *out->builders);
-    out->dirty = mem_array(options->table_count, sizeof *out->dirty);
-    size_t widest = 1;
-    for (size_t i = 0; i < options->table_count; i++) {
-        out->builders[i].row_max = ROWS_FIRST;
-        if (options->tables[i].source->schema->field_count > widest)
-            widest = options->tables[i].source->schema->field_count;
-    }
-    out->new_values = mem_array(widest, sizeof *out->new_values);
-    out->old_values = mem_array(widest, sizeof *out->old_values);
-    out->missing = mem_array(widest, sizeof *out->missing);
+    rows_init(&out->rows, options);
     return out;
 }
 
@@ -95,80 +66,23 @@ void pgoutput_free(Pgoutput *out)
 {
     if (!out)
         return;
-    for (size_t i = 0; i < out->options.table_count; i++)
-        batch_free(out->builders[i].batch);
-    for (size_t i = out->ready_at; i < out->ready_count; i++)
-        batch_free(out->ready[i].batch);
+    rows_done(&out->rows);
     for (size_t i = 0; i < out->spool_count; i++)
         spool_free(out->spools[i]);
     spool_free(out->replaying);
     relations_done(&out->relations);
     free(out->spools);
-    free(out->builders);
-    free(out->dirty);
-    free(out->ready);
-    free(out->new_values);
-    free(out->old_values);
-    free(out->missing);
     free(out);
 }
 
 static bool bad(Error *err, const char *what)
 {
-    return error_set(err, ERROR_RETRY, "BadMessage", "pgoutput: %s", what);
-}
-
-/* --- what is ready --- */
-
-static Change *push(Pgoutput *out, ChangeKind kind)
-{
-    if (out->ready_at == out->ready_count)
-        out->ready_at = out->ready_count = 0;
-    if (out->ready_count == out->ready_held) {
-        out->ready_held = out->ready_held ? out->ready_held * 2 : 16;
-        out->ready = mem_regrow(out->ready, out->ready_held, sizeof *out->ready);
-    }
-    Change *change = &out->ready[out->ready_count++];
-    *change = (Change){.kind = kind};
-    return change;
+    return pgoutput_bad(err, what);
 }
 
 bool pgoutput_take(Pgoutput *out, Change *ret)
 {
-    if (out->ready_at == out->ready_count)
-        return false;
-    *ret = out->ready[out->ready_at++];
-    return true;
-}
-
-static void builder_flush(Pgoutput *out, uint32_t table)
-{
-    Builder *builder = &out->builders[table];
-    Batch *batch = TAKE(builder->batch);
-    if (!batch)
-        return;
-    out->pending_bytes -= batch->bytes;
-    if (batch->row_count == 0) {
-        batch_free(batch);
-        return;
-    }
-    if (batch->row_count + 1 >= batch->row_max && builder->row_max < ROWS_MAX)
-        builder->row_max *= 2;
-    else if (batch->row_count < builder->row_max / 8 && builder->row_max > ROWS_FIRST)
-        builder->row_max /= 2;
-    Change *change = push(out, CHANGE_BATCH);
-    change->table = table;
-    change->batch = batch;
-}
-
-static void flush_all(Pgoutput *out)
-{
-    for (size_t i = 0; i < out->dirty_count; i++) {
-        builder_flush(out, out->dirty[i]);
-        out->builders[out->dirty[i]].listed = false;
-    }
-    out->dirty_count = 0;
-    ASSERT(out->pending_bytes == 0);
+    return rows_take(&out->rows, ret);
 }
 
 bool pgoutput_in_transaction(const Pgoutput *out)
@@ -183,202 +97,18 @@ bool pgoutput_can_checkpoint(const Pgoutput *out)
 
 static void checkpoint_at(Pgoutput *out, RowPosition at)
 {
-    flush_all(out);
-    Change *change = push(out, CHANGE_CHECKPOINT);
+    rows_flush_all(&out->rows);
+    Change *change = rows_push(&out->rows, CHANGE_CHECKPOINT);
     change->position.at = at;
     change->commit_us = out->commit_us;
     out->checkpoint = at;
-    out->checkpoint_bytes = 0;
+    out->rows.checkpoint_bytes = 0;
 }
 
 void pgoutput_checkpoint(Pgoutput *out)
 {
     ASSERT(!out->in_transaction);
     checkpoint_at(out, (RowPosition){.major = out->end});
-}
-
-/* --- rows --- */
-
-/* A builder with room for a pair of rows. */
-static Batch *batch_for(Pgoutput *out, uint32_t table)
-{
-    Builder *builder = &out->builders[table];
-    if (builder->batch && builder->batch->row_count + 2 > builder->batch->row_max)
-        builder_flush(out, table);
-    if (!builder->batch)
-        builder->batch =
-            batch_new(out->options.tables[table].source->schema, table, builder->row_max);
-    if (!builder->listed) {
-        builder->listed = true;
-        out->dirty[out->dirty_count++] = table;
-    }
-    return builder->batch;
-}
-
-static bool put_row(const PgTable *table, Batch *batch, RowOp op, RowPosition at,
-                    const PgValue *values, Error *err)
-{
-    const Schema *schema = table->source->schema;
-    bool whole = op == ROW_INSERT || op == ROW_UPDATE;
-    batch_row_begin(batch, op, at);
-    for (uint32_t i = 0; i < batch->column_count; i++) {
-        const PgValue *value = &values[i];
-        if (LIKELY(value->kind == 'b')) {
-            const char *why = decode_value(&table->decoders[i], batch, &batch->columns[i],
-                                           value->at, value->bytes);
-            if (LIKELY(!why))
-                continue;
-            batch_row_undo(batch);
-            return table_bad_value(table, i, values, why, err);
-        }
-        if (UNLIKELY(value->kind == 't')) {
-            batch_row_undo(batch);
-            return error_set(err, ERROR_CONFIG, "TextValue",
-                             "table %s column %s came as text, though binary was asked for",
-                             table->name, schema->fields[i].name);
-        }
-        if (UNLIKELY(whole && schema->fields[i].required)) {
-            batch_row_undo(batch);
-            return table_null_where_required(table, i, err);
-        }
-        column_put_null(batch, &batch->columns[i]);
-    }
-    return true;
-}
-
-/* Only the key of `values` stays, for a ROW_MOVE or a delete made of an update. */
-static bool keep_key(const PgTable *table, PgValue *values, Error *err)
-{
-    const Schema *schema = table->source->schema;
-    for (size_t field = 0; field < schema->field_count; field++) {
-        bool is_key = false;
-        for (size_t i = 0; i < schema->key_count; i++)
-            is_key = is_key || schema->key[i] == field;
-        if (!is_key)
-            values[field].kind = 'n';
-        else if (values[field].kind != 'b')
-            return bad(err, "an old key lacks a column");
-    }
-    return true;
-}
-
-/* After a change's rows: is the batch full, or too much pending? */
-static void after_rows(Pgoutput *out, uint32_t table, const Batch *batch, size_t bytes_before)
-{
-    size_t bytes = batch->bytes - bytes_before;
-    out->pending_bytes += bytes;
-    out->checkpoint_bytes += bytes;
-    if (batch_is_full(batch))
-        builder_flush(out, table);
-    if (UNLIKELY(out->pending_bytes > PENDING_BYTES_MAX))
-        flush_all(out);
-    if (UNLIKELY(out->checkpoint_bytes > out->options.transaction_bytes))
-        checkpoint_at(out, out->at);
-}
-
-static bool put_change(Pgoutput *out, uint32_t number, RowOp op, PgValue *values, Error *err)
-{
-    const PgTable *table = &out->options.tables[number];
-    Batch *batch = batch_for(out, number);
-    size_t before = batch->bytes;
-    if (!put_row(table, batch, op, out->at, values, err)) {
-        out->pending_bytes += batch->bytes - before;
-        return false;
-    }
-    after_rows(out, number, batch, before);
-    return true;
-}
-
-static bool put_move(Pgoutput *out, uint32_t number, Error *err)
-{
-    const PgTable *table = &out->options.tables[number];
-    Batch *batch = batch_for(out, number);
-    size_t before = batch->bytes;
-    bool put = put_row(table, batch, ROW_MOVE, out->at, out->old_values, err);
-    if (put && !put_row(table, batch, ROW_UPDATE, out->at, out->new_values, err)) {
-        batch_row_undo(batch);
-        put = false;
-    }
-    if (!put) {
-        out->pending_bytes += batch->bytes - before;
-        return false;
-    }
-    after_rows(out, number, batch, before);
-    return true;
-}
-
-/* --- tuples --- */
-
-/* Values go to their fields' places. *ret_unchanged: some are 'u'. */
-static bool read_tuple(const Relation *relation, Reader *in, PgValue *values, bool *ret_unchanged,
-                       Error *err)
-{
-    uint16_t count;
-    *ret_unchanged = false;
-    if (UNLIKELY(!reader_u16be(in, &count) || count != relation->column_count))
-        return bad(err, "a tuple has another number of columns than its relation");
-    for (uint16_t i = 0; i < count; i++) {
-        PgValue value = {.kind = 0};
-        uint8_t kind;
-        if (UNLIKELY(!reader_u8(in, &kind)))
-            return bad(err, "a tuple is cut short");
-        value.kind = (char)kind;
-        if (LIKELY(kind == 'b' || kind == 't')) {
-            if (UNLIKELY(!reader_u32be(in, &value.bytes) ||
-                         !reader_take(in, value.bytes, &value.at)))
-                return bad(err, "a tuple is cut short");
-        } else if (kind == 'u') {
-            *ret_unchanged = true;
-        } else if (UNLIKELY(kind != 'n')) {
-            return bad(err, "a tuple has a value of unknown kind");
-        }
-        if (relation->field_of[i] >= 0)
-            values[relation->field_of[i]] = value;
-    }
-    return true;
-}
-
-/* Does the new row have another key than the old one? Values that were left out are the old ones.
- */
-static bool key_differs(const Schema *schema, const PgValue *old_values, const PgValue *new_values)
-{
-    for (size_t i = 0; i < schema->key_count; i++) {
-        const PgValue *a = &old_values[schema->key[i]], *b = &new_values[schema->key[i]];
-        if (b->kind != 'u' && (a->kind != b->kind || a->bytes != b->bytes ||
-                               (a->bytes && memcmp(a->at, b->at, a->bytes) != 0)))
-            return true;
-    }
-    return false;
-}
-
-/* Fills the values that the update left out. */
-static bool complete(Pgoutput *out, const PgTable *table, bool has_old, char old_kind,
-                     bool *ret_found, Error *err)
-{
-    const Schema *schema = table->source->schema;
-    size_t missing = 0;
-    *ret_found = true;
-    for (uint32_t field = 0; field < schema->field_count; field++) {
-        if (out->new_values[field].kind != 'u')
-            continue;
-        const PgValue *old = &out->old_values[field];
-        if (has_old && (old->kind == 'b' || (old_kind == 'O' && old->kind == 'n')))
-            out->new_values[field] = *old;
-        else
-            out->missing[missing++] = field;
-    }
-    if (!missing)
-        return true;
-    if (!schema->key_count)
-        return error_set(err, ERROR_CONFIG, "NoReplicaIdentity",
-                         "table %s: an update leaves out a large value and the table has no key to "
-                         "fetch it by; ALTER TABLE %s REPLICA IDENTITY FULL",
-                         table->name, table->quoted);
-    for (size_t i = 0; i < schema->key_count; i++)
-        if (out->new_values[schema->key[i]].kind != 'b')
-            return bad(err, "an update lacks its key");
-    return out->options.fetch(out->options.fetch_context, table, out->new_values, out->missing,
-                              missing, ret_found, err);
 }
 
 /* --- changes --- */
@@ -406,6 +136,29 @@ static bool begin_change(Pgoutput *out, Reader *in, Relation **ret, Error *err)
     return true;
 }
 
+/* A transaction larger than the limit may span checkpoints. */
+static bool put_change(Pgoutput *out, uint32_t table, RowOp op, const PgValue *values, Error *err)
+{
+    bool put = op == ROW_MOVE ? rows_put_move(&out->rows, table, out->at, err)
+                              : rows_put(&out->rows, table, op, out->at, values, err);
+    if (UNLIKELY(out->rows.checkpoint_bytes > out->options.transaction_bytes) && put)
+        checkpoint_at(out, out->at);
+    return put;
+}
+
+/* Does the new row have another key than the old one? Values that were left rows are the old ones.
+ */
+static bool key_differs(const Schema *schema, const PgValue *old_values, const PgValue *new_values)
+{
+    for (size_t i = 0; i < schema->key_count; i++) {
+        const PgValue *a = &old_values[schema->key[i]], *b = &new_values[schema->key[i]];
+        if (b->kind != 'u' && (a->kind != b->kind || a->bytes != b->bytes ||
+                               (a->bytes && memcmp(a->at, b->at, a->bytes) != 0)))
+            return true;
+    }
+    return false;
+}
+
 static bool ends(const Reader *in, Error *err)
 {
     return LIKELY(!reader_left(in)) ? true : bad(err, "a change has bytes left over");
@@ -422,11 +175,11 @@ static bool on_insert(Pgoutput *out, Reader *in, Error *err)
         return true;
     if (UNLIKELY(!reader_u8(in, &kind) || kind != 'N'))
         return bad(err, "an insert has no new row");
-    if (!read_tuple(relation, in, out->new_values, &unchanged, err) || !ends(in, err))
+    if (!rows_read_tuple(relation, in, out->rows.new_values, &unchanged, err) || !ends(in, err))
         return false;
     if (UNLIKELY(unchanged))
         return bad(err, "an insert leaves a value out");
-    return put_change(out, (uint32_t)relation->table, ROW_INSERT, out->new_values, err);
+    return put_change(out, (uint32_t)relation->table, ROW_INSERT, out->rows.new_values, err);
 }
 
 static bool on_update(Pgoutput *out, Reader *in, Error *err)
@@ -442,27 +195,28 @@ static bool on_update(Pgoutput *out, Reader *in, Error *err)
         return bad(err, "an update is cut short");
     if (kind == 'K' || kind == 'O') {
         old_kind = kind;
-        if (!read_tuple(relation, in, out->old_values, &old_unchanged, err))
+        if (!rows_read_tuple(relation, in, out->rows.old_values, &old_unchanged, err))
             return false;
         if (UNLIKELY(!reader_u8(in, &kind)))
             return bad(err, "an update is cut short");
     }
     if (UNLIKELY(kind != 'N'))
         return bad(err, "an update has no new row");
-    if (!read_tuple(relation, in, out->new_values, &unchanged, err) || !ends(in, err))
+    if (!rows_read_tuple(relation, in, out->rows.new_values, &unchanged, err) || !ends(in, err))
         return false;
     uint32_t number = (uint32_t)relation->table;
     const PgTable *table = &out->options.tables[number];
-    bool moved = old_kind && key_differs(table->source->schema, out->old_values, out->new_values);
+    bool moved =
+        old_kind && key_differs(table->source->schema, out->rows.old_values, out->rows.new_values);
     bool found = true;
-    if (unchanged && !complete(out, table, old_kind, (char)old_kind, &found, err))
+    if (unchanged && !rows_complete(&out->rows, table, (char)old_kind, &found, err))
         return false;
     if (LIKELY(!moved && found))
-        return put_change(out, number, ROW_UPDATE, out->new_values, err);
-    PgValue *gone = moved ? out->old_values : out->new_values;
-    if (!keep_key(table, gone, err))
+        return put_change(out, number, ROW_UPDATE, out->rows.new_values, err);
+    PgValue *gone = moved ? out->rows.old_values : out->rows.new_values;
+    if (!rows_keep_key(table, gone, err))
         return false;
-    return found ? put_move(out, number, err) : put_change(out, number, ROW_DELETE, gone, err);
+    return put_change(out, number, found ? ROW_MOVE : ROW_DELETE, gone, err);
 }
 
 static bool on_delete(Pgoutput *out, Reader *in, Error *err)
@@ -476,13 +230,13 @@ static bool on_delete(Pgoutput *out, Reader *in, Error *err)
         return true;
     if (UNLIKELY(!reader_u8(in, &kind) || (kind != 'K' && kind != 'O')))
         return bad(err, "a delete has no old row");
-    if (!read_tuple(relation, in, out->old_values, &unchanged, err) || !ends(in, err))
+    if (!rows_read_tuple(relation, in, out->rows.old_values, &unchanged, err) || !ends(in, err))
         return false;
     const Schema *schema = out->options.tables[relation->table].source->schema;
     for (size_t i = 0; i < schema->key_count; i++)
-        if (UNLIKELY(out->old_values[schema->key[i]].kind != 'b'))
+        if (UNLIKELY(out->rows.old_values[schema->key[i]].kind != 'b'))
             return bad(err, "a delete lacks its key");
-    return put_change(out, (uint32_t)relation->table, ROW_DELETE, out->old_values, err);
+    return put_change(out, (uint32_t)relation->table, ROW_DELETE, out->rows.old_values, err);
 }
 
 static bool on_truncate(Pgoutput *out, Reader *in, Error *err)
@@ -505,8 +259,8 @@ static bool on_truncate(Pgoutput *out, Reader *in, Error *err)
                 *err = relation->problem;
             return false;
         }
-        builder_flush(out, (uint32_t)relation->table);
-        Change *change = push(out, CHANGE_TRUNCATE);
+        rows_flush(&out->rows, (uint32_t)relation->table);
+        Change *change = rows_push(&out->rows, CHANGE_TRUNCATE);
         change->table = (uint32_t)relation->table;
         change->row = out->at;
     }

@@ -140,6 +140,7 @@ static bool postgres_copy_done(Capture *capture, Error *err)
 static const CaptureDriver driver = {
     .close = postgres_close,
     .tables = postgres_tables,
+    .columns = tables_override,
     .source = postgres_source,
     .told = postgres_told,
     .prepare = postgres_prepare,

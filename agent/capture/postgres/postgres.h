@@ -7,9 +7,12 @@
  *   copy.c         the copy: binary COPY of ctid ranges
  *   stream.c       the log: START_REPLICATION, confirming
  *   wire.c         both of them read the socket in large pieces through it
- *   pgoutput.c     the log's messages → batches    spool.c  transactions streamed before their end
+ *   pgoutput.c     the log's messages   rows.c  its rows → batches
+ *   spool.c        transactions streamed before their end
  *   toast.c        values that an update left out, fetched by key
- *   decode.c       values
+ *   types.c        which type becomes which: the one table
+ *   decode.c       values into columns: their bytes   numeric.c  numeric
+ *   print.c        values as the server's own text    print_plain.c, print_search.c
  *
  * Positions (agent/record/position.h): a row's is (LSN of its transaction's commit record, its
  * ordinal there); the pair that a key change makes shares one. A checkpoint's is (end LSN of the
@@ -20,9 +23,11 @@
 #include <libpq-fe.h>
 
 #include "agent/capture/capture.h"
-#include "agent/capture/postgres/decode.h"
+#include "agent/capture/postgres/types.h"
 #include "common/bytes.h"
 #include "common/reader.h"
+
+#define VERSION_SENDS_STORED 180000 /* generated columns in pgoutput, where asked for */
 
 typedef struct PgTable {
     SourceTable *source; /* in Postgres.sources */
@@ -34,7 +39,9 @@ typedef struct PgTable {
     uint64_t blocks;     /* of the largest partition, when partitioned */
     PgDecoder *decoders; /* one for each field */
     char *columns;       /* the fields quoted, with commas: what COPY selects */
-    char **generated;    /* stored generated columns, which are left out; ends with NULL */
+    bool selects;        /* COPY must SELECT them: one is generated, or has ::text */
+    bool sends_stored;   /* stored generated columns are sent, so they are fields */
+    char **generated;    /* generated columns that are not, and are left out; ends with NULL */
 } PgTable;
 
 typedef struct Stream Stream;
@@ -43,7 +50,8 @@ typedef struct Postgres {
     Capture base;
     const ConnectorSpec *spec;
     char source[POSITION_SOURCE_BYTES];
-    int version; /* 150020 */
+    int version;       /* 150020 */
+    bool sends_stored; /* the publication sends stored generated columns */
     SourceTable *sources;
     PgTable *tables; /* the same numbers */
     size_t table_count;
@@ -75,8 +83,13 @@ MUST_CHECK bool postgres_lsn_parse(const char *text, uint64_t *ret, Error *err);
 /* --- tables.c --- */
 MUST_CHECK bool tables_find(Postgres *postgres, Error *err);
 void table_done(PgTable *table);
+bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
 /* Are the table's columns still those that were found? CONFIG "SchemaChanged" when not. */
 MUST_CHECK bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err);
+/* What selects a field: its name, quoted, with ::text where it has no binary form; the caller
+ * frees.
+ */
+char *table_expression(const PgTable *table, size_t field) OWNED_BY(free);
 /* "id=4711, line=2": the key of a row whose values stand in values[field], for messages. */
 typedef struct PgValue {
     const uint8_t *at;

@@ -47,6 +47,22 @@ static bool read_members(Postgres *postgres, const char *literal, bool *in, Erro
     return true;
 }
 
+/* Since 18 an old row that is sent whole must be sent with its generated columns. */
+static bool sends_whole(const Postgres *postgres, const PgTable *table, Error *err)
+{
+    if (postgres->version < VERSION_SENDS_STORED || table->identity != 'f' ||
+        !table->source->left_out)
+        return true;
+    return error_set(err, ERROR_CONFIG, "ReplicaIdentityGenerated",
+                     "table %s has REPLICA IDENTITY FULL and generated columns that are not sent "
+                     "(%.200s): to publish it would make the source's own UPDATE and DELETE fail; "
+                     "ALTER TABLE %s REPLICA IDENTITY DEFAULT (with a primary key), or make the "
+                     "columns STORED and ALTER PUBLICATION \"%s\" SET (publish_generated_columns "
+                     "= stored), or exclude the table",
+                     table->name, table->source->left_out, table->quoted,
+                     postgres->spec->pg_publication);
+}
+
 static bool can_follow(const PgTable *table, Error *err)
 {
     if (table->identity == 'f' || (table->identity != 'n' && table->source->schema->key_count))
@@ -67,7 +83,7 @@ static bool list_missing(const Postgres *postgres, const bool *in, Bytes *to, si
         const PgTable *table = &postgres->tables[i];
         if (in[i])
             continue;
-        if (!can_follow(table, err))
+        if (!can_follow(table, err) || !sends_whole(postgres, table, err))
             return false;
         put_text(to, (*ret_count)++ ? ", " : " TABLE ");
         put_text(to, table->partitioned ? "" : "ONLY ");
@@ -101,9 +117,11 @@ static bool create(Postgres *postgres, const char *tables, Error *err)
 {
     AUTO(mem_free) char *name = connect_identifier(postgres->spec->pg_publication);
     AUTO(mem_free)
-    char *sql = mem_format("CREATE PUBLICATION %s FOR%s WITH "
-                           "(publish_via_partition_root = true)",
-                           name, tables);
+    char *sql = mem_format(
+        "CREATE PUBLICATION %s FOR%s WITH "
+        "(publish_via_partition_root = true%s)",
+        name, tables,
+        postgres->version >= VERSION_SENDS_STORED ? ", publish_generated_columns = stored" : "");
     return run(postgres, sql, err);
 }
 

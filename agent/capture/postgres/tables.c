@@ -2,8 +2,11 @@
  *
  * A partitioned table is one table: its partitions are neither found nor streamed on their own (the
  * publication has publish_via_partition_root). Unlogged and temporary tables aren't in the log and
- * are no candidates. Stored generated columns are left out of the schema, because pgoutput (before
- * 18, and there by default) does not send them. */
+ * are no candidates.
+ *
+ * Generated columns: virtual ones are in no log, stored ones only since 18, where the publication
+ * says so (as the one that Firn makes does). What is not sent is left out of the schema, copy and
+ * stream alike, rather than copied once and then stale. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,17 +36,17 @@ static const char tables_sql[] =
     "  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast' "
     "ORDER BY n.nspname, c.relname";
 
+/* Is column a in the log? $2: the publication sends stored generated columns. */
+#define SENT_SQL "(a.attgenerated = '' OR (a.attgenerated = 's' AND $2::bool))"
+
 /* The key is the primary key, or with REPLICA IDENTITY USING INDEX that index. */
 static const char columns_sql[] =
-    "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated, "
-    "  t.typtype, CASE WHEN t.typcategory = 'A' AND t.typlen = -1 THEN t.typelem ELSE 0 END, "
-    "  coalesce(e.typtype, ' '), pg_catalog.format_type(a.atttypid, a.atttypmod), "
+    "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, " SENT_SQL ", "
+    "  pg_catalog.format_type(a.atttypid, a.atttypmod), "
     "  coalesce(pg_catalog.array_position((pg_catalog.string_to_array(i.indkey::text, ' '))"
-    "    [1:i.indnkeyatts], a.attnum::text), 0) "
+    "    [1:i.indnkeyatts], a.attnum::text), 0), a.attgenerated <> '' "
     "FROM pg_catalog.pg_attribute a "
     "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
-    "JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
-    "LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem "
     "LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid "
     "  AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END "
     "WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ANY ($1::oid[]) "
@@ -53,6 +56,8 @@ void table_done(PgTable *table)
 {
     free(table->name);
     free(table->quoted);
+    for (size_t i = 0; table->decoders && i < table->source->schema->field_count; i++)
+        decoder_done(&table->decoders[i]);
     free(table->decoders);
     free(table->columns);
     for (char **name = table->generated; name && *name; name++)
@@ -60,6 +65,7 @@ void table_done(PgTable *table)
     free(table->generated);
     free(table->source->schema_name);
     free(table->source->table_name);
+    free(table->source->left_out);
     schema_free(table->source->schema);
 }
 
@@ -89,10 +95,12 @@ bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, 
 {
     char key[160];
     table_describe_key(table, values, key, sizeof key);
-    return error_set(err, ERROR_DATA, "BadValue",
-                     "table %s column %s: the value %s; row %s; change the value at the source, or "
-                     "exclude the table (spec.source.tables.exclude)",
-                     table->name, table->source->schema->fields[field].name, why, key);
+    return error_set(
+        err, ERROR_DATA, "BadValue",
+        "table %s column %s: the value %s; row %s; change the value at the source, "
+        "give the column the type string (columns in the LakeTable's spec), or exclude "
+        "the table (spec.source.tables.exclude)",
+        table->name, table->source->schema->fields[field].name, why, key);
 }
 
 bool table_null_where_required(const PgTable *table, size_t field, Error *err)
@@ -213,14 +221,15 @@ static bool unsupported(const PgTable *table, const char *column, const char *ty
 }
 
 /* Rows first … first + count of columns_sql's answer are this table's. */
-static bool take_columns(PgTable *table, const PGresult *result, int first, int count, Error *err)
+static bool take_columns(PgTable *table, const PgTypes *types, const PGresult *result, int first,
+                         int count, Error *err)
 {
     size_t fields = 0, keys = 0, generated = 0;
     for (int row = first; row < first + count; row++) {
-        bool is_generated = PQgetvalue(result, row, 5)[0] != '\0';
-        fields += !is_generated;
-        generated += is_generated;
-        keys += !is_generated && number_at(result, row, 10) > 0;
+        bool sent = PQgetvalue(result, row, 5)[0] == 't';
+        fields += sent;
+        generated += !sent;
+        keys += sent && number_at(result, row, 7) > 0;
     }
     Schema *schema = table->source->schema = schema_new(fields, keys);
     table->decoders = mem_array(fields, sizeof *table->decoders);
@@ -229,27 +238,34 @@ static bool take_columns(PgTable *table, const PGresult *result, int first, int 
     generated = 0;
     for (int row = first; row < first + count; row++) {
         const char *name = PQgetvalue(result, row, 1);
-        uint64_t key_place = number_at(result, row, 10);
-        if (PQgetvalue(result, row, 5)[0]) {
+        uint64_t key_place = number_at(result, row, 7);
+        if (PQgetvalue(result, row, 5)[0] != 't') {
             if (key_place)
                 return error_set(err, ERROR_CONFIG, "UnsupportedKey",
-                                 "table %s: key column %s is generated, and PostgreSQL does not "
-                                 "send generated columns; choose another key with ALTER TABLE %s "
-                                 "REPLICA IDENTITY USING INDEX, or exclude the table",
+                                 "table %s: key column %s is generated, and PostgreSQL sends such "
+                                 "columns since 18 and only where the publication has "
+                                 "publish_generated_columns = stored; choose another key with "
+                                 "ALTER TABLE %s REPLICA IDENTITY USING INDEX, or exclude the "
+                                 "table",
                                  table->name, name, table->quoted);
             table->generated[generated++] = mem_strdup(name);
             continue;
         }
-        PgTypeFacts facts = {.oid = (uint32_t)number_at(result, row, 2),
-                             .typmod = (int32_t)strtol(PQgetvalue(result, row, 3), NULL, 10),
-                             .typtype = PQgetvalue(result, row, 6)[0],
-                             .element_oid = (uint32_t)number_at(result, row, 7),
-                             .element_typtype = PQgetvalue(result, row, 8)[0]};
+        table->selects = table->selects || PQgetvalue(result, row, 8)[0] == 't';
         Field *to = &schema->fields[field];
         to->name = mem_strdup(name);
         to->required = PQgetvalue(result, row, 4)[0] == 't';
-        if (!decoder_choose(&facts, &table->decoders[field], &to->type))
-            return unsupported(table, name, PQgetvalue(result, row, 9), err);
+        const char *type_name = PQgetvalue(result, row, 6);
+        if (!decoder_choose(types, (uint32_t)number_at(result, row, 2),
+                            (int32_t)strtol(PQgetvalue(result, row, 3), NULL, 10),
+                            &table->decoders[field], &to->type))
+            return unsupported(table, name, type_name, err);
+        if (key_place && table->decoders[field].form == FORM_SERVER_TEXT)
+            return error_set(err, ERROR_CONFIG, "UnsupportedKey",
+                             "table %s: key column %s has type %s, which has no binary form; "
+                             "choose another key with ALTER TABLE %s REPLICA IDENTITY USING INDEX, "
+                             "or exclude the table",
+                             table->name, name, type_name, table->quoted);
         if (key_place && key_place <= keys)
             schema->key[key_place - 1] = (uint32_t)field;
         field++;
@@ -257,17 +273,38 @@ static bool take_columns(PgTable *table, const PGresult *result, int first, int 
     return true;
 }
 
+char *table_expression(const PgTable *table, size_t field)
+{
+    AUTO(mem_free) char *name = connect_identifier(table->source->schema->fields[field].name);
+    bool casts = table->decoders[field].form == FORM_SERVER_TEXT;
+    return mem_format("%s%s", name, casts ? "::pg_catalog.text" : "");
+}
+
 static void list_columns(PgTable *table)
 {
     AUTO(text_done) Bytes text = {0};
     const Schema *schema = table->source->schema;
     for (size_t i = 0; i < schema->field_count; i++) {
-        AUTO(mem_free) char *quoted = connect_identifier(schema->fields[i].name);
+        AUTO(mem_free) char *expression = table_expression(table, i);
         if (i)
             bytes_put(&text, ", ", 2);
-        bytes_put(&text, quoted, strlen(quoted));
+        bytes_put(&text, expression, strlen(expression));
+        table->selects = table->selects || table->decoders[i].form == FORM_SERVER_TEXT;
     }
     table->columns = mem_strndup(text.data ? (char *)text.data : "", text.used);
+}
+
+static char *list_left_out(const PgTable *table)
+{
+    Bytes text = {0};
+    for (char **name = table->generated; name && *name; name++) {
+        if (text.used)
+            bytes_put(&text, ", ", 2);
+        bytes_put(&text, *name, strlen(*name));
+    }
+    if (text.used)
+        bytes_put_u8(&text, 0);
+    return (char *)text.data;
 }
 
 static bool check_table(const PgTable *table, Error *err)
@@ -284,25 +321,11 @@ static bool check_table(const PgTable *table, Error *err)
     return true;
 }
 
-static bool find_columns(Postgres *postgres, Error *err)
+/* The rows of columns_sql's answer are in the order of their tables. */
+static bool take_tables(Postgres *postgres, const PgTypes *types, const PGresult *result,
+                        Error *err)
 {
-    AUTO(text_done) Bytes oids = {0};
-    for (size_t i = 0; i < postgres->table_count; i++) {
-        char text[16];
-        int used =
-            snprintf(text, sizeof text, "%c%" PRIu32, i ? ',' : '{', postgres->tables[i].oid);
-        bytes_put(&oids, text, (size_t)used);
-    }
-    bytes_put(&oids, "}", 2);
-    const char *values[] = {(const char *)oids.data};
-    AUTO(result_clear)
-    PGresult *result =
-        connect_query_with(postgres->query, PGRES_TUPLES_OK, columns_sql, 1, values, err);
-    if (!result)
-        return false;
     int rows = PQntuples(result);
-    for (size_t i = 0; i < postgres->table_count; i++)
-        postgres->sources[i].schema = NULL;
     for (int first = 0; first < rows;) {
         uint64_t oid = number_at(result, first, 0);
         int count = 1;
@@ -310,7 +333,7 @@ static bool find_columns(Postgres *postgres, Error *err)
             count++;
         for (size_t i = 0; i < postgres->table_count; i++)
             if (postgres->tables[i].oid == oid) {
-                if (!take_columns(&postgres->tables[i], result, first, count, err))
+                if (!take_columns(&postgres->tables[i], types, result, first, count, err))
                     return false;
                 break;
             }
@@ -321,9 +344,102 @@ static bool find_columns(Postgres *postgres, Error *err)
         if (!table->source->schema)
             table->source->schema = schema_new(0, 0);
         list_columns(table);
+        table->source->left_out = list_left_out(table);
+        table->sends_stored = postgres->sends_stored;
         if (!check_table(table, err))
             return false;
     }
+    return true;
+}
+
+/* Every type that a column has, and what those are made of. */
+static bool load_types(Postgres *postgres, const PGresult *result, PgTypes *types, Error *err)
+{
+    AUTO(text_done) Bytes oids = {0};
+    bytes_put_u8(&oids, '{');
+    for (int row = 0; row < PQntuples(result); row++) {
+        if (row)
+            bytes_put_u8(&oids, ',');
+        const char *oid = PQgetvalue(result, row, 2);
+        bytes_put(&oids, oid, strlen(oid));
+    }
+    bytes_put(&oids, "}", 2);
+    return types_load(types, postgres->query, (const char *)oids.data, err);
+}
+
+/* Does the publication, or the one that will be made, send stored generated columns? */
+static bool ask_stored(Postgres *postgres, Error *err)
+{
+    if (postgres->version < VERSION_SENDS_STORED)
+        return true;
+    const char *values[] = {postgres->spec->pg_publication};
+    AUTO(result_clear)
+    PGresult *result = connect_query_with(
+        postgres->query, PGRES_TUPLES_OK,
+        "SELECT pubgencols FROM pg_catalog.pg_publication WHERE pubname = $1", 1, values, err);
+    if (!result)
+        return false;
+    postgres->sends_stored = PQntuples(result) ? PQgetvalue(result, 0, 0)[0] == 's' : true;
+    return true;
+}
+
+static bool find_columns(Postgres *postgres, Error *err)
+{
+    AUTO(text_done) Bytes oids = {0};
+    for (size_t i = 0; i < postgres->table_count; i++) {
+        char text[16];
+        int used =
+            snprintf(text, sizeof text, "%c%" PRIu32, i ? ',' : '{', postgres->tables[i].oid);
+        bytes_put(&oids, text, (size_t)used);
+    }
+    bytes_put(&oids, "}", 2);
+    if (!ask_stored(postgres, err))
+        return false;
+    const char *values[] = {(const char *)oids.data, postgres->sends_stored ? "t" : "f"};
+    AUTO(result_clear)
+    PGresult *result =
+        connect_query_with(postgres->query, PGRES_TUPLES_OK, columns_sql, 2, values, err);
+    if (!result)
+        return false;
+    AUTO(types_done) PgTypes types = {0};
+    return load_types(postgres, result, &types, err) && take_tables(postgres, &types, result, err);
+}
+
+static bool override(PgTable *table, const ColumnSpec *column, Error *err)
+{
+    Schema *schema = table->source->schema;
+    int at = schema_find(schema, column->name);
+    Type wanted;
+    if (at < 0)
+        return error_set(err, ERROR_CONFIG, "UnknownColumn",
+                         "columns names '%s', which table %s doesn't have, or not so that it can "
+                         "be read",
+                         column->name, table->name);
+    Field *field = &schema->fields[at];
+    char ours[TYPE_NAME_BYTES], theirs[TYPE_NAME_BYTES];
+    if (column->type && !type_parse(column->type, &wanted, err))
+        return error_wrap(err, "columns, %s", column->name);
+    if (column->type && !decoder_override(&table->decoders[at], &field->type, &wanted))
+        return error_set(err, ERROR_CONFIG, "TypeOverride",
+                         "columns gives %s of table %s the type %s, but it is %s, of which that "
+                         "can't be made without loss or doubt; write string (not for money and "
+                         "reg* types), another decimal for a numeric, or leave the type out",
+                         column->name, table->name, type_format(&wanted, theirs),
+                         type_format(&field->type, ours));
+    if (column->doc) {
+        free(field->doc);
+        field->doc = mem_strdup(column->doc);
+    }
+    return true;
+}
+
+bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns, Error *err)
+{
+    Postgres *postgres = postgres_of(capture);
+    ASSERT(table < postgres->table_count);
+    for (size_t i = 0; i < columns->count; i++)
+        if (!override(&postgres->tables[table], &columns->items[i], err))
+            return false;
     return true;
 }
 
@@ -331,13 +447,13 @@ bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err)
 {
     char oid[16];
     snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
-    const char *values[] = {oid};
+    const char *values[] = {oid, table->sends_stored ? "t" : "f"};
     AUTO(result_clear)
     PGresult *result = connect_query_with(
         connection, PGRES_TUPLES_OK,
-        "SELECT attname, atttypid, atttypmod FROM pg_catalog.pg_attribute WHERE attrelid = $1::oid "
-        "AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
-        1, values, err);
+        "SELECT attname, atttypid, atttypmod FROM pg_catalog.pg_attribute a WHERE attrelid = "
+        "$1::oid AND attnum > 0 AND NOT attisdropped AND " SENT_SQL " ORDER BY attnum",
+        2, values, err);
     if (!result)
         return false;
     const Schema *schema = table->source->schema;

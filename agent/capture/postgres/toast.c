@@ -34,7 +34,8 @@ static void write_sql(const PgTable *table, const uint32_t *fields, size_t count
     put_text(to, "SELECT ");
     for (size_t i = 0; i < count; i++) {
         put_text(to, i ? ", " : "");
-        put_identifier(to, schema->fields[fields[i]].name);
+        AUTO(mem_free) char *expression = table_expression(table, fields[i]);
+        put_text(to, expression);
     }
     put_text(to, table->partitioned ? " FROM " : " FROM ONLY ");
     put_text(to, table->quoted);
@@ -53,7 +54,8 @@ static bool take_values(const PgTable *table, PGresult *result, PgValue *values,
 {
     for (size_t i = 0; i < count; i++) {
         int column = (int)i;
-        if (PQftype(result, column) != table->decoders[fields[i]].type_oid)
+        const PgDecoder *decoder = &table->decoders[fields[i]];
+        if (decoder->form != FORM_SERVER_TEXT && PQftype(result, column) != decoder->base_oid)
             return error_set(err, ERROR_CONFIG, "SchemaChanged",
                              "table %s column %s has changed its type since the agent started; "
                              "restart it",

@@ -6,9 +6,9 @@
  * says so), sync long    = zigzag varint; string, bytes = long length, the bytes; union = long
  * branch, value array, map = (long count [, long bytes when count < 0], item*)*, 0
  *
- * Written: any schema, with codec deflate; the caller puts the record's fields. Read: by the file's
- * own (the writer's) schema into a tree, so that what other engines wrote can be read; fields are
- * found by Iceberg field id. */
+ * Written: any schema, deflated unless it is small; the caller puts the record's fields. Read: by
+ * the file's own (the writer's) schema into a tree, so that what other engines wrote can be read;
+ * fields are found by Iceberg field id. */
 #pragma once
 
 #include <jansson.h>
@@ -20,12 +20,14 @@
 /* ---------- writing ---------- */
 typedef struct AvroWriter {
     Bytes file;
+    bool begun; /* the header is whole, and the codec chosen */
+    bool deflates;
     Bytes block; /* put the records' values here, with bytes_put_zigzag, avro_put_* */
     int64_t block_records;
     uint8_t sync[16];
 } AvroWriter;
 
-/* metadata: key, value pairs beside schema and codec. */
+/* metadata: key, value pairs beside schema and codec, which is chosen with the first block. */
 void avro_writer_init(AvroWriter *writer, const char *schema_json, const char *const *metadata,
                       size_t pair_count);
 /* A record has been put; a block that is large enough is closed. */

@@ -1,54 +1,24 @@
-/* The reader. The writer's schema becomes a tree of nodes, the records are decoded along it into
- * values that live in an arena until the next record. Depth, items and lengths are bounded by what
- * is really there. See avro.h. */
+/* The reader. Records are decoded along the writer's schema (avro_schema.c) into values that live
+ * in an arena until the next record. Depth, items and lengths are bounded by what is really there.
+ * See avro.h. */
 #include <string.h>
 #include <zlib.h>
 
 #include "agent/table/iceberg/avro.h"
+#include "agent/table/iceberg/avro_schema.h"
 #include "common/mem.h"
 #include "common/reader.h"
 
-#define DEPTH_MAX 32
-#define NODES_MAX 10000
+#define DEPTH_MAX AVRO_DEPTH_MAX
 #define BLOCK_BYTES_MAX ((size_t)64 << 20)
-#define NAMES_MAX 256
 /* Values of one record: a schema may nest things that take no bytes, so that a few bytes would be
  * endless values. Real records have a value or less for each byte. */
 #define VALUES_SPARE 4096
 
-typedef enum NodeKind {
-    NODE_NULL,
-    NODE_BOOL,
-    NODE_LONG,
-    NODE_FLOAT,
-    NODE_DOUBLE,
-    NODE_BYTES,
-    NODE_FIXED,
-    NODE_RECORD,
-    NODE_ARRAY,
-    NODE_MAP,
-    NODE_UNION,
-    NODE_ENUM,
-} NodeKind;
-
-typedef struct Node Node;
-struct Node {
-    NodeKind kind;
-    const char *name;
-    int32_t field_id;
-    size_t fixed_bytes;
-    Node **children; /* record fields, union branches, array's item, map's value */
-    size_t child_count;
-    const char **child_names; /* record */
-    int32_t *child_ids;       /* record */
-};
-
 struct AvroReader {
-    Arena *schema_arena;
+    AvroSchema *schema;
     Arena *record_arena;
-    json_t *schema;
     json_t *metadata;
-    Node *root;
     Reader file;
     uint8_t sync[16];
     bool deflated;
@@ -56,135 +26,11 @@ struct AvroReader {
     Reader records;
     int64_t records_left;
     uint64_t values_left; /* that the record may still have */
-    size_t nodes;
-    struct {
-        const char *name;
-        Node *node;
-    } named[NAMES_MAX];
-    size_t named_count;
 };
 
 static bool bad(Error *err, const char *what)
 {
     return error_set(err, ERROR_DATA, "BadAvro", "Avro file: %s", what);
-}
-
-/* ---------- schema ---------- */
-static Node *node_of(AvroReader *reader, const json_t *json, int depth);
-
-static Node *node_new(AvroReader *reader, NodeKind kind)
-{
-    if (++reader->nodes > NODES_MAX)
-        return NULL;
-    Node *node = arena_take(reader->schema_arena, sizeof *node);
-    *node = (Node){.kind = kind};
-    return node;
-}
-
-static Node *primitive(AvroReader *reader, const char *name)
-{
-    static const struct {
-        const char *name;
-        NodeKind kind;
-    } kinds[] = {{"null", NODE_NULL},    {"boolean", NODE_BOOL}, {"int", NODE_LONG},
-                 {"long", NODE_LONG},    {"float", NODE_FLOAT},  {"double", NODE_DOUBLE},
-                 {"string", NODE_BYTES}, {"bytes", NODE_BYTES}};
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        if (strcmp(kinds[i].name, name) == 0)
-            return node_new(reader, kinds[i].kind);
-    for (size_t i = 0; i < reader->named_count; i++)
-        if (strcmp(reader->named[i].name, name) == 0)
-            return reader->named[i].node;
-    return NULL;
-}
-
-static void name_node(AvroReader *reader, const json_t *json, Node *node)
-{
-    const char *name = json_string_value(json_object_get(json, "name"));
-    if (name && reader->named_count < NAMES_MAX) {
-        reader->named[reader->named_count].name = name;
-        reader->named[reader->named_count++].node = node;
-    }
-}
-
-static bool children(AvroReader *reader, Node *node, size_t count)
-{
-    node->children = arena_take(reader->schema_arena, count * sizeof *node->children);
-    node->child_names = arena_take(reader->schema_arena, count * sizeof *node->child_names);
-    node->child_ids = arena_take(reader->schema_arena, count * sizeof *node->child_ids);
-    node->child_count = count;
-    return count <= NODES_MAX;
-}
-
-static Node *record_node(AvroReader *reader, const json_t *json, int depth)
-{
-    const json_t *fields = json_object_get(json, "fields");
-    Node *node = node_new(reader, NODE_RECORD);
-    if (!node || !json_is_array(fields) || !children(reader, node, json_array_size(fields)))
-        return NULL;
-    name_node(reader, json, node);
-    for (size_t i = 0; i < node->child_count; i++) {
-        const json_t *field = json_array_get(fields, i);
-        const json_t *id = json_object_get(field, "field-id");
-        node->child_names[i] = json_string_value(json_object_get(field, "name"));
-        node->child_ids[i] = json_is_integer(id) ? (int32_t)json_integer_value(id) : -1;
-        node->children[i] = node_of(reader, json_object_get(field, "type"), depth + 1);
-        if (!node->children[i] || !node->child_names[i])
-            return NULL;
-    }
-    return node;
-}
-
-static Node *wrap(AvroReader *reader, NodeKind kind, const json_t *item, int depth)
-{
-    Node *node = node_new(reader, kind);
-    if (!node || !children(reader, node, 1))
-        return NULL;
-    node->children[0] = node_of(reader, item, depth + 1);
-    return node->children[0] ? node : NULL;
-}
-
-static Node *complex_node(AvroReader *reader, const json_t *json, int depth)
-{
-    const char *type = json_string_value(json_object_get(json, "type"));
-    if (!type)
-        return node_of(reader, json_object_get(json, "type"), depth + 1);
-    if (strcmp(type, "record") == 0)
-        return record_node(reader, json, depth);
-    if (strcmp(type, "array") == 0)
-        return wrap(reader, NODE_ARRAY, json_object_get(json, "items"), depth);
-    if (strcmp(type, "map") == 0)
-        return wrap(reader, NODE_MAP, json_object_get(json, "values"), depth);
-    if (strcmp(type, "fixed") == 0 || strcmp(type, "enum") == 0) {
-        bool fixed = type[0] == 'f';
-        json_int_t size = json_integer_value(json_object_get(json, "size"));
-        Node *node = node_new(reader, fixed ? NODE_FIXED : NODE_ENUM);
-        if (!node || size < 0 || size > (1 << 20))
-            return NULL;
-        node->fixed_bytes = (size_t)size;
-        name_node(reader, json, node);
-        return node;
-    }
-    return primitive(reader, type);
-}
-
-static Node *node_of(AvroReader *reader, const json_t *json, int depth)
-{
-    if (depth > DEPTH_MAX || !json)
-        return NULL;
-    if (json_is_string(json))
-        return primitive(reader, json_string_value(json));
-    if (json_is_object(json))
-        return complex_node(reader, json, depth);
-    if (!json_is_array(json))
-        return NULL;
-    Node *node = node_new(reader, NODE_UNION);
-    if (!node || !children(reader, node, json_array_size(json)))
-        return NULL;
-    for (size_t i = 0; i < node->child_count; i++)
-        if (!(node->children[i] = node_of(reader, json_array_get(json, i), depth + 1)))
-            return NULL;
-    return node;
 }
 
 /* ---------- values ---------- */
@@ -365,20 +211,16 @@ static bool read_schema(AvroReader *reader, Error *err)
     if (codec && !reader->deflated && strcmp(codec, "null") != 0)
         return error_set(err, ERROR_DATA, "BadAvro", "Avro file: codec '%.20s' is not read", codec);
     const char *schema = avro_reader_metadata(reader, "avro.schema");
-    reader->schema = schema ? json_loads(schema, 0, NULL) : NULL;
-    reader->root = node_of(reader, reader->schema, 0);
-    if (!reader->root || reader->root->kind != NODE_RECORD)
-        return bad(err, "the schema is no record that can be read");
-    return true;
+    reader->schema = schema ? avro_schema_take(schema) : NULL;
+    return reader->schema || bad(err, "the schema is no record that can be read");
 }
 
 void avro_reader_free(AvroReader *reader)
 {
     if (!reader)
         return;
-    arena_free(reader->schema_arena);
     arena_free(reader->record_arena);
-    json_decref(reader->schema);
+    avro_schema_release(reader->schema);
     json_decref(reader->metadata);
     bytes_done(&reader->block);
     free(reader);
@@ -387,7 +229,6 @@ void avro_reader_free(AvroReader *reader)
 AvroReader *avro_reader_open(const void *data, size_t bytes, Error *err)
 {
     AvroReader *reader = mem_zalloc(sizeof *reader);
-    reader->schema_arena = arena_new(16384);
     reader->record_arena = arena_new(16384);
     reader->file = reader_over(data, bytes);
     if (read_header(reader, err) && read_schema(reader, err))
@@ -461,7 +302,7 @@ bool avro_reader_next(AvroReader *reader, const AvroValue **ret, Error *err)
     reader->values_left = (uint64_t)reader_left(&reader->records) * 2 + VALUES_SPARE;
     AvroValue *record = arena_take(reader->record_arena, sizeof *record);
     *record = (AvroValue){.field_id = -1};
-    if (!decode(reader, reader->root, record, 0, err))
+    if (!decode(reader, avro_schema_root(reader->schema), record, 0, err))
         return false;
     *ret = record;
     return true;

@@ -291,12 +291,27 @@ static bool carry(Build *build, Error *err)
 }
 
 /* ---------- merging ---------- */
+/* Manifests are merged as the runs of a log-structured tree are: by tiers of like numbers of files.
+ * What is merged together was alike, so that a file's entry is written again once for each tier it
+ * rises to, a logarithm of their number, and a commit's cost does not follow the table's size. */
+#define TIERS 32
+
+static int tier_of(const ManifestFile *manifest, int32_t fanout)
+{
+    int tier = 0;
+    for (int64_t live = (int64_t)manifest->added_files + manifest->existing_files; live >= fanout;
+         live /= fanout)
+        tier++;
+    return tier;
+}
+
+/* A merged one is not merged again at once: the tier above has its turn at the next commit. */
 static bool is_small(const Build *build, const ManifestFile *manifest, int32_t spec_id,
                      bool deletes)
 {
     return manifest->spec_id == spec_id && manifest->deletes == deletes &&
            manifest->snapshot_id != build->snapshot_id &&
-           manifest->bytes < build->table->retention.manifest_bytes / 2;
+           manifest->bytes < build->merging.target_bytes / 2;
 }
 
 static bool merge_entry(const ManifestEntry *entry, void *context, Error *err)
@@ -305,16 +320,10 @@ static bool merge_entry(const ManifestEntry *entry, void *context, Error *err)
            manifest_put_carried(context, entry, ENTRY_EXISTING, err);
 }
 
-static bool merge_kind(Build *build, int32_t spec_id, bool deletes, Error *err)
+/* Those of one tier become one. */
+static bool merge_tier(Build *build, int32_t spec_id, bool deletes, int32_t fanout, int tier,
+                       Error *err)
 {
-    int32_t threshold = build->table->retention.merge_manifests;
-    if (deletes && build->table->format_version >= 3 && threshold > DELETE_MANIFESTS_MERGE)
-        threshold = DELETE_MANIFESTS_MERGE;
-    int32_t small = 0;
-    for (size_t i = 0; i < build->count; i++)
-        small += is_small(build, &build->manifests[i], spec_id, deletes);
-    if (small < threshold || small < 2)
-        return true;
     ManifestWriter writer;
     writer_open(build, &writer, spec_id, deletes);
     size_t kept = 0, count = build->count;
@@ -323,7 +332,8 @@ static bool merge_kind(Build *build, int32_t spec_id, bool deletes, Error *err)
     for (size_t i = 0; i < count; i++) {
         ManifestFile *manifest = &build->manifests[i]; /* the table's own: nothing to free */
         bool merged = ok && is_small(build, manifest, spec_id, deletes) &&
-                      bytes + manifest->bytes <= build->table->retention.manifest_bytes;
+                      tier_of(manifest, fanout) == tier &&
+                      bytes + manifest->bytes <= build->merging.target_bytes;
         if (merged) {
             bytes += manifest->bytes;
             build->manifests_replaced++;
@@ -340,12 +350,29 @@ static bool merge_kind(Build *build, int32_t spec_id, bool deletes, Error *err)
     return writer_close(build, &writer, err);
 }
 
+static bool merge_kind(Build *build, int32_t spec_id, bool deletes, Error *err)
+{
+    int32_t fanout = build->merging.fanout, members[TIERS] = {0};
+    if (deletes && build->table->format_version >= 3 && fanout > DELETE_MANIFESTS_MERGE)
+        fanout = DELETE_MANIFESTS_MERGE;
+    for (size_t i = 0; i < build->count; i++)
+        if (is_small(build, &build->manifests[i], spec_id, deletes))
+            members[tier_of(&build->manifests[i], fanout)]++;
+    for (int tier = 0; tier < TIERS; tier++)
+        if (members[tier] >= fanout)
+            return merge_tier(build, spec_id, deletes, fanout, tier, err);
+    return true;
+}
+
 bool build_manifests(Build *build, Error *err)
 {
     collect_named(build);
     /* new ones first: readers of the newest rows find them at once */
     if (!add(build, err) || !carry(build, err))
         return false;
+    build->merging = state_merging(build->table);
+    if (!build->merging.fanout)
+        return true;
     for (size_t s = 0; s < build->table->spec_count; s++)
         for (int deletes = 0; deletes < 2; deletes++)
             if (!merge_kind(build, build->table->specs[s].spec_id, deletes, err))

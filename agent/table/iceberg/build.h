@@ -30,6 +30,7 @@ typedef struct Build {
     size_t removed_count, replaced_count;
     Counts added_counts, removed_counts;
     int64_t manifests_created, manifests_replaced;
+    Merging merging;
     Hashes partitions; /* that were changed */
 } Build;
 

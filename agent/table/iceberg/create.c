@@ -12,9 +12,7 @@ static int32_t assign_ids(Schema *schema)
     for (size_t i = 0; i < schema->field_count; i++)
         schema->fields[i].id = ++last;
     for (size_t i = 0; i < schema->field_count; i++)
-        for (Field *element = schema->fields[i].type.element; element;
-             element = element->type.element)
-            element->id = ++last;
+        type_assign_ids(&schema->fields[i].type, &last);
     return last;
 }
 
@@ -71,10 +69,10 @@ static bool check_create(const IcebergCreate *create, Error *err)
         const Field *field = &create->schema->fields[create->schema->key[i]];
         char type[TYPE_NAME_BYTES];
         if (!field->required || field->type.kind == TYPE_FLOAT32 ||
-            field->type.kind == TYPE_FLOAT64 || field->type.kind == TYPE_LIST)
+            field->type.kind == TYPE_FLOAT64 || type_is_nested(&field->type))
             return error_set(err, ERROR_CONFIG, "BadKey",
                              "column %s (%s%s) can't be an identifier: it must be required, and "
-                             "neither a floating point number nor a list; choose other idColumns",
+                             "neither a floating point number nor nested; choose other idColumns",
                              field->name, field->required ? "" : "optional ",
                              type_format(&field->type, type));
     }

@@ -31,6 +31,19 @@ static int compare_steps(const void *a, const void *b)
     return (x->sequence > y->sequence) - (x->sequence < y->sequence);
 }
 
+Step history_step(json_t *snapshot)
+{
+    const char *operation =
+        json_string_value(json_object_get(json_object_get(snapshot, "summary"), "operation"));
+    return (Step){.snapshot = snapshot,
+                  .list = json_string_value(json_object_get(snapshot, "manifest-list")),
+                  .appends = operation && strcmp(operation, "append") == 0,
+                  .id = number(snapshot, "snapshot-id"),
+                  .parent_id = number(snapshot, "parent-snapshot-id"),
+                  .sequence = number(snapshot, "sequence-number"),
+                  .time_ms = number(snapshot, "timestamp-ms")};
+}
+
 /* Both stand in the order of their numbers, so that one pass finds what is shared. */
 static Step step_of(json_t *snapshot, const History *known, size_t *at)
 {
@@ -41,11 +54,7 @@ static Step step_of(json_t *snapshot, const History *known, size_t *at)
             step.on_chain = step.keep = false;
             return step;
         }
-    return (Step){.snapshot = snapshot,
-                  .id = number(snapshot, "snapshot-id"),
-                  .parent_id = number(snapshot, "parent-snapshot-id"),
-                  .sequence = number(snapshot, "sequence-number"),
-                  .time_ms = number(snapshot, "timestamp-ms")};
+    return history_step(snapshot);
 }
 
 static void find_parent(History *history, size_t s)
@@ -76,6 +85,56 @@ void history_init(History *history, const json_t *metadata, const History *known
     }
     if (!sorted)
         qsort(history->steps, history->count, sizeof *history->steps, compare_steps);
+    for (size_t s = 0; s < history->count; s++)
+        find_parent(history, s);
+}
+
+/* A snapshot beside itself. */
+static int compare_all(const void *a, const void *b)
+{
+    const Step *x = a, *y = b;
+    int order = compare_steps(a, b);
+    if (!order)
+        order = (x->time_ms > y->time_ms) - (x->time_ms < y->time_ms);
+    return order ? order : (x->id > y->id) - (x->id < y->id);
+}
+
+/* What comes is a few sorted runs, one behind the other. */
+static Step *sorted(Step *steps, size_t count)
+{
+    Step *spare = mem_array(count, sizeof *spare);
+    for (;;) {
+        size_t middle = 1, end;
+        while (middle < count && compare_all(&steps[middle - 1], &steps[middle]) <= 0)
+            middle++;
+        if (middle >= count)
+            break;
+        for (end = middle + 1; end < count && compare_all(&steps[end - 1], &steps[end]) <= 0;)
+            end++;
+        for (size_t a = 0, b = middle, to = 0; to < end; to++)
+            spare[to] = b == end || (a < middle && compare_all(&steps[a], &steps[b]) <= 0)
+                            ? steps[a++]
+                            : steps[b++];
+        memcpy(spare + end, steps + end, (count - end) * sizeof *steps);
+        Step *merged = spare;
+        spare = steps;
+        steps = merged;
+    }
+    free(spare);
+    return steps;
+}
+
+void history_of(History *history, Step *steps, size_t count)
+{
+    steps = sorted(steps, count);
+    *history = (History){.steps = steps};
+    for (size_t s = 0; s < count; s++) {
+        Step *last = history->count ? &steps[history->count - 1] : NULL;
+        if (last && last->sequence == steps[s].sequence && last->id == steps[s].id)
+            last->keep = last->keep || steps[s].keep;
+        else
+            steps[history->count++] = steps[s];
+    }
     for (size_t s = 0; s < history->count; s++)
         find_parent(history, s);
 }

@@ -6,6 +6,9 @@
 /* metadata must outlive it. known: of older metadata that is still there and shares snapshots with
  * this, which are then not looked into again; NULL. */
 void history_init(History *history, const json_t *metadata, const History *known);
+/* Takes the steps, in any order; a snapshot that is there twice counts once. */
+void history_of(History *history, Step *steps, size_t count);
+Step history_step(json_t *snapshot);
 void history_done(History *history);
 int64_t history_find(const History *history, int64_t id); /* index, or -1 */
 /* Marks the head and what it stands on, as far as can be told; true: the chain of parents is cut.

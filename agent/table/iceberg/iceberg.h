@@ -193,15 +193,20 @@ typedef struct IcebergCommit {
     const char *operation; /* NULL: append, overwrite or delete, as the files say */
 } IcebergCommit;
 
-/* Retention as law 10 has it; part of every commit. */
+/* Retention as law 10 has it; part of every commit. A snapshot's files stay for all_ms, whether or
+ * not the metadata still tells of it: somebody may be reading them. */
 typedef struct IcebergRetention {
-    int64_t all_ms;          /* every snapshot younger than this stays (1 h) */
+    int64_t all_ms;          /* every snapshot younger than this stays (1 h) … */
+    int32_t young_most;      /* … up to so many, and one per twelfth of all_ms; 0: all (1,000) */
     int64_t hourly_ms;       /* then one per hour (5 d) */
     int64_t daily_ms;        /* then one per day (30 d); older ones go, never the head or a ref's */
     int32_t metadata_files;  /* predecessors kept (100) */
-    int32_t merge_manifests; /* small manifests are merged at this many (100) */
+    int32_t merge_manifests; /* so many small manifests of like size are merged (10) */
     int64_t manifest_bytes;  /* target (8 MiB) */
 } IcebergRetention;
+extern const IcebergRetention iceberg_retention_default; /* the figures in brackets */
+/* The table's properties commit.manifest-merge.enabled, commit.manifest.min-count-to-merge,
+ * commit.manifest.target-size-bytes and write.metadata.previous-versions-max go before it. */
 void iceberg_set_retention(IcebergTable *table, const IcebergRetention *retention);
 
 /* --- step by step, for whoever decides what comes next (agent/commit) --- */

@@ -62,8 +62,11 @@ void manifest_writer_init(ManifestWriter *writer, const PartitionSpec *spec,
                           const char *table_schema_json, int32_t schema_id, int format_version,
                           bool deletes, int64_t snapshot_id)
 {
-    *writer = (ManifestWriter){
-        .spec = spec, .format_version = format_version, .snapshot_id = snapshot_id};
+    *writer = (ManifestWriter){.spec = spec,
+                               .table_schema_json = table_schema_json,
+                               .schema_id = schema_id,
+                               .format_version = format_version,
+                               .snapshot_id = snapshot_id};
     writer->file = (ManifestFile){.spec_id = spec->spec_id,
                                   .deletes = deletes,
                                   .snapshot_id = snapshot_id,
@@ -76,15 +79,30 @@ void manifest_writer_init(ManifestWriter *writer, const PartitionSpec *spec,
     writer->file.summaries = mem_array(spec->field_count, sizeof(PartitionSummary));
     for (size_t i = 0; i < spec->field_count; i++)
         writer->file.summaries[i].nan_known = true;
-    AUTO(mem_free) char *schema = manifest_schema(spec, format_version);
-    AUTO(mem_free) char *fields = spec_json(spec);
-    AUTO(mem_free) char *spec_id = mem_format("%d", spec->spec_id);
-    AUTO(mem_free) char *schema_id_text = mem_format("%d", schema_id);
-    AUTO(mem_free) char *version = mem_format("%d", format_version);
-    const char *const metadata[] = {
-        "schema",  table_schema_json,           "schema-id", schema_id_text,   "partition-spec",
-        fields,    "partition-spec-id",         spec_id,     "format-version", version,
-        "content", deletes ? "deletes" : "data"};
+}
+
+/* The header. Not before there is an entry: most writers that a commit opens get none. */
+static void start(ManifestWriter *writer)
+{
+    if (writer->avro.file.used)
+        return;
+    AUTO(mem_free) char *schema = manifest_schema(writer->spec, writer->format_version);
+    AUTO(mem_free) char *fields = spec_json(writer->spec);
+    AUTO(mem_free) char *spec_id = mem_format("%d", writer->spec->spec_id);
+    AUTO(mem_free) char *schema_id = mem_format("%d", writer->schema_id);
+    AUTO(mem_free) char *version = mem_format("%d", writer->format_version);
+    const char *const metadata[] = {"schema",
+                                    writer->table_schema_json,
+                                    "schema-id",
+                                    schema_id,
+                                    "partition-spec",
+                                    fields,
+                                    "partition-spec-id",
+                                    spec_id,
+                                    "format-version",
+                                    version,
+                                    "content",
+                                    writer->file.deletes ? "deletes" : "data"};
     avro_writer_init(&writer->avro, schema, metadata, ARRAY_LEN(metadata) / 2);
 }
 
@@ -210,6 +228,7 @@ void manifest_put_added(ManifestWriter *writer, const DataFile *file)
 {
     static const char *const formats[] = {"PARQUET", "PUFFIN", "OTHER"};
     Bytes *to = &writer->avro.block;
+    start(writer);
     /* a rewritten file may keep the age of its rows */
     put_head(to, ENTRY_ADDED, writer->snapshot_id,
              file->sequence_number > 0 ? file->sequence_number : -1, -1);
@@ -352,6 +371,7 @@ bool manifest_put_carried(ManifestWriter *writer, const ManifestEntry *entry, En
         return error_set(err, ERROR_DATA, "BadManifest", "an entry has no path or no format");
     if (!read_partition(file, writer->spec, &partition, err))
         return false;
+    start(writer);
     put_head(to, status, status == ENTRY_DELETED ? writer->snapshot_id : entry->snapshot_id,
              entry->sequence_number, entry->file_sequence_number);
     bytes_put_zigzag(to, avro_long(file, 134, 0));

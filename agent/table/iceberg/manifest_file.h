@@ -56,6 +56,8 @@ uint64_t path_hash(const char *path, size_t bytes);
 typedef struct ManifestWriter {
     AvroWriter avro;
     const PartitionSpec *spec;
+    const char *table_schema_json;
+    int32_t schema_id;
     int format_version;
     int64_t snapshot_id;
     ManifestFile file; /* what is known of it so far */
@@ -63,7 +65,7 @@ typedef struct ManifestWriter {
 } ManifestWriter;
 
 /* The field-id-annotated schema of entries is made from the spec. table_schema_json goes into the
- * header. */
+ * header; both must outlive the writer. Nothing is made of them before there is an entry. */
 void manifest_writer_init(ManifestWriter *writer, const PartitionSpec *spec,
                           const char *table_schema_json, int32_t schema_id, int format_version,
                           bool deletes, int64_t snapshot_id);
@@ -105,4 +107,8 @@ typedef const PartitionSpec *SpecById(const void *context, int32_t spec_id);
 MUST_CHECK bool manifest_list_read(Store *store, const char *uri, SpecById *spec_by_id,
                                    const void *context, ManifestFile **ret, size_t *ret_count,
                                    Error *err);
+/* The manifests' URIs, and no more. */
+typedef void ManifestEachPath(const char *path, size_t bytes, void *context);
+MUST_CHECK bool manifest_list_paths(Store *store, const char *uri, ManifestEachPath *each,
+                                    void *context, Error *err);
 void manifest_files_free(ManifestFile *manifests, size_t count);

@@ -166,6 +166,29 @@ static bool read_manifest(const AvroValue *from, SpecById *spec_by_id, const voi
                      ret->path, ret->spec_id);
 }
 
+bool manifest_list_paths(Store *store, const char *uri, ManifestEachPath *each, void *context,
+                         Error *err)
+{
+    Bytes data = {0};
+    bool ok = store_get(store, uri, LIST_BYTES_MAX, &data, err);
+    AUTO(avro_reader_free)
+    AvroReader *reader = ok ? avro_reader_open(data.data, data.used, err) : NULL;
+    ok = reader != NULL;
+    while (ok) {
+        const AvroValue *record;
+        ok = avro_reader_next(reader, &record, err);
+        if (!ok || !record)
+            break;
+        const AvroValue *path = avro_field(record, 500);
+        ok = (path && path->kind == AVRO_BYTES) ||
+             error_set(err, ERROR_DATA, "BadManifestList", "a manifest has no path");
+        if (ok)
+            each((const char *)path->bytes, path->count, context);
+    }
+    bytes_done(&data);
+    return ok || error_wrap(err, "manifest list %s", uri);
+}
+
 bool manifest_list_read(Store *store, const char *uri, SpecById *spec_by_id, const void *context,
                         ManifestFile **ret, size_t *ret_count, Error *err)
 {

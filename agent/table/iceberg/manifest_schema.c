@@ -13,14 +13,27 @@ static void put(Bytes *to, const char *text)
     bytes_put(to, text, strlen(text));
 }
 
+/* Not by printf: a manifest's schema has thirty, and is made for each. */
+static void put_number(Bytes *to, int number)
+{
+    char digits[12], *at = digits + sizeof digits;
+    ASSERT(number >= 0);
+    do
+        *--at = (char)('0' + number % 10);
+    while (number /= 10);
+    bytes_put(to, at, (size_t)(digits + sizeof digits - at));
+}
+
 /* One field of a record; optional ones are a union with null. */
 static void put_field(Bytes *to, const char *name, const char *type, int id, bool optional)
 {
-    char head[400];
     if (to->used && to->data[to->used - 1] == '}')
         bytes_put_u8(to, ',');
-    snprintf(head, sizeof head, "{\"name\":\"%.300s\",\"field-id\":%d,", name, id);
-    put(to, head);
+    put(to, "{\"name\":\"");
+    put(to, name);
+    put(to, "\",\"field-id\":");
+    put_number(to, id);
+    bytes_put_u8(to, ',');
     put(to, optional ? "\"default\":null,\"type\":[\"null\"," : "\"type\":");
     put(to, type);
     put(to, optional ? "]}" : "}");
@@ -29,13 +42,23 @@ static void put_field(Bytes *to, const char *name, const char *type, int id, boo
 static void put_map(Bytes *to, const char *name, int id, int key_id, int value_id,
                     const char *value)
 {
-    char type[400];
-    snprintf(type, sizeof type,
-             "{\"type\":\"array\",\"logicalType\":\"map\",\"items\":{\"type\":\"record\",\"name\":"
-             "\"k%d_v%d\",\"fields\":[{\"name\":\"key\",\"type\":\"int\",\"field-id\":%d},"
-             "{\"name\":\"value\",\"type\":\"%s\",\"field-id\":%d}]}}",
-             key_id, value_id, key_id, value, value_id);
-    put_field(to, name, type, id, true);
+    Bytes type = {0};
+    bytes_reserve(&type, 256);
+    put(&type,
+        "{\"type\":\"array\",\"logicalType\":\"map\",\"items\":{\"type\":\"record\",\"name\":\"k");
+    put_number(&type, key_id);
+    put(&type, "_v");
+    put_number(&type, value_id);
+    put(&type, "\",\"fields\":[{\"name\":\"key\",\"type\":\"int\",\"field-id\":");
+    put_number(&type, key_id);
+    put(&type, "},{\"name\":\"value\",\"type\":\"");
+    put(&type, value);
+    put(&type, "\",\"field-id\":");
+    put_number(&type, value_id);
+    put(&type, "}]}}");
+    bytes_put_u8(&type, 0);
+    put_field(to, name, (const char *)type.data, id, true);
+    bytes_done(&type);
 }
 
 /* Avro's names are [A-Za-z_][A-Za-z0-9_]*; other characters become _xHH as Iceberg's Java does it,
@@ -77,6 +100,7 @@ static char *partition_record(const PartitionSpec *spec)
 char *manifest_schema(const PartitionSpec *spec, int format_version)
 {
     Bytes text = {0};
+    bytes_reserve(&text, 4096);
     AUTO(mem_free) char *partition = partition_record(spec);
     put(&text, "{\"type\":\"record\",\"name\":\"manifest_entry\",\"fields\":[");
     put_field(&text, "status", "\"int\"", 0, false);
@@ -118,6 +142,7 @@ char *manifest_schema(const PartitionSpec *spec, int format_version)
 char *manifest_list_schema(int format_version)
 {
     Bytes text = {0};
+    bytes_reserve(&text, 4096);
     put(&text, "{\"type\":\"record\",\"name\":\"manifest_file\",\"fields\":[");
     put_field(&text, "manifest_path", "\"string\"", 500, false);
     put_field(&text, "manifest_length", "\"long\"", 501, false);

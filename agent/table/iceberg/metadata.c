@@ -163,6 +163,7 @@ bool state_adopt(IcebergTable *table, json_t *metadata, bool keep_manifests, Err
     table->format_version = (int)json_integer_value(json_object_get(metadata, "format-version"));
     if (keep_manifests)
         return true;
+    table->look_after = 0; /* somebody else may have been at its snapshots */
     manifest_files_free(table->manifests, table->manifest_count);
     table->manifests = NULL;
     table->manifest_count = 0;

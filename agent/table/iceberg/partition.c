@@ -23,7 +23,7 @@ static bool allows(TransformKind transform, TypeKind kind)
     switch (transform) {
     case TRANSFORM_BUCKET:
         return kind != TYPE_BOOL && kind != TYPE_FLOAT32 && kind != TYPE_FLOAT64 &&
-               kind != TYPE_LIST;
+               kind < TYPE_LIST;
     case TRANSFORM_TRUNCATE:
         return kind == TYPE_INT32 || kind == TYPE_INT64 || kind == TYPE_DECIMAL ||
                kind == TYPE_STRING || kind == TYPE_BINARY;
@@ -34,7 +34,7 @@ static bool allows(TransformKind transform, TypeKind kind)
     case TRANSFORM_HOUR:
         return is_time(kind);
     default:
-        return kind != TYPE_LIST;
+        return kind < TYPE_LIST;
     }
 }
 

@@ -1,5 +1,7 @@
-/* Law 10: snapshots are thinned as part of commits. Every snapshot younger than all_ms stays, then
- * the first of each hour, then of each day, UTC. What stays in any case:
+/* Law 10: snapshots are thinned as part of commits. Every snapshot younger than all_ms stays, as
+ * long as they are not too many, for each of them costs every commit its part of the metadata's
+ * text: then the newest do, and of the others the first of each five minutes (of an hour). Then the
+ * first of each hour, then of each day, UTC. What stays in any case:
  *
  *   - what a ref points to;
  *   - what a property firn.position.… names as its last word: it says whether the table was rolled
@@ -8,7 +10,8 @@
  *
  * Snapshots that no ref stands on go when they are older than all_ms. Thinning waits until some
  * snapshots are due or some minutes have passed, so that most commits do none of it. What the
- * expired ones alone held is deleted after the commit (sweep.c).
+ * expired ones alone held is deleted after the commit (sweep.c), though not while they are younger
+ * than all_ms (leaving.c).
  *
  * https://iceberg.apache.org/spec/#snapshot-retention-policy */
 #include <string.h>
@@ -18,16 +21,23 @@
 
 #define DUE_AT_LEAST 16
 #define WAIT_AT_MOST_MS 600000
+#define LOOK_AT_LEAST_MS 60000
 #define EXPIRED_AT_MOST 256 /* by one commit; the others by the next ones */
 #define HOUR_MS 3600000
 #define DAY_MS 86400000
+#define YOUNG_PERIODS 12
 
-/* The period a snapshot stands for, of which the first is kept: 0: every one; -1: too old. */
-static int64_t period_of(const IcebergRetention *keep, int64_t time_ms, int64_t now_ms)
+/* The period a snapshot stands for, of which the first is kept: 0: every one; -1: too old. newer:
+ * how many are. */
+static int64_t period_of(const IcebergRetention *keep, int64_t time_ms, int64_t now_ms,
+                         size_t newer)
 {
     int64_t age_ms = now_ms - time_ms;
     if (age_ms <= keep->all_ms)
-        return 0;
+        return keep->young_most <= 0 || newer < (size_t)keep->young_most ||
+                       keep->all_ms < YOUNG_PERIODS
+                   ? 0
+                   : 1 + time_ms / (keep->all_ms / YOUNG_PERIODS);
     if (age_ms <= keep->hourly_ms)
         return 1 + time_ms / HOUR_MS;
     return age_ms <= keep->daily_ms ? 1 + time_ms / DAY_MS : -1;
@@ -78,7 +88,7 @@ static size_t choose(History *history, const IcebergRetention *retention, const 
     keep_named(history, metadata);
     for (size_t s = 0; s < history->count; s++) {
         Step *step = &history->steps[s];
-        int64_t period = period_of(retention, step->time_ms, now_ms);
+        int64_t period = period_of(retention, step->time_ms, now_ms, history->count - 1 - s);
         step->keep =
             step->keep || period == 0 || (step->on_chain && period > 0 && period != last_period);
         if (step->on_chain && period > 0)
@@ -90,14 +100,29 @@ static size_t choose(History *history, const IcebergRetention *retention, const 
     return due;
 }
 
-json_t *retention_choose(IcebergTable *table, const json_t *metadata, History *history,
-                         int64_t now_ms)
+bool retention_allowed(const IcebergTable *table, const json_t *metadata)
 {
     const char *gc =
         json_string_value(json_object_get(json_object_get(metadata, "properties"), "gc.enabled"));
-    if (table->never_thin || (gc && strcmp(gc, "false") == 0))
+    return !table->never_thin && (!gc || strcmp(gc, "false") != 0);
+}
+
+/* A commit makes one more due, as a rule: what was seen the last time says when to look again.
+ * Until something has been thinned it does not wait. */
+bool retention_is_time(IcebergTable *table, int64_t now_ms)
+{
+    return !table->thinned_ms || --table->look_after <= 0 ||
+           now_ms - table->looked_ms >= LOOK_AT_LEAST_MS;
+}
+
+json_t *retention_choose(IcebergTable *table, const json_t *metadata, History *history,
+                         int64_t now_ms)
+{
+    if (!retention_allowed(table, metadata))
         return NULL;
     size_t due = choose(history, &table->retention, metadata, now_ms);
+    table->looked_ms = now_ms;
+    table->look_after = due < DUE_AT_LEAST ? DUE_AT_LEAST - (int32_t)due : 1;
     if (!due || (due < DUE_AT_LEAST && now_ms - table->thinned_ms < WAIT_AT_MOST_MS))
         return NULL;
     table->thinned_ms = now_ms;

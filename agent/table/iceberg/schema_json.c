@@ -5,33 +5,60 @@
 #include "agent/table/iceberg/state.h"
 #include "common/mem.h"
 
+#define DEPTH_MAX 16
+
+static json_t *type_to_json(const Type *type);
+
+static json_t *field_to_json(const Field *field)
+{
+    json_t *json = json_pack("{s:i,s:s,s:b,s:o}", "id", field->id, "name", field->name, "required",
+                             field->required, "type", type_to_json(&field->type));
+    ASSERT(json);
+    if (field->doc)
+        json_object_set_new(json, "doc", json_string(field->doc));
+    return json;
+}
+
 static json_t *type_to_json(const Type *type)
 {
     char name[TYPE_NAME_BYTES];
-    if (type->kind != TYPE_LIST) {
-        if (type->kind == TYPE_DECIMAL)
-            snprintf(name, sizeof name, "decimal(%u, %u)", type->precision, type->scale);
-        else
-            type_format(type, name);
-        return json_string(name);
+    switch (type->kind) {
+    case TYPE_LIST:
+        return json_pack("{s:s,s:i,s:o,s:b}", "type", "list", "element-id", type->element->id,
+                         "element", type_to_json(&type->element->type), "element-required",
+                         type->element->required);
+    case TYPE_MAP:
+        return json_pack("{s:s,s:i,s:o,s:i,s:o,s:b}", "type", "map", "key-id", type->fields[0].id,
+                         "key", type_to_json(&type->fields[0].type), "value-id", type->fields[1].id,
+                         "value", type_to_json(&type->fields[1].type), "value-required",
+                         type->fields[1].required);
+    case TYPE_STRUCT: {
+        json_t *fields = json_array();
+        for (uint32_t i = 0; i < type->field_count; i++)
+            json_array_append_new(fields, field_to_json(&type->fields[i]));
+        return json_pack("{s:s,s:o}", "type", "struct", "fields", fields);
     }
-    return json_pack("{s:s,s:i,s:o,s:b}", "type", "list", "element-id", type->element->id,
-                     "element", type_to_json(&type->element->type), "element-required",
-                     type->element->required);
+    case TYPE_DECIMAL:
+        snprintf(name, sizeof name, "decimal(%u, %u)", type->precision, type->scale);
+        return json_string(name);
+    default:
+        return json_string(type_format(type, name));
+    }
+}
+
+void type_assign_ids(Type *type, int32_t *last)
+{
+    for (uint32_t i = 0; i < type_child_count(type); i++)
+        type->fields[i].id = ++*last;
+    for (uint32_t i = 0; i < type_child_count(type); i++)
+        type_assign_ids(&type->fields[i].type, last);
 }
 
 json_t *schema_to_json(const Schema *schema, int32_t schema_id)
 {
     json_t *fields = json_array(), *keys = json_array();
-    for (size_t i = 0; i < schema->field_count; i++) {
-        const Field *field = &schema->fields[i];
-        json_t *json = json_pack("{s:i,s:s,s:b,s:o}", "id", field->id, "name", field->name,
-                                 "required", field->required, "type", type_to_json(&field->type));
-        ASSERT(json);
-        if (field->doc)
-            json_object_set_new(json, "doc", json_string(field->doc));
-        json_array_append_new(fields, json);
-    }
+    for (size_t i = 0; i < schema->field_count; i++)
+        json_array_append_new(fields, field_to_json(&schema->fields[i]));
     for (size_t i = 0; i < schema->key_count; i++)
         json_array_append_new(keys, json_integer(schema->fields[schema->key[i]].id));
     json_t *json =
@@ -43,21 +70,60 @@ json_t *schema_to_json(const Schema *schema, int32_t schema_id)
     return json;
 }
 
+static bool type_from_json(const json_t *json, Type *ret, int depth, Error *err);
+
+static bool field_from_json(const json_t *from, size_t place, Field *field, int depth, Error *err)
+{
+    const char *name = json_string_value(json_object_get(from, "name"));
+    const char *doc = json_string_value(json_object_get(from, "doc"));
+    field->name = mem_strdup(name ? name : "");
+    field->doc = doc ? mem_strdup(doc) : NULL;
+    field->id = (int32_t)json_integer_value(json_object_get(from, "id"));
+    field->required = json_is_true(json_object_get(from, "required"));
+    if (!name || field->id <= 0)
+        return error_set(err, ERROR_DATA, "BadMetadata", "field %zu has no name or id", place);
+    if (!type_from_json(json_object_get(from, "type"), &field->type, depth, err))
+        return error_wrap(err, "column %s", name);
+    return true;
+}
+
+/* The element of a list, the key or value of a map: their members are called after them. */
+static bool part_from_json(const json_t *json, const char *part, Field *field, int depth,
+                           Error *err)
+{
+    char id[16], required[24];
+    snprintf(id, sizeof id, "%s-id", part);
+    snprintf(required, sizeof required, "%s-required", part);
+    field->id = (int32_t)json_integer_value(json_object_get(json, id));
+    field->required |= json_is_true(json_object_get(json, required));
+    return type_from_json(json_object_get(json, part), &field->type, depth, err);
+}
+
 static bool type_from_json(const json_t *json, Type *ret, int depth, Error *err)
 {
     *ret = (Type){0};
     if (json_is_string(json))
         return type_parse(json_string_value(json), ret, err);
     const char *kind = json_string_value(json_object_get(json, "type"));
-    if (!kind || strcmp(kind, "list") != 0 || depth > 8)
-        return error_set(err, ERROR_CONFIG, "UnsupportedType",
-                         "columns of type %s can't be written yet", kind ? kind : "unknown");
-    ret->kind = TYPE_LIST;
-    ret->element = mem_zalloc(sizeof *ret->element);
-    ret->element->name = mem_strdup("element");
-    ret->element->id = (int32_t)json_integer_value(json_object_get(json, "element-id"));
-    ret->element->required = json_is_true(json_object_get(json, "element-required"));
-    return type_from_json(json_object_get(json, "element"), &ret->element->type, depth + 1, err);
+    if (kind && depth <= DEPTH_MAX && strcmp(kind, "list") == 0) {
+        *ret = type_nested(TYPE_LIST, 0);
+        return part_from_json(json, "element", ret->element, depth + 1, err);
+    }
+    if (kind && depth <= DEPTH_MAX && strcmp(kind, "map") == 0) {
+        *ret = type_nested(TYPE_MAP, 0);
+        return part_from_json(json, "key", &ret->fields[0], depth + 1, err) &&
+               part_from_json(json, "value", &ret->fields[1], depth + 1, err);
+    }
+    if (kind && depth <= DEPTH_MAX && strcmp(kind, "struct") == 0) {
+        const json_t *fields = json_object_get(json, "fields");
+        *ret = type_nested(TYPE_STRUCT, (uint32_t)json_array_size(fields));
+        for (uint32_t i = 0; i < ret->field_count; i++)
+            if (!field_from_json(json_array_get(fields, i), i, &ret->fields[i], depth + 1, err))
+                return false;
+        return true;
+    }
+    return error_set(err, ERROR_CONFIG, "UnsupportedType",
+                     "columns of type %s can't be written yet", kind ? kind : "unknown");
 }
 
 bool schema_from_json(const json_t *json, Schema **ret, Error *err)
@@ -65,20 +131,9 @@ bool schema_from_json(const json_t *json, Schema **ret, Error *err)
     const json_t *fields = json_object_get(json, "fields");
     const json_t *keys = json_object_get(json, "identifier-field-ids");
     AUTO(schema_free) Schema *schema = schema_new(json_array_size(fields), json_array_size(keys));
-    for (size_t i = 0; i < schema->field_count; i++) {
-        const json_t *from = json_array_get(fields, i);
-        Field *field = &schema->fields[i];
-        const char *name = json_string_value(json_object_get(from, "name"));
-        const char *doc = json_string_value(json_object_get(from, "doc"));
-        field->name = mem_strdup(name ? name : "");
-        field->doc = doc ? mem_strdup(doc) : NULL;
-        field->id = (int32_t)json_integer_value(json_object_get(from, "id"));
-        field->required = json_is_true(json_object_get(from, "required"));
-        if (!name || field->id <= 0)
-            return error_set(err, ERROR_DATA, "BadMetadata", "field %zu has no name or id", i);
-        if (!type_from_json(json_object_get(from, "type"), &field->type, 0, err))
-            return error_wrap(err, "column %s", name);
-    }
+    for (size_t i = 0; i < schema->field_count; i++)
+        if (!field_from_json(json_array_get(fields, i), i, &schema->fields[i], 0, err))
+            return false;
     size_t found = 0;
     for (size_t k = 0; k < schema->key_count; k++)
         for (size_t i = 0; i < schema->field_count; i++)

@@ -49,7 +49,7 @@ static void log_metadata(const IcebergTable *table, json_t *metadata, json_t *re
     json_array_append_new(log, json_pack("{s:O,s:s}", "timestamp-ms",
                                          json_object_get(table->metadata, "last-updated-ms"),
                                          "metadata-file", table->entry.metadata_uri));
-    size_t drop = 0, count = json_array_size(log), most = (size_t)table->retention.metadata_files;
+    size_t drop = 0, count = json_array_size(log), most = state_metadata_files(table);
     for (; count - drop > most; drop++)
         json_array_append(ret_dropped, json_object_get(json_array_get(log, drop), "metadata-file"));
     for (size_t i = 0; i < drop; i++)
@@ -107,10 +107,12 @@ static bool thin(IcebergTable *table, Change *change, int64_t now_ms, json_t **r
                  Error *err)
 {
     History history;
+    *ret_expired = json_array();
+    if (!retention_is_time(table, now_ms))
+        return true;
     history_init(&history, change->metadata, &table->history);
     json_t *ids = retention_choose(table, change->metadata, &history, now_ms), *id;
     size_t i;
-    *ret_expired = json_array();
     json_array_foreach(ids, i, id)
     {
         int64_t at = history_find(&history, json_integer_value(id));

@@ -6,7 +6,9 @@
 
 /* A snapshot as a step of the table's history. */
 typedef struct Step {
-    json_t *snapshot; /* the metadata's */
+    json_t *snapshot; /* the metadata's; NULL: it is leaving */
+    const char *list; /* the URI of its manifest list; NULL: none is said. The snapshot's */
+    bool appends;     /* nothing was removed by it */
     int64_t id, parent_id, sequence, time_ms;
     int64_t parent; /* index; -1: none, or no longer known */
     bool on_chain;  /* history_mark */
@@ -18,6 +20,20 @@ typedef struct History {
     size_t count;
 } History;
 
+/* Expired snapshots whose files have to stay for now: see leaving.c. */
+typedef struct LeavingBatch {
+    char *uri;         /* of the file that tells of them; NULL: it could not be written */
+    int64_t newest_ms; /* time of the newest of them */
+    Step *steps;       /* without a snapshot; their lists' URIs are owned */
+    size_t count;
+} LeavingBatch;
+typedef struct Leaving {
+    LeavingBatch *batches;
+    size_t count;
+    bool known; /* those that an earlier process left have been looked for */
+} Leaving;
+void leaving_done(Leaving *leaving);
+
 /* Metadata as text, with what is needed to reuse it: see text.c. */
 #define TEXT_ARRAYS 5
 typedef struct TextArray {
@@ -25,12 +41,18 @@ typedef struct TextArray {
     size_t start, count;
     size_t *ends; /* of the entries, in the text; owned */
 } TextArray;
+typedef struct TextMember {
+    json_t *value; /* held */
+    size_t start, bytes;
+} TextMember;
 typedef struct MetadataText {
     Bytes text;
     TextArray arrays[TEXT_ARRAYS];
+    TextMember *members; /* the others; owned */
+    size_t member_count;
 } MetadataText;
-/* The text of the metadata, by the help of older text (empty is fine). Whatever of the arrays'
- * entries is shared between the two must not have been changed since. */
+/* The text of the metadata, by the help of older text (empty is fine). Whatever members, or entries
+ * of the arrays, are shared between the two must not have been changed since. */
 void metadata_text_init(MetadataText *to, json_t *metadata, const MetadataText *known);
 void metadata_text_done(MetadataText *text);
 
@@ -55,8 +77,11 @@ struct IcebergTable {
     size_t manifest_count;
     bool manifests_known;
     IcebergRetention retention;
+    Leaving leaving;
     bool never_thin;               /* the catalog sees to its snapshots itself */
     int64_t thinned_ms;            /* when snapshots were last expired by this process */
+    int64_t looked_ms;             /* when it was last looked whether some are due */
+    int32_t look_after;            /* so many commits */
     char file_prefix[33];          /* random: names of files never collide with another process's */
     _Atomic uint64_t file_counter; /* names may be asked for by several threads */
 };
@@ -81,6 +106,8 @@ void random_uuid(int version, char ret[37]); /* 4, or 7: starts with the time */
 void state_specs_free(PartitionSpec *specs, size_t count);
 json_t *schema_to_json(const Schema *schema, int32_t schema_id);
 MUST_CHECK bool schema_from_json(const json_t *json, Schema **ret, Error *err);
+/* Ids for everything below a type, from *last + 1 on. */
+void type_assign_ids(Type *type, int32_t *last);
 /* The type of a column of this or an older schema. */
 MUST_CHECK bool schema_type_of(const json_t *schemas, int32_t field_id, Type *ret);
 
@@ -89,10 +116,28 @@ MUST_CHECK bool state_adopt_entry(IcebergTable *table, CatalogEntry *entry, Erro
 /* Is the URI in the table's own folder? Others are never deleted. */
 bool state_owns_file(const IcebergTable *table, const char *uri);
 
+/* How small manifests are merged: by the table's properties commit.manifest…, else as the retention
+ * says. */
+typedef struct Merging {
+    int32_t fanout; /* so many of a tier become one; 0: none ever */
+    int64_t target_bytes;
+} Merging;
+Merging state_merging(const IcebergTable *table);
+/* Predecessors of metadata.json that are kept: write.metadata.previous-versions-max, else as the
+ * retention says. */
+size_t state_metadata_files(const IcebergTable *table);
+
+/* Is it time to look for snapshots that are to go? */
+bool retention_is_time(IcebergTable *table, int64_t now_ms);
 /* retention.c: the ids of snapshots that are to go with this commit, by what the metadata will be
  * (its history); NULL: none. */
 json_t *retention_choose(IcebergTable *table, const json_t *metadata, History *history,
                          int64_t now_ms);
-/* sweep.c: deletes what only those of the expired snapshots held that the table no longer has.
- * Errors leave orphans, never a hole; there is nothing to report. */
+/* May anything of the table be deleted? */
+bool retention_allowed(const IcebergTable *table, const json_t *metadata);
+/* leaving.c: after a commit that expired these (NULL: none): deletes what nobody may be reading any
+ * more. Errors leave orphans, never a hole; there is nothing to report. */
 void retention_clean(IcebergTable *table, const json_t *expired);
+/* sweep.c: deletes what only those of the steps held that the table no longer has; what is still
+ * leaving stays. */
+void sweep(IcebergTable *table, const Step *gone, size_t count);

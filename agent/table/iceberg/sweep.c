@@ -8,7 +8,8 @@
  *   - a file that is live in such a manifest, if it was added after P and is not live in N, where
  *     it could only be through a manifest made after the run began.
  *
- * Two lists and the manifests of the run are read, however old the table. Where the history is not
+ * Two lists and the manifests of the run are read, however old the table; of a run of appends, each
+ * on top of the one before, only lists: every file lives on in N. Where the history is not
  * linear (branches, rollbacks) everything that stays is read instead. The head is asked in any
  * case, from memory. What can't be read deletes nothing; a crash in between leaves orphans, never a
  * hole. Only files in the table's own folder are deleted: others were brought by somebody else. */
@@ -24,6 +25,7 @@ typedef struct Candidate {
 
 typedef struct Sweep {
     IcebergTable *table;
+    bool only_added;    /* no file that a snapshot of the run held is gone */
     Hashes kept;        /* manifests that stay */
     Hashes seen;        /* manifests of the run, each once */
     int64_t added_from; /* files of an older or the same sequence number are P's, too; -1: all go */
@@ -45,12 +47,11 @@ static void list_done(List *list)
     *list = (List){0};
 }
 
-static bool list_read(const IcebergTable *table, const json_t *snapshot, List *ret)
+static bool list_read(const IcebergTable *table, const Step *step, List *ret)
 {
-    const char *uri = json_string_value(json_object_get(snapshot, "manifest-list"));
     *ret = (List){0};
-    return uri && manifest_list_read(table->store, uri, state_spec_by_id, table, &ret->manifests,
-                                     &ret->count, NULL);
+    return step->list && manifest_list_read(table->store, step->list, state_spec_by_id, table,
+                                            &ret->manifests, &ret->count, NULL);
 }
 
 static uint64_t hash_of(const ManifestFile *manifest)
@@ -68,17 +69,25 @@ static bool add_live(const ManifestEntry *entry, void *context, Error *err)
     return true;
 }
 
+static void keep_path(const char *path, size_t bytes, void *context)
+{
+    hashes_add(&((Sweep *)context)->kept, path_hash(path, bytes));
+}
+
 /* The manifests of a snapshot that stays; and the files of those that are younger than
  * after_sequence. */
-static bool stays(Sweep *sweep, const json_t *snapshot, bool files, int64_t after_sequence)
+static bool stays(Sweep *sweep, const Step *step, bool files, int64_t after_sequence)
 {
     List list;
-    if (!list_read(sweep->table, snapshot, &list))
+    if (!files)
+        return step->list &&
+               manifest_list_paths(sweep->table->store, step->list, keep_path, sweep, NULL);
+    if (!list_read(sweep->table, step, &list))
         return false;
     bool ok = true;
     for (size_t i = 0; i < list.count && ok; i++) {
         hashes_add(&sweep->kept, hash_of(&list.manifests[i]));
-        if (files && list.manifests[i].sequence_number > after_sequence)
+        if (list.manifests[i].sequence_number > after_sequence)
             ok = manifest_read(sweep->table->store, &list.manifests[i], add_live, &sweep->live,
                                NULL);
     }
@@ -114,25 +123,48 @@ static bool add_candidate(const ManifestEntry *entry, void *context, Error *err)
     return true;
 }
 
+/* Is the manifest one that goes, and new? */
+static bool is_new(Sweep *sweep, uint64_t hash)
+{
+    for (size_t s = sweep->seen.count; s-- > 0;)
+        if (sweep->seen.items[s] == hash)
+            return false;
+    if (hashes_have(&sweep->kept, hash))
+        return false;
+    hashes_add(&sweep->seen, hash);
+    return true;
+}
+
+static void add_manifest(Sweep *sweep, const char *path, size_t bytes)
+{
+    sweep->manifests =
+        mem_regrow(sweep->manifests, sweep->manifest_count + 1, sizeof *sweep->manifests);
+    sweep->manifests[sweep->manifest_count++] = mem_strndup(path, bytes);
+}
+
+static void path_goes(const char *path, size_t bytes, void *context)
+{
+    if (is_new(context, path_hash(path, bytes)))
+        add_manifest(context, path, bytes);
+}
+
 /* A list or manifest that can't be read went in an earlier sweep that did not end. */
-static void goes(Sweep *sweep, const json_t *snapshot)
+static void goes(Sweep *sweep, const Step *step)
 {
     List list;
-    if (!list_read(sweep->table, snapshot, &list))
+    if (sweep->only_added) {
+        if (step->list)
+            (void)!manifest_list_paths(sweep->table->store, step->list, path_goes, sweep, NULL);
+        return;
+    }
+    if (!list_read(sweep->table, step, &list))
         return;
     for (size_t i = 0; i < list.count; i++) {
         const ManifestFile *manifest = &list.manifests[i];
-        uint64_t hash = hash_of(manifest);
-        bool seen = false;
-        for (size_t s = 0; s < sweep->seen.count && !seen; s++)
-            seen = sweep->seen.items[s] == hash;
-        if (seen || hashes_have(&sweep->kept, hash))
+        if (!is_new(sweep, hash_of(manifest)))
             continue;
-        hashes_add(&sweep->seen, hash);
         (void)!manifest_read(sweep->table->store, manifest, add_candidate, sweep, NULL);
-        sweep->manifests =
-            mem_regrow(sweep->manifests, sweep->manifest_count + 1, sizeof *sweep->manifests);
-        sweep->manifests[sweep->manifest_count++] = mem_strdup(manifest->path);
+        add_manifest(sweep, manifest->path, strlen(manifest->path));
     }
     list_done(&list);
 }
@@ -178,67 +210,74 @@ static void sweep_done(Sweep *sweep)
 }
 
 /* ---------- runs ---------- */
+/* Is what comes after each of steps[from, to) the next one, with nothing removed? */
+static bool only_adds(const History *history, size_t from, size_t to)
+{
+    for (size_t s = from + 1; s <= to; s++)
+        if (s == history->count || history->steps[s].parent != (int64_t)s - 1 ||
+            !history->steps[s].appends)
+            return false;
+    return true;
+}
+
 /* steps[from, to) are expired; before and after may be NULL in a linear history's first and last
  * run. Not linear: every step that stays is read. */
 static void sweep_run(IcebergTable *table, const History *history, size_t from, size_t to,
                       bool linear)
 {
-    Sweep sweep = {.table = table, .added_from = -1};
+    Sweep it = {
+        .table = table, .added_from = -1, .only_added = linear && only_adds(history, from, to)};
     bool ok = true;
     for (size_t s = 0; s < history->count && ok; s++) {
         const Step *step = &history->steps[s];
         bool before = linear && s + 1 == from, after = linear && s == to;
         if (before)
-            sweep.added_from = step->sequence;
+            it.added_from = step->sequence;
         if (before || after || (!linear && step->keep))
-            ok =
-                stays(&sweep, step->snapshot, !before, linear ? history->steps[from].sequence : -1);
+            ok = stays(&it, step, !before && !it.only_added,
+                       linear ? history->steps[from].sequence : -1);
     }
-    hashes_sort(&sweep.kept);
-    hashes_sort(&sweep.live);
+    hashes_sort(&it.kept);
+    hashes_sort(&it.live);
     for (size_t s = from; s < to && ok; s++)
         if (!history->steps[s].keep)
-            goes(&sweep, history->steps[s].snapshot);
+            goes(&it, &history->steps[s]);
     if (ok)
-        delete_files(&sweep);
+        delete_files(&it);
     for (size_t s = from; s < to && ok; s++)
         if (!history->steps[s].keep)
-            delete_own(table, json_string_value(
-                                  json_object_get(history->steps[s].snapshot, "manifest-list")));
-    sweep_done(&sweep);
+            delete_own(table, history->steps[s].list);
+    sweep_done(&it);
 }
 
-/* Those of the expired that are gone, with those that stay. */
-static void join(const IcebergTable *table, const json_t *expired, History *ret,
-                 json_t **ret_holder)
+/* With the gone those that stay: the table's, and what is leaving. */
+static void join(const IcebergTable *table, const Step *gone, size_t count, History *ret)
 {
-    Hashes stay = {0};
-    json_t *all = json_array(), *snapshot;
-    size_t i;
-    for (size_t s = 0; s < table->history.count; s++)
-        hashes_add(&stay, (uint64_t)table->history.steps[s].id);
-    hashes_sort(&stay);
-    json_array_foreach(expired, i, snapshot)
-    {
-        json_t *id = json_object_get(snapshot, "snapshot-id");
-        if (!hashes_have(&stay, (uint64_t)json_integer_value(id)))
-            json_array_append(all, snapshot);
+    const Leaving *leaving = &table->leaving;
+    size_t all = count + table->history.count, into = 0;
+    for (size_t b = 0; b < leaving->count; b++)
+        all += leaving->batches[b].count;
+    Step *steps = mem_array(all, sizeof *steps);
+    for (size_t i = 0; i < table->history.count; i++) {
+        steps[into] = table->history.steps[i];
+        steps[into++].keep = true;
     }
-    json_array_extend(all, json_object_get(table->metadata, "snapshots"));
-    *ret_holder = json_pack("{s:o}", "snapshots", all);
-    history_init(ret, *ret_holder, NULL);
-    for (size_t s = 0; s < ret->count; s++)
-        ret->steps[s].keep = hashes_have(&stay, (uint64_t)ret->steps[s].id);
-    hashes_done(&stay);
+    for (size_t b = 0; b < leaving->count; b++)
+        for (size_t i = 0; i < leaving->batches[b].count; i++) {
+            steps[into] = leaving->batches[b].steps[i];
+            steps[into++].keep = true;
+        }
+    for (size_t i = 0; i < count; i++) {
+        steps[into] = gone[i];
+        steps[into++].keep = false;
+    }
+    history_of(ret, steps, into);
 }
 
-void retention_clean(IcebergTable *table, const json_t *expired)
+void sweep(IcebergTable *table, const Step *gone, size_t count)
 {
-    if (!json_array_size(expired) || !state_load_manifests(table, NULL))
-        return;
     History history;
-    json_t *holder;
-    join(table, expired, &history, &holder);
+    join(table, gone, count, &history);
     if (!history_is_linear(&history)) {
         sweep_run(table, &history, 0, history.count, false);
     } else {
@@ -251,5 +290,4 @@ void retention_clean(IcebergTable *table, const json_t *expired)
         }
     }
     history_done(&history);
-    json_decref(holder);
 }

@@ -1,18 +1,20 @@
 /* An IcebergTable: loaded, made, refreshed, asked. See iceberg.h. */
 #include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/table/iceberg/change.h"
 #include "agent/table/iceberg/history.h"
 #include "common/clock.h"
 #include "common/mem.h"
 
-static const IcebergRetention retention_default = {.all_ms = 3600000,
-                                                   .hourly_ms = 5 * (int64_t)86400000,
-                                                   .daily_ms = 30 * (int64_t)86400000,
-                                                   .metadata_files = 100,
-                                                   .merge_manifests = 100,
-                                                   .manifest_bytes = 8 << 20};
+const IcebergRetention iceberg_retention_default = {.all_ms = 3600000,
+                                                    .young_most = 1000,
+                                                    .hourly_ms = 5 * (int64_t)86400000,
+                                                    .daily_ms = 30 * (int64_t)86400000,
+                                                    .metadata_files = 100,
+                                                    .merge_manifests = 10,
+                                                    .manifest_bytes = 8 << 20};
 
 static IcebergTable *table_new(Catalog *catalog, const TableName *name)
 {
@@ -21,7 +23,7 @@ static IcebergTable *table_new(Catalog *catalog, const TableName *name)
     table->database = mem_strdup(name->database);
     table->name = mem_strdup(name->table);
     table->asked_location = name->location ? mem_strdup(name->location) : NULL;
-    table->retention = retention_default;
+    table->retention = iceberg_retention_default;
     random_hex(table->file_prefix, 16);
     return table;
 }
@@ -38,6 +40,7 @@ void iceberg_table_free(IcebergTable *table)
     free(table->schema_json);
     state_specs_free(table->specs, table->spec_count);
     manifest_files_free(table->manifests, table->manifest_count);
+    leaving_done(&table->leaving);
     free(table->database);
     free(table->name);
     free(table->asked_location);
@@ -326,4 +329,34 @@ bool state_owns_file(const IcebergTable *table, const char *uri)
 void iceberg_set_retention(IcebergTable *table, const IcebergRetention *retention)
 {
     table->retention = *retention;
+    table->look_after = 0;
+}
+
+/* A property that is a number from `least` on; anything else leaves what was said otherwise. */
+static int64_t property_number(const IcebergTable *table, const char *key, int64_t least,
+                               int64_t otherwise)
+{
+    const char *text = iceberg_property(table, key);
+    char *end = NULL;
+    int64_t number = text ? strtoll(text, &end, 10) : -1;
+    return text && end != text && !*end && number >= least ? number : otherwise;
+}
+
+Merging state_merging(const IcebergTable *table)
+{
+    const char *enabled = iceberg_property(table, "commit.manifest-merge.enabled");
+    if (enabled && strcasecmp(enabled, "false") == 0)
+        return (Merging){0};
+    int64_t fanout = property_number(table, "commit.manifest.min-count-to-merge", 1,
+                                     table->retention.merge_manifests);
+    fanout = fanout < 2 ? 2 : fanout > INT32_MAX ? INT32_MAX : fanout;
+    return (Merging){.fanout = (int32_t)fanout,
+                     .target_bytes = property_number(table, "commit.manifest.target-size-bytes", 1,
+                                                     table->retention.manifest_bytes)};
+}
+
+size_t state_metadata_files(const IcebergTable *table)
+{
+    return (size_t)property_number(table, "write.metadata.previous-versions-max", 1,
+                                   table->retention.metadata_files);
 }

@@ -1,10 +1,12 @@
 /* metadata.json as text. Snapshots and the logs are long arrays of which a commit changes a few
- * entries; the entries are shared between the old metadata and the new (apply.c), so that an entry
- * at the same address says the same, and its text is copied from the text of before. What is left
+ * entries, of schemas and properties mostly nothing; what did not change is shared between the old
+ * metadata and the new (apply.c), so that a member or an entry at the same address says the same,
+ * and its text is copied from the text of before. What is left
  * of a commit's cost per snapshot is a comparison of addresses and a memcpy. */
 #include <string.h>
 
 #include "agent/table/iceberg/state.h"
+#include "common/mem.h"
 
 static const char *const kept[TEXT_ARRAYS] = {"snapshots", "snapshot-log", "metadata-log",
                                               "statistics", "partition-statistics"};
@@ -19,6 +21,13 @@ static void dump(const json_t *json, Bytes *to)
 {
     int failed = json_dump_callback(json, put, to, JSON_COMPACT | JSON_ENCODE_ANY);
     ASSERT(!failed);
+}
+
+static void put_key(const char *key, Bytes *to)
+{
+    json_t *name = json_string(key);
+    dump(name, to);
+    json_decref(name);
 }
 
 static size_t start_of(const TextArray *array, size_t at)
@@ -65,19 +74,33 @@ static void put_array(MetadataText *to, TextArray *array, json_t *json, const Me
     bytes_put_u8(&to->text, ']');
 }
 
+static void put_member(MetadataText *to, TextMember *member, json_t *value,
+                       const MetadataText *known)
+{
+    *member = (TextMember){.value = json_incref(value), .start = to->text.used};
+    const TextMember *same = NULL;
+    for (size_t m = 0; m < known->member_count && !same; m++)
+        if (known->members[m].value == value)
+            same = &known->members[m];
+    if (same)
+        bytes_put(&to->text, known->text.data + same->start, same->bytes);
+    else
+        dump(value, &to->text);
+    member->bytes = to->text.used - member->start;
+}
+
 void metadata_text_init(MetadataText *to, json_t *metadata, const MetadataText *known)
 {
     const char *key;
     json_t *value;
     *to = (MetadataText){0};
     bytes_reserve(&to->text, known->text.used + 8192);
+    to->members = mem_array(json_object_size(metadata), sizeof *to->members);
     json_object_foreach(metadata, key, value)
     {
-        json_t *name = json_string(key);
         size_t a = 0;
         bytes_put_u8(&to->text, to->text.used ? ',' : '{');
-        dump(name, &to->text);
-        json_decref(name);
+        put_key(key, &to->text);
         bytes_put_u8(&to->text, ':');
         while (a < TEXT_ARRAYS && strcmp(kept[a], key) != 0)
             a++;
@@ -85,7 +108,7 @@ void metadata_text_init(MetadataText *to, json_t *metadata, const MetadataText *
             put_array(to, &to->arrays[a], value, known,
                       known->arrays[a].array ? &known->arrays[a] : NULL);
         else
-            dump(value, &to->text);
+            put_member(to, &to->members[to->member_count++], value, known);
     }
     bytes_put_u8(&to->text, '}');
 }
@@ -96,6 +119,9 @@ void metadata_text_done(MetadataText *text)
         json_decref(text->arrays[a].array);
         free(text->arrays[a].ends);
     }
+    for (size_t m = 0; m < text->member_count; m++)
+        json_decref(text->members[m].value);
+    free(text->members);
     bytes_done(&text->text);
     *text = (MetadataText){0};
 }

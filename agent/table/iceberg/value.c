@@ -78,6 +78,8 @@ int value_compare(const Value *a, const Value *b)
         return order ? order : COMPARE(a->byte_count, b->byte_count);
     }
     case TYPE_LIST:
+    case TYPE_MAP:
+    case TYPE_STRUCT:
         break;
     }
     ASSERT(false);
@@ -136,6 +138,8 @@ void value_serialize(const Value *value, Bytes *to)
         bytes_put(to, value->bytes, value->byte_count);
         break;
     case TYPE_LIST:
+    case TYPE_MAP:
+    case TYPE_STRUCT:
         ASSERT(false);
     }
 }
@@ -219,6 +223,8 @@ char *value_avro_type(const Type *type, int32_t field_id)
                           "\"logicalType\":\"decimal\",\"precision\":%u,\"scale\":%u}",
                           field_id, decimal_width(type->precision), type->precision, type->scale);
     case TYPE_LIST:
+    case TYPE_MAP:
+    case TYPE_STRUCT:
         break;
     }
     ASSERT(false);
@@ -287,6 +293,8 @@ bool value_from_avro(const AvroValue *from, const Type *type, Value *ret, Error 
         }
         break;
     case TYPE_LIST:
+    case TYPE_MAP:
+    case TYPE_STRUCT:
         break;
     }
     char name[TYPE_NAME_BYTES];
@@ -418,6 +426,8 @@ void value_text(const Value *value, TransformKind transform, Bytes *to)
             put_format(to, text, snprintf(text, sizeof text, "%02x", value->bytes[i]));
         break;
     case TYPE_LIST:
+    case TYPE_MAP:
+    case TYPE_STRUCT:
         ASSERT(false);
     }
 }

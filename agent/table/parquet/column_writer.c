@@ -212,38 +212,57 @@ static void stage_flat(ColumnWriter *writer, const Column *column, const Rows *r
     writer->slots += (uint32_t)rows->count;
 }
 
-/* One row's levels; returns its elements' count. */
-static uint32_t put_levels(ColumnWriter *writer, const Column *list, uint32_t row)
+/* One value of the step's column, and all below it: a level pair for each slot, and the rows of the
+ * leaf's own column that hold values to workshop->rows. */
+static void stripe(ColumnWriter *writer, const Column *column, uint32_t row, uint32_t step,
+                   uint32_t repetition, uint32_t definition, uint32_t lists)
 {
-    uint32_t full = writer->leaf.definition_max;
-    uint32_t base = writer->leaf.list->required ? 0 : 1; /* an empty list's level */
-    int32_t from = list->offsets[row], to = list->offsets[row + 1];
-    if (column_is_null(list, row) || from == to) {
-        bytes_put_u32(&writer->repetitions, 0);
-        bytes_put_u32(&writer->definitions, column_is_null(list, row) ? 0 : base);
-        writer->slots++;
-        writer->nulls++;
-        return 0;
+    const Leaf *leaf = &writer->leaf;
+    const Field *field = step == leaf->depth ? leaf->field : leaf->steps[step].field;
+    const Column *child;
+    bool there = !column_is_null(column, row);
+    definition += there && !field->required;
+    if (there && step == leaf->depth) {
+        bytes_put_u32(&writer->workshop->rows, row);
+    } else if (there && field->type.kind == TYPE_STRUCT) {
+        child = &column->child[leaf->steps[step].child];
+        stripe(writer, child, row, step + 1, repetition, definition, lists);
+        return;
+    } else if (there && column->offsets[row] < column->offsets[row + 1]) {
+        child = &column->child[leaf->steps[step].child];
+        for (int32_t at = column->offsets[row]; at < column->offsets[row + 1]; at++) {
+            stripe(writer, child, (uint32_t)at, step + 1, repetition, definition + 1, lists + 1);
+            repetition = lists + 1;
+        }
+        return;
+    } else {
+        writer->nulls++; /* a null, or an empty list */
     }
-    for (int32_t at = from; at < to; at++) {
-        bool null = column_is_null(list->child, (uint32_t)at);
-        bytes_put_u32(&writer->repetitions, at > from);
-        bytes_put_u32(&writer->definitions, null ? full - 1 : full);
-        writer->nulls += null;
-    }
-    writer->slots += (uint32_t)(to - from);
-    return (uint32_t)(to - from);
+    bytes_put_u32(&writer->repetitions, repetition);
+    bytes_put_u32(&writer->definitions, definition);
+    writer->slots++;
 }
 
-static void stage_list(ColumnWriter *writer, const Column *list, const Rows *rows)
+static const Column *leaf_column(const Leaf *leaf, const Column *column)
 {
-    for (size_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows_get(rows, i);
-        uint32_t elements = put_levels(writer, list, row);
-        Rows inner = {NULL, (size_t)list->offsets[row], elements};
-        if (elements)
-            stage(writer, list->child, &inner);
-    }
+    for (uint32_t i = 0; i < leaf->depth; i++)
+        column = &column->child[leaf->steps[i].child];
+    return column;
+}
+
+static void stage_nested(ColumnWriter *writer, const Column *column, const Rows *rows)
+{
+    Bytes *inner = &writer->workshop->rows;
+    bytes_clear(inner);
+    for (size_t i = 0; i < rows->count; i++)
+        stripe(writer, column, rows_get(rows, i), 0, 0, 0, 0);
+    size_t count = inner->used / sizeof(uint32_t);
+    Rows values = {(const uint32_t *)(const void *)inner->data, 0, count};
+    /* Elements of rows that follow each other do so too: without a selection it is faster. */
+    if (count && values.selection[count - 1] - values.selection[0] == count - 1)
+        values = (Rows){NULL, values.selection[0], count};
+    if (count)
+        stage(writer, leaf_column(&writer->leaf, column), &values);
 }
 
 /* ---------- rows in ---------- */
@@ -251,6 +270,23 @@ static size_t staged_bytes(const ColumnWriter *writer)
 {
     return writer->dense.used + writer->lengths.used + writer->numbers.used +
            writer->definitions.used;
+}
+
+/* About what one value of the step's column takes in this leaf, which is nested. */
+static size_t value_bytes(const ColumnWriter *writer, const Column *column, uint32_t row,
+                          uint32_t step)
+{
+    const Leaf *leaf = &writer->leaf;
+    size_t bytes = 8;
+    if (step == leaf->depth)
+        return bytes + (column->offsets ? (size_t)(column->offsets[row + 1] - column->offsets[row])
+                                        : column->width);
+    const Column *child = &column->child[leaf->steps[step].child];
+    if (!column->offsets)
+        return value_bytes(writer, child, row, step + 1);
+    for (int32_t at = column->offsets[row]; at < column->offsets[row + 1]; at++)
+        bytes += value_bytes(writer, child, (uint32_t)at, step + 1);
+    return bytes;
 }
 
 /* How many of the rows go in until the page is full; at least one. */
@@ -262,18 +298,17 @@ static size_t rows_that_fit(const ColumnWriter *writer, const Column *column, co
     size_t staged = staged_bytes(writer), limit = writer->workshop->page_bytes;
     size_t room = staged < limit ? limit - staged : 0;
     size_t fit = 0;
-    if (!column->offsets) {
+    if (writer->leaf.depth) {
+        for (size_t used = 0; fit < most && used < room; fit++)
+            used += value_bytes(writer, column, rows_get(rows, fit), 0);
+    } else if (!column->offsets) {
         fit = room / gather_width(&writer->leaf);
-        return fit < 1 ? 1 : fit < most ? fit : most;
-    }
-    const Column *child = column->child;
-    size_t each = child ? 8 + child->width : 4;
-    for (size_t used = 0; fit < most && used < room; fit++) {
-        uint32_t row = rows_get(rows, fit);
-        int32_t from = column->offsets[row], to = column->offsets[row + 1];
-        used += (size_t)(to - from) * (child ? each : 1) + each;
-        if (child && child->offsets)
-            used += (size_t)(child->offsets[to] - child->offsets[from]);
+        fit = fit < most ? fit : most;
+    } else {
+        for (size_t used = 0; fit < most && used < room; fit++) {
+            uint32_t row = rows_get(rows, fit);
+            used += (size_t)(column->offsets[row + 1] - column->offsets[row]) + 4;
+        }
     }
     return fit ? fit : 1;
 }
@@ -283,8 +318,8 @@ void column_writer_put(ColumnWriter *writer, const Column *column, const Rows *r
     for (size_t at = 0; at < rows->count;) {
         Rows part = {rows->selection, rows->at + at, rows->count - at};
         part.count = rows_that_fit(writer, column, &part);
-        if (writer->leaf.list)
-            stage_list(writer, column, &part);
+        if (writer->leaf.depth)
+            stage_nested(writer, column, &part);
         else
             stage_flat(writer, column, &part);
         writer->rows += (uint32_t)part.count;

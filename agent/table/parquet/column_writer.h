@@ -22,7 +22,8 @@ typedef struct PageWorkshop {
     Bytes body;  /* a page before it is compressed */
     Bytes spare; /* for trials */
     Bytes header;
-    Bytes chunk; /* dense values on their way to a dictionary; rows of list elements */
+    Bytes chunk; /* dense values on their way to a dictionary */
+    Bytes rows;  /* of what is nested: which of the leaf's own column hold values */
     size_t page_bytes;
     size_t group_rows;
     bool plain_strings; /* as in ParquetOptions */
@@ -52,8 +53,8 @@ typedef struct ColumnWriter {
 
     /* the page being filled */
     uint32_t rows, slots, values, nulls;
-    Bytes validity;                 /* a bit per slot, of an optional column not in a list */
-    Bytes definitions, repetitions; /* uint32_t per slot, in a list */
+    Bytes validity;                 /* a bit per slot, of an optional column that is not nested */
+    Bytes definitions, repetitions; /* uint32_t per slot, of what is nested */
     Bytes dense;                    /* values without a dictionary */
     Bytes lengths;                  /* of them, for BYTE_ARRAY: int32_t */
     Bytes numbers;                  /* with a dictionary: uint32_t */

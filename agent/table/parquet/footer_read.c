@@ -230,6 +230,8 @@ static bool type_fits(const Type *wanted, const Element *element, int64_t *ret_m
     case TYPE_FIXED:
         return physical == PHYSICAL_FIXED && element->width == (int32_t)wanted->fixed_bytes;
     case TYPE_LIST:
+    case TYPE_MAP:
+    case TYPE_STRUCT:
         break;
     }
     return false;

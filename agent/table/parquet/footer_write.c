@@ -28,6 +28,8 @@ static int converted_of(const Type *type)
         return CONVERTED_UTF8;
     case TYPE_LIST:
         return CONVERTED_LIST;
+    case TYPE_MAP:
+        return CONVERTED_MAP;
     case TYPE_DECIMAL:
         return CONVERTED_DECIMAL;
     case TYPE_DATE:
@@ -49,6 +51,8 @@ static int logical_of(const Type *type)
         return LOGICAL_STRING;
     case TYPE_LIST:
         return LOGICAL_LIST;
+    case TYPE_MAP:
+        return LOGICAL_MAP;
     case TYPE_DECIMAL:
         return LOGICAL_DECIMAL;
     case TYPE_DATE:
@@ -82,7 +86,13 @@ static void put_logical(Bytes *to, int16_t *last, const Type *type)
     thrift_put_stop(to);
 }
 
-/* leaf: NULL for a group of one child. */
+/* The group between a list or map and what it holds. */
+static const char *repeated_name(const Type *type)
+{
+    return type->kind == TYPE_MAP ? "key_value" : "list";
+}
+
+/* leaf: NULL for a group. */
 static void put_element(Bytes *to, const Field *field, const Leaf *leaf, const char *name)
 {
     int16_t last = 0;
@@ -95,7 +105,7 @@ static void put_element(Bytes *to, const Field *field, const Leaf *leaf, const c
     thrift_put_i32(to, &last, 3, field->required ? REPETITION_REQUIRED : REPETITION_OPTIONAL);
     thrift_put_text(to, &last, 4, name);
     if (!leaf)
-        thrift_put_i32(to, &last, 5, 1);
+        thrift_put_i32(to, &last, 5, type->kind == TYPE_STRUCT ? (int32_t)type->field_count : 1);
     if (converted_of(type) >= 0)
         thrift_put_i32(to, &last, 6, converted_of(type));
     if (type->kind == TYPE_DECIMAL) {
@@ -107,35 +117,49 @@ static void put_element(Bytes *to, const Field *field, const Leaf *leaf, const c
     thrift_put_stop(to);
 }
 
-static void put_repeated(Bytes *to)
+static void put_repeated(Bytes *to, const Type *type)
 {
     int16_t last = 0;
     thrift_put_i32(to, &last, 3, REPETITION_REPEATED);
-    thrift_put_text(to, &last, 4, "list");
-    thrift_put_i32(to, &last, 5, 1);
+    thrift_put_text(to, &last, 4, repeated_name(type));
+    thrift_put_i32(to, &last, 5, (int32_t)type_child_count(type));
     thrift_put_stop(to);
+}
+
+static size_t element_count(const Type *type)
+{
+    size_t count = 1 + type_repeats(type);
+    for (uint32_t i = 0; i < type_child_count(type); i++)
+        count += element_count(&type->fields[i].type);
+    return count;
+}
+
+/* A field and all below it; *leaf moves on behind its leaves. */
+static void put_field(Bytes *to, const Field *field, const Leaf **leaf)
+{
+    bool nested = type_is_nested(&field->type);
+    put_element(to, field, nested ? NULL : (*leaf)++, field->name);
+    if (type_repeats(&field->type))
+        put_repeated(to, &field->type);
+    for (uint32_t i = 0; i < type_child_count(&field->type); i++)
+        put_field(to, &field->type.fields[i], leaf);
 }
 
 static void put_schema(Bytes *to, int16_t *last, const FooterSource *source)
 {
-    size_t count = 1 + source->leaf_count;
-    for (size_t i = 0; i < source->leaf_count; i++)
-        count += source->leaves[i].list ? 2 : 0;
+    const Schema *schema = source->schema;
+    const Leaf *leaf = source->leaves;
+    size_t count = 1;
+    for (size_t i = 0; i < schema->field_count; i++)
+        count += element_count(&schema->fields[i].type);
     thrift_put_list(to, last, 2, THRIFT_STRUCT, count);
     int16_t root = 0;
     thrift_put_text(to, &root, 4, "table");
-    thrift_put_i32(to, &root, 5, (int32_t)source->leaf_count);
+    thrift_put_i32(to, &root, 5, (int32_t)schema->field_count);
     thrift_put_stop(to);
-    for (size_t i = 0; i < source->leaf_count; i++) {
-        const Leaf *leaf = &source->leaves[i];
-        if (leaf->list) {
-            put_element(to, leaf->list, NULL, leaf->list->name);
-            put_repeated(to);
-            put_element(to, leaf->field, leaf, "element");
-        } else {
-            put_element(to, leaf->field, leaf, leaf->field->name);
-        }
-    }
+    for (size_t i = 0; i < schema->field_count; i++)
+        put_field(to, &schema->fields[i], &leaf);
+    ASSERT(leaf == source->leaves + source->leaf_count);
 }
 
 /* ---------- row groups ---------- */
@@ -202,18 +226,29 @@ static void put_encoding_stats(Bytes *to, int16_t *last, const ChunkInfo *chunk)
     }
 }
 
+/* The names from the table's column down to the leaf. */
+static void put_path(Bytes *to, int16_t *last, const Leaf *leaf)
+{
+    size_t count = 1;
+    for (uint32_t i = 0; i < leaf->depth; i++)
+        count += 1 + (size_t)type_repeats(&leaf->steps[i].field->type);
+    thrift_put_list(to, last, 3, THRIFT_BINARY, count);
+    for (uint32_t i = 0; i < leaf->depth; i++) {
+        const Field *field = leaf->steps[i].field;
+        const char *group = repeated_name(&field->type);
+        thrift_put_element_binary(to, field->name, strlen(field->name));
+        if (type_repeats(&field->type))
+            thrift_put_element_binary(to, group, strlen(group));
+    }
+    thrift_put_element_binary(to, leaf->field->name, strlen(leaf->field->name));
+}
+
 static void put_column_metadata(Bytes *to, const Leaf *leaf, const ChunkInfo *chunk, Codec codec)
 {
     int16_t last = 0;
     thrift_put_i32(to, &last, 1, leaf->physical);
     put_encodings(to, &last, chunk);
-    thrift_put_list(to, &last, 3, THRIFT_BINARY, leaf->list ? 3 : 1);
-    const char *name = leaf->list ? leaf->list->name : leaf->field->name;
-    thrift_put_element_binary(to, name, strlen(name));
-    if (leaf->list) {
-        thrift_put_element_binary(to, "list", 4);
-        thrift_put_element_binary(to, "element", 7);
-    }
+    put_path(to, &last, leaf);
     thrift_put_i32(to, &last, 4, codec);
     thrift_put_i64(to, &last, 5, (int64_t)chunk->slots);
     thrift_put_i64(to, &last, 6, (int64_t)chunk->plain_bytes);

@@ -22,6 +22,7 @@ typedef enum Physical {
 
 typedef enum Converted {
     CONVERTED_UTF8 = 0,
+    CONVERTED_MAP = 1,
     CONVERTED_LIST = 3,
     CONVERTED_DECIMAL = 5,
     CONVERTED_DATE = 6,
@@ -33,6 +34,7 @@ typedef enum Converted {
 
 typedef enum Logical { /* the LogicalType union's field ids */
                        LOGICAL_STRING = 1,
+                       LOGICAL_MAP = 2,
                        LOGICAL_LIST = 3,
                        LOGICAL_DECIMAL = 5,
                        LOGICAL_DATE = 6,

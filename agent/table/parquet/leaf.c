@@ -1,5 +1,10 @@
 #include "agent/table/parquet/leaf.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+
 uint32_t decimal_bytes(unsigned precision)
 {
     __int128 most = 1;
@@ -33,19 +38,15 @@ static void fixed_init(Leaf *leaf, uint32_t width)
     leaf->range = RANGE_BYTES;
 }
 
-bool leaf_init(Leaf *leaf, const Field *field, Error *err)
+static bool leaf_init(Leaf *leaf, const Field *field, Error *err)
 {
-    *leaf = (Leaf){.field = field};
-    if (field->type.kind == TYPE_LIST) {
-        leaf->list = field;
-        leaf->field = field->type.element;
-        leaf->repetition_max = 1;
-        leaf->definition_max = 1;
-        if (!field->required)
-            leaf->definition_max++;
+    leaf->field = field;
+    for (uint32_t i = 0; i < leaf->depth; i++) {
+        leaf->definition_max += !leaf->steps[i].field->required;
+        leaf->definition_max += type_repeats(&leaf->steps[i].field->type);
+        leaf->repetition_max += type_repeats(&leaf->steps[i].field->type);
     }
-    if (!leaf->field->required)
-        leaf->definition_max++;
+    leaf->definition_max += !field->required;
     const Type *type = &leaf->field->type;
     switch (type->kind) {
     case TYPE_BOOL:
@@ -92,10 +93,69 @@ bool leaf_init(Leaf *leaf, const Field *field, Error *err)
         fixed_init(leaf, type->fixed_bytes);
         return true;
     case TYPE_LIST:
+    case TYPE_MAP:
+    case TYPE_STRUCT:
         break;
     }
     char name[TYPE_NAME_BYTES];
     return error_set(err, ERROR_CONFIG, "TypeUnsupported",
-                     "field %s: %s%s can't be stored in Parquet; cast it to a simpler type",
-                     field->name, leaf->list ? "a list of " : "", type_format(type, name));
+                     "field %s: %s can't be stored in Parquet; cast it to a simpler type",
+                     field->name, type_format(type, name));
+}
+
+typedef struct LeafList {
+    Leaf *leaves;
+    size_t count;
+    LeafStep steps[LEAF_DEPTH_MAX]; /* of the field being walked */
+    uint32_t depth;
+    uint32_t column;
+} LeafList;
+
+static bool walk(LeafList *list, const Field *field, Error *err)
+{
+    uint32_t children = type_child_count(&field->type);
+    if (!type_is_nested(&field->type)) {
+        list->leaves = mem_regrow(list->leaves, list->count + 1, sizeof *list->leaves);
+        Leaf *leaf = &list->leaves[list->count++];
+        *leaf = (Leaf){.depth = list->depth, .column = list->column};
+        if (list->depth) {
+            leaf->steps = mem_array(list->depth, sizeof *leaf->steps);
+            memcpy(leaf->steps, list->steps, list->depth * sizeof *leaf->steps);
+        }
+        return leaf_init(leaf, field, err);
+    }
+    if (!children || list->depth == LEAF_DEPTH_MAX)
+        return error_set(err, ERROR_CONFIG, "TypeUnsupported",
+                         "field %s: %s can't be stored in Parquet", field->name,
+                         children ? "what is nested deeper than 16" : "a struct without fields");
+    for (uint32_t i = 0; i < children; i++) {
+        list->steps[list->depth++] = (LeafStep){.field = field, .child = i};
+        bool walked = walk(list, &field->type.fields[i], err);
+        list->depth--;
+        if (!walked)
+            return false;
+    }
+    return true;
+}
+
+bool leaves_of(const Schema *schema, Leaf **ret, size_t *ret_count, Error *err)
+{
+    LeafList list = {0};
+    bool walked = true;
+    for (; list.column < schema->field_count && walked; list.column++)
+        walked = walk(&list, &schema->fields[list.column], err);
+    if (!walked) {
+        leaves_free(list.leaves, list.count);
+        return false;
+    }
+    *ret = list.leaves;
+    *ret_count = list.count;
+    return true;
+}
+
+void leaves_free(Leaf *leaves, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(leaves[i].steps);
+    free(leaves);
 }

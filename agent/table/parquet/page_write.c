@@ -213,14 +213,14 @@ static void encode_levels(const ColumnWriter *writer, Bytes *to)
     if (writer->leaf.repetition_max) {
         bytes_put_u32(to, 0);
         encode_hybrid(to, (const uint32_t *)(const void *)writer->repetitions.data, writer->slots,
-                      1);
+                      bits_needed(writer->leaf.repetition_max));
         put_levels_length(to, start);
         start = to->used;
     }
     if (!writer->leaf.definition_max)
         return;
     bytes_put_u32(to, 0);
-    if (writer->leaf.list)
+    if (writer->leaf.depth)
         encode_hybrid(to, (const uint32_t *)(const void *)writer->definitions.data, writer->slots,
                       bits_needed(writer->leaf.definition_max));
     else

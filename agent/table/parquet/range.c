@@ -280,7 +280,7 @@ static size_t decimal_bound(__int128 value, uint8_t *to)
 bool range_iceberg(const Leaf *leaf, const Range *range, bool upper,
                    uint8_t to[ICEBERG_BOUND_BYTES], uint8_t *ret_bytes)
 {
-    if (!range->any || leaf->list)
+    if (!range->any || leaf->repetition_max)
         return false;
     const RangeEnd *end = upper ? &range->max : &range->min;
     size_t bytes = 0;

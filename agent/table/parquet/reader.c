@@ -30,6 +30,27 @@ void parquet_reader_free(ParquetReader *reader)
     free(reader);
 }
 
+/* Refuses what can't be stored, as the writer does, and what only the writer does: of what is
+ * nested, lists of plain values are read. */
+static bool check_wanted(const Schema *wanted, Error *err)
+{
+    Leaf *leaves;
+    size_t leaf_count;
+    if (!leaves_of(wanted, &leaves, &leaf_count, err))
+        return false;
+    leaves_free(leaves, leaf_count);
+    for (size_t i = 0; i < wanted->field_count; i++) {
+        const Type *type = &wanted->fields[i].type;
+        char name[TYPE_NAME_BYTES];
+        if (type_is_nested(type) &&
+            (type->kind != TYPE_LIST || type_is_nested(&type->element->type)))
+            return error_set(err, ERROR_CONFIG, "TypeUnsupported",
+                             "field %s: %s is written, but not read", wanted->fields[i].name,
+                             type_format(type, name));
+    }
+    return true;
+}
+
 ParquetReader *parquet_reader_open(StoreReader *file, const Schema *wanted, Error *err)
 {
     AUTO(parquet_reader_free) ParquetReader *reader = mem_zalloc(sizeof *reader);
@@ -37,11 +58,8 @@ ParquetReader *parquet_reader_open(StoreReader *file, const Schema *wanted, Erro
     reader->wanted = wanted;
     reader->decompressor = decompressor_new();
     reader->slice_rows = SLICE_ROWS_FIRST;
-    for (size_t i = 0; i < wanted->field_count; i++) {
-        Leaf unused; /* refuses what can't be stored, as the writer does */
-        if (!leaf_init(&unused, &wanted->fields[i], err))
-            return NULL;
-    }
+    if (!check_wanted(wanted, err))
+        return NULL;
     if (!footer_read(file, wanted, &reader->footer, err))
         return NULL;
     reader->columns = mem_array(wanted->field_count, sizeof *reader->columns);

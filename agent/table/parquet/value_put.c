@@ -137,6 +137,8 @@ bool values_put(ColumnReader *reader, Batch *batch, Column *column, const uint8_
     case TYPE_FIXED:
         return put_pieces(reader, batch, column, present, slots, err);
     case TYPE_LIST:
+    case TYPE_MAP:
+    case TYPE_STRUCT:
         break;
     }
     return column_data_error(reader, "a type that is not read", err);

@@ -19,9 +19,8 @@ struct ParquetWriter {
     char *schema_json;
     PageWorkshop workshop;
     Leaf *leaves;
-    ColumnWriter *columns;
-    size_t column_count;
-    size_t leaves_ready; /* columns initialised */
+    ColumnWriter *columns; /* one per leaf */
+    size_t leaf_count;
 
     uint64_t offset;     /* written so far */
     uint64_t rows;       /* put so far */
@@ -45,10 +44,10 @@ void parquet_writer_free(ParquetWriter *writer)
     if (!writer)
         return;
     store_writer_free(writer->sink);
-    for (size_t i = 0; i < writer->leaves_ready; i++)
+    for (size_t i = 0; i < writer->leaf_count; i++)
         column_writer_done(&writer->columns[i]);
     free(writer->columns);
-    free(writer->leaves);
+    leaves_free(writer->leaves, writer->leaf_count);
     for (size_t i = 0; i < writer->group_count; i++)
         free(writer->groups[i].chunks);
     free(writer->groups);
@@ -57,6 +56,7 @@ void parquet_writer_free(ParquetWriter *writer)
     bytes_done(&writer->workshop.spare);
     bytes_done(&writer->workshop.header);
     bytes_done(&writer->workshop.chunk);
+    bytes_done(&writer->workshop.rows);
     bytes_done(&writer->column_indexes);
     bytes_done(&writer->offset_indexes);
     free(writer->created_by);
@@ -90,17 +90,12 @@ static bool wants_bloom(const ParquetOptions *options, const Leaf *leaf)
 
 static bool columns_init(ParquetWriter *writer, Error *err)
 {
-    const Schema *schema = writer->schema;
-    writer->column_count = schema->field_count;
-    writer->leaves = mem_array(schema->field_count, sizeof *writer->leaves);
-    writer->columns = mem_array(schema->field_count, sizeof *writer->columns);
-    for (size_t i = 0; i < schema->field_count; i++) {
-        if (!leaf_init(&writer->leaves[i], &schema->fields[i], err))
-            return false;
+    if (!leaves_of(writer->schema, &writer->leaves, &writer->leaf_count, err))
+        return false;
+    writer->columns = mem_array(writer->leaf_count, sizeof *writer->columns);
+    for (size_t i = 0; i < writer->leaf_count; i++)
         column_writer_init(&writer->columns[i], &writer->leaves[i], &writer->workshop,
                            wants_bloom(&writer->options, &writer->leaves[i]));
-        writer->leaves_ready++;
-    }
     return true;
 }
 
@@ -147,40 +142,46 @@ static bool failed_before(Error *err)
 }
 
 /* ---------- rows ---------- */
+/* One field of the rows, then what stands below it: there all elements, also those of rows that are
+ * not selected, but in a struct only where the struct itself is there. */
+static bool field_check(const Field *field, const Column *column, const Rows *rows, Error *err)
+{
+    const Type *type = &field->type;
+    uint32_t row = 0;
+    if (field->required && gather_find_null(column, rows, &row))
+        return error_set(err, ERROR_DATA, "NullInRequired",
+                         "field %s is required, but row %u of the batch has none", field->name,
+                         row);
+    if (type->kind == TYPE_DECIMAL && gather_find_overflow(column, rows, &row))
+        return error_set(err, ERROR_DATA, "DecimalOverflow",
+                         "row %u of field %s has more digits than decimal(%u,%u)", row, field->name,
+                         type->precision, type->scale);
+    for (uint32_t i = 0; i < type_child_count(type); i++) {
+        Rows inner = {NULL, 0, column->child[i].rows};
+        if (type->kind == TYPE_STRUCT && type->fields[i].required && column->null_count)
+            return error_set(err, ERROR_DATA, "NullInRequired",
+                             "field %s of the optional struct %s is required: that is not written",
+                             type->fields[i].name, field->name);
+        if (!field_check(&type->fields[i], &column->child[i], &inner, err))
+            return error_wrap(err, "below field %s", field->name);
+    }
+    return true;
+}
+
 /* Before anything is taken, so that a refused call leaves the writer as it was. */
 static bool rows_check(const ParquetWriter *writer, const Column *const *columns, const Rows *rows,
                        Error *err)
 {
-    uint32_t row = 0;
-    for (size_t i = 0; i < writer->column_count; i++) {
-        const Field *field = &writer->schema->fields[i];
-        const Leaf *leaf = &writer->leaves[i];
-        if (field->required && gather_find_null(columns[i], rows, &row))
-            return error_set(err, ERROR_DATA, "NullInRequired",
-                             "field %s is required, but row %u of the batch has none", field->name,
-                             row);
-        Rows inner = *rows;
-        const Column *values = columns[i];
-        if (leaf->list) { /* all elements, also those of rows not selected */
-            values = values->child;
-            inner = (Rows){NULL, 0, values->rows};
-            if (leaf->field->required && gather_find_null(values, &inner, &row))
-                return error_set(err, ERROR_DATA, "NullInRequired",
-                                 "the elements of field %s are required, but one is null",
-                                 field->name);
-        }
-        if (leaf->field->type.kind == TYPE_DECIMAL && gather_find_overflow(values, &inner, &row))
-            return error_set(err, ERROR_DATA, "DecimalOverflow",
-                             "row %u of field %s has more digits than decimal(%u,%u)", row,
-                             field->name, leaf->field->type.precision, leaf->field->type.scale);
-    }
+    for (size_t i = 0; i < writer->schema->field_count; i++)
+        if (!field_check(&writer->schema->fields[i], columns[i], rows, err))
+            return false;
     return true;
 }
 
 static bool flush_blooms(ParquetWriter *writer, GroupInfo *group, Error *err)
 {
     Bytes *bits = &writer->workshop.body;
-    for (size_t i = 0; i < writer->column_count; i++) {
+    for (size_t i = 0; i < writer->leaf_count; i++) {
         ColumnWriter *column = &writer->columns[i];
         if (!column->wants_bloom)
             continue;
@@ -202,9 +203,9 @@ static bool flush_group(ParquetWriter *writer, Error *err)
     writer->groups = mem_regrow(writer->groups, writer->group_count + 1, sizeof *writer->groups);
     GroupInfo *group = &writer->groups[writer->group_count++];
     *group = (GroupInfo){.rows = writer->group_rows, .offset = writer->offset};
-    group->chunks = mem_array(writer->column_count, sizeof *group->chunks);
+    group->chunks = mem_array(writer->leaf_count, sizeof *group->chunks);
     writer->failed = true;
-    for (size_t i = 0; i < writer->column_count; i++) {
+    for (size_t i = 0; i < writer->leaf_count; i++) {
         ChunkInfo *chunk = &group->chunks[i];
         if (!column_writer_flush(&writer->columns[i], writer->sink, &writer->offset,
                                  &writer->column_indexes, &writer->offset_indexes, chunk, err))
@@ -222,7 +223,7 @@ static bool flush_group(ParquetWriter *writer, Error *err)
 static uint64_t waiting_bytes(const ParquetWriter *writer)
 {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < writer->column_count; i++)
+    for (size_t i = 0; i < writer->leaf_count; i++)
         bytes += column_writer_bytes(&writer->columns[i]);
     return bytes;
 }
@@ -242,8 +243,8 @@ bool parquet_writer_put(ParquetWriter *writer, const Column *const *columns,
             part.count = room;
         if (part.count > SLICE_ROWS)
             part.count = SLICE_ROWS;
-        for (size_t i = 0; i < writer->column_count; i++)
-            column_writer_put(&writer->columns[i], columns[i], &part);
+        for (size_t i = 0; i < writer->leaf_count; i++)
+            column_writer_put(&writer->columns[i], columns[writer->leaves[i].column], &part);
         at += part.count;
         writer->rows += part.count;
         writer->group_rows += part.count;
@@ -269,12 +270,12 @@ size_t parquet_writer_memory(const ParquetWriter *writer)
 {
     const PageWorkshop *workshop = &writer->workshop;
     size_t bytes = sizeof *writer + workshop->body.held + workshop->spare.held +
-                   workshop->header.held + workshop->chunk.held +
+                   workshop->header.held + workshop->chunk.held + workshop->rows.held +
                    compressor_memory(workshop->compressor) + writer->column_indexes.held +
                    writer->offset_indexes.held;
     bytes +=
-        writer->group_count * (sizeof *writer->groups + writer->column_count * sizeof(ChunkInfo));
-    for (size_t i = 0; i < writer->column_count; i++)
+        writer->group_count * (sizeof *writer->groups + writer->leaf_count * sizeof(ChunkInfo));
+    for (size_t i = 0; i < writer->leaf_count; i++)
         bytes += sizeof(Leaf) + sizeof(ColumnWriter) + column_writer_memory(&writer->columns[i]);
     return bytes;
 }
@@ -285,7 +286,7 @@ static void indexes_place(ParquetWriter *writer)
     uint64_t bounds = writer->offset;
     uint64_t offsets = bounds + writer->column_indexes.used;
     for (size_t g = 0; g < writer->group_count; g++) {
-        for (size_t i = 0; i < writer->column_count; i++) {
+        for (size_t i = 0; i < writer->leaf_count; i++) {
             ChunkInfo *chunk = &writer->groups[g].chunks[i];
             chunk->column_index_at = bounds;
             chunk->offset_index_at = offsets;
@@ -316,11 +317,11 @@ static void info_fill(const ParquetWriter *writer, ParquetFileInfo *ret)
 {
     *ret = (ParquetFileInfo){.rows = writer->rows,
                              .bytes = writer->offset,
-                             .field_count = writer->column_count,
+                             .field_count = writer->leaf_count,
                              .split_count = writer->group_count};
-    ret->fields = mem_array(writer->column_count, sizeof *ret->fields);
+    ret->fields = mem_array(writer->leaf_count, sizeof *ret->fields);
     ret->split_offsets = mem_array(writer->group_count, sizeof *ret->split_offsets);
-    for (size_t i = 0; i < writer->column_count; i++)
+    for (size_t i = 0; i < writer->leaf_count; i++)
         field_metrics(writer, i, &ret->fields[i]);
     for (size_t g = 0; g < writer->group_count; g++)
         ret->split_offsets[g] = (int64_t)writer->groups[g].offset;
@@ -341,7 +342,7 @@ bool parquet_writer_finish(ParquetWriter *writer, ParquetFileInfo *ret, Error *e
     size_t footer = tail->used;
     footer_put(tail, &(FooterSource){.schema = writer->schema,
                                      .leaves = writer->leaves,
-                                     .leaf_count = writer->column_count,
+                                     .leaf_count = writer->leaf_count,
                                      .groups = writer->groups,
                                      .group_count = writer->group_count,
                                      .rows = writer->rows,

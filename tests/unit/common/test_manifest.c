@@ -71,6 +71,11 @@ static void whole_manifest(void **state)
     assert_int_equal(table->format_version, 3);
     assert_int_equal(table->mode, MODE_UPSERT);
     assert_int_equal(table->id_columns.count, 1);
+    assert_int_equal(table->columns.count, 2);
+    assert_string_equal(table->columns.items[0].type, "string");
+    assert_null(table->columns.items[0].doc);
+    assert_string_equal(table->columns.items[1].name, "total");
+    assert_string_equal(table->columns.items[1].doc, "in euros");
     assert_int_equal(table->partition_by.count, 2);
     assert_string_equal(table->partition_by.texts[1], "bucket(16, id)");
     assert_int_equal(table->commit_interval_ms, 10000);

@@ -218,25 +218,59 @@ static inline const PartitionSpec *lake_spec(const void *table, int32_t spec_id)
     return iceberg_partition_spec_by_id(table, spec_id);
 }
 
-/* Everything the table's snapshots need, of which a part is missing if it was deleted too early. */
-static inline Paths lake_reachable(Lake *lake)
+static inline void lake_reach(Lake *lake, IcebergTable *table, const json_t *snapshots,
+                              Paths *paths)
 {
-    Paths paths = {0};
-    IcebergTable *table = lake_load(lake);
-    const json_t *snapshots = json_object_get(iceberg_metadata(table), "snapshots");
     for (size_t i = 0; i < json_array_size(snapshots); i++) {
         const char *list =
             json_string_value(json_object_get(json_array_get(snapshots, i), "manifest-list"));
         ManifestFile *manifests;
         size_t count;
-        paths_add(&paths, list, strlen(list));
+        paths_add(paths, list, strlen(list));
         OK(manifest_list_read(lake->store, list, lake_spec, table, &manifests, &count, &why_));
         for (size_t m = 0; m < count; m++) {
-            paths_add(&paths, manifests[m].path, strlen(manifests[m].path));
-            OK(manifest_read(lake->store, &manifests[m], lake_live, &paths, &why_));
+            paths_add(paths, manifests[m].path, strlen(manifests[m].path));
+            OK(manifest_read(lake->store, &manifests[m], lake_live, paths, &why_));
         }
         manifest_files_free(manifests, count);
     }
+}
+
+static inline bool lake_name(const char *uri, uint64_t bytes, int64_t modified_us, void *context)
+{
+    (void)bytes;
+    (void)modified_us;
+    paths_add(context, uri, strlen(uri));
+    return true;
+}
+
+/* What tells of snapshots that have been expired, but not long enough (leaving.c). */
+static inline Paths lake_leaving(Lake *lake)
+{
+    Paths files = {0};
+    AUTO(mem_free) char *folder = mem_format("%s/metadata/expired/", lake->location);
+    OK(store_list(lake->store, folder, lake_name, &files, &why_));
+    return files;
+}
+
+/* Everything the table's snapshots need, and those that are leaving, of which a part is missing if
+ * it was deleted too early. */
+static inline Paths lake_reachable(Lake *lake)
+{
+    Paths paths = {0}, leaving = lake_leaving(lake);
+    IcebergTable *table = lake_load(lake);
+    lake_reach(lake, table, json_object_get(iceberg_metadata(table), "snapshots"), &paths);
+    for (size_t i = 0; i < leaving.count; i++) {
+        Bytes text = {0};
+        OK(store_get(lake->store, leaving.items[i], 1 << 20, &text, &why_));
+        json_t *snapshots = json_loadb((const char *)text.data, text.used, 0, NULL);
+        assert_true(json_is_array(snapshots) && json_array_size(snapshots) > 0);
+        paths_add(&paths, leaving.items[i], strlen(leaving.items[i]));
+        lake_reach(lake, table, snapshots, &paths);
+        json_decref(snapshots);
+        bytes_done(&text);
+    }
+    paths_done(&leaving);
     iceberg_table_free(table);
     paths_sort(&paths);
     return paths;

@@ -374,6 +374,7 @@ static inline void data_file_copy(DataFile *to, const DataFile *from)
 /* After snapshots were changed in place: what was remembered of them is forgotten. */
 static inline void lake_look_again(IcebergTable *table)
 {
+    table->look_after = 0;
     metadata_text_done(&table->text);
     history_done(&table->history);
     history_init(&table->history, table->metadata, NULL);

@@ -335,8 +335,11 @@ static void small_manifests_are_merged(void **state)
             DataFile file = lake_file(&lake, table, 10, i % 4);
             OK(lake_commit(table, &file, 1, NULL, &why_));
             assert_int_equal(file.first_row_id, version == 3 ? i * 10 : -1);
+            /* at most four and a fresh one, or one that is not merged yet, of each tier */
             assert_true(summary(table, "manifests-kept") + summary(table, "manifests-created") <=
-                        6);
+                        (i < 5    ? 5
+                         : i < 30 ? 10
+                                  : 12));
             data_file_done(&file);
         }
         Seen *seen = look();
@@ -356,6 +359,47 @@ static void small_manifests_are_merged(void **state)
         iceberg_table_free(table);
         OK(catalog_drop(lake.catalog, &lake.name, true, &why_));
     }
+}
+
+static void set_properties(IcebergTable *table, const char *const *pairs, size_t count)
+{
+    int64_t id;
+    IcebergCommit commit = {.properties = pairs, .property_count = count};
+    OK(iceberg_commit(table, &commit, &id, &why_));
+}
+
+/* Appends; how many manifests were merged away meanwhile, each of them written once before. */
+static int64_t merged_by(IcebergTable *table, int commits)
+{
+    int64_t merged = 0;
+    for (int i = 0; i < commits; i++) {
+        DataFile file = lake_file(&lake, table, 10, 0);
+        OK(lake_commit(table, &file, 1, NULL, &why_));
+        merged += summary(table, "manifests-replaced");
+        data_file_done(&file);
+    }
+    return merged;
+}
+
+static void properties_say_how_to_merge(void **state)
+{
+    (void)state;
+    static const char *const never[] = {"commit.manifest-merge.enabled", "false"};
+    static const char *const again[] = {"commit.manifest-merge.enabled", "true",
+                                        "commit.manifest.min-count-to-merge", "3"};
+    static const char *const tiny[] = {"commit.manifest.target-size-bytes", "1000"};
+    IcebergTable *table = lake_create(&lake, 2, NULL);
+    /* the default: tens of single ones, and no tier above in so few commits */
+    assert_int_equal(merged_by(table, 31), 30);
+    set_properties(table, never, 1);
+    assert_int_equal(merged_by(table, 30), 0);
+    set_properties(table, again, 2);
+    /* 30 single ones and three of ten: all of a tier at once, then threes of threes */
+    assert_true(merged_by(table, 9) >= 33 + 6);
+    set_properties(table, tiny, 1);
+    assert_int_equal(merged_by(table, 9), 0);
+    assert_int_equal(lake_orphans(&lake), 0);
+    iceberg_table_free(table);
 }
 
 static void the_first_one_wins(void **state)
@@ -638,6 +682,7 @@ int main(void)
         TEST(deletes_go_with_their_file_in_v2),
         TEST(truncation_leaves_what_is_added),
         TEST(small_manifests_are_merged),
+        TEST(properties_say_how_to_merge),
         TEST(the_first_one_wins),
         TEST(what_is_gone_can_not_be_removed),
         TEST(wrong_kinds_of_deletes_are_refused),

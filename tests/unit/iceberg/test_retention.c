@@ -14,6 +14,14 @@ static const IcebergRetention law = {.all_ms = HOUR_MS,
                                      .metadata_files = 100,
                                      .merge_manifests = 100,
                                      .manifest_bytes = 8 << 20};
+/* As the law, but for how many young ones are too many. */
+static const IcebergRetention few = {.all_ms = HOUR_MS,
+                                     .young_most = 10,
+                                     .hourly_ms = 5 * DAY_MS,
+                                     .daily_ms = 30 * DAY_MS,
+                                     .metadata_files = 3,
+                                     .merge_manifests = 4,
+                                     .manifest_bytes = 8 << 20};
 /* Nothing but the head and what is named. */
 static const IcebergRetention least = {
     .metadata_files = 3, .merge_manifests = 4, .manifest_bytes = 8 << 20};
@@ -233,6 +241,84 @@ static void old_metadata_goes(void **state)
     iceberg_table_free(table);
 }
 
+/* ---------- too many young ones ---------- */
+static size_t leaving(void)
+{
+    Paths files = lake_leaving(&lake);
+    size_t count = files.count;
+    paths_done(&files);
+    return count;
+}
+
+static void too_many_young_ones_are_thinned(void **state)
+{
+    (void)state;
+    for (int version = 2; version <= 3; version++) {
+        IcebergTable *table = lake_create(&lake, version, NULL);
+        iceberg_set_retention(table, &few);
+        int64_t ids[100];
+        for (int i = 0; i < 100; i++)
+            ids[i] = append(table);
+        /* the newest, what is waiting to be thinned, the first of one or two periods */
+        assert_in_range(json_array_size(snapshots(table)), 11, 10 + 16 + 2);
+        for (int i = 90; i < 100; i++)
+            assert_true(holds(table, ids[i]));
+        assert_true(holds(table, ids[0]));
+        for (int i = 0; i < 100; i++)
+            assert_true(iceberg_is_ancestor(table, ids[i]));
+        /* nothing of theirs is gone, and each is known to be leaving */
+        assert_in_range(leaving(), 4, 6);
+        assert_int_equal(lake_orphans(&lake), 0);
+        iceberg_table_free(table);
+        /* the next process goes on: as long as they are young they stay */
+        table = thin(&few);
+        assert_in_range(leaving(), 4, 7);
+        assert_int_equal(lake_orphans(&lake), 0);
+        iceberg_table_free(table);
+        /* and then they go, some at each commit */
+        table = thin(&least);
+        size_t before = leaving();
+        assert_int_equal(lake_orphans(&lake), 0);
+        append(table);
+        append(table);
+        assert_int_equal(leaving(), 0);
+        assert_in_range(before, 0, 3);
+        assert_int_equal(lake_orphans(&lake), 0);
+        iceberg_table_free(table);
+        OK(catalog_drop(lake.catalog, &lake.name, true, &why_));
+    }
+}
+
+/* The first of each period stays, where there is a snapshot every 30 s. */
+static void young_periods_keep_their_first(void **state)
+{
+    (void)state;
+    enum { COMMITS = 100 };
+    IcebergTable *table = lake_create(&lake, 2, NULL);
+    iceberg_set_retention(table, &law);
+    for (int i = 0; i < COMMITS; i++)
+        append(table);
+    iceberg_table_free(table);
+    int64_t apart_ms = MINUTE_MS / 2;
+    lake_change(&lake, spread, &apart_ms);
+    table = thin(&few);
+    const json_t *list = snapshots(table);
+    size_t count = json_array_size(list);
+    int64_t last_period = -1;
+    for (size_t i = 0; i + 10 < count; i++) {
+        int64_t period =
+            json_integer_value(json_object_get(json_array_get(list, i), "timestamp-ms")) /
+            (5 * MINUTE_MS);
+        assert_true(period > last_period);
+        last_period = period;
+    }
+    /* fifty minutes, less the ten newest: nine to eleven periods */
+    assert_in_range(count, 10 + 9, 10 + 11);
+    assert_int_equal(leaving(), 1);
+    assert_int_equal(lake_orphans(&lake), 0);
+    iceberg_table_free(table);
+}
+
 /* ---------- random histories ---------- */
 typedef struct Live {
     DataFile file;
@@ -241,13 +327,13 @@ typedef struct Live {
 
 /* Appends, deletes, removals, truncations, merges, thinning at random; at the end every file that a
  * snapshot needs is there, and no other. */
-static void random_history(int version, uint64_t seed)
+static void random_history(int version, uint64_t seed, const IcebergRetention *retention)
 {
     Live live[64] = {0};
     size_t count = 0;
     lake.random = seed;
     IcebergTable *table = lake_create(&lake, version, "bucket(4, id)");
-    iceberg_set_retention(table, &least);
+    iceberg_set_retention(table, retention);
     for (int i = 0; i < 120; i++) {
         DataFile added[3];
         size_t added_count = 0;
@@ -286,15 +372,21 @@ static void random_history(int version, uint64_t seed)
                 data_file_done(&added[a]);
         if (lake_random(&lake, 20) == 0) { /* a restart, and with it a thinning */
             iceberg_table_free(table);
-            iceberg_table_free(thin(&least));
+            iceberg_table_free(thin(lake_random(&lake, 4) ? retention : &least));
             table = lake_load(&lake);
-            iceberg_set_retention(table, &least);
+            iceberg_set_retention(table, retention);
         }
         if (i % 25 == 0)
             lake_orphans(&lake);
     }
+    assert_int_equal(lake_orphans(&lake), 0);
     iceberg_table_free(table);
+    for (int i = 0; i < 4; i++) { /* so many batches at each commit */
+        table = thin(&least);
+        iceberg_table_free(table);
+    }
     table = thin(&least);
+    assert_int_equal(leaving(), 0);
     assert_int_equal(json_array_size(snapshots(table)), 1);
     assert_int_equal(lake_orphans(&lake), 0);
     while (count)
@@ -306,8 +398,8 @@ static void random_history(int version, uint64_t seed)
 static void nothing_is_missing_and_nothing_left(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 4; seed++)
-        random_history(2 + (int)(seed & 1), seed * 7919);
+    for (uint64_t seed = 1; seed <= 8; seed++)
+        random_history(2 + (int)(seed & 1), seed * 7919, seed <= 4 ? &least : &few);
 }
 
 /* ---------- rollbacks and ancestors ---------- */
@@ -439,6 +531,8 @@ int main(void)
         TEST(thinning_comes_in_batches),
         TEST(what_is_named_stays),
         TEST(old_metadata_goes),
+        TEST(too_many_young_ones_are_thinned),
+        TEST(young_periods_keep_their_first),
         TEST(nothing_is_missing_and_nothing_left),
         TEST(a_rollback_is_told_apart_and_survives_thinning),
         TEST(thinned_ancestors_are_ancestors),

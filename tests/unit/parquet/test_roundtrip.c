@@ -87,6 +87,8 @@ static void put_value(Batch *batch, Column *column, uint64_t value)
         break;
     }
     case TYPE_LIST:
+    case TYPE_MAP:
+    case TYPE_STRUCT:
         for (uint64_t i = 0; i < value % 5; i++) {
             column_element_room(batch, column->child);
             if (mix(value + i) % 9 == 0 && !column->child->field->required)

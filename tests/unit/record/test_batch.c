@@ -84,6 +84,73 @@ static void undo_takes_back_half_a_row(void **state)
     schema_free(schema);
 }
 
+/* struct<n: int, tags: list<int>> and map<string, string>, and a list of the former. */
+static void nested_columns(void **state)
+{
+    (void)state;
+    Schema *schema = schema_new(2, 0);
+    schema->fields[0] = (Field){.name = mem_strdup("items"), .type = type_nested(TYPE_LIST, 0)};
+    Type *item = &schema->fields[0].type.element->type;
+    *item = type_nested(TYPE_STRUCT, 2);
+    item->fields[0] = (Field){.name = mem_strdup("n"), .type.kind = TYPE_INT32};
+    item->fields[1] = (Field){.name = mem_strdup("tags"), .type = type_nested(TYPE_LIST, 0)};
+    item->fields[1].type.element->type.kind = TYPE_INT32;
+    schema->fields[1] = (Field){.name = mem_strdup("words"), .type = type_nested(TYPE_MAP, 0)};
+    schema->fields[1].type.fields[0].type.kind = TYPE_STRING;
+    schema->fields[1].type.fields[1].type.kind = TYPE_STRING;
+    char name[TYPE_NAME_BYTES];
+    assert_string_equal(type_format(&schema->fields[0].type, name),
+                        "list<struct<n: int, tags: list<int>>>");
+    assert_string_equal(type_format(&schema->fields[1].type, name), "map<string, string>");
+    Schema *copy = schema_copy(schema);
+    assert_true(type_equal(&copy->fields[0].type, &schema->fields[0].type));
+    assert_false(type_equal(&copy->fields[0].type, &schema->fields[1].type));
+
+    Batch *batch = batch_new(copy, 0, 4);
+    Column *items = &batch->columns[0], *words = &batch->columns[1];
+    for (uint32_t row = 0; row < 4; row++) {
+        bool undone = false;
+    again:
+        batch_row_begin(batch, ROW_INSERT, (RowPosition){7, row});
+        for (uint32_t i = 0; i < 20; i++) { /* more than there was room for */
+            column_element_room(batch, items->child);
+            if (i % 5 == 4) {
+                column_put_null(batch, items->child);
+                continue;
+            }
+            Column *fields = items->child->child;
+            column_put_i32(batch, &fields[0], (int32_t)(row * 100 + i));
+            column_element_room(batch, fields[1].child);
+            column_put_i32(batch, fields[1].child, (int32_t)i);
+            column_put_list(batch, &fields[1]);
+            column_put_struct(batch, items->child);
+        }
+        column_put_list(batch, items);
+        column_element_room(batch, &words->child[0]);
+        column_put_bytes(batch, &words->child[0], "key", 3);
+        if (row == 2 && !undone) { /* half a map: the row is taken back */
+            batch_row_undo(batch);
+            undone = true;
+            goto again;
+        }
+        column_element_room(batch, &words->child[1]);
+        column_put_null(batch, &words->child[1]);
+        column_put_list(batch, words);
+    }
+    assert_int_equal(items->child->rows, 80);
+    assert_int_equal(items->child->null_count, 16);
+    assert_int_equal(items->child->child[0].rows, 80);
+    assert_int_equal(items->child->child[0].null_count, 16);
+    assert_int_equal(items->child->child[1].child->rows, 64);
+    assert_int_equal(words->child[0].rows, 4);
+    assert_int_equal(words->child[1].rows, 4);
+    assert_int_equal(column_i32(&items->child->child[0], 3 * 20 + 18), 318);
+    assert_true(column_is_null(items->child, 79));
+    batch_free(batch);
+    schema_free(schema);
+    schema_free(copy);
+}
+
 static void types_have_names(void **state)
 {
     (void)state;
@@ -128,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(holds_what_was_put),
         cmocka_unit_test(undo_takes_back_half_a_row),
+        cmocka_unit_test(nested_columns),
         cmocka_unit_test(types_have_names),
         cmocka_unit_test(positions_order_and_survive_text),
     };

@@ -1,0 +1,269 @@
+/* Rows: see rows.h. */
+#include "agent/capture/postgres/rows.h"
+
+#include "common/mem.h"
+
+#define ROWS_FIRST 256
+#define ROWS_MAX 8192
+#define PENDING_BYTES_MAX ((uint64_t)32 << 20) /* in batches that are not full */
+
+void rows_init(LogRows *rows, const PgoutputOptions *options)
+{
+    *rows = (LogRows){.tables = options->tables,
+                      .table_count = options->table_count,
+                      .fetch = options->fetch,
+                      .fetch_context = options->fetch_context};
+    rows->builders = mem_array(rows->table_count, sizeof *rows->builders);
+    rows->dirty = mem_array(rows->table_count, sizeof *rows->dirty);
+    size_t widest = 1;
+    for (size_t i = 0; i < rows->table_count; i++) {
+        rows->builders[i].row_max = ROWS_FIRST;
+        if (rows->tables[i].source->schema->field_count > widest)
+            widest = rows->tables[i].source->schema->field_count;
+    }
+    rows->new_values = mem_array(widest, sizeof *rows->new_values);
+    rows->old_values = mem_array(widest, sizeof *rows->old_values);
+    rows->missing = mem_array(widest, sizeof *rows->missing);
+}
+
+void rows_done(LogRows *rows)
+{
+    for (size_t i = 0; i < rows->table_count; i++)
+        batch_free(rows->builders[i].batch);
+    for (size_t i = rows->ready_at; i < rows->ready_count; i++)
+        batch_free(rows->ready[i].batch);
+    free(rows->builders);
+    free(rows->dirty);
+    free(rows->ready);
+    free(rows->new_values);
+    free(rows->old_values);
+    free(rows->missing);
+    *rows = (LogRows){0};
+}
+
+/* --- what is ready --- */
+
+Change *rows_push(LogRows *rows, ChangeKind kind)
+{
+    if (rows->ready_at == rows->ready_count)
+        rows->ready_at = rows->ready_count = 0;
+    if (rows->ready_count == rows->ready_held) {
+        rows->ready_held = rows->ready_held ? rows->ready_held * 2 : 16;
+        rows->ready = mem_regrow(rows->ready, rows->ready_held, sizeof *rows->ready);
+    }
+    Change *change = &rows->ready[rows->ready_count++];
+    *change = (Change){.kind = kind};
+    return change;
+}
+
+bool rows_take(LogRows *rows, Change *ret)
+{
+    if (rows->ready_at == rows->ready_count)
+        return false;
+    *ret = rows->ready[rows->ready_at++];
+    return true;
+}
+
+void rows_flush(LogRows *rows, uint32_t table)
+{
+    Builder *builder = &rows->builders[table];
+    Batch *batch = TAKE(builder->batch);
+    if (!batch)
+        return;
+    rows->pending_bytes -= batch->bytes;
+    if (batch->row_count == 0) {
+        batch_free(batch);
+        return;
+    }
+    if (batch->row_count + 1 >= batch->row_max && builder->row_max < ROWS_MAX)
+        builder->row_max *= 2;
+    else if (batch->row_count < builder->row_max / 8 && builder->row_max > ROWS_FIRST)
+        builder->row_max /= 2;
+    Change *change = rows_push(rows, CHANGE_BATCH);
+    change->table = table;
+    change->batch = batch;
+}
+
+void rows_flush_all(LogRows *rows)
+{
+    for (size_t i = 0; i < rows->dirty_count; i++) {
+        rows_flush(rows, rows->dirty[i]);
+        rows->builders[rows->dirty[i]].listed = false;
+    }
+    rows->dirty_count = 0;
+    ASSERT(rows->pending_bytes == 0);
+}
+
+/* --- rows --- */
+
+/* A builder with room for a pair of rows. */
+static Batch *batch_for(LogRows *rows, uint32_t table)
+{
+    Builder *builder = &rows->builders[table];
+    if (builder->batch && builder->batch->row_count + 2 > builder->batch->row_max)
+        rows_flush(rows, table);
+    if (!builder->batch)
+        builder->batch = batch_new(rows->tables[table].source->schema, table, builder->row_max);
+    if (!builder->listed) {
+        builder->listed = true;
+        rows->dirty[rows->dirty_count++] = table;
+    }
+    return builder->batch;
+}
+
+/* The server sends text by itself where a type has no binary form. */
+static bool is_text(const PgDecoder *decoder, const PgValue *value)
+{
+    return value->kind == 't' && decoder->form == FORM_SERVER_TEXT;
+}
+
+static bool put_row(const PgTable *table, Batch *batch, RowOp op, RowPosition at,
+                    const PgValue *values, Error *err)
+{
+    const Schema *schema = table->source->schema;
+    bool whole = op == ROW_INSERT || op == ROW_UPDATE;
+    batch_row_begin(batch, op, at);
+    for (uint32_t i = 0; i < batch->column_count; i++) {
+        const PgValue *value = &values[i];
+        if (LIKELY(value->kind == 'b') || is_text(&table->decoders[i], value)) {
+            const char *why = decode_value(&table->decoders[i], batch, &batch->columns[i],
+                                           value->at, value->bytes);
+            if (LIKELY(!why))
+                continue;
+            batch_row_undo(batch);
+            return table_bad_value(table, i, values, why, err);
+        }
+        if (UNLIKELY(value->kind == 't')) {
+            batch_row_undo(batch);
+            return error_set(err, ERROR_CONFIG, "TextValue",
+                             "table %s column %s came as text, though binary was asked for",
+                             table->name, schema->fields[i].name);
+        }
+        if (UNLIKELY(whole && schema->fields[i].required)) {
+            batch_row_undo(batch);
+            return table_null_where_required(table, i, err);
+        }
+        column_put_null(batch, &batch->columns[i]);
+    }
+    return true;
+}
+
+bool rows_keep_key(const PgTable *table, PgValue *values, Error *err)
+{
+    const Schema *schema = table->source->schema;
+    for (size_t field = 0; field < schema->field_count; field++) {
+        bool is_key = false;
+        for (size_t i = 0; i < schema->key_count; i++)
+            is_key = is_key || schema->key[i] == field;
+        if (!is_key)
+            values[field].kind = 'n';
+        else if (values[field].kind != 'b')
+            return pgoutput_bad(err, "an old key lacks a column");
+    }
+    return true;
+}
+
+/* After a change's rows: is the batch full, or too much pending? */
+static void after_rows(LogRows *rows, uint32_t table, const Batch *batch, size_t bytes_before)
+{
+    size_t bytes = batch->bytes - bytes_before;
+    rows->pending_bytes += bytes;
+    rows->checkpoint_bytes += bytes;
+    if (batch_is_full(batch))
+        rows_flush(rows, table);
+    if (UNLIKELY(rows->pending_bytes > PENDING_BYTES_MAX))
+        rows_flush_all(rows);
+}
+
+bool rows_put(LogRows *rows, uint32_t number, RowOp op, RowPosition at, const PgValue *values,
+              Error *err)
+{
+    const PgTable *table = &rows->tables[number];
+    Batch *batch = batch_for(rows, number);
+    size_t before = batch->bytes;
+    if (!put_row(table, batch, op, at, values, err)) {
+        rows->pending_bytes += batch->bytes - before;
+        return false;
+    }
+    after_rows(rows, number, batch, before);
+    return true;
+}
+
+bool rows_put_move(LogRows *rows, uint32_t number, RowPosition at, Error *err)
+{
+    const PgTable *table = &rows->tables[number];
+    Batch *batch = batch_for(rows, number);
+    size_t before = batch->bytes;
+    bool put = put_row(table, batch, ROW_MOVE, at, rows->old_values, err);
+    if (put && !put_row(table, batch, ROW_UPDATE, at, rows->new_values, err)) {
+        batch_row_undo(batch);
+        put = false;
+    }
+    if (!put) {
+        rows->pending_bytes += batch->bytes - before;
+        return false;
+    }
+    after_rows(rows, number, batch, before);
+    return true;
+}
+
+/* --- tuples --- */
+
+bool rows_read_tuple(const Relation *relation, Reader *in, PgValue *values, bool *ret_unchanged,
+                     Error *err)
+{
+    uint16_t count;
+    *ret_unchanged = false;
+    if (UNLIKELY(!reader_u16be(in, &count) || count != relation->column_count))
+        return pgoutput_bad(err, "a tuple has another number of columns than its relation");
+    for (uint16_t i = 0; i < count; i++) {
+        PgValue value = {.kind = 0};
+        uint8_t kind;
+        if (UNLIKELY(!reader_u8(in, &kind)))
+            return pgoutput_bad(err, "a tuple is cut short");
+        value.kind = (char)kind;
+        if (LIKELY(kind == 'b' || kind == 't')) {
+            if (UNLIKELY(!reader_u32be(in, &value.bytes) ||
+                         !reader_take(in, value.bytes, &value.at)))
+                return pgoutput_bad(err, "a tuple is cut short");
+        } else if (kind == 'u') {
+            *ret_unchanged = true;
+        } else if (UNLIKELY(kind != 'n')) {
+            return pgoutput_bad(err, "a tuple has a value of unknown kind");
+        }
+        if (relation->field_of[i] >= 0)
+            values[relation->field_of[i]] = value;
+    }
+    return true;
+}
+
+/* Fills the values that the update left rows. */
+bool rows_complete(LogRows *rows, const PgTable *table, char old_kind, bool *ret_found, Error *err)
+{
+    const Schema *schema = table->source->schema;
+    size_t missing = 0;
+    *ret_found = true;
+    for (uint32_t field = 0; field < schema->field_count; field++) {
+        if (rows->new_values[field].kind != 'u')
+            continue;
+        const PgValue *old = &rows->old_values[field];
+        if (old_kind &&
+            (old->kind == 'b' || old->kind == 't' || (old_kind == 'O' && old->kind == 'n')))
+            rows->new_values[field] = *old;
+        else
+            rows->missing[missing++] = field;
+    }
+    if (!missing)
+        return true;
+    if (!schema->key_count)
+        return error_set(
+            err, ERROR_CONFIG, "NoReplicaIdentity",
+            "table %s: an update leaves rows a large value and the table has no key to "
+            "fetch it by; ALTER TABLE %s REPLICA IDENTITY FULL",
+            table->name, table->quoted);
+    for (size_t i = 0; i < schema->key_count; i++)
+        if (rows->new_values[schema->key[i]].kind != 'b')
+            return pgoutput_bad(err, "an update lacks its key");
+    return rows->fetch(rows->fetch_context, table, rows->new_values, rows->missing, missing,
+                       ret_found, err);
+}

@@ -1,0 +1,59 @@
+/* Rows of the log on their way into batches: one batch being filled per table, and the queue of
+ * changes that are ready. pgoutput.c reads the messages and says what happens; here are tuples,
+ * values that an update left out, and when a batch is handed on. Pure, as pgoutput.h. */
+#pragma once
+
+#include "agent/capture/postgres/pgoutput.h"
+#include "agent/capture/postgres/relation.h"
+
+typedef struct Builder {
+    Batch *batch;
+    uint32_t row_max; /* of the next batch: grows with the flow, so that 1,000 tables stay small */
+    bool listed;      /* in Rows.dirty */
+} Builder;
+
+typedef struct LogRows {
+    const PgTable *tables;
+    size_t table_count;
+    PgoutputFetch fetch;
+    void *fetch_context;
+    Builder *builders;
+    uint32_t *dirty; /* tables whose builder has (had) rows */
+    size_t dirty_count;
+    uint64_t pending_bytes;    /* in batches that are not full */
+    uint64_t checkpoint_bytes; /* payload since the latest checkpoint */
+
+    Change *ready; /* ready_at … ready_count */
+    size_t ready_at, ready_count, ready_held;
+
+    PgValue *new_values, *old_values; /* of the change being read */
+    uint32_t *missing;                /* fields of a row to be fetched */
+} LogRows;
+
+void rows_init(LogRows *rows, const PgoutputOptions *options);
+void rows_done(LogRows *rows);
+
+/* The next ready change, to be filled in; or taken. */
+Change *rows_push(LogRows *rows, ChangeKind kind);
+bool rows_take(LogRows *rows, Change *ret);
+/* What a table's batch holds becomes ready; every table's. */
+void rows_flush(LogRows *rows, uint32_t table);
+void rows_flush_all(LogRows *rows);
+
+/* Values go to their fields' places. *ret_unchanged: some are 'u'. */
+MUST_CHECK bool rows_read_tuple(const Relation *relation, Reader *in, PgValue *values,
+                                bool *ret_unchanged, Error *err);
+/* Fills the new values that the update left out: from the old ones when old_kind is 'K' or 'O' (0:
+ * there are none), else from the source. */
+MUST_CHECK bool rows_complete(LogRows *rows, const PgTable *table, char old_kind, bool *ret_found,
+                              Error *err);
+/* Only the key of `values` stays, for a ROW_MOVE or a delete made of an update. */
+MUST_CHECK bool rows_keep_key(const PgTable *table, PgValue *values, Error *err);
+MUST_CHECK bool rows_put(LogRows *rows, uint32_t table, RowOp op, RowPosition at,
+                         const PgValue *values, Error *err);
+/* Old values to new values. */
+MUST_CHECK bool rows_put_move(LogRows *rows, uint32_t table, RowPosition at, Error *err);
+static inline bool pgoutput_bad(Error *err, const char *what)
+{
+    return error_set(err, ERROR_RETRY, "BadMessage", "pgoutput: %s", what);
+}
