@@ -15,6 +15,9 @@ import test_faults
 from harness.record import record
 
 
+PLACES = 5
+
+
 class Faults(test_faults.Faults):
     started = time.monotonic()
 
@@ -23,6 +26,8 @@ class Faults(test_faults.Faults):
 
     @classmethod
     def tearDownClass(cls):
+        if len(test_faults.Faults.said) < PLACES:  # whole, or none
+            return
         struck = sum(test_faults.Faults.struck.values())
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(test_faults.Faults.struck.items()))
         assert struck >= 200, f"{struck} faults struck, at least 200 must"

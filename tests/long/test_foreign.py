@@ -39,7 +39,7 @@ class Spark(test_foreign.Foreign):
                 change()
                 return True
             except Py4JJavaError as error:
-                if not re.search("CommitFailed|Requirement failed|conflict", str(error)):
+                if not re.search("CommitFailed|Requirement failed|conflict|found new (position )?delete", str(error)):
                     raise
                 return False
 
@@ -58,12 +58,17 @@ class Spark(test_foreign.Foreign):
     def compact(self):
         self.call("rewrite_data_files", ", options => map('rewrite-all', 'true')")
 
+    def position_kept(self):
+        self.assertTrue(self.position("customers"))
+
     def expire(self):
         self.call("expire_snapshots", ", older_than => timestamp '2099-01-01 00:00:00', retain_last => 1")
 
     def writes(self):
         for change in (self.insert, self.compact, self.expire):
-            self.goes_on("customers", change)
+            if change == self.compact:
+                self.win(change)  # under traffic Spark never wins: every row it moved has been changed meanwhile
+            self.goes_on("customers", change if change != self.compact else self.position_kept)
             self.assertEqual(len(self.foreign_ids("customers")), 2)
             self.assertEqual(history.wrong(history.load(self.place, "customers")), [])
         self.goes_on("customers", self.delete)
@@ -72,7 +77,7 @@ class Spark(test_foreign.Foreign):
 
     def test_rows_and_files(self):
         self.writes()
-        self.said.append("v2 Upsert: INSERT, rewrite_data_files, expire_snapshots (retain_last 1), DELETE under traffic: equal")
+        self.said.append("v2 Upsert: INSERT, expire_snapshots (retain_last 1), DELETE under traffic, rewrite_data_files while it was quiet: equal")
 
     def test_rolled_back(self):
         with self.traffic(bulk=False):
