@@ -57,7 +57,8 @@ class History:
 
     @property
     def orphans(self) -> set[str]:
-        return {uri for uri in self.existing - self.referenced if not uri.endswith("/version-hint.text")}
+        """But for the hint, and the checksums that Hadoop puts beside what a catalog writes into a folder."""
+        return {uri for uri in self.existing - self.referenced if not uri.endswith(("/version-hint.text", ".crc"))}
 
 
 def _uri(text: str) -> str:
