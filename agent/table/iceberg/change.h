@@ -36,12 +36,8 @@ typedef enum Outcome {
     OUTCOME_UNKNOWN, /* nothing could be told, or an answer may still be under way */
 } Outcome;
 
-/* Sends it to the catalog, once. As change_send; UNKNOWN also when nobody has looked. */
-Outcome change_send_once(IcebergTable *table, const Change *change, CatalogEntry *ret_entry,
-                         json_t **ret_metadata, Error *why);
-
-/* Sends it to the catalog, again when it is not known whether it took effect and the table has not
- * moved. TAKEN: *ret_entry names the metadata now, *ret_metadata is it where somebody else wrote it
- * (NULL: the change's); somebody may have committed on top already. Otherwise *why is filled. */
+/* Sends it to the catalog, once. TAKEN: *ret_entry names the metadata now, *ret_metadata is it
+ * where somebody else wrote it (NULL: the change's); somebody may have committed on top already.
+ * Otherwise *why is filled. An answer that does not tell of the change is UNKNOWN. */
 Outcome change_send(IcebergTable *table, const Change *change, CatalogEntry *ret_entry,
                     json_t **ret_metadata, Error *why);

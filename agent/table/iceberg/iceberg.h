@@ -209,7 +209,6 @@ extern const IcebergRetention iceberg_retention_default; /* the figures in brack
  * commit.manifest.target-size-bytes and write.metadata.previous-versions-max go before it. */
 void iceberg_set_retention(IcebergTable *table, const IcebergRetention *retention);
 
-/* --- step by step, for whoever decides what comes next (agent/commit) --- */
 typedef struct IcebergAttempt IcebergAttempt;
 
 typedef enum IcebergAnswer {
@@ -244,16 +243,6 @@ typedef enum IcebergForeign {
 /* What was done to the files of main since the snapshot (-1: the empty table). */
 IcebergForeign iceberg_foreign(const IcebergTable *table, int64_t since);
 int64_t iceberg_last_sequence(const IcebergTable *table);
-
-/* --- in one go --- */
-/* Writes manifests and list on top of the state this table was loaded with and commits the change
- * to the catalog. True: the table's state is the new one. CONFLICT: somebody else committed since;
- * nothing took effect, what was written for it is deleted, the table is unchanged: refresh, compare
- * positions, decide. An unknown result is resolved in here by reloading and looking for the
- * snapshot id; RETRY only if even that could not be told. Files in `added` are never deleted here.
- */
-MUST_CHECK bool iceberg_commit(IcebergTable *table, IcebergCommit *commit, int64_t *ret_snapshot_id,
-                               Error *err);
 
 /* ---------- deletes ---------- */
 /* One Puffin file with a deletion-vector-v1 blob per entry. https://iceberg.apache.org/puffin-spec/

@@ -278,7 +278,7 @@ IcebergAnswer iceberg_attempt_send(IcebergAttempt *attempt, Error *why)
     CatalogEntry entry;
     json_t *metadata;
     CRASH_POINT("commit-manifests-written");
-    Outcome outcome = change_send_once(table, &attempt->change, &entry, &metadata, why);
+    Outcome outcome = change_send(table, &attempt->change, &entry, &metadata, why);
     /* what took effect and can't be read is found by loading, as if no answer had come */
     if (outcome == OUTCOME_TAKEN && adopt(attempt, metadata, &entry, why))
         return ICEBERG_TAKEN;
@@ -294,26 +294,4 @@ void iceberg_attempt_found(IcebergAttempt *attempt)
     build_fill_in_added(&attempt->build);
     delete_dropped(attempt->build.table, attempt->dropped);
     retention_clean(attempt->build.table, attempt->expired);
-}
-
-bool iceberg_commit(IcebergTable *table, IcebergCommit *commit, int64_t *ret_snapshot_id,
-                    Error *err)
-{
-    AUTO(iceberg_attempt_free) IcebergAttempt *attempt = iceberg_attempt_new(table, commit, err);
-    if (!attempt)
-        return false;
-    CatalogEntry entry;
-    json_t *metadata = NULL;
-    Error why;
-    Outcome outcome = change_send(table, &attempt->change, &entry, &metadata, &why);
-    if (outcome == OUTCOME_TAKEN) {
-        *ret_snapshot_id = attempt->build.snapshot_id;
-        return adopt(attempt, metadata, &entry, err) ||
-               error_wrap(err, "commit to %s.%s", table->database, table->name);
-    }
-    if (outcome == OUTCOME_LOST)
-        build_undo(&attempt->build);
-    if (err)
-        *err = why;
-    return error_wrap(err, "commit to %s.%s", table->database, table->name);
 }

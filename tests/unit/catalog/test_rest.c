@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/catalog/catalog.h"
+#include "tests/unit/iceberg/commit.h"
 #include "agent/table/iceberg/change.h"
 #include "common/clock.h"
 #include "tests/unit/http_script.h"
@@ -298,7 +299,7 @@ static bool append(IcebergTable *table, Error *err)
     IcebergCommit commit = {
         .added = &file, .added_count = 1, .properties = properties, .property_count = 1};
     int64_t id;
-    bool ok = iceberg_commit(table, &commit, &id, err);
+    bool ok = commit_once(table, &commit, &id, err);
     data_file_done(&file);
     return ok;
 }

@@ -10,6 +10,7 @@
 
 #include "agent/catalog/driver.h"
 #include "agent/store/driver.h"
+#include "tests/unit/iceberg/commit.h"
 #include "agent/table/iceberg/history.h"
 #include "agent/table/iceberg/value.h"
 #include "common/mem.h"
@@ -342,7 +343,7 @@ static inline bool lake_try_commit(IcebergTable *table, DataFile *added, size_t 
                             .added_count = added_count,
                             .removed = &removed,
                             .removed_count = removed != NULL};
-    return iceberg_commit(table, &commit, &snapshot, err);
+    return commit_once(table, &commit, &snapshot, err);
 }
 
 /* Commits; the files are let go. */

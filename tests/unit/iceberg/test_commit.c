@@ -1,4 +1,5 @@
 /* links: firn_iceberg */
+#include "tests/unit/iceberg/commit.h"
 #include "tests/unit/unit.h"
 
 #include "tests/unit/iceberg/lake.h"
@@ -298,7 +299,7 @@ static void truncation_leaves_what_is_added(void **state)
         OK(lake_commit(table, &deletes, 1, NULL, &why_));
         int64_t id;
         IcebergCommit commit = {.added = &files[1], .added_count = 1, .remove_all = true};
-        OK(iceberg_commit(table, &commit, &id, &why_));
+        OK(commit_once(table, &commit, &id, &why_));
         assert_int_equal(summary(table, "deleted-data-files"), 1);
         assert_int_equal(summary(table, "deleted-records"), 100);
         assert_int_equal(summary(table, "removed-delete-files"), 1);
@@ -365,7 +366,7 @@ static void set_properties(IcebergTable *table, const char *const *pairs, size_t
 {
     int64_t id;
     IcebergCommit commit = {.properties = pairs, .property_count = count};
-    OK(iceberg_commit(table, &commit, &id, &why_));
+    OK(commit_once(table, &commit, &id, &why_));
 }
 
 /* Appends; how many manifests were merged away meanwhile, each of them written once before. */
@@ -462,7 +463,7 @@ static void texts_carry_the_snapshots_id(void **state)
     IcebergCommit commit = {
         .summary = texts, .summary_count = 2, .properties = texts, .property_count = 2};
     int64_t id;
-    OK(iceberg_commit(table, &commit, &id, &why_));
+    OK(commit_once(table, &commit, &id, &why_));
     char expected[60];
     snprintf(expected, sizeof expected, "pg@1/2.0 %lld", (long long)id);
     IcebergTable *again = lake_load(&lake);
@@ -565,10 +566,10 @@ static void lose(Fault fault, const char *code, int64_t rows_after, size_t orpha
     int64_t id;
     IcebergCommit commit = {.added = &files[1], .added_count = 1};
     if (code) {
-        FAILS(iceberg_commit(table, &commit, &id, &why_), ERROR_RETRY, code);
+        FAILS(commit_once(table, &commit, &id, &why_), ERROR_RETRY, code);
         assert_int_equal(files[1].sequence_number, 0);
     } else {
-        OK(iceberg_commit(table, &commit, &id, &why_));
+        OK(commit_once(table, &commit, &id, &why_));
         assert_int_equal(files[1].sequence_number, 2);
         assert_int_equal(files[1].first_row_id, 10);
     }

@@ -1,6 +1,7 @@
 /* links: firn_iceberg */
 /* Random commits against a naive model: which files there are, with which deletes, since when, and
  * with which row ids; and after every commit everything check.h knows. */
+#include "tests/unit/iceberg/commit.h"
 #include "tests/unit/iceberg/check.h"
 
 #define STEPS 150
@@ -155,10 +156,10 @@ static void lose_a_race(Model *model)
     iceberg_set_retention(other, &model->table->retention);
     int64_t snapshot;
     IcebergCommit commit = {0};
-    OK(iceberg_commit(other, &commit, &snapshot, &err));
+    OK(commit_once(other, &commit, &snapshot, &err));
     size_t objects = model->lake.memory->count;
     Error refusal = {0};
-    assert_false(iceberg_commit(model->table, &commit, &snapshot, &refusal));
+    assert_false(commit_once(model->table, &commit, &snapshot, &refusal));
     assert_int_equal(refusal.kind, ERROR_CONFLICT);
     assert_int_equal(model->lake.memory->count, objects);
     bool changed;
@@ -188,7 +189,7 @@ static void step(Model *model)
     lake_age(model->table, dice(model, 60) == 0 ? 90000000 : dice(model, 1200000));
     if (dice(model, 30) == 0)
         model->lake.shaky->answer = ANSWER_LOST;
-    OK(iceberg_commit(model->table, &commit, &snapshot, &err));
+    OK(commit_once(model->table, &commit, &snapshot, &err));
     assert_int_equal(snapshot, iceberg_current_snapshot(model->table));
     apply(model, &plan);
     if (dice(model, 4) == 0) /* what it finds once it would find later, too */

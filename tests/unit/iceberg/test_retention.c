@@ -1,4 +1,5 @@
 /* links: firn_iceberg */
+#include "tests/unit/iceberg/commit.h"
 #include "tests/unit/unit.h"
 
 #include "tests/unit/iceberg/lake.h"
@@ -205,7 +206,7 @@ static void what_is_named_stays(void **state)
         ids[i] = append(table);
     const char *const property[] = {"firn.position.a/b", "pg/1@1/2.0 %SNAPSHOT%"};
     IcebergCommit commit = {.properties = property, .property_count = 1};
-    OK(iceberg_commit(table, &commit, &id, &why_));
+    OK(commit_once(table, &commit, &id, &why_));
     for (int i = 0; i < 4; i++)
         append(table);
     iceberg_table_free(table);
@@ -357,7 +358,7 @@ static void random_history(int version, uint64_t seed, const IcebergRetention *r
                                 .removed_count = removed != NULL,
                                 .remove_all = truncate};
         int64_t id;
-        OK(iceberg_commit(table, &commit, &id, &why_));
+        OK(commit_once(table, &commit, &id, &why_));
         if (truncate)
             for (; count; count--)
                 data_file_done(&live[count - 1].file);
@@ -418,7 +419,7 @@ static void a_rollback_is_told_apart_and_survives_thinning(void **state)
     ids[5] = iceberg_current_snapshot(table);
     const char *const property[] = {"firn.position.u", "pg@1/2.0 %SNAPSHOT%"};
     IcebergCommit commit = {.properties = property, .property_count = 1};
-    OK(iceberg_commit(table, &commit, &ids[6], &why_));
+    OK(commit_once(table, &commit, &ids[6], &why_));
     for (int i = 1; i <= 6; i++)
         assert_true(iceberg_is_ancestor(table, ids[i]));
     assert_false(iceberg_is_ancestor(table, 4711));

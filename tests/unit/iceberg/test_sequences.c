@@ -1,6 +1,7 @@
 /* links: firn_iceberg */
 /* Commits one by one: what stands in manifests and metadata after each, who wins a race, what an
  * answer that is lost leads to, what is thinned and deleted. */
+#include "tests/unit/iceberg/commit.h"
 #include "tests/unit/iceberg/check.h"
 
 static int64_t number(const json_t *object, const char *key)
@@ -106,7 +107,7 @@ static void test_appends(void **state)
                             .summary_count = 1,
                             .properties = (const char *const[]){"firn.position.u", "p;%SNAPSHOT%!"},
                             .property_count = 1};
-    OK(iceberg_commit(lake.table, &commit, &snapshot, &err));
+    OK(commit_once(lake.table, &commit, &snapshot, &err));
     assert_int_equal(files[0].first_row_id, 10);
     assert_int_equal(files[1].first_row_id, 15);
     assert_int_equal(files[1].sequence_number, 2);
@@ -197,7 +198,7 @@ static void test_remove_all(void **state)
         DataFile data = lake_data_file(lake.table, NULL, 4);
         IcebergCommit commit = {.added = &data, .added_count = 1, .remove_all = true};
         int64_t snapshot;
-        OK(iceberg_commit(lake.table, &commit, &snapshot, &err));
+        OK(commit_once(lake.table, &commit, &snapshot, &err));
         assert_string_equal(summary(lake.table, "operation"), "overwrite");
         assert_string_equal(summary(lake.table, "deleted-records"), "30");
         assert_string_equal(summary(lake.table, "total-records"), "4");
@@ -328,7 +329,7 @@ static void test_lost_answer_and_a_later_commit(void **state)
     DataFile file = lake_data_file(lake.table, NULL, 10);
     int64_t snapshot;
     IcebergCommit commit = {.added = &file, .added_count = 1};
-    OK(iceberg_commit(lake.table, &commit, &snapshot, &err));
+    OK(commit_once(lake.table, &commit, &snapshot, &err));
     assert_int_not_equal(iceberg_current_snapshot(lake.table), snapshot);
     assert_true(iceberg_is_ancestor(lake.table, snapshot));
     assert_int_equal(file.first_row_id, 1);
@@ -353,7 +354,7 @@ static void test_put_fails(void **state)
         IcebergCommit commit = {.remove_all = true};
         int64_t snapshot;
         lake.memory->fail_put = parts[i];
-        assert_false(iceberg_commit(lake.table, &commit, &snapshot, &refusal));
+        assert_false(commit_once(lake.table, &commit, &snapshot, &refusal));
         assert_int_equal(refusal.kind, ERROR_RETRY);
         assert_int_equal(lake.memory->count, objects);
         lake.memory->fail_put = NULL;
@@ -385,7 +386,7 @@ static void test_foreign_summaries(void **state)
     assert_string_equal(summary(lake.table, "total-position-deletes"), "0");
     IcebergCommit all = {.remove_all = true}; /* then it is known again */
     int64_t snapshot;
-    OK(iceberg_commit(lake.table, &all, &snapshot, &err));
+    OK(commit_once(lake.table, &all, &snapshot, &err));
     assert_string_equal(summary(lake.table, "total-records"), "0");
     check_table(lake.table, true);
     lake_done(&lake);

@@ -1,5 +1,6 @@
 /* links: firn_table */
 /* What is refused, and what it says: at open, and when others were at the table. */
+#include "tests/unit/iceberg/commit.h"
 #include "tests/unit/table/world.h"
 
 static void expect_refusal(const World *world, ErrorKind kind, const char *code, const char *names)
@@ -114,7 +115,7 @@ static void set_position(const World *world, const char *value)
     const char *properties[] = {"firn.position.retail/orders", value};
     IcebergCommit commit = {.properties = properties, .property_count = 1};
     int64_t snapshot;
-    OK(iceberg_commit(loaded, &commit, &snapshot, &err));
+    OK(commit_once(loaded, &commit, &snapshot, &err));
 }
 
 /* What an engine's rollback does: an older snapshot is the head, the younger one stays known. */
@@ -292,7 +293,7 @@ static void test_equality_deletes(void **state)
     AUTO(mem_free) char *path = mem_strdup(deletes.path);
     IcebergCommit commit = {.added = &deletes, .added_count = 1};
     int64_t snapshot;
-    OK(iceberg_commit(loaded, &commit, &snapshot, &err));
+    OK(commit_once(loaded, &commit, &snapshot, &err));
     data_file_done(&deletes);
     iceberg_table_free(loaded);
 
