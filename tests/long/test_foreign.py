@@ -39,7 +39,7 @@ class Spark(test_foreign.Foreign):
                 change()
                 return True
             except Py4JJavaError as error:
-                if not re.search("CommitFailed|Requirement failed|conflict|found new (position )?delete", str(error)):
+                if not re.search("CommitFailed|Requirement failed|conflict|Found concurrently added|found new (position )?delete", str(error)):
                     raise
                 return False
 
