@@ -9,6 +9,8 @@
 
 static void release(Table *table)
 {
+    if (table->pending.unknown) /* its files may be the table's: a commit of them may take effect */
+        table_abandon(table, false);
     table_pending_done(&table->pending);
     upsert_free(table->upsert);
     data_writer_free(table->writer);
