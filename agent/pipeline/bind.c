@@ -115,6 +115,8 @@ static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Err
         }
         if (table->table)
             table_view(table->table, 0, 0, &view);
+        if (table->table && !has_entry)
+            has_entry = record_entry(table, &entry, &entry_position, &recorded);
         FollowAction action = follow_open(follow, &view, has_entry ? &entry : NULL,
                                           recorded.source[0] ? &recorded : NULL, clock_mono_us());
         if (action.kind == FOLLOW_STALL)

@@ -62,6 +62,7 @@ typedef struct Item {
 } Item;
 
 typedef struct Flow Flow;
+typedef struct Recorder Recorder; /* recorder.c */
 
 typedef struct Writer {
     Flow *flow;
@@ -145,6 +146,18 @@ bool record_entry(const BoundTable *table, RecordEntry *ret, Position *ret_entry
 MUST_CHECK bool record_write(Flow *flow, RowPosition durable, Error *err);
 /* The least position that the records of all warehouses hold; {0, 0} where there is none. */
 MUST_CHECK bool record_read(Flow *flow, RowPosition *ret, Error *err);
+/* A thread does these two, one job at a time, so that the capture thread never waits for a store.
+ */
+typedef struct RecordAnswer {
+    ConfirmKind kind; /* what was asked: CONFIRM_WRITE_RECORD or CONFIRM_READ_RECORD */
+    CommitAnswer answer;
+    Error error;          /* unless DONE */
+    RowPosition recorded; /* READ */
+} RecordAnswer;
+Recorder *recorder_start(Flow *flow);   /* recorder.c */
+void recorder_stop(Recorder *recorder); /* when the job under way has ended */
+void recorder_ask(Recorder *recorder, ConfirmAction action);
+bool recorder_take(Recorder *recorder, RecordAnswer *ret); /* false: not answered yet */
 bool pipeline_resnapshots(const Pipeline *pipeline, const char *table_name);
 void progress_register(Pipeline *pipeline); /* progress.c */
 void progress_table_register(BoundTable *table);

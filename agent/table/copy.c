@@ -38,6 +38,8 @@ void table_copy_free(TableCopy *copy)
 {
     if (!copy)
         return;
+    if (copy->table->pending.copy == copy && copy->table->pending.unknown)
+        table_abandon(copy->table, false); /* its files may be the table's */
     for (size_t i = 0; i < copy->finished_count; i++)
         data_writer_free(copy->finished[i]);
     free(copy->finished);

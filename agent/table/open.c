@@ -9,6 +9,8 @@
 
 static void release(Table *table)
 {
+    if (table->pending.unknown) /* its files may be the table's: a commit of them may take effect */
+        table_abandon(table, false);
     table_pending_done(&table->pending);
     upsert_free(table->upsert);
     data_writer_free(table->writer);
@@ -135,6 +137,60 @@ static bool check_version(const Table *table, Error *err)
                      "tableName",
                      table->name.database, table->name.table, there, table->spec->format_version,
                      there);
+}
+
+/* *ret_same: partitionBy says what the table's own spec does (void: a field that is no longer). */
+static bool compare_partitions(const Table *table, bool *ret_same, Error *err)
+{
+    const TextList *declared = &table->spec->partition_by;
+    const PartitionSpec *there = iceberg_partition_spec(table->iceberg);
+    size_t live = 0;
+    *ret_same = true;
+    for (size_t i = 0; i < there->field_count && *ret_same; i++) {
+        const PartitionField *field = &there->fields[i];
+        PartitionField wanted;
+        if (field->transform == TRANSFORM_VOID)
+            continue;
+        if (live == declared->count) {
+            *ret_same = false;
+            break;
+        }
+        if (!partition_field_parse(declared->texts[live++], table->schema, &wanted, err))
+            return false;
+        *ret_same = wanted.transform == field->transform && wanted.source_id == field->source_id &&
+                    wanted.argument == field->argument;
+        free(wanted.name);
+    }
+    *ret_same = *ret_same && live == declared->count;
+    return true;
+}
+
+/* The partitions of a table that is there are its own; what is declared has to be the same. */
+static bool check_partitions(const Table *table, Error *err)
+{
+    const PartitionSpec *there = iceberg_partition_spec(table->iceberg);
+    bool same;
+    if (!table->spec->partition_by.count)
+        return true;
+    if (!compare_partitions(table, &same, err))
+        return false;
+    if (same)
+        return true;
+    char *all = mem_strdup("");
+    for (size_t i = 0; i < there->field_count; i++) {
+        if (there->fields[i].transform == TRANSFORM_VOID)
+            continue;
+        AUTO(mem_free) char *text = partition_field_text(&there->fields[i], table->schema);
+        char *more = mem_format("%s%s\"%s\"", all, *all ? ", " : "", text);
+        free(all);
+        all = more;
+    }
+    error_set(err, ERROR_CONFIG, "PartitionMismatch",
+              "table %s.%s has partitionBy: [%s], the resource something else: write it so, leave "
+              "it out, or give another tableName",
+              table->name.database, table->name.table, all);
+    free(all);
+    return false;
 }
 
 static bool mismatch(const Table *table, const char *column, const char *what, Error *err)
@@ -348,7 +404,7 @@ static bool bind(Table *table, const Schema *wanted, const json_t *ids, bool ane
     table->schema_json = mem_strdup(table->base_json);
     partition_spec_copy(&table->partitions, iceberg_partition_spec(table->iceberg));
     bool ok = anew ? table_evolve_anew(table, wanted, err) : check_schema(table, wanted, ids, err);
-    if (!ok)
+    if (!ok || !check_partitions(table, err))
         return false;
     if (spec->mode == MODE_UPSERT && spec->format_version >= 3)
         table_add_lineage(table);

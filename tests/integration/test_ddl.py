@@ -8,6 +8,7 @@ import unittest
 
 from harness.agent import REFUSED
 from harness.case import Shop
+from harness.place import Place
 
 ENGINES = ("duckdb", "pyiceberg")
 COLUMNS = "id bigint primary key, a integer, b text, n numeric(10,2), f real, must text not null"
@@ -57,7 +58,7 @@ KEPT = ("public.drops.b", "public.all_at_once.b")
 
 
 class Ddl(Shop):
-    """Each test is made for the combinations below."""
+    """What the tests below are made of."""
 
     format = mode = None
 
@@ -176,6 +177,35 @@ class Ddl(Shop):
         self.assert_stopped(agent)
 
 
+class Directory(Ddl):
+    """Each of the above in the combinations named at the end."""
+
+
+class Rest(Ddl):
+    """A catalog that writes metadata itself, and answers for its own rules of schemas."""
+
+    format, mode = 3, "Upsert"
+
+    def test_rest_and_files(self):
+        place = Place("rest-files", self.warehouse).start()
+        self.addCleanup(place.stop)
+        self.make_tables()
+        self.write(place=place)
+        agent = self.start()
+        self.wait_agreed(agent)
+        for name in self.kinds():
+            self.change(name)
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.connection.execute("alter table adds drop column extra")
+        self.rows_of("adds", 300, 310)
+        agent = self.start()  # the schema of before, but for its number
+        self.wait_agreed(agent)
+        for engine in ENGINES:
+            self.assert_equal(engine, place=place, kept=(*KEPT, "public.adds.extra"))
+        self.assert_stopped(agent)
+
+
 class Refused(Shop):
     """What can't be followed ends the agent with a reason, loses nothing, and --resnapshot mends it."""
 
@@ -199,10 +229,10 @@ class Refused(Shop):
         for text in (code, *said):
             self.assertIn(text, agent.text())
 
-    def reloaded(self, engine="duckdb", kept=(), **fields):
+    def reloaded(self, engine="duckdb", kept=(), more="", values=""):
         agent = self.start(arguments=["--resnapshot", "public.t"])
         self.wait_agreed(agent)
-        self.insert(500, 510)
+        self.insert(500, 510, more, values)
         self.wait_agreed(agent)
         self.assert_equal(engine, kept=kept)
         self.assert_stopped(agent)
@@ -214,7 +244,7 @@ class Refused(Shop):
         self.refused(agent, code, *said)
         self.assert_not_ahead()
         self.refused(self.start(), code)  # and again, until somebody acts
-        self.reloaded(kept=kept)
+        self.reloaded(kept=kept, more=more, values=values)
 
     def test_type(self):
         self.check("alter table t alter column a type text", "SchemaIncompatible", "column a", "--resnapshot",
@@ -302,7 +332,7 @@ def _combine():
                 self.format, self.mode = version, mode
                 getattr(self, test)()
 
-            setattr(Ddl, f"test_{test}_v{version}_{mode.lower()}", run)
+            setattr(Directory, f"test_{test}_v{version}_{mode.lower()}", run)
 
 
 _combine()

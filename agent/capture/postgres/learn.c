@@ -293,6 +293,38 @@ static bool keeps_values(uint32_t from, uint32_t to)
     return from == to;
 }
 
+#define OID_TIME 1083
+#define OID_TIMESTAMP 1114
+#define OID_TIMESTAMPTZ 1184
+#define OID_INTERVAL 1186
+#define OID_TIMETZ 1266
+#define OID_VARBIT 1562
+#define OID_NUMERIC 1700
+
+/* The same type with other limits: are the values that were there still the same? Most types are
+ * rounded, padded or cut by theirs. */
+static bool keeps_values_within(const PgDecoder *known, int32_t from, int32_t to)
+{
+    uint32_t oid = known->type_oid;
+    if (known->form == FORM_ARRAY && known->child_count == 1)
+        oid = known->children[0].type_oid;
+    switch (oid) {
+    case OID_VARCHAR:
+        return true;  /* what would be cut is refused */
+    case OID_NUMERIC: /* precision and scale */
+        return to == -1 || (from >= 4 && to > from && ((from - 4) & 0xffff) == ((to - 4) & 0xffff));
+    case OID_TIME:
+    case OID_TIMESTAMP:
+    case OID_TIMESTAMPTZ:
+    case OID_INTERVAL: /* digits, and of interval fields in the high half */
+    case OID_TIMETZ:
+    case OID_VARBIT:
+        return to == -1 || (from >= 0 && to > from && (to >> 16) == (from >> 16));
+    default:
+        return false;
+    }
+}
+
 static bool change_type(Learn *learn, const RelationColumn *column, const PgDecoder *before,
                         const Type *type_before, Field *to, PgDecoder *decoder, Error *err)
 {
@@ -323,6 +355,12 @@ static bool make_column(Learn *learn, uint16_t at, Field *to, PgDecoder *decoder
         field_copy(to, &before->fields[old]);
         free(to->name);
         to->name = mem_strdup(column->name);
+        if (known->type_oid == column->type_oid && known->typmod != column->typmod &&
+            !keeps_values_within(known, known->typmod, column->typmod))
+            return incompatible(table, column->name,
+                                "its type has other limits, and what became of the values that "
+                                "were there is not in the log",
+                                err);
         if (known->type_oid == column->type_oid && decoder_same_typmod(known, column->typmod)) {
             *decoder = *known;
             *known = (PgDecoder){0};
@@ -428,8 +466,7 @@ static bool is_known(const Learn *learn)
             is_key = is_key || schema->key[k] == i;
         if (learn->columns[learn->place[i]].number != schema->fields[i].origin ||
             strcmp(column->name, schema->fields[i].name) != 0 ||
-            column->type_oid != decoder->type_oid ||
-            !decoder_same_typmod(decoder, column->typmod) ||
+            column->type_oid != decoder->type_oid || column->typmod != decoder->typmod ||
             (relation->identity != 'f' &&
              is_key != ((column->flags & RELATION_COLUMN_IS_KEY) != 0)))
             return false;
