@@ -460,12 +460,27 @@ static bool reshape(Table *table, Plan *plan, const Schema *source, Error *err)
     return ok;
 }
 
+static void find_known_key(const Table *table, const Schema *source, KnownKey *ret)
+{
+    const Schema *there = table->schema;
+    for (size_t k = 0; k < there->key_count && ret->count < KEY_FIELDS_MAX; k++) {
+        int32_t origin = table->source->fields[table->source_of[there->key[k]]].origin;
+        for (size_t i = 0; i < source->field_count; i++)
+            if (origin && source->fields[i].origin == origin)
+                ret->fields[ret->count++] = (uint32_t)i;
+    }
+    if (ret->count != there->key_count)
+        ret->count = 0;
+}
+
 bool table_evolve(Table *table, const Schema *source, const char *shape, Error *err)
 {
     if (!table_usable(table, err))
         return false;
     ASSERT(!table->pending.ready);
-    AUTO(schema_free) Schema *wanted = table_wanted_schema(table->spec, source, err);
+    KnownKey known = {0};
+    find_known_key(table, source, &known);
+    AUTO(schema_free) Schema *wanted = table_wanted_schema(table->spec, source, &known, err);
     if (!wanted)
         return false;
     Plan plan = {.table = table, .wanted = wanted, .before = table->source};

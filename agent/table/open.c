@@ -41,8 +41,28 @@ void table_close(Table *table)
 }
 
 /* ---------- what is wanted ---------- */
-static bool key_from(const LakeTableSpec *spec, const Schema *source, Schema *to, Error *err)
+/* Does the source have all that idColumns names? Not when one was renamed since. */
+static bool has_id_columns(const LakeTableSpec *spec, const Schema *source)
 {
+    for (size_t i = 0; i < spec->id_columns.count; i++)
+        if (schema_find(source, spec->id_columns.texts[i]) < 0)
+            return false;
+    return true;
+}
+
+static bool key_from(const LakeTableSpec *spec, const Schema *source, const KnownKey *known,
+                     Schema *to, Error *err)
+{
+    if (known && known->count && !has_id_columns(spec, source)) {
+        free(to->key);
+        to->key = mem_array(known->count, sizeof *to->key);
+        to->key_count = known->count;
+        for (size_t i = 0; i < known->count; i++) {
+            to->key[i] = known->fields[i];
+            to->fields[known->fields[i]].required = true;
+        }
+        return true;
+    }
     size_t count = spec->id_columns.count ? spec->id_columns.count : source->key_count;
     if (count == 0)
         return error_set(err, ERROR_CONFIG, "NoKey",
@@ -89,7 +109,8 @@ static Schema *log_schema(const LakeTableSpec *spec, const Schema *source, Error
     return schema;
 }
 
-Schema *table_wanted_schema(const LakeTableSpec *spec, const Schema *source, Error *err)
+Schema *table_wanted_schema(const LakeTableSpec *spec, const Schema *source, const KnownKey *known,
+                            Error *err)
 {
     if (spec->mode == MODE_APPEND)
         return log_schema(spec, source, err);
@@ -100,7 +121,7 @@ Schema *table_wanted_schema(const LakeTableSpec *spec, const Schema *source, Err
         return NULL;
     }
     AUTO(schema_free) Schema *schema = schema_copy(source);
-    return key_from(spec, source, schema, err) ? TAKE(schema) : NULL;
+    return key_from(spec, source, known, schema, err) ? TAKE(schema) : NULL;
 }
 
 static bool create(Table *table, const Schema *wanted, Error *err)
@@ -415,7 +436,7 @@ static bool bind(Table *table, const Schema *wanted, const json_t *ids, bool ane
 static bool make(Table *table, const TableOptions *options, Error *err)
 {
     const LakeTableSpec *spec = options->spec;
-    AUTO(schema_free) Schema *wanted = table_wanted_schema(spec, options->source, err);
+    AUTO(schema_free) Schema *wanted = table_wanted_schema(spec, options->source, NULL, err);
     if (!wanted)
         return false;
     if (!options->create)
@@ -425,6 +446,18 @@ static bool make(Table *table, const TableOptions *options, Error *err)
     return create(table, wanted, err) && check_version(table, err) &&
            bind(table, wanted, NULL, false, err) &&
            (options->resnapshot || table_read_claim(table, err));
+}
+
+/* The key that the table has, as columns of the source. */
+static void find_known_key(const Table *table, const json_t *ids, KnownKey *ret)
+{
+    const Schema *there = iceberg_schema(table->iceberg), *source = table->source;
+    for (size_t k = 0; k < there->key_count; k++)
+        for (size_t i = 0; i < source->field_count && ret->count < KEY_FIELDS_MAX; i++)
+            if (binding_id(ids, source->fields[i].origin) == there->fields[there->key[k]].id)
+                ret->fields[ret->count++] = (uint32_t)i;
+    if (ret->count != there->key_count)
+        ret->count = 0;
 }
 
 static bool bind_there(Table *table, const TableOptions *options, Error *err)
@@ -440,8 +473,11 @@ static bool bind_there(Table *table, const TableOptions *options, Error *err)
               options->resume(options->resume_context, known, table->position.at, &table->source,
                               &shape, err);
     table->shape = shape ? mem_strdup(shape) : NULL;
+    KnownKey known_key = {0};
+    if (ok && ids)
+        find_known_key(table, ids, &known_key);
     AUTO(schema_free)
-    Schema *wanted = ok ? table_wanted_schema(table->spec, table->source, err) : NULL;
+    Schema *wanted = ok ? table_wanted_schema(table->spec, table->source, &known_key, err) : NULL;
     ok = wanted && bind(table, wanted, ids, options->resnapshot, err);
     json_decref(ids);
     return ok;

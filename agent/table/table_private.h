@@ -71,8 +71,15 @@ struct Table {
 
 /* A writer of the table's data files; the caller's. */
 DataWriter *table_writer_new(Table *table, size_t memory_bytes_max);
-/* open.c: the table's schema as source and resource want it; the caller's. */
-Schema *table_wanted_schema(const LakeTableSpec *spec, const Schema *source, Error *err);
+#define KEY_FIELDS_MAX 64
+/* The key that the table has, as columns of the source; for when idColumns has older names. */
+typedef struct KnownKey {
+    uint32_t fields[KEY_FIELDS_MAX];
+    size_t count; /* 0: not known */
+} KnownKey;
+/* open.c: the table's schema as source and resource want it; the caller's. known: may be NULL. */
+Schema *table_wanted_schema(const LakeTableSpec *spec, const Schema *source, const KnownKey *known,
+                            Error *err);
 void table_add_lineage(Table *table);
 /* A total of the head's summary. */
 uint64_t table_head_total(const Table *table, const char *name);

@@ -209,6 +209,8 @@ class Rest(Ddl):
 class Refused(Shop):
     """What can't be followed ends the agent with a reason, loses nothing, and --resnapshot mends it."""
 
+    settings = {"logical_decoding_work_mem": "'64kB'"}
+
     def setUp(self):
         super().setUp()
         self.connection.execute(f"create table t ({COLUMNS})")
@@ -281,6 +283,41 @@ class Refused(Shop):
         self.insert(100, 110)
         self.refused(self.start(), "Unpublished", "public.t", "--resnapshot")
         self.reloaded()
+
+    def test_streamed(self):
+        """DDL in transactions that the server streams before they are over, some of them given up."""
+        run = self.connection.execute
+        self.write_manifest(format=3, more_table="      idColumns: [id]\n")
+        agent = self.start()
+        self.wait_agreed(agent)
+        many = "insert into t (id, must, b{more}) select i, 'm', repeat('b', 50){values} from generate_series({first}, {first} + 2000) i"
+
+        def rows(first, more="", values=""):
+            run(many.format(first=first, more=more, values=values))
+
+        run("begin; alter table t add column gone integer")
+        rows(10000, ", gone", ", 1")
+        run("rollback")
+        rows(20000)
+        run("begin")
+        rows(30000)
+        run("alter table t add column x integer default 3")
+        rows(40000, ", x", ", 1")
+        run("savepoint s; alter table t add column y text, drop column a")
+        rows(50000, ", y", ", 'y'")
+        run("rollback to s")
+        rows(60000, ", x, a", ", 2, 2")
+        run("alter table t rename column id to key; alter table t add column z date default '2024-02-29'")
+        run("insert into t (key, must, z) select i, 'z', null from generate_series(70000, 72000) i; commit")
+        run("delete from t where key % 3 = 0")
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assert_stopped(agent)
+        agent = self.start()  # idColumns has the old name still
+        run("update t set x = 9 where key < 20")
+        self.wait_agreed(agent)
+        self.assert_equal("pyiceberg")
+        self.assert_stopped(agent)
 
     def test_large_value_of_a_renamed_column(self):
         """An update leaves a large value out, and its column is called otherwise by the time it is fetched."""
