@@ -433,7 +433,7 @@ static bool load_types(Learn *learn, Error *err)
 
 static bool make_table(Learn *learn, Error *err)
 {
-    size_t count = learn->relation->column_count;
+    uint16_t count = learn->relation->column_count;
     if (!load_types(learn, err))
         return false;
     AUTO(schema_free) Schema *schema = schema_new(count, 0);

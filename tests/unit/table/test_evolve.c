@@ -297,6 +297,96 @@ static void loaded_again_it_takes_any_columns(void **state)
     world_done(&world);
 }
 
+/* Somebody commits in between: the columns go with the commit that is made on top of that. */
+static void a_conflict_does_not_lose_columns(void **state)
+{
+    (void)state;
+    World world;
+    init(&world, 3, MODE_UPSERT, NULL);
+    AUTO(schema_free) Schema *after = evolved();
+    after->fields[3].initial = mem_strdup("7");
+    TableOptions options;
+    Table *table = open_again(&world, &options);
+    Position position = world_position(10);
+    put(table, world.source, 0, 10, 5);
+    OK(commit_now(table, &position, &err));
+    int64_t head = world_snapshot(table), id, sequence, foreign;
+    OK(table_evolve(table, after, SHAPE_AFTER, &err));
+    put(table, after, 5, 10, 20);
+    AUTO(iceberg_table_free) IcebergTable *other = world_load(&world);
+    IcebergCommit nothing = {.added_count = 0};
+    OK(commit_once(other, &nothing, &foreign, &err));
+    position = world_position(30);
+    CommitAnswer answer;
+    TableView view;
+    Error why = {0};
+    OK(table_send(table, &position, &answer, &id, &sequence, &why) || (err = why, false));
+    assert_int_equal(answer, ANSWER_CONFLICT);
+    OK(table_look(table, id, head, &view, &err));
+    assert_true(view.exists && !view.ours_found);
+    OK(table_send(table, &position, &answer, &id, &sequence, &why) || (err = why, false));
+    assert_int_equal(answer, ANSWER_DONE);
+    table_close(table);
+    AUTO(iceberg_table_free) IcebergTable *loaded = world_load(&world);
+    assert_int_equal(field_of(iceberg_schema(loaded), "label")->id, 3);
+    assert_string_equal(field_of(iceberg_schema(loaded), "more")->initial, "7");
+    Head rows;
+    Sums sums = {0};
+    head_rows(&world, &rows, add_row, &sums);
+    head_done(&rows);
+    assert_int_equal(sums.rows, 15);
+    assert_int_equal(sums.with_more, 10);
+    world_done(&world);
+}
+
+static const CatalogDriver *real_;
+
+static bool commit_without_answer(Catalog *catalog, const TableName *name,
+                                  const CatalogChange *change, CatalogEntry *ret, Error *error)
+{
+    if (!real_->commit(catalog, name, change, ret, error))
+        return false;
+    catalog_entry_done(ret);
+    return error_set(error, ERROR_RETRY, "AnswerLost", "the answer is lost");
+}
+
+/* The table has the columns, nobody has said so: they are ours when it is loaded again. */
+static void an_answer_that_is_lost_is_no_foreign_change(void **state)
+{
+    (void)state;
+    World world;
+    init(&world, 2, MODE_UPSERT, NULL);
+    AUTO(schema_free) Schema *after = evolved();
+    TableOptions options;
+    Table *table = open_again(&world, &options);
+    Position position = world_position(10);
+    put(table, world.source, 0, 10, 5);
+    OK(commit_now(table, &position, &err));
+    int64_t head = world_snapshot(table), id, sequence;
+    OK(table_evolve(table, after, SHAPE_AFTER, &err));
+    put(table, after, 5, 10, 20);
+    position = world_position(30);
+    real_ = world.catalog->driver;
+    CatalogDriver deaf = *real_;
+    deaf.commit = commit_without_answer;
+    world.catalog->driver = &deaf;
+    CommitAnswer answer;
+    TableView view;
+    Error why = {0};
+    assert_true(table_send(table, &position, &answer, &id, &sequence, &why));
+    world.catalog->driver = real_;
+    assert_int_equal(answer, ANSWER_UNKNOWN);
+    OK(table_look(table, id, head, &view, &err));
+    assert_true(view.ours_found);
+    table_found(table);
+    put(table, after, 0, 5, 40);
+    position = world_position(50);
+    OK(commit_now(table, &position, &err));
+    table_close(table);
+    check_schema(&world, DROPPED_KEEP);
+    world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +394,8 @@ int main(void)
         cmocka_unit_test(what_can_not_be_followed_is_refused),
         cmocka_unit_test(a_name_comes_again),
         cmocka_unit_test(loaded_again_it_takes_any_columns),
+        cmocka_unit_test(a_conflict_does_not_lose_columns),
+        cmocka_unit_test(an_answer_that_is_lost_is_no_foreign_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
