@@ -1,5 +1,6 @@
 /* links: firn_table */
 /* Columns that change while a table is followed: one commit holds files of before and after. */
+#include "agent/catalog/driver.h"
 #include "tests/unit/iceberg/commit.h"
 #include "tests/unit/table/world.h"
 
