@@ -64,7 +64,8 @@ const char *table_uuid(const Table *table);
 /* --- the initial copy: any number of writers side by side, then one commit --- */
 typedef struct TableCopy TableCopy;
 typedef struct TableCopyWriter TableCopyWriter;
-void table_copy_free(TableCopy *copy); /* uncommitted: its files are deleted */
+/* Uncommitted: its files are deleted. Before table_close. */
+void table_copy_free(TableCopy *copy);
 TableCopy *table_copy_start(Table *table, Error *err) OWNED_BY(table_copy_free);
 void table_copy_writer_free(TableCopyWriter *writer);
 /* Thread-safe. */

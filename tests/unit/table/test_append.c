@@ -92,6 +92,8 @@ static void run_log(int format_version, const char *partition_by)
     OK(table_copy_finish(writer, &err));
     Position position = world_position(100);
     OK(commit_copy_now(copy, table, &position, &err));
+    table_copy_writer_free(TAKE(writer));
+    table_copy_free(TAKE(copy));
     expect_log(&world, &log);
 
     AUTO(batch_free) Batch *batch = batch_new(world.source, 0, 8);
