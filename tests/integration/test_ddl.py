@@ -136,7 +136,7 @@ class Ddl(Shop):
                                     f"update {name} set again = 2")  # fmt: skip
         agent = self.start()
         self.wait_agreed(agent)
-        self.assert_follows()
+        self.assert_equal("pyiceberg", kept=KEPT)
         self.assert_stopped(agent)
 
     def catch_up(self):
@@ -239,18 +239,19 @@ class Refused(Shop):
         self.assert_equal(engine, kept=kept)
         self.assert_stopped(agent)
 
-    def check(self, ddl, code, *said, more="", values="", kept=(), **fields):
+    def check(self, ddl, code, *said, more="", values="", kept=(), again=False, **fields):
         agent = self.follow(**fields)
         self.connection.execute(ddl)
         self.insert(100, 110, more, values)
         self.refused(agent, code, *said)
         self.assert_not_ahead()
-        self.refused(self.start(), code)  # and again, until somebody acts
+        if again:
+            self.refused(self.start(), code)  # until somebody acts
         self.reloaded(kept=kept, more=more, values=values)
 
     def test_type(self):
         self.check("alter table t alter column a type text", "SchemaIncompatible", "column a", "--resnapshot",
-                   kept=("public.t.a_2",))  # fmt: skip
+                   kept=("public.t.a_2",), again=True)  # fmt: skip
 
     def test_default_in_v2(self):
         self.check("alter table t add column d integer default 5", "SchemaIncompatible", "column d", "formatVersion: 3")
