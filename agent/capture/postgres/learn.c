@@ -92,8 +92,13 @@ static int find_number(const Schema *schema, int32_t number)
 
 static const char *text_at(const Learn *learn, int row, int column)
 {
-    return PQgetisnull(learn->catalog, row, column) ? NULL
-                                                    : PQgetvalue(learn->catalog, row, column);
+    return PQgetvalue(learn->catalog, row, column);
+}
+
+/* NULL where the catalog has null: the name of a dropped column, a comment that is none. */
+static const char *maybe_at(const Learn *learn, int row, int column)
+{
+    return PQgetisnull(learn->catalog, row, column) ? NULL : text_at(learn, row, column);
 }
 
 static bool read_catalog(Learn *learn, Error *err)
@@ -140,7 +145,7 @@ static void list_candidates(Learn *learn)
         learn->columns[learn->column_count++] =
             (MatchColumn){.number = number,
                           .before = before->fields[i].name,
-                          .now = row < rows ? text_at(learn, row, NAME) : NULL};
+                          .now = row < rows ? maybe_at(learn, row, NAME) : NULL};
     }
     for (int row = 0; row < rows; row++) {
         int32_t number = (int32_t)strtol(text_at(learn, row, NUMBER), NULL, 10);
@@ -148,7 +153,7 @@ static void list_candidates(Learn *learn)
             continue;
         learn->rows[learn->column_count] = row;
         learn->columns[learn->column_count++] =
-            (MatchColumn){.number = number, .now = text_at(learn, row, NAME)};
+            (MatchColumn){.number = number, .now = maybe_at(learn, row, NAME)};
     }
 }
 
@@ -259,7 +264,7 @@ static bool fetch_missing(Learn *learn, int row, const Field *field, char **ret,
 static bool find_initial(Learn *learn, int row, Field *field, Error *err)
 {
     const PgTable *table = learn->table;
-    if (row < 0 || !text_at(learn, row, NAME)) /* gone again: nobody can compare */
+    if (row < 0 || !maybe_at(learn, row, NAME)) /* gone again: nobody can compare */
         return true;
     if (text_at(learn, row, HAS_MISSING)[0] == 't')
         return fetch_missing(learn, row, field, &field->initial, err);
@@ -349,7 +354,7 @@ static bool make_column(Learn *learn, uint16_t at, Field *to, PgDecoder *decoder
     const RelationColumn *column = &learn->relation->columns[at];
     uint32_t place = learn->place[at];
     int row = learn->rows[place], old = find_number(before, learn->columns[place].number);
-    const char *description = row >= 0 ? text_at(learn, row, DESCRIPTION) : NULL;
+    const char *description = row >= 0 ? maybe_at(learn, row, DESCRIPTION) : NULL;
     if (old >= 0) {
         PgDecoder *known = &table->decoders[old];
         field_copy(to, &before->fields[old]);

@@ -15,8 +15,9 @@
 struct IcebergAttempt {
     Build build;
     Change change;
-    json_t *expired; /* snapshots that go with it */
-    json_t *dropped; /* URIs of metadata files that are no longer kept */
+    const char *list_uri; /* of the build's */
+    json_t *expired;      /* snapshots that go with it */
+    json_t *dropped;      /* URIs of metadata files that are no longer kept */
 };
 
 static json_t *snapshot_json(Build *build, const char *list_uri, int64_t now_ms)
@@ -253,13 +254,14 @@ static bool prepare(IcebergAttempt *attempt, Error *err)
     if (!build_manifests(build, err))
         return false;
     AUTO(mem_free) char *prefix = mem_format("snap-%" PRId64 "-", build->snapshot_id);
-    const char *list_uri = build_uri(build, prefix);
+    attempt->list_uri = build_uri(build, prefix);
     build_assign_row_ids(build);
-    return manifest_list_write(table->store, list_uri, build->manifests, build->count,
+    return manifest_list_write(table->store, attempt->list_uri, build->manifests, build->count,
                                table->format_version, build->snapshot_id,
                                metadata_head(table->metadata), build->sequence_number,
                                build->first_row_id, err) &&
-           change_init(&attempt->change, build, list_uri, &attempt->expired, attempt->dropped, err);
+           change_init(&attempt->change, build, attempt->list_uri, &attempt->expired,
+                       attempt->dropped, err);
 }
 
 IcebergAttempt *iceberg_attempt_new(IcebergTable *table, IcebergCommit *commit, Error *err)
@@ -331,6 +333,19 @@ static bool adopt(IcebergAttempt *attempt, json_t *metadata, CatalogEntry *entry
     return true;
 }
 
+/* A catalog that lets nobody remove snapshots (Nessie) gets the same without, from now on. */
+static bool leave_removals_out(IcebergAttempt *attempt, Error *why)
+{
+    Build *build = &attempt->build;
+    build->table->never_thin = true;
+    change_done(&attempt->change);
+    json_decref(attempt->expired);
+    attempt->expired = NULL;
+    json_array_clear(attempt->dropped);
+    return change_init(&attempt->change, build, attempt->list_uri, &attempt->expired,
+                       attempt->dropped, why);
+}
+
 IcebergAnswer iceberg_attempt_send(IcebergAttempt *attempt, Error *why)
 {
     IcebergTable *table = attempt->build.table;
@@ -338,6 +353,9 @@ IcebergAnswer iceberg_attempt_send(IcebergAttempt *attempt, Error *why)
     json_t *metadata;
     CRASH_POINT("commit-manifests-written");
     Outcome outcome = change_send(table, &attempt->change, &entry, &metadata, why);
+    if (outcome == OUTCOME_LOST && strcmp(why->code, "Unsupported") == 0 &&
+        json_array_size(attempt->expired) && leave_removals_out(attempt, why))
+        outcome = change_send(table, &attempt->change, &entry, &metadata, why);
     /* what took effect and can't be read is found by loading, as if no answer had come */
     if (outcome == OUTCOME_TAKEN && adopt(attempt, metadata, &entry, why))
         return ICEBERG_TAKEN;
