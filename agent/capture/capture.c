@@ -53,10 +53,10 @@ bool capture_prepare(Capture *capture, const CaptureState *state, Position *ret_
     return capture->driver->prepare(capture, state, ret_copy, err);
 }
 
-bool capture_copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
-                       size_t *ret_count, Error *err)
+bool capture_copy_plan(Capture *capture, uint32_t table, uint64_t range_bytes, const Extents *done,
+                       CopyRange **ret, size_t *ret_count, Error *err)
 {
-    return capture->driver->copy_plan(capture, table, pieces, ret, ret_count, err);
+    return capture->driver->copy_plan(capture, table, range_bytes, done, ret, ret_count, err);
 }
 
 CopyReader *capture_copy_reader_open(Capture *capture, Error *err)

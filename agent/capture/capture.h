@@ -2,15 +2,17 @@
  * log. Drivers: postgres/; mysql/, dynamodb/ to come. A driver implements CaptureDriver; everybody
  * else calls the functions.
  *
- * Order of calls: open → told → prepare → [copy_* by several threads → copy_done] → stream_start →
- * next … → close. capture_confirm may come from another thread at any time; everything else from
- * one thread (copy readers: one each).
+ * Order of calls: open → told → prepare → [copy_plan, copy_reader_open … → copy_done] → stream_start
+ * → next … → close. Once it is open, a copy reader is its thread's alone and reads while the stream
+ * goes on; readers are freed before the capture. capture_confirm may come from another thread at any
+ * time; everything else from one thread.
  *
  * Errors: CONFIG for what a person must mend (host, password, privilege, wal_level, slots,
  * publication, key, types); RETRY for a lost connection; DATA for a value that can't be read. */
 #pragma once
 
 #include "agent/record/batch.h"
+#include "agent/record/extents.h"
 #include "common/manifest/manifest.h"
 
 typedef struct Capture Capture;
@@ -46,11 +48,11 @@ MUST_CHECK bool capture_told(Capture *capture, RowPosition *ret, Error *err);
 
 /* What the pipeline knows of the tables. */
 typedef struct CaptureState {
-    const bool *complete; /* per table: its initial copy is committed */
+    const bool *complete; /* per table: nothing of it is to be copied */
     bool known; /* some table (or the confirmed record) holds a position of this source: a missing
                  * slot is then CONFIG "SlotMissing", never silently made anew */
     RowPosition
-        from; /* the least position any complete table needs (its own, or the confirmed record's) */
+        from; /* the least position any table with one needs (its own, or the confirmed record's) */
 } CaptureState;
 
 /* Makes publication and slot where the manifest lets it (manage: true) and they are missing; takes
@@ -63,25 +65,28 @@ MUST_CHECK bool capture_prepare(Capture *capture, const CaptureState *state, Pos
 typedef struct CopyReader CopyReader;
 typedef struct CopyRange {
     uint32_t table;
-    uint64_t from_block, to_block; /* ctid blocks; to = UINT64_MAX: to the end */
+    Extent extent; /* PostgreSQL: of ctid blocks; the part is a partition's oid, or 0: all of them,
+                      each in the blocks named; the version its file's number */
     uint64_t bytes_estimate;
 } CopyRange;
-/* Splits an incomplete table into about `pieces` ranges that can be read side by side; caller frees
- * *ret. */
-MUST_CHECK bool capture_copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
-                                  size_t *ret_count, Error *err);
+/* Splits what is not done of a table into ranges of about so many bytes that can be read side by
+ * side; caller frees *ret. done: NULL: nothing is. */
+MUST_CHECK bool capture_copy_plan(Capture *capture, uint32_t table, uint64_t range_bytes,
+                                  const Extents *done, CopyRange **ret, size_t *ret_count,
+                                  Error *err);
 void capture_copy_reader_free(CopyReader *reader);
-/* A connection of its own in the shared snapshot; reads any number of ranges one after another.
- * Thread-safe. */
+/* A connection of its own in the shared snapshot; reads any number of ranges one after another. */
 CopyReader *capture_copy_reader_open(Capture *capture, Error *err)
     OWNED_BY(capture_copy_reader_free);
+/* RETRY "TableRewritten" when the range's version is no more. */
 MUST_CHECK bool capture_copy_begin(CopyReader *reader, const CopyRange *range, Error *err);
 /* *ret NULL at the range's end. The caller owns the batch (ops ROW_READ). */
 MUST_CHECK bool capture_copy_next(CopyReader *reader, Batch **ret, Error *err);
 /* Makes a copy_next that blocks in another thread return (RETRY "Cancelled"); safe from any thread.
  */
 void capture_copy_cancel(CopyReader *reader);
-/* The snapshot is let go. */
+/* Every reader is open and keeps the snapshot for itself; the source need not, and keeps no log for
+ * it. */
 MUST_CHECK bool capture_copy_done(Capture *capture, Error *err);
 
 /* --- the log --- */
@@ -138,8 +143,8 @@ typedef struct CaptureDriver {
     const char *(*source)(const Capture *capture);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);
-    bool (*copy_plan)(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
-                      size_t *ret_count, Error *err);
+    bool (*copy_plan)(Capture *capture, uint32_t table, uint64_t range_bytes, const Extents *done,
+                      CopyRange **ret, size_t *ret_count, Error *err);
     CopyReader *(*copy_reader_open)(Capture *capture, Error *err);
     void (*copy_reader_free)(CopyReader *reader);
     bool (*copy_begin)(CopyReader *reader, const CopyRange *range, Error *err);

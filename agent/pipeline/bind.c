@@ -102,8 +102,10 @@ static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Err
         if (action.kind == FOLLOW_STALL)
             return flow_stalled(table, action.reason, err);
         options->create = action.kind == FOLLOW_CREATE;
-        table->complete = action.kind == FOLLOW_STREAM;
-        if (table->complete || action.kind == FOLLOW_COPY)
+        table->begins = action.kind == FOLLOW_COPY;
+        table->complete =
+            action.kind == FOLLOW_STREAM && !table_copy_progress(table->table);
+        if (action.kind == FOLLOW_STREAM || action.kind == FOLLOW_COPY)
             return true;
         while (follow->state == FOLLOW_PAUSING && !flow_stopping(flow) &&
                clock_mono_us() < follow->pause.until_us)
@@ -126,7 +128,9 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
         log_warn("generated columns are left out: the source's log does not carry them",
                  LOG_T("table", name), LOG_T("columns", source->left_out));
     BoundTable *table = &flow->tables[flow->table_count++];
-    *table = (BoundTable){.number = number, .source = source, .name = mem_strdup(name)};
+    table->number = number;
+    table->source = source;
+    table->name = mem_strdup(name);
     if (unit->lake) {
         AUTO(mem_free) char *unit_name = NULL;
         if (!manifest_expand(unit, source->schema_name, source->table_name, &table->made,
@@ -147,7 +151,10 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                            .interval_us = table->spec->commit_interval_ms * 1000,
                            .bytes_max = table->spec->file_target_bytes,
                            .names_positions = table->spec->mode == MODE_UPSERT,
-                           .resnapshot = pipeline_resnapshots(flow->pipeline, name)};
+                           .resnapshot = pipeline_resnapshots(flow->pipeline, name),
+                           .copy_whole = table->spec->mode == MODE_APPEND ||
+                                         flow->pipeline->connector->snapshot_mode ==
+                                             SNAPSHOT_ONLY};
     follow_init(&table->follow, &rules);
     TableOptions options = {.spec = table->spec,
                             .unit = table->unit,

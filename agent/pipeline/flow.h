@@ -24,7 +24,30 @@ typedef struct Warehouse {
 
 typedef struct TableMetrics {
     Metric *changes, *rows, *commits, *memory, *committed;
+    Metric *copying, *copy_rows, *copy_bytes, *copy_rows_estimate, *copy_bytes_estimate;
 } TableMetrics;
+
+/* The copy of a table (copy.c). The writer thread's own once it runs, but for the atomics. */
+typedef struct BoundCopy {
+    bool active;        /* rows are missing yet */
+    bool ends;          /* the next commit says that none is */
+    Extents done;       /* of what the table has, and what it gets next; until: the snapshot that the
+                           stream has to pass */
+    size_t ranges_left; /* not joined yet */
+    atomic_bool over;   /* the table was emptied: nothing more is to be read */
+    int64_t started_us;
+    atomic_uint_fast64_t rows, bytes; /* read by this flow */
+    uint64_t rows_estimate, bytes_estimate;
+} BoundCopy;
+
+/* What a reader has written: files, and the ranges whose rows they are. */
+typedef struct Piece {
+    TableCopy *files;
+    Extent *extents;
+    size_t extent_count;
+    size_t range_count;
+} Piece;
+void piece_free(Piece *piece);
 
 /* A captured table and where it goes. */
 typedef struct BoundTable {
@@ -37,7 +60,9 @@ typedef struct BoundTable {
     Warehouse *warehouse;
     Table *table;
     char *uuid; /* of the lake table */
-    bool complete;
+    bool complete; /* at the start of the flow: nothing is to be copied */
+    bool begins;   /* nothing that the table holds counts: it is copied from the first row */
+    BoundCopy copy;
     TableMetrics metrics;
     bool refused;      /* the last commit, for what it is */
     Follow follow;     /* the writer thread's own, once it runs */
@@ -45,15 +70,23 @@ typedef struct BoundTable {
     RowPosition later; /* the latest such */
 } BoundTable;
 
-typedef enum ItemKind { ITEM_BATCH, ITEM_TRUNCATE, ITEM_CHECKPOINT, ITEM_DRAIN } ItemKind;
+typedef enum ItemKind {
+    ITEM_BATCH,
+    ITEM_TRUNCATE,
+    ITEM_PIECE,
+    ITEM_CHECKPOINT,
+    ITEM_DRAIN
+} ItemKind;
 typedef struct Item {
     ItemKind kind;
     BoundTable *table;
     Batch *batch;
+    Piece *piece;
     RowPosition row; /* truncate, checkpoint */
 } Item;
 
 typedef struct Flow Flow;
+typedef struct CopyRun CopyRun;
 
 typedef struct Writer {
     Flow *flow;
@@ -73,6 +106,8 @@ struct Pipeline {
     atomic_bool stop;
     pthread_mutex_t lock; /* over figures */
     PipelineFigures figures;
+    char **begun; /* tables whose --resnapshot has begun: a retry goes on with it */
+    size_t begun_count;
     uint64_t rows_before; /* of earlier attempts */
     uint64_t commits_before;
     struct {
@@ -90,6 +125,9 @@ struct Flow {
     Warehouse **warehouses;
     size_t warehouse_count;
     Position copied; /* the position that the copy's snapshot stands for */
+
+    CopyRun *copy;             /* copy.c */
+    atomic_uint_fast32_t copying; /* tables with rows missing */
 
     Writer *writers;
     size_t writer_count;
@@ -120,8 +158,19 @@ void flow_phase(Flow *flow, Phase phase);
 
 MUST_CHECK bool flow_bind(Flow *flow, Error *err); /* bind.c */
 void flow_unbind(Flow *flow);
-MUST_CHECK bool flow_copy(Flow *flow, Error *err);   /* copy.c */
+/* copy.c. Open: in the capture's thread, before the stream; the tables take rows of the stream from
+ * then on. Start: the writers run. Join: before they end. */
+MUST_CHECK bool flow_copy_open(Flow *flow, Error *err);
+void flow_copy_start(Flow *flow);
+void flow_copy_join(Flow *flow);
+void flow_copy_close(Flow *flow);
+/* In the table's writer thread, the table's last commit being settled. */
+MUST_CHECK bool flow_copy_piece(BoundTable *table, Piece *piece, Error *err);
+void flow_copy_truncated(BoundTable *table);
+bool flow_copy_due(BoundTable *table); /* is the copy's last commit to be made, at once? */
+void flow_copy_committed(Flow *flow, BoundTable *table);
 MUST_CHECK bool flow_stream(Flow *flow, Error *err); /* stream.c; returns on stop */
+MUST_CHECK bool flow_copy_alone(Flow *flow, Error *err); /* the copy without the stream behind it */
 size_t flow_writers_count(const Flow *flow);         /* writer.c */
 void flow_writers_start(Flow *flow);
 void flow_writers_join(Flow *flow);
@@ -137,7 +186,11 @@ bool record_entry(const BoundTable *table, RecordEntry *ret, Position *ret_entry
 MUST_CHECK bool record_write(Flow *flow, RowPosition durable, Error *err);
 /* The least position that the records of all warehouses hold; {0, 0} where there is none. */
 MUST_CHECK bool record_read(Flow *flow, RowPosition *ret, Error *err);
-bool pipeline_resnapshots(const Pipeline *pipeline, const char *table_name);
+/* Was it asked for, and has not begun yet? */
+bool pipeline_resnapshots(Pipeline *pipeline, const char *table_name);
+void pipeline_resnapshot_begun(Pipeline *pipeline, const char *table_name);
+void progress_copy(Flow *flow, CopyFigures *ret);
+void progress_copy_begin(BoundTable *table);
 void progress_register(Pipeline *pipeline); /* progress.c */
 void progress_table_register(BoundTable *table);
 void progress_table(BoundTable *table);

@@ -52,11 +52,18 @@ typedef enum Phase {
 } Phase;
 const char *phase_name(Phase phase);
 
+/* What there is to copy, and what was read of it by the latest attempt. */
+typedef struct CopyFigures {
+    uint32_t tables; /* not complete */
+    uint64_t rows, rows_estimate;
+    uint64_t bytes, bytes_estimate;
+} CopyFigures;
+
 typedef struct PipelineFigures {
     Phase phase;
     uint32_t tables;
     uint64_t rows;               /* copied or changed rows applied since the start */
-    uint64_t copy_rows_estimate; /* while snapshotting: what there is in all */
+    CopyFigures copy;            /* while tables are copied */
     uint64_t lag_bytes;          /* from what is durable to the source's end */
     int64_t
         freshness_us; /* age of the oldest source transaction that is not yet durable; 0: none */

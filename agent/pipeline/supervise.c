@@ -40,6 +40,9 @@ void pipeline_free(Pipeline *pipeline)
     if (!pipeline)
         return;
     pthread_mutex_destroy(&pipeline->lock);
+    for (size_t i = 0; i < pipeline->begun_count; i++)
+        free(pipeline->begun[i]);
+    free(pipeline->begun);
     free(pipeline->name);
     free(pipeline);
 }
@@ -47,6 +50,30 @@ void pipeline_free(Pipeline *pipeline)
 void pipeline_stop(Pipeline *pipeline)
 {
     atomic_store(&pipeline->stop, true);
+}
+
+bool pipeline_resnapshots(Pipeline *pipeline, const char *table_name)
+{
+    const TextList *list = pipeline->options.resnapshot;
+    bool asked = false, begun = false;
+    for (size_t i = 0; list && i < list->count; i++)
+        asked = asked || manifest_pattern_matches(list->texts[i], table_name);
+    pthread_mutex_lock(&pipeline->lock);
+    for (size_t i = 0; i < pipeline->begun_count; i++)
+        begun = begun || strcmp(pipeline->begun[i], table_name) == 0;
+    pthread_mutex_unlock(&pipeline->lock);
+    return asked && !begun;
+}
+
+void pipeline_resnapshot_begun(Pipeline *pipeline, const char *table_name)
+{
+    if (!pipeline_resnapshots(pipeline, table_name))
+        return;
+    pthread_mutex_lock(&pipeline->lock);
+    pipeline->begun =
+        mem_regrow(pipeline->begun, pipeline->begun_count + 1, sizeof *pipeline->begun);
+    pipeline->begun[pipeline->begun_count++] = mem_strdup(table_name);
+    pthread_mutex_unlock(&pipeline->lock);
 }
 
 static bool mends_itself(const Error *err)

@@ -14,6 +14,7 @@ static void item_free(void *at)
 {
     Item *item = at;
     batch_free(item->batch);
+    piece_free(item->piece);
     free(item);
 }
 
@@ -46,7 +47,8 @@ static bool commit_due(Writer *writer, BoundTable *table, bool drain, Error *err
 {
     Follow *follow = &table->follow;
     uint64_t bytes = follow->pending && !follow->past_checkpoint ? pending_bytes(table) : 0;
-    FollowAction action = follow_tick(follow, clock_mono_us(), bytes, drain);
+    bool now = flow_copy_due(table) || drain;
+    FollowAction action = follow_tick(follow, clock_mono_us(), bytes, now);
     if (!flow_obey(writer->flow, table, action, err))
         return false;
     return (!drain && !(follow_is_settled(follow) && table->has_later)) ||
@@ -87,6 +89,8 @@ static bool put(Writer *writer, BoundTable *table, const Item *item, Error *err)
         return true; /* a restart repeats what the table has */
     bool ok = item->kind == ITEM_BATCH ? table_put(table->table, item->batch, err)
                                        : table_truncate(table->table, item->row, err);
+    if (ok && item->kind == ITEM_TRUNCATE)
+        flow_copy_truncated(table);
     return ok || error_wrap(err, "table %s", table->name);
 }
 
@@ -102,6 +106,9 @@ static bool apply(Writer *writer, const Item *item, Error *err)
         return true;
     case ITEM_TRUNCATE:
         return put(writer, table, item, err);
+    case ITEM_PIECE:
+        return wait_settled(writer, table, err) && flow_copy_piece(table, item->piece, err) &&
+               settle(writer, false, err);
     case ITEM_CHECKPOINT:
         for (size_t i = 0; i < writer->table_count; i++) {
             BoundTable *each = writer->tables[i];

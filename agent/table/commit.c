@@ -11,7 +11,7 @@ void table_pending_done(TablePending *pending)
 {
     iceberg_attempt_free(pending->attempt);
     upsert_pending_done(&pending->upsert);
-    free(pending->copied);
+    free(pending->joined);
     free(pending->with_snapshot);
     *pending = (TablePending){0};
 }
@@ -32,6 +32,7 @@ static void fill_view(Table *table, int64_t commit, int64_t head, TableView *ret
                        .head = current < 0 ? 0 : current,
                        .sequence = iceberg_last_sequence(iceberg),
                        .has_claim = table->complete,
+                       .copying = table->copy_progress != NULL,
                        .ours_found = commit && iceberg_history_holds(iceberg, commit)};
     snprintf(ret->uuid, sizeof ret->uuid, "%s", iceberg_uuid(iceberg));
     switch (iceberg_foreign(iceberg, head ? head : -1)) {
@@ -107,11 +108,13 @@ static bool make_whole(Table *table, Error *err)
     IcebergCommit *commit = &pending->commit;
     if (pending->ready)
         return true;
-    bool ok = table->upsert
-                  ? upsert_finish(table->upsert, &pending->upsert, err)
-                  : data_writer_finish(table->writer, &commit->added, &commit->added_count, err);
+    size_t joined = 0;
+    bool ok = table->upsert ? upsert_finish(table->upsert, &pending->upsert, err)
+                            : pieces_join(table, &pending->joined, &joined, err);
     if (!ok)
         return table_failed(table, err);
+    if (!table->upsert)
+        *commit = (IcebergCommit){.added = pending->joined, .added_count = joined};
     if (table->upsert)
         *commit = (IcebergCommit){.added = pending->upsert.added,
                                   .added_count = pending->upsert.added_count,
@@ -119,6 +122,8 @@ static bool make_whole(Table *table, Error *err)
                                   .removed_count = pending->upsert.removed_count,
                                   .remove_all = pending->upsert.remove_all};
     pending->ready = true;
+    if (table->piece_count)
+        CRASH_POINT("copy-before-commit");
     CRASH_POINT("commit-files-written");
     return true;
 }
@@ -137,8 +142,29 @@ static void put_position(Table *table, const Position *position)
     pending->commit.summary = pending->summary;
     pending->commit.properties = pending->properties;
     pending->commit.summary_count = pending->commit.property_count = 1;
-    if (pending->copy)
+    if (table->copy_next) {
+        pending->properties[2] = table->copy_property;
+        pending->properties[3] = table->copy_next;
+        pending->commit.property_count = 2;
+    }
+    ASSERT(!table->copy_begun || table->copy_next); /* or it would be taken for complete */
+    if (table->copy_begun)
         pending->commit.remove_all = iceberg_current_snapshot(table->iceberg) >= 0;
+}
+
+static void settle_copy(Table *table)
+{
+    table->copy_begun = false;
+    if (!table->copy_next)
+        return;
+    free(table->copy_progress);
+    table->copy_progress = TAKE(table->copy_next);
+    table->copying = strcmp(table->copy_progress, COPY_COMPLETE) != 0;
+    if (table->copying)
+        return;
+    free(TAKE(table->copy_progress));
+    if (table->upsert)
+        upsert_copying(table->upsert, false);
 }
 
 static void settle(Table *table)
@@ -149,17 +175,17 @@ static void settle(Table *table)
     table->complete = true;
     table->commits++;
     table->committed_us = clock_wall_us();
-    if (pending->copy) {
+    table->passed = pending->position.at;
+    if (table->piece_count)
         CRASH_POINT("copy-committed");
-        copy_forget(pending->copy);
-    } else {
-        CRASH_POINT("commit-done");
-        table->pending_rows = 0;
-        delete_objects(table, pending->upsert.dead, pending->upsert.dead_count);
-        if (table->upsert)
-            upsert_committed(table->upsert, &pending->upsert);
-        data_writer_forget(table->writer);
-    }
+    CRASH_POINT("commit-done");
+    table->pending_rows = 0;
+    delete_objects(table, pending->upsert.dead, pending->upsert.dead_count);
+    if (table->upsert)
+        upsert_committed(table->upsert, &pending->upsert);
+    data_writer_forget(table->writer);
+    pieces_done(table, true);
+    settle_copy(table);
     table->rows = table->upsert ? upsert_rows(table->upsert) : table_rows_of_head(table);
     table_pending_done(pending);
 }
@@ -234,8 +260,7 @@ void table_abandon(Table *table, bool files_may_go)
         data_writer_discard(table->writer);
     } else {
         data_writer_forget(table->writer);
-        if (pending->copy)
-            copy_forget(pending->copy);
     }
+    pieces_done(table, !files_may_go);
     table_pending_done(pending);
 }

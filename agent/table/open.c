@@ -9,6 +9,10 @@
 
 static void release(Table *table)
 {
+    bool unknown = table->pending.unknown; /* a commit that names them may take effect yet */
+    if (unknown)
+        data_writer_forget(table->writer);
+    pieces_done(table, unknown);
     table_pending_done(&table->pending);
     upsert_free(table->upsert);
     data_writer_free(table->writer);
@@ -23,6 +27,10 @@ static void release(Table *table)
     free(table->all_rows);
     free(table->unit);
     free(table->property);
+    free(table->copy_property);
+    free(table->copy_progress);
+    free(table->copy_next);
+    free(table->pieces);
     free(table->location);
 }
 
@@ -246,6 +254,10 @@ bool table_read_claim(Table *table, Error *err)
     table->snapshot = 0;
     table->position = (Position){0};
     const char *text = iceberg_property(table->iceberg, table->property);
+    const char *copied = iceberg_property(table->iceberg, table->copy_property);
+    free(TAKE(table->copy_progress));
+    if (text && copied && strcmp(copied, COPY_COMPLETE) != 0)
+        table->copy_progress = mem_strdup(copied);
     if (!text) {
         const char *unit = iceberg_property(table->iceberg, "firn.unit");
         if (head_total(table, "total-records") == 0 || (unit && strcmp(unit, table->unit) == 0))
@@ -352,7 +364,11 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
     table->schema_json = mem_strdup(iceberg_schema_json(table->iceberg));
     if (spec->mode == MODE_UPSERT && spec->format_version >= 3)
         add_lineage(table);
-    return options->resnapshot || table_read_claim(table, err);
+    if (!options->resnapshot && !table_read_claim(table, err))
+        return false;
+    table->copying = table->copy_progress != NULL;
+    table->passed = table->position.at;
+    return true;
 }
 
 Table *table_open(const TableOptions *options, Error *err)
@@ -364,6 +380,7 @@ Table *table_open(const TableOptions *options, Error *err)
     table->memory_bytes_max = options->memory_bytes_max;
     table->unit = mem_strdup(options->unit);
     table->property = mem_format("firn.position.%s", options->unit);
+    table->copy_property = mem_format("firn.copy.%s", options->unit);
     pthread_mutex_init(&table->names, NULL);
     if (!open_at(table, options, err)) {
         release(table);

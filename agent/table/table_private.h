@@ -12,15 +12,14 @@
 typedef struct TablePending {
     bool ready;      /* the files are whole */
     bool unknown;    /* a commit of them was sent that may take effect yet */
-    TableCopy *copy; /* whose files they are; NULL: the stream's */
     IcebergCommit commit;
     UpsertPending upsert;
-    DataFile *copied; /* commit.added of a copy; contents belong to its writers */
+    DataFile *joined; /* commit.added without an index: pieces' and the writer's; contents theirs */
     IcebergAttempt *attempt;
     Position position;
     char text[POSITION_TEXT_BYTES];
     char *with_snapshot;
-    const char *summary[2], *properties[2];
+    const char *summary[2], *properties[4];
 } TablePending;
 
 struct Table {
@@ -30,7 +29,17 @@ struct Table {
     Catalog *catalog;
     size_t memory_bytes_max;
     char *unit;
-    char *property; /* firn.position.<unit> */
+    char *property;      /* firn.position.<unit> */
+    char *copy_property; /* firn.copy.<unit> */
+    char *copy_progress; /* its value as of the latest commit; NULL: complete */
+    char *copy_next;     /* to be set by the next commit; NULL: not */
+    bool copying;        /* keys that are deleted must be remembered */
+    bool copy_begun;     /* what there is is void, until the next commit */
+    bool copy_alone;     /* no row but those of one snapshot came: their keys differ */
+    TableCopy **pieces;  /* for the next commit */
+    size_t piece_count;
+    _Atomic uint32_t copy_writers; /* open, of all pieces */
+    RowPosition passed; /* rows up to here are in the table, or in pieces */
     char *location;
     TableName name;
     IcebergTable *iceberg;
@@ -70,9 +79,13 @@ bool table_failed(Table *table, Error *err);
 bool table_usable(const Table *table, Error *err);
 /* commit.c */
 void table_pending_done(TablePending *pending);
-/* copy.c: every finished writer's files, side by side; contents stay the writers'. */
-MUST_CHECK bool copy_gather(TableCopy *copy, DataFile **ret, size_t *ret_count, Error *err);
-void copy_forget(TableCopy *copy); /* the files are not the writers' to delete any more */
+/* table.c: the index, from the table if there is something, and the pieces that wait. */
+MUST_CHECK bool table_index(Table *table, Error *err);
+/* copy.c: the files of pieces and writer, side by side; contents stay theirs. */
+MUST_CHECK bool pieces_join(Table *table, DataFile **ret, size_t *ret_count, Error *err);
+MUST_CHECK bool piece_index(Table *table, TableCopy *copy, Error *err); /* it joins the index */
+/* They are committed (or may be: their files stay), or never will be. */
+void pieces_done(Table *table, bool files_stay);
 /* Live rows of the head by its summary; v2 counts a delete for as long as its file is there, so it
  * may say too few. */
 uint64_t table_rows_of_head(const Table *table);

@@ -117,6 +117,16 @@ class Agent:
                 pass
         return found
 
+    def copying(self) -> set[str]:
+        """Tables whose copy has begun, or gone on, and is not complete."""
+        tables = set()
+        for line in self.lines():
+            if line["msg"] in ("copying table", "going on copying table"):
+                tables.add(line["table"])
+            elif line["msg"] == "table copied":
+                tables.discard(line["table"])
+        return tables
+
     def alive(self):
         """Raises when the process has ended; for wait_until."""
         if self.process.poll() is not None:

@@ -4,7 +4,7 @@
  *   connect.c      connections, what the server's errors mean
  *   tables.c       the tables, their columns, types and keys
  *   publication.c  what the slot decodes   slot.c  from where, and the snapshot for the copy
- *   copy.c         the copy: binary COPY of ctid ranges
+ *   plan.c, copy.c the copy: its parts and ranges; binary COPY of them
  *   stream.c       the log: START_REPLICATION, confirming
  *   wire.c         both of them read the socket in large pieces through it
  *   pgoutput.c     the log's messages   rows.c  its rows → batches
@@ -36,7 +36,8 @@ typedef struct PgTable {
     char *quoted;  /* "\"public\".\"orders\"", for SQL */
     char identity; /* replica identity: d default, i index, f full, n nothing */
     bool partitioned;
-    uint64_t blocks;     /* of the largest partition, when partitioned */
+    struct PgPart *parts; /* what the copy reads, by oid: see copy.c; NULL until it is planned */
+    size_t part_count;
     PgDecoder *decoders; /* one for each field */
     char *columns;       /* the fields quoted, with commas: what COPY selects */
     bool selects;        /* COPY must SELECT them: one is generated, or has ::text */
@@ -113,8 +114,9 @@ MUST_CHECK bool slot_prepare(Postgres *postgres, const CaptureState *state, bool
                              RowPosition *ret_copy, Error *err);
 
 /* --- copy.c --- */
-MUST_CHECK bool copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
-                          size_t *ret_count, Error *err);
+void copy_parts_free(struct PgPart *parts, size_t count);
+MUST_CHECK bool copy_plan(Capture *capture, uint32_t table, uint64_t range_bytes,
+                          const Extents *done, CopyRange **ret, size_t *ret_count, Error *err);
 CopyReader *copy_reader_open(Capture *capture, Error *err);
 void copy_reader_free(CopyReader *reader);
 MUST_CHECK bool copy_begin(CopyReader *reader, const CopyRange *range, Error *err);

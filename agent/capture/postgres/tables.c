@@ -22,14 +22,11 @@ static const char tables_sql[] =
     "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, "
     "  CASE WHEN c.relkind = 'p' THEN p.tuples ELSE greatest(c.reltuples, 0) END::int8, "
     "  CASE WHEN c.relkind = 'p' THEN p.bytes ELSE pg_catalog.pg_table_size(c.oid) END, "
-    "  CASE WHEN c.relkind = 'p' THEN p.largest ELSE pg_catalog.pg_relation_size(c.oid) END "
-    "    / pg_catalog.current_setting('block_size')::int8, "
     "  pg_catalog.has_table_privilege(c.oid, 'SELECT') "
     "    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "LEFT JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS tuples, "
-    "    sum(pg_catalog.pg_table_size(l.oid)) AS bytes, "
-    "    max(pg_catalog.pg_relation_size(l.oid)) AS largest "
+    "    sum(pg_catalog.pg_table_size(l.oid)) AS bytes "
     "  FROM pg_catalog.pg_partition_tree(c.oid) t JOIN pg_catalog.pg_class l ON l.oid = t.relid "
     "  WHERE t.isleaf AND c.relkind = 'p') p ON true "
     "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' "
@@ -60,6 +57,7 @@ void table_done(PgTable *table)
         decoder_done(&table->decoders[i]);
     free(table->decoders);
     free(table->columns);
+    copy_parts_free(table->parts, table->part_count);
     for (char **name = table->generated; name && *name; name++)
         free(*name);
     free(table->generated);
@@ -165,8 +163,7 @@ static void take_table(Postgres *postgres, const PGresult *result, int row, char
                        .name = name,
                        .quoted = mem_format("%s.%s", schema_part, table_part),
                        .partitioned = PQgetvalue(result, row, 3)[0] == 'p',
-                       .identity = PQgetvalue(result, row, 4)[0],
-                       .blocks = number_at(result, row, 7)};
+                       .identity = PQgetvalue(result, row, 4)[0]};
 }
 
 static bool find_tables(Postgres *postgres, Error *err)
@@ -190,7 +187,7 @@ static bool find_tables(Postgres *postgres, Error *err)
             continue;
         }
         take_table(postgres, result, row, name);
-        if (PQgetvalue(result, row, 8)[0] != 't') {
+        if (PQgetvalue(result, row, 7)[0] != 't') {
             const SourceTable *source = &postgres->sources[postgres->table_count - 1];
             return error_set(
                 err, ERROR_CONFIG, "PrivilegeMissing",

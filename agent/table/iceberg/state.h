@@ -62,6 +62,7 @@ struct IcebergTable {
     char *database, *name;
     char *asked_location; /* NULL: what the catalog chooses */
     char *location;       /* canonical URI */
+    char *location_before;
     CatalogEntry entry;   /* without the text of the metadata */
     json_t *metadata;
     History history;   /* of the metadata */
