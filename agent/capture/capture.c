@@ -48,6 +48,11 @@ bool capture_told(Capture *capture, RowPosition *ret, Error *err)
     return capture->driver->told(capture, ret, err);
 }
 
+bool capture_look(Capture *capture, CaptureFound *found, void *context, Error *err)
+{
+    return capture->driver->look(capture, found, context, err);
+}
+
 bool capture_prepare(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err)
 {
     return capture->driver->prepare(capture, state, ret_copy, err);

@@ -2,10 +2,10 @@
  * log. Drivers: postgres/; mysql/, dynamodb/ to come. A driver implements CaptureDriver; everybody
  * else calls the functions.
  *
- * Order of calls: open → told → prepare → [copy_plan, copy_reader_open … → copy_done] → stream_start
- * → next … → close. Once it is open, a copy reader is its thread's alone and reads while the stream
- * goes on; readers are freed before the capture. capture_confirm may come from another thread at any
- * time; everything else from one thread.
+ * Order of calls: open → told → prepare → [copy_plan, copy_reader_open … → copy_done] →
+ * stream_start → next … → close. Once it is open, a copy reader is its thread's alone and reads
+ * while the stream goes on; readers are freed before the capture. capture_confirm may come from
+ * another thread at any time; everything else from one thread.
  *
  * Errors: CONFIG for what a person must mend (host, password, privilege, wal_level, slots,
  * publication, key, types); RETRY for a lost connection; DATA for a value that can't be read. */
@@ -45,6 +45,12 @@ const char *capture_source(const Capture *capture);
 /* What the source was last told to be durable downstream, asked of it now; {0, 0}: nothing, or it
  * keeps no place for us yet. */
 MUST_CHECK bool capture_told(Capture *capture, RowPosition *ret, Error *err);
+
+/* Tables that the manifest's patterns choose and that were not there at open, as the source is now;
+ * each is named to `found`. Only such as could be captured: that can be followed, and are in the
+ * publication or may be added to it. In the capture's thread, while the stream runs. */
+typedef void CaptureFound(void *context, const char *name);
+MUST_CHECK bool capture_look(Capture *capture, CaptureFound *found, void *context, Error *err);
 
 /* What the pipeline knows of the tables. */
 typedef struct CaptureState {
@@ -142,6 +148,7 @@ typedef struct CaptureDriver {
     bool (*columns)(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
     const char *(*source)(const Capture *capture);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
+    bool (*look)(Capture *capture, CaptureFound *found, void *context, Error *err);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);
     bool (*copy_plan)(Capture *capture, uint32_t table, uint64_t range_bytes, const Extents *done,
                       CopyRange **ret, size_t *ret_count, Error *err);

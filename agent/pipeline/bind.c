@@ -58,6 +58,11 @@ static const IngestionUnitSpec *find_unit(const Pipeline *pipeline, const char *
     return NULL;
 }
 
+bool flow_takes(const Flow *flow, const char *name)
+{
+    return find_unit(flow->pipeline, name) != NULL;
+}
+
 /* Every unit that names a table must have found it: a misspelt name is not an idle table. */
 static bool units_found(const Flow *flow, Error *err)
 {
@@ -103,8 +108,7 @@ static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Err
             return flow_stalled(table, action.reason, err);
         options->create = action.kind == FOLLOW_CREATE;
         table->begins = action.kind == FOLLOW_COPY;
-        table->complete =
-            action.kind == FOLLOW_STREAM && !table_copy_progress(table->table);
+        table->complete = action.kind == FOLLOW_STREAM && !table_copy_progress(table->table);
         if (action.kind == FOLLOW_STREAM || action.kind == FOLLOW_COPY)
             return true;
         while (follow->state == FOLLOW_PAUSING && !flow_stopping(flow) &&
@@ -153,8 +157,7 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                            .names_positions = table->spec->mode == MODE_UPSERT,
                            .resnapshot = pipeline_resnapshots(flow->pipeline, name),
                            .copy_whole = table->spec->mode == MODE_APPEND ||
-                                         flow->pipeline->connector->snapshot_mode ==
-                                             SNAPSHOT_ONLY};
+                                         flow->pipeline->connector->snapshot_mode == SNAPSHOT_ONLY};
     follow_init(&table->follow, &rules);
     TableOptions options = {.spec = table->spec,
                             .unit = table->unit,

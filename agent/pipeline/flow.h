@@ -29,10 +29,10 @@ typedef struct TableMetrics {
 
 /* The copy of a table (copy.c). The writer thread's own once it runs, but for the atomics. */
 typedef struct BoundCopy {
-    bool active;        /* rows are missing yet */
-    bool ends;          /* the next commit says that none is */
-    Extents done;       /* of what the table has, and what it gets next; until: the snapshot that the
-                           stream has to pass */
+    bool active;  /* rows are missing yet */
+    bool ends;    /* the next commit says that none is */
+    Extents done; /* of what the table has, and what it gets next; until: the snapshot that the
+                     stream has to pass */
     size_t ranges_left; /* not joined yet */
     atomic_bool over;   /* the table was emptied: nothing more is to be read */
     int64_t started_us;
@@ -59,7 +59,7 @@ typedef struct BoundTable {
     const LakeTableSpec *spec;
     Warehouse *warehouse;
     Table *table;
-    char *uuid; /* of the lake table */
+    char *uuid;    /* of the lake table */
     bool complete; /* at the start of the flow: nothing is to be copied */
     bool begins;   /* nothing that the table holds counts: it is copied from the first row */
     BoundCopy copy;
@@ -110,6 +110,7 @@ struct Pipeline {
     size_t begun_count;
     uint64_t rows_before; /* of earlier attempts */
     uint64_t commits_before;
+    bool again; /* the flow ended to begin anew with more tables */
     struct {
         Metric *phase, *lag, *freshness, *restarts, *confirmed, *received;
     } metrics;
@@ -126,7 +127,7 @@ struct Flow {
     size_t warehouse_count;
     Position copied; /* the position that the copy's snapshot stands for */
 
-    CopyRun *copy;             /* copy.c */
+    CopyRun *copy;                /* copy.c */
     atomic_uint_fast32_t copying; /* tables with rows missing */
 
     Writer *writers;
@@ -140,6 +141,7 @@ struct Flow {
     pthread_mutex_t lock;
     Error error; /* the first one of any thread */
     atomic_bool failed;
+    atomic_bool leaves; /* it drains, and another flow begins: there are tables to add */
     atomic_uint_fast64_t rows;
     atomic_uint_fast64_t commits;
 };
@@ -152,12 +154,16 @@ static inline bool flow_failed(Flow *flow)
 }
 static inline bool flow_stopping(Flow *flow)
 {
-    return atomic_load_explicit(&flow->pipeline->stop, memory_order_relaxed);
+    return atomic_load_explicit(&flow->pipeline->stop, memory_order_relaxed) ||
+           atomic_load_explicit(&flow->leaves, memory_order_relaxed);
 }
 void flow_phase(Flow *flow, Phase phase);
 
 MUST_CHECK bool flow_bind(Flow *flow, Error *err); /* bind.c */
 void flow_unbind(Flow *flow);
+/* Does a unit take the table of that name? */
+bool flow_takes(const Flow *flow, const char *name);
+void flow_look(Flow *flow, int64_t *after_us); /* look.c */
 /* copy.c. Open: in the capture's thread, before the stream; the tables take rows of the stream from
  * then on. Start: the writers run. Join: before they end. */
 MUST_CHECK bool flow_copy_open(Flow *flow, Error *err);
@@ -169,9 +175,9 @@ MUST_CHECK bool flow_copy_piece(BoundTable *table, Piece *piece, Error *err);
 void flow_copy_truncated(BoundTable *table);
 bool flow_copy_due(BoundTable *table); /* is the copy's last commit to be made, at once? */
 void flow_copy_committed(Flow *flow, BoundTable *table);
-MUST_CHECK bool flow_stream(Flow *flow, Error *err); /* stream.c; returns on stop */
+MUST_CHECK bool flow_stream(Flow *flow, Error *err);     /* stream.c; returns on stop */
 MUST_CHECK bool flow_copy_alone(Flow *flow, Error *err); /* the copy without the stream behind it */
-size_t flow_writers_count(const Flow *flow);         /* writer.c */
+size_t flow_writers_count(const Flow *flow);             /* writer.c */
 void flow_writers_start(Flow *flow);
 void flow_writers_join(Flow *flow);
 /* Does what the action says, and what comes of it, until the table is settled or waits for its next

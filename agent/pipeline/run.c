@@ -67,6 +67,7 @@ bool flow_run(Pipeline *pipeline, Error *err)
     Flow flow = {.pipeline = pipeline};
     pthread_mutex_init(&flow.lock, NULL);
     bool ok = attempt(&flow, err);
+    pipeline->again = ok && atomic_load(&flow.leaves);
     flow_copy_close(&flow);
     flow_unbind(&flow);
     capture_close(flow.capture);

@@ -32,6 +32,7 @@ typedef struct Stream {
     Mark marks[MARKS];
     size_t mark_head, mark_count;
     int64_t mark_after_us;
+    int64_t look_after_us;
 } Stream;
 
 static bool put(Stream *stream, Writer *writer, Item item, size_t bytes, Error *err)
@@ -270,6 +271,7 @@ static bool follow(Stream *stream, Error *err)
         if (!capture_next(flow->capture, NEXT_MS, &change, err) ||
             !hand_out(stream, &change, err) || !confirm(stream, false, err))
             return false;
+        flow_look(flow, &stream->look_after_us);
     }
     flow_phase(flow, PHASE_DRAINING);
     return drain(stream, err);

@@ -103,6 +103,8 @@ bool pipeline_run(Pipeline *pipeline, Error *err)
     for (;;) {
         int64_t started_us = clock_mono_us();
         bool ok = flow_run(pipeline, err);
+        if (ok && pipeline->again && !atomic_load(&pipeline->stop))
+            continue;
         if (ok || !mends_itself(err)) {
             set_phase(pipeline, PHASE_STOPPED, ok ? "" : err->message);
             return ok;

@@ -143,6 +143,7 @@ static const CaptureDriver driver = {
     .columns = tables_override,
     .source = postgres_source,
     .told = postgres_told,
+    .look = tables_look,
     .prepare = postgres_prepare,
     .copy_plan = copy_plan,
     .copy_reader_open = copy_reader_open,

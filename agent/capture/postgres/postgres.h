@@ -84,6 +84,7 @@ MUST_CHECK bool postgres_lsn_parse(const char *text, uint64_t *ret, Error *err);
 /* --- tables.c --- */
 MUST_CHECK bool tables_find(Postgres *postgres, Error *err);
 void table_done(PgTable *table);
+MUST_CHECK bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *err);
 bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
 /* Are the table's columns still those that were found? CONFIG "SchemaChanged" when not. */
 MUST_CHECK bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err);

@@ -207,6 +207,43 @@ static bool find_tables(Postgres *postgres, Error *err)
     return true;
 }
 
+/* $1: the publication; $2: tables may be added to it. */
+static const char look_sql[] =
+    "SELECT c.oid, n.nspname, c.relname "
+    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' "
+    "  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast' "
+    "  AND (c.relreplident = 'f' OR (c.relreplident <> 'n' AND EXISTS (SELECT FROM "
+    "    pg_catalog.pg_index i WHERE i.indrelid = c.oid AND "
+    "    CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END))) "
+    "  AND ($2::bool OR EXISTS (SELECT FROM pg_catalog.pg_publication_tables t WHERE "
+    "    t.pubname = $1 AND t.schemaname = n.nspname AND t.tablename = c.relname))";
+
+bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *err)
+{
+    Postgres *postgres = postgres_of(capture);
+    const ConnectorSpec *spec = postgres->spec;
+    const char *values[] = {spec->pg_publication, spec->pg_manage ? "t" : "f"};
+    if (!postgres_query_open(postgres, err))
+        return false;
+    AUTO(result_clear)
+    PGresult *result =
+        connect_query_with(postgres->query, PGRES_TUPLES_OK, look_sql, 2, values, err);
+    if (!result)
+        return false;
+    for (int row = 0; row < PQntuples(result); row++) {
+        uint64_t oid = number_at(result, row, 0);
+        bool known = false;
+        for (size_t i = 0; i < postgres->table_count && !known; i++)
+            known = postgres->tables[i].oid == oid;
+        AUTO(mem_free)
+        char *name = mem_format("%s.%s", PQgetvalue(result, row, 1), PQgetvalue(result, row, 2));
+        if (!known && is_chosen(spec, name))
+            found(context, name);
+    }
+    return true;
+}
+
 /* --- columns --- */
 
 static bool unsupported(const PgTable *table, const char *column, const char *type, Error *err)
