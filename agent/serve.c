@@ -99,8 +99,8 @@ static void progress_line(Server *server, bool terminal)
     if (all.copy.tables)
         snprintf(copy, sizeof copy, "  copying %u: %llu/~%llu rows, %.1f/~%.1f MiB",
                  all.copy.tables, (unsigned long long)all.copy.rows,
-                 (unsigned long long)all.copy.rows_estimate,
-                 (double)all.copy.bytes / (1 << 20), (double)all.copy.bytes_estimate / (1 << 20));
+                 (unsigned long long)all.copy.rows_estimate, (double)all.copy.bytes / (1 << 20),
+                 (double)all.copy.bytes_estimate / (1 << 20));
     fprintf(stderr,
             "%s%-12s tables %u  rows %llu%s  %.0f rows/s  commits %llu  lag %.1f MiB  freshness "
             "%.1f s%s",

@@ -79,7 +79,7 @@ typedef struct Follow {
     char claim_source[POSITION_SOURCE_BYTES];
     RowPosition claim;
     RowPosition passed; /* rows up to here are in the table: the claim, or the copy's snapshot */
-    int64_t snapshot; /* stalled as RolledBack: the one that should be the head */
+    int64_t snapshot;   /* stalled as RolledBack: the one that should be the head */
     /* the stream */
     RowPosition durable;    /* everything up to here is in the table, or was nothing */
     RowPosition checkpoint; /* the latest one */

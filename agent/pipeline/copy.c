@@ -1,31 +1,33 @@
 /* The initial copy, beside the stream. Each reader is one thread with one connection in the shared
  * snapshot: it reads ranges of a table, and encodes them into files of its own, so that no row
- * crosses a thread. What it has written after some ranges is a piece, which the table's writer thread
- * joins to what it commits next; how far the copy is stands in the table with it. So after a crash
- * only what no commit holds is read again, in a new snapshot, and meanwhile every table, new or old,
- * has each change of the stream as soon as ever: nothing waits for a copy, neither the other tables
- * nor the source's log.
+ * crosses a thread. What it has written after some ranges is a piece, which the table's writer
+ * thread joins to what it commits next; how far the copy is stands in the table with it. So after a
+ * crash only what no commit holds is read again, in a new snapshot, and meanwhile every table, new
+ * or old, has each change of the stream as soon as ever: nothing waits for a copy, neither the
+ * other tables nor the source's log.
  *
  * Why that gives the source's table in the end. A table begins at L, where its first snapshot was
  * taken, and applies every change behind L, in order, by key; a restart goes on from its claim. A
- * piece shows rows as of a snapshot S that is no older than the claim when the process began. When a
- * piece joins, a row whose key is known to the table gives way: a key is known if a row of it stands
- * there, or if the stream deleted it since the process began (the index remembers). For any key:
+ * piece shows rows as of a snapshot S that is no older than the claim when the process began. When
+ * a piece joins, a row whose key is known to the table gives way: a key is known if a row of it
+ * stands there, or if the stream deleted it since the process began (the index remembers). For any
+ * key:
  *
  *   - No change behind L concerns it. Its row stands in one place (VACUUM FULL and the like, which
  *     move rows unchanged, give the part's file another number: it is read anew), in one range, and
  *     comes with whatever snapshot that is read in.
- *   - A change behind L does. Take the latest one, at C. If the stream has applied it, the table says
- *     what C says: no piece overrides a known key, and if C deleted it, then either this process
- *     remembers, or C is before the claim it began with, so that no snapshot of it shows the row. If
- *     the stream has not, it will. Whatever a piece brought until then, of the same key from two
- *     snapshots because an UPDATE moved the row from one range to another, or nothing because it went
- *     from an unread range to a read one, is replaced by C.
+ *   - A change behind L does. Take the latest one, at C. If the stream has applied it, the table
+ * says what C says: no piece overrides a known key, and if C deleted it, then either this process
+ *     remembers, or C is before the claim it began with, so that no snapshot of it shows the row.
+ * If the stream has not, it will. Whatever a piece brought until then, of the same key from two
+ *     snapshots because an UPDATE moved the row from one range to another, or nothing because it
+ * went from an unread range to a read one, is replaced by C.
  *
  * So the table is right once the stream has passed every snapshot that a piece was read in. Then,
- * and not before, a commit says that the copy is complete. A change of key is a deletion and a row. An
- * unchanged TOAST value comes from the source by key (capture/postgres/toast.c); if it has changed
- * there since, a later change brings it. TRUNCATE ends a copy: what is behind it comes by the stream.
+ * and not before, a commit says that the copy is complete. A change of key is a deletion and a row.
+ * An unchanged TOAST value comes from the source by key (capture/postgres/toast.c); if it has
+ * changed there since, a later change brings it. TRUNCATE ends a copy: what is behind it comes by
+ * the stream.
  *
  * Append tables hold changes, not rows by key: theirs begins anew (FollowOptions.copy_whole). */
 #include <stdlib.h>
@@ -361,8 +363,8 @@ static bool table_plan(Flow *flow, CopyTable *table, Error *err)
     uint64_t all = bound->source->bytes_estimate;
     copy->rows_estimate = bound->source->rows_estimate;
     if (!bound->begins && all > copy->bytes_estimate)
-        copy->rows_estimate = (uint64_t)((double)copy->rows_estimate *
-                                         (double)copy->bytes_estimate / (double)all);
+        copy->rows_estimate =
+            (uint64_t)((double)copy->rows_estimate * (double)copy->bytes_estimate / (double)all);
     if (bound->begins) {
         AUTO(mem_free) char *text = extents_format(&copy->done);
         table_copy_begin(bound->table, flow->copied.at);

@@ -40,7 +40,6 @@ bool record_load(Warehouse *warehouse, Error *err)
     return ok;
 }
 
-
 static json_t *entry_of(const BoundTable *table)
 {
     return json_object_get(json_object_get(table->warehouse->record, "tables"), table->name);

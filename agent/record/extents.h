@@ -18,8 +18,8 @@
 
 typedef struct Extent {
     uint64_t part;
-    uint64_t version; /* stretches of another layout (the part was rewritten) say nothing; 0: of a
-                         part that no version is known of, never done */
+    uint64_t version;  /* stretches of another layout (the part was rewritten) say nothing; 0: of a
+                          part that no version is known of, never done */
     uint64_t from, to; /* EXTENTS_END: the part's end, wherever it is */
 } Extent;
 

@@ -2,9 +2,9 @@
  * thread that puts the stream's rows and commits. A piece becomes the table's with a commit, or its
  * files are deleted.
  *
- * The rows of one snapshot have every key once, so that nothing needs to be looked up while they are
- * alone in the table. When the stream's rows come to them, or rows of an earlier snapshot are there,
- * the index says which keys are known, and the pieces' rows give way (upsert_take). */
+ * The rows of one snapshot have every key once, so that nothing needs to be looked up while they
+ * are alone in the table. When the stream's rows come to them, or rows of an earlier snapshot are
+ * there, the index says which keys are known, and the pieces' rows give way (upsert_take). */
 #include "agent/table/table_private.h"
 #include "common/crash.h"
 #include "common/mem.h"

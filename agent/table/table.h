@@ -76,7 +76,7 @@ TableCopyWriter *table_copy_writer_open(TableCopy *copy, Error *err)
     OWNED_BY(table_copy_writer_free);
 MUST_CHECK bool table_copy_put(TableCopyWriter *writer, const Batch *batch, Error *err);
 MUST_CHECK bool table_copy_finish(TableCopyWriter *writer,
-                                  Error *err); /* files of this writer are whole */
+                                  Error *err);            /* files of this writer are whole */
 uint64_t table_copy_bytes(const TableCopyWriter *writer); /* of its files so far */
 /* Every writer has finished: the piece is the table's, and goes with the next commit. In Upsert a
  * row of it gives way to what the stream said of its key, or an earlier piece. */

@@ -10,8 +10,8 @@
 
 /* A commit that is being made: from the files being whole until its answer is settled. */
 typedef struct TablePending {
-    bool ready;      /* the files are whole */
-    bool unknown;    /* a commit of them was sent that may take effect yet */
+    bool ready;   /* the files are whole */
+    bool unknown; /* a commit of them was sent that may take effect yet */
     IcebergCommit commit;
     UpsertPending upsert;
     DataFile *joined; /* commit.added without an index: pieces' and the writer's; contents theirs */
@@ -39,7 +39,7 @@ struct Table {
     TableCopy **pieces;  /* for the next commit */
     size_t piece_count;
     _Atomic uint32_t copy_writers; /* open, of all pieces */
-    RowPosition passed; /* rows up to here are in the table, or in pieces */
+    RowPosition passed;            /* rows up to here are in the table, or in pieces */
     char *location;
     TableName name;
     IcebergTable *iceberg;

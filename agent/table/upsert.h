@@ -31,10 +31,10 @@ MUST_CHECK bool upsert_put(Upsert *upsert, const Batch *batch, const Column *con
                            uint32_t from, Error *err);
 /* While the table is copied, deleted keys are remembered: see upsert_take. */
 void upsert_copying(Upsert *upsert, bool copying);
-/* A piece of the copy: whole files of rows as a snapshot shows them. The rows of keys that are known
- * already, live or deleted, are deleted: what is known is as new, or will be (agent/pipeline/copy.c).
- * Keys are read back from the files. They go with the next commit; paths and contents stay the
- * caller's until then. */
+/* A piece of the copy: whole files of rows as a snapshot shows them. The rows of keys that are
+ * known already, live or deleted, are deleted: what is known is as new, or will be
+ * (agent/pipeline/copy.c). Keys are read back from the files. They go with the next commit; paths
+ * and contents stay the caller's until then. */
 MUST_CHECK bool upsert_take(Upsert *upsert, const DataFile *files, size_t count, Error *err);
 /* Every row put or loaded so far is gone. */
 void upsert_truncate(Upsert *upsert);

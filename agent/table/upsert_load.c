@@ -176,8 +176,7 @@ bool upsert_take(Upsert *upsert, const DataFile *given, size_t count, Error *err
     ASSERT(first + count <= INDEX_FILE_MAX);
     if (count == 0)
         return true;
-    upsert->taken =
-        mem_regrow(upsert->taken, upsert->taken_count + count, sizeof *upsert->taken);
+    upsert->taken = mem_regrow(upsert->taken, upsert->taken_count + count, sizeof *upsert->taken);
     live_files_extend(files, first + (uint32_t)count);
     for (size_t i = 0; i < count; i++) {
         uint32_t number = first + (uint32_t)i;

@@ -20,7 +20,7 @@ struct Upsert {
     uint32_t number_count, numbers_held;
     TakenFile *taken;
     size_t taken_count;
-    bool remove_all;        /* a truncate came; files hold only what is younger */
+    bool remove_all; /* a truncate came; files hold only what is younger */
     KeyHasher hasher;
     /* of the batch at hand, by its rows */
     uint32_t rows_held;

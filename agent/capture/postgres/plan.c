@@ -73,9 +73,8 @@ void plan_ranges(const PgPart *parts, size_t part_count, uint32_t table, uint64_
     for (size_t i = 0; i < part_count; i++) {
         const PgPart *part = &parts[i];
         Extent gap;
-        for (uint64_t from = 0;
-             from < EXTENTS_END &&
-             extents_gap(done ? done : &none, part->oid, part->version, from, &gap);
+        for (uint64_t from = 0; from < EXTENTS_END && extents_gap(done ? done : &none, part->oid,
+                                                                  part->version, from, &gap);
              from = gap.to) {
             Extent extent = gap;
             /* what is left behind the last cut is up to half as long again */

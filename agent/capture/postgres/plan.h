@@ -1,5 +1,5 @@
-/* What the copy of a table reads: its parts, each a relation with rows of its own (the table, or the
- * partitions under it), cut into ranges of blocks. */
+/* What the copy of a table reads: its parts, each a relation with rows of its own (the table, or
+ * the partitions under it), cut into ranges of blocks. */
 #pragma once
 
 #include "agent/capture/postgres/postgres.h"

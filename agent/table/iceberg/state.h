@@ -63,7 +63,7 @@ struct IcebergTable {
     char *asked_location; /* NULL: what the catalog chooses */
     char *location;       /* canonical URI */
     char *location_before;
-    CatalogEntry entry;   /* without the text of the metadata */
+    CatalogEntry entry; /* without the text of the metadata */
     json_t *metadata;
     History history;   /* of the metadata */
     MetadataText text; /* as last written by us; may be of older metadata, or empty */

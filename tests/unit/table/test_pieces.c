@@ -9,7 +9,7 @@
 
 #define KEYS 200
 #define PLACES 64
-#define PLACES_PER_RANGE 4
+#define PLACES_PER_RANGE 2
 #define EVENTS 4000
 #define PART 5
 
@@ -66,7 +66,7 @@ static void change(Run *run)
     if (!run->rows[key].live) {
         put_at(run, key);
         *event = (Event){ROW_INSERT, key, 0, run->rows[key].version};
-    } else if (dice(run, 5) == 0) {
+    } else if (dice(run, 3) == 0) {
         run->rows[key].live = false;
         *event = (Event){ROW_DELETE, key, 0, 0};
     } else if (dice(run, 4) == 0 && !run->rows[other].live) {
@@ -199,25 +199,20 @@ static void run_model(int format_version, uint64_t seed)
     process_starts(&run);
     bool left = true;
     while (left || run.crashes < 4) {
-        switch (dice(&run, 12)) {
-        case 0:
+        /* few changes: one that comes later would mend what went wrong */
+        uint32_t what = dice(&run, 24);
+        if (what == 0) {
             process_ends(&run);
             process_starts(&run);
             left = true;
-            break;
-        case 1:
-        case 2:
+        } else if (what < 3) {
             commit(&run);
-            break;
-        case 3:
-        case 4:
+        } else if (what < 9) {
             left = read_piece(&run);
-            break;
-        case 5:
+        } else if (what < 14) {
             apply_some(&run);
-            break;
-        default:
-            for (uint32_t count = dice(&run, 12); count; count--)
+        } else if (run.event_count < 250) {
+            for (uint32_t count = dice(&run, 4); count; count--)
                 change(&run);
         }
     }
@@ -245,7 +240,7 @@ static void run_model(int format_version, uint64_t seed)
 static void test_converges(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 5; seed++) {
+    for (uint64_t seed = 1; seed <= 6; seed++) {
         run_model(2, seed * 7919);
         run_model(3, seed * 104729);
     }
