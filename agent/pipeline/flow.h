@@ -86,7 +86,8 @@ typedef struct Item {
 } Item;
 
 typedef struct Flow Flow;
-typedef struct CopyRun CopyRun;
+typedef struct CopyRun CopyRun;   /* copy.c */
+typedef struct Recorder Recorder; /* recorder.c */
 
 typedef struct Writer {
     Flow *flow;
@@ -197,6 +198,18 @@ bool pipeline_resnapshots(Pipeline *pipeline, const char *table_name);
 void pipeline_resnapshot_begun(Pipeline *pipeline, const char *table_name);
 void progress_copy(Flow *flow, CopyFigures *ret);
 void progress_copy_begin(BoundTable *table);
-void progress_register(Pipeline *pipeline); /* progress.c */
+/* A thread does these two, one job at a time, so that the capture thread never waits for a store.
+ */
+typedef struct RecordAnswer {
+    ConfirmKind kind; /* what was asked: CONFIRM_WRITE_RECORD or CONFIRM_READ_RECORD */
+    CommitAnswer answer;
+    Error error;          /* unless DONE */
+    RowPosition recorded; /* READ */
+} RecordAnswer;
+Recorder *recorder_start(Flow *flow);   /* recorder.c */
+void recorder_stop(Recorder *recorder); /* when the job under way has ended */
+void recorder_ask(Recorder *recorder, ConfirmAction action);
+bool recorder_take(Recorder *recorder, RecordAnswer *ret); /* false: not answered yet */
+void progress_register(Pipeline *pipeline);                /* progress.c */
 void progress_table_register(BoundTable *table);
 void progress_table(BoundTable *table);

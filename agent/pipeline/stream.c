@@ -25,6 +25,7 @@ typedef struct Mark {
 
 typedef struct Stream {
     Flow *flow;
+    Recorder *recorder;
     RowPosition checkpoint; /* the latest one handed out */
     int64_t figures_after_us;
     bool at_checkpoint; /* nothing was handed out since */
@@ -157,62 +158,57 @@ static RowPosition durable_now(Flow *flow)
 static bool obey(Stream *stream, ConfirmAction action, Error *err)
 {
     Flow *flow = stream->flow;
-    Confirm *confirm = &flow->confirm;
-    for (;;) {
-        RowPosition recorded;
-        Error why = {0};
-        switch (action.kind) {
-        case CONFIRM_NOTHING:
-            return true;
-        case CONFIRM_WRITE_RECORD: {
-            bool ok = record_write(flow, action.position, &why);
-            if (!ok && why.kind != ERROR_RETRY && why.kind != ERROR_CONFLICT) {
-                *err = why;
-                return false;
-            }
-            CommitAnswer answer = ok                           ? ANSWER_DONE
-                                  : why.kind == ERROR_CONFLICT ? ANSWER_CONFLICT
-                                                               : ANSWER_UNKNOWN;
-            if (!ok)
-                log_info("confirmed record was not written", LOG_T("reason", why.code),
-                         LOG_T("error", why.message));
-            pthread_mutex_lock(&flow->lock);
-            action = confirm_written(confirm, answer, clock_mono_us());
-            pthread_mutex_unlock(&flow->lock);
-            break;
-        }
-        case CONFIRM_READ_RECORD: {
-            bool ok = record_read(flow, &recorded, &why);
-            if (!ok && why.kind != ERROR_RETRY) {
-                *err = why;
-                return false;
-            }
-            pthread_mutex_lock(&flow->lock);
-            action = ok ? confirm_read(confirm, recorded)
-                        : confirm_read_failed(confirm, clock_mono_us());
-            pthread_mutex_unlock(&flow->lock);
-            break;
-        }
-        case CONFIRM_SOURCE:
-            capture_confirm(flow->capture, action.position);
-            CRASH_POINT("confirmed");
-            return true;
-        case CONFIRM_REOPEN:
-            return error_set(err, ERROR_CONFLICT, "RecordMoved",
-                             "another process writes the confirmed record of Connector/%s; run one "
-                             "agent per Connector",
-                             flow->pipeline->connector->meta.name);
-        case CONFIRM_START:
-        case CONFIRM_STALL:
-            ASSERT(false); /* only confirm_start says these */
-        }
+    switch (action.kind) {
+    case CONFIRM_NOTHING:
+        return true;
+    case CONFIRM_WRITE_RECORD:
+    case CONFIRM_READ_RECORD:
+        recorder_ask(stream->recorder, action);
+        return true;
+    case CONFIRM_SOURCE:
+        capture_confirm(flow->capture, action.position);
+        CRASH_POINT("confirmed");
+        return true;
+    case CONFIRM_REOPEN:
+        return error_set(err, ERROR_CONFLICT, "RecordMoved",
+                         "another process writes the confirmed record of Connector/%s; run one "
+                         "agent per Connector",
+                         flow->pipeline->connector->meta.name);
+    case CONFIRM_START:
+    case CONFIRM_STALL:
+        break;
     }
+    ASSERT(false); /* only confirm_start says these */
+}
+
+static bool answered(Stream *stream, const RecordAnswer *answer, Error *err)
+{
+    Flow *flow = stream->flow;
+    Confirm *confirm = &flow->confirm;
+    bool writes = answer->kind == CONFIRM_WRITE_RECORD, ok = answer->answer == ANSWER_DONE;
+    if (answer->answer == ANSWER_FAILED) {
+        *err = answer->error;
+        return false;
+    }
+    if (!ok && writes)
+        log_info("confirmed record was not written", LOG_T("reason", answer->error.code),
+                 LOG_T("error", answer->error.message));
+    int64_t now_us = clock_mono_us();
+    pthread_mutex_lock(&flow->lock);
+    ConfirmAction action = writes ? confirm_written(confirm, answer->answer, now_us)
+                           : ok   ? confirm_read(confirm, answer->recorded)
+                                  : confirm_read_failed(confirm, now_us);
+    pthread_mutex_unlock(&flow->lock);
+    return obey(stream, action, err);
 }
 
 static bool confirm(Stream *stream, bool last, Error *err)
 {
     Flow *flow = stream->flow;
     int64_t now_us = clock_mono_us();
+    RecordAnswer answer;
+    if (recorder_take(stream->recorder, &answer) && !answered(stream, &answer, err))
+        return false;
     if (!last && now_us < stream->figures_after_us)
         return true;
     stream->figures_after_us = now_us + FIGURES_US;
@@ -256,7 +252,7 @@ static bool drain(Stream *stream, Error *err)
             return false;
         if (!flow->confirm.busy) /* else the record is tried again */
             return true;
-        clock_sleep_us(10000);
+        clock_sleep_us(1000);
     }
     return false;
 }
@@ -326,12 +322,15 @@ bool flow_stream(Flow *flow, Error *err)
     if (!begin(flow, &from, err) || !capture_stream_start(flow->capture, err) || !held(flow, err))
         return false;
     Stream stream = {.flow = flow, .checkpoint = from, .at_checkpoint = true};
+    stream.recorder = recorder_start(flow);
     flow_writers_start(flow);
     flow_copy_start(flow);
     bool ok = follow(&stream, err);
     if (!ok && !flow_failed(flow))
         flow_fail(flow, err);
-    return end(flow, err) && ok;
+    ok = end(flow, err) && ok;
+    recorder_stop(stream.recorder);
+    return ok;
 }
 
 bool flow_copy_alone(Flow *flow, Error *err)

@@ -9,10 +9,9 @@
 
 static void release(Table *table)
 {
-    bool unknown = table->pending.unknown; /* a commit that names them may take effect yet */
-    if (unknown)
-        data_writer_forget(table->writer);
-    pieces_done(table, unknown);
+    if (table->pending.unknown) /* its files may be the table's: a commit of them may take effect */
+        table_abandon(table, false);
+    pieces_done(table, false);
     table_pending_done(&table->pending);
     upsert_free(table->upsert);
     data_writer_free(table->writer);
@@ -140,6 +139,60 @@ static bool check_version(const Table *table, Error *err)
                      "tableName",
                      table->name.database, table->name.table, there, table->spec->format_version,
                      there);
+}
+
+/* *ret_same: partitionBy says what the table's own spec does (void: a field that is no longer). */
+static bool compare_partitions(const Table *table, bool *ret_same, Error *err)
+{
+    const TextList *declared = &table->spec->partition_by;
+    const PartitionSpec *there = iceberg_partition_spec(table->iceberg);
+    size_t live = 0;
+    *ret_same = true;
+    for (size_t i = 0; i < there->field_count && *ret_same; i++) {
+        const PartitionField *field = &there->fields[i];
+        PartitionField wanted;
+        if (field->transform == TRANSFORM_VOID)
+            continue;
+        if (live == declared->count) {
+            *ret_same = false;
+            break;
+        }
+        if (!partition_field_parse(declared->texts[live++], table->schema, &wanted, err))
+            return false;
+        *ret_same = wanted.transform == field->transform && wanted.source_id == field->source_id &&
+                    wanted.argument == field->argument;
+        free(wanted.name);
+    }
+    *ret_same = *ret_same && live == declared->count;
+    return true;
+}
+
+/* The partitions of a table that is there are its own; what is declared has to be the same. */
+static bool check_partitions(const Table *table, Error *err)
+{
+    const PartitionSpec *there = iceberg_partition_spec(table->iceberg);
+    bool same;
+    if (!table->spec->partition_by.count)
+        return true;
+    if (!compare_partitions(table, &same, err))
+        return false;
+    if (same)
+        return true;
+    char *all = mem_strdup("");
+    for (size_t i = 0; i < there->field_count; i++) {
+        if (there->fields[i].transform == TRANSFORM_VOID)
+            continue;
+        AUTO(mem_free) char *text = partition_field_text(&there->fields[i], table->schema);
+        char *more = mem_format("%s%s\"%s\"", all, *all ? ", " : "", text);
+        free(all);
+        all = more;
+    }
+    error_set(err, ERROR_CONFIG, "PartitionMismatch",
+              "table %s.%s has partitionBy: [%s], the resource something else: write it so, leave "
+              "it out, or give another tableName",
+              table->name.database, table->name.table, all);
+    free(all);
+    return false;
 }
 
 static bool mismatch(const Table *table, const char *column, const char *what, Error *err)
@@ -357,7 +410,7 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
     if (!check_version(table, err))
         return false;
     table->schema = schema_copy(iceberg_schema(table->iceberg));
-    if (!check_schema(table, wanted, err))
+    if (!check_schema(table, wanted, err) || !check_partitions(table, err))
         return false;
     adopt_key(table, wanted);
     partition_spec_copy(&table->partitions, iceberg_partition_spec(table->iceberg));

@@ -38,7 +38,9 @@ typedef struct TableOptions {
     bool create;             /* when it is missing */
 } TableOptions;
 
-void table_close(Table *table); /* pending rows are gone; written, uncommitted files are deleted */
+/* Pending rows are gone; written, uncommitted files are deleted, but not those of a commit whose
+ * result is unknown (law 4). */
+void table_close(Table *table);
 /* Opens the table, or makes it. A missing one without `create` is CONFIG "TableMissing". An
  * existing one is checked: format version (never changed), columns against the source's (CONFIG
  * "SchemaMismatch" names the column and both types), key (Upsert needs one: CONFIG "NoKey"). */

@@ -8,7 +8,6 @@ import io
 import shutil
 import sys
 import tempfile
-import time
 import unittest
 import uuid
 from pathlib import Path
@@ -18,9 +17,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 
-from compare import _side, compare
+from compare import compare
 from harness.postgres import Postgres
-from source import Source
 
 ROWS = 2000
 UTC = datetime.timezone.utc
@@ -224,24 +222,6 @@ class Log(Lake):
         same, output = self.verdict(self.log(*self.changes, self.changes[5]), table="public.pair")
         self.assertFalse(same)
         self.assertIn("stands twice in the log", output)
-
-
-class Speed(unittest.TestCase):
-    def test_a_million_rows(self):
-        """Not a figure, a guard: the tests compare often."""
-        with Postgres() as postgres:
-            postgres.execute(
-                "create table t as select i::bigint id, (i % 100)::int b, 'customer ' || lpad(i::text, 12, '0') name,"
-                " md5(i::text) || md5(i::text) note, (i / 100.0)::numeric(12,2) amount, now() at from generate_series(1, 1000000) i"
-            )
-            source = Source(postgres.dsn())
-            self.addCleanup(source.close)
-            table = source.table("public", "t")
-            started = time.monotonic()
-            side = _side(source.batches(table), table.families)
-            self.assertEqual((side.error, side.rows), ("", 1000000))
-            self.assertLess(time.monotonic() - started, 30)
-            print(f"1,000,000 rows in {time.monotonic() - started:.1f} s")
 
 
 if __name__ == "__main__":

@@ -4,44 +4,12 @@
  * value, and each entry as a file and as carried into another manifest. */
 #include <stdlib.h>
 
-#include "agent/store/driver.h"
 #include "agent/table/iceberg/manifest_file.h"
 #include "agent/table/iceberg/manifest_schema.h"
 #include "common/mem.h"
+#include "tests/fuzz/one_object.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-typedef struct OneObject {
-    Store store;
-    const uint8_t *data;
-    size_t bytes;
-} OneObject;
-
-static StoreReader *open_object(Store *store, const char *uri, Error *err)
-{
-    (void)uri;
-    (void)err;
-    StoreReader *reader = mem_zalloc(sizeof *reader);
-    *reader = (StoreReader){.store = store, .bytes = ((OneObject *)store)->bytes};
-    return reader;
-}
-
-static void free_reader(StoreReader *reader)
-{
-    free(reader);
-}
-
-static bool read_object(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Error *err)
-{
-    const OneObject *object = (const OneObject *)reader->store;
-    if (offset > object->bytes || bytes > object->bytes - offset)
-        return error_set(err, ERROR_DATA, "ShortRead", "read past the end");
-    memcpy(to, object->data + offset, bytes);
-    return true;
-}
-
-static const StoreDriver driver = {
-    .open = open_object, .reader_free = free_reader, .read = read_object};
 
 static PartitionField fields[] = {
     {.name = (char[]){"country"}, .field_id = 1000, .result = {.kind = TYPE_STRING}},
@@ -105,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     avro_reader_free(reader);
 
-    OneObject object = {{&driver}, data, size};
+    OneObject object = {{&one_object_driver}, data, size};
     const ManifestFile manifest = {
         .path = (char[]){"m"}, .sequence_number = 7, .first_row_id = 100};
     ManifestWriter writer;
@@ -115,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(err.kind == ERROR_DATA);
     if (writer.started) { /* what was carried can be read again */
         avro_writer_finish(&writer.avro);
-        OneObject again = {{&driver}, writer.avro.file.data, writer.avro.file.used};
+        OneObject again = {{&one_object_driver}, writer.avro.file.data, writer.avro.file.used};
         ManifestWriter second;
         manifest_writer_init(&second, &spec, "{}", 0, 3, false, 1);
         fate.writer = &second;

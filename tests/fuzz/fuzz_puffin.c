@@ -5,43 +5,11 @@
 #include <stdlib.h>
 #include <zlib.h>
 
-#include "agent/store/driver.h"
 #include "agent/table/iceberg/iceberg.h"
 #include "common/mem.h"
+#include "tests/fuzz/one_object.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-typedef struct OneObject {
-    Store store;
-    const uint8_t *data;
-    size_t bytes;
-} OneObject;
-
-static StoreReader *open_object(Store *store, const char *uri, Error *err)
-{
-    (void)uri;
-    (void)err;
-    StoreReader *reader = mem_zalloc(sizeof *reader);
-    *reader = (StoreReader){.store = store, .bytes = ((OneObject *)store)->bytes};
-    return reader;
-}
-
-static void free_reader(StoreReader *reader)
-{
-    free(reader);
-}
-
-static bool read_object(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Error *err)
-{
-    const OneObject *object = (const OneObject *)reader->store;
-    if (offset > object->bytes || bytes > object->bytes - offset)
-        return error_set(err, ERROR_DATA, "ShortRead", "read past the end");
-    memcpy(to, object->data + offset, bytes);
-    return true;
-}
-
-static const StoreDriver driver = {
-    .open = open_object, .reader_free = free_reader, .read = read_object};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -57,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         bytes_put(&blob, data + 1, size - 1);
         bytes_put_u32be(&blob, (uint32_t)crc32(0, blob.data + 4, (uInt)(blob.used - 4)));
     }
-    OneObject object = {{&driver}, blob.data, blob.used};
+    OneObject object = {{&one_object_driver}, blob.data, blob.used};
     DataFile file = {.path = (char[]){"dv"}, .content_bytes = (int64_t)blob.used};
     /* The number of rows has to fit: try what the container heads of one bitmap say. */
     for (uint64_t guess = 0; guess < 2; guess++) {

@@ -37,7 +37,9 @@ REASONS = {409: "Conflict", 429: "Too Many Requests", 500: "Internal Server Erro
 @dataclass
 class Fault:
     """Strikes from the nth match on, `times` times (0: always). `path` is a regular expression that is
-    searched in the path, and in the path with its query."""
+    searched in the path, and in the path with its query. A match counts only if it strikes in the end: one that
+    an earlier fault of the plan took, or that came to nothing (the server refused what `swallow` waits for), is
+    given back, so that a plan is struck whole, one after the other."""
 
     kind: str
     method: str | None = None
@@ -53,11 +55,13 @@ class Fault:
     direction: str = "answer"
     after_bytes: int = 0
     matched: int = 0
+    taken: int = 0  # strikes that are under way, or done
+    struck: int = 0
 
     def strikes(self) -> bool:
         """Counts a match."""
         self.matched += 1
-        return self.matched >= self.nth and (not self.times or self.matched < self.nth + self.times)
+        return self.matched >= self.nth and (not self.times or self.taken < self.times)
 
 
 @dataclass
@@ -65,6 +69,7 @@ class Struck:
     kind: str
     where: str
     when: float  # seconds since the epoch
+    left: float | None = None  # when the client had enough of an answer that hangs
 
 
 @dataclass
@@ -228,8 +233,11 @@ class FaultProxy:
             for fault in self._plan:  # all count, the first that strikes wins
                 aimed = (not fault.method or fault.method == method) and (
                     not fault.path or re.search(fault.path, path) or re.search(fault.path, target))  # fmt: skip
-                if aimed and fault.strikes() and not found:
-                    found = fault
+                if not aimed or not fault.strikes():
+                    continue
+                found = found or fault
+            if found:
+                found.taken += 1
             return found or self._by_chance()
 
     def _fault_for_bytes(self, connection: int, direction: str, before: int, after: int) -> Fault | None:
@@ -240,9 +248,11 @@ class FaultProxy:
                     return fault
             return self._by_chance()
 
-    def _note(self, kind: str, where: str):
+    def _note(self, fault: Fault, where: str) -> Struck:
         with self._lock:
-            self.struck.append(Struck(kind, where, time.time()))
+            fault.struck += 1
+            self.struck.append(Struck(fault.kind, where, time.time()))
+            return self.struck[-1]
 
     # --- serving ---
 
@@ -285,16 +295,21 @@ class FaultProxy:
             request = Message(head, await _body(reader, fields, False))
             method, target = request.first[:2]
             fault = self._fault_for_request(method, target)
-            answer = await self._exchange(writer, request, fault, f"{method} {target}")
+            before = fault.struck if fault else 0
+            try:
+                answer = await self._exchange(reader, writer, request, fault, f"{method} {target}")
+            finally:
+                if fault and fault.struck == before:
+                    fault.taken -= 1
             await self._pass(writer, answer, fault)
             if answer.close or not answer.whole or fields.get("connection", "").lower() == "close":
                 return
 
-    async def _exchange(self, writer, request: Message, fault: Fault | None, where: str) -> Message:
+    async def _exchange(self, reader, writer, request: Message, fault: Fault | None, where: str) -> Message:
         """The answer to pass on. Gone when there is none."""
         kind = fault.kind if fault else None
         if kind in ("delay", "cut", "reset", "throttle") or (kind == "answer" and not fault.passed):
-            self._note(kind, where)
+            self._note(fault, where)
         if kind == "delay":
             await asyncio.sleep(fault.seconds)
         elif kind == "cut":
@@ -308,17 +323,29 @@ class FaultProxy:
         answer = await self._ask(request.raw, request.first[0])
         done = 200 <= answer.status < 300
         if kind == "answer" and fault.passed and done:
-            self._note(kind, where)
+            self._note(fault, where)
             return self._own_answer(fault)
         if kind == "truncate":
-            self._note(kind, where)
+            self._note(fault, where)
             return Message(answer.head, answer.body[: len(answer.body) // 2], whole=False)
         if kind in ("swallow", "hang") and done:
-            self._note(kind, where)
+            struck = self._note(fault, where)
             if kind == "hang":
-                await self._quiet.wait()
+                await self._hang(reader, struck)
             raise Gone
         return answer
+
+    async def _hang(self, reader, struck: Struck):
+        """Until the client leaves, or calm()."""
+        ways = [asyncio.ensure_future(reader.read(1)), asyncio.ensure_future(self._quiet.wait())]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            if ways[0].done():
+                struck.left = time.time()
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     def _own_answer(self, fault: Fault) -> Message:
         body = fault.body.encode()
@@ -384,7 +411,7 @@ class FaultProxy:
                 return
             fault = self._fault_for_bytes(number, direction, passed, passed + len(data))
             if fault:
-                self._note(fault.kind, f"connection {number}, {direction} byte {max(passed, fault.after_bytes)}")
+                self._note(fault, f"connection {number}, {direction} byte {max(passed, fault.after_bytes)}")
                 before = max(fault.after_bytes - passed, 0)
                 if fault.kind == "delay":
                     await asyncio.sleep(fault.seconds)

@@ -13,14 +13,15 @@ from harness.fault_proxy import FaultProxy
 from harness.rest import BUCKET, RestCatalog
 from harness.s3 import S3Server
 
-KINDS = ("directory-files", "directory-s3", "rest-files", "rest-s3")
+KINDS = ("directory-files", "directory-s3", "rest-files", "rest-s3", "nessie-s3")
+CLIENT = ("firn", "oauth-secret-of-the-tests")  # Iceberg's server gives a token to anyone
 
 
 class Place:
     """`kind` is catalog-store. Context manager, or start() and stop(). `folder` is where files go when the
-    store is files."""
+    store is files. oauth: the agent has to fetch a token from Iceberg's server first."""
 
-    def __init__(self, kind: str, folder: Path, s3: str = "versitygw", vend: bool = False, faults: bool = True):
+    def __init__(self, kind: str, folder: Path, s3: str = "versitygw", vend: bool = False, faults: bool = True, oauth: bool = False):
         if kind not in KINDS:
             raise ValueError(f"no place {kind}; there are {', '.join(KINDS)}")
         self.kind = kind
@@ -28,7 +29,10 @@ class Place:
         self.vend = vend
         self.faults = faults
         self.s3 = S3Server(s3) if kind.endswith("-s3") else None
-        self.rest = RestCatalog("iceberg", self.s3, None if self.s3 else folder, vend) if kind.startswith("rest-") else None
+        self.oauth = oauth
+        self.rest = None
+        if not kind.startswith("directory-"):
+            self.rest = RestCatalog("iceberg" if kind.startswith("rest-") else "nessie", self.s3, None if self.s3 else folder, vend)
         self.s3_proxy: FaultProxy | None = None
         self.rest_proxy: FaultProxy | None = None
 
@@ -42,6 +46,7 @@ class Place:
                 self.s3_proxy = FaultProxy("127.0.0.1", self.s3.port)
                 self.s3_proxy.start()
         if self.rest:
+            self.rest.told_endpoint = f"http://{self.s3_proxy.address}" if self.s3_proxy else None
             self.rest.start()
             if self.faults:
                 self.rest_proxy = FaultProxy("127.0.0.1", self.rest.port)
@@ -65,17 +70,26 @@ class Place:
 
     @property
     def warehouse(self) -> str:
-        """As the manifest says it, and where the confirmed record is."""
+        """The folder of all tables."""
         return f"s3://{BUCKET}" if self.s3 else str(self.folder)
+
+    @property
+    def record(self) -> str:
+        """The URI of the confirmed record."""
+        folder = f"{self.warehouse}/shop" if self.kind == "nessie-s3" else self.warehouse
+        return f"{folder}/_firn/default.shop.json"
 
     def table_lines(self) -> str:
         """`catalog` and `storage` of a LakeTable's spec, at its top level."""
         if not self.rest:
             lines = f"catalog: {{type: Directory, warehouse: \"{self.warehouse}\"}}\n"
         else:
-            port = (self.rest_proxy or self.rest).port
-            vend = ", vendedCredentials: true" if self.vend else ""
-            lines = f"catalog: {{type: Rest, uri: \"http://127.0.0.1:{port}\", warehouse: \"{self.rest.warehouse}\"{vend}}}\n"
+            uri = self.rest.uri.replace(str(self.rest.port), str((self.rest_proxy or self.rest).port))
+            more = ", vendedCredentials: true" if self.vend else ""
+            more += ", auth: OAuth2, credentialsSecretRef: {name: catalog}" if self.oauth else ""
+            lines = f"catalog: {{type: Rest, uri: \"{uri}\", warehouse: \"{self.rest.warehouse}\"{more}}}\n"
+            if self.rest.kind == "nessie":  # whose warehouse is a name: where the record goes is told by the tables' place
+                lines += f"location: \"{self.warehouse}/shop/{{table}}\"\n"
         if self.s3:
             port = (self.s3_proxy or self.s3).port
             lines += (
@@ -86,9 +100,16 @@ class Place:
 
     def secrets(self) -> str:
         """Documents that stand before the others in a manifest."""
+        oauth = f"""\
+apiVersion: v1
+kind: Secret
+metadata: {{name: catalog}}
+stringData: {{clientId: "{CLIENT[0]}", clientSecret: "{CLIENT[1]}"}}
+---
+""" if self.oauth else ""  # fmt: skip
         if not self.s3:
-            return ""
-        return f"""\
+            return oauth
+        return oauth + f"""\
 apiVersion: v1
 kind: Secret
 metadata: {{name: s3}}

@@ -64,6 +64,7 @@ class RestCatalog(Server):
         self.name = f"{kind}-rest"
         self.s3 = s3
         self.vend = vend
+        self.told_endpoint: str | None = None  # of the store, where Nessie sends its clients; its own unless set
         self.location = str(warehouse).rstrip("/") if warehouse else f"s3://{BUCKET}" if s3 else None
         if self.location and self.location.startswith("s3://") != bool(s3):
             raise ValueError(f"the warehouse {warehouse} and the S3 server don't go together")
@@ -122,7 +123,8 @@ class RestCatalog(Server):
             "quarkus.otel.sdk.disabled": "true", "nessie.server.authentication.enabled": "false",
             "nessie.version.store.type": "IN_MEMORY", "nessie.catalog.default-warehouse": BUCKET,
             f"nessie.catalog.warehouses.{BUCKET}.location": self.location,
-            f"{s3}.endpoint": f"{self.s3.endpoint}/", f"{s3}.path-style-access": "true", f"{s3}.region": self.s3.region,
+            f"{s3}.endpoint": f"{self.s3.endpoint}/", f"{s3}.external-endpoint": f"{self.told_endpoint or self.s3.endpoint}/",
+            f"{s3}.path-style-access": "true", f"{s3}.region": self.s3.region,
             f"{s3}.request-signing-enabled": "false", f"{s3}.access-key": "urn:nessie-secret:quarkus:s3keys",
         }  # fmt: skip
         java = [_modern_java(), "-Xmx400m", f"-Djava.io.tmpdir={self.folder}"]

@@ -24,7 +24,7 @@ class Places(Shop):
         self.assert_stopped(running)
         for engine in engines or ("duckdb",):
             self.assert_equal(engine, place=place)
-        record = json.loads(place.read(f"{place.warehouse}/_firn/default.shop.json"))
+        record = json.loads(place.read(place.record))
         self.assertEqual(set(record["tables"]), {f"public.{name}" for name in ("customers", "products", "orders", "order_lines")})
 
     def place(self, kind: str, **options) -> Place:

@@ -176,13 +176,13 @@ class Refusals(Shop):
         self.mended()
 
     def test_type(self):
-        self.connection.execute("create table shapes (id int primary key, outline polygon)")
+        self.connection.execute("create table rights (id int primary key, granted aclitem[])")
         self.write_manifest()
-        self.refused("shapes", "outline", "polygon", "exclude")
-        self.write_manifest(exclude='["public.shapes"]')
+        self.refused("rights", "granted", "aclitem", "exclude")
+        self.write_manifest(exclude='["public.rights"]')
         agent = self.start()
         self.wait_agreed(agent)
-        self.connection.execute("drop table shapes")
+        self.connection.execute("drop table rights")
         self.mended(agent)
 
     # --- the manifest ---

@@ -95,7 +95,7 @@ static bool fetch_token(RestCatalog *catalog, Error *err)
     else if (ok)
         ok = rest_refused(catalog, &answer, "give a token", ERROR_CONFIG, "Unauthorized",
                           "check client id and secret in spec.catalog.credentialsSecretRef, and "
-                          "spec.catalog.oauth2ServerUri and scope",
+                          "spec.catalog.uri, oauth2Uri and scope",
                           err);
     if (answer.body.used)
         explicit_bzero(answer.body.data, answer.body.used);

@@ -132,7 +132,10 @@ bool rest_call(RestCatalog *catalog, const RestCall *call, HttpAnswer *ret, Erro
         if (!again || tries + 1 == TRIES_MAX || waited_us > BUDGET_US) {
             if (err)
                 *err = why;
-            return error_wrap(err, "%s", call->what);
+            return error_wrap(err, "%s%s", call->what,
+                              strcmp(why.code, "BadCertificate") == 0
+                                  ? " (whom to trust: spec.catalog.caSecretRef)"
+                                  : "");
         }
         clock_sleep_us(wait_us);
     }

@@ -105,10 +105,14 @@ bool rest_configure(RestCatalog *catalog, Error *err)
     AUTO(mem_free)
     char *url = mem_format("%s/v1/config%s%s", catalog->uri,
                            catalog->warehouse ? "?warehouse=" : "", warehouse);
-    RestCall call = {.method = "GET",
-                     .url = url,
-                     .what = "tell its configuration",
-                     .answer_bytes_max = CONFIG_BYTES_MAX};
+    /* some answer 500 for a warehouse that they don't know */
+    AUTO(mem_free)
+    char *what = catalog->warehouse
+                     ? mem_format("tell its configuration for spec.catalog.warehouse %.80s",
+                                  catalog->warehouse)
+                     : mem_strdup("tell its configuration");
+    RestCall call = {
+        .method = "GET", .url = url, .what = what, .answer_bytes_max = CONFIG_BYTES_MAX};
     HttpAnswer answer;
     if (!rest_call(catalog, &call, &answer, err))
         return false;

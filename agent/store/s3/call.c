@@ -171,7 +171,9 @@ static bool passes(int status, const char *code)
     for (size_t i = 0; i < ARRAY_LEN(codes); i++)
         if (strcmp(code, codes[i]) == 0)
             return true;
-    return status == 429 || status == 408 || status == 307 || (status >= 500 && status != 501);
+    /* All of S3's own 409s have codes; one without is of something in between. */
+    return status == 429 || status == 408 || status == 307 || (status == 409 && !*code) ||
+           (status >= 500 && status != 501);
 }
 
 /* A 404 of S3's own about the object. Gateways have others (of users, of buckets), and what is no
@@ -359,7 +361,10 @@ bool s3_call(S3Store *store, const S3Call *call, S3Answer *ret, Error *err)
             if (answered)
                 explain(store, call, &ret->http, &failure, err);
             else
-                error_wrap(err, "%s %.150s (spec.storage.endpoint)", call->doing, call->place->uri);
+                error_wrap(err, "%s %.150s (%s)", call->doing, call->place->uri,
+                           strcmp(err->code, "BadCertificate") == 0
+                               ? "whom to trust: spec.storage.caSecretRef"
+                               : "spec.storage.endpoint");
             ret->repeated |= again && reached;
             return false;
         }

@@ -1,9 +1,10 @@
 /* The manifests of a new snapshot, on top of the head's:
  *
- *   add     a manifest for the new data files, one for the new delete files, of each spec
- *   carry   each older manifest as it is; those that hold something that is removed are rewritten
- *           into one, where that stands as DELETED, for this snapshot only; one with nothing live
- * is left out merge   many small manifests of a kind become one
+ *  - add: a manifest for the new data files, one for the new delete files, of each spec.
+ *  - carry: each older manifest as it is; those that hold something that is removed are rewritten
+ *    into one, where that stands as DELETED, for this snapshot only; one with nothing live is left
+ *    out.
+ *  - merge: many small manifests of a kind become one.
  *
  * What an untouched manifest costs is a few searches in its keys, in memory. A fresh manifest never
  * mixes added and carried entries, so that the row ids of added files are its first row id plus the

@@ -9,7 +9,11 @@
  *
  * A snapshot that is not known at all was expired. It counts as an ancestor if the chain was cut,
  * and the head is the newest snapshot that ever was: else what was rolled back may just as well be
- * what was expired, and the safe answer is no. */
+ * what was expired, and the safe answer is no.
+ *
+ * Nessie tells of the head alone, and not of its parent: every commit cuts the chain there. Nothing
+ * can be rolled back within such metadata; who sets Nessie's branch back, brings all of an older
+ * state back, with the position it had. */
 #include <string.h>
 
 #include "agent/table/iceberg/history.h"
@@ -176,12 +180,18 @@ bool history_is_linear(const History *history)
     return true;
 }
 
+static bool is_head_alone(const History *history, const json_t *metadata)
+{
+    return history->count == 1 && history->steps[0].parent_id < 0 &&
+           json_object_get(json_object_get(metadata, "properties"), "nessie.commit.id");
+}
+
 bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor)
 {
     History history;
     int64_t head = metadata_head(table->metadata);
     history_init(&history, table->metadata, &table->history);
-    bool cut = history_mark(&history, head);
+    bool cut = history_mark(&history, head) || is_head_alone(&history, table->metadata);
     int64_t at_head = history_find(&history, head), sought = history_find(&history, ancestor);
     bool is;
     if (sought >= 0)

@@ -79,6 +79,8 @@ void value_copy(Value *to, const Value *from); /* deep */
  * that the type does not allow. */
 MUST_CHECK bool partition_field_parse(const char *text, const Schema *schema, PartitionField *ret,
                                       Error *err);
+/* As partitionBy has it; caller frees. */
+char *partition_field_text(const PartitionField *field, const Schema *schema) OWNED_BY(free);
 /* The transformed value of one row. */
 void partition_value(const PartitionField *field, const Column *column, uint32_t row, Value *ret);
 /* "day=2026-11-21/id_bucket=3", values URL-escaped; caller frees. */

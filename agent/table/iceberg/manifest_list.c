@@ -166,53 +166,67 @@ static bool read_manifest(const AvroValue *from, SpecById *spec_by_id, const voi
                      ret->path, ret->spec_id);
 }
 
-bool manifest_list_paths(Store *store, const char *uri, ManifestEachPath *each, void *context,
-                         Error *err)
+typedef bool EachRecord(const AvroValue *record, void *context, Error *err);
+
+static bool each_record(Store *store, const char *uri, EachRecord *each, void *context, Error *err)
 {
     Bytes data = {0};
+    const AvroValue *record = NULL;
     bool ok = store_get(store, uri, LIST_BYTES_MAX, &data, err);
     AUTO(avro_reader_free)
     AvroReader *reader = ok ? avro_reader_open(data.data, data.used, err) : NULL;
-    ok = reader != NULL;
-    while (ok) {
-        const AvroValue *record;
-        ok = avro_reader_next(reader, &record, err);
-        if (!ok || !record)
-            break;
-        const AvroValue *path = avro_field(record, 500);
-        ok = (path && path->kind == AVRO_BYTES) ||
-             error_set(err, ERROR_DATA, "BadManifestList", "a manifest has no path");
-        if (ok)
-            each((const char *)path->bytes, path->count, context);
-    }
+    ok = reader && avro_reader_next(reader, &record, err);
+    while (ok && record)
+        ok = each(record, context, err) && avro_reader_next(reader, &record, err);
     bytes_done(&data);
     return ok || error_wrap(err, "manifest list %s", uri);
+}
+
+typedef struct PathCaller {
+    ManifestEachPath *each;
+    void *context;
+} PathCaller;
+
+static bool call_with_path(const AvroValue *record, void *context, Error *err)
+{
+    const PathCaller *caller = context;
+    const AvroValue *path = avro_field(record, 500);
+    if (!path || path->kind != AVRO_BYTES)
+        return error_set(err, ERROR_DATA, "BadManifestList", "a manifest has no path");
+    caller->each((const char *)path->bytes, path->count, caller->context);
+    return true;
+}
+
+bool manifest_list_paths(Store *store, const char *uri, ManifestEachPath *each, void *context,
+                         Error *err)
+{
+    PathCaller caller = {each, context};
+    return each_record(store, uri, call_with_path, &caller, err);
+}
+
+typedef struct Collected {
+    SpecById *spec_by_id;
+    const void *context;
+    ManifestFile *manifests;
+    size_t count;
+} Collected;
+
+static bool collect(const AvroValue *record, void *context, Error *err)
+{
+    Collected *to = context;
+    to->manifests = mem_regrow(to->manifests, to->count + 1, sizeof *to->manifests);
+    return read_manifest(record, to->spec_by_id, to->context, &to->manifests[to->count++], err);
 }
 
 bool manifest_list_read(Store *store, const char *uri, SpecById *spec_by_id, const void *context,
                         ManifestFile **ret, size_t *ret_count, Error *err)
 {
-    Bytes data = {0};
-    ManifestFile *manifests = NULL;
-    size_t count = 0;
-    bool ok = store_get(store, uri, LIST_BYTES_MAX, &data, err);
-    AUTO(avro_reader_free)
-    AvroReader *reader = ok ? avro_reader_open(data.data, data.used, err) : NULL;
-    ok = reader != NULL;
-    while (ok) {
-        const AvroValue *record;
-        ok = avro_reader_next(reader, &record, err);
-        if (!ok || !record)
-            break;
-        manifests = mem_regrow(manifests, count + 1, sizeof *manifests);
-        ok = read_manifest(record, spec_by_id, context, &manifests[count++], err);
+    Collected all = {.spec_by_id = spec_by_id, .context = context};
+    if (!each_record(store, uri, collect, &all, err)) {
+        manifest_files_free(all.manifests, all.count);
+        return false;
     }
-    bytes_done(&data);
-    if (!ok) {
-        manifest_files_free(manifests, count);
-        return error_wrap(err, "manifest list %s", uri);
-    }
-    *ret = manifests;
-    *ret_count = count;
+    *ret = all.manifests;
+    *ret_count = all.count;
     return true;
 }

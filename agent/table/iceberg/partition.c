@@ -135,6 +135,24 @@ bool partition_field_parse(const char *text, const Schema *schema, PartitionFiel
     return true;
 }
 
+char *partition_field_text(const PartitionField *field, const Schema *schema)
+{
+    const char *column = "?";
+    for (size_t i = 0; i < schema->field_count; i++)
+        if (schema->fields[i].id == field->source_id)
+            column = schema->fields[i].name;
+    const char *transform = transform_names[field->transform];
+    switch (field->transform) {
+    case TRANSFORM_IDENTITY:
+        return mem_strdup(column);
+    case TRANSFORM_BUCKET:
+    case TRANSFORM_TRUNCATE:
+        return mem_format("%s(%d, %s)", transform, field->argument, column);
+    default:
+        return mem_format("%s(%s)", transform, column);
+    }
+}
+
 json_t *partition_field_json(const PartitionField *field)
 {
     char transform[40];

@@ -483,6 +483,45 @@ static void thinned_ancestors_are_ancestors(void **state)
     iceberg_table_free(table);
 }
 
+/* As Nessie shows a table: the head, and nothing of what it stands on. */
+static void leave_head(json_t *metadata, void *context)
+{
+    const bool *is_nessie = context;
+    int64_t head = json_integer_value(json_object_get(metadata, "current-snapshot-id"));
+    json_t *snapshots = json_object_get(metadata, "snapshots"), *kept = json_array(), *snapshot;
+    size_t i;
+    json_array_foreach(snapshots, i, snapshot)
+    {
+        if (json_integer_value(json_object_get(snapshot, "snapshot-id")) != head)
+            continue;
+        json_object_del(snapshot, "parent-snapshot-id");
+        json_array_append(kept, snapshot);
+    }
+    json_object_set_new(metadata, "snapshots", kept);
+    if (*is_nessie)
+        json_object_set_new(json_object_get(metadata, "properties"), "nessie.commit.id",
+                            json_string("1f5c"));
+}
+
+static void a_head_alone_tells_nothing(void **state)
+{
+    (void)state;
+    for (int nessie = 0; nessie < 2; nessie++) {
+        IcebergTable *table = lake_create(&lake, 2, NULL);
+        int64_t first = append(table), head = append(table);
+        bool is_nessie = nessie;
+        lake_change(&lake, leave_head, &is_nessie);
+        refresh(table);
+        assert_true(iceberg_is_ancestor(table, head));
+        /* elsewhere a head without a parent replaced whatever was there */
+        assert_int_equal(iceberg_is_ancestor(table, first), nessie);
+        assert_int_equal(iceberg_foreign(table, first), ICEBERG_FILES_CHANGED);
+        iceberg_table_free(table);
+        teardown(state);
+        setup(state);
+    }
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -498,6 +537,7 @@ int main(void)
         TEST(nothing_is_missing_and_nothing_left),
         TEST(a_rollback_is_told_apart_and_survives_thinning),
         TEST(thinned_ancestors_are_ancestors),
+        TEST(a_head_alone_tells_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -729,6 +729,9 @@ static void refusals_say_what_to_mend(void **state)
          ERROR_CONFIG},
         {"507", "<Error><Code>XMinioStorageFull</Code></Error>", "DiskFull", "full", ERROR_RETRY},
         {"503", "<Error><Code>SlowDown</Code></Error>", "StoreFailed", "503 SlowDown", ERROR_RETRY},
+        {"409", "", "StoreFailed", "409", ERROR_RETRY}, /* of something in between */
+        {"409", "<Error><Code>InvalidBucketState</Code></Error>", "StoreRefused",
+         "InvalidBucketState", ERROR_CONFIG},
     };
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
         Error err = {0};

@@ -66,6 +66,30 @@ static size_t count_data_objects(const World *world)
     return count;
 }
 
+static void test_other_partitions(void **state)
+{
+    (void)state;
+    World world;
+    world_init(&world, 2, MODE_UPSERT, "bucket(4, id)");
+    table_close(world_open(&world));
+    table_close(world_open(&world)); /* declared as it is */
+    TextList declared = world.spec.partition_by;
+    char eight[] = "bucket(8, id)", region[] = "region", four[] = "bucket( 4, id )";
+    char *const others[] = {eight, region};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        world.spec.partition_by = (TextList){.texts = (char *[]){others[i]}, .count = 1};
+        expect_refusal(&world, ERROR_CONFIG, "PartitionMismatch", "[\"bucket(4, id)\"]");
+    }
+    world.spec.partition_by = (TextList){.texts = (char *[]){four, region}, .count = 2};
+    expect_refusal(&world, ERROR_CONFIG, "PartitionMismatch", "[\"bucket(4, id)\"]");
+    world.spec.partition_by.count = 1;
+    table_close(world_open(&world));
+    world.spec.partition_by = (TextList){0}; /* nothing is declared: the table's own */
+    table_close(world_open(&world));
+    world.spec.partition_by = declared;
+    world_done(&world);
+}
+
 static void test_refused_at_open(void **state)
 {
     (void)state;
@@ -419,11 +443,11 @@ static void test_abandoned_copy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused_at_open),  cmocka_unit_test(test_rolled_back),
-        cmocka_unit_test(test_foreign_commit),   cmocka_unit_test(test_dropped),
-        cmocka_unit_test(test_dead_files),       cmocka_unit_test(test_empty_copy),
-        cmocka_unit_test(test_abandoned_copy),   cmocka_unit_test(test_reordered),
-        cmocka_unit_test(test_equality_deletes),
+        cmocka_unit_test(test_refused_at_open), cmocka_unit_test(test_other_partitions),
+        cmocka_unit_test(test_rolled_back),     cmocka_unit_test(test_foreign_commit),
+        cmocka_unit_test(test_dropped),         cmocka_unit_test(test_dead_files),
+        cmocka_unit_test(test_empty_copy),      cmocka_unit_test(test_abandoned_copy),
+        cmocka_unit_test(test_reordered),       cmocka_unit_test(test_equality_deletes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
