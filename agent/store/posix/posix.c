@@ -213,10 +213,10 @@ static StoreTag tag_of(const struct stat *about)
 static bool still_stands(const char *path, const StoreTag *tag, Error *err)
 {
     struct stat about;
-    if (stat(path, &about) != 0 && errno != ENOENT)
+    bool there = stat(path, &about) == 0;
+    if (!there && errno != ENOENT)
         return fail(err, errno, "look for", path);
-    StoreTag now = tag_of(&about);
-    return (errno != ENOENT && strcmp(now.text, tag->text) == 0) ||
+    return (there && strcmp(tag_of(&about).text, tag->text) == 0) ||
            error_set(err, ERROR_CONFLICT, "ObjectChanged", "%s was written by somebody else", path);
 }
 
