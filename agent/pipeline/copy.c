@@ -351,9 +351,9 @@ static bool table_plan(Flow *flow, CopyTable *table, Error *err)
         return error_wrap(err, "table %s, property firn.copy.%s; load it again with --resnapshot",
                           bound->name, bound->unit);
     }
-    if (flow->pipeline->connector->snapshot_mode != SNAPSHOT_NEVER &&
-        !capture_copy_plan(flow->capture, bound->number, RANGE_BYTES, &copy->done, &table->ranges,
-                           &table->range_count, err))
+    bool wanted = flow->pipeline->connector->snapshot_mode != SNAPSHOT_NEVER || !bound->begins;
+    if (wanted && !capture_copy_plan(flow->capture, bound->number, RANGE_BYTES, &copy->done,
+                                     &table->ranges, &table->range_count, err))
         return false;
     copy->ranges_left = table->range_count;
     if (table->range_count || bound->begins)
