@@ -69,7 +69,7 @@ void table_copy_begin(Table *table, RowPosition at);
 const char *table_copy_progress(const Table *table);
 /* The next commit, and every try of it, sets the property. COPY_COMPLETE: no piece will come. */
 void table_copy_set_progress(Table *table, const char *progress);
-void table_copy_free(TableCopy *copy); /* deletes its files */
+void table_copy_free(TableCopy *copy); /* deletes its files. Before table_close */
 /* Thread-safe, as everything of a piece up to table_copy_take: it touches nothing of the table that
  * putting and committing change. */
 TableCopy *table_copy_start(Table *table) OWNED_BY(table_copy_free);

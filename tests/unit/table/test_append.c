@@ -91,6 +91,7 @@ static void run_log(int format_version, const char *partition_by)
     OK(table_copy_put(writer, copied, &err));
     OK(table_copy_finish(writer, &err));
     Position position = world_position(100);
+    table_copy_writer_free(TAKE(writer));
     OK(commit_copy_now(TAKE(copy), table, &position, &err));
     expect_log(&world, &log);
 
