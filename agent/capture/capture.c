@@ -38,6 +38,11 @@ bool capture_columns(Capture *capture, uint32_t table, const ColumnList *columns
     return capture->driver->columns(capture, table, columns, err);
 }
 
+bool capture_resume(Capture *capture, uint32_t table, const char *shape, RowPosition at, Error *err)
+{
+    return capture->driver->resume(capture, table, shape, at, err);
+}
+
 const char *capture_source(const Capture *capture)
 {
     return capture->driver->source(capture);

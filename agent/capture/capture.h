@@ -22,6 +22,7 @@ typedef struct SourceTable {
     char *table_name;  /* "orders" */
     Schema
         *schema; /* columns in the source's order; key = primary key (or replica identity index) */
+    char *shape; /* the schema in the source's own words, a JSON object, for capture_resume */
     char *left_out; /* "a, b": columns that the source's log does not carry; NULL: none */
     uint64_t rows_estimate;
     uint64_t bytes_estimate;
@@ -39,6 +40,12 @@ const SourceTable *capture_tables(const Capture *capture, size_t *ret_count);
  * a type that its values can't have. */
 MUST_CHECK bool capture_columns(Capture *capture, uint32_t table, const ColumnList *columns,
                                 Error *err);
+/* The table goes on after `at`: what was changed before is passed over. shape: what
+ * SourceTable.shape, or a CHANGE_SCHEMA's, was then; NULL: what it is now. Before capture_prepare;
+ * schema and shape of the SourceTable become those of then, whatever the source has by now. CONFIG
+ * "SourceTableReplaced" when it is another table under the name. */
+MUST_CHECK bool capture_resume(Capture *capture, uint32_t table, const char *shape, RowPosition at,
+                               Error *err);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);
 
@@ -97,9 +104,11 @@ MUST_CHECK bool capture_copy_done(Capture *capture, Error *err);
 
 /* --- the log --- */
 typedef enum ChangeKind {
-    CHANGE_NONE,       /* the timeout passed and nothing is there */
-    CHANGE_BATCH,      /* rows of one table, in log order within the table */
-    CHANGE_TRUNCATE,   /* table `table` was emptied at `row` */
+    CHANGE_NONE,     /* the timeout passed and nothing is there */
+    CHANGE_BATCH,    /* rows of one table, in log order within the table */
+    CHANGE_TRUNCATE, /* table `table` was emptied at `row` */
+    CHANGE_SCHEMA, /* batches of table `table` have `schema` from here on. Comes with the first row
+                    * of that kind: a log says nothing of a table that nobody writes to */
     CHANGE_CHECKPOINT, /* everything up to `position` has been handed out (all builders are empty).
                         * At transaction boundaries; inside one only when it is larger than
                         * CaptureOptions' limit (then position.at.minor > 0) */
@@ -108,7 +117,9 @@ typedef enum ChangeKind {
 typedef struct Change {
     ChangeKind kind;
     uint32_t table;
-    Batch *batch; /* CHANGE_BATCH: the receiver owns it */
+    Batch *batch;         /* CHANGE_BATCH: the receiver owns it */
+    const Schema *schema; /* CHANGE_SCHEMA: these two last until capture_close */
+    const char *shape;
     RowPosition row;
     Position position;
     int64_t
@@ -146,6 +157,7 @@ typedef struct CaptureDriver {
     void (*close)(Capture *capture);
     const SourceTable *(*tables)(const Capture *capture, size_t *ret_count);
     bool (*columns)(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
+    bool (*resume)(Capture *capture, uint32_t table, const char *shape, RowPosition at, Error *err);
     const char *(*source)(const Capture *capture);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
     bool (*look)(Capture *capture, CaptureFound *found, void *context, Error *err);

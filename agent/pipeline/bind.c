@@ -84,6 +84,24 @@ static bool units_found(const Flow *flow, Error *err)
     return true;
 }
 
+typedef struct Resume {
+    Capture *capture;
+    const SourceTable *table;
+    uint32_t number;
+} Resume;
+
+/* The lake's table says how far it is, and which columns the source had there. */
+static bool resume(void *context, const char *shape, RowPosition at, const Schema **source,
+                   const char **ret_shape, Error *err)
+{
+    const Resume *resume = context;
+    if (!capture_resume(resume->capture, resume->number, shape, at, err))
+        return false;
+    *source = resume->table->schema;
+    *ret_shape = resume->table->shape;
+    return true;
+}
+
 /* Opens the lake table, as often as its Follow wants to see it, and makes it if it is missing. */
 static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Error *err)
 {
@@ -102,6 +120,8 @@ static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Err
         }
         if (table->table)
             table_view(table->table, 0, 0, &view);
+        if (table->table && !has_entry)
+            has_entry = record_entry(table, &entry, &entry_position, &recorded);
         FollowAction action = follow_open(follow, &view, has_entry ? &entry : NULL,
                                           recorded.source[0] ? &recorded : NULL, clock_mono_us());
         if (action.kind == FOLLOW_STALL)
@@ -159,9 +179,13 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                            .copy_whole = table->spec->mode == MODE_APPEND ||
                                          flow->pipeline->connector->snapshot_mode == SNAPSHOT_ONLY};
     follow_init(&table->follow, &rules);
+    Resume going_on = {flow->capture, source, number};
     TableOptions options = {.spec = table->spec,
                             .unit = table->unit,
                             .source = source->schema,
+                            .shape = source->shape,
+                            .resume = resume,
+                            .resume_context = &going_on,
                             .catalog = table->warehouse->lake->catalog,
                             .warehouse = lake_tables(table->warehouse->lake),
                             .memory_bytes_max = TABLE_MEMORY_BYTES,

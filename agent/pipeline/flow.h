@@ -74,6 +74,7 @@ typedef enum ItemKind {
     ITEM_BATCH,
     ITEM_TRUNCATE,
     ITEM_PIECE,
+    ITEM_SCHEMA,
     ITEM_CHECKPOINT,
     ITEM_DRAIN
 } ItemKind;
@@ -82,6 +83,8 @@ typedef struct Item {
     BoundTable *table;
     Batch *batch;
     Piece *piece;
+    const Schema *schema; /* these two of ITEM_SCHEMA; the capture's */
+    const char *shape;
     RowPosition row; /* truncate, checkpoint */
 } Item;
 

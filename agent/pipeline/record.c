@@ -40,9 +40,21 @@ bool record_load(Warehouse *warehouse, Error *err)
     return ok;
 }
 
+/* By the source's name, or, where that is another by now, by the lake's table once it is open. */
 static json_t *entry_of(const BoundTable *table)
 {
-    return json_object_get(json_object_get(table->warehouse->record, "tables"), table->name);
+    json_t *tables = json_object_get(table->warehouse->record, "tables"), *entry;
+    const char *name;
+    entry = json_object_get(tables, table->name);
+    if (entry || !table->table)
+        return entry;
+    json_object_foreach(tables, name, entry)
+    {
+        const char *uuid = json_string_value(json_object_get(entry, "uuid"));
+        if (uuid && strcmp(uuid, table_uuid(table->table)) == 0)
+            return entry;
+    }
+    return NULL;
 }
 
 bool record_entry(const BoundTable *table, RecordEntry *ret, Position *ret_entry_position,

@@ -75,6 +75,13 @@ static void mark(Stream *stream, const Change *change)
         (Mark){change->position.at, change->commit_us};
 }
 
+static ItemKind item_kind(ChangeKind kind)
+{
+    return kind == CHANGE_BATCH      ? ITEM_BATCH
+           : kind == CHANGE_TRUNCATE ? ITEM_TRUNCATE
+                                     : ITEM_SCHEMA;
+}
+
 static bool hand_out(Stream *stream, const Change *change, Error *err)
 {
     Flow *flow = stream->flow;
@@ -84,6 +91,7 @@ static bool hand_out(Stream *stream, const Change *change, Error *err)
         return true;
     case CHANGE_BATCH:
     case CHANGE_TRUNCATE:
+    case CHANGE_SCHEMA:
         ASSERT(change->table < flow->captured_count);
         table = flow->by_number[change->table];
         if (!table) {
@@ -92,9 +100,11 @@ static bool hand_out(Stream *stream, const Change *change, Error *err)
         }
         stream->at_checkpoint = false;
         return put(stream, &flow->writers[table->number % flow->writer_count],
-                   (Item){.kind = change->kind == CHANGE_BATCH ? ITEM_BATCH : ITEM_TRUNCATE,
+                   (Item){.kind = item_kind(change->kind),
                           .table = table,
                           .batch = change->batch,
+                          .schema = change->schema,
+                          .shape = change->shape,
                           .row = change->row},
                    sizeof(Item) + (change->batch ? batch_memory(change->batch) : 0), err);
     case CHANGE_CHECKPOINT:

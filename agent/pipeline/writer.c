@@ -4,6 +4,8 @@
 
 #include "agent/pipeline/flow.h"
 #include "common/clock.h"
+#include "common/crash.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 #define QUEUE_ITEMS 256
@@ -94,6 +96,20 @@ static bool put(Writer *writer, BoundTable *table, const Item *item, Error *err)
     return ok || error_wrap(err, "table %s", table->name);
 }
 
+/* The table's other columns go with the commit of the rows that follow. Nothing needs to be asked
+ * of its Follow: what is applied and what is not stays the same. */
+static bool evolve(Writer *writer, const Item *item, Error *err)
+{
+    BoundTable *table = item->table;
+    if (!wait_settled(writer, table, err))
+        return false;
+    if (!table_evolve(table->table, item->schema, item->shape, err))
+        return error_wrap(err, "table %s", table->name);
+    log_info("columns follow the source", LOG_T("table", table->name));
+    CRASH_POINT("schema-evolved");
+    return true;
+}
+
 static bool apply(Writer *writer, const Item *item, Error *err)
 {
     BoundTable *table = item->table;
@@ -109,6 +125,8 @@ static bool apply(Writer *writer, const Item *item, Error *err)
     case ITEM_PIECE:
         return wait_settled(writer, table, err) && flow_copy_piece(table, item->piece, err) &&
                settle(writer, false, err);
+    case ITEM_SCHEMA:
+        return evolve(writer, item, err);
     case ITEM_CHECKPOINT:
         for (size_t i = 0; i < writer->table_count; i++) {
             BoundTable *each = writer->tables[i];

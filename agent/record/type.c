@@ -20,6 +20,7 @@ void field_done(Field *field)
 {
     free(field->name);
     free(field->doc);
+    free(field->initial);
     type_done(&field->type);
     *field = (Field){0};
 }
@@ -62,6 +63,7 @@ void field_copy(Field *to, const Field *from)
     *to = *from;
     to->name = from->name ? mem_strdup(from->name) : NULL;
     to->doc = from->doc ? mem_strdup(from->doc) : NULL;
+    to->initial = from->initial ? mem_strdup(from->initial) : NULL;
     uint32_t children = type_child_count(&from->type);
     if (!children || !from->type.fields)
         return;

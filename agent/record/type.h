@@ -46,6 +46,12 @@ struct Field {
     bool required;
     int32_t id; /* Iceberg's field id; 0 = not assigned yet */
     char *doc;  /* may be NULL */
+    /* Of a source's column: what it is called there for good, whatever its name (PostgreSQL's
+     * attnum); 0: not known. */
+    int32_t origin;
+    /* The value of rows that were written before the column was there, as JSON (Iceberg's
+     * single-value form, Appendix D); NULL: null. */
+    char *initial;
 };
 
 static inline bool type_is_nested(const Type *type)

@@ -61,12 +61,12 @@ void table_view(Table *table, int64_t commit, int64_t head, TableView *ret)
     fill_view(table, commit, head, ret);
 }
 
-/* Files are written for the columns and partitions that the table had when it was opened. */
+/* Files are written for the columns and partitions that the table had when it was opened, or has
+ * been given since. */
 static bool same_shape(const Table *table)
 {
     const PartitionSpec *now = iceberg_partition_spec(table->iceberg);
-    return strcmp(iceberg_schema_json(table->iceberg), table->schema_json) == 0 &&
-           now->spec_id == table->partitions.spec_id;
+    return table_shape_stands(table) && now->spec_id == table->partitions.spec_id;
 }
 
 bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Error *err)
@@ -128,7 +128,16 @@ static bool make_whole(Table *table, Error *err)
     return true;
 }
 
-/* The position, in the snapshot's summary and in the property that names the snapshot. */
+static void put_property(TablePending *pending, const char *name, const char *value)
+{
+    size_t at = 2 * pending->commit.property_count++;
+    ASSERT(at + 1 < ARRAY_LEN(pending->properties));
+    pending->properties[at] = name;
+    pending->properties[at + 1] = value;
+}
+
+/* The position, in the snapshot's summary and in the property that names the snapshot; what else
+ * the table says of itself, with it. */
 static void put_position(Table *table, const Position *position)
 {
     TablePending *pending = &table->pending;
@@ -136,17 +145,19 @@ static void put_position(Table *table, const Position *position)
     position_format(position, pending->text);
     free(pending->with_snapshot);
     pending->with_snapshot = mem_format("%s %%SNAPSHOT%%", pending->text);
-    pending->summary[0] = pending->properties[0] = table->property;
+    pending->summary[0] = table->property;
     pending->summary[1] = pending->text;
-    pending->properties[1] = pending->with_snapshot;
     pending->commit.summary = pending->summary;
+    pending->commit.summary_count = 1;
     pending->commit.properties = pending->properties;
-    pending->commit.summary_count = pending->commit.property_count = 1;
-    if (table->copy_next) {
-        pending->properties[2] = table->copy_property;
-        pending->properties[3] = table->copy_next;
-        pending->commit.property_count = 2;
-    }
+    pending->commit.property_count = 0;
+    put_property(pending, table->property, pending->with_snapshot);
+    if (table->copy_next)
+        put_property(pending, table->copy_property, table->copy_next);
+    if (table->shape_due)
+        put_property(pending, table->shape_property, table->shape_value);
+    pending->commit.schema = table->evolved ? table->schema : NULL;
+    pending->commit.last_column_id = table->last_column_id;
     ASSERT(!table->copy_begun || table->copy_next); /* or it would be taken for complete */
     if (table->copy_begun)
         pending->commit.remove_all = iceberg_current_snapshot(table->iceberg) >= 0;
@@ -173,6 +184,7 @@ static void settle(Table *table)
     table->snapshot = iceberg_attempt_id(pending->attempt);
     table->position = pending->position;
     table->complete = true;
+    table_shape_settled(table);
     table->commits++;
     table->committed_us = clock_wall_us();
     table->passed = pending->position.at;

@@ -23,6 +23,10 @@ static void release(Table *table)
     pthread_mutex_destroy(&table->names);
     free(table->schema_json);
     free(table->source_of);
+    free(table->shape);
+    free(table->shape_property);
+    free(table->shape_value);
+    free(table->base_json);
     free(table->all_rows);
     free(table->unit);
     free(table->property);
@@ -42,8 +46,28 @@ void table_close(Table *table)
 }
 
 /* ---------- what is wanted ---------- */
-static bool key_from(const LakeTableSpec *spec, const Schema *source, Schema *to, Error *err)
+/* Does the source have all that idColumns names? Not when one was renamed since. */
+static bool has_id_columns(const LakeTableSpec *spec, const Schema *source)
 {
+    for (size_t i = 0; i < spec->id_columns.count; i++)
+        if (schema_find(source, spec->id_columns.texts[i]) < 0)
+            return false;
+    return true;
+}
+
+static bool key_from(const LakeTableSpec *spec, const Schema *source, const KnownKey *known,
+                     Schema *to, Error *err)
+{
+    if (known && known->count && !has_id_columns(spec, source)) {
+        free(to->key);
+        to->key = mem_array(known->count, sizeof *to->key);
+        to->key_count = known->count;
+        for (size_t i = 0; i < known->count; i++) {
+            to->key[i] = known->fields[i];
+            to->fields[known->fields[i]].required = true;
+        }
+        return true;
+    }
     size_t count = spec->id_columns.count ? spec->id_columns.count : source->key_count;
     if (count == 0)
         return error_set(err, ERROR_CONFIG, "NoKey",
@@ -90,8 +114,8 @@ static Schema *log_schema(const LakeTableSpec *spec, const Schema *source, Error
     return schema;
 }
 
-/* The table's schema as source and resource want it; the caller's. */
-static Schema *wanted_schema(const LakeTableSpec *spec, const Schema *source, Error *err)
+Schema *table_wanted_schema(const LakeTableSpec *spec, const Schema *source, const KnownKey *known,
+                            Error *err)
 {
     if (spec->mode == MODE_APPEND)
         return log_schema(spec, source, err);
@@ -102,7 +126,7 @@ static Schema *wanted_schema(const LakeTableSpec *spec, const Schema *source, Er
         return NULL;
     }
     AUTO(schema_free) Schema *schema = schema_copy(source);
-    return key_from(spec, source, schema, err) ? TAKE(schema) : NULL;
+    return key_from(spec, source, known, schema, err) ? TAKE(schema) : NULL;
 }
 
 static bool create(Table *table, const Schema *wanted, Error *err)
@@ -203,15 +227,14 @@ static bool mismatch(const Table *table, const char *column, const char *what, E
                      table->name.database, table->name.table, column, what);
 }
 
-static bool check_key(const Table *table, const Schema *wanted, Error *err)
+static bool check_key(const Table *table, const Schema *wanted, const int *table_of, Error *err)
 {
     const Schema *there = table->schema;
     bool same = there->key_count == wanted->key_count;
     for (size_t i = 0; same && i < wanted->key_count; i++) {
-        const char *name = wanted->fields[wanted->key[i]].name;
         bool found = false;
         for (size_t k = 0; k < there->key_count; k++)
-            found |= strcmp(there->fields[there->key[k]].name, name) == 0;
+            found |= there->key[k] == (uint32_t)table_of[wanted->key[i]];
         same = found;
     }
     if (same)
@@ -225,8 +248,22 @@ static bool check_key(const Table *table, const Schema *wanted, Error *err)
                     err);
 }
 
-/* Fills source_of, by name. */
-static bool find_columns(Table *table, const Schema *wanted, Error *err)
+/* The table's column of a wanted one: by its id, where the table says which that is, else by name.
+ */
+static int find_column(const Schema *there, const Field *want, const json_t *ids)
+{
+    int32_t id = binding_id(ids, want->origin);
+    if (!id)
+        return schema_find(there, want->name);
+    for (size_t i = 0; i < there->field_count; i++)
+        if (there->fields[i].id == id)
+            return (int)i;
+    return -1;
+}
+
+/* Fills source_of, and table_of: per wanted field its place in the table. */
+static bool find_columns(Table *table, const Schema *wanted, const json_t *ids, int *table_of,
+                         Error *err)
 {
     const Schema *there = table->schema;
     size_t source_count = table->source->field_count;
@@ -236,7 +273,7 @@ static bool find_columns(Table *table, const Schema *wanted, Error *err)
     for (size_t i = 0; i < wanted->field_count; i++) {
         const Field *want = &wanted->fields[i];
         char text[TYPE_NAME_BYTES + 80], type[TYPE_NAME_BYTES];
-        int at = schema_find(there, want->name);
+        int at = find_column(there, want, ids);
         if (at < 0 && i >= source_count)
             return mismatch(table, want->name, "mode Append needs it, the table doesn't have it",
                             err);
@@ -245,6 +282,7 @@ static bool find_columns(Table *table, const Schema *wanted, Error *err)
                      type_format(&want->type, type));
             return mismatch(table, want->name, text, err);
         }
+        table_of[i] = at;
         table->source_of[at] = i < source_count    ? (uint32_t)i
                                : i == source_count ? COLUMN_OP
                                                    : COLUMN_POSITION;
@@ -257,13 +295,11 @@ static bool find_columns(Table *table, const Schema *wanted, Error *err)
 }
 
 /* The types must be the same, and the table must take every null of the source. */
-static bool check_schema(Table *table, const Schema *wanted, Error *err)
+static bool check_types(const Table *table, const Schema *wanted, const int *table_of, Error *err)
 {
-    if (!find_columns(table, wanted, err))
-        return false;
     for (size_t i = 0; i < wanted->field_count; i++) {
         const Field *want = &wanted->fields[i];
-        const Field *have = &table->schema->fields[schema_find(table->schema, want->name)];
+        const Field *have = &table->schema->fields[table_of[i]];
         char text[2 * TYPE_NAME_BYTES + 80], a[TYPE_NAME_BYTES], b[TYPE_NAME_BYTES];
         if (!type_equal(&have->type, &want->type)) {
             snprintf(text, sizeof text, "type %s in the source, %s in the table",
@@ -274,20 +310,23 @@ static bool check_schema(Table *table, const Schema *wanted, Error *err)
             return mismatch(table, want->name, "it may be null in the source, not in the table",
                             err);
     }
-    return check_key(table, wanted, err);
+    return true;
 }
 
-/* The order of the key's columns is the resource's, wherever the table has them. */
-static void adopt_key(Table *table, const Schema *wanted)
+static bool check_schema(Table *table, const Schema *wanted, const json_t *ids, Error *err)
 {
+    AUTO(mem_free) int *table_of = mem_array(wanted->field_count, sizeof *table_of);
+    if (!find_columns(table, wanted, ids, table_of, err) ||
+        !check_types(table, wanted, table_of, err) || !check_key(table, wanted, table_of, err))
+        return false;
+    /* The order of the key's columns is the resource's, wherever the table has them. */
     for (size_t i = 0; i < wanted->key_count; i++)
-        table->schema->key[i] =
-            (uint32_t)schema_find(table->schema, wanted->fields[wanted->key[i]].name);
+        table->schema->key[i] = (uint32_t)table_of[wanted->key[i]];
+    return true;
 }
 
 /* ---------- how far it has come ---------- */
-/* A total of the head's summary. */
-static uint64_t head_total(const Table *table, const char *name)
+uint64_t table_head_total(const Table *table, const char *name)
 {
     int64_t head = iceberg_current_snapshot(table->iceberg);
     const char *text = head < 0 ? NULL : iceberg_snapshot_summary(table->iceberg, head, name);
@@ -296,8 +335,8 @@ static uint64_t head_total(const Table *table, const char *name)
 
 uint64_t table_rows_of_head(const Table *table)
 {
-    uint64_t all = head_total(table, "total-records");
-    uint64_t gone = head_total(table, "total-position-deletes");
+    uint64_t all = table_head_total(table, "total-records");
+    uint64_t gone = table_head_total(table, "total-position-deletes");
     return all > gone ? all - gone : 0;
 }
 
@@ -313,7 +352,8 @@ bool table_read_claim(Table *table, Error *err)
         table->copy_progress = mem_strdup(copied);
     if (!text) {
         const char *unit = iceberg_property(table->iceberg, "firn.unit");
-        if (head_total(table, "total-records") == 0 || (unit && strcmp(unit, table->unit) == 0))
+        if (table_head_total(table, "total-records") == 0 ||
+            (unit && strcmp(unit, table->unit) == 0))
             return true;
         return error_set(err, ERROR_CONFIG, "TableNotEmpty",
                          "table %s.%s has rows that %s didn't write (property %s is not set), and "
@@ -341,7 +381,7 @@ bool table_read_claim(Table *table, Error *err)
     return true;
 }
 
-static void add_lineage(Table *table)
+void table_add_lineage(Table *table)
 {
     size_t count = table->schema->field_count;
     Schema *lineage = schema_new(count + 2, table->schema->key_count);
@@ -383,6 +423,83 @@ DataWriter *table_writer_new(Table *table, size_t memory_bytes_max)
     return data_writer_new(&options);
 }
 
+/* What follows from the schema that the table has, or will have. */
+static bool bind(Table *table, const Schema *wanted, const json_t *ids, bool anew, Error *err)
+{
+    const LakeTableSpec *spec = table->spec;
+    table->store = iceberg_store(table->iceberg);
+    table->schema = schema_copy(iceberg_schema(table->iceberg));
+    table->last_column_id = table->base_last_column_id = iceberg_last_column_id(table->iceberg);
+    table->base_json = mem_strdup(iceberg_schema_json(table->iceberg));
+    table->schema_json = mem_strdup(table->base_json);
+    partition_spec_copy(&table->partitions, iceberg_partition_spec(table->iceberg));
+    bool ok = anew ? table_evolve_anew(table, wanted, err) : check_schema(table, wanted, ids, err);
+    if (!ok || !check_partitions(table, err))
+        return false;
+    if (spec->mode == MODE_UPSERT && spec->format_version >= 3)
+        table_add_lineage(table);
+    binding_write(table);
+    return true;
+}
+
+static bool take_claim(Table *table, Error *err)
+{
+    if (!table_read_claim(table, err))
+        return false;
+    table->copying = table->copy_progress != NULL;
+    table->passed = table->position.at;
+    return true;
+}
+
+static bool make(Table *table, const TableOptions *options, Error *err)
+{
+    const LakeTableSpec *spec = options->spec;
+    AUTO(schema_free) Schema *wanted = table_wanted_schema(spec, options->source, NULL, err);
+    if (!wanted)
+        return false;
+    if (!options->create)
+        return error_set(err, ERROR_CONFIG, "TableMissing", "there is no table %s.%s",
+                         spec->database, spec->table_name);
+    table->shape = options->shape ? mem_strdup(options->shape) : NULL;
+    return create(table, wanted, err) && check_version(table, err) &&
+           bind(table, wanted, NULL, false, err) && (options->resnapshot || take_claim(table, err));
+}
+
+/* The key that the table has, as columns of the source. */
+static void find_known_key(const Table *table, const json_t *ids, KnownKey *ret)
+{
+    const Schema *there = iceberg_schema(table->iceberg), *source = table->source;
+    for (size_t k = 0; k < there->key_count; k++)
+        for (size_t i = 0; i < source->field_count && ret->count < KEY_FIELDS_MAX; i++)
+            if (binding_id(ids, source->fields[i].origin) == there->fields[there->key[k]].id)
+                ret->fields[ret->count++] = (uint32_t)i;
+    if (ret->count != there->key_count)
+        ret->count = 0;
+}
+
+static bool bind_there(Table *table, const TableOptions *options, Error *err)
+{
+    AUTO(mem_free) char *known = NULL;
+    json_t *ids = NULL;
+    const char *shape = options->shape;
+    if (!check_version(table, err) || (!options->resnapshot && !take_claim(table, err)))
+        return false;
+    if (table->complete && !binding_read(table, &known, &ids, err))
+        return false;
+    bool ok = !table->complete || !options->resume ||
+              options->resume(options->resume_context, known, table->position.at, &table->source,
+                              &shape, err);
+    table->shape = shape ? mem_strdup(shape) : NULL;
+    KnownKey known_key = {0};
+    if (ok && ids)
+        find_known_key(table, ids, &known_key);
+    AUTO(schema_free)
+    Schema *wanted = ok ? table_wanted_schema(table->spec, table->source, &known_key, err) : NULL;
+    ok = wanted && bind(table, wanted, ids, options->resnapshot, err);
+    json_decref(ids);
+    return ok;
+}
+
 static bool open_at(Table *table, const TableOptions *options, Error *err)
 {
     const LakeTableSpec *spec = options->spec;
@@ -396,32 +513,9 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
     }
     table->name = (TableName){
         .database = spec->database, .table = spec->table_name, .location = table->location};
-    AUTO(schema_free) Schema *wanted = wanted_schema(spec, options->source, err);
-    if (!wanted)
-        return false;
     if (!iceberg_table_load(table->catalog, &table->name, &table->iceberg, err))
         return false;
-    if (!table->iceberg && !options->create)
-        return error_set(err, ERROR_CONFIG, "TableMissing", "there is no table %s.%s",
-                         spec->database, spec->table_name);
-    if (!table->iceberg && !create(table, wanted, err))
-        return false;
-    table->store = iceberg_store(table->iceberg);
-    if (!check_version(table, err))
-        return false;
-    table->schema = schema_copy(iceberg_schema(table->iceberg));
-    if (!check_schema(table, wanted, err) || !check_partitions(table, err))
-        return false;
-    adopt_key(table, wanted);
-    partition_spec_copy(&table->partitions, iceberg_partition_spec(table->iceberg));
-    table->schema_json = mem_strdup(iceberg_schema_json(table->iceberg));
-    if (spec->mode == MODE_UPSERT && spec->format_version >= 3)
-        add_lineage(table);
-    if (!options->resnapshot && !table_read_claim(table, err))
-        return false;
-    table->copying = table->copy_progress != NULL;
-    table->passed = table->position.at;
-    return true;
+    return table->iceberg ? bind_there(table, options, err) : make(table, options, err);
 }
 
 Table *table_open(const TableOptions *options, Error *err)
@@ -434,6 +528,7 @@ Table *table_open(const TableOptions *options, Error *err)
     table->unit = mem_strdup(options->unit);
     table->property = mem_format("firn.position.%s", options->unit);
     table->copy_property = mem_format("firn.copy.%s", options->unit);
+    table->shape_property = mem_format("firn.columns.%s", options->unit);
     pthread_mutex_init(&table->names, NULL);
     if (!open_at(table, options, err)) {
         release(table);

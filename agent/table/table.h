@@ -28,11 +28,18 @@ typedef struct Table Table;
 
 typedef struct TableOptions {
     const LakeTableSpec *spec; /* outlives the table */
-    const char *unit;      /* "<namespace>/<name>" of the ingestion unit, for the property's name */
-    const Schema *source;  /* the source's columns and key; outlives the table */
-    Catalog *catalog;      /* says where the table's files are, too */
-    const char *warehouse; /* canonical URI; the table's root is <warehouse>/<database>/<table>
-                              unless spec->location. NULL: the catalog chooses */
+    const char *unit;     /* "<namespace>/<name>" of the ingestion unit, for the property's name */
+    const Schema *source; /* the source's columns and key; outlives the table */
+    const char *shape; /* the same in the source's own words, a JSON object that stands in the table
+                          property firn.columns.<unit>; NULL: it has none. Outlives the table */
+    /* The table is complete up to `at`, with the source's columns as `shape` says (NULL: it does
+     * not say): *source and *ret_shape become what rows after `at` begin with. May be NULL. */
+    bool (*resume)(void *context, const char *shape, RowPosition at, const Schema **source,
+                   const char **ret_shape, Error *err);
+    void *resume_context;
+    Catalog *catalog;        /* says where the table's files are, too */
+    const char *warehouse;   /* canonical URI; the table's root is <warehouse>/<database>/<table>
+                                unless spec->location. NULL: the catalog chooses */
     size_t memory_bytes_max; /* of open files' buffers */
     bool resnapshot;         /* whatever the table says of its position, it is to be copied again */
     bool create;             /* when it is missing */
@@ -90,6 +97,11 @@ MUST_CHECK bool table_copy_take(Table *table, TableCopy *copy, Error *err);
 MUST_CHECK bool table_put(Table *table, const Batch *batch, Error *err);
 /* Every row of before is gone (Upsert) or, in Append, a row with op "t" is added. */
 MUST_CHECK bool table_truncate(Table *table, RowPosition position, Error *err);
+
+/* From here on batches have these columns; what was put before stays as it is, and both go into the
+ * same commit, with the table's columns changed as schemaEvolution allows. CONFIG
+ * "SchemaIncompatible" and "KeyChanged" name the column and the way out. Both outlive the table. */
+MUST_CHECK bool table_evolve(Table *table, const Schema *source, const char *shape, Error *err);
 
 typedef struct TableFigures {
     uint64_t pending_rows;  /* changes applied since the last commit */

@@ -19,7 +19,7 @@ typedef struct TablePending {
     Position position;
     char text[POSITION_TEXT_BYTES];
     char *with_snapshot;
-    const char *summary[2], *properties[4];
+    const char *summary[2], *properties[6]; /* names and values */
 } TablePending;
 
 struct Table {
@@ -50,6 +50,15 @@ struct Table {
     PartitionSpec partitions;
     char *schema_json;
     uint32_t *source_of; /* per field of schema: see columns.h */
+    /* evolve.c: which column of the source is which of the table's */
+    char *shape;          /* the source's columns in its own words; NULL: it has none */
+    char *shape_property; /* firn.columns.<unit> */
+    char *shape_value;    /* of the property, as it has to be */
+    bool shape_due;       /* it goes with the next commit */
+    bool evolved;         /* schema goes with the next commit */
+    int32_t last_column_id;
+    char *base_json; /* the catalog's schema, as last loaded or committed */
+    int32_t base_last_column_id;
     Position position;
     bool complete;
     int64_t snapshot;
@@ -71,6 +80,30 @@ struct Table {
 
 /* A writer of the table's data files; the caller's. */
 DataWriter *table_writer_new(Table *table, size_t memory_bytes_max);
+#define KEY_FIELDS_MAX 64
+/* The key that the table has, as columns of the source; for when idColumns has older names. */
+typedef struct KnownKey {
+    uint32_t fields[KEY_FIELDS_MAX];
+    size_t count; /* 0: not known */
+} KnownKey;
+/* open.c: the table's schema as source and resource want it; the caller's. known: may be NULL. */
+Schema *table_wanted_schema(const LakeTableSpec *spec, const Schema *source, const KnownKey *known,
+                            Error *err);
+void table_add_lineage(Table *table);
+/* A total of the head's summary. */
+uint64_t table_head_total(const Table *table, const char *name);
+/* evolve.c: reads the property. *ret_shape NULL: it is not set; *ret_ids then, too: the ids of the
+ * table's columns by the source's origins. The caller's. */
+MUST_CHECK bool binding_read(const Table *table, char **ret_shape, json_t **ret_ids, Error *err);
+int32_t binding_id(const json_t *ids, int32_t origin); /* 0: none */
+/* Makes shape_value from what the table is bound to. */
+void binding_write(Table *table);
+/* The table, about to be copied again, gets the columns that are wanted. */
+MUST_CHECK bool table_evolve_anew(Table *table, const Schema *wanted, Error *err);
+/* What is in the catalog is what the table goes on from. */
+void table_shape_settled(Table *table);
+/* Are the catalog's columns those that the files are written for? */
+bool table_shape_stands(const Table *table);
 /* open.c: the claim, as the property has it. */
 MUST_CHECK bool table_read_claim(Table *table, Error *err);
 /* table.c: something failed and what is pending is lost; if the table was dropped under us, then

@@ -52,6 +52,18 @@ Upsert *upsert_new(const UpsertOptions *options, Error *err)
     return upsert;
 }
 
+void upsert_reshape(Upsert *upsert, const UpsertOptions *options)
+{
+    const Schema *schema = options->schema;
+    ASSERT(schema->key_count == upsert->hasher.count && !options->lineage == !upsert->lineage);
+    upsert->options = *options;
+    AUTO(mem_free) uint32_t *columns = mem_array(schema->key_count, sizeof *columns);
+    for (size_t i = 0; i < schema->key_count; i++)
+        columns[i] = options->source_of[schema->key[i]];
+    key_hasher_move(&upsert->hasher, options->source, columns);
+    upsert->columns = mem_regrow(upsert->columns, schema->field_count + 2, sizeof(Column *));
+}
+
 static void scratch_reserve(Upsert *upsert, uint32_t rows)
 {
     if (rows <= upsert->rows_held)

@@ -36,6 +36,9 @@ void upsert_copying(Upsert *upsert, bool copying);
  * (agent/pipeline/copy.c). Keys are read back from the files. They go with the next commit; paths
  * and contents stay the caller's until then. */
 MUST_CHECK bool upsert_take(Upsert *upsert, const DataFile *files, size_t count, Error *err);
+/* The columns are others from here on, of the table and of the batches; the key's are the same, but
+ * may stand elsewhere and be wider. */
+void upsert_reshape(Upsert *upsert, const UpsertOptions *options);
 /* Every row put or loaded so far is gone. */
 void upsert_truncate(Upsert *upsert);
 

@@ -272,6 +272,18 @@ bool data_writer_put(DataWriter *writer, const Column *const *columns, const uin
     return memory_bound(writer, err);
 }
 
+bool data_writer_reshape(DataWriter *writer, const Schema *schema, const Schema *lineage,
+                         const char *schema_json, Error *err)
+{
+    while (writer->open_count)
+        if (!file_close(writer, writer->open_count - 1, err))
+            return false;
+    writer->options.schema = schema;
+    writer->options.lineage = lineage;
+    writer->options.schema_json = schema_json;
+    return true;
+}
+
 bool data_writer_finish(DataWriter *writer, DataFile **ret_files, size_t *ret_count, Error *err)
 {
     while (writer->open_count)

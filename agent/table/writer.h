@@ -42,6 +42,9 @@ void data_writer_limit(DataWriter *writer, size_t memory_bytes_max);
 MUST_CHECK bool data_writer_put(DataWriter *writer, const Column *const *columns,
                                 const uint32_t *selection, size_t count, bool with_row_ids,
                                 DataPlaced *placed, void *context, Error *err);
+/* The table has other columns from here on: what is open is closed, what was finished waits on. */
+MUST_CHECK bool data_writer_reshape(DataWriter *writer, const Schema *schema, const Schema *lineage,
+                                    const char *schema_json, Error *err);
 /* Closes every file: durable. *ret_files stay the writer's until it forgets or frees them. */
 MUST_CHECK bool data_writer_finish(DataWriter *writer, DataFile **ret_files, size_t *ret_count,
                                    Error *err);

@@ -59,6 +59,8 @@ static const Choice catalog_auths[] = {
     {"None", false}, {"Bearer", false}, {"OAuth2", false}, {"SigV4", false}, {0}};
 static const Choice table_modes[] = {
     {"Upsert", false}, {"Append", false}, {"TruncateLoad", true}, {"Scd2", true}, {0}};
+static const Choice dropped_columns[] = {{"Keep", false}, {"Drop", false}, {0}};
+static const Choice incompatible_changes[] = {{"Stall", false}, {"DeadLetter", true}, {0}};
 static const Choice formats[] = {{"Iceberg", false}, {"Delta", true}, {"Hudi", true}, {0}};
 static const Choice write_modes[] = {{"MergeOnRead", false}, {"CopyOnWrite", true}, {0}};
 static const Choice delete_kinds[] = {{"Position", false}, {"Equality", true}, {0}};
@@ -260,10 +262,24 @@ SHAPE(
            .doc = "the authority that signed the store's certificate (PEM)"));
 
 SHAPE(evolution_shape, "schemaEvolution",
-      LATER("addColumns", "follow columns that the source adds", .same = "false"),
-      LATER("widenTypes", "follow types that the source widens", .same = "false"),
-      LATER("droppedColumns", "what becomes of columns that the source drops"),
-      LATER("incompatible", "what becomes of rows that no longer fit", .same = "Stall"));
+      {.name = "addColumns",
+       .kind = FIELD_BOOL,
+       AT(LakeTableSpec, add_columns),
+       .fallback = "true",
+       .doc = "follow columns that the source adds"},
+      {.name = "widenTypes",
+       .kind = FIELD_BOOL,
+       AT(LakeTableSpec, widen_types),
+       .fallback = "true",
+       .doc = "follow types that the source widens"},
+      ENUM("droppedColumns", dropped_columns, LakeTableSpec, dropped_columns, .fallback = "Keep",
+           .doc = "whether columns that the source drops stay, null in new rows"),
+      {.name = "incompatible",
+       .kind = FIELD_ENUM,
+       .choices = incompatible_changes,
+       NOWHERE,
+       .fallback = "Stall",
+       .doc = "what becomes of a change that the table can't follow"});
 
 SHAPE(file_shape, "file",
       {.name = "targetSize",

@@ -40,6 +40,7 @@ typedef enum CatalogType {
     CATALOG_JDBC,
     CATALOG_DIRECTORY
 } CatalogType;
+typedef enum DroppedColumns { DROPPED_KEEP, DROPPED_DROP } DroppedColumns;
 typedef enum TableMode { MODE_UPSERT, MODE_APPEND, MODE_TRUNCATE_LOAD, MODE_SCD2 } TableMode;
 
 typedef struct TextList {
@@ -133,6 +134,8 @@ typedef struct LakeTableSpec {
     TableMode mode;
     TextList id_columns; /* empty: the source's key */
     ColumnList columns;
+    bool add_columns, widen_types; /* schemaEvolution */
+    DroppedColumns dropped_columns;
     TextList partition_by;
     int64_t commit_interval_ms;
     uint64_t file_target_bytes;

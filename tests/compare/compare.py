@@ -49,6 +49,7 @@ class Pair:
     location: str
     bytes: int
     access: Access
+    kept: tuple = ()
 
 
 def _side(batches, families) -> Side:
@@ -69,7 +70,7 @@ def _source_sides(dsn: str, pairs: list[Pair]) -> list[Side]:
 
 def _lake_batches(pair: Pair, engine: str):
     # A generator, so that what opening raises is caught where reading is.
-    yield from LakeTable(pair.location, engine, pair.access).batches(list(pair.table.families), pair.table.key)
+    yield from LakeTable(pair.location, engine, pair.access).batches(list(pair.table.families), pair.table.key, pair.kept)
 
 
 def _lake_sides(pairs: list[Pair], engine: str) -> list[Side]:
@@ -165,14 +166,15 @@ def _explain(dsn: str, pair: Pair, engine: str, left: Side, right: Side):
         print(f"    {name}: in the lake only, or more than once")
 
 
-def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL, strings=()) -> list[Pair]:
+def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL, strings=(), kept=()) -> list[Pair]:
     source = Source(dsn)
     pairs = []
 
     def add(schema, name, location):
         table = source.table(schema, name, [text.rpartition(".")[2] for text in strings if text.startswith(f"{schema}.{name}.")])
         place = location if access.catalog_uri else os.path.join(warehouse, location)
-        pairs.append(Pair(table, place, source.bytes_of(table), access))
+        stays = tuple(text.rpartition(".")[2] for text in kept if text.startswith(f"{schema}.{name}."))
+        pairs.append(Pair(table, place, source.bytes_of(table), access, stays))
 
     try:
         for text in texts:
@@ -189,10 +191,11 @@ def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL,
 
 def compare(
     dsn: str, warehouse: str, texts: list[str], engine: str = "duckdb", quiet: bool = False, access: Access = LOCAL,
-    strings=(),
+    strings=(), kept=(),
 ) -> bool:  # fmt: skip
-    """`strings` names columns, SCHEMA.TABLE.COLUMN, that the lake is to hold as text."""
-    pairs = pairs_of(dsn, warehouse, texts, access, strings)
+    """`strings` names columns, SCHEMA.TABLE.COLUMN, that the lake is to hold as text, `kept` such as it may
+    have though the source has not."""
+    pairs = pairs_of(dsn, warehouse, texts, access, strings, kept)
     if sum(pair.bytes for pair in pairs) < ONE_PROCESS_BYTES:
         sides = list(zip(pairs, _source_sides(dsn, pairs), _lake_sides(pairs, engine)))
     else:  # one process a side: hashing rows is work for one core each

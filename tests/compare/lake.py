@@ -172,12 +172,13 @@ class LakeTable:
     def is_log(self) -> bool:
         return OP in self.names and POSITION in self.names
 
-    def batches(self, columns: list[str], key: list[str]):
-        """The latest state's rows, with these columns in this order."""
+    def batches(self, columns: list[str], key: list[str], kept=()):
+        """The latest state's rows, with these columns in this order. `kept`: columns that the lake may
+        have beside them."""
         missing = [name for name in columns if name not in self.names]
         if missing:
             raise LakeError(f'{self.location} has no column {", ".join(missing)}')
-        surplus = [name for name in self.names if name not in columns and name not in (OP, POSITION)]
+        surplus = [name for name in self.names if name not in columns and name not in (OP, POSITION, *kept)]
         if surplus:
             raise LakeError(f'{self.location} has a column {", ".join(surplus)}, which the source lacks')
         if self.is_log:

@@ -76,11 +76,11 @@ class Shop(unittest.TestCase):
         except TimedOut as error:
             raise TimedOut(f"{error}; the slot: {self.postgres.slot(slot)}; the agent: {agent.text()[-2000:]}") from None
 
-    def assert_equal(self, engine: str = "duckdb", tables: str = "public=shop", place: Place = None, strings=()):
+    def assert_equal(self, engine: str = "duckdb", tables: str = "public=shop", place: Place = None, strings=(), kept=()):
         output = io.StringIO()
         where, access = (place.warehouse, place.access()) if place else (str(self.warehouse), LOCAL)
         with contextlib.redirect_stdout(output):
-            same = compare(self.postgres.dsn("shop"), where, [tables], engine, access=access, strings=strings)
+            same = compare(self.postgres.dsn("shop"), where, [tables], engine, access=access, strings=strings, kept=kept)
         self.assertTrue(same, f"{engine}: {output.getvalue()}")
         return output.getvalue()
 

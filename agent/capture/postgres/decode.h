@@ -93,6 +93,7 @@ struct PgDecoder {
     bool from_zero;    /* FORM_ARRAY: its lower bound is 0 (int2vector, oidvector) */
     bool any_typmod;   /* the column's typmod says nothing about the values */
     __int128 limit;    /* FORM_DECIMAL: 10 ^ precision */
+    int32_t typmod;    /* of the column, as catalog and log have it */
     uint32_t type_oid; /* as the catalog, the log and an array or composite around it name it */
     uint32_t base_oid; /* as the result of a query names it: a domain's base type */
     uint32_t child_count;

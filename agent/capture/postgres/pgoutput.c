@@ -27,6 +27,7 @@
  * https://www.postgresql.org/docs/15/protocol-logicalrep-message-formats.html */
 #include "agent/capture/postgres/pgoutput.h"
 
+#include "agent/capture/postgres/learn.h"
 #include "agent/capture/postgres/rows.h"
 #include "agent/capture/postgres/spool.h"
 #include "common/mem.h"
@@ -113,6 +114,35 @@ void pgoutput_checkpoint(Pgoutput *out)
 
 /* --- changes --- */
 
+static void schema_changed(Pgoutput *out, uint32_t table)
+{
+    Change *change = rows_push(&out->rows, CHANGE_SCHEMA);
+    const SourceTable *source = out->options.tables[table].source;
+    change->table = table;
+    change->row = out->at;
+    change->schema = source->schema;
+    change->shape = source->shape;
+}
+
+/* The table as the log describes it from here on. */
+static bool fit(Pgoutput *out, Relation *relation, Error *err)
+{
+    uint32_t number = (uint32_t)relation->table;
+    bool changed = false;
+    rows_flush(&out->rows, number);
+    if (out->options.learn &&
+        !out->options.learn(out->options.learn_context, &out->options.tables[number], relation,
+                            &changed, err))
+        return false;
+    if (changed) {
+        rows_widen(&out->rows, number);
+        relations_unfit(&out->relations, number);
+        schema_changed(out, number);
+    }
+    relation_fit(&out->relations, relation, !out->options.learn);
+    return true;
+}
+
 /* The relation of a change, its ordinal taken. *ret NULL: not one of our tables. */
 static bool begin_change(Pgoutput *out, Reader *in, Relation **ret, Error *err)
 {
@@ -124,9 +154,12 @@ static bool begin_change(Pgoutput *out, Reader *in, Relation **ret, Error *err)
     if (UNLIKELY(!relation))
         return false;
     out->at.minor++;
-    if (relation->table < 0)
+    if (relation->table < 0 ||
+        row_position_compare(out->at, out->options.tables[relation->table].passed) <= 0)
         return true;
     out->changes++;
+    if (UNLIKELY(!relation->fitted) && !fit(out, relation, err))
+        return false;
     if (UNLIKELY(!relation->fits)) {
         if (err)
             *err = relation->problem;
@@ -136,11 +169,26 @@ static bool begin_change(Pgoutput *out, Reader *in, Relation **ret, Error *err)
     return true;
 }
 
+/* A null where none could be: DROP NOT NULL is not announced in the log, this is the first sign. */
+static bool relax(Pgoutput *out, uint32_t table)
+{
+    size_t field;
+    if (!rows_null_where_required(&out->rows, table, &field))
+        return false;
+    rows_flush(&out->rows, table);
+    table_relax(&out->options.tables[table], field);
+    schema_changed(out, table);
+    return true;
+}
+
 /* A transaction larger than the limit may span checkpoints. */
 static bool put_change(Pgoutput *out, uint32_t table, RowOp op, const PgValue *values, Error *err)
 {
-    bool put = op == ROW_MOVE ? rows_put_move(&out->rows, table, out->at, err)
-                              : rows_put(&out->rows, table, op, out->at, values, err);
+    bool put;
+    do
+        put = op == ROW_MOVE ? rows_put_move(&out->rows, table, out->at, err)
+                             : rows_put(&out->rows, table, op, out->at, values, err);
+    while (UNLIKELY(!put) && relax(out, table));
     if (UNLIKELY(out->rows.checkpoint_bytes > out->options.transaction_bytes) && put)
         checkpoint_at(out, out->at);
     return put;
@@ -251,9 +299,12 @@ static bool on_truncate(Pgoutput *out, Reader *in, Error *err)
         Relation *relation = relations_find(&out->relations, oid, err);
         if (!relation)
             return false;
-        if (relation->table < 0)
+        if (relation->table < 0 ||
+            row_position_compare(out->at, out->options.tables[relation->table].passed) <= 0)
             continue;
         out->changes++;
+        if (!relation->fitted && !fit(out, relation, err))
+            return false;
         if (!relation->fits) {
             if (err)
                 *err = relation->problem;

@@ -17,11 +17,19 @@ typedef struct Pgoutput Pgoutput;
 typedef bool (*PgoutputFetch)(void *context, const PgTable *table, PgValue *values,
                               const uint32_t *fields, size_t count, bool *ret_found, Error *err);
 
+/* The log has described the table anew, and a change of it follows: makes its columns those of the
+ * message. *ret_changed: they were others. */
+struct Relation;
+typedef bool (*PgoutputLearn)(void *context, PgTable *table, const struct Relation *relation,
+                              bool *ret_changed, Error *err);
+
 typedef struct PgoutputOptions {
-    const PgTable *tables;
+    PgTable *tables;
     size_t table_count;
     PgoutputFetch fetch;
     void *fetch_context;
+    PgoutputLearn learn; /* NULL: what doesn't fit is refused */
+    void *learn_context;
     uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
 } PgoutputOptions;
 

@@ -141,6 +141,7 @@ static const CaptureDriver driver = {
     .close = postgres_close,
     .tables = postgres_tables,
     .columns = tables_override,
+    .resume = table_resume,
     .source = postgres_source,
     .told = postgres_told,
     .look = tables_look,

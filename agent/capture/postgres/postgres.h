@@ -8,6 +8,8 @@
  *   stream.c       the log: START_REPLICATION, confirming
  *   wire.c         both of them read the socket in large pieces through it
  *   pgoutput.c     the log's messages   rows.c  its rows → batches
+ *   relation.c     what it says of tables   match.c  which column is which   learn.c  what becomes
+ *                  of the table   shape.c  its columns as they are kept beside the lake's table
  *   spool.c        transactions streamed before their end
  *   toast.c        values that an update left out, fetched by key
  *   types.c        which type becomes which: the one table
@@ -29,8 +31,18 @@
 
 #define VERSION_SENDS_STORED 180000 /* generated columns in pgoutput, where asked for */
 
+typedef struct PgShape {
+    Schema *schema;
+    char *text;
+} PgShape;
+
 typedef struct PgTable {
     SourceTable *source; /* in Postgres.sources */
+    RowPosition passed;  /* changes up to here are in the lake's table already */
+    bool resumed;        /* ... which is complete */
+    char filenode[16];   /* of its rows when the columns were as they are known */
+    PgShape *old;        /* handed out before; owned */
+    size_t old_count;
     uint32_t oid;
     char *name;    /* "public.orders", for messages and patterns */
     char *quoted;  /* "\"public\".\"orders\"", for SQL */
@@ -85,6 +97,8 @@ MUST_CHECK bool postgres_lsn_parse(const char *text, uint64_t *ret, Error *err);
 MUST_CHECK bool tables_find(Postgres *postgres, Error *err);
 void table_done(PgTable *table);
 MUST_CHECK bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *err);
+MUST_CHECK bool table_resume(Capture *capture, uint32_t number, const char *shape, RowPosition at,
+                             Error *err); /* shape.c */
 bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
 /* Are the table's columns still those that were found? CONFIG "SchemaChanged" when not. */
 MUST_CHECK bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err);
@@ -103,7 +117,7 @@ void table_describe_key(const PgTable *table, const PgValue *values, char *to, s
 bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, const char *why,
                      Error *err);
 
-/* CONFIG "SchemaChanged": DROP NOT NULL is not announced in the log, a null is the first sign. */
+/* CONFIG "SchemaChanged": while it is copied; the log's rows relax the column. */
 bool table_null_where_required(const PgTable *table, size_t field, Error *err);
 
 /* --- publication.c --- */

@@ -75,14 +75,20 @@ static bool can_follow(const PgTable *table, Error *err)
 }
 
 /* " TABLE ONLY a, ONLY b" of those that are not in; *ret_count of them. */
-static bool list_missing(const Postgres *postgres, const bool *in, Bytes *to, size_t *ret_count,
-                         Error *err)
+static bool list_missing(const Postgres *postgres, bool there, const bool *in, Bytes *to,
+                         size_t *ret_count, Error *err)
 {
     *ret_count = 0;
     for (size_t i = 0; i < postgres->table_count; i++) {
         const PgTable *table = &postgres->tables[i];
         if (in[i])
             continue;
+        if (there && table->resumed)
+            return error_set(err, ERROR_CONFIG, "Unpublished",
+                             "table %s was taken out of publication %s, or was made anew under its "
+                             "name: changes since are not in the log; load it again with "
+                             "--resnapshot %s, or exclude it",
+                             table->name, postgres->spec->pg_publication, table->name);
         if (!can_follow(table, err) || !sends_whole(postgres, table, err))
             return false;
         put_text(to, (*ret_count)++ ? ", " : " TABLE ");
@@ -172,7 +178,7 @@ bool publication_prepare(Postgres *postgres, Error *err)
     size_t count = 0;
     if (there && !read_members(postgres, literal, in, err))
         return false;
-    if (!list_missing(postgres, in, &missing, &count, err))
+    if (!list_missing(postgres, there, in, &missing, &count, err))
         return false;
     const char *tables = (const char *)missing.data;
     if (!there)

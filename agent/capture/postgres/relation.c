@@ -4,8 +4,8 @@
  *   Int8 replica identity (d, i, f, n), Int16 columns, then per column
  *     Int8 flags (1: part of the key), String name, Int32 type oid, Int32 typmod
  *
- * Following changed tables (ALTER TABLE) is not done here: a table that no longer fits is CONFIG
- * "SchemaChanged", and the slot keeps the changes until it is mended. */
+ * Following changed tables (ALTER TABLE) is learn.c's: a table that does not fit after that is
+ * CONFIG "SchemaChanged", and the slot keeps the changes until it is mended. */
 #include "agent/capture/postgres/relation.h"
 
 #include <string.h>
@@ -13,7 +13,6 @@
 #include "common/mem.h"
 
 #define RELATIONS_MAX ((size_t)1 << 20)
-#define COLUMN_IS_KEY 1
 
 void relations_init(Relations *relations, const PgTable *tables, size_t table_count)
 {
@@ -23,6 +22,10 @@ void relations_init(Relations *relations, const PgTable *tables, size_t table_co
 
 static void relation_free(Relation *relation)
 {
+    for (uint16_t i = 0; relation->columns && i < relation->column_count; i++)
+        free(relation->columns[i].name);
+    free(relation->columns);
+    free(relation->name);
     free(relation->field_of);
     free(relation);
 }
@@ -81,25 +84,22 @@ static bool changed(Relation *relation, const PgTable *table, const char *column
                      table->name, *column ? " column " : "", column, what);
 }
 
-/* By oid, and by name: a table renamed or made anew under its name must not be passed over. */
+/* By oid, and by name: a table made anew under its name must not be passed over. */
 static void find_table(const Relations *relations, Relation *relation, const char *schema_name,
                        const char *table_name)
 {
     relation->table = -1;
-    relation->fits = true;
     for (size_t i = 0; i < relations->table_count; i++) {
         const PgTable *table = &relations->tables[i];
         bool same_name = strcmp(table->source->schema_name, schema_name) == 0 &&
                          strcmp(table->source->table_name, table_name) == 0;
-        if (!same_name && table->oid != relation->oid)
-            continue;
-        relation->table = (int32_t)i;
-        if (!same_name)
-            changed(relation, table, "", "it has another name");
-        else if (table->oid != relation->oid)
-            changed(relation, table, "", "it was dropped and made anew");
-        return;
+        if (table->oid == relation->oid || (same_name && relation->table < 0))
+            relation->table = (int32_t)i;
+        if (table->oid == relation->oid)
+            break;
     }
+    if (relation->table >= 0)
+        relation->name = mem_format("%s.%s", schema_name, table_name);
 }
 
 static bool is_generated(const PgTable *table, const char *name)
@@ -110,16 +110,9 @@ static bool is_generated(const PgTable *table, const char *name)
     return false;
 }
 
-typedef struct ColumnFacts {
-    uint8_t flags;
-    const char *name;
-    uint32_t type_oid;
-    uint32_t typmod;
-} ColumnFacts;
-
-static void fit_column(const PgTable *table, Relation *relation, uint16_t at, char identity,
-                       const ColumnFacts *facts, bool *seen)
+static void fit_column(const PgTable *table, Relation *relation, uint16_t at, bool *seen)
 {
+    const RelationColumn *facts = &relation->columns[at];
     const Schema *schema = table->source->schema;
     int field = schema_find(schema, facts->name);
     relation->field_of[at] = -1;
@@ -135,36 +128,56 @@ static void fit_column(const PgTable *table, Relation *relation, uint16_t at, ch
     seen[field] = true;
     relation->field_of[at] = (int16_t)field;
     const PgDecoder *decoder = &table->decoders[field];
-    if (facts->type_oid != decoder->type_oid ||
-        !decoder_same_typmod(decoder, (int32_t)facts->typmod)) {
+    if (facts->type_oid != decoder->type_oid || !decoder_same_typmod(decoder, facts->typmod)) {
         changed(relation, table, facts->name, "its type is another");
         return;
     }
     bool is_key = false;
     for (size_t i = 0; i < schema->key_count; i++)
         is_key = is_key || schema->key[i] == (uint32_t)field;
-    if (identity != 'f' && is_key != ((facts->flags & COLUMN_IS_KEY) != 0))
+    if (relation->identity != 'f' && is_key != ((facts->flags & RELATION_COLUMN_IS_KEY) != 0))
         changed(relation, table, facts->name, "the table's key is another");
 }
 
-static bool read_columns(const Relations *relations, Relation *relation, Reader *in, char identity)
+void relation_fit(const Relations *relations, Relation *relation, bool by_name)
 {
-    const PgTable *table = relation->table < 0 ? NULL : &relations->tables[relation->table];
-    size_t fields = table ? table->source->schema->field_count : 0;
+    const PgTable *table = &relations->tables[relation->table];
+    size_t fields = table->source->schema->field_count;
     AUTO(mem_free) bool *seen = mem_array(fields + 1, sizeof *seen);
-    relation->field_of = mem_array(relation->column_count, sizeof *relation->field_of);
-    for (uint16_t at = 0; at < relation->column_count; at++) {
-        ColumnFacts facts;
-        if (!reader_u8(in, &facts.flags) || !reader_cstring(in, &facts.name) ||
-            !reader_u32be(in, &facts.type_oid) || !reader_u32be(in, &facts.typmod))
-            return false;
-        if (table)
-            fit_column(table, relation, at, identity, &facts, seen);
-    }
+    relation->fitted = relation->fits = true;
+    if (relation->oid != table->oid)
+        changed(relation, table, "", "it was dropped and made anew");
+    else if (by_name && strcmp(relation->name, table->name) != 0)
+        changed(relation, table, "", "it has another name");
+    for (uint16_t at = 0; at < relation->column_count; at++)
+        fit_column(table, relation, at, seen);
     for (size_t field = 0; field < fields; field++)
         if (!seen[field] && relation->fits)
             changed(relation, table, table->source->schema->fields[field].name,
                     "it was dropped or renamed, or the publication's column list leaves it out,");
+}
+
+void relations_unfit(Relations *relations, uint32_t table)
+{
+    for (size_t i = 0; i < relations->slot_count; i++)
+        if (relations->slots[i] && relations->slots[i]->table == (int32_t)table)
+            relations->slots[i]->fitted = false;
+}
+
+static bool read_columns(Relation *relation, Reader *in)
+{
+    relation->columns = mem_array(relation->column_count, sizeof *relation->columns);
+    relation->field_of = mem_array(relation->column_count, sizeof *relation->field_of);
+    for (uint16_t at = 0; at < relation->column_count; at++) {
+        RelationColumn *column = &relation->columns[at];
+        const char *name;
+        uint32_t typmod;
+        if (!reader_u8(in, &column->flags) || !reader_cstring(in, &name) ||
+            !reader_u32be(in, &column->type_oid) || !reader_u32be(in, &typmod))
+            return false;
+        column->name = mem_strdup(name);
+        column->typmod = (int32_t)typmod;
+    }
     return true;
 }
 
@@ -181,8 +194,9 @@ bool relations_learn(Relations *relations, Reader *in, Error *err)
     Relation *relation = mem_zalloc(sizeof *relation);
     relation->oid = oid;
     relation->column_count = column_count;
+    relation->identity = (char)identity;
     find_table(relations, relation, *schema_name ? schema_name : "pg_catalog", table_name);
-    if (!read_columns(relations, relation, in, (char)identity) || reader_left(in)) {
+    if (!read_columns(relation, in) || reader_left(in)) {
         relation_free(relation);
         return error_set(err, ERROR_RETRY, "BadMessage", "a Relation message is cut short");
     }

@@ -1,5 +1,5 @@
 /* Relation messages: what the log says a table looked like at that moment, fitted by name to the
- * columns found at the start. */
+ * table's columns when the first change of it comes. */
 #pragma once
 
 #include "agent/capture/postgres/postgres.h"
@@ -7,10 +7,23 @@
 /* PostgreSQL's limit is 1600 columns. */
 #define RELATION_COLUMNS_MAX 1664
 
+#define RELATION_COLUMN_IS_KEY 1
+
+typedef struct RelationColumn {
+    uint8_t flags;
+    char *name; /* owned */
+    uint32_t type_oid;
+    int32_t typmod;
+} RelationColumn;
+
 typedef struct Relation {
     uint32_t oid;
     int32_t table; /* -1: not one of ours, its changes are passed over */
-    bool fits;     /* else `problem` is returned when a change of it comes */
+    char identity; /* replica identity */
+    char *name;    /* "public.orders", as the log has it; NULL: not one of ours; owned */
+    RelationColumn *columns;
+    bool fitted; /* to the table as it was found or has become; with the first change of it */
+    bool fits;   /* else `problem` is returned when a change of it comes */
     Error problem;
     uint16_t column_count;
     int16_t *field_of; /* per column: index in the schema, -1: left out */
@@ -30,5 +43,10 @@ void relations_done(Relations *relations);
 /* Reads a Relation message from behind its kind (and xid). A table that no longer fits is noted,
  * not refused: its transaction may yet be undone. */
 MUST_CHECK bool relations_learn(Relations *relations, Reader *in, Error *err);
+/* Fills field_of from the table as it is now; what does not fit is noted. by_name: its name has to
+ * be the table's, too; else it may be one of before. */
+void relation_fit(const Relations *relations, Relation *relation, bool by_name);
+/* The table's columns have changed: whatever was described of it has to fit anew. */
+void relations_unfit(Relations *relations, uint32_t table);
 /* NULL with *err when the server never described it. */
 Relation *relations_find(Relations *relations, uint32_t oid, Error *err);

@@ -21,9 +21,28 @@ void rows_init(LogRows *rows, const PgoutputOptions *options)
         if (rows->tables[i].source->schema->field_count > widest)
             widest = rows->tables[i].source->schema->field_count;
     }
+    rows->widest = widest;
     rows->new_values = mem_array(widest, sizeof *rows->new_values);
     rows->old_values = mem_array(widest, sizeof *rows->old_values);
     rows->missing = mem_array(widest, sizeof *rows->missing);
+}
+
+void rows_widen(LogRows *rows, uint32_t table)
+{
+    size_t fields = rows->tables[table].source->schema->field_count;
+    if (fields <= rows->widest)
+        return;
+    rows->widest = fields;
+    rows->new_values = mem_regrow(rows->new_values, fields, sizeof *rows->new_values);
+    rows->old_values = mem_regrow(rows->old_values, fields, sizeof *rows->old_values);
+    rows->missing = mem_regrow(rows->missing, fields, sizeof *rows->missing);
+}
+
+bool rows_null_where_required(const LogRows *rows, uint32_t table, size_t *ret_field)
+{
+    (void)table;
+    *ret_field = rows->null_field;
+    return rows->has_null;
 }
 
 void rows_done(LogRows *rows)
@@ -117,11 +136,12 @@ static bool is_text(const PgDecoder *decoder, const PgValue *value)
     return value->kind == 't' && decoder->form == FORM_SERVER_TEXT;
 }
 
-static bool put_row(const PgTable *table, Batch *batch, RowOp op, RowPosition at,
+static bool put_row(LogRows *rows, const PgTable *table, Batch *batch, RowOp op, RowPosition at,
                     const PgValue *values, Error *err)
 {
     const Schema *schema = table->source->schema;
     bool whole = op == ROW_INSERT || op == ROW_UPDATE;
+    rows->has_null = false;
     batch_row_begin(batch, op, at);
     for (uint32_t i = 0; i < batch->column_count; i++) {
         const PgValue *value = &values[i];
@@ -141,7 +161,10 @@ static bool put_row(const PgTable *table, Batch *batch, RowOp op, RowPosition at
         }
         if (UNLIKELY(whole && schema->fields[i].required)) {
             batch_row_undo(batch);
-            return table_null_where_required(table, i, err);
+            rows->has_null = true;
+            rows->null_field = i;
+            return error_set(err, ERROR_CONFIG, "SchemaChanged", "table %s column %s has a null",
+                             table->name, schema->fields[i].name);
         }
         column_put_null(batch, &batch->columns[i]);
     }
@@ -181,7 +204,7 @@ bool rows_put(LogRows *rows, uint32_t number, RowOp op, RowPosition at, const Pg
     const PgTable *table = &rows->tables[number];
     Batch *batch = batch_for(rows, number);
     size_t before = batch->bytes;
-    if (!put_row(table, batch, op, at, values, err)) {
+    if (!put_row(rows, table, batch, op, at, values, err)) {
         rows->pending_bytes += batch->bytes - before;
         return false;
     }
@@ -194,8 +217,8 @@ bool rows_put_move(LogRows *rows, uint32_t number, RowPosition at, Error *err)
     const PgTable *table = &rows->tables[number];
     Batch *batch = batch_for(rows, number);
     size_t before = batch->bytes;
-    bool put = put_row(table, batch, ROW_MOVE, at, rows->old_values, err);
-    if (put && !put_row(table, batch, ROW_UPDATE, at, rows->new_values, err)) {
+    bool put = put_row(rows, table, batch, ROW_MOVE, at, rows->old_values, err);
+    if (put && !put_row(rows, table, batch, ROW_UPDATE, at, rows->new_values, err)) {
         batch_row_undo(batch);
         put = false;
     }

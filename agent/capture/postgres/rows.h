@@ -28,6 +28,9 @@ typedef struct LogRows {
 
     PgValue *new_values, *old_values; /* of the change being read */
     uint32_t *missing;                /* fields of a row to be fetched */
+    size_t widest;
+    bool has_null; /* the latest row was not put: this field of it is null and must not be */
+    size_t null_field;
 } LogRows;
 
 void rows_init(LogRows *rows, const PgoutputOptions *options);
@@ -39,6 +42,11 @@ bool rows_take(LogRows *rows, Change *ret);
 /* What a table's batch holds becomes ready; every table's. */
 void rows_flush(LogRows *rows, uint32_t table);
 void rows_flush_all(LogRows *rows);
+
+/* The table has other columns now. */
+void rows_widen(LogRows *rows, uint32_t table);
+/* Was the latest row not put because of a null? */
+bool rows_null_where_required(const LogRows *rows, uint32_t table, size_t *ret_field);
 
 /* Values go to their fields' places. *ret_unchanged: some are 'u'. */
 MUST_CHECK bool rows_read_tuple(const Relation *relation, Reader *in, PgValue *values,

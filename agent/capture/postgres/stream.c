@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "agent/capture/postgres/connect.h"
+#include "agent/capture/postgres/learn.h"
 #include "agent/capture/postgres/pgoutput.h"
 #include "agent/capture/postgres/toast.h"
 #include "agent/capture/postgres/wire.h"
@@ -138,6 +139,8 @@ bool stream_start(Capture *capture, Error *err)
                                                   .table_count = postgres->table_count,
                                                   .fetch = toast_fetch,
                                                   .fetch_context = &stream->toast,
+                                                  .learn = table_learn,
+                                                  .learn_context = postgres,
                                                   .transaction_bytes = TRANSACTION_BYTES});
     wire_init(&stream->wire, stream->connection, -1, READ_BYTES);
     AUTO(mem_free) char *sql = start_sql(postgres);

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "agent/capture/postgres/connect.h"
-#include "agent/capture/postgres/postgres.h"
+#include "agent/capture/postgres/learn.h"
 #include "common/bytes.h"
 #include "common/mem.h"
 
@@ -23,7 +23,8 @@ static const char tables_sql[] =
     "  CASE WHEN c.relkind = 'p' THEN p.tuples ELSE greatest(c.reltuples, 0) END::int8, "
     "  CASE WHEN c.relkind = 'p' THEN p.bytes ELSE pg_catalog.pg_table_size(c.oid) END, "
     "  pg_catalog.has_table_privilege(c.oid, 'SELECT') "
-    "    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+    "    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'), "
+    "  coalesce(pg_catalog.pg_relation_filenode(c.oid)::text, '') "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "LEFT JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS tuples, "
     "    sum(pg_catalog.pg_table_size(l.oid)) AS bytes "
@@ -41,7 +42,8 @@ static const char columns_sql[] =
     "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, " SENT_SQL ", "
     "  pg_catalog.format_type(a.atttypid, a.atttypmod), "
     "  coalesce(pg_catalog.array_position((pg_catalog.string_to_array(i.indkey::text, ' '))"
-    "    [1:i.indnkeyatts], a.attnum::text), 0), a.attgenerated <> '' "
+    "    [1:i.indnkeyatts], a.attnum::text), 0), a.attgenerated <> '', "
+    "  a.attnum, pg_catalog.col_description(a.attrelid, a.attnum) "
     "FROM pg_catalog.pg_attribute a "
     "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
     "LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid "
@@ -64,6 +66,12 @@ void table_done(PgTable *table)
     free(table->source->schema_name);
     free(table->source->table_name);
     free(table->source->left_out);
+    free(table->source->shape);
+    for (size_t i = 0; i < table->old_count; i++) {
+        schema_free(table->old[i].schema);
+        free(table->old[i].text);
+    }
+    free(table->old);
     schema_free(table->source->schema);
 }
 
@@ -105,7 +113,7 @@ bool table_null_where_required(const PgTable *table, size_t field, Error *err)
 {
     return error_set(err, ERROR_CONFIG, "SchemaChanged",
                      "table %s column %s was NOT NULL when the agent started, but now has a null; "
-                     "restart the agent after making the lake's column optional",
+                     "start the agent again",
                      table->name, table->source->schema->fields[field].name);
 }
 
@@ -164,6 +172,7 @@ static void take_table(Postgres *postgres, const PGresult *result, int row, char
                        .quoted = mem_format("%s.%s", schema_part, table_part),
                        .partitioned = PQgetvalue(result, row, 3)[0] == 'p',
                        .identity = PQgetvalue(result, row, 4)[0]};
+    snprintf(table->filenode, sizeof table->filenode, "%.15s", PQgetvalue(result, row, 8));
 }
 
 static bool find_tables(Postgres *postgres, Error *err)
@@ -289,11 +298,14 @@ static bool take_columns(PgTable *table, const PgTypes *types, const PGresult *r
         Field *to = &schema->fields[field];
         to->name = mem_strdup(name);
         to->required = PQgetvalue(result, row, 4)[0] == 't';
+        to->origin = (int32_t)number_at(result, row, 9);
+        to->doc = PQgetisnull(result, row, 10) ? NULL : mem_strdup(PQgetvalue(result, row, 10));
         const char *type_name = PQgetvalue(result, row, 6);
         if (!decoder_choose(types, (uint32_t)number_at(result, row, 2),
                             (int32_t)strtol(PQgetvalue(result, row, 3), NULL, 10),
                             &table->decoders[field], &to->type))
             return unsupported(table, name, type_name, err);
+        table->decoders[field].typmod = (int32_t)strtol(PQgetvalue(result, row, 3), NULL, 10);
         if (key_place && table->decoders[field].form == FORM_SERVER_TEXT)
             return error_set(err, ERROR_CONFIG, "UnsupportedKey",
                              "table %s: key column %s has type %s, which has no binary form; "
@@ -380,6 +392,7 @@ static bool take_tables(Postgres *postgres, const PgTypes *types, const PGresult
         list_columns(table);
         table->source->left_out = list_left_out(table);
         table->sends_stored = postgres->sends_stored;
+        table_write_shape(table);
         if (!check_table(table, err))
             return false;
     }
@@ -474,6 +487,7 @@ bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns
     for (size_t i = 0; i < columns->count; i++)
         if (!override(&postgres->tables[table], &columns->items[i], err))
             return false;
+    table_write_shape(&postgres->tables[table]);
     return true;
 }
 

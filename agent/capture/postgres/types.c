@@ -304,6 +304,7 @@ bool decoder_override(PgDecoder *decoder, Type *type, const Type *wanted)
         *decoder = (PgDecoder){.form = FORM_PRINTED,
                                .type_oid = value.type_oid,
                                .base_oid = value.base_oid,
+                               .typmod = value.typmod,
                                .any_typmod = true};
         children_new(decoder, 1);
         decoder->children[0] = value;

@@ -216,7 +216,10 @@ static bool still_stands(const char *path, const StoreTag *tag, Error *err)
     bool there = stat(path, &about) == 0;
     if (!there && errno != ENOENT)
         return fail(err, errno, "look for", path);
-    return (there && strcmp(tag_of(&about).text, tag->text) == 0) ||
+    StoreTag now = {{0}};
+    if (there)
+        now = tag_of(&about);
+    return strcmp(now.text, tag->text) == 0 ||
            error_set(err, ERROR_CONFLICT, "ObjectChanged", "%s was written by somebody else", path);
 }
 

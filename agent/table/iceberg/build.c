@@ -129,8 +129,8 @@ static void keep(Build *build, const ManifestFile *manifest)
 static void writer_open(Build *build, ManifestWriter *writer, int32_t spec_id, bool deletes)
 {
     const IcebergTable *table = build->table;
-    manifest_writer_init(writer, state_spec_by_id(table, spec_id), table->schema_json,
-                         table->schema_id, table->format_version, deletes, build->snapshot_id);
+    manifest_writer_init(writer, state_spec_by_id(table, spec_id), build->schema_json,
+                         build->schema_id, table->format_version, deletes, build->snapshot_id);
 }
 
 /* Writes it, and adds it to the new list. */
@@ -453,4 +453,6 @@ void build_done(Build *build)
     free(build->removed);
     free(build->replaced);
     hashes_done(&build->partitions);
+    json_decref(build->schema);
+    free(build->schema_json);
 }

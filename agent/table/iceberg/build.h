@@ -21,6 +21,10 @@ typedef struct Named {
 typedef struct Build {
     IcebergTable *table;
     const IcebergCommit *commit;
+    json_t *schema;    /* the table's with this commit; owned */
+    char *schema_json; /* its text; owned */
+    int32_t schema_id;
+    bool schema_is_new; /* the metadata does not have it yet */
     int64_t snapshot_id, sequence_number, first_row_id, next_row_id;
     ManifestFile *manifests; /* those with origin >= 0 are the table's still */
     size_t count;

@@ -149,7 +149,11 @@ const char *iceberg_location(const IcebergTable *table); /* canonical URI */
 Store *iceberg_store(const IcebergTable *table); /* of its files; good while the catalog is open */
 const Schema *
 iceberg_schema(const IcebergTable *table); /* current, with ids; identifier fields as key */
-const char *iceberg_schema_json(const IcebergTable *table);             /* of the current schema */
+const char *iceberg_schema_json(const IcebergTable *table);     /* of the current schema */
+char *iceberg_schema_text(const Schema *schema) OWNED_BY(free); /* of any, without its own id */
+/* Ids for everything below a type, from *last + 1 on. */
+void type_assign_ids(Type *type, int32_t *last);
+int32_t iceberg_last_column_id(const IcebergTable *table);
 const PartitionSpec *iceberg_partition_spec(const IcebergTable *table); /* current */
 const PartitionSpec *iceberg_partition_spec_by_id(const IcebergTable *table, int32_t spec_id);
 const char *iceberg_property(const IcebergTable *table, const char *key); /* NULL: not set */
@@ -192,7 +196,11 @@ typedef struct IcebergCommit {
     size_t summary_count;
     const char *const *properties;
     size_t property_count;
-    const char *operation; /* NULL: append, overwrite or delete, as the files say */
+    /* The table's columns from this commit on, ids and all, key -> identifier-field-ids; NULL: as
+     * they are. The files may be of the old ones or of these. */
+    const Schema *schema;
+    int32_t last_column_id; /* with a schema: the highest id that was ever given */
+    const char *operation;  /* NULL: append, overwrite or delete, as the files say */
 } IcebergCommit;
 
 /* Retention as law 10 has it; part of every commit. A snapshot's files stay for all_ms, whether or

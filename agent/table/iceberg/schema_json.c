@@ -16,6 +16,12 @@ static json_t *field_to_json(const Field *field)
     ASSERT(json);
     if (field->doc)
         json_object_set_new(json, "doc", json_string(field->doc));
+    if (field->initial) {
+        json_t *value = json_loads(field->initial, JSON_DECODE_ANY, NULL);
+        ASSERT(value);
+        json_object_set_new(json, "initial-default", value);
+        json_object_set(json, "write-default", value);
+    }
     return json;
 }
 
@@ -70,6 +76,45 @@ json_t *schema_to_json(const Schema *schema, int32_t schema_id)
     return json;
 }
 
+char *iceberg_schema_text(const Schema *schema)
+{
+    json_t *json = schema_to_json(schema, 0);
+    char *text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    return text;
+}
+
+static json_t *field_of(const json_t *schema, int32_t id)
+{
+    size_t i;
+    json_t *field;
+    json_array_foreach(json_object_get(schema, "fields"), i, field)
+    {
+        if (json_integer_value(json_object_get(field, "id")) == id)
+            return field;
+    }
+    return NULL;
+}
+
+json_t *schema_change_json(const json_t *from, const Schema *schema, int32_t schema_id)
+{
+    json_t *json = schema_to_json(schema, schema_id);
+    json_t *fields = json_object_get(json, "fields");
+    for (size_t i = 0; i < schema->field_count; i++) {
+        json_t *old = field_of(from, schema->fields[i].id);
+        if (!old)
+            continue;
+        json_t *field = json_copy(old), *now = json_array_get(fields, i);
+        json_object_update(field, now);
+        if (!schema->fields[i].doc)
+            json_object_del(field, "doc");
+        if (json_object_get(old, "write-default"))
+            json_object_set(field, "write-default", json_object_get(old, "write-default"));
+        json_array_set_new(fields, i, field);
+    }
+    return json;
+}
+
 static bool type_from_json(const json_t *json, Type *ret, int depth, Error *err);
 
 static bool field_from_json(const json_t *from, size_t place, Field *field, int depth, Error *err)
@@ -80,6 +125,9 @@ static bool field_from_json(const json_t *from, size_t place, Field *field, int 
     field->doc = doc ? mem_strdup(doc) : NULL;
     field->id = (int32_t)json_integer_value(json_object_get(from, "id"));
     field->required = json_is_true(json_object_get(from, "required"));
+    const json_t *initial = json_object_get(from, "initial-default");
+    field->initial =
+        initial && !json_is_null(initial) ? json_dumps(initial, JSON_ENCODE_ANY) : NULL;
     if (!name || field->id <= 0)
         return error_set(err, ERROR_DATA, "BadMetadata", "field %zu has no name or id", place);
     if (!type_from_json(json_object_get(from, "type"), &field->type, depth, err))

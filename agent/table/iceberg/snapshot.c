@@ -15,19 +15,20 @@
 struct IcebergAttempt {
     Build build;
     Change change;
-    json_t *expired; /* snapshots that go with it */
-    json_t *dropped; /* URIs of metadata files that are no longer kept */
+    const char *list_uri; /* of the build's */
+    json_t *expired;      /* snapshots that go with it */
+    json_t *dropped;      /* URIs of metadata files that are no longer kept */
 };
 
 static json_t *snapshot_json(Build *build, const char *list_uri, int64_t now_ms)
 {
     const IcebergTable *table = build->table;
     const json_t *parent = metadata_snapshot(table->metadata, metadata_head(table->metadata));
-    json_t *snapshot = json_pack(
-        "{s:I,s:I,s:I,s:o,s:s,s:o}", "snapshot-id", (json_int_t)build->snapshot_id,
-        "sequence-number", (json_int_t)build->sequence_number, "timestamp-ms", (json_int_t)now_ms,
-        "summary", summary_json(build, parent), "manifest-list", list_uri, "schema-id",
-        json_incref(json_object_get(table->metadata, "current-schema-id")));
+    json_t *snapshot =
+        json_pack("{s:I,s:I,s:I,s:o,s:s,s:o}", "snapshot-id", (json_int_t)build->snapshot_id,
+                  "sequence-number", (json_int_t)build->sequence_number, "timestamp-ms",
+                  (json_int_t)now_ms, "summary", summary_json(build, parent), "manifest-list",
+                  list_uri, "schema-id", json_integer(build->schema_id));
     ASSERT(snapshot);
     if (parent)
         json_object_set(snapshot, "parent-snapshot-id", json_object_get(parent, "snapshot-id"));
@@ -71,6 +72,63 @@ static json_t *requirements(const IcebergTable *table)
         "default-spec-id", json_object_get(table->metadata, "default-spec-id"));
     ASSERT(list);
     return list;
+}
+
+/* Which schema the table has with this commit. One that it had before is taken again: a catalog
+ * that writes metadata itself would do so, too. */
+static void choose_schema(Build *build)
+{
+    const IcebergTable *table = build->table;
+    const json_t *schemas = json_object_get(table->metadata, "schemas");
+    json_t *current = NULL, *each;
+    int32_t last = 0;
+    size_t i;
+    json_array_foreach(schemas, i, each)
+    {
+        int32_t id = (int32_t)json_integer_value(json_object_get(each, "schema-id"));
+        last = id > last ? id : last;
+        if (id == table->schema_id)
+            current = each;
+    }
+    build->schema_id = table->schema_id;
+    build->schema = json_incref(current);
+    if (build->commit->schema) {
+        json_t *wanted = schema_change_json(current, build->commit->schema, last + 1);
+        build->schema_is_new = true;
+        json_array_foreach(schemas, i, each)
+        {
+            json_object_set(wanted, "schema-id", json_object_get(each, "schema-id"));
+            if (!json_equal(wanted, each))
+                continue;
+            build->schema_is_new = false;
+            break;
+        }
+        if (build->schema_is_new)
+            json_object_set_new(wanted, "schema-id", json_integer(last + 1));
+        json_decref(build->schema);
+        build->schema = wanted;
+        build->schema_id = (int32_t)json_integer_value(json_object_get(wanted, "schema-id"));
+    }
+    build->schema_json = build->schema == current ? mem_strdup(table->schema_json)
+                                                  : json_dumps(build->schema, JSON_COMPACT);
+}
+
+static void set_schema(const Build *build, Change *change)
+{
+    const IcebergTable *table = build->table;
+    if (!build->commit->schema || build->schema_id == table->schema_id)
+        return;
+    json_array_append_new(change->requirements,
+                          json_pack("{s:s,s:O}", "type", "assert-last-assigned-field-id",
+                                    "last-assigned-field-id",
+                                    json_object_get(table->metadata, "last-column-id")));
+    if (build->schema_is_new)
+        json_array_append_new(change->updates, json_pack("{s:s,s:O,s:i}", "action", "add-schema",
+                                                         "schema", build->schema, "last-column-id",
+                                                         build->commit->last_column_id));
+    json_array_append_new(change->updates,
+                          json_pack("{s:s,s:i}", "action", "set-current-schema", "schema-id",
+                                    build->schema_is_new ? -1 : build->schema_id));
 }
 
 static void set_main(const IcebergTable *table, json_t *updates, int64_t snapshot_id)
@@ -145,6 +203,7 @@ static bool change_init(Change *change, Build *build, const char *list_uri, json
                                 .version = table->entry.version},
                        .snapshot_id = build->snapshot_id};
     random_uuid(7, change->id);
+    set_schema(build, change);
     json_array_append_new(change->updates,
                           json_pack("{s:s,s:o}", "action", "add-snapshot", "snapshot",
                                     snapshot_json(build, list_uri, now_ms)));
@@ -195,13 +254,14 @@ static bool prepare(IcebergAttempt *attempt, Error *err)
     if (!build_manifests(build, err))
         return false;
     AUTO(mem_free) char *prefix = mem_format("snap-%" PRId64 "-", build->snapshot_id);
-    const char *list_uri = build_uri(build, prefix);
+    attempt->list_uri = build_uri(build, prefix);
     build_assign_row_ids(build);
-    return manifest_list_write(table->store, list_uri, build->manifests, build->count,
+    return manifest_list_write(table->store, attempt->list_uri, build->manifests, build->count,
                                table->format_version, build->snapshot_id,
                                metadata_head(table->metadata), build->sequence_number,
                                build->first_row_id, err) &&
-           change_init(&attempt->change, build, list_uri, &attempt->expired, attempt->dropped, err);
+           change_init(&attempt->change, build, attempt->list_uri, &attempt->expired,
+                       attempt->dropped, err);
 }
 
 IcebergAttempt *iceberg_attempt_new(IcebergTable *table, IcebergCommit *commit, Error *err)
@@ -217,6 +277,7 @@ IcebergAttempt *iceberg_attempt_new(IcebergTable *table, IcebergCommit *commit, 
                              .sequence_number = iceberg_last_sequence(table) + 1,
                              .first_row_id = next_row_id,
                              .next_row_id = next_row_id};
+    choose_schema(&attempt->build);
     if (prepare(attempt, err))
         return attempt;
     build_undo(&attempt->build);
@@ -272,6 +333,19 @@ static bool adopt(IcebergAttempt *attempt, json_t *metadata, CatalogEntry *entry
     return true;
 }
 
+/* A catalog that lets nobody remove snapshots (Nessie) gets the same without, from now on. */
+static bool leave_removals_out(IcebergAttempt *attempt, Error *why)
+{
+    Build *build = &attempt->build;
+    build->table->never_thin = true;
+    change_done(&attempt->change);
+    json_decref(attempt->expired);
+    attempt->expired = NULL;
+    json_array_clear(attempt->dropped);
+    return change_init(&attempt->change, build, attempt->list_uri, &attempt->expired,
+                       attempt->dropped, why);
+}
+
 IcebergAnswer iceberg_attempt_send(IcebergAttempt *attempt, Error *why)
 {
     IcebergTable *table = attempt->build.table;
@@ -279,6 +353,9 @@ IcebergAnswer iceberg_attempt_send(IcebergAttempt *attempt, Error *why)
     json_t *metadata;
     CRASH_POINT("commit-manifests-written");
     Outcome outcome = change_send(table, &attempt->change, &entry, &metadata, why);
+    if (outcome == OUTCOME_LOST && strcmp(why->code, "Unsupported") == 0 &&
+        json_array_size(attempt->expired) && leave_removals_out(attempt, why))
+        outcome = change_send(table, &attempt->change, &entry, &metadata, why);
     /* what took effect and can't be read is found by loading, as if no answer had come */
     if (outcome == OUTCOME_TAKEN && adopt(attempt, metadata, &entry, why))
         return ICEBERG_TAKEN;

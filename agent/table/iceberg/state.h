@@ -106,9 +106,10 @@ void random_hex(char *to, size_t bytes);     /* 2 * bytes + NUL, at most 16 byte
 void random_uuid(int version, char ret[37]); /* 4, or 7: starts with the time */
 void state_specs_free(PartitionSpec *specs, size_t count);
 json_t *schema_to_json(const Schema *schema, int32_t schema_id);
+/* The same, where `from` says more of fields that stay (as others may have written it) with that.
+ */
+json_t *schema_change_json(const json_t *from, const Schema *schema, int32_t schema_id);
 MUST_CHECK bool schema_from_json(const json_t *json, Schema **ret, Error *err);
-/* Ids for everything below a type, from *last + 1 on. */
-void type_assign_ids(Type *type, int32_t *last);
 /* The type of a column of this or an older schema. */
 MUST_CHECK bool schema_type_of(const json_t *schemas, int32_t field_id, Type *ret);
 

@@ -228,6 +228,11 @@ const char *iceberg_schema_json(const IcebergTable *table)
     return table->schema_json;
 }
 
+int32_t iceberg_last_column_id(const IcebergTable *table)
+{
+    return (int32_t)json_integer_value(json_object_get(table->metadata, "last-column-id"));
+}
+
 const PartitionSpec *iceberg_partition_spec(const IcebergTable *table)
 {
     return &table->specs[table->current_spec];

@@ -614,9 +614,61 @@ static void bad_values_name_the_row(void **state)
     to = open_message(script, 'I');
     bytes_put_u32be(to, ORDERS);
     bytes_put_u8(to, 'N');
-    put_tuple(to, 4711, "x", NULL); /* big is NOT NULL */
+    put_tuple(to, 4711, "x", "\xff");
     assert_false(try_send(script, &err));
-    assert_string_equal(err.code, "SchemaChanged");
+    assert_int_equal(err.kind, ERROR_DATA);
+}
+
+/* DROP NOT NULL: the rows before it go first, with the columns as they were. */
+static void a_null_makes_a_column_optional(void **state)
+{
+    Script *script = *state;
+    Change change;
+    begin(script, 0x10);
+    relation(script, ORDERS);
+    insert(script, ORDERS, 1, "x");
+    Bytes *to = open_message(script, 'I');
+    bytes_put_u32be(to, ORDERS);
+    bytes_put_u8(to, 'N');
+    put_tuple(to, 2, "y", NULL); /* big is NOT NULL */
+    send(script);
+    commit(script, 0x10);
+    pgoutput_checkpoint(script->out);
+    assert_true(pgoutput_take(script->out, &change));
+    assert_int_equal(change.kind, CHANGE_BATCH);
+    assert_int_equal(change.batch->row_count, 1);
+    assert_true(change.batch->schema->fields[2].required);
+    batch_free(change.batch);
+    assert_true(pgoutput_take(script->out, &change));
+    assert_int_equal(change.kind, CHANGE_SCHEMA);
+    assert_int_equal(change.table, 0);
+    assert_int_equal(change.row.minor, 2);
+    assert_false(change.schema->fields[2].required);
+    assert_non_null(strstr(change.shape, "\"big\""));
+    const Schema *schema = change.schema;
+    assert_true(pgoutput_take(script->out, &change));
+    assert_int_equal(change.kind, CHANGE_BATCH);
+    assert_ptr_equal(change.batch->schema, schema);
+    assert_int_equal(change.batch->row_count, 1);
+    assert_true(column_is_null(&change.batch->columns[2], 0));
+    batch_free(change.batch);
+    assert_true(pgoutput_take(script->out, &change));
+    assert_int_equal(change.kind, CHANGE_CHECKPOINT);
+}
+
+/* What is there already is neither looked at nor fitted. */
+static void changes_that_are_passed_are_not_decoded(void **state)
+{
+    Script *script = *state;
+    static const RelationColumn other[] = {{1, "id", 20}};
+    script->tables[0].passed = (RowPosition){0x10, 1};
+    begin(script, 0x10);
+    put_relation(script, ORDERS, "orders", 'd', other, 1);
+    insert(script, ORDERS, 1, "x");
+    relation(script, ORDERS);
+    insert(script, ORDERS, 2, "y");
+    commit(script, 0x10);
+    assert_string_equal(drain(script), "I0:2@10.2/y/large =40.0 ");
 }
 
 static void what_is_cut_short_is_refused(void **state)
@@ -688,6 +740,8 @@ int main(void)
         SCRIPTED(changed_tables_are_refused),
         SCRIPTED(other_tables_count_but_are_passed_over),
         SCRIPTED(bad_values_name_the_row),
+        SCRIPTED(a_null_makes_a_column_optional),
+        SCRIPTED(changes_that_are_passed_are_not_decoded),
         SCRIPTED(what_is_cut_short_is_refused),
         SCRIPTED(out_of_place_is_refused),
     };

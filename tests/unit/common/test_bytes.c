@@ -31,7 +31,7 @@ static void numbers_have_their_order(void **state)
     assert_true(reader_u16be(&reader, &u16) && u16 == 0x1213);
     assert_false(reader_u64be(&reader, &u64)); /* six are left */
     assert_int_equal(reader_left(&reader), 6);
-    const uint8_t *taken;
+    const uint8_t *taken = NULL;
     assert_false(reader_take(&reader, 7, &taken));
     assert_false(reader_take(&reader, SIZE_MAX, &taken));
     assert_true(reader_take(&reader, 6, &taken));

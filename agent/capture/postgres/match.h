@@ -1,0 +1,29 @@
+/* Which column of a table is which in a Relation message. The log gives names and order, not
+ * PostgreSQL's numbers (attnum); the catalog gives numbers, but as of now, which may be ahead of
+ * the log by any number of ALTERs. What is certain all the same:
+ *
+ *   - a message lists the columns that were there in the order of their numbers;
+ *   - numbers are never given twice, so a column that is there now and was there before was there
+ *     in between, and one that came is younger than all that were there;
+ *   - of two columns that came and are both there now, the one with the lower number came first.
+ *
+ * Mostly that leaves one way. Where it leaves several, that one is taken in which every column is
+ * called what it was called before or is called now: any other would need a name in between that is
+ * neither, and is another column's. Where that is not one, nobody can tell. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct MatchColumn {
+    int32_t number;
+    const char *before; /* its name in the columns known last; NULL: it was not among them */
+    const char *now;    /* its name in the catalog; NULL: it is dropped */
+} MatchColumn;
+
+typedef enum MatchResult { MATCH_ONE, MATCH_NONE, MATCH_SEVERAL } MatchResult;
+
+/* columns: by number; of those that were not there before only such as are younger than all that
+ * were. ret_place[i], for MATCH_ONE: index in columns of names[i]. */
+MatchResult match_columns(const MatchColumn *columns, size_t column_count, const char *const *names,
+                          size_t name_count, uint32_t *ret_place);

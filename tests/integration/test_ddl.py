@@ -1,0 +1,378 @@
+# seconds: 300
+"""DDL of the source at its place in the stream: every kind that is followed, with rows before it, in the
+same transaction and after it, in both format versions and modes, by two engines that are not ours; with
+kills around it; and what is refused, with its way out."""
+
+import signal
+import unittest
+
+from harness.agent import REFUSED
+from harness.case import Shop
+from harness.place import Place
+
+ENGINES = ("duckdb", "pyiceberg")
+COLUMNS = "id bigint primary key, a integer, b text, n numeric(10,2), f real, must text not null"
+
+# What is added with a default: every type whose default the lake can have.
+DEFAULTS = (
+    "add column d_int integer not null default 7, add column d_long bigint default -9000000000,"
+    " add column d_text text default 'it''s \"ä\", {1}', add column d_bool boolean not null default true,"
+    " add column d_num numeric(12,2) default 12.5, add column d_double double precision default 1,"
+    " add column d_real real default 0.25, add column d_date date default '2024-02-29',"
+    " add column d_at timestamp default '2024-02-29 12:13:14.5', add column d_zone timestamptz default"
+    " '2024-02-29 12:13:14+02', add column d_uuid uuid default '00010203-0405-0607-0809-0a0b0c0d0e0f',"
+    " add column d_plain varchar(9)"
+)
+
+# name: (the DDL, statements after it that show its effect); {t} is the table.
+KINDS = {
+    "adds": (["alter table {t} add column extra text"], ["update {t} set extra = 'x' || id where id % 3 = 0"]),
+    "adds_one_by_one": (
+        ["alter table {t} add column one integer", "insert into {t} (id, must, one) values (901, 'm', 1)",
+         "alter table {t} add column two date, add column three integer[]",
+         "insert into {t} (id, must, one, two, three) values (902, 'm', 2, '2024-01-02', '{1,null}')",
+         "alter table {t} add column four jsonb"],
+        ["update {t} set four = '[1]', three = '{5}' where id < 10"]),
+    "drops": (["alter table {t} drop column b"], ["update {t} set a = a + 1 where id < 9"]),
+    "renames": (["alter table {t} rename column b to label"], ["update {t} set label = label || '!' where id < 9"]),
+    "renames_key": (["alter table {t} rename column id to key"], ["update {t} set a = 5 where key < 9"]),
+    "widens": (
+        ["alter table {t} alter column a type bigint, alter column f type double precision,"
+         " alter column n type numeric(14,2)"],
+        ["update {t} set a = 5000000000 + id, f = 0.1, n = 123456789012.34 where id < 9"]),
+    "may_be_null": (["alter table {t} alter column must drop not null"], ["update {t} set must = null where id < 9"]),
+    "all_at_once": (
+        ["alter table {t} drop column b", "alter table {t} rename column a to amount",
+         "alter table {t} alter column amount type bigint", "alter table {t} add column c timestamptz",
+         "alter table {t} rename column c to changed", "alter table {t} alter column must drop not null"],
+        ["update {t} set amount = 5000000000, must = null, changed = '2024-01-01 00:00+00' where id < 9"]),
+    "partitioned": (["alter table {t} add column extra integer"], ["update {t} set extra = 3 where id % 2 = 0"]),
+}  # fmt: skip
+WITH_DEFAULTS = {
+    "defaults": (["alter table {t} " + DEFAULTS], ["update {t} set d_int = 8, d_text = null where id < 9"]),
+    "default_of_none": (
+        ["alter table {t} add column later integer", "alter table {t} alter column later set default 5"],
+        ["insert into {t} (id, must) values (903, 'm')"]),
+}  # fmt: skip
+KEPT = ("public.drops.b", "public.all_at_once.b")
+
+
+class Ddl(Shop):
+    """What the tests below are made of."""
+
+    format = mode = None
+
+    def kinds(self):
+        return KINDS | (WITH_DEFAULTS if self.format == 3 else {})
+
+    def make_tables(self):
+        for name in self.kinds():
+            part = " partition by hash (id)" if name == "partitioned" else ""
+            self.connection.execute(f"create table {name} ({COLUMNS}){part}")
+            if part:
+                for number in range(2):
+                    self.connection.execute(
+                        f"create table {name}_{number} partition of {name} for values with (modulus 2, remainder {number})")  # fmt: skip
+            self.rows_of(name, 1, 40)
+
+    def rows_of(self, name, first, last, connection=None):
+        key = "key" if self.key_is_renamed(name) else "id"
+        (connection or self.connection).execute(
+            f"insert into {name} ({key}, must) select i, 'must ' || i from generate_series({first}, {last}) i;"
+            f" update {name} set n = {key} / 4.0, f = {key} / 3.0 where {key} % 2 = 0 and {key} >= {first};"
+            f" delete from {name} where {key} = {last}")  # fmt: skip
+
+    def key_is_renamed(self, name):
+        return self.connection.execute(
+            "select 1 from pg_attribute where attrelid = %s::regclass and attname = 'key'", [name]).fetchone()  # fmt: skip
+
+    def change(self, name, step=0):
+        """Rows and the DDL in one transaction, then rows in others."""
+        ddl, shows = self.kinds()[name]
+        first = 100 + step
+        with self.connection.transaction():
+            self.rows_of(name, first, first + 9)
+            for statement in ddl:
+                self.connection.execute(statement.replace("{t}", name))
+            self.rows_of(name, first + 20, first + 29)
+        for statement in shows:
+            self.connection.execute(statement.replace("{t}", name))
+        self.rows_of(name, first + 40, first + 49)
+
+    def write(self, **fields):
+        self.write_manifest(format=self.format, mode=self.mode, include='["public.*"]', exclude='["public.*_[01]"]', **fields)
+
+    def assert_follows(self, kept=KEPT):
+        for engine in ENGINES:
+            with self.subTest(engine=engine):
+                self.assert_equal(engine, kept=kept)
+
+    def ids(self, table):
+        metadata = self.lake_table(table).metadata
+        schema = next(each for each in metadata["schemas"] if each["schema-id"] == metadata["current-schema-id"])
+        return {field["name"]: field["id"] for field in schema["fields"]}, schema
+
+    def live(self):
+        """While the agent follows; then again from a standstill."""
+        self.make_tables()
+        self.write()
+        agent = self.start()
+        self.wait_agreed(agent)
+        before = self.ids("renames")[0]
+        for name in self.kinds():
+            self.rows_of(name, 50, 59)
+            self.change(name)
+        self.wait_agreed(agent)
+        self.assert_follows()
+        after, schema = self.ids("renames")
+        self.assertEqual(after["label"], before["b"])
+        self.assertNotIn("b", after)
+        if self.mode == "Upsert":
+            self.assertEqual(schema["identifier-field-ids"], [before["id"]])
+        self.assert_stopped(agent)
+        for name in self.kinds():
+            self.connection.execute(f"alter table {name} add column again integer")
+            self.connection.execute(f"update {name} set again = 1 where a is null" if name in ("adds", "drops") else
+                                    f"update {name} set again = 2")  # fmt: skip
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal("pyiceberg", kept=KEPT)
+        self.assert_stopped(agent)
+
+    def catch_up(self):
+        """Everything happens while nobody follows: the catalog is ahead of the log."""
+        self.make_tables()
+        self.write(more_table="      schemaEvolution: {droppedColumns: Drop}\n")
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        for name in self.kinds():
+            self.rows_of(name, 50, 59)
+            self.change(name)
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_follows(kept=())
+        self.assertNotIn("b", self.ids("drops")[0])
+        self.assert_stopped(agent)
+
+    def kills(self):
+        """kill -9 with the new columns in memory (once for each kind), and at every step of the commit."""
+        self.make_tables()
+        self.write()
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        for name in self.kinds():
+            self.change(name)
+        points = [f"schema-evolved:{number}" for number in (1, 4, 7)]
+        points += ["commit-files-written", "commit-manifests-written", "commit-swapped", "commit-done:2", "record-before"]
+        for point in points:
+            agent = self.start(crash_at=point)
+            self.assertEqual(agent.wait(), -signal.SIGKILL, f"{point}: {agent.text()[-2000:]}")
+            self.assertTrue(agent.struck(), point)
+            self.assert_not_ahead()
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_follows()
+        self.assert_stopped(agent)
+
+
+class Directory(Ddl):
+    """Each of the above in the combinations named at the end."""
+
+
+class Rest(Ddl):
+    """A catalog that writes metadata itself, and answers for its own rules of schemas."""
+
+    format, mode = 3, "Upsert"
+
+    def test_rest_and_files(self):
+        place = Place("rest-files", self.warehouse).start()
+        self.addCleanup(place.stop)
+        self.make_tables()
+        self.write(place=place)
+        agent = self.start()
+        self.wait_agreed(agent)
+        for name in self.kinds():
+            self.change(name)
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.connection.execute("alter table adds drop column extra")
+        self.rows_of("adds", 300, 310)
+        agent = self.start()  # the schema of before, but for its number
+        self.wait_agreed(agent)
+        for engine in ENGINES:
+            self.assert_equal(engine, place=place, kept=(*KEPT, "public.adds.extra"))
+        self.assert_stopped(agent)
+
+
+class Refused(Shop):
+    """What can't be followed ends the agent with a reason, loses nothing, and --resnapshot mends it."""
+
+    settings = {"logical_decoding_work_mem": "'64kB'"}
+
+    def setUp(self):
+        super().setUp()
+        self.connection.execute(f"create table t ({COLUMNS})")
+        self.insert(1, 20)
+
+    def insert(self, first, last, more="", values=""):
+        self.connection.execute(
+            f"insert into t (id, must{more}) select i, 'm'{values} from generate_series({first}, {last}) i")  # fmt: skip
+
+    def follow(self, **fields):
+        self.write_manifest(**fields)
+        agent = self.start()
+        self.wait_agreed(agent)
+        return agent
+
+    def refused(self, agent, code, *said):
+        self.assertEqual(agent.wait(), REFUSED, agent.text()[-3000:])
+        for text in (code, *said):
+            self.assertIn(text, agent.text())
+
+    def reloaded(self, engine="duckdb", kept=(), more="", values=""):
+        agent = self.start(arguments=["--resnapshot", "public.t"])
+        self.wait_agreed(agent)
+        self.insert(500, 510, more, values)
+        self.wait_agreed(agent)
+        self.assert_equal(engine, kept=kept)
+        self.assert_stopped(agent)
+
+    def check(self, ddl, code, *said, more="", values="", kept=(), again=False, **fields):
+        agent = self.follow(**fields)
+        self.connection.execute(ddl)
+        self.insert(100, 110, more, values)
+        self.refused(agent, code, *said)
+        self.assert_not_ahead()
+        if again:
+            self.refused(self.start(), code)  # until somebody acts
+        self.reloaded(kept=kept, more=more, values=values)
+
+    def test_type(self):
+        self.check("alter table t alter column a type text", "SchemaIncompatible", "column a", "--resnapshot",
+                   kept=("public.t.a_2",), again=True)  # fmt: skip
+
+    def test_default_in_v2(self):
+        self.check("alter table t add column d integer default 5", "SchemaIncompatible", "column d", "formatVersion: 3")
+
+    def test_default_of_each_row(self):
+        self.check("alter table t add column s serial", "SchemaIncompatible", "column s", format=3)
+
+    def test_add_not_allowed(self):
+        self.check("alter table t add column x integer", "SchemaIncompatible", "addColumns",
+                   more_table="      schemaEvolution: {addColumns: false}\n")  # fmt: skip
+
+    def test_widening_not_allowed(self):
+        self.check("alter table t alter column a type bigint", "SchemaIncompatible", "widenTypes",
+                   more_table="      schemaEvolution: {widenTypes: false}\n")  # fmt: skip
+
+    def test_key(self):
+        self.check("update t set a = id; alter table t drop constraint t_pkey, add primary key (a)",
+                   "KeyChanged", "idColumns", more=", a", values=", i")  # fmt: skip
+
+    def test_same_name_again(self):
+        """Nobody can tell from the log whether the last column is the one of before."""
+        self.connection.execute("alter table t add column z integer")
+        self.check("alter table t drop column z; alter table t add column z integer", "SchemaUndecided", "--resnapshot")
+
+    def test_unpublished(self):
+        """What was not in the publication for a while is not in the log."""
+        agent = self.follow()
+        self.assert_stopped(agent)
+        self.connection.execute("alter publication firn drop table t")
+        self.insert(100, 110)
+        self.refused(self.start(), "Unpublished", "public.t", "--resnapshot")
+        self.reloaded()
+
+    def test_streamed(self):
+        """DDL in transactions that the server streams before they are over, some of them given up."""
+        run = self.connection.execute
+        self.write_manifest(format=3, more_table="      idColumns: [id]\n")
+        agent = self.start()
+        self.wait_agreed(agent)
+        many = "insert into t (id, must, b{more}) select i, 'm', repeat('b', 50){values} from generate_series({first}, {first} + 2000) i"
+
+        def rows(first, more="", values=""):
+            run(many.format(first=first, more=more, values=values))
+
+        run("begin; alter table t add column gone integer")
+        rows(10000, ", gone", ", 1")
+        run("rollback")
+        rows(20000)
+        run("begin; savepoint s; alter table t add column undone text, drop column a; update t set undone = ''")
+        run("rollback to s; insert into t (id, must, a) values (29000, 'm', 1); commit")
+        run("begin")
+        rows(30000)
+        run("alter table t add column x integer default 3")
+        rows(40000, ", x", ", 1")
+        rows(60000, ", x, a", ", 2, 2")
+        run("alter table t rename column id to key; alter table t add column z date default '2024-02-29'")
+        run("insert into t (key, must, z) select i, 'z', null from generate_series(70000, 72000) i; commit")
+        run("delete from t where key % 3 = 0")
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assert_stopped(agent)
+        agent = self.start()  # idColumns has the old name still
+        run("update t set x = 9 where key < 20")
+        self.wait_agreed(agent)
+        self.assert_equal("pyiceberg")
+        self.assert_stopped(agent)
+
+    def test_large_value_of_a_renamed_column(self):
+        """An update leaves a large value out, and its column is called otherwise by the time it is fetched."""
+        self.connection.execute(
+            "alter table t add column x text, add column y text; alter table t alter x set storage external,"
+            " alter y set storage external; update t set x = repeat('x', 9000), y = repeat('y', 9000)")  # fmt: skip
+        self.assert_stopped(self.follow())
+        self.connection.execute(
+            "update t set a = 1 where id < 9; alter table t rename x to z; alter table t rename y to x;"
+            " alter table t rename z to y; update t set a = 2 where id < 5; alter table t rename x to w;"
+            " update t set a = 3 where id < 3")  # fmt: skip
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assert_stopped(agent)
+
+    def test_made_anew(self):
+        self.check(f"drop table t; create table t ({COLUMNS}); alter publication firn add table t",
+                   "SourceTableReplaced", "--resnapshot")  # fmt: skip
+
+    def test_renamed(self):
+        """Named anew in the manifest, it goes on where it stood."""
+        path = self.write_manifest()
+        path.write_text(path.read_text().replace('tables: ["public.*"]', "table: public.t").replace('"{table}"', "t"))
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.insert(30, 35)
+        self.connection.execute("alter table t rename to u")
+        self.connection.execute("insert into u (id, must) values (100, 'u')")
+        self.refused(agent, "TableRenamed", "public.u")
+        path.write_text(path.read_text().replace("table: public.t", "table: public.u"))
+        before = self.lake_table("t").metadata["table-uuid"]
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal(tables="public.u=shop/t")
+        self.assertEqual(self.lake_table("t").metadata["table-uuid"], before)
+        self.assert_stopped(agent)
+
+
+def _combine():
+    every = [(version, mode) for version in (2, 3) for mode in ("Upsert", "Append")]
+    combinations = {
+        "live": every, "catch_up": [(2, "Upsert"), (3, "Append")], "kills": [(2, "Append"), (3, "Upsert")],
+    }  # fmt: skip
+    for test, kinds in combinations.items():
+        for version, mode in kinds:
+
+            def run(self, test=test, version=version, mode=mode):
+                self.format, self.mode = version, mode
+                getattr(self, test)()
+
+            setattr(Directory, f"test_{test}_v{version}_{mode.lower()}", run)
+
+
+_combine()
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
