@@ -24,15 +24,16 @@ static void delete_objects(const Table *table, const char *const *uris, size_t c
 }
 
 /* ---------- the table as it is ---------- */
-static void fill_view(Table *table, int64_t commit, int64_t head, TableView *ret)
+static void fill_view(Table *table, const TableClaim *claim, int64_t commit, int64_t head,
+                      TableView *ret)
 {
     const IcebergTable *iceberg = table->iceberg;
     int64_t current = iceberg_current_snapshot(iceberg);
     *ret = (TableView){.exists = true,
                        .head = current < 0 ? 0 : current,
                        .sequence = iceberg_last_sequence(iceberg),
-                       .has_claim = table->complete,
-                       .copying = table->copy_progress != NULL,
+                       .has_claim = claim->is_there,
+                       .copying = claim->copying,
                        .ours_found = commit && iceberg_history_holds(iceberg, commit)};
     snprintf(ret->uuid, sizeof ret->uuid, "%s", iceberg_uuid(iceberg));
     switch (iceberg_foreign(iceberg, head ? head : -1)) {
@@ -46,19 +47,20 @@ static void fill_view(Table *table, int64_t commit, int64_t head, TableView *ret
         ret->foreign = FOREIGN_REWROTE;
         break;
     }
-    if (!table->complete)
+    if (!claim->is_there)
         return;
-    table->lane = (LaneValue){.passed = table->position.at};
-    ret->snapshot = table->snapshot;
-    ret->is_ancestor = iceberg_is_ancestor(iceberg, table->snapshot);
-    ret->source = table->position.source;
+    table->seen = *claim;
+    table->lane = (LaneValue){.passed = claim->position.at};
+    ret->snapshot = claim->snapshot;
+    ret->is_ancestor = iceberg_is_ancestor(iceberg, claim->snapshot);
+    ret->source = table->seen.position.source;
     ret->lane_count = 1;
     ret->lanes = &table->lane;
 }
 
 void table_view(Table *table, int64_t commit, int64_t head, TableView *ret)
 {
-    fill_view(table, commit, head, ret);
+    fill_view(table, &table->claim, commit, head, ret);
 }
 
 /* Files are written for the columns and partitions that the table had when it was opened, or has
@@ -72,6 +74,7 @@ static bool same_shape(const Table *table)
 bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Error *err)
 {
     bool changed;
+    TableClaim claim;
     Error why = {0};
     if (!iceberg_table_refresh(table->iceberg, &changed, &why)) {
         if (strcmp(why.code, "TableDropped") == 0) {
@@ -85,18 +88,9 @@ bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Erro
         return error_set(err, ERROR_CONFLICT, "SchemaChanged",
                          "table %s.%s: somebody else changed its columns or partitions",
                          table->name.database, table->name.table);
-    /* the claim is compared with what this process did: keep both apart until that is settled */
-    Position position = table->position;
-    int64_t snapshot = table->snapshot;
-    bool complete = table->complete;
-    if (!table_read_claim(table, err))
+    if (!table_read_claim(table, &claim, err))
         return false;
-    fill_view(table, commit, head, ret);
-    table->seen = table->position;
-    ret->source = table->seen.source;
-    table->position = position;
-    table->snapshot = snapshot;
-    table->complete = complete;
+    fill_view(table, &claim, commit, head, ret);
     return true;
 }
 
@@ -181,9 +175,6 @@ static void settle_copy(Table *table)
 static void settle(Table *table)
 {
     TablePending *pending = &table->pending;
-    table->snapshot = iceberg_attempt_id(pending->attempt);
-    table->position = pending->position;
-    table->complete = true;
     table_shape_settled(table);
     table->commits++;
     table->committed_us = clock_wall_us();
@@ -198,6 +189,10 @@ static void settle(Table *table)
     data_writer_forget(table->writer);
     pieces_done(table, true);
     settle_copy(table);
+    table->claim = (TableClaim){.is_there = true,
+                                .copying = table->copying,
+                                .position = pending->position,
+                                .snapshot = iceberg_attempt_id(pending->attempt)};
     table->rows = table->upsert ? upsert_rows(table->upsert) : table_rows_of_head(table);
     table_pending_done(pending);
 }

@@ -340,16 +340,17 @@ uint64_t table_rows_of_head(const Table *table)
     return all > gone ? all - gone : 0;
 }
 
-bool table_read_claim(Table *table, Error *err)
+/* What the table has of its copy; NULL: everything. */
+static const char *read_progress(const Table *table)
 {
-    table->complete = false;
-    table->snapshot = 0;
-    table->position = (Position){0};
+    const char *text = iceberg_property(table->iceberg, table->copy_property);
+    return text && strcmp(text, COPY_COMPLETE) != 0 ? text : NULL;
+}
+
+bool table_read_claim(const Table *table, TableClaim *ret, Error *err)
+{
     const char *text = iceberg_property(table->iceberg, table->property);
-    const char *copied = iceberg_property(table->iceberg, table->copy_property);
-    free(TAKE(table->copy_progress));
-    if (text && copied && strcmp(copied, COPY_COMPLETE) != 0)
-        table->copy_progress = mem_strdup(copied);
+    *ret = (TableClaim){0};
     if (!text) {
         const char *unit = iceberg_property(table->iceberg, "firn.unit");
         if (table_head_total(table, "total-records") == 0 ||
@@ -365,19 +366,20 @@ bool table_read_claim(Table *table, Error *err)
     char *space = strrchr(copy, ' '), *end = NULL;
     errno = 0;
     if (space)
-        table->snapshot = strtoll(space + 1, &end, 10);
+        ret->snapshot = strtoll(space + 1, &end, 10);
     if (!space || errno || end == space + 1 || *end)
         return error_set(err, ERROR_CONFIG, "BadPosition",
                          "table %s.%s: property %s is '%.200s', not '<position> <snapshot id>'; "
                          "load the table again with --resnapshot",
                          table->name.database, table->name.table, table->property, text);
     *space = 0;
-    if (!position_parse(copy, &table->position, err)) {
+    if (!position_parse(copy, &ret->position, err)) {
         err->kind = ERROR_CONFIG;
         return error_wrap(err, "table %s.%s, property %s", table->name.database, table->name.table,
                           table->property);
     }
-    table->complete = true;
+    ret->is_there = true;
+    ret->copying = read_progress(table) != NULL;
     return true;
 }
 
@@ -444,10 +446,12 @@ static bool bind(Table *table, const Schema *wanted, const json_t *ids, bool ane
 
 static bool take_claim(Table *table, Error *err)
 {
-    if (!table_read_claim(table, err))
+    TableClaim *claim = &table->claim;
+    if (!table_read_claim(table, claim, err))
         return false;
-    table->copying = table->copy_progress != NULL;
-    table->passed = table->position.at;
+    table->copying = claim->copying;
+    table->copy_progress = claim->copying ? mem_strdup(read_progress(table)) : NULL;
+    table->passed = claim->position.at;
     return true;
 }
 
@@ -484,11 +488,11 @@ static bool bind_there(Table *table, const TableOptions *options, Error *err)
     const char *shape = options->shape;
     if (!check_version(table, err) || (!options->resnapshot && !take_claim(table, err)))
         return false;
-    if (table->complete && !binding_read(table, &known, &ids, err))
+    if (table->claim.is_there && !binding_read(table, &known, &ids, err))
         return false;
-    bool ok = !table->complete || !options->resume ||
-              options->resume(options->resume_context, known, table->position.at, &table->source,
-                              &shape, err);
+    bool ok = !table->claim.is_there || !options->resume ||
+              options->resume(options->resume_context, known, table->claim.position.at,
+                              &table->source, &shape, err);
     table->shape = shape ? mem_strdup(shape) : NULL;
     KnownKey known_key = {0};
     if (ok && ids)

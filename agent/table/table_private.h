@@ -22,6 +22,14 @@ typedef struct TablePending {
     const char *summary[2], *properties[6]; /* names and values */
 } TablePending;
 
+/* What the table says of itself in its properties: everything up to `position` is in it. */
+typedef struct TableClaim {
+    bool is_there;
+    bool copying; /* of the changes alone: rows of before are still missing */
+    Position position;
+    int64_t snapshot; /* that made it true */
+} TableClaim;
+
 struct Table {
     const LakeTableSpec *spec;
     const Schema *source;
@@ -59,11 +67,10 @@ struct Table {
     int32_t last_column_id;
     char *base_json; /* the catalog's schema, as last loaded or committed */
     int32_t base_last_column_id;
-    Position position;
-    bool complete;
-    int64_t snapshot;
-    LaneValue lane; /* of the latest view */
-    Position seen;  /* the claim of the latest look */
+    TableClaim
+        claim;       /* as opened, or committed since; what others did is agent/commit's to judge */
+    TableClaim seen; /* of the latest view, which points to it, */
+    LaneValue lane;  /* and to this */
     TablePending pending;
     DataWriter *writer;
     ColumnMap columns;
@@ -104,8 +111,8 @@ MUST_CHECK bool table_evolve_anew(Table *table, const Schema *wanted, Error *err
 void table_shape_settled(Table *table);
 /* Are the catalog's columns those that the files are written for? */
 bool table_shape_stands(const Table *table);
-/* open.c: the claim, as the property has it. */
-MUST_CHECK bool table_read_claim(Table *table, Error *err);
+/* open.c: the claim, as the table that was loaded last has it. */
+MUST_CHECK bool table_read_claim(const Table *table, TableClaim *ret, Error *err);
 /* table.c: something failed and what is pending is lost; if the table was dropped under us, then
  * that is why. */
 bool table_failed(Table *table, Error *err);
