@@ -43,6 +43,11 @@ bool capture_resume(Capture *capture, uint32_t table, const char *shape, RowPosi
     return capture->driver->resume(capture, table, shape, at, err);
 }
 
+bool capture_same(const Capture *capture, uint32_t table, const char *shape)
+{
+    return capture->driver->same(capture, table, shape);
+}
+
 const char *capture_source(const Capture *capture)
 {
     return capture->driver->source(capture);
@@ -98,6 +103,11 @@ void capture_copy_cancel(CopyReader *reader)
 bool capture_copy_done(Capture *capture, Error *err)
 {
     return capture->driver->copy_done(capture, err);
+}
+
+void capture_copied(Capture *capture, uint32_t table)
+{
+    capture->driver->copied(capture, table);
 }
 
 bool capture_stream_start(Capture *capture, Error *err)

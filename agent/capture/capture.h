@@ -11,6 +11,8 @@
  * publication, key, types); RETRY for a lost connection; DATA for a value that can't be read. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "agent/record/batch.h"
 #include "agent/record/extents.h"
 #include "common/manifest/manifest.h"
@@ -27,6 +29,9 @@ typedef struct SourceTable {
     uint64_t rows_estimate;
     uint64_t bytes_estimate;
     bool copied; /* in capture_prepare's answer: must be copied */
+    /* RETRY "ColumnsChanged" came of this: its columns are not those with which it began to be
+     * copied, so the copy has to begin anew. From any thread. */
+    atomic_bool changed;
 } SourceTable;
 
 void capture_close(Capture *capture);
@@ -46,6 +51,9 @@ MUST_CHECK bool capture_columns(Capture *capture, uint32_t table, const ColumnLi
  * "SourceTableReplaced" when it is another table under the name. */
 MUST_CHECK bool capture_resume(Capture *capture, uint32_t table, const char *shape, RowPosition at,
                                Error *err);
+/* Are the table's columns now those that `shape` tells of? Asked of a copy that is to go on: rows
+ * of before and rows of now come with the columns of now, so it can't when they are others. */
+bool capture_same(const Capture *capture, uint32_t table, const char *shape);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);
 
@@ -91,7 +99,8 @@ void capture_copy_reader_free(CopyReader *reader);
 /* A connection of its own in the shared snapshot; reads any number of ranges one after another. */
 CopyReader *capture_copy_reader_open(Capture *capture, Error *err)
     OWNED_BY(capture_copy_reader_free);
-/* RETRY "TableRewritten" when the range's version is no more. */
+/* The source's table is held as it is only while a range of it is read. RETRY "TableRewritten" when
+ * the range's version is no more, "ColumnsChanged" when the table has other columns by now. */
 MUST_CHECK bool capture_copy_begin(CopyReader *reader, const CopyRange *range, Error *err);
 /* *ret NULL at the range's end. The caller owns the batch (ops ROW_READ). */
 MUST_CHECK bool capture_copy_next(CopyReader *reader, Batch **ret, Error *err);
@@ -101,6 +110,10 @@ void capture_copy_cancel(CopyReader *reader);
 /* Every reader is open and keeps the snapshot for itself; the source need not, and keeps no log for
  * it. */
 MUST_CHECK bool capture_copy_done(Capture *capture, Error *err);
+
+/* Nothing more of the table will be read by the copy: from here on its columns are followed. Until
+ * then a change of them is "ColumnsChanged". From any thread. */
+void capture_copied(Capture *capture, uint32_t table);
 
 /* --- the log --- */
 typedef enum ChangeKind {
@@ -158,6 +171,7 @@ typedef struct CaptureDriver {
     const SourceTable *(*tables)(const Capture *capture, size_t *ret_count);
     bool (*columns)(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
     bool (*resume)(Capture *capture, uint32_t table, const char *shape, RowPosition at, Error *err);
+    bool (*same)(const Capture *capture, uint32_t table, const char *shape);
     const char *(*source)(const Capture *capture);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
     bool (*look)(Capture *capture, CaptureFound *found, void *context, Error *err);
@@ -170,6 +184,7 @@ typedef struct CaptureDriver {
     bool (*copy_next)(CopyReader *reader, Batch **ret, Error *err);
     void (*copy_cancel)(CopyReader *reader);
     bool (*copy_done)(Capture *capture, Error *err);
+    void (*copied)(Capture *capture, uint32_t table);
     bool (*stream_start)(Capture *capture, Error *err);
     bool (*next)(Capture *capture, int timeout_ms, Change *ret, Error *err);
     bool (*idle)(Capture *capture, Error *err);

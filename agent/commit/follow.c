@@ -111,7 +111,8 @@ FollowAction follow_open(Follow *follow, const TableView *view, const RecordEntr
     pause_reset(&follow->pause);
     table_know(&follow->known, view);
     take_claim(follow, view);
-    bool again = follow->options.resnapshot || (view->copying && follow->options.copy_whole);
+    bool again = follow->options.resnapshot ||
+                 (view->copying && (view->outdated || follow->options.copy_whole));
     follow->known.anew = again;
     if (!view->has_claim || again) {
         follow->state = FOLLOW_COPYING;

@@ -102,6 +102,12 @@ static bool resume(void *context, const char *shape, RowPosition at, const Schem
     return true;
 }
 
+static bool same(void *context, const char *shape)
+{
+    const Resume *resume = context;
+    return capture_same(resume->capture, resume->number, shape);
+}
+
 /* Opens the lake table, as often as its Follow wants to see it, and makes it if it is missing. */
 static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Error *err)
 {
@@ -128,6 +134,9 @@ static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Err
             return flow_stalled(table, action.reason, err);
         options->create = action.kind == FOLLOW_CREATE;
         table->begins = action.kind == FOLLOW_COPY;
+        if (table->begins && view.outdated && !options->copy_whole)
+            log_info("columns changed since the table's copy began: it begins anew",
+                     LOG_T("table", table->name));
         table->complete = action.kind == FOLLOW_STREAM && !table_copy_progress(table->table);
         if (action.kind == FOLLOW_STREAM || action.kind == FOLLOW_COPY)
             return true;
@@ -176,8 +185,10 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                            .bytes_max = table->spec->file_target_bytes,
                            .names_positions = table->spec->mode == MODE_UPSERT,
                            .resnapshot = pipeline_resnapshots(flow->pipeline, name),
-                           .copy_whole = table->spec->mode == MODE_APPEND ||
-                                         flow->pipeline->connector->snapshot_mode == SNAPSHOT_ONLY};
+                           .copy_whole =
+                               table->spec->mode == MODE_APPEND ||
+                               flow->pipeline->connector->snapshot_mode == SNAPSHOT_ONLY ||
+                               pipeline_copies_anew(flow->pipeline, name)};
     follow_init(&table->follow, &rules);
     Resume going_on = {flow->capture, source, number};
     TableOptions options = {.spec = table->spec,
@@ -185,6 +196,8 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                             .source = source->schema,
                             .shape = source->shape,
                             .resume = resume,
+                            .same = same,
+                            .copy_whole = rules.copy_whole,
                             .resume_context = &going_on,
                             .catalog = table->warehouse->lake->catalog,
                             .warehouse = lake_tables(table->warehouse->lake),

@@ -29,7 +29,15 @@
  * changed there since, a later change brings it. TRUNCATE ends a copy: what is behind it comes by
  * the stream.
  *
- * Append tables hold changes, not rows by key: theirs begins anew (FollowOptions.copy_whole). */
+ * Append tables hold changes, not rows by key: theirs begins anew (FollowOptions.copy_whole).
+ *
+ * Columns. COPY gives the rows of a snapshot the columns of today's catalog, whatever they had
+ * then, and the stream gives a change those of its own moment. So every range is read with the
+ * columns that were found when the flow began, under a lock that keeps them; the stream's changes
+ * have the same, or else the copy is outdated: whoever finds out first (a reader before a range,
+ * the stream at a change, table_open when it is to go on) ends the flow, or has it not go on, and
+ * the copy of that table begins anew with the columns of then. Once it is complete they are
+ * followed, and no piece ever meets columns that it was not written with. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,9 +113,13 @@ static CopyTable *range_take(CopyRun *run, CopyRange *ret)
     pthread_mutex_lock(&run->lock);
     for (; run->current < run->table_count && !found; run->current += !found) {
         CopyTable *table = &run->tables[run->current];
-        if (table->next < table->range_count && !atomic_load(&table->bound->copy.over)) {
+        BoundCopy *copy = &table->bound->copy;
+        atomic_fetch_add(&copy->reading, 1); /* first: flow_copy_due looks the other way round */
+        if (table->next < table->range_count && !atomic_load(&copy->over)) {
             *ret = table->ranges[table->next++];
             found = table;
+        } else {
+            atomic_fetch_sub(&copy->reading, 1);
         }
     }
     pthread_mutex_unlock(&run->lock);
@@ -249,7 +261,9 @@ static bool work(Reader *reader, Error *err)
             if (!reader->writer)
                 return false;
         }
-        if (!range_read(reader, &range, err))
+        bool ok = range_read(reader, &range, err);
+        atomic_fetch_sub(&next->bound->copy.reading, 1);
+        if (!ok)
             return error_wrap(err, "copy of %s", next->bound->name);
         piece_add(reader, &range);
         if (piece_due(reader) && !piece_finish(reader, err))
@@ -274,9 +288,9 @@ static void reader_run(void *argument)
 bool flow_copy_piece(BoundTable *table, Piece *piece, Error *err)
 {
     BoundCopy *copy = &table->copy;
-    ASSERT(copy->active && follow_is_settled(&table->follow));
     if (atomic_load(&copy->over))
         return true; /* void: the table was emptied since */
+    ASSERT(copy->active && follow_is_settled(&table->follow));
     ASSERT(piece->range_count <= copy->ranges_left);
     copy->ranges_left -= piece->range_count;
     for (size_t i = 0; i < piece->extent_count; i++)
@@ -304,7 +318,7 @@ bool flow_copy_due(BoundTable *table)
     if (!copy->active || !follow_is_settled(follow))
         return false;
     RowPosition until = {.major = copy->done.until};
-    if (!copy->ends && copy->ranges_left == 0 &&
+    if (!copy->ends && copy->ranges_left == 0 && !atomic_load(&copy->reading) &&
         row_position_compare(follow->checkpoint, until) >= 0) {
         copy->ends = true;
         table_copy_set_progress(table->table, COPY_COMPLETE);
@@ -319,11 +333,12 @@ void flow_copy_committed(Flow *flow, BoundTable *table)
     if (!copy->active)
         return;
     if (table->begins)
-        pipeline_resnapshot_begun(flow->pipeline, table->name);
+        pipeline_copy_begun(flow->pipeline, table->name);
     table->begins = false;
     if (table_copy_progress(table->table))
         return;
     copy->active = false;
+    capture_copied(flow->capture, table->number);
     atomic_fetch_sub(&flow->copying, 1);
     metric_set(table->metrics.copying, 0);
     log_info("table copied", LOG_T("table", table->name), LOG_U("rows", atomic_load(&copy->rows)),

@@ -33,8 +33,9 @@ typedef struct BoundCopy {
     bool ends;    /* the next commit says that none is */
     Extents done; /* of what the table has, and what it gets next; until: the snapshot that the
                      stream has to pass */
-    size_t ranges_left; /* not joined yet */
-    atomic_bool over;   /* the table was emptied: nothing more is to be read */
+    size_t ranges_left;           /* not joined yet */
+    atomic_bool over;             /* the table was emptied: nothing more is to be read, */
+    atomic_uint_fast32_t reading; /* but for ranges that are being read */
     int64_t started_us;
     atomic_uint_fast64_t rows, bytes; /* read by this flow */
     uint64_t rows_estimate, bytes_estimate;
@@ -102,6 +103,12 @@ typedef struct Writer {
     uint32_t number;
 } Writer;
 
+/* A set. */
+typedef struct Names {
+    char **items;
+    size_t count;
+} Names;
+
 struct Pipeline {
     const Manifest *manifest;
     const ConnectorSpec *connector;
@@ -110,8 +117,8 @@ struct Pipeline {
     atomic_bool stop;
     pthread_mutex_t lock; /* over figures */
     PipelineFigures figures;
-    char **begun; /* tables whose --resnapshot has begun: a retry goes on with it */
-    size_t begun_count;
+    Names begun;          /* tables whose --resnapshot has begun: a retry goes on with it */
+    Names outdated;       /* tables whose copy has to begin anew: its columns changed */
     uint64_t rows_before; /* of earlier attempts */
     uint64_t commits_before;
     bool again; /* the flow ended to begin anew with more tables */
@@ -196,9 +203,13 @@ bool record_entry(const BoundTable *table, RecordEntry *ret, Position *ret_entry
 MUST_CHECK bool record_write(Flow *flow, RowPosition durable, Error *err);
 /* The least position that the records of all warehouses hold; {0, 0} where there is none. */
 MUST_CHECK bool record_read(Flow *flow, RowPosition *ret, Error *err);
-/* Was it asked for, and has not begun yet? */
+/* supervise.c: what outlives a flow. Was it asked for, and has not begun yet? */
 bool pipeline_resnapshots(Pipeline *pipeline, const char *table_name);
-void pipeline_resnapshot_begun(Pipeline *pipeline, const char *table_name);
+/* Has the table's unfinished copy to begin anew? */
+bool pipeline_copies_anew(Pipeline *pipeline, const char *table_name);
+void pipeline_outdated(Pipeline *pipeline, const char *table_name);
+/* The table's copy has begun, durably: neither is true from here on. */
+void pipeline_copy_begun(Pipeline *pipeline, const char *table_name);
 void progress_copy(Flow *flow, CopyFigures *ret);
 void progress_copy_begin(BoundTable *table);
 /* A thread does these two, one job at a time, so that the capture thread never waits for a store.

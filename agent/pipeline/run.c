@@ -3,6 +3,8 @@
 #include "agent/pipeline/run.h"
 
 #include "agent/pipeline/flow.h"
+#include "common/crash.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 void flow_fail(Flow *flow, const Error *err)
@@ -62,12 +64,27 @@ static bool attempt(Flow *flow, Error *err)
                                                                      : flow_stream(flow, err);
 }
 
+/* What the next flow has to know of this one. */
+static void remember(const Flow *flow)
+{
+    for (size_t i = 0; i < flow->table_count; i++) {
+        const BoundTable *table = &flow->tables[i];
+        if (!table->source || !atomic_load(&table->source->changed))
+            continue;
+        pipeline_outdated(flow->pipeline, table->name);
+        log_info("columns changed while the table was copied: its copy begins anew",
+                 LOG_T("table", table->name));
+        CRASH_POINT("copy-outdated");
+    }
+}
+
 bool flow_run(Pipeline *pipeline, Error *err)
 {
     Flow flow = {.pipeline = pipeline};
     pthread_mutex_init(&flow.lock, NULL);
     bool ok = attempt(&flow, err);
     pipeline->again = ok && atomic_load(&flow.leaves);
+    remember(&flow);
     flow_copy_close(&flow);
     flow_unbind(&flow);
     capture_close(flow.capture);

@@ -103,6 +103,7 @@ static bool evolve(Writer *writer, const Item *item, Error *err)
     BoundTable *table = item->table;
     if (!wait_settled(writer, table, err))
         return false;
+    ASSERT(!table->copy.active); /* copy.c: else it would have begun anew */
     if (!table_evolve(table->table, item->schema, item->shape, err))
         return error_wrap(err, "table %s", table->name);
     log_info("columns follow the source", LOG_T("table", table->name));

@@ -34,6 +34,7 @@ static void fill_view(Table *table, const TableClaim *claim, int64_t commit, int
                        .sequence = iceberg_last_sequence(iceberg),
                        .has_claim = claim->is_there,
                        .copying = claim->copying,
+                       .outdated = table->outdated,
                        .ours_found = commit && iceberg_history_holds(iceberg, commit)};
     snprintf(ret->uuid, sizeof ret->uuid, "%s", iceberg_uuid(iceberg));
     switch (iceberg_foreign(iceberg, head ? head : -1)) {
@@ -159,7 +160,7 @@ static void put_position(Table *table, const Position *position)
 
 static void settle_copy(Table *table)
 {
-    table->copy_begun = false;
+    table->copy_begun = table->outdated = false;
     if (!table->copy_next)
         return;
     free(table->copy_progress);

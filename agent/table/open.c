@@ -426,7 +426,7 @@ DataWriter *table_writer_new(Table *table, size_t memory_bytes_max)
 }
 
 /* What follows from the schema that the table has, or will have. */
-static bool bind(Table *table, const Schema *wanted, const json_t *ids, bool anew, Error *err)
+static bool bind(Table *table, const Schema *wanted, json_t *ids, bool anew, Error *err)
 {
     const LakeTableSpec *spec = table->spec;
     table->store = iceberg_store(table->iceberg);
@@ -435,7 +435,8 @@ static bool bind(Table *table, const Schema *wanted, const json_t *ids, bool ane
     table->base_json = mem_strdup(iceberg_schema_json(table->iceberg));
     table->schema_json = mem_strdup(table->base_json);
     partition_spec_copy(&table->partitions, iceberg_partition_spec(table->iceberg));
-    bool ok = anew ? table_evolve_anew(table, wanted, err) : check_schema(table, wanted, ids, err);
+    bool ok =
+        anew ? table_evolve_anew(table, wanted, ids, err) : check_schema(table, wanted, ids, err);
     if (!ok || !check_partitions(table, err))
         return false;
     if (spec->mode == MODE_UPSERT && spec->format_version >= 3)
@@ -490,7 +491,14 @@ static bool bind_there(Table *table, const TableOptions *options, Error *err)
         return false;
     if (table->claim.is_there && !binding_read(table, &known, &ids, err))
         return false;
-    bool ok = !table->claim.is_there || !options->resume ||
+    table->outdated = table->claim.copying &&
+                      (options->copy_whole ||
+                       (known && options->same && !options->same(options->resume_context, known)));
+    const char *unit = iceberg_property(table->iceberg, "firn.unit");
+    bool goes_on = table->claim.is_there && !table->outdated;
+    /* made by us, and never filled: the source's columns may be others since */
+    bool begins = !table->claim.is_there && unit && strcmp(unit, table->unit) == 0;
+    bool ok = !goes_on || !options->resume ||
               options->resume(options->resume_context, known, table->claim.position.at,
                               &table->source, &shape, err);
     table->shape = shape ? mem_strdup(shape) : NULL;
@@ -499,7 +507,8 @@ static bool bind_there(Table *table, const TableOptions *options, Error *err)
         find_known_key(table, ids, &known_key);
     AUTO(schema_free)
     Schema *wanted = ok ? table_wanted_schema(table->spec, table->source, &known_key, err) : NULL;
-    ok = wanted && bind(table, wanted, ids, options->resnapshot, err);
+    bool anew = options->resnapshot || table->outdated || begins;
+    ok = wanted && bind(table, wanted, ids, anew, err);
     json_decref(ids);
     return ok;
 }

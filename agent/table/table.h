@@ -36,7 +36,13 @@ typedef struct TableOptions {
      * not say): *source and *ret_shape become what rows after `at` begin with. May be NULL. */
     bool (*resume)(void *context, const char *shape, RowPosition at, const Schema **source,
                    const char **ret_shape, Error *err);
-    void *resume_context;
+    /* A copy that is not finished goes on only with the columns that it began with: are the
+     * source's those of `shape`? NULL: they are. Where they are not, or with copy_whole, the table
+     * is opened with the source's columns, to be copied from the first row: views say `outdated`.
+     */
+    bool (*same)(void *context, const char *shape);
+    void *resume_context; /* of both */
+    bool copy_whole;
     Catalog *catalog;        /* says where the table's files are, too */
     const char *warehouse;   /* canonical URI; the table's root is <warehouse>/<database>/<table>
                                 unless spec->location. NULL: the catalog chooses */

@@ -42,9 +42,10 @@ struct Table {
     char *copy_progress; /* its value as of the latest commit; NULL: complete */
     char *copy_next;     /* to be set by the next commit; NULL: not */
     bool copying;        /* keys that are deleted must be remembered */
-    bool copy_begun;     /* what there is is void, until the next commit */
-    bool copy_alone;     /* no row but those of one snapshot came: their keys differ */
-    TableCopy **pieces;  /* for the next commit */
+    bool outdated;   /* what was copied before it was opened is void; columns are as wanted now */
+    bool copy_begun; /* what there is is void, until the next commit */
+    bool copy_alone; /* no row but those of one snapshot came: their keys differ */
+    TableCopy **pieces; /* for the next commit */
     size_t piece_count;
     _Atomic uint32_t copy_writers; /* open, of all pieces */
     RowPosition passed;            /* rows up to here are in the table, or in pieces */
@@ -105,8 +106,9 @@ MUST_CHECK bool binding_read(const Table *table, char **ret_shape, json_t **ret_
 int32_t binding_id(const json_t *ids, int32_t origin); /* 0: none */
 /* Makes shape_value from what the table is bound to. */
 void binding_write(Table *table);
-/* The table, about to be copied again, gets the columns that are wanted. */
-MUST_CHECK bool table_evolve_anew(Table *table, const Schema *wanted, Error *err);
+/* The table, about to be copied again, gets the columns that are wanted. ids: as read with the
+ * property, where the source's table is still the same; else NULL: columns are known by name. */
+MUST_CHECK bool table_evolve_anew(Table *table, const Schema *wanted, json_t *ids, Error *err);
 /* What is in the catalog is what the table goes on from. */
 void table_shape_settled(Table *table);
 /* Are the catalog's columns those that the files are written for? */

@@ -126,19 +126,27 @@ static char *copy_sql(const PgTable *table, const PgPart *part, const Extent *ex
                       only, from, where);
 }
 
-/* The catalog is not in the snapshot: the columns may have changed since they were looked up, and
- * COPY names no types. The lock holds them until the transaction's end. */
+/* COPY does not go by the snapshot's catalog but by today's: the columns may have changed since
+ * they were looked up, and it names no types. The lock holds them until the savepoint is left, with
+ * the range: whoever wants to alter the table waits for a range and not for the copy, and with him
+ * all who queue behind him. */
 static bool check_columns(TableReader *reader, const PgTable *table, Error *err)
 {
     AUTO(mem_free)
-    char *lock = mem_format("LOCK TABLE %s%s IN ACCESS SHARE MODE",
+    char *lock = mem_format("SAVEPOINT range; LOCK TABLE %s%s IN ACCESS SHARE MODE",
                             table->partitioned ? "" : "ONLY ", table->quoted);
     if (!command(reader->connection, lock, err))
         return false;
     return tables_check_columns(reader->connection, table, err);
 }
 
-/* Rows stand where they stood when the ranges were made; the lock keeps them there. */
+static bool leave_range(TableReader *reader, Error *err)
+{
+    return command(reader->connection, "ROLLBACK TO SAVEPOINT range; RELEASE SAVEPOINT range", err);
+}
+
+/* Rows stand where they stood when the ranges were made; the lock keeps them there. Otherwise they
+ * would seem to be gone: an older snapshot finds a rewritten table empty. */
 static bool check_version(TableReader *reader, const PgPart *part, Error *err)
 {
     char sql[80];
@@ -149,6 +157,18 @@ static bool check_version(TableReader *reader, const PgPart *part, Error *err)
     return strtoull(now, NULL, 10) == part->version ||
            error_set(err, ERROR_RETRY, "TableRewritten",
                      "%s was rewritten or emptied since its copy was planned", part->quoted);
+}
+
+/* part NULL: all of them. */
+static bool check_versions(TableReader *reader, const PgTable *table, const PgPart *part,
+                           Error *err)
+{
+    if (part)
+        return check_version(reader, part, err);
+    for (size_t i = 0; i < table->part_count; i++)
+        if (!check_version(reader, &table->parts[i], err))
+            return false;
+    return true;
 }
 
 /* Bytes for which a wait ends. libpq's own waits need 1. Where the system refuses, every wait ends
@@ -165,7 +185,7 @@ bool copy_begin(CopyReader *base, const CopyRange *range, Error *err)
     const PgTable *table = &reader->postgres->tables[range->table];
     const PgPart *part = plan_part(table, range->extent.part);
     AUTO(mem_free) char *sql = copy_sql(table, part, &range->extent);
-    if (!check_columns(reader, table, err) || (part && !check_version(reader, part, err)) ||
+    if (!check_columns(reader, table, err) || !check_versions(reader, table, part, err) ||
         !wire_command(&reader->wire, sql, 'H', COMMAND_TIMEOUT_MS, err))
         return error_wrap(err, "copying table %s", table->name);
     wake_at(reader, GATHER_BYTES);
@@ -215,7 +235,7 @@ bool copy_decode_row(const PgTable *table, Batch *batch, RowPosition position, P
         if (length == UINT32_MAX) {
             if (UNLIKELY(batch->columns[i].field->required)) {
                 batch_row_undo(batch);
-                return table_null_where_required(table, i, err);
+                return table_changed(table, err); /* NOT NULL was dropped */
             }
             column_put_null(batch, &batch->columns[i]);
             continue;
@@ -334,6 +354,8 @@ bool copy_next(CopyReader *base, Batch **ret, Error *err)
             if (!reader->trailer_read)
                 return bad_copy(reader->table, "the copy ended without its trailer", err);
             wake_at(reader, 1);
+            if (!leave_range(reader, err))
+                return error_wrap(err, "copying table %s", reader->table->name);
             hand_out(reader, ret, true);
             reader->table = NULL;
             return true;

@@ -117,7 +117,6 @@ static bool find_parts(Postgres *postgres, PgTable *table, bool *ret_own, Error 
     if (!result)
         return false;
     int rows = PQntuples(result);
-    copy_parts_free(table->parts, table->part_count);
     table->parts = mem_array((size_t)rows, sizeof *table->parts);
     table->part_count = 0;
     *ret_own = true;
@@ -134,6 +133,35 @@ static bool find_parts(Postgres *postgres, PgTable *table, bool *ret_own, Error 
     return true;
 }
 
+bool copy_look(Postgres *postgres, PgTable *table, Error *err)
+{
+    bool own;
+    ASSERT(!table->parts);
+    return find_parts(postgres, table, &own, err) || error_wrap(err, "table %s", table->name);
+}
+
+/* Was a part rewritten between the two looks? */
+static bool check_parts(const PgPart *before, size_t count, const PgTable *table, Error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < table->part_count; k++)
+            if (before[i].oid == table->parts[k].oid &&
+                before[i].version != table->parts[k].version)
+                return error_set(err, ERROR_RETRY, "TableRewritten",
+                                 "%s was rewritten or emptied while its copy was prepared",
+                                 table->parts[k].quoted);
+    return true;
+}
+
+static bool find_parts_again(Postgres *postgres, PgTable *table, bool *ret_own, Error *err)
+{
+    PgPart *before = TAKE(table->parts);
+    size_t count = table->part_count;
+    bool ok = find_parts(postgres, table, ret_own, err) && check_parts(before, count, table, err);
+    copy_parts_free(before, count);
+    return ok;
+}
+
 bool copy_plan(Capture *capture, uint32_t number, uint64_t range_bytes, const Extents *done,
                CopyRange **ret, size_t *ret_count, Error *err)
 {
@@ -141,7 +169,7 @@ bool copy_plan(Capture *capture, uint32_t number, uint64_t range_bytes, const Ex
     ASSERT(number < postgres->table_count);
     PgTable *table = &postgres->tables[number];
     bool own;
-    if (!postgres_query_open(postgres, err) || !find_parts(postgres, table, &own, err))
+    if (!postgres_query_open(postgres, err) || !find_parts_again(postgres, table, &own, err))
         return error_wrap(err, "table %s", table->name);
     if (own) {
         plan_ranges(table->parts, table->part_count, number, blocks_per_range(range_bytes), done,

@@ -38,17 +38,20 @@ typedef struct PgShape {
 
 typedef struct PgTable {
     SourceTable *source; /* in Postgres.sources */
-    RowPosition passed;  /* changes up to here are in the lake's table already */
-    bool resumed;        /* ... which is complete */
-    char filenode[16];   /* of its rows when the columns were as they are known */
-    PgShape *old;        /* handed out before; owned */
+    RowPosition passed;  /* changes up to here are in the lake's table already, or in the copy */
+    bool resumed;        /* the lake's table goes on where it stands */
+    /* Rows of it are still to be copied: readers of the copy and the stream share what follows
+     * here, so it stays as it is, and a change of columns is "ColumnsChanged". */
+    atomic_bool copying;
+    char filenode[16]; /* of its rows when the columns were as they are known */
+    PgShape *old;      /* handed out before; owned */
     size_t old_count;
     uint32_t oid;
     char *name;    /* "public.orders", for messages and patterns */
     char *quoted;  /* "\"public\".\"orders\"", for SQL */
     char identity; /* replica identity: d default, i index, f full, n nothing */
     bool partitioned;
-    struct PgPart *parts; /* what the copy reads, by oid: see copy.c; NULL until it is planned */
+    struct PgPart *parts; /* what the copy reads, by oid: see plan.h; NULL: nothing */
     size_t part_count;
     PgDecoder *decoders; /* one for each field */
     char *columns;       /* the fields quoted, with commas: what COPY selects */
@@ -99,8 +102,12 @@ void table_done(PgTable *table);
 MUST_CHECK bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *err);
 MUST_CHECK bool table_resume(Capture *capture, uint32_t number, const char *shape, RowPosition at,
                              Error *err); /* shape.c */
+bool table_same(const Capture *capture, uint32_t number, const char *shape);
+/* RETRY "ColumnsChanged": found while the table is copied. */
+bool table_changed(const PgTable *table, Error *err);
 bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
-/* Are the table's columns still those that were found? CONFIG "SchemaChanged" when not. */
+/* Are the table's columns still those that were found? RETRY "ColumnsChanged" when not. Whatever
+ * the transaction's snapshot shows of the catalog: asked of what the server itself goes by. */
 MUST_CHECK bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err);
 /* What selects a field: its name, quoted, with ::text where it has no binary form; the caller
  * frees.
@@ -117,9 +124,6 @@ void table_describe_key(const PgTable *table, const PgValue *values, char *to, s
 bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, const char *why,
                      Error *err);
 
-/* CONFIG "SchemaChanged": while it is copied; the log's rows relax the column. */
-bool table_null_where_required(const PgTable *table, size_t field, Error *err);
-
 /* --- publication.c --- */
 MUST_CHECK bool publication_prepare(Postgres *postgres, Error *err);
 
@@ -130,6 +134,9 @@ MUST_CHECK bool slot_prepare(Postgres *postgres, const CaptureState *state, bool
 
 /* --- copy.c --- */
 void copy_parts_free(struct PgPart *parts, size_t count);
+/* Before the snapshot is taken: what is rewritten between here and copy_plan, which looks again,
+ * would seem to be empty in it. */
+MUST_CHECK bool copy_look(Postgres *postgres, PgTable *table, Error *err);
 MUST_CHECK bool copy_plan(Capture *capture, uint32_t table, uint64_t range_bytes,
                           const Extents *done, CopyRange **ret, size_t *ret_count, Error *err);
 CopyReader *copy_reader_open(Capture *capture, Error *err);

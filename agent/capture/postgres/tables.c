@@ -109,14 +109,6 @@ bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, 
         table->name, table->source->schema->fields[field].name, why, key);
 }
 
-bool table_null_where_required(const PgTable *table, size_t field, Error *err)
-{
-    return error_set(err, ERROR_CONFIG, "SchemaChanged",
-                     "table %s column %s was NOT NULL when the agent started, but now has a null; "
-                     "start the agent again",
-                     table->name, table->source->schema->fields[field].name);
-}
-
 /* --- choosing --- */
 
 static bool any_matches(const TextList *patterns, const char *name)
@@ -491,35 +483,41 @@ bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns
     return true;
 }
 
+/* Is a column of the answer the field, or one that is left out? */
+static bool is_same_column(const PgTable *table, const PGresult *result, int column)
+{
+    const Schema *schema = table->source->schema;
+    const char *name = PQfname(result, column);
+    for (size_t i = 0; i < schema->field_count; i++) {
+        const PgDecoder *decoder = &table->decoders[i];
+        if (schema->fields[i].origin != PQftablecol(result, column))
+            continue;
+        bool is_domain = decoder->base_oid != decoder->type_oid; /* has its own typmod */
+        return strcmp(name, schema->fields[i].name) == 0 &&
+               PQftype(result, column) == decoder->base_oid &&
+               (is_domain || decoder_same_typmod(decoder, PQfmod(result, column)));
+    }
+    for (char **left_out = table->generated; left_out && *left_out; left_out++)
+        if (strcmp(*left_out, name) == 0)
+            return true;
+    return false;
+}
+
 bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err)
 {
-    char oid[16];
-    snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
-    const char *values[] = {oid, table->sends_stored ? "t" : "f"};
-    AUTO(result_clear)
-    PGresult *result = connect_query_with(
-        connection, PGRES_TUPLES_OK,
-        "SELECT attname, atttypid, atttypmod FROM pg_catalog.pg_attribute a WHERE attrelid = "
-        "$1::oid AND attnum > 0 AND NOT attisdropped AND " SENT_SQL " ORDER BY attnum",
-        2, values, err);
+    AUTO(mem_free)
+    char *sql =
+        mem_format("SELECT * FROM %s%s LIMIT 0", table->partitioned ? "" : "ONLY ", table->quoted);
+    AUTO(result_clear) PGresult *result = connect_query(connection, PGRES_TUPLES_OK, sql, err);
     if (!result)
         return false;
-    const Schema *schema = table->source->schema;
-    int rows = PQntuples(result);
-    for (int row = 0; row < rows || (size_t)row < schema->field_count; row++) {
-        bool both = row < rows && (size_t)row < schema->field_count;
-        const char *name = row < rows ? PQgetvalue(result, row, 0) : schema->fields[row].name;
-        if (both && strcmp(name, schema->fields[row].name) == 0 &&
-            number_at(result, row, 1) == table->decoders[row].type_oid &&
-            decoder_same_typmod(&table->decoders[row],
-                                (int32_t)strtol(PQgetvalue(result, row, 2), NULL, 10)))
-            continue;
-        return error_set(err, ERROR_CONFIG, "SchemaChanged",
-                         "table %s column %s was added, dropped or changed since the agent "
-                         "started; restart it",
-                         table->name, name);
-    }
-    return true;
+    size_t columns = (size_t)PQnfields(result), left_out = 0;
+    while (table->generated && table->generated[left_out])
+        left_out++;
+    bool same = columns == table->source->schema->field_count + left_out;
+    for (size_t i = 0; i < columns && same; i++)
+        same = is_same_column(table, result, (int)i);
+    return same || table_changed(table, err);
 }
 
 bool tables_find(Postgres *postgres, Error *err)

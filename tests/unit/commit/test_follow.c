@@ -384,19 +384,20 @@ static void test_copy_begins(void **state)
     assert_int_equal(action.position.major, 80);
 }
 
-/* An unfinished copy goes on, but for a log's: that begins anew, and what it was no longer counts.
- */
+/* An unfinished copy goes on, but for a log's, and one of other columns: that begins anew, and what
+ * it was no longer counts. */
 static void test_unfinished_copy(void **state)
 {
     (void)state;
-    for (int whole = 0; whole < 2; whole++) {
+    for (int whole = 0; whole < 3; whole++) {
         Follow follow;
         LaneValue ten = {.passed = {10, 0}};
         TableView view = view_at(&ten, SOURCE);
         FollowOptions with = options;
         RecordEntry entry;
         view.copying = true;
-        with.copy_whole = whole;
+        with.copy_whole = whole == 1;
+        view.outdated = whole == 2;
         follow_init(&follow, &with);
         FollowAction action = follow_open(&follow, &view, NULL, NULL, 0);
         assert_int_equal(action.kind, whole ? FOLLOW_COPY : FOLLOW_STREAM);

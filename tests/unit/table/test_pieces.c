@@ -285,9 +285,118 @@ static void test_begins_anew(void **state)
     world_done(&run.world);
 }
 
+/* ---------- columns that changed ---------- */
+#define SHAPE_THEN "{\"columns\":1}"
+#define SHAPE_NOW "{\"columns\":2}"
+
+static bool is_same(void *context, const char *shape)
+{
+    assert_string_equal(shape, SHAPE_THEN);
+    return *(const bool *)context;
+}
+
+static void put_copied(Table *table, const Schema *source, int32_t key)
+{
+    TableCopy *piece = table_copy_start(table);
+    AUTO(table_copy_writer_free) TableCopyWriter *writer = NULL;
+    OK((writer = table_copy_writer_open(piece, &err)));
+    AUTO(batch_free) Batch *batch = batch_new(source, 0, 1);
+    batch_row_begin(batch, ROW_READ, (RowPosition){0});
+    column_put_i64(batch, &batch->columns[0], key);
+    for (size_t i = 1; i < source->field_count; i++)
+        column_put_null(batch, &batch->columns[i]);
+    OK(table_copy_put(writer, batch, &err));
+    OK(table_copy_finish(writer, &err));
+    OK(table_copy_take(table, piece, &err));
+}
+
+static const Field *column(const IcebergTable *loaded, const char *name)
+{
+    int at = schema_find(iceberg_schema(loaded), name);
+    assert_true(at >= 0);
+    return &iceberg_schema(loaded)->fields[at];
+}
+
+/* What the source's columns are by now: name renamed, amount dropped, and two more, of which one
+ * has the name of before. */
+static Schema *columns_now(const Schema *then)
+{
+    Schema *now = schema_new(5, 1);
+    for (size_t i = 0; i < 3; i++)
+        field_copy(&now->fields[i], &then->fields[i]);
+    free(now->fields[2].name);
+    now->fields[2].name = mem_strdup("label");
+    now->fields[3] = world_field("extra", (Type){.kind = TYPE_INT32}, false);
+    now->fields[4] = world_field("name", (Type){.kind = TYPE_STRING}, false);
+    now->fields[3].origin = 5;
+    now->fields[4].origin = 6;
+    return now;
+}
+
+/* An unfinished copy goes on with the columns that it began with, or begins anew with others: its
+ * rows go, columns that are known keep their ids. */
+static void test_outdated(void **state)
+{
+    (void)state;
+    World world;
+    TableView view;
+    bool same = true;
+    world_init(&world, 3, MODE_UPSERT, NULL);
+    for (size_t i = 0; i < 4; i++)
+        world.source->fields[i].origin = (int32_t)i + 1;
+    TableOptions options = world_options(&world);
+    options.shape = SHAPE_THEN;
+    options.same = is_same;
+    options.resume_context = &same;
+    Table *table;
+    OK((table = table_open(&options, &err)));
+    table_copy_begin(table, (RowPosition){100, 0});
+    table_copy_set_progress(table, "until=64");
+    put_copied(table, world.source, 1);
+    Position position = world_position(100);
+    OK(commit_now(table, &position, &err));
+    table_close(table);
+
+    OK((table = table_open(&options, &err)));
+    table_view(table, 0, 0, &view);
+    assert_true(view.has_claim && view.copying && !view.outdated);
+    table_close(table);
+    options.copy_whole = true;
+    OK((table = table_open(&options, &err)));
+    table_view(table, 0, 0, &view);
+    assert_true(view.copying && view.outdated);
+    table_close(table);
+
+    AUTO(schema_free) Schema *now = columns_now(world.source);
+    options.copy_whole = same = false;
+    options.source = now;
+    options.shape = SHAPE_NOW;
+    OK((table = table_open(&options, &err)));
+    table_view(table, 0, 0, &view);
+    assert_true(view.has_claim && view.copying && view.outdated);
+    table_copy_begin(table, (RowPosition){200, 0});
+    table_copy_set_progress(table, COPY_COMPLETE);
+    put_copied(table, now, 2);
+    position = world_position(200);
+    OK(commit_now(table, &position, &err));
+    table_view(table, 0, 0, &view);
+    assert_true(view.has_claim && !view.copying && !view.outdated);
+    table_close(table);
+    AUTO(iceberg_table_free) IcebergTable *loaded = world_load(&world);
+    assert_int_equal(column(loaded, "label")->id, 3);
+    assert_int_equal(column(loaded, "amount")->id, 4);
+    assert_int_equal(column(loaded, "extra")->id, 5);
+    assert_int_equal(column(loaded, "name")->id, 6);
+    const char *rows =
+        iceberg_snapshot_summary(loaded, iceberg_current_snapshot(loaded), "total-records");
+    assert_string_equal(rows, "1");
+    world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_outdated),
         cmocka_unit_test(test_converges),
         cmocka_unit_test(test_begins_anew),
     };
