@@ -51,8 +51,9 @@ MUST_CHECK bool capture_columns(Capture *capture, uint32_t table, const ColumnLi
  * "SourceTableReplaced" when it is another table under the name. */
 MUST_CHECK bool capture_resume(Capture *capture, uint32_t table, const char *shape, RowPosition at,
                                Error *err);
-/* Are the table's columns now those that `shape` tells of? Asked of a copy that is to go on: rows
- * of before and rows of now come with the columns of now, so it can't when they are others. */
+/* Are the table's columns now those that `shape` tells of, and its rows where they were? Asked of a
+ * copy that is to go on: what is read now comes with the columns and values of now, so it can't go
+ * on when they are others. */
 bool capture_same(const Capture *capture, uint32_t table, const char *shape);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);

@@ -135,7 +135,7 @@ static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Err
         options->create = action.kind == FOLLOW_CREATE;
         table->begins = action.kind == FOLLOW_COPY;
         if (table->begins && view.outdated && !options->copy_whole)
-            log_info("columns changed since the table's copy began: it begins anew",
+            log_info("the source's table was altered since its copy began: it begins anew",
                      LOG_T("table", table->name));
         table->complete = action.kind == FOLLOW_STREAM && !table_copy_progress(table->table);
         if (action.kind == FOLLOW_STREAM || action.kind == FOLLOW_COPY)

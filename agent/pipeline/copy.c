@@ -48,8 +48,10 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#define RANGE_BYTES ((uint64_t)32 << 20)
-#define PIECE_US 30000000 /* what a reader wrote for so long is joined, however little it is */
+#define RANGE_BYTES_MAX ((uint64_t)32 << 20) /* DDL at the source waits for so much */
+#define RANGE_BYTES_MIN ((uint64_t)8 << 20)
+#define RANGES_PER_READER 16 /* else the last one is waited for by all others */
+#define PIECE_US 30000000    /* what a reader wrote for so long is joined, however little it is */
 #define PUT_MS 100
 #define REPORT_US 30000000
 
@@ -353,6 +355,15 @@ static int larger_first(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
+static uint64_t range_bytes(const Flow *flow, const BoundTable *table)
+{
+    uint64_t bytes = table->source->bytes_estimate / RANGES_PER_READER /
+                     flow->pipeline->connector->snapshot_parallelism;
+    return bytes < RANGE_BYTES_MIN   ? RANGE_BYTES_MIN
+           : bytes > RANGE_BYTES_MAX ? RANGE_BYTES_MAX
+                                     : bytes;
+}
+
 /* What is left to be read of a table; how much that is. */
 static bool table_plan(Flow *flow, CopyTable *table, Error *err)
 {
@@ -367,8 +378,8 @@ static bool table_plan(Flow *flow, CopyTable *table, Error *err)
                           bound->name, bound->unit);
     }
     bool wanted = flow->pipeline->connector->snapshot_mode != SNAPSHOT_NEVER || !bound->begins;
-    if (wanted && !capture_copy_plan(flow->capture, bound->number, RANGE_BYTES, &copy->done,
-                                     &table->ranges, &table->range_count, err))
+    if (wanted && !capture_copy_plan(flow->capture, bound->number, range_bytes(flow, bound),
+                                     &copy->done, &table->ranges, &table->range_count, err))
         return false;
     copy->ranges_left = table->range_count;
     if (table->range_count || bound->begins)

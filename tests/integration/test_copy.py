@@ -1,4 +1,4 @@
-# seconds: 300
+# seconds: 900
 """The initial copy beside the stream: kill -9 while it runs, with traffic that moves rows between what
 was read and what was not; what was durable is not read again; tables added while others stream; columns
 that change before it, during it and between a crash and its going on; the rate that the manifest allows.

@@ -167,12 +167,14 @@ bool table_changed(const PgTable *table, Error *err)
                      table->name);
 }
 
-/* Rows that were rewritten stand elsewhere, but are the same: that is the copy's own to see. */
+/* Rows that were rewritten have to be read again, every one of them; and they need not be the same:
+ * ALTER … USING says nothing of them in the log. (A partitioned table has no rows of its own;
+ * plan.c sees to its partitions.) */
 bool table_same(const Capture *capture, uint32_t number, const char *shape)
 {
     const Postgres *postgres = (const Postgres *)capture;
     ASSERT(number < postgres->table_count);
-    static const char *const members[] = {"oid", "key", "columns"};
+    static const char *const members[] = {"oid", "filenode", "key", "columns"};
     json_t *then = json_loads(shape, 0, NULL);
     json_t *now = json_loads(postgres->sources[number].shape, 0, NULL);
     bool same = then && now;
