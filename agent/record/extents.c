@@ -17,6 +17,8 @@ void extents_done(Extents *extents)
 
 static void remove_at(Extents *extents, size_t at, size_t count)
 {
+    if (!count) /* there may be none at all */
+        return;
     memmove(&extents->items[at], &extents->items[at + count],
             (extents->count - at - count) * sizeof *extents->items);
     extents->count -= count;
