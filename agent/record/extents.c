@@ -24,13 +24,14 @@ static void remove_at(Extents *extents, size_t at, size_t count)
     extents->count -= count;
 }
 
-/* The first item of the part, or where it would stand. */
-static size_t first_of(const Extents *extents, uint64_t part)
+/* The first item of the part that ends at or behind `to`, or where it would stand. */
+static size_t first_of(const Extents *extents, uint64_t part, uint64_t to)
 {
     size_t low = 0, high = extents->count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (extents->items[middle].part < part)
+        const Extent *item = &extents->items[middle];
+        if (item->part < part || (item->part == part && item->to < to))
             low = middle + 1;
         else
             high = middle;
@@ -46,15 +47,14 @@ static bool is_at(const Extents *extents, size_t at, uint64_t part)
 void extents_add(Extents *extents, Extent extent)
 {
     ASSERT(extent.version && extent.from < extent.to);
-    size_t at = first_of(extents, extent.part);
+    size_t at = first_of(extents, extent.part, 0);
     if (is_at(extents, at, extent.part) && extents->items[at].version != extent.version) {
         size_t end = at;
         while (is_at(extents, end, extent.part))
             end++;
         remove_at(extents, at, end - at);
     }
-    while (is_at(extents, at, extent.part) && extents->items[at].to < extent.from)
-        at++;
+    at = first_of(extents, extent.part, extent.from);
     size_t end = at;
     for (; is_at(extents, end, extent.part) && extents->items[end].from <= extent.to; end++) {
         if (extents->items[end].from < extent.from)
@@ -76,7 +76,7 @@ void extents_add(Extents *extents, Extent extent)
 bool extents_gap(const Extents *extents, uint64_t part, uint64_t version, uint64_t from,
                  Extent *ret)
 {
-    size_t at = first_of(extents, part);
+    size_t at = first_of(extents, part, 0);
     bool same = is_at(extents, at, part) &&
                 (extents->items[at].version == version ||
                  (extents->items[at].from == 0 && extents->items[at].to == EXTENTS_END));
