@@ -91,7 +91,8 @@ class Traffic:
             " on conflict do nothing", [at + 55, at + 58])  # fmt: skip
         run("insert into big values (%s, 7, 'new', null) on conflict do nothing", [far])
         run("update big set id = id + 5000000 where id = %s", [at + 100])
-        run("update big set id = id - 5000000 where id > 5000000 and id %% 2 = %s", [self.rounds % 2])
+        run("update big set id = id - 5000000 where id > 5000000 and id %% 2 = %s"
+            " and not exists (select from big there where there.id = big.id - 5000000)", [self.rounds % 2])  # fmt: skip
         if self.rounds % 8 == 0:
             run("vacuum big")
 
