@@ -13,15 +13,15 @@
  * stands there, or if the stream deleted it since the process began (the index remembers). For any
  * key:
  *
- *   - No change behind L concerns it. Its row stands in one place (VACUUM FULL and the like, which
- *     move rows unchanged, give the part's file another number: it is read anew), in one range, and
- *     comes with whatever snapshot that is read in.
+ *   - No change behind L concerns it. Its row stands in one place, in one range, and comes with
+ *     whatever snapshot that is read in. (VACUUM FULL and the like, which move rows unchanged, give
+ *     the part's file another number: it is read anew.)
  *   - A change behind L does. Take the latest one, at C. If the stream has applied it, the table
- * says what C says: no piece overrides a known key, and if C deleted it, then either this process
- *     remembers, or C is before the claim it began with, so that no snapshot of it shows the row.
- * If the stream has not, it will. Whatever a piece brought until then, of the same key from two
- *     snapshots because an UPDATE moved the row from one range to another, or nothing because it
- * went from an unread range to a read one, is replaced by C.
+ *     says what C says: no piece overrides a known key, and if C deleted it, then either this
+ *     process remembers, or C is before the claim it began with, so that no snapshot of it shows
+ *     the row. If the stream has not, it will. Whatever a piece brought until then, of the same key
+ *     from two snapshots because an UPDATE moved the row from one range to another, or nothing
+ *     because it went from an unread range to a read one, is replaced by C.
  *
  * So the table is right once the stream has passed every snapshot that a piece was read in. Then,
  * and not before, a commit says that the copy is complete. A change of key is a deletion and a row.
