@@ -328,7 +328,7 @@ static bool end(Flow *flow, Error *err)
 
 bool flow_stream(Flow *flow, Error *err)
 {
-    RowPosition from;
+    RowPosition from = {0};
     if (!begin(flow, &from, err) || !capture_stream_start(flow->capture, err) || !held(flow, err))
         return false;
     Stream stream = {.flow = flow, .checkpoint = from, .at_checkpoint = true};
@@ -345,7 +345,7 @@ bool flow_stream(Flow *flow, Error *err)
 
 bool flow_copy_alone(Flow *flow, Error *err)
 {
-    RowPosition from;
+    RowPosition from = {0};
     if (!begin(flow, &from, err))
         return false;
     Stream stream = {.flow = flow, .checkpoint = from};
