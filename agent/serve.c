@@ -82,7 +82,11 @@ static void progress_line(Server *server, bool terminal)
             all.phase = one.phase;
         all.tables += one.tables;
         all.rows += one.rows;
-        all.copy_rows_estimate += one.copy_rows_estimate;
+        all.copy.tables += one.copy.tables;
+        all.copy.rows += one.copy.rows;
+        all.copy.rows_estimate += one.copy.rows_estimate;
+        all.copy.bytes += one.copy.bytes;
+        all.copy.bytes_estimate += one.copy.bytes_estimate;
         all.lag_bytes += one.lag_bytes;
         all.commits += one.commits;
         if (one.freshness_us > all.freshness_us)
@@ -91,14 +95,17 @@ static void progress_line(Server *server, bool terminal)
     int64_t now_us = clock_mono_us();
     double seconds = (double)(now_us - server->looked_us) / 1e6;
     uint64_t new_rows = all.rows > server->rows_before ? all.rows - server->rows_before : 0;
-    char of[40] = "";
-    if (all.phase == PHASE_SNAPSHOTTING)
-        snprintf(of, sizeof of, "/~%llu", (unsigned long long)all.copy_rows_estimate);
+    char copy[120] = "";
+    if (all.copy.tables)
+        snprintf(copy, sizeof copy, "  copying %u: %llu/~%llu rows, %.1f/~%.1f MiB",
+                 all.copy.tables, (unsigned long long)all.copy.rows,
+                 (unsigned long long)all.copy.rows_estimate, (double)all.copy.bytes / (1 << 20),
+                 (double)all.copy.bytes_estimate / (1 << 20));
     fprintf(stderr,
             "%s%-12s tables %u  rows %llu%s  %.0f rows/s  commits %llu  lag %.1f MiB  freshness "
             "%.1f s%s",
             terminal ? "\r\033[K" : "", phase_name(all.phase), all.tables,
-            (unsigned long long)all.rows, of, seconds > 0 ? (double)new_rows / seconds : 0,
+            (unsigned long long)all.rows, copy, seconds > 0 ? (double)new_rows / seconds : 0,
             (unsigned long long)all.commits, (double)all.lag_bytes / (1 << 20),
             (double)all.freshness_us / 1e6, terminal ? "" : "\n");
     server->line_open = terminal;

@@ -43,6 +43,11 @@ bool capture_resume(Capture *capture, uint32_t table, const char *shape, RowPosi
     return capture->driver->resume(capture, table, shape, at, err);
 }
 
+bool capture_same(const Capture *capture, uint32_t table, const char *shape)
+{
+    return capture->driver->same(capture, table, shape);
+}
+
 const char *capture_source(const Capture *capture)
 {
     return capture->driver->source(capture);
@@ -53,15 +58,20 @@ bool capture_told(Capture *capture, RowPosition *ret, Error *err)
     return capture->driver->told(capture, ret, err);
 }
 
+bool capture_look(Capture *capture, CaptureFound *found, void *context, Error *err)
+{
+    return capture->driver->look(capture, found, context, err);
+}
+
 bool capture_prepare(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err)
 {
     return capture->driver->prepare(capture, state, ret_copy, err);
 }
 
-bool capture_copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
-                       size_t *ret_count, Error *err)
+bool capture_copy_plan(Capture *capture, uint32_t table, uint64_t range_bytes, const Extents *done,
+                       CopyRange **ret, size_t *ret_count, Error *err)
 {
-    return capture->driver->copy_plan(capture, table, pieces, ret, ret_count, err);
+    return capture->driver->copy_plan(capture, table, range_bytes, done, ret, ret_count, err);
 }
 
 CopyReader *capture_copy_reader_open(Capture *capture, Error *err)
@@ -93,6 +103,11 @@ void capture_copy_cancel(CopyReader *reader)
 bool capture_copy_done(Capture *capture, Error *err)
 {
     return capture->driver->copy_done(capture, err);
+}
+
+void capture_copied(Capture *capture, uint32_t table)
+{
+    capture->driver->copied(capture, table);
 }
 
 bool capture_stream_start(Capture *capture, Error *err)

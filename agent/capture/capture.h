@@ -2,15 +2,19 @@
  * log. Drivers: postgres/; mysql/, dynamodb/ to come. A driver implements CaptureDriver; everybody
  * else calls the functions.
  *
- * Order of calls: open → told → prepare → [copy_* by several threads → copy_done] → stream_start →
- * next … → close. capture_confirm may come from another thread at any time; everything else from
- * one thread (copy readers: one each).
+ * Order of calls: open → told → prepare → [copy_plan, copy_reader_open … → copy_done] →
+ * stream_start → next … → close. Once it is open, a copy reader is its thread's alone and reads
+ * while the stream goes on; readers are freed before the capture. capture_confirm may come from
+ * another thread at any time; everything else from one thread.
  *
  * Errors: CONFIG for what a person must mend (host, password, privilege, wal_level, slots,
  * publication, key, types); RETRY for a lost connection; DATA for a value that can't be read. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "agent/record/batch.h"
+#include "agent/record/extents.h"
 #include "common/manifest/manifest.h"
 
 typedef struct Capture Capture;
@@ -25,6 +29,9 @@ typedef struct SourceTable {
     uint64_t rows_estimate;
     uint64_t bytes_estimate;
     bool copied; /* in capture_prepare's answer: must be copied */
+    /* RETRY "ColumnsChanged" came of this: its columns are not those with which it began to be
+     * copied, so the copy has to begin anew. From any thread. */
+    atomic_bool changed;
 } SourceTable;
 
 void capture_close(Capture *capture);
@@ -44,6 +51,10 @@ MUST_CHECK bool capture_columns(Capture *capture, uint32_t table, const ColumnLi
  * "SourceTableReplaced" when it is another table under the name. */
 MUST_CHECK bool capture_resume(Capture *capture, uint32_t table, const char *shape, RowPosition at,
                                Error *err);
+/* Are the table's columns now those that `shape` tells of, and its rows where they were? Asked of a
+ * copy that is to go on: what is read now comes with the columns and values of now, so it can't go
+ * on when they are others. */
+bool capture_same(const Capture *capture, uint32_t table, const char *shape);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);
 
@@ -51,13 +62,19 @@ const char *capture_source(const Capture *capture);
  * keeps no place for us yet. */
 MUST_CHECK bool capture_told(Capture *capture, RowPosition *ret, Error *err);
 
+/* Tables that the manifest's patterns choose and that were not there at open, as the source is now;
+ * each is named to `found`. Only such as could be captured: that can be followed, and are in the
+ * publication or may be added to it. In the capture's thread, while the stream runs. */
+typedef void CaptureFound(void *context, const char *name);
+MUST_CHECK bool capture_look(Capture *capture, CaptureFound *found, void *context, Error *err);
+
 /* What the pipeline knows of the tables. */
 typedef struct CaptureState {
-    const bool *complete; /* per table: its initial copy is committed */
+    const bool *complete; /* per table: nothing of it is to be copied */
     bool known; /* some table (or the confirmed record) holds a position of this source: a missing
                  * slot is then CONFIG "SlotMissing", never silently made anew */
     RowPosition
-        from; /* the least position any complete table needs (its own, or the confirmed record's) */
+        from; /* the least position any table with one needs (its own, or the confirmed record's) */
 } CaptureState;
 
 /* Makes publication and slot where the manifest lets it (manage: true) and they are missing; takes
@@ -70,26 +87,34 @@ MUST_CHECK bool capture_prepare(Capture *capture, const CaptureState *state, Pos
 typedef struct CopyReader CopyReader;
 typedef struct CopyRange {
     uint32_t table;
-    uint64_t from_block, to_block; /* ctid blocks; to = UINT64_MAX: to the end */
+    Extent extent; /* PostgreSQL: of ctid blocks; the part is a partition's oid, or 0: all of them,
+                      each in the blocks named; the version its file's number */
     uint64_t bytes_estimate;
 } CopyRange;
-/* Splits an incomplete table into about `pieces` ranges that can be read side by side; caller frees
- * *ret. */
-MUST_CHECK bool capture_copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
-                                  size_t *ret_count, Error *err);
+/* Splits what is not done of a table into ranges of about so many bytes that can be read side by
+ * side; caller frees *ret. done: NULL: nothing is. */
+MUST_CHECK bool capture_copy_plan(Capture *capture, uint32_t table, uint64_t range_bytes,
+                                  const Extents *done, CopyRange **ret, size_t *ret_count,
+                                  Error *err);
 void capture_copy_reader_free(CopyReader *reader);
-/* A connection of its own in the shared snapshot; reads any number of ranges one after another.
- * Thread-safe. */
+/* A connection of its own in the shared snapshot; reads any number of ranges one after another. */
 CopyReader *capture_copy_reader_open(Capture *capture, Error *err)
     OWNED_BY(capture_copy_reader_free);
+/* The source's table is held as it is only while a range of it is read. RETRY "TableRewritten" when
+ * the range's version is no more, "ColumnsChanged" when the table has other columns by now. */
 MUST_CHECK bool capture_copy_begin(CopyReader *reader, const CopyRange *range, Error *err);
 /* *ret NULL at the range's end. The caller owns the batch (ops ROW_READ). */
 MUST_CHECK bool capture_copy_next(CopyReader *reader, Batch **ret, Error *err);
 /* Makes a copy_next that blocks in another thread return (RETRY "Cancelled"); safe from any thread.
  */
 void capture_copy_cancel(CopyReader *reader);
-/* The snapshot is let go. */
+/* Every reader is open and keeps the snapshot for itself; the source need not, and keeps no log for
+ * it. */
 MUST_CHECK bool capture_copy_done(Capture *capture, Error *err);
+
+/* Nothing more of the table will be read by the copy: from here on its columns are followed. Until
+ * then a change of them is "ColumnsChanged". From any thread. */
+void capture_copied(Capture *capture, uint32_t table);
 
 /* --- the log --- */
 typedef enum ChangeKind {
@@ -147,17 +172,20 @@ typedef struct CaptureDriver {
     const SourceTable *(*tables)(const Capture *capture, size_t *ret_count);
     bool (*columns)(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
     bool (*resume)(Capture *capture, uint32_t table, const char *shape, RowPosition at, Error *err);
+    bool (*same)(const Capture *capture, uint32_t table, const char *shape);
     const char *(*source)(const Capture *capture);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
+    bool (*look)(Capture *capture, CaptureFound *found, void *context, Error *err);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);
-    bool (*copy_plan)(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
-                      size_t *ret_count, Error *err);
+    bool (*copy_plan)(Capture *capture, uint32_t table, uint64_t range_bytes, const Extents *done,
+                      CopyRange **ret, size_t *ret_count, Error *err);
     CopyReader *(*copy_reader_open)(Capture *capture, Error *err);
     void (*copy_reader_free)(CopyReader *reader);
     bool (*copy_begin)(CopyReader *reader, const CopyRange *range, Error *err);
     bool (*copy_next)(CopyReader *reader, Batch **ret, Error *err);
     void (*copy_cancel)(CopyReader *reader);
     bool (*copy_done)(Capture *capture, Error *err);
+    void (*copied)(Capture *capture, uint32_t table);
     bool (*stream_start)(Capture *capture, Error *err);
     bool (*next)(Capture *capture, int timeout_ms, Change *ret, Error *err);
     bool (*idle)(Capture *capture, Error *err);

@@ -84,8 +84,10 @@ typedef struct TableView {
     char uuid[TABLE_UUID_BYTES];
     int64_t head;       /* 0: no snapshot */
     int64_t sequence;   /* last-sequence-number: never falls, so it tells an old view */
-    bool has_claim;     /* the five below */
+    bool has_claim;     /* the seven below */
     int64_t snapshot;   /* of the claim */
+    bool copying;       /* the claim is of the changes alone: rows of before are still missing, */
+    bool outdated;      /* and what there is of them can't be gone on with */
     bool is_ancestor;   /* the claim's snapshot is the head, or stands under it (expired or not) */
     const char *source; /* identity, as Position.source */
     uint32_t lane_count;

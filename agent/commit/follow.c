@@ -110,9 +110,11 @@ FollowAction follow_open(Follow *follow, const TableView *view, const RecordEntr
         return (FollowAction){.kind = FOLLOW_CREATE};
     pause_reset(&follow->pause);
     table_know(&follow->known, view);
-    follow->known.anew = follow->options.resnapshot;
     take_claim(follow, view);
-    if (!view->has_claim || follow->options.resnapshot) {
+    bool again = follow->options.resnapshot ||
+                 (view->copying && (view->outdated || follow->options.copy_whole));
+    follow->known.anew = again;
+    if (!view->has_claim || again) {
         follow->state = FOLLOW_COPYING;
         return (FollowAction){.kind = FOLLOW_COPY};
     }
@@ -121,23 +123,33 @@ FollowAction follow_open(Follow *follow, const TableView *view, const RecordEntr
         row_position_compare(recorded->at, follow->durable) > 0)
         follow->durable = recorded->at; /* it was idle */
     follow->checkpoint = follow->durable;
+    follow->passed = follow->claim;
     follow->state = FOLLOW_STREAMING;
     return (FollowAction){.kind = FOLLOW_STREAM, .position = follow->durable};
 }
 
-FollowAction follow_copied(Follow *follow, RowPosition at)
+void follow_begin(Follow *follow, RowPosition at, int64_t now_us)
 {
     ASSERT(follow->state == FOLLOW_COPYING);
-    follow->pending = follow->copies = true;
-    follow->to = follow->checkpoint = at;
-    return commit(follow, FOLLOW_COMMIT);
+    follow->copies = true;
+    follow->passed = follow->durable = follow->checkpoint = at;
+    follow->state = FOLLOW_STREAMING;
+    follow_piece(follow, now_us);
+}
+
+void follow_piece(Follow *follow, int64_t now_us)
+{
+    ASSERT(follow->state == FOLLOW_STREAMING);
+    if (!follow->pending)
+        follow->pending_since_us = now_us;
+    follow->pending = true;
 }
 
 /* ---------- the stream ---------- */
 bool follow_row(Follow *follow, RowPosition row, int64_t now_us)
 {
     ASSERT(follow->state == FOLLOW_STREAMING);
-    if (row_position_compare(row, follow->claim) <= 0 && !MUTANT(passed_rows_applied))
+    if (row_position_compare(row, follow->passed) <= 0 && !MUTANT(passed_rows_applied))
         return false;
     if (!follow->pending)
         follow->pending_since_us = now_us;
@@ -186,7 +198,7 @@ static FollowAction done(Follow *follow)
 {
     follow->has_claim = true;
     memcpy(follow->claim_source, follow->options.source, strlen(follow->options.source) + 1);
-    follow->claim = follow->durable = follow->to;
+    follow->claim = follow->passed = follow->durable = follow->to;
     follow->snapshot = follow->commit;
     follow->known.anew = false;
     follow->commit = 0;
@@ -289,7 +301,7 @@ FollowAction follow_load_failed(Follow *follow, int64_t now_us)
 void follow_entry(const Follow *follow, RecordEntry *ret)
 {
     *ret = (RecordEntry){0};
-    if (!follow->has_claim)
+    if (!follow->has_claim || follow->copies) /* a claim that the copy makes void */
         return;
     memcpy(ret->uuid, follow->known.uuid, sizeof ret->uuid);
     ret->snapshot = follow->snapshot;

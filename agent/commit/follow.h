@@ -1,7 +1,8 @@
 /* One table that is fed in this process: owned by its writer thread.
  *
  *   follow_open ─► CREATE ─► (make it, load it) follow_open
- *              ├─► COPY ─► (copy the source) follow_copied ─► COMMIT
+ *              ├─► COPY ─► follow_begin: rows, and pieces of the copy (follow_piece), as they come;
+ *              │   the first COMMIT replaces what was there
  *              ├─► STREAM(from): rows, truncates, checkpoints, ticks ─► COMMIT(position)
  *              └─► STALL, LOAD
  *   COMMIT ─► follow_answered ─► NOTHING: done │ LOAD ─► follow_loaded ─► COMMIT again on the new
@@ -20,6 +21,9 @@ typedef struct FollowOptions {
     bool
         names_positions; /* pending deletes name rows of files (Upsert), which others may rewrite */
     bool resnapshot;     /* a person asked: copy, whatever table and record say */
+    bool copy_whole; /* a copy that was not finished begins anew: the table is a log (Append), in
+                        which rows of two snapshots can't stand side by side, or no stream will make
+                        them agree */
 } FollowOptions;
 
 /* What the record beside the warehouse says of a table. */
@@ -34,7 +38,7 @@ typedef struct RecordEntry {
 typedef enum FollowKind {
     FOLLOW_NOTHING,
     FOLLOW_CREATE, /* make the table, load it, call follow_open again */
-    FOLLOW_COPY,   /* copy the source's table, then follow_copied with the copy's position */
+    FOLLOW_COPY,   /* take a snapshot of the source, then follow_begin with its position */
     FOLLOW_STREAM, /* go on from `position`: everything up to it is in the table */
     FOLLOW_COMMIT, /* everything applied, as a new commit that asserts `head`, with `position` */
     FOLLOW_RESEND, /* the commit before, unchanged, asserting `head` as before */
@@ -57,7 +61,7 @@ typedef struct FollowAction {
 
 typedef enum FollowState {
     FOLLOW_OPENING,
-    FOLLOW_COPYING,
+    FOLLOW_COPYING, /* waits for the snapshot */
     FOLLOW_STREAMING,
     FOLLOW_COMMITTING, /* a commit was handed out, no answer yet */
     FOLLOW_LOADING,
@@ -74,7 +78,8 @@ typedef struct Follow {
     bool has_claim;
     char claim_source[POSITION_SOURCE_BYTES];
     RowPosition claim;
-    int64_t snapshot; /* stalled as RolledBack: the one that should be the head */
+    RowPosition passed; /* rows up to here are in the table: the claim, or the copy's snapshot */
+    int64_t snapshot;   /* stalled as RolledBack: the one that should be the head */
     /* the stream */
     RowPosition durable;    /* everything up to here is in the table, or was nothing */
     RowPosition checkpoint; /* the latest one */
@@ -82,7 +87,7 @@ typedef struct Follow {
     bool past_checkpoint;   /* rows behind `checkpoint` were applied */
     int64_t pending_since_us;
     /* the commit */
-    bool copies; /* it replaces everything */
+    bool copies; /* it replaces everything: the first one since follow_begin */
     RowPosition to;
     int64_t commit; /* id; 0: none was sent */
     CommitAnswer answer;
@@ -94,7 +99,13 @@ void follow_init(Follow *follow, const FollowOptions *options);
  * record was read before the view. */
 FollowAction follow_open(Follow *follow, const TableView *view, const RecordEntry *entry,
                          const Position *recorded, int64_t now_us);
-FollowAction follow_copied(Follow *follow, RowPosition at);
+/* The snapshot of the copy shows everything up to `at`, and the stream brings everything behind it:
+ * the table takes rows from here on. What it holds of before is void, and goes with the first
+ * commit. */
+void follow_begin(Follow *follow, RowPosition at, int64_t now_us);
+/* A piece of the copy, or a word on how far it is, goes with the next commit. Its rows have no
+ * position: they do not hold a commit up, and are not counted by one. */
+void follow_piece(Follow *follow, int64_t now_us);
 
 /* A row or truncate. True: apply it. False: the table has it (a restart repeats). */
 bool follow_row(Follow *follow, RowPosition row, int64_t now_us);

@@ -58,6 +58,11 @@ static const IngestionUnitSpec *find_unit(const Pipeline *pipeline, const char *
     return NULL;
 }
 
+bool flow_takes(const Flow *flow, const char *name)
+{
+    return find_unit(flow->pipeline, name) != NULL;
+}
+
 /* Every unit that names a table must have found it: a misspelt name is not an idle table. */
 static bool units_found(const Flow *flow, Error *err)
 {
@@ -97,6 +102,12 @@ static bool resume(void *context, const char *shape, RowPosition at, const Schem
     return true;
 }
 
+static bool same(void *context, const char *shape)
+{
+    const Resume *resume = context;
+    return capture_same(resume->capture, resume->number, shape);
+}
+
 /* Opens the lake table, as often as its Follow wants to see it, and makes it if it is missing. */
 static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Error *err)
 {
@@ -122,8 +133,12 @@ static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Err
         if (action.kind == FOLLOW_STALL)
             return flow_stalled(table, action.reason, err);
         options->create = action.kind == FOLLOW_CREATE;
-        table->complete = action.kind == FOLLOW_STREAM;
-        if (table->complete || action.kind == FOLLOW_COPY)
+        table->begins = action.kind == FOLLOW_COPY;
+        if (table->begins && view.outdated && !options->copy_whole)
+            log_info("the source's table was altered since its copy began: it begins anew",
+                     LOG_T("table", table->name));
+        table->complete = action.kind == FOLLOW_STREAM && !table_copy_progress(table->table);
+        if (action.kind == FOLLOW_STREAM || action.kind == FOLLOW_COPY)
             return true;
         while (follow->state == FOLLOW_PAUSING && !flow_stopping(flow) &&
                clock_mono_us() < follow->pause.until_us)
@@ -146,7 +161,9 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
         log_warn("generated columns are left out: the source's log does not carry them",
                  LOG_T("table", name), LOG_T("columns", source->left_out));
     BoundTable *table = &flow->tables[flow->table_count++];
-    *table = (BoundTable){.number = number, .source = source, .name = mem_strdup(name)};
+    table->number = number;
+    table->source = source;
+    table->name = mem_strdup(name);
     if (unit->lake) {
         AUTO(mem_free) char *unit_name = NULL;
         if (!manifest_expand(unit, source->schema_name, source->table_name, &table->made,
@@ -167,7 +184,11 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                            .interval_us = table->spec->commit_interval_ms * 1000,
                            .bytes_max = table->spec->file_target_bytes,
                            .names_positions = table->spec->mode == MODE_UPSERT,
-                           .resnapshot = pipeline_resnapshots(flow->pipeline, name)};
+                           .resnapshot = pipeline_resnapshots(flow->pipeline, name),
+                           .copy_whole =
+                               table->spec->mode == MODE_APPEND ||
+                               flow->pipeline->connector->snapshot_mode == SNAPSHOT_ONLY ||
+                               pipeline_copies_anew(flow->pipeline, name)};
     follow_init(&table->follow, &rules);
     Resume going_on = {flow->capture, source, number};
     TableOptions options = {.spec = table->spec,
@@ -175,6 +196,8 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                             .source = source->schema,
                             .shape = source->shape,
                             .resume = resume,
+                            .same = same,
+                            .copy_whole = rules.copy_whole,
                             .resume_context = &going_on,
                             .catalog = table->warehouse->lake->catalog,
                             .warehouse = lake_tables(table->warehouse->lake),

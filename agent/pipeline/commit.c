@@ -41,6 +41,7 @@ static void committed(Flow *flow, BoundTable *table)
     CRASH_POINT("writer-committed");
     atomic_fetch_add(&flow->commits, 1);
     progress_table(table);
+    flow_copy_committed(flow, table);
 }
 
 /* False: *err ends the flow. */

@@ -1,54 +1,113 @@
-/* The initial copy. Each worker is one thread with one connection in the shared snapshot: it reads
- * a range, and encodes it into a file of its own, so that no row crosses a thread. The tables are
- * taken one after another, largest first, each in ranges; who finishes a table's last range commits
- * it, as one snapshot. */
+/* The initial copy, beside the stream. Each reader is one thread with one connection in the shared
+ * snapshot: it reads ranges of a table, and encodes them into files of its own, so that no row
+ * crosses a thread. What it has written after some ranges is a piece, which the table's writer
+ * thread joins to what it commits next; how far the copy is stands in the table with it. So after a
+ * crash only what no commit holds is read again, in a new snapshot, and meanwhile every table, new
+ * or old, has each change of the stream as soon as ever: nothing waits for a copy, neither the
+ * other tables nor the source's log.
+ *
+ * Why that gives the source's table in the end. A table begins at L, where its first snapshot was
+ * taken, and applies every change behind L, in order, by key; a restart goes on from its claim. A
+ * piece shows rows as of a snapshot S that is no older than the claim when the process began. When
+ * a piece joins, a row whose key is known to the table gives way: a key is known if a row of it
+ * stands there, or if the stream deleted it since the process began (the index remembers). For any
+ * key:
+ *
+ *   - No change behind L concerns it. Its row stands in one place, in one range, and comes with
+ *     whatever snapshot that is read in. (VACUUM FULL and the like, which move rows unchanged, give
+ *     the part's file another number: it is read anew.)
+ *   - A change behind L does. Take the latest one, at C. If the stream has applied it, the table
+ *     says what C says: no piece overrides a known key, and if C deleted it, then either this
+ *     process remembers, or C is before the claim it began with, so that no snapshot of it shows
+ *     the row. If the stream has not, it will. Whatever a piece brought until then, of the same key
+ *     from two snapshots because an UPDATE moved the row from one range to another, or nothing
+ *     because it went from an unread range to a read one, is replaced by C.
+ *
+ * So the table is right once the stream has passed every snapshot that a piece was read in. Then,
+ * and not before, a commit says that the copy is complete. A change of key is a deletion and a row.
+ * An unchanged TOAST value comes from the source by key (capture/postgres/toast.c); if it has
+ * changed there since, a later change brings it. TRUNCATE ends a copy: what is behind it comes by
+ * the stream.
+ *
+ * Append tables hold changes, not rows by key: theirs begins anew (FollowOptions.copy_whole).
+ *
+ * Columns. COPY gives the rows of a snapshot the columns of today's catalog, whatever they had
+ * then, and the stream gives a change those of its own moment. So every range is read with the
+ * columns that were found when the flow began, under a lock that keeps them; the stream's changes
+ * have the same, or else the copy is outdated: whoever finds out first (a reader before a range,
+ * the stream at a change, table_open when it is to go on) ends the flow, or has it not go on, and
+ * the copy of that table begins anew with the columns of then. Once it is complete they are
+ * followed, and no piece ever meets columns that it was not written with. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/pipeline/flow.h"
+#include "common/bucket.h"
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/log.h"
 #include "common/mem.h"
 
-#define RANGE_BYTES ((uint64_t)32 << 20)
-#define RANGES_MAX 4096
+#define RANGE_BYTES_MAX ((uint64_t)32 << 20) /* DDL at the source waits for so much */
+#define RANGE_BYTES_MIN ((uint64_t)8 << 20)
+#define RANGES_PER_READER 16 /* else the last one is waited for by all others */
+#define PIECE_US 30000000    /* what a reader wrote for so long is joined, however little it is */
+#define PUT_MS 100
+#define REPORT_US 30000000
 
 typedef struct CopyTable {
     BoundTable *bound;
-    TableCopy *copy;
     CopyRange *ranges;
     size_t range_count;
-    size_t next;     /* the next range to hand out */
-    size_t finished; /* ranges whose rows are in finished files */
-    atomic_uint_fast64_t rows;
-    int64_t started_us;
+    size_t next; /* the next range to hand out */
 } CopyTable;
 
-typedef struct CopyRun {
+typedef struct Reader {
+    CopyRun *run;
+    CopyReader *capture;
+    Thread *thread;
+    /* the piece being written */
+    CopyTable *table; /* NULL: none */
+    TableCopy *files;
+    TableCopyWriter *writer;
+    Extent *extents;
+    size_t extent_count, extents_held;
+    size_t range_count;
+    int64_t since_us;
+} Reader;
+
+struct CopyRun {
     Flow *flow;
     CopyTable *tables;
     size_t table_count;
     size_t current; /* tables before it have handed out every range */
-    CopyReader **readers;
-    size_t worker_count;
-    pthread_mutex_t lock;
-    /* maxRowsPerSecond */
-    uint64_t rows_per_second;
-    int64_t started_us;
-    atomic_uint_fast64_t rows;
-} CopyRun;
+    Reader *readers;
+    size_t reader_count;
+    pthread_mutex_t lock; /* over the figures above and below */
+    Bucket bucket;        /* maxRowsPerSecond */
+    int64_t started_us, report_us;
+};
 
-typedef struct Worker {
-    CopyRun *run;
-    size_t number;
-} Worker;
+void piece_free(Piece *piece)
+{
+    if (!piece)
+        return;
+    table_copy_free(piece->files);
+    free(piece->extents);
+    free(piece);
+}
 
-static bool copy_over(CopyRun *run)
+static bool copy_over(const CopyRun *run)
 {
     return flow_failed(run->flow) || flow_stopping(run->flow);
 }
 
+static bool cancelled(Error *err)
+{
+    return error_set(err, ERROR_RETRY, "Cancelled", "the copy was stopped");
+}
+
+/* ---------- the readers ---------- */
 /* The next range of any table; NULL when there is none. */
 static CopyTable *range_take(CopyRun *run, CopyRange *ret)
 {
@@ -56,9 +115,13 @@ static CopyTable *range_take(CopyRun *run, CopyRange *ret)
     pthread_mutex_lock(&run->lock);
     for (; run->current < run->table_count && !found; run->current += !found) {
         CopyTable *table = &run->tables[run->current];
-        if (table->next < table->range_count) {
+        BoundCopy *copy = &table->bound->copy;
+        atomic_fetch_add(&copy->reading, 1); /* first: flow_copy_due looks the other way round */
+        if (table->next < table->range_count && !atomic_load(&copy->over)) {
             *ret = table->ranges[table->next++];
             found = table;
+        } else {
+            atomic_fetch_sub(&copy->reading, 1);
         }
     }
     pthread_mutex_unlock(&run->lock);
@@ -66,201 +129,363 @@ static CopyTable *range_take(CopyRun *run, CopyRange *ret)
 }
 
 /* Sleeps as long as the copy is ahead of its allowed rate. */
-static void throttle(CopyRun *run)
+static void throttle(CopyRun *run, uint32_t rows)
 {
-    while (run->rows_per_second && !copy_over(run)) {
-        double allowed_us = 1e6 * (double)atomic_load(&run->rows) / (double)run->rows_per_second;
-        int64_t ahead_us = run->started_us + (int64_t)allowed_us - clock_mono_us();
-        if (ahead_us <= 0)
-            return;
-        clock_sleep_us(ahead_us < 100000 ? ahead_us : 100000);
-    }
+    int64_t now_us = clock_mono_us(), wait_us = 0;
+    if (!run->flow->pipeline->connector->snapshot_rows_per_second)
+        return;
+    pthread_mutex_lock(&run->lock);
+    wait_us = bucket_take(&run->bucket, rows, now_us);
+    pthread_mutex_unlock(&run->lock);
+    for (int64_t until_us = now_us + wait_us; now_us < until_us && !copy_over(run);
+         now_us = clock_mono_us())
+        clock_sleep_us(until_us - now_us < 100000 ? until_us - now_us : 100000);
 }
 
-static bool range_copy(CopyRun *run, CopyReader *reader, const CopyRange *range, CopyTable *table,
-                       TableCopyWriter *writer, Error *err)
+static void report_if_due(CopyRun *run)
 {
-    if (!capture_copy_begin(reader, range, err))
+    Flow *flow = run->flow;
+    int64_t now_us = clock_mono_us();
+    pthread_mutex_lock(&run->lock);
+    bool due = now_us >= run->report_us;
+    if (due)
+        run->report_us = now_us + REPORT_US;
+    pthread_mutex_unlock(&run->lock);
+    if (!due)
+        return;
+    CopyFigures all;
+    progress_copy(flow, &all);
+    double seconds = (double)(now_us - run->started_us) / 1e6;
+    log_info("copying", LOG_U("tables", all.tables), LOG_U("rows", all.rows),
+             LOG_U("rows_estimate", all.rows_estimate), LOG_U("bytes", all.bytes),
+             LOG_U("bytes_estimate", all.bytes_estimate),
+             LOG_F("rows_per_second", seconds > 0 ? (double)all.rows / seconds : 0));
+}
+
+static bool range_read(Reader *reader, const CopyRange *range, Error *err)
+{
+    CopyRun *run = reader->run;
+    BoundTable *bound = reader->table->bound;
+    if (!capture_copy_begin(reader->capture, range, err))
         return false;
     for (;;) {
         AUTO(batch_free) Batch *batch = NULL;
         if (copy_over(run))
-            return error_set(err, ERROR_RETRY, "Cancelled", "the copy was stopped");
-        if (!capture_copy_next(reader, &batch, err))
+            return cancelled(err);
+        if (!capture_copy_next(reader->capture, &batch, err))
             return false;
         if (!batch)
-            return true;
-        if (!table_copy_put(writer, batch, err))
+            break;
+        if (!table_copy_put(reader->writer, batch, err))
             return false;
-        atomic_fetch_add(&table->rows, batch->row_count);
+        atomic_fetch_add(&bound->copy.rows, batch->row_count);
         atomic_fetch_add(&run->flow->rows, batch->row_count);
-        atomic_fetch_add(&run->rows, batch->row_count);
-        metric_add(table->bound->metrics.changes, batch->row_count);
-        throttle(run);
+        metric_add(bound->metrics.changes, batch->row_count);
+        metric_add(bound->metrics.copy_rows, batch->row_count);
+        report_if_due(run);
+        throttle(run, batch->row_count);
     }
-}
-
-static bool table_finish(CopyRun *run, CopyTable *table, Error *err)
-{
-    BoundTable *bound = table->bound;
-    CRASH_POINT("copy-table-read");
-    if (!table_copy_close(table->copy, err))
-        return error_wrap(err, "table %s", bound->name);
-    FollowAction action = follow_copied(&bound->follow, run->flow->copied.at);
-    while (flow_obey(run->flow, bound, action, err) && !follow_is_settled(&bound->follow)) {
-        if (copy_over(run))
-            return error_set(err, ERROR_RETRY, "Cancelled", "the copy was stopped");
-        clock_sleep_us(10000);
-        action = follow_tick(&bound->follow, clock_mono_us(), 0, false);
-    }
-    if (!follow_is_settled(&bound->follow))
-        return false;
-    bound->complete = true;
-    log_info("table copied", LOG_T("table", bound->name), LOG_U("rows", table->rows),
-             LOG_F("seconds", (double)(clock_mono_us() - table->started_us) / 1e6));
+    atomic_fetch_add(&bound->copy.bytes, range->bytes_estimate);
+    metric_add(bound->metrics.copy_bytes, (double)range->bytes_estimate);
     return true;
 }
 
-/* Everything this worker wrote of one table is whole now; the last one commits. */
-static bool writer_finish(CopyRun *run, CopyTable *table, TableCopyWriter *writer, size_t ranges,
-                          Error *err)
+static void piece_start(Reader *reader, CopyTable *table, Error *err)
 {
-    if (!table_copy_finish(writer, err))
-        return error_wrap(err, "table %s", table->bound->name);
-    pthread_mutex_lock(&run->lock);
-    table->finished += ranges;
-    bool last = table->finished == table->range_count;
-    pthread_mutex_unlock(&run->lock);
-    return !last || table_finish(run, table, err);
+    reader->table = table;
+    reader->files = table_copy_start(table->bound->table);
+    reader->writer = table_copy_writer_open(reader->files, err);
+    reader->since_us = clock_mono_us();
+    reader->range_count = reader->extent_count = 0;
 }
 
-static bool work(CopyRun *run, CopyReader *reader, Error *err)
+static void piece_add(Reader *reader, const CopyRange *range)
 {
-    CopyTable *table = NULL;
-    size_t ranges = 0;
-    AUTO(table_copy_writer_free) TableCopyWriter *writer = NULL;
+    reader->range_count++;
+    if (!range->extent.version) /* it could not be told whether it is the same later */
+        return;
+    if (reader->extent_count == reader->extents_held) {
+        reader->extents_held = reader->extents_held ? reader->extents_held * 2 : 8;
+        reader->extents =
+            mem_regrow(reader->extents, reader->extents_held, sizeof *reader->extents);
+    }
+    reader->extents[reader->extent_count++] = range->extent;
+}
+
+static bool piece_due(const Reader *reader)
+{
+    return table_copy_bytes(reader->writer) >= reader->table->bound->spec->file_target_bytes ||
+           clock_mono_us() - reader->since_us >= PIECE_US;
+}
+
+/* The files are whole; over to the table's writer thread. */
+static bool piece_finish(Reader *reader, Error *err)
+{
+    Flow *flow = reader->run->flow;
+    BoundTable *bound = reader->table->bound;
+    if (!table_copy_finish(reader->writer, err))
+        return error_wrap(err, "table %s", bound->name);
+    CRASH_POINT("copy-table-read");
+    table_copy_writer_free(TAKE(reader->writer));
+    reader->table = NULL;
+    Piece *piece = mem_zalloc(sizeof *piece);
+    piece->files = TAKE(reader->files);
+    piece->extents = TAKE(reader->extents);
+    piece->extent_count = reader->extent_count;
+    piece->range_count = reader->range_count;
+    reader->extents_held = 0;
+    Item *item = mem_zalloc(sizeof *item);
+    *item = (Item){.kind = ITEM_PIECE, .table = bound, .piece = piece};
+    Writer *writer = &flow->writers[bound->number % flow->writer_count];
+    for (;;) {
+        QueueResult result = queue_put(writer->queue, item, sizeof *item, PUT_MS);
+        if (result == QUEUE_OK)
+            return true;
+        if (result == QUEUE_CLOSED || copy_over(reader->run)) {
+            piece_free(piece);
+            free(item);
+            return cancelled(err);
+        }
+    }
+}
+
+static bool work(Reader *reader, Error *err)
+{
     for (;;) {
         CopyRange range;
-        CopyTable *next = range_take(run, &range);
-        if (table && next != table) {
-            if (!writer_finish(run, table, writer, ranges, err))
-                return false;
-            table_copy_writer_free(TAKE(writer));
-            ranges = 0;
-        }
-        table = next;
-        if (!table)
+        CopyTable *next = range_take(reader->run, &range);
+        if (reader->table && next != reader->table && !piece_finish(reader, err))
+            return false;
+        if (!next)
             return true;
-        if (!writer) {
-            writer = table_copy_writer_open(table->copy, err);
-            if (!writer)
+        if (!reader->table) {
+            piece_start(reader, next, err);
+            if (!reader->writer)
                 return false;
         }
-        if (!range_copy(run, reader, &range, table, writer, err))
-            return error_wrap(err, "copy of %s", table->bound->name);
-        ranges++;
+        bool ok = range_read(reader, &range, err);
+        atomic_fetch_sub(&next->bound->copy.reading, 1);
+        if (!ok)
+            return error_wrap(err, "copy of %s", next->bound->name);
+        piece_add(reader, &range);
+        if (piece_due(reader) && !piece_finish(reader, err))
+            return false;
     }
 }
 
-static void worker_run(void *argument)
+static void reader_run(void *argument)
 {
-    Worker *worker = argument;
-    CopyRun *run = worker->run;
+    Reader *reader = argument;
     Error err = {0};
-    if (!work(run, run->readers[worker->number], &err) && !flow_stopping(run->flow)) {
-        flow_fail(run->flow, &err);
-        for (size_t i = 0; i < run->worker_count; i++)
-            capture_copy_cancel(run->readers[i]);
-    }
+    if (!work(reader, &err) && !flow_stopping(reader->run->flow))
+        flow_fail(reader->run->flow, &err);
+    /* its snapshot holds up VACUUM, and its locks DDL: no longer than needed */
+    pthread_mutex_lock(&reader->run->lock);
+    CopyReader *capture = TAKE(reader->capture);
+    pthread_mutex_unlock(&reader->run->lock);
+    capture_copy_reader_free(capture);
 }
 
+/* ---------- the table's writer thread ---------- */
+bool flow_copy_piece(BoundTable *table, Piece *piece, Error *err)
+{
+    BoundCopy *copy = &table->copy;
+    if (atomic_load(&copy->over))
+        return true; /* void: the table was emptied since */
+    ASSERT(copy->active && follow_is_settled(&table->follow));
+    ASSERT(piece->range_count <= copy->ranges_left);
+    copy->ranges_left -= piece->range_count;
+    for (size_t i = 0; i < piece->extent_count; i++)
+        extents_add(&copy->done, piece->extents[i]);
+    AUTO(mem_free) char *text = extents_format(&copy->done);
+    table_copy_set_progress(table->table, text);
+    follow_piece(&table->follow, clock_mono_us());
+    return table_copy_take(table->table, TAKE(piece->files), err) ||
+           error_wrap(err, "table %s", table->name);
+}
+
+void flow_copy_truncated(BoundTable *table)
+{
+    if (!table->copy.active || table->spec->mode != MODE_UPSERT)
+        return;
+    atomic_store(&table->copy.over, true);
+    table->copy.ranges_left = 0;
+    table->copy.done.until = 0;
+}
+
+bool flow_copy_due(BoundTable *table)
+{
+    BoundCopy *copy = &table->copy;
+    Follow *follow = &table->follow;
+    if (!copy->active || !follow_is_settled(follow))
+        return false;
+    RowPosition until = {.major = copy->done.until};
+    if (!copy->ends && copy->ranges_left == 0 && !atomic_load(&copy->reading) &&
+        row_position_compare(follow->checkpoint, until) >= 0) {
+        copy->ends = true;
+        table_copy_set_progress(table->table, COPY_COMPLETE);
+        follow_piece(follow, clock_mono_us());
+    }
+    return copy->ends;
+}
+
+void flow_copy_committed(Flow *flow, BoundTable *table)
+{
+    BoundCopy *copy = &table->copy;
+    if (!copy->active)
+        return;
+    if (table->begins)
+        pipeline_copy_begun(flow->pipeline, table->name);
+    table->begins = false;
+    if (table_copy_progress(table->table))
+        return;
+    copy->active = false;
+    capture_copied(flow->capture, table->number);
+    atomic_fetch_sub(&flow->copying, 1);
+    metric_set(table->metrics.copying, 0);
+    log_info("table copied", LOG_T("table", table->name), LOG_U("rows", atomic_load(&copy->rows)),
+             LOG_F("seconds", (double)(clock_mono_us() - copy->started_us) / 1e6));
+}
+
+/* ---------- beginning and end ---------- */
 static int larger_first(const void *a, const void *b)
 {
-    uint64_t x = ((const CopyTable *)a)->bound->source->bytes_estimate;
-    uint64_t y = ((const CopyTable *)b)->bound->source->bytes_estimate;
+    const CopyTable *left = a, *right = b;
+    uint64_t x = left->bound->source->bytes_estimate, y = right->bound->source->bytes_estimate;
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-static bool tables_plan(CopyRun *run, Error *err)
+static uint64_t range_bytes(const Flow *flow, const BoundTable *table)
 {
-    Flow *flow = run->flow;
-    run->tables = mem_array(flow->table_count, sizeof *run->tables);
-    for (size_t i = 0; i < flow->table_count; i++)
-        if (!flow->tables[i].complete)
-            run->tables[run->table_count++].bound = &flow->tables[i];
-    qsort(run->tables, run->table_count, sizeof *run->tables, larger_first);
-    uint64_t rows = 0;
-    for (size_t i = 0; i < run->table_count; i++) {
-        CopyTable *table = &run->tables[i];
-        table->started_us = clock_mono_us();
-        table->copy = table_copy_start(table->bound->table, err);
-        if (!table->copy)
-            return error_wrap(err, "table %s", table->bound->name);
-        uint64_t pieces = table->bound->source->bytes_estimate / RANGE_BYTES + 1;
-        if (pieces > RANGES_MAX)
-            pieces = RANGES_MAX;
-        if (flow->pipeline->connector->snapshot_mode != SNAPSHOT_NEVER &&
-            !capture_copy_plan(flow->capture, table->bound->number, pieces, &table->ranges,
-                               &table->range_count, err))
-            return false;
-        if (table->range_count == 0 && !table_finish(run, table, err))
-            return false;
-        rows += table->bound->source->rows_estimate;
+    uint64_t bytes = table->source->bytes_estimate / RANGES_PER_READER /
+                     flow->pipeline->connector->snapshot_parallelism;
+    return bytes < RANGE_BYTES_MIN   ? RANGE_BYTES_MIN
+           : bytes > RANGE_BYTES_MAX ? RANGE_BYTES_MAX
+                                     : bytes;
+}
+
+/* What is left to be read of a table; how much that is. */
+static bool table_plan(Flow *flow, CopyTable *table, Error *err)
+{
+    BoundTable *bound = table->bound;
+    BoundCopy *copy = &bound->copy;
+    const char *progress = table_copy_progress(bound->table);
+    copy->active = true;
+    copy->started_us = clock_mono_us();
+    if (!bound->begins && !extents_parse(progress, &copy->done, err)) {
+        err->kind = ERROR_CONFIG;
+        return error_wrap(err, "table %s, property firn.copy.%s; load it again with --resnapshot",
+                          bound->name, bound->unit);
     }
-    pthread_mutex_lock(&flow->pipeline->lock);
-    flow->pipeline->figures.copy_rows_estimate = rows;
-    pthread_mutex_unlock(&flow->pipeline->lock);
+    bool wanted = flow->pipeline->connector->snapshot_mode != SNAPSHOT_NEVER || !bound->begins;
+    if (wanted && !capture_copy_plan(flow->capture, bound->number, range_bytes(flow, bound),
+                                     &copy->done, &table->ranges, &table->range_count, err))
+        return false;
+    copy->ranges_left = table->range_count;
+    if (table->range_count || bound->begins)
+        copy->done.until = flow->copied.at.major;
+    for (size_t i = 0; i < table->range_count; i++)
+        copy->bytes_estimate += table->ranges[i].bytes_estimate;
+    uint64_t all = bound->source->bytes_estimate;
+    copy->rows_estimate = bound->source->rows_estimate;
+    if (!bound->begins && all > copy->bytes_estimate)
+        copy->rows_estimate =
+            (uint64_t)((double)copy->rows_estimate * (double)copy->bytes_estimate / (double)all);
+    if (bound->begins) {
+        AUTO(mem_free) char *text = extents_format(&copy->done);
+        table_copy_begin(bound->table, flow->copied.at);
+        table_copy_set_progress(bound->table, text);
+        follow_begin(&bound->follow, flow->copied.at, clock_mono_us());
+    }
+    progress_copy_begin(bound);
+    atomic_fetch_add(&flow->copying, 1);
+    log_info(bound->begins ? "copying table" : "going on copying table",
+             LOG_T("table", bound->name), LOG_U("ranges", table->range_count),
+             LOG_U("rows_estimate", copy->rows_estimate));
     return true;
 }
 
-static bool workers_run(CopyRun *run, Error *err)
+static bool readers_open(CopyRun *run, Error *err)
 {
     size_t ranges = 0;
     for (size_t i = 0; i < run->table_count; i++)
         ranges += run->tables[i].range_count;
     size_t wanted = run->flow->pipeline->connector->snapshot_parallelism;
-    run->worker_count = wanted < ranges ? wanted : ranges;
-    run->readers = mem_array(run->worker_count, sizeof(CopyReader *));
-    AUTO(mem_free) Worker *workers = mem_array(run->worker_count, sizeof *workers);
-    AUTO(mem_free) Thread **threads = mem_array(run->worker_count, sizeof *threads);
-    for (size_t i = 0; i < run->worker_count; i++) {
-        run->readers[i] = capture_copy_reader_open(run->flow->capture, err);
-        if (!run->readers[i])
+    wanted = wanted < ranges ? wanted : ranges;
+    run->readers = mem_array(wanted, sizeof *run->readers);
+    for (; run->reader_count < wanted; run->reader_count++) {
+        Reader *reader = &run->readers[run->reader_count];
+        reader->run = run;
+        reader->capture = capture_copy_reader_open(run->flow->capture, err);
+        if (!reader->capture)
             return false;
-    }
-    for (size_t i = 0; i < run->worker_count; i++) {
-        workers[i] = (Worker){.run = run, .number = i};
-        threads[i] = thread_start("copy", worker_run, &workers[i]);
-    }
-    for (size_t i = 0; i < run->worker_count; i++)
-        thread_join(threads[i]);
-    if (flow_failed(run->flow)) {
-        *err = run->flow->error;
-        return false;
     }
     return true;
 }
 
-bool flow_copy(Flow *flow, Error *err)
+bool flow_copy_open(Flow *flow, Error *err)
 {
-    CopyRun run = {.flow = flow,
-                   .rows_per_second = flow->pipeline->connector->snapshot_rows_per_second,
-                   .started_us = clock_mono_us()};
-    pthread_mutex_init(&run.lock, NULL);
-    bool any = false;
+    CopyRun *run = flow->copy = mem_zalloc(sizeof *run);
+    uint64_t rate = flow->pipeline->connector->snapshot_rows_per_second;
+    run->flow = flow;
+    run->started_us = clock_mono_us();
+    run->report_us = run->started_us + REPORT_US;
+    bucket_init(&run->bucket, (double)rate, (double)rate / 10, run->started_us);
+    pthread_mutex_init(&run->lock, NULL);
+    run->tables = mem_array(flow->table_count, sizeof *run->tables);
     for (size_t i = 0; i < flow->table_count; i++)
-        any = any || !flow->tables[i].complete;
-    if (any)
+        if (!flow->tables[i].complete)
+            run->tables[run->table_count++].bound = &flow->tables[i];
+    qsort(run->tables, run->table_count, sizeof *run->tables, larger_first);
+    if (run->table_count)
         flow_phase(flow, PHASE_SNAPSHOTTING);
-    bool ok = !any || (tables_plan(&run, err) && workers_run(&run, err));
-    for (size_t i = 0; i < run.worker_count && run.readers; i++)
-        capture_copy_reader_free(run.readers[i]);
-    for (size_t i = 0; i < run.table_count; i++) {
-        table_copy_free(run.tables[i].copy);
-        free(run.tables[i].ranges);
+    for (size_t i = 0; i < run->table_count; i++)
+        if (!table_plan(flow, &run->tables[i], err))
+            return false;
+    return readers_open(run, err) && capture_copy_done(flow->capture, err);
+}
+
+void flow_copy_start(Flow *flow)
+{
+    CopyRun *run = flow->copy;
+    for (size_t i = 0; i < run->reader_count; i++)
+        run->readers[i].thread = thread_start("copy", reader_run, &run->readers[i]);
+}
+
+void flow_copy_join(Flow *flow)
+{
+    CopyRun *run = flow->copy;
+    for (size_t i = 0; run && i < run->reader_count; i++) {
+        Reader *reader = &run->readers[i];
+        if (!reader->thread)
+            continue;
+        pthread_mutex_lock(&run->lock);
+        if (reader->capture)
+            capture_copy_cancel(reader->capture);
+        pthread_mutex_unlock(&run->lock);
+        thread_join(TAKE(reader->thread));
     }
-    free(run.readers);
-    free(run.tables);
-    pthread_mutex_destroy(&run.lock);
-    return ok && capture_copy_done(flow->capture, err);
+}
+
+void flow_copy_close(Flow *flow)
+{
+    CopyRun *run = flow->copy;
+    if (!run)
+        return;
+    for (size_t i = 0; i < run->reader_count; i++) {
+        Reader *reader = &run->readers[i];
+        ASSERT(!reader->thread);
+        capture_copy_reader_free(reader->capture);
+        table_copy_writer_free(reader->writer);
+        table_copy_free(reader->files);
+        free(reader->extents);
+    }
+    for (size_t i = 0; i < run->table_count; i++)
+        free(run->tables[i].ranges);
+    for (size_t i = 0; i < flow->table_count; i++)
+        extents_done(&flow->tables[i].copy.done);
+    pthread_mutex_destroy(&run->lock);
+    free(run->readers);
+    free(run->tables);
+    free(run);
 }

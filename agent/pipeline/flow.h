@@ -24,7 +24,31 @@ typedef struct Warehouse {
 
 typedef struct TableMetrics {
     Metric *changes, *rows, *commits, *memory, *committed;
+    Metric *copying, *copy_rows, *copy_bytes, *copy_rows_estimate, *copy_bytes_estimate;
 } TableMetrics;
+
+/* The copy of a table (copy.c). The writer thread's own once it runs, but for the atomics. */
+typedef struct BoundCopy {
+    bool active;  /* rows are missing yet */
+    bool ends;    /* the next commit says that none is */
+    Extents done; /* of what the table has, and what it gets next; until: the snapshot that the
+                     stream has to pass */
+    size_t ranges_left;           /* not joined yet */
+    atomic_bool over;             /* the table was emptied: nothing more is to be read, */
+    atomic_uint_fast32_t reading; /* but for ranges that are being read */
+    int64_t started_us;
+    atomic_uint_fast64_t rows, bytes; /* read by this flow */
+    uint64_t rows_estimate, bytes_estimate;
+} BoundCopy;
+
+/* What a reader has written: files, and the ranges whose rows they are. */
+typedef struct Piece {
+    TableCopy *files;
+    Extent *extents;
+    size_t extent_count;
+    size_t range_count;
+} Piece;
+void piece_free(Piece *piece);
 
 /* A captured table and where it goes. */
 typedef struct BoundTable {
@@ -36,8 +60,10 @@ typedef struct BoundTable {
     const LakeTableSpec *spec;
     Warehouse *warehouse;
     Table *table;
-    char *uuid; /* of the lake table */
-    bool complete;
+    char *uuid;    /* of the lake table */
+    bool complete; /* at the start of the flow: nothing is to be copied */
+    bool begins;   /* nothing that the table holds counts: it is copied from the first row */
+    BoundCopy copy;
     TableMetrics metrics;
     bool refused;      /* the last commit, for what it is */
     Follow follow;     /* the writer thread's own, once it runs */
@@ -48,6 +74,7 @@ typedef struct BoundTable {
 typedef enum ItemKind {
     ITEM_BATCH,
     ITEM_TRUNCATE,
+    ITEM_PIECE,
     ITEM_SCHEMA,
     ITEM_CHECKPOINT,
     ITEM_DRAIN
@@ -56,12 +83,14 @@ typedef struct Item {
     ItemKind kind;
     BoundTable *table;
     Batch *batch;
+    Piece *piece;
     const Schema *schema; /* these two of ITEM_SCHEMA; the capture's */
     const char *shape;
     RowPosition row; /* truncate, checkpoint */
 } Item;
 
 typedef struct Flow Flow;
+typedef struct CopyRun CopyRun;   /* copy.c */
 typedef struct Recorder Recorder; /* recorder.c */
 
 typedef struct Writer {
@@ -74,6 +103,12 @@ typedef struct Writer {
     uint32_t number;
 } Writer;
 
+/* A set. */
+typedef struct Names {
+    char **items;
+    size_t count;
+} Names;
+
 struct Pipeline {
     const Manifest *manifest;
     const ConnectorSpec *connector;
@@ -82,8 +117,11 @@ struct Pipeline {
     atomic_bool stop;
     pthread_mutex_t lock; /* over figures */
     PipelineFigures figures;
+    Names begun;          /* tables whose --resnapshot has begun: a retry goes on with it */
+    Names outdated;       /* tables whose copy has to begin anew: its columns changed */
     uint64_t rows_before; /* of earlier attempts */
     uint64_t commits_before;
+    bool again; /* the flow ended to begin anew with more tables */
     struct {
         Metric *phase, *lag, *freshness, *restarts, *confirmed, *received;
     } metrics;
@@ -100,6 +138,9 @@ struct Flow {
     size_t warehouse_count;
     Position copied; /* the position that the copy's snapshot stands for */
 
+    CopyRun *copy;                /* copy.c */
+    atomic_uint_fast32_t copying; /* tables with rows missing */
+
     Writer *writers;
     size_t writer_count;
 
@@ -111,6 +152,7 @@ struct Flow {
     pthread_mutex_t lock;
     Error error; /* the first one of any thread */
     atomic_bool failed;
+    atomic_bool leaves; /* it drains, and another flow begins: there are tables to add */
     atomic_uint_fast64_t rows;
     atomic_uint_fast64_t commits;
 };
@@ -123,15 +165,30 @@ static inline bool flow_failed(Flow *flow)
 }
 static inline bool flow_stopping(Flow *flow)
 {
-    return atomic_load_explicit(&flow->pipeline->stop, memory_order_relaxed);
+    return atomic_load_explicit(&flow->pipeline->stop, memory_order_relaxed) ||
+           atomic_load_explicit(&flow->leaves, memory_order_relaxed);
 }
 void flow_phase(Flow *flow, Phase phase);
 
 MUST_CHECK bool flow_bind(Flow *flow, Error *err); /* bind.c */
 void flow_unbind(Flow *flow);
-MUST_CHECK bool flow_copy(Flow *flow, Error *err);   /* copy.c */
-MUST_CHECK bool flow_stream(Flow *flow, Error *err); /* stream.c; returns on stop */
-size_t flow_writers_count(const Flow *flow);         /* writer.c */
+/* Does a unit take the table of that name? */
+bool flow_takes(const Flow *flow, const char *name);
+void flow_look(Flow *flow, int64_t *after_us); /* look.c */
+/* copy.c. Open: in the capture's thread, before the stream; the tables take rows of the stream from
+ * then on. Start: the writers run. Join: before they end. */
+MUST_CHECK bool flow_copy_open(Flow *flow, Error *err);
+void flow_copy_start(Flow *flow);
+void flow_copy_join(Flow *flow);
+void flow_copy_close(Flow *flow);
+/* In the table's writer thread, the table's last commit being settled. */
+MUST_CHECK bool flow_copy_piece(BoundTable *table, Piece *piece, Error *err);
+void flow_copy_truncated(BoundTable *table);
+bool flow_copy_due(BoundTable *table); /* is the copy's last commit to be made, at once? */
+void flow_copy_committed(Flow *flow, BoundTable *table);
+MUST_CHECK bool flow_stream(Flow *flow, Error *err);     /* stream.c; returns on stop */
+MUST_CHECK bool flow_copy_alone(Flow *flow, Error *err); /* the copy without the stream behind it */
+size_t flow_writers_count(const Flow *flow);             /* writer.c */
 void flow_writers_start(Flow *flow);
 void flow_writers_join(Flow *flow);
 /* Does what the action says, and what comes of it, until the table is settled or waits for its next
@@ -146,6 +203,15 @@ bool record_entry(const BoundTable *table, RecordEntry *ret, Position *ret_entry
 MUST_CHECK bool record_write(Flow *flow, RowPosition durable, Error *err);
 /* The least position that the records of all warehouses hold; {0, 0} where there is none. */
 MUST_CHECK bool record_read(Flow *flow, RowPosition *ret, Error *err);
+/* supervise.c: what outlives a flow. Was it asked for, and has not begun yet? */
+bool pipeline_resnapshots(Pipeline *pipeline, const char *table_name);
+/* Has the table's unfinished copy to begin anew? */
+bool pipeline_copies_anew(Pipeline *pipeline, const char *table_name);
+void pipeline_outdated(Pipeline *pipeline, const char *table_name);
+/* The table's copy has begun, durably: neither is true from here on. */
+void pipeline_copy_begun(Pipeline *pipeline, const char *table_name);
+void progress_copy(Flow *flow, CopyFigures *ret);
+void progress_copy_begin(BoundTable *table);
 /* A thread does these two, one job at a time, so that the capture thread never waits for a store.
  */
 typedef struct RecordAnswer {
@@ -158,7 +224,6 @@ Recorder *recorder_start(Flow *flow);   /* recorder.c */
 void recorder_stop(Recorder *recorder); /* when the job under way has ended */
 void recorder_ask(Recorder *recorder, ConfirmAction action);
 bool recorder_take(Recorder *recorder, RecordAnswer *ret); /* false: not answered yet */
-bool pipeline_resnapshots(const Pipeline *pipeline, const char *table_name);
-void progress_register(Pipeline *pipeline); /* progress.c */
+void progress_register(Pipeline *pipeline);                /* progress.c */
 void progress_table_register(BoundTable *table);
 void progress_table(BoundTable *table);

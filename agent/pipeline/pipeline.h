@@ -2,16 +2,20 @@
  * but bounded queues. This folder owns every thread but the HTTP server's, and every decision about
  * when.
  *
- *   supervise.c  runs a flow again and again as the error's kind says; the only place that logs
- * errors run.c        one attempt from open to close, in order: bind, copy, stream, drain bind.c
- * which captured table goes into which lake table copy.c       the initial copy: parallel readers,
- * each with a Parquet writer of its own, no queue stream.c     the capture thread: reads the log,
- * hands items to the writers, confirms late writer.c     writer threads: apply batches, commit at
- * checkpoints record.c     what was confirmed, beside the warehouse (law 2) progress.c   figures
- * for metrics, health and the progress line inspect.c, drop.c  the subcommands of that name
+ *   supervise.c  runs a flow again and again as the error's kind says; only it logs errors
+ *   run.c        one attempt from open to close, in order: bind, copy and stream, drain
+ *   bind.c       which captured table goes into which lake table
+ *   copy.c       the initial copy: readers side by side, each with a Parquet writer of its own
+ *   stream.c     the capture thread: reads the log, hands items to the writers, confirms late
+ *   look.c       tables that are added at the source
+ *   writer.c     writer threads: apply batches, join pieces of copies, commit at checkpoints
+ *   commit.c     what comes of a commit's answer
+ *   record.c     what was confirmed, beside the warehouse (law 2)
+ *   progress.c   figures for metrics, health and the progress line
+ *   inspect.c, drop.c  the subcommands of that name
  *
  * Threads of a flow: the capture thread (stream.c), W writers (tables are dealt out by number),
- * during the copy P readers. Batches move: capture → writer's queue → freed by the writer. A full
+ * during a copy P readers. Batches move: capture → writer's queue → freed by the writer. A full
  * queue holds the capture thread, which then only answers keepalives; that reaches the source's
  * socket.
  *
@@ -52,12 +56,19 @@ typedef enum Phase {
 } Phase;
 const char *phase_name(Phase phase);
 
+/* What there is to copy, and what was read of it by the latest attempt. */
+typedef struct CopyFigures {
+    uint32_t tables; /* not complete */
+    uint64_t rows, rows_estimate;
+    uint64_t bytes, bytes_estimate;
+} CopyFigures;
+
 typedef struct PipelineFigures {
     Phase phase;
     uint32_t tables;
-    uint64_t rows;               /* copied or changed rows applied since the start */
-    uint64_t copy_rows_estimate; /* while snapshotting: what there is in all */
-    uint64_t lag_bytes;          /* from what is durable to the source's end */
+    uint64_t rows;      /* copied or changed rows applied since the start */
+    CopyFigures copy;   /* while tables are copied */
+    uint64_t lag_bytes; /* from what is durable to the source's end */
     int64_t
         freshness_us; /* age of the oldest source transaction that is not yet durable; 0: none */
     uint64_t commits;

@@ -40,15 +40,6 @@ bool record_load(Warehouse *warehouse, Error *err)
     return ok;
 }
 
-bool pipeline_resnapshots(const Pipeline *pipeline, const char *table_name)
-{
-    const TextList *list = pipeline->options.resnapshot;
-    for (size_t i = 0; list && i < list->count; i++)
-        if (manifest_pattern_matches(list->texts[i], table_name))
-            return true;
-    return false;
-}
-
 /* By the source's name, or, where that is another by now, by the lake's table once it is open. */
 static json_t *entry_of(const BoundTable *table)
 {

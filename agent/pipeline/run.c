@@ -1,8 +1,10 @@
-/* One attempt: open, bind, copy what is incomplete, follow the log until told to stop, drain.
+/* One attempt: open, bind, follow the log and copy what is incomplete until told to stop, drain.
  * Whatever ends it, everything it opened is closed here, in the flow's order. */
 #include "agent/pipeline/run.h"
 
 #include "agent/pipeline/flow.h"
+#include "common/crash.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 void flow_fail(Flow *flow, const Error *err)
@@ -33,7 +35,7 @@ static bool prepare(Flow *flow, Error *err)
     for (size_t i = 0; i < flow->captured_count; i++) {
         const BoundTable *table = flow->by_number[i];
         complete[i] = !table || table->complete;
-        if (!table || !table->complete)
+        if (!table || table->begins)
             continue;
         RowPosition at = follow_low(&table->follow);
         if (row_position_compare(at, flow->told) < 0) /* before anything is copied in vain */
@@ -54,11 +56,26 @@ static bool attempt(Flow *flow, Error *err)
     flow->capture = capture_open(flow->pipeline->connector, err);
     if (!flow->capture || !capture_told(flow->capture, &flow->told, err))
         return false;
-    if (!flow_bind(flow, err) || !prepare(flow, err) || !flow_copy(flow, err))
+    if (!flow_bind(flow, err) || !prepare(flow, err) || !flow_copy_open(flow, err))
         return false;
-    if (flow->pipeline->connector->snapshot_mode == SNAPSHOT_ONLY || flow_stopping(flow))
+    if (flow_stopping(flow))
         return true;
-    return flow_stream(flow, err);
+    return flow->pipeline->connector->snapshot_mode == SNAPSHOT_ONLY ? flow_copy_alone(flow, err)
+                                                                     : flow_stream(flow, err);
+}
+
+/* What the next flow has to know of this one. */
+static void remember(const Flow *flow)
+{
+    for (size_t i = 0; i < flow->table_count; i++) {
+        const BoundTable *table = &flow->tables[i];
+        if (!table->source || !atomic_load(&table->source->changed))
+            continue;
+        pipeline_outdated(flow->pipeline, table->name);
+        log_info("columns changed while the table was copied: its copy begins anew",
+                 LOG_T("table", table->name));
+        CRASH_POINT("copy-outdated");
+    }
 }
 
 bool flow_run(Pipeline *pipeline, Error *err)
@@ -66,6 +83,9 @@ bool flow_run(Pipeline *pipeline, Error *err)
     Flow flow = {.pipeline = pipeline};
     pthread_mutex_init(&flow.lock, NULL);
     bool ok = attempt(&flow, err);
+    pipeline->again = ok && atomic_load(&flow.leaves);
+    remember(&flow);
+    flow_copy_close(&flow);
     flow_unbind(&flow);
     capture_close(flow.capture);
     pthread_mutex_destroy(&flow.lock);

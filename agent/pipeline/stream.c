@@ -33,6 +33,7 @@ typedef struct Stream {
     Mark marks[MARKS];
     size_t mark_head, mark_count;
     int64_t mark_after_us;
+    int64_t look_after_us;
 } Stream;
 
 static bool put(Stream *stream, Writer *writer, Item item, size_t bytes, Error *err)
@@ -128,14 +129,20 @@ static void figures(Stream *stream, RowPosition durable)
         stream->mark_count--;
     }
     CaptureFigures capture;
+    CopyFigures copy;
     capture_figures(flow->capture, &capture);
+    progress_copy(flow, &copy);
     uint64_t lag = capture.source_end > durable.major ? capture.source_end - durable.major : 0;
     int64_t freshness_us =
         stream->mark_count ? clock_wall_us() - stream->marks[stream->mark_head].commit_us : 0;
     bool behind = stream->mark_count && stream->behind_us > BEHIND_US;
     pthread_mutex_lock(&pipeline->lock);
     PipelineFigures *to = &pipeline->figures;
-    to->phase = flow_stopping(flow) ? PHASE_DRAINING : behind ? PHASE_CATCHING_UP : PHASE_STREAMING;
+    to->phase = flow_stopping(flow) ? PHASE_DRAINING
+                : copy.tables       ? PHASE_SNAPSHOTTING
+                : behind            ? PHASE_CATCHING_UP
+                                    : PHASE_STREAMING;
+    to->copy = copy;
     to->lag_bytes = lag;
     to->freshness_us = freshness_us;
     to->rows = pipeline->rows_before + atomic_load(&flow->rows);
@@ -270,13 +277,14 @@ static bool follow(Stream *stream, Error *err)
         if (!capture_next(flow->capture, NEXT_MS, &change, err) ||
             !hand_out(stream, &change, err) || !confirm(stream, false, err))
             return false;
+        flow_look(flow, &stream->look_after_us);
     }
     flow_phase(flow, PHASE_DRAINING);
     return drain(stream, err);
 }
 
 /* From where the stream begins, by what tables and record say. */
-static bool start(Flow *flow, RowPosition *ret, Error *err)
+static bool begin(Flow *flow, RowPosition *ret, Error *err)
 {
     AUTO(mem_free) RowPosition *from = mem_array(flow->table_count, sizeof *from);
     uint32_t writers = (uint32_t)flow_writers_count(flow), count = (uint32_t)flow->table_count;
@@ -293,7 +301,7 @@ static bool start(Flow *flow, RowPosition *ret, Error *err)
     if (action.kind == CONFIRM_STALL)
         return flow_stalled(&flow->tables[action.table], action.reason, err);
     *ret = action.position;
-    return capture_stream_start(flow->capture, err);
+    return true;
 }
 
 /* The stream runs, nobody else can confirm any more. */
@@ -309,22 +317,43 @@ static bool held(Flow *flow, Error *err)
                      "per Connector");
 }
 
+static bool end(Flow *flow, Error *err)
+{
+    flow_copy_join(flow);
+    flow_writers_join(flow);
+    if (flow_failed(flow))
+        *err = flow->error;
+    return !flow_failed(flow);
+}
+
 bool flow_stream(Flow *flow, Error *err)
 {
-    RowPosition from;
-    if (!start(flow, &from, err) || !held(flow, err))
+    RowPosition from = {0};
+    if (!begin(flow, &from, err) || !capture_stream_start(flow->capture, err) || !held(flow, err))
         return false;
     Stream stream = {.flow = flow, .checkpoint = from, .at_checkpoint = true};
     stream.recorder = recorder_start(flow);
     flow_writers_start(flow);
+    flow_copy_start(flow);
     bool ok = follow(&stream, err);
     if (!ok && !flow_failed(flow))
         flow_fail(flow, err);
-    flow_writers_join(flow);
+    ok = end(flow, err) && ok;
     recorder_stop(stream.recorder);
-    if (flow_failed(flow)) {
-        *err = flow->error;
-        return false;
-    }
     return ok;
+}
+
+bool flow_copy_alone(Flow *flow, Error *err)
+{
+    RowPosition from = {0};
+    if (!begin(flow, &from, err))
+        return false;
+    Stream stream = {.flow = flow, .checkpoint = from};
+    flow_writers_start(flow);
+    flow_copy_start(flow);
+    while (!flow_failed(flow) && !flow_stopping(flow) && atomic_load(&flow->copying)) {
+        figures(&stream, from);
+        clock_sleep_us(20000);
+    }
+    return end(flow, err);
 }

@@ -22,6 +22,39 @@ const char *phase_name(Phase phase)
     return names[phase];
 }
 
+static bool names_hold(const Names *names, const char *name)
+{
+    for (size_t i = 0; i < names->count; i++)
+        if (strcmp(names->items[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void names_add(Names *names, const char *name)
+{
+    if (names_hold(names, name))
+        return;
+    names->items = mem_regrow(names->items, names->count + 1, sizeof *names->items);
+    names->items[names->count++] = mem_strdup(name);
+}
+
+static void names_drop(Names *names, const char *name)
+{
+    for (size_t i = 0; i < names->count; i++)
+        if (strcmp(names->items[i], name) == 0) {
+            free(names->items[i]);
+            names->items[i] = names->items[--names->count];
+            return;
+        }
+}
+
+static void names_done(Names *names)
+{
+    for (size_t i = 0; i < names->count; i++)
+        free(names->items[i]);
+    free(names->items);
+}
+
 Pipeline *pipeline_new(const Manifest *manifest, const ConnectorSpec *connector,
                        const PipelineOptions *options)
 {
@@ -40,6 +73,8 @@ void pipeline_free(Pipeline *pipeline)
     if (!pipeline)
         return;
     pthread_mutex_destroy(&pipeline->lock);
+    names_done(&pipeline->begun);
+    names_done(&pipeline->outdated);
     free(pipeline->name);
     free(pipeline);
 }
@@ -47,6 +82,49 @@ void pipeline_free(Pipeline *pipeline)
 void pipeline_stop(Pipeline *pipeline)
 {
     atomic_store(&pipeline->stop, true);
+}
+
+static bool asked_for(const Pipeline *pipeline, const char *table_name)
+{
+    const TextList *list = pipeline->options.resnapshot;
+    for (size_t i = 0; list && i < list->count; i++)
+        if (manifest_pattern_matches(list->texts[i], table_name))
+            return true;
+    return false;
+}
+
+static bool locked_hold(Pipeline *pipeline, const Names *names, const char *table_name)
+{
+    pthread_mutex_lock(&pipeline->lock);
+    bool holds = names_hold(names, table_name);
+    pthread_mutex_unlock(&pipeline->lock);
+    return holds;
+}
+
+bool pipeline_resnapshots(Pipeline *pipeline, const char *table_name)
+{
+    return asked_for(pipeline, table_name) && !locked_hold(pipeline, &pipeline->begun, table_name);
+}
+
+bool pipeline_copies_anew(Pipeline *pipeline, const char *table_name)
+{
+    return locked_hold(pipeline, &pipeline->outdated, table_name);
+}
+
+void pipeline_outdated(Pipeline *pipeline, const char *table_name)
+{
+    pthread_mutex_lock(&pipeline->lock);
+    names_add(&pipeline->outdated, table_name);
+    pthread_mutex_unlock(&pipeline->lock);
+}
+
+void pipeline_copy_begun(Pipeline *pipeline, const char *table_name)
+{
+    pthread_mutex_lock(&pipeline->lock);
+    if (asked_for(pipeline, table_name))
+        names_add(&pipeline->begun, table_name);
+    names_drop(&pipeline->outdated, table_name);
+    pthread_mutex_unlock(&pipeline->lock);
 }
 
 static bool mends_itself(const Error *err)
@@ -76,6 +154,8 @@ bool pipeline_run(Pipeline *pipeline, Error *err)
     for (;;) {
         int64_t started_us = clock_mono_us();
         bool ok = flow_run(pipeline, err);
+        if (ok && pipeline->again && !atomic_load(&pipeline->stop))
+            continue;
         if (ok || !mends_itself(err)) {
             set_phase(pipeline, PHASE_STOPPED, ok ? "" : err->message);
             return ok;

@@ -16,6 +16,7 @@ static void item_free(void *at)
 {
     Item *item = at;
     batch_free(item->batch);
+    piece_free(item->piece);
     free(item);
 }
 
@@ -48,7 +49,8 @@ static bool commit_due(Writer *writer, BoundTable *table, bool drain, Error *err
 {
     Follow *follow = &table->follow;
     uint64_t bytes = follow->pending && !follow->past_checkpoint ? pending_bytes(table) : 0;
-    FollowAction action = follow_tick(follow, clock_mono_us(), bytes, drain);
+    bool now = flow_copy_due(table) || drain;
+    FollowAction action = follow_tick(follow, clock_mono_us(), bytes, now);
     if (!flow_obey(writer->flow, table, action, err))
         return false;
     return (!drain && !(follow_is_settled(follow) && table->has_later)) ||
@@ -89,6 +91,8 @@ static bool put(Writer *writer, BoundTable *table, const Item *item, Error *err)
         return true; /* a restart repeats what the table has */
     bool ok = item->kind == ITEM_BATCH ? table_put(table->table, item->batch, err)
                                        : table_truncate(table->table, item->row, err);
+    if (ok && item->kind == ITEM_TRUNCATE)
+        flow_copy_truncated(table);
     return ok || error_wrap(err, "table %s", table->name);
 }
 
@@ -99,6 +103,7 @@ static bool evolve(Writer *writer, const Item *item, Error *err)
     BoundTable *table = item->table;
     if (!wait_settled(writer, table, err))
         return false;
+    ASSERT(!table->copy.active); /* copy.c: else it would have begun anew */
     if (!table_evolve(table->table, item->schema, item->shape, err))
         return error_wrap(err, "table %s", table->name);
     log_info("columns follow the source", LOG_T("table", table->name));
@@ -118,6 +123,9 @@ static bool apply(Writer *writer, const Item *item, Error *err)
         return true;
     case ITEM_TRUNCATE:
         return put(writer, table, item, err);
+    case ITEM_PIECE:
+        return wait_settled(writer, table, err) && flow_copy_piece(table, item->piece, err) &&
+               settle(writer, false, err);
     case ITEM_SCHEMA:
         return evolve(writer, item, err);
     case ITEM_CHECKPOINT:

@@ -11,7 +11,7 @@ void table_pending_done(TablePending *pending)
 {
     iceberg_attempt_free(pending->attempt);
     upsert_pending_done(&pending->upsert);
-    free(pending->copied);
+    free(pending->joined);
     free(pending->with_snapshot);
     *pending = (TablePending){0};
 }
@@ -24,14 +24,17 @@ static void delete_objects(const Table *table, const char *const *uris, size_t c
 }
 
 /* ---------- the table as it is ---------- */
-static void fill_view(Table *table, int64_t commit, int64_t head, TableView *ret)
+static void fill_view(Table *table, const TableClaim *claim, int64_t commit, int64_t head,
+                      TableView *ret)
 {
     const IcebergTable *iceberg = table->iceberg;
     int64_t current = iceberg_current_snapshot(iceberg);
     *ret = (TableView){.exists = true,
                        .head = current < 0 ? 0 : current,
                        .sequence = iceberg_last_sequence(iceberg),
-                       .has_claim = table->complete,
+                       .has_claim = claim->is_there,
+                       .copying = claim->copying,
+                       .outdated = table->outdated,
                        .ours_found = commit && iceberg_history_holds(iceberg, commit)};
     snprintf(ret->uuid, sizeof ret->uuid, "%s", iceberg_uuid(iceberg));
     switch (iceberg_foreign(iceberg, head ? head : -1)) {
@@ -45,19 +48,20 @@ static void fill_view(Table *table, int64_t commit, int64_t head, TableView *ret
         ret->foreign = FOREIGN_REWROTE;
         break;
     }
-    if (!table->complete)
+    if (!claim->is_there)
         return;
-    table->lane = (LaneValue){.passed = table->position.at};
-    ret->snapshot = table->snapshot;
-    ret->is_ancestor = iceberg_is_ancestor(iceberg, table->snapshot);
-    ret->source = table->position.source;
+    table->seen = *claim;
+    table->lane = (LaneValue){.passed = claim->position.at};
+    ret->snapshot = claim->snapshot;
+    ret->is_ancestor = iceberg_is_ancestor(iceberg, claim->snapshot);
+    ret->source = table->seen.position.source;
     ret->lane_count = 1;
     ret->lanes = &table->lane;
 }
 
 void table_view(Table *table, int64_t commit, int64_t head, TableView *ret)
 {
-    fill_view(table, commit, head, ret);
+    fill_view(table, &table->claim, commit, head, ret);
 }
 
 /* Files are written for the columns and partitions that the table had when it was opened, or has
@@ -71,6 +75,7 @@ static bool same_shape(const Table *table)
 bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Error *err)
 {
     bool changed;
+    TableClaim claim;
     Error why = {0};
     if (!iceberg_table_refresh(table->iceberg, &changed, &why)) {
         if (strcmp(why.code, "TableDropped") == 0) {
@@ -84,18 +89,9 @@ bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Erro
         return error_set(err, ERROR_CONFLICT, "SchemaChanged",
                          "table %s.%s: somebody else changed its columns or partitions",
                          table->name.database, table->name.table);
-    /* the claim is compared with what this process did: keep both apart until that is settled */
-    Position position = table->position;
-    int64_t snapshot = table->snapshot;
-    bool complete = table->complete;
-    if (!table_read_claim(table, err))
+    if (!table_read_claim(table, &claim, err))
         return false;
-    fill_view(table, commit, head, ret);
-    table->seen = table->position;
-    ret->source = table->seen.source;
-    table->position = position;
-    table->snapshot = snapshot;
-    table->complete = complete;
+    fill_view(table, &claim, commit, head, ret);
     return true;
 }
 
@@ -107,11 +103,13 @@ static bool make_whole(Table *table, Error *err)
     IcebergCommit *commit = &pending->commit;
     if (pending->ready)
         return true;
-    bool ok = table->upsert
-                  ? upsert_finish(table->upsert, &pending->upsert, err)
-                  : data_writer_finish(table->writer, &commit->added, &commit->added_count, err);
+    size_t joined = 0;
+    bool ok = table->upsert ? upsert_finish(table->upsert, &pending->upsert, err)
+                            : pieces_join(table, &pending->joined, &joined, err);
     if (!ok)
         return table_failed(table, err);
+    if (!table->upsert)
+        *commit = (IcebergCommit){.added = pending->joined, .added_count = joined};
     if (table->upsert)
         *commit = (IcebergCommit){.added = pending->upsert.added,
                                   .added_count = pending->upsert.added_count,
@@ -119,11 +117,22 @@ static bool make_whole(Table *table, Error *err)
                                   .removed_count = pending->upsert.removed_count,
                                   .remove_all = pending->upsert.remove_all};
     pending->ready = true;
+    if (table->piece_count)
+        CRASH_POINT("copy-before-commit");
     CRASH_POINT("commit-files-written");
     return true;
 }
 
-/* The position, in the snapshot's summary and in the property that names the snapshot. */
+static void put_property(TablePending *pending, const char *name, const char *value)
+{
+    size_t at = 2 * pending->commit.property_count++;
+    ASSERT(at + 1 < ARRAY_LEN(pending->properties));
+    pending->properties[at] = name;
+    pending->properties[at + 1] = value;
+}
+
+/* The position, in the snapshot's summary and in the property that names the snapshot; what else
+ * the table says of itself, with it. */
 static void put_position(Table *table, const Position *position)
 {
     TablePending *pending = &table->pending;
@@ -131,43 +140,60 @@ static void put_position(Table *table, const Position *position)
     position_format(position, pending->text);
     free(pending->with_snapshot);
     pending->with_snapshot = mem_format("%s %%SNAPSHOT%%", pending->text);
-    pending->summary[0] = pending->properties[0] = table->property;
+    pending->summary[0] = table->property;
     pending->summary[1] = pending->text;
-    pending->properties[1] = pending->with_snapshot;
     pending->commit.summary = pending->summary;
+    pending->commit.summary_count = 1;
     pending->commit.properties = pending->properties;
-    pending->commit.summary_count = pending->commit.property_count = 1;
-    if (table->shape_due) {
-        pending->properties[2] = table->shape_property;
-        pending->properties[3] = table->shape_value;
-        pending->commit.property_count = 2;
-    }
+    pending->commit.property_count = 0;
+    put_property(pending, table->property, pending->with_snapshot);
+    if (table->copy_next)
+        put_property(pending, table->copy_property, table->copy_next);
+    if (table->shape_due)
+        put_property(pending, table->shape_property, table->shape_value);
     pending->commit.schema = table->evolved ? table->schema : NULL;
     pending->commit.last_column_id = table->last_column_id;
-    if (pending->copy)
+    ASSERT(!table->copy_begun || table->copy_next); /* or it would be taken for complete */
+    if (table->copy_begun)
         pending->commit.remove_all = iceberg_current_snapshot(table->iceberg) >= 0;
+}
+
+static void settle_copy(Table *table)
+{
+    table->copy_begun = table->outdated = false;
+    if (!table->copy_next)
+        return;
+    free(table->copy_progress);
+    table->copy_progress = TAKE(table->copy_next);
+    table->copying = strcmp(table->copy_progress, COPY_COMPLETE) != 0;
+    if (table->copying)
+        return;
+    free(TAKE(table->copy_progress));
+    if (table->upsert)
+        upsert_copying(table->upsert, false);
 }
 
 static void settle(Table *table)
 {
     TablePending *pending = &table->pending;
-    table->snapshot = iceberg_attempt_id(pending->attempt);
-    table->position = pending->position;
-    table->complete = true;
     table_shape_settled(table);
     table->commits++;
     table->committed_us = clock_wall_us();
-    if (pending->copy) {
+    table->passed = pending->position.at;
+    if (table->piece_count)
         CRASH_POINT("copy-committed");
-        copy_forget(pending->copy);
-    } else {
-        CRASH_POINT("commit-done");
-        table->pending_rows = 0;
-        delete_objects(table, pending->upsert.dead, pending->upsert.dead_count);
-        if (table->upsert)
-            upsert_committed(table->upsert, &pending->upsert);
-        data_writer_forget(table->writer);
-    }
+    CRASH_POINT("commit-done");
+    table->pending_rows = 0;
+    delete_objects(table, pending->upsert.dead, pending->upsert.dead_count);
+    if (table->upsert)
+        upsert_committed(table->upsert, &pending->upsert);
+    data_writer_forget(table->writer);
+    pieces_done(table, true);
+    settle_copy(table);
+    table->claim = (TableClaim){.is_there = true,
+                                .copying = table->copying,
+                                .position = pending->position,
+                                .snapshot = iceberg_attempt_id(pending->attempt)};
     table->rows = table->upsert ? upsert_rows(table->upsert) : table_rows_of_head(table);
     table_pending_done(pending);
 }
@@ -242,8 +268,7 @@ void table_abandon(Table *table, bool files_may_go)
         data_writer_discard(table->writer);
     } else {
         data_writer_forget(table->writer);
-        if (pending->copy)
-            copy_forget(pending->copy);
     }
+    pieces_done(table, !files_may_go);
     table_pending_done(pending);
 }

@@ -1,5 +1,10 @@
-/* The initial copy: writers side by side, each with data files of its own; no index, since a copy
- * has every key once. Files become the table's in one commit, or are deleted. */
+/* The initial copy, in pieces: writers side by side, each with data files of its own, beside the
+ * thread that puts the stream's rows and commits. A piece becomes the table's with a commit, or its
+ * files are deleted.
+ *
+ * The rows of one snapshot have every key once, so that nothing needs to be looked up while they
+ * are alone in the table. When the stream's rows come to them, or rows of an earlier snapshot are
+ * there, the index says which keys are known, and the pieces' rows give way (upsert_take). */
 #include "agent/table/table_private.h"
 #include "common/crash.h"
 #include "common/mem.h"
@@ -20,14 +25,8 @@ struct TableCopyWriter {
     uint32_t all_rows_held;
 };
 
-TableCopy *table_copy_start(Table *table, Error *err)
+TableCopy *table_copy_start(Table *table)
 {
-    if (table->pending_rows) {
-        error_set(err, ERROR_FATAL, "CopyOfPending",
-                  "table %s.%s: a copy can't start while %llu changes are pending",
-                  table->name.database, table->name.table, (unsigned long long)table->pending_rows);
-        return NULL;
-    }
     TableCopy *copy = mem_zalloc(sizeof *copy);
     copy->table = table;
     pthread_mutex_init(&copy->lock, NULL);
@@ -38,8 +37,6 @@ void table_copy_free(TableCopy *copy)
 {
     if (!copy)
         return;
-    if (copy->table->pending.copy == copy && copy->table->pending.unknown)
-        table_abandon(copy->table, false); /* its files may be the table's */
     for (size_t i = 0; i < copy->finished_count; i++)
         data_writer_free(copy->finished[i]);
     free(copy->finished);
@@ -57,6 +54,7 @@ TableCopyWriter *table_copy_writer_open(TableCopy *copy, Error *err)
     pthread_mutex_lock(&copy->lock);
     copy->writers_open++;
     pthread_mutex_unlock(&copy->lock);
+    copy->table->copy_writers++;
     return writer;
 }
 
@@ -65,6 +63,7 @@ static void writer_leave(TableCopyWriter *writer, bool finished)
     TableCopy *copy = writer->copy;
     pthread_mutex_lock(&copy->lock);
     copy->writers_open--;
+    copy->table->copy_writers--;
     if (finished) {
         if (copy->finished_count == copy->finished_held) {
             copy->finished_held = copy->finished_held ? copy->finished_held * 2 : 8;
@@ -101,9 +100,7 @@ bool table_copy_put(TableCopyWriter *writer, const Batch *batch, Error *err)
             writer->all_rows[row] = row;
     }
     /* The writers share what the table may hold. */
-    pthread_mutex_lock(&copy->lock);
-    data_writer_limit(writer->writer, table->memory_bytes_max / copy->writers_open);
-    pthread_mutex_unlock(&copy->lock);
+    data_writer_limit(writer->writer, table->memory_bytes_max / table->copy_writers);
     const Column *const *columns = column_map_batch(&writer->columns, batch, 0);
     if (!data_writer_put(writer->writer, columns, writer->all_rows, batch->row_count, false, NULL,
                          NULL, err))
@@ -123,44 +120,96 @@ bool table_copy_finish(TableCopyWriter *writer, Error *err)
     return true;
 }
 
-bool copy_gather(TableCopy *copy, DataFile **ret, size_t *ret_count, Error *err)
+uint64_t table_copy_bytes(const TableCopyWriter *writer)
 {
-    *ret = NULL;
-    *ret_count = 0;
+    return data_writer_bytes(writer->writer);
+}
+
+/* ---------- the table's thread ---------- */
+static void set_text(char **to, const char *text)
+{
+    free(*to);
+    *to = text ? mem_strdup(text) : NULL;
+}
+
+void table_copy_begin(Table *table, RowPosition at)
+{
+    ASSERT(!table->pending_rows && !table->piece_count && !table->pending.ready);
+    upsert_free(TAKE(table->upsert));
+    table->copy_begun = table->copying = true;
+    table->copy_alone = true;
+    table->passed = at;
+}
+
+const char *table_copy_progress(const Table *table)
+{
+    return table->copy_progress;
+}
+
+void table_copy_set_progress(Table *table, const char *progress)
+{
+    set_text(&table->copy_next, progress);
+}
+
+bool table_copy_take(Table *table, TableCopy *copy, Error *err)
+{
+    ASSERT(copy->table == table && copy->writers_open == 0 && !table->pending.ready);
+    table->pieces = mem_regrow(table->pieces, table->piece_count + 1, sizeof *table->pieces);
+    table->pieces[table->piece_count++] = copy;
+    if (!table_usable(table, err))
+        return false;
+    if (table->spec->mode != MODE_UPSERT || (!table->upsert && table->copy_alone))
+        return true;
+    bool ok = table->upsert ? piece_index(table, copy, err) : table_index(table, err);
+    return ok || table_failed(table, err);
+}
+
+bool piece_index(Table *table, TableCopy *copy, Error *err)
+{
     for (size_t i = 0; i < copy->finished_count; i++) {
         DataFile *files;
         size_t count;
-        if (!data_writer_finish(copy->finished[i], &files, &count, err)) {
-            free(*ret);
-            return false;
-        }
-        *ret = mem_regrow(*ret, *ret_count + count + 1, sizeof **ret);
-        memcpy(*ret + *ret_count, files, count * sizeof *files);
-        *ret_count += count;
+        if (!data_writer_finish(copy->finished[i], &files, &count, err) ||
+            !upsert_take(table->upsert, files, count, err))
+            return error_wrap(err, "copy of table %s.%s", table->name.database, table->name.table);
     }
     return true;
 }
 
-void copy_forget(TableCopy *copy)
+static bool gather(DataWriter *writer, DataFile **to, size_t *count, Error *err)
 {
-    for (size_t i = 0; i < copy->finished_count; i++)
-        data_writer_forget(copy->finished[i]);
+    DataFile *files;
+    size_t more;
+    if (!data_writer_finish(writer, &files, &more, err))
+        return false;
+    *to = mem_regrow(*to, *count + more + 1, sizeof **to);
+    if (more)
+        memcpy(*to + *count, files, more * sizeof *files);
+    *count += more;
+    return true;
 }
 
-bool table_copy_close(TableCopy *copy, Error *err)
+bool pieces_join(Table *table, DataFile **ret, size_t *ret_count, Error *err)
 {
-    Table *table = copy->table;
-    TablePending *pending = &table->pending;
-    ASSERT(copy->writers_open == 0 && !pending->ready);
-    size_t count;
-    if (!copy_gather(copy, &pending->copied, &count, err))
-        return error_wrap(err, "copy of table %s.%s", table->name.database, table->name.table);
-    /* An index of what was there before is void. */
-    upsert_free(table->upsert);
-    table->upsert = NULL;
-    pending->copy = copy;
-    pending->ready = true;
-    pending->commit = (IcebergCommit){.added = pending->copied, .added_count = count};
-    CRASH_POINT("copy-before-commit");
+    AUTO(mem_free) DataFile *all = NULL;
+    *ret_count = 0;
+    for (size_t i = 0; i < table->piece_count; i++)
+        for (size_t k = 0; k < table->pieces[i]->finished_count; k++)
+            if (!gather(table->pieces[i]->finished[k], &all, ret_count, err))
+                return false;
+    if (!gather(table->writer, &all, ret_count, err))
+        return false;
+    *ret = TAKE(all);
     return true;
+}
+
+void pieces_done(Table *table, bool files_stay)
+{
+    for (size_t i = 0; i < table->piece_count; i++) {
+        TableCopy *copy = table->pieces[i];
+        for (size_t k = 0; files_stay && k < copy->finished_count; k++)
+            data_writer_forget(copy->finished[k]);
+        table_copy_free(copy);
+    }
+    table->piece_count = 0;
 }

@@ -104,6 +104,7 @@ typedef struct Plan {
     const Table *table;
     const Schema *wanted; /* the source's columns, and in Append two more */
     const Schema *before; /* the source's columns until now; NULL: everything is copied again */
+    json_t *ids;          /* then: the ids by the source's origins, or NULL */
     int *place;           /* per wanted field: the table's column now, -1: a new one */
     bool *bound;          /* per column of the table */
     Schema *schema;       /* what it becomes; owned */
@@ -155,30 +156,52 @@ static bool can_become(const Plan *plan, const Field *have, const Field *want)
             (plan->table->spec->widen_types || !plan->before));
 }
 
-/* Which of the table's columns each wanted one is: as bound until now, or, for a table that is
- * copied again, by name. */
-static void find_places(Plan *plan)
+static bool has_id(json_t *ids, int32_t id)
+{
+    const char *key;
+    json_t *each;
+    json_object_foreach(ids, key, each)
+    {
+        if (json_integer_value(each) == id)
+            return true;
+    }
+    return false;
+}
+
+/* For a table that is copied again: the one of the id that is known of it; of an unknown one, the
+ * name's, unless that is another column's. */
+static bool is_place_anew(const Plan *plan, const Field *have, const Field *want)
+{
+    int32_t id = binding_id(plan->ids, want->origin);
+    bool is_it =
+        id ? have->id == id : strcmp(have->name, want->name) == 0 && !has_id(plan->ids, have->id);
+    return is_it && can_become(plan, have, want);
+}
+
+/* Is the wanted column the table's? As bound until now. */
+static bool is_place(const Plan *plan, size_t at, const Field *want)
 {
     const Table *table = plan->table;
-    const Schema *have = table->schema;
+    uint32_t source = table->source_of[at];
+    if (source < plan->before->field_count) {
+        int32_t origin = plan->before->fields[source].origin;
+        return origin && origin == want->origin;
+    }
+    bool own = source == COLUMN_OP || source == COLUMN_POSITION;
+    return own && !want->origin && strcmp(table->schema->fields[at].name, want->name) == 0;
+}
+
+/* Which of the table's columns each wanted one is. */
+static void find_places(Plan *plan)
+{
+    const Schema *have = plan->table->schema;
     for (size_t i = 0; i < plan->wanted->field_count; i++) {
         const Field *want = &plan->wanted->fields[i];
         plan->place[i] = -1;
-        for (size_t at = 0; at < have->field_count && plan->place[i] < 0; at++) {
-            if (plan->before && table->source_of[at] < plan->before->field_count) {
-                int32_t origin = plan->before->fields[table->source_of[at]].origin;
-                if (origin && origin == want->origin)
-                    plan->place[i] = (int)at;
-            } else if (plan->before) {
-                bool own =
-                    table->source_of[at] == COLUMN_OP || table->source_of[at] == COLUMN_POSITION;
-                if (own && !want->origin && strcmp(have->fields[at].name, want->name) == 0)
-                    plan->place[i] = (int)at;
-            } else if (strcmp(have->fields[at].name, want->name) == 0 &&
-                       can_become(plan, &have->fields[at], want)) {
+        for (size_t at = 0; at < have->field_count && plan->place[i] < 0; at++)
+            if (plan->before ? is_place(plan, at, want)
+                             : is_place_anew(plan, &have->fields[at], want))
                 plan->place[i] = (int)at;
-            }
-        }
         if (plan->place[i] >= 0)
             plan->bound[plan->place[i]] = true;
     }
@@ -216,7 +239,7 @@ static bool follow_field(Plan *plan, Field *field, int place, const Field *want,
         field->type = want->type; /* a primitive: owns nothing */
         plan->changed = true;
     }
-    if (before && strcmp(before->name, want->name) != 0 && strcmp(field->name, want->name) != 0)
+    if ((!before || strcmp(before->name, want->name) != 0) && strcmp(field->name, want->name) != 0)
         rename_field(plan, field, mem_strdup(want->name));
     bool required = is_key || (field->required && want->required);
     plan->changed |= required != field->required;
@@ -234,7 +257,10 @@ static bool keep_field(Plan *plan, int place, bool *ret_goes, Error *err)
 {
     const Field *have = &plan->table->schema->fields[place];
     bool dropped = !plan->before || field_before(plan, place) != NULL;
+    bool ever = plan->before || iceberg_current_snapshot(plan->table->iceberg) >= 0;
     *ret_goes = dropped && plan->table->spec->dropped_columns == DROPPED_DROP;
+    if (!ever && !is_partitioned_by(plan->table, have->id))
+        *ret_goes = true; /* no row was ever there */
     if (*ret_goes && is_partitioned_by(plan->table, have->id))
         return incompatible(plan, have->name,
                             "the source dropped it, and the table is partitioned by it; "
@@ -414,9 +440,9 @@ static void take_plan(Table *table, Plan *plan)
     table->schema_json = json;
 }
 
-bool table_evolve_anew(Table *table, const Schema *wanted, Error *err)
+bool table_evolve_anew(Table *table, const Schema *wanted, json_t *ids, Error *err)
 {
-    Plan plan = {.table = table, .wanted = wanted};
+    Plan plan = {.table = table, .wanted = wanted, .ids = ids};
     bool ok = plan_make(&plan, table->source, err);
     if (ok)
         take_plan(table, &plan);

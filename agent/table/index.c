@@ -39,7 +39,7 @@ void key_index_clear(KeyIndex *index)
     if (index->entries)
         munmap(index->entries, table_bytes(index->capacity, index->stride));
     index->entries = NULL;
-    index->capacity = index->used = index->live = 0;
+    index->capacity = index->used = index->live = index->gone = 0;
 }
 
 void key_index_free(KeyIndex *index)
@@ -60,16 +60,20 @@ static inline size_t home_of(uint64_t key, size_t capacity)
     return (size_t)(((unsigned __int128)key * capacity) >> 64);
 }
 
-/* Moves the live entries of the old table to a table of `capacity`. */
+/* Moves the live entries of the old table, and those that are to be remembered, to a table of
+ * `capacity`. */
 static void rehash(KeyIndex *index, size_t capacity)
 {
-    ASSERT(capacity > index->live && capacity < UINT32_MAX);
+    if (!index->keeps_gone)
+        index->gone = 0;
+    ASSERT(capacity > index->live + index->gone && capacity < UINT32_MAX);
     uint32_t stride = index->stride;
     uint8_t *to = table_map(table_bytes(capacity, stride));
     size_t released = 0;
     for (size_t i = 0; i < index->capacity; i++) {
         const IndexEntry *entry = key_index_entry(index, (uint32_t)i);
-        if (entry->file != INDEX_FILE_NONE && entry->file != INDEX_FILE_ABSENT) {
+        if (entry->file != INDEX_FILE_NONE && entry->file != INDEX_FILE_ABSENT &&
+            (entry->file != INDEX_FILE_GONE || index->keeps_gone)) {
             size_t at = home_of(entry->key, capacity);
             while (((IndexEntry *)(void *)(to + at * stride))->file != INDEX_FILE_NONE)
                 at = at + 1 == capacity ? 0 : at + 1;
@@ -84,7 +88,7 @@ static void rehash(KeyIndex *index, size_t capacity)
         munmap(index->entries, table_bytes(index->capacity, stride));
     index->entries = to;
     index->capacity = capacity;
-    index->used = index->live;
+    index->used = index->live + index->gone;
 }
 
 void key_index_reserve(KeyIndex *index, size_t more)
@@ -92,7 +96,7 @@ void key_index_reserve(KeyIndex *index, size_t more)
     /* At most 3/4 full; after growing 3/5, so that the next growth is a quarter away. */
     if ((index->used + more) * 4 <= index->capacity * 3)
         return;
-    size_t capacity = (index->live + more) * 5 / 3;
+    size_t capacity = (index->live + (index->keeps_gone ? index->gone : 0) + more) * 5 / 3;
     rehash(index, capacity < CAPACITY_MIN ? CAPACITY_MIN : capacity);
 }
 

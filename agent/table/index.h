@@ -9,7 +9,9 @@
  * behind the reading end is given back on the way: growing never holds both tables.
  *
  * A key that was deleted keeps its entry, marked absent, until the next growth: slots stay valid
- * between two calls of key_index_reserve. One thread at a time. */
+ * between two calls of key_index_reserve. With keeps_gone set it is marked gone, and outlives
+ * growing: whoever adds rows of an older state must see that they are no more. One thread at a
+ * time. */
 #pragma once
 
 #include "common/attrs.h"
@@ -17,7 +19,8 @@
 #define INDEX_FILE_NONE 0u                /* slot never used */
 #define INDEX_FILE_ABSENT UINT32_MAX      /* the key has no live row */
 #define INDEX_FILE_BATCH (UINT32_MAX - 1) /* in the batch at hand; position is its row there */
-#define INDEX_FILE_MAX (UINT32_MAX - 2)
+#define INDEX_FILE_GONE (UINT32_MAX - 2)  /* it was deleted, and that is to be remembered */
+#define INDEX_FILE_MAX (UINT32_MAX - 3)
 #define INDEX_ROW_ID_NONE (-1) /* the row takes its id from file and position */
 
 typedef struct IndexEntry {
@@ -32,10 +35,12 @@ typedef struct KeyIndex {
     size_t capacity;
     size_t used; /* slots with a key, absent ones included */
     size_t live;
+    size_t gone; /* marked so */
     uint32_t stride;
     uint8_t row_id_at; /* index in more; meaningful with_row_ids */
     bool wide;         /* 16-byte keys */
     bool with_row_ids;
+    bool keeps_gone; /* from now on; what is marked stays so until it is cleared or has a row */
 } KeyIndex;
 
 /* A batch's keys: second is NULL when the index has 8-byte keys. */
@@ -58,17 +63,24 @@ static inline IndexEntry *key_index_entry(const KeyIndex *index, uint32_t slot)
 {
     return (IndexEntry *)(void *)(index->entries + (size_t)slot * index->stride);
 }
+static inline bool index_entry_has_row(const IndexEntry *entry)
+{
+    return entry->file != INDEX_FILE_ABSENT && entry->file != INDEX_FILE_GONE;
+}
 static inline void key_index_set(KeyIndex *index, IndexEntry *entry, uint32_t file,
                                  uint32_t position)
 {
-    index->live += entry->file == INDEX_FILE_ABSENT;
+    index->live += !index_entry_has_row(entry);
+    index->gone -= entry->file == INDEX_FILE_GONE;
     entry->file = file;
     entry->position = position;
 }
 static inline void key_index_forget(KeyIndex *index, IndexEntry *entry)
 {
-    index->live -= entry->file != INDEX_FILE_ABSENT;
-    entry->file = INDEX_FILE_ABSENT;
+    index->live -= index_entry_has_row(entry);
+    index->gone -= entry->file == INDEX_FILE_GONE;
+    index->gone += index->keeps_gone;
+    entry->file = index->keeps_gone ? INDEX_FILE_GONE : INDEX_FILE_ABSENT;
 }
 static inline int64_t key_index_row_id(const KeyIndex *index, const IndexEntry *entry)
 {

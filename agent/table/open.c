@@ -11,6 +11,7 @@ static void release(Table *table)
 {
     if (table->pending.unknown) /* its files may be the table's: a commit of them may take effect */
         table_abandon(table, false);
+    pieces_done(table, false);
     table_pending_done(&table->pending);
     upsert_free(table->upsert);
     data_writer_free(table->writer);
@@ -29,6 +30,10 @@ static void release(Table *table)
     free(table->all_rows);
     free(table->unit);
     free(table->property);
+    free(table->copy_property);
+    free(table->copy_progress);
+    free(table->copy_next);
+    free(table->pieces);
     free(table->location);
 }
 
@@ -335,12 +340,17 @@ uint64_t table_rows_of_head(const Table *table)
     return all > gone ? all - gone : 0;
 }
 
-bool table_read_claim(Table *table, Error *err)
+/* What the table has of its copy; NULL: everything. */
+static const char *read_progress(const Table *table)
 {
-    table->complete = false;
-    table->snapshot = 0;
-    table->position = (Position){0};
+    const char *text = iceberg_property(table->iceberg, table->copy_property);
+    return text && strcmp(text, COPY_COMPLETE) != 0 ? text : NULL;
+}
+
+bool table_read_claim(const Table *table, TableClaim *ret, Error *err)
+{
     const char *text = iceberg_property(table->iceberg, table->property);
+    *ret = (TableClaim){0};
     if (!text) {
         const char *unit = iceberg_property(table->iceberg, "firn.unit");
         if (table_head_total(table, "total-records") == 0 ||
@@ -356,19 +366,20 @@ bool table_read_claim(Table *table, Error *err)
     char *space = strrchr(copy, ' '), *end = NULL;
     errno = 0;
     if (space)
-        table->snapshot = strtoll(space + 1, &end, 10);
+        ret->snapshot = strtoll(space + 1, &end, 10);
     if (!space || errno || end == space + 1 || *end)
         return error_set(err, ERROR_CONFIG, "BadPosition",
                          "table %s.%s: property %s is '%.200s', not '<position> <snapshot id>'; "
                          "load the table again with --resnapshot",
                          table->name.database, table->name.table, table->property, text);
     *space = 0;
-    if (!position_parse(copy, &table->position, err)) {
+    if (!position_parse(copy, &ret->position, err)) {
         err->kind = ERROR_CONFIG;
         return error_wrap(err, "table %s.%s, property %s", table->name.database, table->name.table,
                           table->property);
     }
-    table->complete = true;
+    ret->is_there = true;
+    ret->copying = read_progress(table) != NULL;
     return true;
 }
 
@@ -415,7 +426,7 @@ DataWriter *table_writer_new(Table *table, size_t memory_bytes_max)
 }
 
 /* What follows from the schema that the table has, or will have. */
-static bool bind(Table *table, const Schema *wanted, const json_t *ids, bool anew, Error *err)
+static bool bind(Table *table, const Schema *wanted, json_t *ids, bool anew, Error *err)
 {
     const LakeTableSpec *spec = table->spec;
     table->store = iceberg_store(table->iceberg);
@@ -424,12 +435,24 @@ static bool bind(Table *table, const Schema *wanted, const json_t *ids, bool ane
     table->base_json = mem_strdup(iceberg_schema_json(table->iceberg));
     table->schema_json = mem_strdup(table->base_json);
     partition_spec_copy(&table->partitions, iceberg_partition_spec(table->iceberg));
-    bool ok = anew ? table_evolve_anew(table, wanted, err) : check_schema(table, wanted, ids, err);
+    bool ok =
+        anew ? table_evolve_anew(table, wanted, ids, err) : check_schema(table, wanted, ids, err);
     if (!ok || !check_partitions(table, err))
         return false;
     if (spec->mode == MODE_UPSERT && spec->format_version >= 3)
         table_add_lineage(table);
     binding_write(table);
+    return true;
+}
+
+static bool take_claim(Table *table, Error *err)
+{
+    TableClaim *claim = &table->claim;
+    if (!table_read_claim(table, claim, err))
+        return false;
+    table->copying = claim->copying;
+    table->copy_progress = claim->copying ? mem_strdup(read_progress(table)) : NULL;
+    table->passed = claim->position.at;
     return true;
 }
 
@@ -444,8 +467,7 @@ static bool make(Table *table, const TableOptions *options, Error *err)
                          spec->database, spec->table_name);
     table->shape = options->shape ? mem_strdup(options->shape) : NULL;
     return create(table, wanted, err) && check_version(table, err) &&
-           bind(table, wanted, NULL, false, err) &&
-           (options->resnapshot || table_read_claim(table, err));
+           bind(table, wanted, NULL, false, err) && (options->resnapshot || take_claim(table, err));
 }
 
 /* The key that the table has, as columns of the source. */
@@ -465,20 +487,28 @@ static bool bind_there(Table *table, const TableOptions *options, Error *err)
     AUTO(mem_free) char *known = NULL;
     json_t *ids = NULL;
     const char *shape = options->shape;
-    if (!check_version(table, err) || (!options->resnapshot && !table_read_claim(table, err)))
+    if (!check_version(table, err) || (!options->resnapshot && !take_claim(table, err)))
         return false;
-    if (table->complete && !binding_read(table, &known, &ids, err))
+    if (table->claim.is_there && !binding_read(table, &known, &ids, err))
         return false;
-    bool ok = !table->complete || !options->resume ||
-              options->resume(options->resume_context, known, table->position.at, &table->source,
-                              &shape, err);
+    table->outdated = table->claim.copying &&
+                      (options->copy_whole ||
+                       (known && options->same && !options->same(options->resume_context, known)));
+    const char *unit = iceberg_property(table->iceberg, "firn.unit");
+    bool goes_on = table->claim.is_there && !table->outdated;
+    /* made by us, and never filled: the source's columns may be others since */
+    bool begins = !table->claim.is_there && unit && strcmp(unit, table->unit) == 0;
+    bool ok = !goes_on || !options->resume ||
+              options->resume(options->resume_context, known, table->claim.position.at,
+                              &table->source, &shape, err);
     table->shape = shape ? mem_strdup(shape) : NULL;
     KnownKey known_key = {0};
     if (ok && ids)
         find_known_key(table, ids, &known_key);
     AUTO(schema_free)
     Schema *wanted = ok ? table_wanted_schema(table->spec, table->source, &known_key, err) : NULL;
-    ok = wanted && bind(table, wanted, ids, options->resnapshot, err);
+    bool anew = options->resnapshot || table->outdated || begins;
+    ok = wanted && bind(table, wanted, ids, anew, err);
     json_decref(ids);
     return ok;
 }
@@ -510,6 +540,7 @@ Table *table_open(const TableOptions *options, Error *err)
     table->memory_bytes_max = options->memory_bytes_max;
     table->unit = mem_strdup(options->unit);
     table->property = mem_format("firn.position.%s", options->unit);
+    table->copy_property = mem_format("firn.copy.%s", options->unit);
     table->shape_property = mem_format("firn.columns.%s", options->unit);
     pthread_mutex_init(&table->names, NULL);
     if (!open_at(table, options, err)) {

@@ -25,6 +25,7 @@ static bool upsert_start(Table *table, bool load, Error *err)
     table->upsert = upsert_new(&options, err);
     if (!table->upsert)
         return false;
+    upsert_copying(table->upsert, table->copying);
     if (!load || upsert_load(table->upsert, err))
         return true;
     upsert_free(table->upsert);
@@ -32,15 +33,24 @@ static bool upsert_start(Table *table, bool load, Error *err)
     return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
 }
 
+bool table_index(Table *table, Error *err)
+{
+    if (!upsert_start(table, !table->copy_begun, err))
+        return false;
+    for (size_t i = 0; i < table->piece_count; i++)
+        if (!piece_index(table, table->pieces[i], err))
+            return false;
+    return true;
+}
+
 /* The first row the table hasn't seen. Rows come in order: those at or before the table's position
  * stand first. */
 static uint32_t first_new(const Table *table, const Batch *batch)
 {
     uint32_t row = 0;
-    if (table->complete)
-        while (row < batch->row_count &&
-               row_position_compare(batch->positions[row], table->position.at) <= 0)
-            row++;
+    while (row < batch->row_count &&
+           row_position_compare(batch->positions[row], table->passed) <= 0)
+        row++;
     return row;
 }
 
@@ -82,7 +92,7 @@ bool table_put(Table *table, const Batch *batch, Error *err)
         ok = append_put(table, batch, from, 0, err);
     } else {
         const Column *const *columns = column_map_batch(&table->columns, batch, 0);
-        ok = (table->upsert || upsert_start(table, true, err)) &&
+        ok = (table->upsert || table_index(table, err)) &&
              upsert_put(table->upsert, batch, columns, from, err);
     }
     if (!ok)
@@ -96,7 +106,7 @@ bool table_truncate(Table *table, RowPosition position, Error *err)
 {
     if (!table_usable(table, err))
         return false;
-    if (table->complete && row_position_compare(position, table->position.at) <= 0)
+    if (row_position_compare(position, table->passed) <= 0)
         return true;
     if (table->spec->mode == MODE_APPEND) {
         AUTO(batch_free) Batch *batch = batch_new(table->source, 0, 1);
@@ -110,6 +120,7 @@ bool table_truncate(Table *table, RowPosition position, Error *err)
         if (!table->upsert && !upsert_start(table, false, err))
             return false;
         upsert_truncate(table->upsert);
+        pieces_done(table, false);
     }
     table->pending_rows++;
     table->changes++;

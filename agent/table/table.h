@@ -12,6 +12,7 @@
  * A Table belongs to one thread at a time, but for TableCopy's writers (one thread each).
  *
  * Rules it keeps:
+ *  - A row that is copied gives way to what is known of its key (upsert.h).
  *  - The position is in the snapshot's summary ("firn.position.<unit>") and, same commit, in the
  * table property of that name as "<position> <snapshot id>": the table's claim.
  *  - A row at or before the table's position is dropped (a restart repeats).
@@ -35,7 +36,13 @@ typedef struct TableOptions {
      * not say): *source and *ret_shape become what rows after `at` begin with. May be NULL. */
     bool (*resume)(void *context, const char *shape, RowPosition at, const Schema **source,
                    const char **ret_shape, Error *err);
-    void *resume_context;
+    /* A copy that is not finished goes on only with the columns that it began with: are the
+     * source's those of `shape`? NULL: they are. Where they are not, or with copy_whole, the table
+     * is opened with the source's columns, to be copied from the first row: views say `outdated`.
+     */
+    bool (*same)(void *context, const char *shape);
+    void *resume_context; /* of both */
+    bool copy_whole;
     Catalog *catalog;        /* says where the table's files are, too */
     const char *warehouse;   /* canonical URI; the table's root is <warehouse>/<database>/<table>
                                 unless spec->location. NULL: the catalog chooses */
@@ -61,22 +68,34 @@ void table_view(Table *table, int64_t commit, int64_t head, TableView *ret);
 MUST_CHECK bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Error *err);
 const char *table_uuid(const Table *table);
 
-/* --- the initial copy: any number of writers side by side, then one commit --- */
-typedef struct TableCopy TableCopy;
+/* --- the initial copy: in pieces, each written by any number of writers side by side, while the
+ * stream goes on. How far it is stands in the table property firn.copy.<unit>, set by the very
+ * commits that bring the pieces; a table without the property, or with COPY_COMPLETE, has them all.
+ * --- */
+#define COPY_COMPLETE "complete"
+typedef struct TableCopy TableCopy; /* one piece */
 typedef struct TableCopyWriter TableCopyWriter;
-/* Uncommitted: its files are deleted. Before table_close. */
-void table_copy_free(TableCopy *copy);
-TableCopy *table_copy_start(Table *table, Error *err) OWNED_BY(table_copy_free);
+/* What the table holds is void: the next commit takes it away. Rows at or before `at` are in the
+ * pieces to come. A progress has to be set before that commit. */
+void table_copy_begin(Table *table, RowPosition at);
+/* The property as of the latest commit; NULL: the table is complete. */
+const char *table_copy_progress(const Table *table);
+/* The next commit, and every try of it, sets the property. COPY_COMPLETE: no piece will come. */
+void table_copy_set_progress(Table *table, const char *progress);
+void table_copy_free(TableCopy *copy); /* deletes its files. Before table_close */
+/* Thread-safe, as everything of a piece up to table_copy_take: it touches nothing of the table that
+ * putting and committing change. */
+TableCopy *table_copy_start(Table *table) OWNED_BY(table_copy_free);
 void table_copy_writer_free(TableCopyWriter *writer);
-/* Thread-safe. */
 TableCopyWriter *table_copy_writer_open(TableCopy *copy, Error *err)
     OWNED_BY(table_copy_writer_free);
 MUST_CHECK bool table_copy_put(TableCopyWriter *writer, const Batch *batch, Error *err);
 MUST_CHECK bool table_copy_finish(TableCopyWriter *writer,
-                                  Error *err); /* files of this writer are whole */
-/* Every writer has finished: the copy's files are what the next table_send commits, as one snapshot
- * that replaces whatever an earlier, unfinished copy left. The copy outlives that commit. */
-MUST_CHECK bool table_copy_close(TableCopy *copy, Error *err);
+                                  Error *err);            /* files of this writer are whole */
+uint64_t table_copy_bytes(const TableCopyWriter *writer); /* of its files so far */
+/* Every writer has finished: the piece is the table's, and goes with the next commit. In Upsert a
+ * row of it gives way to what the stream said of its key, or an earlier piece. */
+MUST_CHECK bool table_copy_take(Table *table, TableCopy *copy, Error *err);
 
 /* --- the stream --- */
 /* Applies the batch's rows in order; the batch stays the caller's. The first call in Upsert builds

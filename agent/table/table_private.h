@@ -10,18 +10,25 @@
 
 /* A commit that is being made: from the files being whole until its answer is settled. */
 typedef struct TablePending {
-    bool ready;      /* the files are whole */
-    bool unknown;    /* a commit of them was sent that may take effect yet */
-    TableCopy *copy; /* whose files they are; NULL: the stream's */
+    bool ready;   /* the files are whole */
+    bool unknown; /* a commit of them was sent that may take effect yet */
     IcebergCommit commit;
     UpsertPending upsert;
-    DataFile *copied; /* commit.added of a copy; contents belong to its writers */
+    DataFile *joined; /* commit.added without an index: pieces' and the writer's; contents theirs */
     IcebergAttempt *attempt;
     Position position;
     char text[POSITION_TEXT_BYTES];
     char *with_snapshot;
-    const char *summary[2], *properties[4];
+    const char *summary[2], *properties[6]; /* names and values */
 } TablePending;
+
+/* What the table says of itself in its properties: everything up to `position` is in it. */
+typedef struct TableClaim {
+    bool is_there;
+    bool copying; /* of the changes alone: rows of before are still missing */
+    Position position;
+    int64_t snapshot; /* that made it true */
+} TableClaim;
 
 struct Table {
     const LakeTableSpec *spec;
@@ -30,7 +37,18 @@ struct Table {
     Catalog *catalog;
     size_t memory_bytes_max;
     char *unit;
-    char *property; /* firn.position.<unit> */
+    char *property;      /* firn.position.<unit> */
+    char *copy_property; /* firn.copy.<unit> */
+    char *copy_progress; /* its value as of the latest commit; NULL: complete */
+    char *copy_next;     /* to be set by the next commit; NULL: not */
+    bool copying;        /* keys that are deleted must be remembered */
+    bool outdated;   /* what was copied before it was opened is void; columns are as wanted now */
+    bool copy_begun; /* what there is is void, until the next commit */
+    bool copy_alone; /* no row but those of one snapshot came: their keys differ */
+    TableCopy **pieces; /* for the next commit */
+    size_t piece_count;
+    _Atomic uint32_t copy_writers; /* open, of all pieces */
+    RowPosition passed;            /* rows up to here are in the table, or in pieces */
     char *location;
     TableName name;
     IcebergTable *iceberg;
@@ -50,11 +68,10 @@ struct Table {
     int32_t last_column_id;
     char *base_json; /* the catalog's schema, as last loaded or committed */
     int32_t base_last_column_id;
-    Position position;
-    bool complete;
-    int64_t snapshot;
-    LaneValue lane; /* of the latest view */
-    Position seen;  /* the claim of the latest look */
+    TableClaim
+        claim;       /* as opened, or committed since; what others did is agent/commit's to judge */
+    TableClaim seen; /* of the latest view, which points to it, */
+    LaneValue lane;  /* and to this */
     TablePending pending;
     DataWriter *writer;
     ColumnMap columns;
@@ -89,23 +106,28 @@ MUST_CHECK bool binding_read(const Table *table, char **ret_shape, json_t **ret_
 int32_t binding_id(const json_t *ids, int32_t origin); /* 0: none */
 /* Makes shape_value from what the table is bound to. */
 void binding_write(Table *table);
-/* The table, about to be copied again, gets the columns that are wanted. */
-MUST_CHECK bool table_evolve_anew(Table *table, const Schema *wanted, Error *err);
+/* The table, about to be copied again, gets the columns that are wanted. ids: as read with the
+ * property, where the source's table is still the same; else NULL: columns are known by name. */
+MUST_CHECK bool table_evolve_anew(Table *table, const Schema *wanted, json_t *ids, Error *err);
 /* What is in the catalog is what the table goes on from. */
 void table_shape_settled(Table *table);
 /* Are the catalog's columns those that the files are written for? */
 bool table_shape_stands(const Table *table);
-/* open.c: the claim, as the property has it. */
-MUST_CHECK bool table_read_claim(Table *table, Error *err);
+/* open.c: the claim, as the table that was loaded last has it. */
+MUST_CHECK bool table_read_claim(const Table *table, TableClaim *ret, Error *err);
 /* table.c: something failed and what is pending is lost; if the table was dropped under us, then
  * that is why. */
 bool table_failed(Table *table, Error *err);
 bool table_usable(const Table *table, Error *err);
 /* commit.c */
 void table_pending_done(TablePending *pending);
-/* copy.c: every finished writer's files, side by side; contents stay the writers'. */
-MUST_CHECK bool copy_gather(TableCopy *copy, DataFile **ret, size_t *ret_count, Error *err);
-void copy_forget(TableCopy *copy); /* the files are not the writers' to delete any more */
+/* table.c: the index, from the table if there is something, and the pieces that wait. */
+MUST_CHECK bool table_index(Table *table, Error *err);
+/* copy.c: the files of pieces and writer, side by side; contents stay theirs. */
+MUST_CHECK bool pieces_join(Table *table, DataFile **ret, size_t *ret_count, Error *err);
+MUST_CHECK bool piece_index(Table *table, TableCopy *copy, Error *err); /* it joins the index */
+/* They are committed (or may be: their files stay), or never will be. */
+void pieces_done(Table *table, bool files_stay);
 /* Live rows of the head by its summary; v2 counts a delete for as long as its file is there, so it
  * may say too few. */
 uint64_t table_rows_of_head(const Table *table);

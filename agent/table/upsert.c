@@ -19,6 +19,8 @@ static void release(Upsert *upsert)
     free(upsert->row_id_bits);
     free(upsert->no_bits);
     free(upsert->columns);
+    free(upsert->numbers);
+    free(upsert->taken);
 }
 
 void upsert_free(Upsert *upsert)
@@ -93,7 +95,7 @@ static int64_t known_row_id(const Upsert *upsert, const IndexEntry *entry)
 /* The entry's row is replaced or deleted; returns its row id, if the new version inherits one. */
 static inline int64_t displace(Upsert *upsert, const IndexEntry *entry)
 {
-    if (entry->file == INDEX_FILE_ABSENT)
+    if (!index_entry_has_row(entry))
         return INDEX_ROW_ID_NONE;
     if (entry->file == INDEX_FILE_BATCH) {
         upsert->keep[entry->position] = 0;
@@ -157,14 +159,29 @@ static bool lineage_columns(Upsert *upsert, const Batch *batch, uint32_t from)
     return known > 0;
 }
 
+/* The number of a file of the writer. */
+static uint32_t number_of(Upsert *upsert, uint32_t file)
+{
+    if (file < upsert->number_count)
+        return upsert->numbers[file];
+    ASSERT(file == upsert->number_count && upsert->files.count <= INDEX_FILE_MAX);
+    if (upsert->number_count == upsert->numbers_held) {
+        upsert->numbers_held = upsert->numbers_held ? upsert->numbers_held * 2 : 8;
+        upsert->numbers =
+            mem_regrow(upsert->numbers, upsert->numbers_held, sizeof *upsert->numbers);
+    }
+    uint32_t number = upsert->files.count;
+    live_files_extend(&upsert->files, number + 1);
+    upsert->numbers[upsert->number_count++] = number;
+    return number;
+}
+
 /* The rows found their place: into their entries with it. */
 static void placed(void *context, uint32_t file, uint32_t first_position, const uint32_t *rows,
                    size_t count)
 {
     Upsert *upsert = context;
-    uint32_t number = upsert->first_pending + file;
-    ASSERT(number <= INDEX_FILE_MAX);
-    live_files_extend(&upsert->files, number + 1);
+    uint32_t number = number_of(upsert, file);
     for (size_t i = 0; i < count; i++) {
         IndexEntry *entry = key_index_entry(upsert->index, upsert->slots[rows[i]]);
         key_index_set(upsert->index, entry, number, first_position + (uint32_t)i);
@@ -202,8 +219,13 @@ void upsert_truncate(Upsert *upsert)
     key_index_clear(upsert->index);
     live_files_done(&upsert->files);
     live_files_init(&upsert->files);
-    upsert->first_pending = upsert->files.count;
+    upsert_none_pending(upsert);
     upsert->remove_all = true;
+}
+
+void upsert_copying(Upsert *upsert, bool copying)
+{
+    upsert->index->keeps_gone = copying;
 }
 
 uint64_t upsert_rows(const Upsert *upsert)

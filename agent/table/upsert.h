@@ -29,6 +29,13 @@ MUST_CHECK bool upsert_load(Upsert *upsert, Error *err);
 /* Rows [from, row_count) of the batch. columns: the table's schema order. */
 MUST_CHECK bool upsert_put(Upsert *upsert, const Batch *batch, const Column *const *columns,
                            uint32_t from, Error *err);
+/* While the table is copied, deleted keys are remembered: see upsert_take. */
+void upsert_copying(Upsert *upsert, bool copying);
+/* A piece of the copy: whole files of rows as a snapshot shows them. The rows of keys that are
+ * known already, live or deleted, are deleted: what is known is as new, or will be
+ * (agent/pipeline/copy.c). Keys are read back from the files. They go with the next commit; paths
+ * and contents stay the caller's until then. */
+MUST_CHECK bool upsert_take(Upsert *upsert, const DataFile *files, size_t count, Error *err);
 /* The columns are others from here on, of the table and of the batches; the key's are the same, but
  * may stand elsewhere and be wider. */
 void upsert_reshape(Upsert *upsert, const UpsertOptions *options);
@@ -40,7 +47,7 @@ void upsert_truncate(Upsert *upsert);
 typedef struct UpsertPending {
     DataFile *added; /* data files, then delete files; contents belong to writer and `deletes` */
     size_t added_count;
-    size_t data_count; /* of added */
+    size_t data_count; /* of added; in the order of their numbers */
     const char **removed;
     size_t removed_count;
     DeleteFiles deletes;

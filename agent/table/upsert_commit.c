@@ -35,6 +35,21 @@ static void sort_touched(Upsert *upsert, UpsertPending *pending, uint32_t *ret_p
     }
 }
 
+/* The pending data files by their numbers, from first_pending on; NULL when there are none. */
+static DataFile *pending_files(Upsert *upsert, const DataFile *written)
+{
+    uint32_t first = upsert->first_pending;
+    LiveFiles *files = &upsert->files;
+    DataFile *all = mem_array(files->count - first, sizeof *all);
+    for (uint32_t i = 0; i < upsert->number_count; i++) {
+        all[upsert->numbers[i] - first] = written[i];
+        data_file_copy_brief(&files->items[upsert->numbers[i]].info, &written[i]);
+    }
+    for (size_t i = 0; i < upsert->taken_count; i++)
+        all[upsert->taken[i].number - first] = *upsert->taken[i].file;
+    return all;
+}
+
 bool upsert_finish(Upsert *upsert, UpsertPending *pending, Error *err)
 {
     const UpsertOptions *options = &upsert->options;
@@ -44,9 +59,9 @@ bool upsert_finish(Upsert *upsert, UpsertPending *pending, Error *err)
     *pending = (UpsertPending){.remove_all = upsert->remove_all};
     if (!data_writer_finish(options->writer, &data, &data_count, err))
         return false;
-    ASSERT(upsert->first_pending + data_count == files->count);
-    for (size_t i = 0; i < data_count; i++)
-        data_file_copy_brief(&files->items[upsert->first_pending + i].info, &data[i]);
+    ASSERT(data_count == upsert->number_count &&
+           upsert->first_pending + data_count + upsert->taken_count == files->count);
+    AUTO(mem_free) DataFile *fresh = pending_files(upsert, data);
     AUTO(mem_free) uint32_t *partly = mem_array(files->touched_count, sizeof *partly);
     size_t partly_count;
     sort_touched(upsert, pending, partly, &partly_count);
@@ -58,11 +73,12 @@ bool upsert_finish(Upsert *upsert, UpsertPending *pending, Error *err)
                                       options->zstd_level, &pending->deletes, err);
     if (!written)
         return false;
-    pending->added = mem_array(data_count + pending->deletes.count, sizeof *pending->added);
-    for (size_t i = 0; i < data_count; i++) {
+    size_t fresh_count = files->count - upsert->first_pending;
+    pending->added = mem_array(fresh_count + pending->deletes.count, sizeof *pending->added);
+    for (size_t i = 0; i < fresh_count; i++) {
         const LiveFile *file = &files->items[upsert->first_pending + i];
         if (file->deleted_count < file->info.record_count)
-            pending->added[pending->added_count++] = data[i];
+            pending->added[pending->added_count++] = fresh[i];
     }
     pending->data_count = pending->added_count;
     for (size_t i = 0; i < pending->deletes.count; i++)
@@ -97,6 +113,6 @@ void upsert_committed(Upsert *upsert, const UpsertPending *pending)
         }
     }
     files->touched_count = 0;
-    upsert->first_pending = files->count;
+    upsert_none_pending(upsert);
     upsert->remove_all = false;
 }

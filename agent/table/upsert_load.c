@@ -1,4 +1,5 @@
-/* The index from the table: key columns (and _row_id in v3) of every live row. */
+/* The index from the table: key columns (and _row_id in v3) of every live row; and, the same way,
+ * from files that join it. */
 #include "agent/table/upsert_private.h"
 
 #include <string.h>
@@ -12,6 +13,7 @@ typedef struct KeyFile {
     uint32_t *rows; /* per key of the batch at hand: its row */
     uint32_t *slots;
     uint32_t rows_held;
+    bool joins; /* its rows give way to what is known */
 } KeyFile;
 
 static bool collect(const DataFile *file, void *context, Error *err)
@@ -85,13 +87,17 @@ static bool add_batch(KeyFile *file, const Batch *batch, uint32_t first_row, Err
     IndexKeys keys;
     if (!key_hasher_batch(&upsert->hasher, batch, 0, &keys, err))
         return error_wrap(err, "data file %s", live->info.path);
-    drop_deleted(file, live->deleted, first_row, &keys);
+    drop_deleted(file, file->joins ? NULL : live->deleted, first_row, &keys);
     key_index_reserve(index, keys.count);
     key_index_locate(index, &keys, file->slots);
     const Column *row_ids = upsert->lineage ? &batch->columns[batch->column_count - 1] : NULL;
     for (size_t i = 0; i < keys.count; i++) {
         IndexEntry *entry = key_index_entry(index, file->slots[i]);
-        if (entry->file != INDEX_FILE_ABSENT)
+        if (file->joins && entry->file != INDEX_FILE_ABSENT) {
+            live_files_delete(&upsert->files, file->number, first_row + file->rows[i]);
+            continue;
+        }
+        if (index_entry_has_row(entry))
             return error_set(err, ERROR_CONFIG, "DuplicateKey",
                              "a key stands twice in the table: row %u of %s and row %u of %s; "
                              "delete one with another engine, or drop the table to copy it again",
@@ -136,6 +142,52 @@ static bool add_file(KeyFile *file, Error *err)
     }
 }
 
+/* Reads the files numbered [from, count). */
+static bool add_files(KeyFile *file, uint32_t from, Error *err)
+{
+    Upsert *upsert = file->upsert;
+    LiveFiles *files = &upsert->files;
+    AUTO(schema_free) Schema *wanted = wanted_schema(upsert);
+    AUTO(mem_free) uint32_t *source_columns = mem_array(wanted->key_count, sizeof(uint32_t));
+    memcpy(source_columns, upsert->hasher.columns, wanted->key_count * sizeof(uint32_t));
+    key_hasher_move(&upsert->hasher, wanted, wanted->key);
+    file->wanted = wanted;
+    bool ok = true;
+    for (uint32_t i = from; i < files->count && ok; i++) {
+        file->number = i;
+        ok = add_file(file, err);
+        LiveFile *live = &files->items[i];
+        /* v2 writes only new deletes; what older files name need not be kept. */
+        if (!upsert->lineage && live->deleted && !file->joins) {
+            roaring_bitmap_free(live->deleted);
+            live->deleted = NULL;
+        }
+    }
+    free(file->rows);
+    free(file->slots);
+    key_hasher_move(&upsert->hasher, upsert->options.source, source_columns);
+    return ok;
+}
+
+bool upsert_take(Upsert *upsert, const DataFile *given, size_t count, Error *err)
+{
+    LiveFiles *files = &upsert->files;
+    uint32_t first = files->count;
+    ASSERT(first + count <= INDEX_FILE_MAX);
+    if (count == 0)
+        return true;
+    upsert->taken = mem_regrow(upsert->taken, upsert->taken_count + count, sizeof *upsert->taken);
+    live_files_extend(files, first + (uint32_t)count);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t number = first + (uint32_t)i;
+        ASSERT(given[i].record_count < UINT32_MAX);
+        data_file_copy_brief(&files->items[number].info, &given[i]);
+        upsert->taken[upsert->taken_count++] = (TakenFile){number, &given[i]};
+    }
+    KeyFile file = {.upsert = upsert, .joins = true};
+    return add_files(&file, first, err);
+}
+
 bool upsert_load(Upsert *upsert, Error *err)
 {
     const UpsertOptions *options = &upsert->options;
@@ -147,25 +199,8 @@ bool upsert_load(Upsert *upsert, Error *err)
     for (uint32_t i = 1; i < files->count; i++)
         rows += files->items[i].info.record_count - files->items[i].deleted_count;
     key_index_reserve(upsert->index, rows);
-    AUTO(schema_free) Schema *wanted = wanted_schema(upsert);
-    AUTO(mem_free) uint32_t *source_columns = mem_array(wanted->key_count, sizeof(uint32_t));
-    memcpy(source_columns, upsert->hasher.columns, wanted->key_count * sizeof(uint32_t));
-    key_hasher_move(&upsert->hasher, wanted, wanted->key);
-    KeyFile file = {.upsert = upsert, .wanted = wanted};
-    bool ok = true;
-    for (uint32_t i = 1; i < files->count && ok; i++) {
-        file.number = i;
-        ok = add_file(&file, err);
-        LiveFile *live = &files->items[i];
-        /* v2 writes only new deletes; what older files name need not be kept. */
-        if (!upsert->lineage && live->deleted) {
-            roaring_bitmap_free(live->deleted);
-            live->deleted = NULL;
-        }
-    }
-    free(file.rows);
-    free(file.slots);
-    key_hasher_move(&upsert->hasher, options->source, source_columns);
-    upsert->first_pending = files->count;
+    KeyFile file = {.upsert = upsert};
+    bool ok = add_files(&file, 1, err);
+    upsert_none_pending(upsert);
     return ok;
 }

@@ -4,13 +4,23 @@
 
 #include "agent/table/upsert.h"
 
+/* A file that came whole. */
+typedef struct TakenFile {
+    uint32_t number;
+    const DataFile *file;
+} TakenFile;
+
 struct Upsert {
     UpsertOptions options;
     bool lineage; /* v3 */
     KeyIndex *index;
     LiveFiles files;
-    uint32_t first_pending; /* numbers from here are files of the writer, in its order */
-    bool remove_all;        /* a truncate came; files hold only what is younger */
+    uint32_t first_pending; /* numbers from here are not committed yet: */
+    uint32_t *numbers;      /* of the writer's files, in its order */
+    uint32_t number_count, numbers_held;
+    TakenFile *taken;
+    size_t taken_count;
+    bool remove_all; /* a truncate came; files hold only what is younger */
     KeyHasher hasher;
     /* of the batch at hand, by its rows */
     uint32_t rows_held;
@@ -24,3 +34,11 @@ struct Upsert {
     Column sequence_column;
     const Column **columns; /* of the table, and the two */
 };
+
+/* Pending files are committed, or no more. */
+static inline void upsert_none_pending(Upsert *upsert)
+{
+    upsert->first_pending = upsert->files.count;
+    upsert->number_count = 0;
+    upsert->taken_count = 0;
+}

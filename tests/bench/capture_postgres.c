@@ -150,7 +150,7 @@ static int copy(Capture *capture, size_t readers)
     for (uint32_t table = 0; table < tables; table++) {
         AUTO(mem_free) CopyRange *ranges = NULL;
         size_t count;
-        if (!capture_copy_plan(capture, table, readers * 4, &ranges, &count, &err))
+        if (!capture_copy_plan(capture, table, (uint64_t)32 << 20, NULL, &ranges, &count, &err))
             return fail("plan", &err);
         work.ranges = mem_regrow(work.ranges, work.count + count, sizeof *ranges);
         memcpy(work.ranges + work.count, ranges, count * sizeof *ranges);

@@ -30,12 +30,12 @@ def command(*arguments, **options) -> subprocess.CompletedProcess:
 def manifest(postgres, warehouse, *, database="shop", password=None, **fields) -> str:
     """A Connector for every table of schema public, and a unit that sends them to WAREHOUSE/shop.
     Known fields: user, host, port, slot, publication, manage, include, exclude, mode, format,
-    interval, snapshot, parallelism, id_columns, partition_by, more_table (YAML lines), place (harness/place.py:
+    interval, snapshot, parallelism, rate (maxRowsPerSecond), id_columns, partition_by, more_table (YAML lines), place (harness/place.py:
     then the warehouse is its own)."""
     value = {
         "user": "postgres", "host": "127.0.0.1", "port": postgres.port, "slot": "firn", "publication": "firn",
         "manage": "true", "include": '["public.*"]', "exclude": "[]", "mode": "Upsert", "format": 2, "interval": "1s",
-        "snapshot": "Initial", "parallelism": 2, "more_table": "", "place": None,
+        "snapshot": "Initial", "parallelism": 2, "rate": 0, "more_table": "", "place": None,
     }  # fmt: skip
     unknown = set(fields) - set(value)
     if unknown:
@@ -43,6 +43,7 @@ def manifest(postgres, warehouse, *, database="shop", password=None, **fields) -
     value |= fields
     place = value["place"]
     lines = place.table_lines() if place else f"catalog: {{type: Directory, warehouse: {warehouse}}}\n"
+    rate = f", maxRowsPerSecond: {value['rate']}" if value["rate"] else ""
     where = "".join(f"      {line}\n" for line in lines.splitlines())
     return f"""\
 {place.secrets() if place else ''}apiVersion: v1
@@ -62,7 +63,7 @@ spec:
     credentialsSecretRef: {{name: db}}
     tls: {{mode: Disable}}
     tables: {{include: {value['include']}, exclude: {value['exclude']}}}
-    snapshot: {{mode: {value['snapshot']}, parallelism: {value['parallelism']}}}
+    snapshot: {{mode: {value['snapshot']}, parallelism: {value['parallelism']}{rate}}}
     postgresql: {{slot: {value['slot']}, publication: {value['publication']}, manage: {value['manage']}}}
 ---
 apiVersion: firn.dev/v1alpha1
@@ -116,6 +117,16 @@ class Agent:
             except ValueError:
                 pass
         return found
+
+    def copying(self) -> set[str]:
+        """Tables whose copy has begun, or gone on, and is not complete."""
+        tables = set()
+        for line in self.lines():
+            if line["msg"] in ("copying table", "going on copying table"):
+                tables.add(line["table"])
+            elif line["msg"] == "table copied":
+                tables.discard(line["table"])
+        return tables
 
     def alive(self):
         """Raises when the process has ended; for wait_until."""

@@ -68,9 +68,11 @@ class Shop(unittest.TestCase):
         return agent
 
     def wait_agreed(self, agent: Agent, seconds: float = AGREE_SECONDS, slot: str = "firn"):
-        """Everything written so far is durable in the lake."""
+        """Everything written so far is durable in the lake, and every table is whole."""
         try:
+            # A copy goes on beside the stream: the slot says nothing of it.
             self.postgres.wait_confirmed(slot, seconds, "shop", agent.alive)
+            wait_until(lambda: not agent.copying(), seconds, "every table is copied", agent.alive)
         except TimedOut as error:
             raise TimedOut(f"{error}; the slot: {self.postgres.slot(slot)}; the agent: {agent.text()[-2000:]}") from None
 

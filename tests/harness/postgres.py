@@ -135,8 +135,9 @@ class Postgres:
 
     def wait_confirmed(self, slot: str, seconds: float, database: str, watch=None):
         """Waits until everything written so far is confirmed by the slot's reader, that is, durable
-        in the lake. A new slot counts as confirmed where it begins: the first message lies behind that,
-        so that the copy must be done. The second makes sure that a commit follows what is waited for."""
+        in the lake, but for rows of before the slot that a copy is still to read. A new slot counts as
+        confirmed where it begins: the first message lies behind that. The second makes sure that a
+        commit follows what is waited for."""
 
         def confirmed():
             state = self.slot(slot)

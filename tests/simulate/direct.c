@@ -246,7 +246,8 @@ static void copy(World *world, Agent *agent, uint32_t number)
     RowPosition at = source_end();
     table->clears = true;
     table->content = model_at(number, at);
-    perform(world, agent, number, follow_copied(&table->follow, at));
+    follow_begin(&table->follow, at, world->now_us);
+    perform(world, agent, number, follow_tick(&table->follow, world->now_us, 0, true));
 }
 
 static void perform(World *world, Agent *agent, uint32_t number, FollowAction action)

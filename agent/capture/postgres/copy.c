@@ -1,7 +1,7 @@
 /* The copy: COPY … TO STDOUT (FORMAT binary) of ranges of ctid blocks, each reader on a connection
  * of its own in the exported snapshot. ctid is stable within a snapshot: a row version never moves.
- * The server reads only the range's blocks (TID range scan). A partitioned table's ranges apply to
- * each partition alike.
+ * The server reads only the range's blocks (TID range scan). Of a partitioned table each partition
+ * is read by itself (plan.c).
  *
  *   header    "PGCOPY\n\377\r\n\0", Int32 flags (bit 16: oids, never now), Int32 extension length,
  *             the extension
@@ -20,12 +20,12 @@
 #include <unistd.h>
 
 #include "agent/capture/postgres/connect.h"
+#include "agent/capture/postgres/plan.h"
 #include "agent/capture/postgres/postgres.h"
 #include "agent/capture/postgres/wire.h"
 #include "common/crash.h"
 #include "common/mem.h"
 
-#define BLOCKS_PER_RANGE_MIN 1024 /* 8 MiB */
 #define ROWS_PER_BATCH 8192
 #define READ_BYTES ((size_t)256 << 10)
 #define GATHER_BYTES (64 << 10)
@@ -48,29 +48,6 @@ typedef struct TableReader {
     Batch *batch;
     int wait_ms;
 } TableReader;
-
-bool copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret, size_t *ret_count,
-               Error *err)
-{
-    (void)err;
-    Postgres *postgres = postgres_of(capture);
-    ASSERT(table < postgres->table_count);
-    uint64_t blocks = postgres->tables[table].blocks;
-    uint64_t count = blocks / BLOCKS_PER_RANGE_MIN;
-    if (count > pieces)
-        count = pieces;
-    if (count < 1)
-        count = 1;
-    CopyRange *ranges = mem_array(count, sizeof *ranges);
-    for (uint64_t i = 0; i < count; i++)
-        ranges[i] = (CopyRange){.table = table,
-                                .from_block = blocks * i / count,
-                                .to_block = i + 1 == count ? UINT64_MAX : blocks * (i + 1) / count,
-                                .bytes_estimate = postgres->sources[table].bytes_estimate / count};
-    *ret = ranges;
-    *ret_count = count;
-    return true;
-}
 
 static bool command(PGconn *connection, const char *sql, Error *err)
 {
@@ -132,34 +109,66 @@ void copy_cancel(CopyReader *base)
     (void)wrote; /* full means it is awake already */
 }
 
-static char *copy_sql(const PgTable *table, const CopyRange *range)
+/* part NULL: all partitions through their root. */
+static char *copy_sql(const PgTable *table, const PgPart *part, const Extent *extent)
 {
-    const char *only = table->partitioned ? "" : "ONLY ";
-    bool to_end = range->to_block == UINT64_MAX;
-    if (to_end && range->from_block == 0 && (table->partitioned || table->selects))
-        return mem_format("COPY (SELECT %s FROM %s%s) TO STDOUT (FORMAT binary)", table->columns,
-                          only, table->quoted);
-    if (to_end && range->from_block == 0)
-        return mem_format("COPY %s (%s) TO STDOUT (FORMAT binary)", table->quoted, table->columns);
-    if (to_end)
-        return mem_format("COPY (SELECT %s FROM %s%s WHERE ctid >= '(%" PRIu64 ",0)') TO STDOUT "
-                          "(FORMAT binary)",
-                          table->columns, only, table->quoted, range->from_block);
-    return mem_format("COPY (SELECT %s FROM %s%s WHERE ctid >= '(%" PRIu64 ",0)' AND ctid < "
-                      "'(%" PRIu64 ",0)') TO STDOUT (FORMAT binary)",
-                      table->columns, only, table->quoted, range->from_block, range->to_block);
+    const char *only = part ? "ONLY " : "", *from = part ? part->quoted : table->quoted;
+    if (extent->from == 0 && extent->to == EXTENTS_END && part && !table->selects)
+        return mem_format("COPY %s (%s) TO STDOUT (FORMAT binary)", from, table->columns);
+    char upper[64] = "";
+    if (extent->to != EXTENTS_END)
+        snprintf(upper, sizeof upper, " AND ctid < '(%" PRIu64 ",0)'", extent->to);
+    AUTO(mem_free)
+    char *where = extent->from == 0 && extent->to == EXTENTS_END
+                      ? mem_strdup("")
+                      : mem_format(" WHERE ctid >= '(%" PRIu64 ",0)'%s", extent->from, upper);
+    return mem_format("COPY (SELECT %s FROM %s%s%s) TO STDOUT (FORMAT binary)", table->columns,
+                      only, from, where);
 }
 
-/* The catalog is not in the snapshot: the columns may have changed since they were looked up, and
- * COPY names no types. The lock holds them until the transaction's end. */
+/* COPY does not go by the snapshot's catalog but by today's: the columns may have changed since
+ * they were looked up, and it names no types. The lock holds them until the savepoint is left, with
+ * the range: whoever wants to alter the table waits for a range and not for the copy, and with him
+ * all who queue behind him. */
 static bool check_columns(TableReader *reader, const PgTable *table, Error *err)
 {
     AUTO(mem_free)
-    char *lock = mem_format("LOCK TABLE %s%s IN ACCESS SHARE MODE",
+    char *lock = mem_format("SAVEPOINT range; LOCK TABLE %s%s IN ACCESS SHARE MODE",
                             table->partitioned ? "" : "ONLY ", table->quoted);
     if (!command(reader->connection, lock, err))
         return false;
     return tables_check_columns(reader->connection, table, err);
+}
+
+static bool leave_range(TableReader *reader, Error *err)
+{
+    return command(reader->connection, "ROLLBACK TO SAVEPOINT range; RELEASE SAVEPOINT range", err);
+}
+
+/* Rows stand where they stood when the ranges were made; the lock keeps them there. Otherwise they
+ * would seem to be gone: an older snapshot finds a rewritten table empty. */
+static bool check_version(TableReader *reader, const PgPart *part, Error *err)
+{
+    char sql[80];
+    snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_relation_filenode(%" PRIu32 ")", part->oid);
+    AUTO(mem_free) char *now = connect_value(reader->connection, sql, err);
+    if (!now)
+        return false;
+    return strtoull(now, NULL, 10) == part->version ||
+           error_set(err, ERROR_RETRY, "TableRewritten",
+                     "%s was rewritten or emptied since its copy was planned", part->quoted);
+}
+
+/* part NULL: all of them. */
+static bool check_versions(TableReader *reader, const PgTable *table, const PgPart *part,
+                           Error *err)
+{
+    if (part)
+        return check_version(reader, part, err);
+    for (size_t i = 0; i < table->part_count; i++)
+        if (!check_version(reader, &table->parts[i], err))
+            return false;
+    return true;
 }
 
 /* Bytes for which a wait ends. libpq's own waits need 1. Where the system refuses, every wait ends
@@ -174,8 +183,9 @@ bool copy_begin(CopyReader *base, const CopyRange *range, Error *err)
     TableReader *reader = (TableReader *)base;
     ASSERT(range->table < reader->postgres->table_count && !reader->table);
     const PgTable *table = &reader->postgres->tables[range->table];
-    AUTO(mem_free) char *sql = copy_sql(table, range);
-    if (!check_columns(reader, table, err) ||
+    const PgPart *part = plan_part(table, range->extent.part);
+    AUTO(mem_free) char *sql = copy_sql(table, part, &range->extent);
+    if (!check_columns(reader, table, err) || !check_versions(reader, table, part, err) ||
         !wire_command(&reader->wire, sql, 'H', COMMAND_TIMEOUT_MS, err))
         return error_wrap(err, "copying table %s", table->name);
     wake_at(reader, GATHER_BYTES);
@@ -225,7 +235,7 @@ bool copy_decode_row(const PgTable *table, Batch *batch, RowPosition position, P
         if (length == UINT32_MAX) {
             if (UNLIKELY(batch->columns[i].field->required)) {
                 batch_row_undo(batch);
-                return table_null_where_required(table, i, err);
+                return table_changed(table, err); /* NOT NULL was dropped */
             }
             column_put_null(batch, &batch->columns[i]);
             continue;
@@ -344,6 +354,8 @@ bool copy_next(CopyReader *base, Batch **ret, Error *err)
             if (!reader->trailer_read)
                 return bad_copy(reader->table, "the copy ended without its trailer", err);
             wake_at(reader, 1);
+            if (!leave_range(reader, err))
+                return error_wrap(err, "copying table %s", reader->table->name);
             hand_out(reader, ret, true);
             reader->table = NULL;
             return true;

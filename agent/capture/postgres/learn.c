@@ -483,14 +483,18 @@ bool table_learn(void *context, PgTable *table, const Relation *relation, bool *
                  Error *err)
 {
     Learn learn = {.postgres = context, .table = table, .relation = relation};
+    bool copying = atomic_load(&table->copying);
     *ret_changed = false;
-    bool ok = relation->oid == table->oid || table_replaced(table, err);
+    bool ok = relation->oid == table->oid ||
+              (copying ? table_changed(table, err) : table_replaced(table, err));
     ok = ok && read_catalog(&learn, err);
     if (ok) {
         list_candidates(&learn);
-        ok = match(&learn, err);
+        ok = match(&learn, err) || (copying && table_changed(table, err));
     }
-    if (ok && !is_known(&learn)) {
+    if (ok && copying) {
+        ok = is_known(&learn) || table_changed(table, err);
+    } else if (ok && !is_known(&learn)) {
         ok = make_table(&learn, err);
         *ret_changed = ok;
         if (ok) {

@@ -170,11 +170,13 @@ static bool begin_change(Pgoutput *out, Reader *in, Relation **ret, Error *err)
 }
 
 /* A null where none could be: DROP NOT NULL is not announced in the log, this is the first sign. */
-static bool relax(Pgoutput *out, uint32_t table)
+static bool relax(Pgoutput *out, uint32_t table, Error *err)
 {
     size_t field;
     if (!rows_null_where_required(&out->rows, table, &field))
         return false;
+    if (atomic_load(&out->options.tables[table].copying))
+        return table_changed(&out->options.tables[table], err);
     rows_flush(&out->rows, table);
     table_relax(&out->options.tables[table], field);
     schema_changed(out, table);
@@ -188,7 +190,7 @@ static bool put_change(Pgoutput *out, uint32_t table, RowOp op, const PgValue *v
     do
         put = op == ROW_MOVE ? rows_put_move(&out->rows, table, out->at, err)
                              : rows_put(&out->rows, table, op, out->at, values, err);
-    while (UNLIKELY(!put) && relax(out, table));
+    while (UNLIKELY(!put) && relax(out, table, err));
     if (UNLIKELY(out->rows.checkpoint_bytes > out->options.transaction_bytes) && put)
         checkpoint_at(out, out->at);
     return put;

@@ -111,16 +111,24 @@ static bool postgres_prepare(Capture *capture, const CaptureState *state, Positi
     bool copying = false, streaming = false;
     for (size_t i = 0; i < postgres->table_count; i++) {
         postgres->sources[i].copied = !state->complete[i];
+        atomic_store(&postgres->tables[i].copying, !state->complete[i]);
         copying = copying || !state->complete[i];
         streaming = streaming || state->complete[i];
     }
     *ret_copy = (Position){0};
     snprintf(ret_copy->source, sizeof ret_copy->source, "%s", postgres->source);
-    if (!postgres_query_open(postgres, err) || !replication_open(postgres, err) ||
-        !publication_prepare(postgres, err) ||
+    if (!postgres_query_open(postgres, err))
+        return false;
+    for (size_t i = 0; i < postgres->table_count; i++)
+        if (!state->complete[i] && !copy_look(postgres, &postgres->tables[i], err))
+            return false;
+    if (!replication_open(postgres, err) || !publication_prepare(postgres, err) ||
         !slot_prepare(postgres, state, copying, &ret_copy->at, err))
         return false;
     postgres->copy_at = ret_copy->at;
+    for (size_t i = 0; i < postgres->table_count; i++)
+        if (!state->complete[i] && !postgres->tables[i].resumed)
+            postgres->tables[i].passed = ret_copy->at;
     postgres->start = streaming || state->from.major ? state->from : ret_copy->at;
     return true;
 }
@@ -137,13 +145,20 @@ static bool postgres_copy_done(Capture *capture, Error *err)
     return true;
 }
 
+static void postgres_copied(Capture *capture, uint32_t table)
+{
+    atomic_store(&postgres_of(capture)->tables[table].copying, false);
+}
+
 static const CaptureDriver driver = {
     .close = postgres_close,
     .tables = postgres_tables,
     .columns = tables_override,
     .resume = table_resume,
+    .same = table_same,
     .source = postgres_source,
     .told = postgres_told,
+    .look = tables_look,
     .prepare = postgres_prepare,
     .copy_plan = copy_plan,
     .copy_reader_open = copy_reader_open,
@@ -152,6 +167,7 @@ static const CaptureDriver driver = {
     .copy_next = copy_next,
     .copy_cancel = copy_cancel,
     .copy_done = postgres_copy_done,
+    .copied = postgres_copied,
     .stream_start = stream_start,
     .next = stream_next,
     .idle = stream_idle,

@@ -4,7 +4,7 @@
  *   connect.c      connections, what the server's errors mean
  *   tables.c       the tables, their columns, types and keys
  *   publication.c  what the slot decodes   slot.c  from where, and the snapshot for the copy
- *   copy.c         the copy: binary COPY of ctid ranges
+ *   plan.c, copy.c the copy: its parts and ranges; binary COPY of them
  *   stream.c       the log: START_REPLICATION, confirming
  *   wire.c         both of them read the socket in large pieces through it
  *   pgoutput.c     the log's messages   rows.c  its rows → batches
@@ -38,17 +38,21 @@ typedef struct PgShape {
 
 typedef struct PgTable {
     SourceTable *source; /* in Postgres.sources */
-    RowPosition passed;  /* changes up to here are in the lake's table already */
-    bool resumed;        /* ... which is complete */
-    char filenode[16];   /* of its rows when the columns were as they are known */
-    PgShape *old;        /* handed out before; owned */
+    RowPosition passed;  /* changes up to here are in the lake's table already, or in the copy */
+    bool resumed;        /* the lake's table goes on where it stands */
+    /* Rows of it are still to be copied: readers of the copy and the stream share what follows
+     * here, so it stays as it is, and a change of columns is "ColumnsChanged". */
+    atomic_bool copying;
+    char filenode[16]; /* of its rows when the columns were as they are known */
+    PgShape *old;      /* handed out before; owned */
     size_t old_count;
     uint32_t oid;
     char *name;    /* "public.orders", for messages and patterns */
     char *quoted;  /* "\"public\".\"orders\"", for SQL */
     char identity; /* replica identity: d default, i index, f full, n nothing */
     bool partitioned;
-    uint64_t blocks;     /* of the largest partition, when partitioned */
+    struct PgPart *parts; /* what the copy reads, by oid: see plan.h; NULL: nothing */
+    size_t part_count;
     PgDecoder *decoders; /* one for each field */
     char *columns;       /* the fields quoted, with commas: what COPY selects */
     bool selects;        /* COPY must SELECT them: one is generated, or has ::text */
@@ -95,10 +99,15 @@ MUST_CHECK bool postgres_lsn_parse(const char *text, uint64_t *ret, Error *err);
 /* --- tables.c --- */
 MUST_CHECK bool tables_find(Postgres *postgres, Error *err);
 void table_done(PgTable *table);
+MUST_CHECK bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *err);
 MUST_CHECK bool table_resume(Capture *capture, uint32_t number, const char *shape, RowPosition at,
                              Error *err); /* shape.c */
+bool table_same(const Capture *capture, uint32_t number, const char *shape);
+/* RETRY "ColumnsChanged": found while the table is copied. */
+bool table_changed(const PgTable *table, Error *err);
 bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
-/* Are the table's columns still those that were found? CONFIG "SchemaChanged" when not. */
+/* Are the table's columns still those that were found? RETRY "ColumnsChanged" when not. Whatever
+ * the transaction's snapshot shows of the catalog: asked of what the server itself goes by. */
 MUST_CHECK bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err);
 /* What selects a field: its name, quoted, with ::text where it has no binary form; the caller
  * frees.
@@ -115,9 +124,6 @@ void table_describe_key(const PgTable *table, const PgValue *values, char *to, s
 bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, const char *why,
                      Error *err);
 
-/* CONFIG "SchemaChanged": while it is copied; the log's rows relax the column. */
-bool table_null_where_required(const PgTable *table, size_t field, Error *err);
-
 /* --- publication.c --- */
 MUST_CHECK bool publication_prepare(Postgres *postgres, Error *err);
 
@@ -127,8 +133,12 @@ MUST_CHECK bool slot_prepare(Postgres *postgres, const CaptureState *state, bool
                              RowPosition *ret_copy, Error *err);
 
 /* --- copy.c --- */
-MUST_CHECK bool copy_plan(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,
-                          size_t *ret_count, Error *err);
+void copy_parts_free(struct PgPart *parts, size_t count);
+/* Before the snapshot is taken: what is rewritten between here and copy_plan, which looks again,
+ * would seem to be empty in it. */
+MUST_CHECK bool copy_look(Postgres *postgres, PgTable *table, Error *err);
+MUST_CHECK bool copy_plan(Capture *capture, uint32_t table, uint64_t range_bytes,
+                          const Extents *done, CopyRange **ret, size_t *ret_count, Error *err);
 CopyReader *copy_reader_open(Capture *capture, Error *err);
 void copy_reader_free(CopyReader *reader);
 MUST_CHECK bool copy_begin(CopyReader *reader, const CopyRange *range, Error *err);

@@ -159,6 +159,32 @@ static bool restore(Postgres *postgres, PgTable *table, json_t *json, Error *err
     return true;
 }
 
+bool table_changed(const PgTable *table, Error *err)
+{
+    atomic_store(&table->source->changed, true);
+    return error_set(err, ERROR_RETRY, "ColumnsChanged",
+                     "table %s: its columns changed while it was copied; its copy begins anew",
+                     table->name);
+}
+
+/* Rows that were rewritten have to be read again, every one of them; and they need not be the same:
+ * ALTER … USING says nothing of them in the log. (A partitioned table has no rows of its own;
+ * plan.c sees to its partitions.) */
+bool table_same(const Capture *capture, uint32_t number, const char *shape)
+{
+    const Postgres *postgres = (const Postgres *)capture;
+    ASSERT(number < postgres->table_count);
+    static const char *const members[] = {"oid", "filenode", "key", "columns"};
+    json_t *then = json_loads(shape, 0, NULL);
+    json_t *now = json_loads(postgres->sources[number].shape, 0, NULL);
+    bool same = then && now;
+    for (size_t i = 0; i < ARRAY_LEN(members) && same; i++)
+        same = json_equal(json_object_get(then, members[i]), json_object_get(now, members[i]));
+    json_decref(then);
+    json_decref(now);
+    return same;
+}
+
 bool table_resume(Capture *capture, uint32_t number, const char *shape, RowPosition at, Error *err)
 {
     Postgres *postgres = postgres_of(capture);

@@ -22,15 +22,12 @@ static const char tables_sql[] =
     "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, "
     "  CASE WHEN c.relkind = 'p' THEN p.tuples ELSE greatest(c.reltuples, 0) END::int8, "
     "  CASE WHEN c.relkind = 'p' THEN p.bytes ELSE pg_catalog.pg_table_size(c.oid) END, "
-    "  CASE WHEN c.relkind = 'p' THEN p.largest ELSE pg_catalog.pg_relation_size(c.oid) END "
-    "    / pg_catalog.current_setting('block_size')::int8, "
     "  pg_catalog.has_table_privilege(c.oid, 'SELECT') "
     "    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'), "
     "  coalesce(pg_catalog.pg_relation_filenode(c.oid)::text, '') "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "LEFT JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS tuples, "
-    "    sum(pg_catalog.pg_table_size(l.oid)) AS bytes, "
-    "    max(pg_catalog.pg_relation_size(l.oid)) AS largest "
+    "    sum(pg_catalog.pg_table_size(l.oid)) AS bytes "
     "  FROM pg_catalog.pg_partition_tree(c.oid) t JOIN pg_catalog.pg_class l ON l.oid = t.relid "
     "  WHERE t.isleaf AND c.relkind = 'p') p ON true "
     "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' "
@@ -62,6 +59,7 @@ void table_done(PgTable *table)
         decoder_done(&table->decoders[i]);
     free(table->decoders);
     free(table->columns);
+    copy_parts_free(table->parts, table->part_count);
     for (char **name = table->generated; name && *name; name++)
         free(*name);
     free(table->generated);
@@ -109,14 +107,6 @@ bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, 
         "give the column the type string (columns in the LakeTable's spec), or exclude "
         "the table (spec.source.tables.exclude)",
         table->name, table->source->schema->fields[field].name, why, key);
-}
-
-bool table_null_where_required(const PgTable *table, size_t field, Error *err)
-{
-    return error_set(err, ERROR_CONFIG, "SchemaChanged",
-                     "table %s column %s was NOT NULL when the agent started, but now has a null; "
-                     "start the agent again",
-                     table->name, table->source->schema->fields[field].name);
 }
 
 /* --- choosing --- */
@@ -173,9 +163,8 @@ static void take_table(Postgres *postgres, const PGresult *result, int row, char
                        .name = name,
                        .quoted = mem_format("%s.%s", schema_part, table_part),
                        .partitioned = PQgetvalue(result, row, 3)[0] == 'p',
-                       .identity = PQgetvalue(result, row, 4)[0],
-                       .blocks = number_at(result, row, 7)};
-    snprintf(table->filenode, sizeof table->filenode, "%.15s", PQgetvalue(result, row, 9));
+                       .identity = PQgetvalue(result, row, 4)[0]};
+    snprintf(table->filenode, sizeof table->filenode, "%.15s", PQgetvalue(result, row, 8));
 }
 
 static bool find_tables(Postgres *postgres, Error *err)
@@ -199,7 +188,7 @@ static bool find_tables(Postgres *postgres, Error *err)
             continue;
         }
         take_table(postgres, result, row, name);
-        if (PQgetvalue(result, row, 8)[0] != 't') {
+        if (PQgetvalue(result, row, 7)[0] != 't') {
             const SourceTable *source = &postgres->sources[postgres->table_count - 1];
             return error_set(
                 err, ERROR_CONFIG, "PrivilegeMissing",
@@ -216,6 +205,43 @@ static bool find_tables(Postgres *postgres, Error *err)
                          "database %s has no table that spec.source.tables chooses; correct "
                          "include and exclude",
                          postgres->spec->database);
+    return true;
+}
+
+/* $1: the publication; $2: tables may be added to it. */
+static const char look_sql[] =
+    "SELECT c.oid, n.nspname, c.relname "
+    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' "
+    "  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast' "
+    "  AND (c.relreplident = 'f' OR (c.relreplident <> 'n' AND EXISTS (SELECT FROM "
+    "    pg_catalog.pg_index i WHERE i.indrelid = c.oid AND "
+    "    CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END))) "
+    "  AND ($2::bool OR EXISTS (SELECT FROM pg_catalog.pg_publication_tables t WHERE "
+    "    t.pubname = $1 AND t.schemaname = n.nspname AND t.tablename = c.relname))";
+
+bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *err)
+{
+    Postgres *postgres = postgres_of(capture);
+    const ConnectorSpec *spec = postgres->spec;
+    const char *values[] = {spec->pg_publication, spec->pg_manage ? "t" : "f"};
+    if (!postgres_query_open(postgres, err))
+        return false;
+    AUTO(result_clear)
+    PGresult *result =
+        connect_query_with(postgres->query, PGRES_TUPLES_OK, look_sql, 2, values, err);
+    if (!result)
+        return false;
+    for (int row = 0; row < PQntuples(result); row++) {
+        uint64_t oid = number_at(result, row, 0);
+        bool known = false;
+        for (size_t i = 0; i < postgres->table_count && !known; i++)
+            known = postgres->tables[i].oid == oid;
+        AUTO(mem_free)
+        char *name = mem_format("%s.%s", PQgetvalue(result, row, 1), PQgetvalue(result, row, 2));
+        if (!known && is_chosen(spec, name))
+            found(context, name);
+    }
     return true;
 }
 
@@ -457,35 +483,41 @@ bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns
     return true;
 }
 
+/* Is a column of the answer the field, or one that is left out? */
+static bool is_same_column(const PgTable *table, const PGresult *result, int column)
+{
+    const Schema *schema = table->source->schema;
+    const char *name = PQfname(result, column);
+    for (size_t i = 0; i < schema->field_count; i++) {
+        const PgDecoder *decoder = &table->decoders[i];
+        if (schema->fields[i].origin != PQftablecol(result, column))
+            continue;
+        bool is_domain = decoder->base_oid != decoder->type_oid; /* has its own typmod */
+        return strcmp(name, schema->fields[i].name) == 0 &&
+               PQftype(result, column) == decoder->base_oid &&
+               (is_domain || decoder_same_typmod(decoder, PQfmod(result, column)));
+    }
+    for (char **left_out = table->generated; left_out && *left_out; left_out++)
+        if (strcmp(*left_out, name) == 0)
+            return true;
+    return false;
+}
+
 bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err)
 {
-    char oid[16];
-    snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
-    const char *values[] = {oid, table->sends_stored ? "t" : "f"};
-    AUTO(result_clear)
-    PGresult *result = connect_query_with(
-        connection, PGRES_TUPLES_OK,
-        "SELECT attname, atttypid, atttypmod FROM pg_catalog.pg_attribute a WHERE attrelid = "
-        "$1::oid AND attnum > 0 AND NOT attisdropped AND " SENT_SQL " ORDER BY attnum",
-        2, values, err);
+    AUTO(mem_free)
+    char *sql =
+        mem_format("SELECT * FROM %s%s LIMIT 0", table->partitioned ? "" : "ONLY ", table->quoted);
+    AUTO(result_clear) PGresult *result = connect_query(connection, PGRES_TUPLES_OK, sql, err);
     if (!result)
         return false;
-    const Schema *schema = table->source->schema;
-    int rows = PQntuples(result);
-    for (int row = 0; row < rows || (size_t)row < schema->field_count; row++) {
-        bool both = row < rows && (size_t)row < schema->field_count;
-        const char *name = row < rows ? PQgetvalue(result, row, 0) : schema->fields[row].name;
-        if (both && strcmp(name, schema->fields[row].name) == 0 &&
-            number_at(result, row, 1) == table->decoders[row].type_oid &&
-            decoder_same_typmod(&table->decoders[row],
-                                (int32_t)strtol(PQgetvalue(result, row, 2), NULL, 10)))
-            continue;
-        return error_set(err, ERROR_CONFIG, "SchemaChanged",
-                         "table %s column %s was added, dropped or changed since the agent "
-                         "started; restart it",
-                         table->name, name);
-    }
-    return true;
+    size_t columns = (size_t)PQnfields(result), left_out = 0;
+    while (table->generated && table->generated[left_out])
+        left_out++;
+    bool same = columns == table->source->schema->field_count + left_out;
+    for (size_t i = 0; i < columns && same; i++)
+        same = is_same_column(table, result, (int)i);
+    return same || table_changed(table, err);
 }
 
 bool tables_find(Postgres *postgres, Error *err)

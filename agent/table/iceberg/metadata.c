@@ -183,8 +183,13 @@ bool state_find_store(IcebergTable *table, Error *err)
     char *uri = store_uri(location, err);
     if (!uri)
         return false;
-    free(table->location);
-    table->location = uri;
+    if (table->location && strcmp(table->location, uri) == 0) {
+        free(uri); /* threads that name files may be reading the old one */
+    } else {
+        free(table->location_before);
+        table->location_before = TAKE(table->location);
+        table->location = uri;
+    }
     return catalog_store(table->catalog, &name, &table->entry, &table->store, err);
 }
 

@@ -62,7 +62,8 @@ struct IcebergTable {
     char *database, *name;
     char *asked_location; /* NULL: what the catalog chooses */
     char *location;       /* canonical URI */
-    CatalogEntry entry;   /* without the text of the metadata */
+    char *location_before;
+    CatalogEntry entry; /* without the text of the metadata */
     json_t *metadata;
     History history;   /* of the metadata */
     MetadataText text; /* as last written by us; may be of older metadata, or empty */

@@ -46,6 +46,7 @@ void iceberg_table_free(IcebergTable *table)
     free(table->name);
     free(table->asked_location);
     free(table->location);
+    free(table->location_before);
     free(table);
 }
 

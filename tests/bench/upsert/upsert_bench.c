@@ -138,8 +138,8 @@ static void figure(const Bench *bench, const char *metric, const char *unit, dou
 static void copy_rows(Bench *bench, Table *table)
 {
     Error err;
-    TableCopy *copy = table_copy_start(table, &err);
-    TableCopyWriter *writer = copy ? table_copy_writer_open(copy, &err) : NULL;
+    TableCopy *copy = table_copy_start(table);
+    TableCopyWriter *writer = table_copy_writer_open(copy, &err);
     if (!writer)
         die(&err);
     double spent = 0;
@@ -155,11 +155,10 @@ static void copy_rows(Bench *bench, Table *table)
     }
     Position position = position_at(bench);
     double start = cpu_s();
-    if (!table_copy_finish(writer, &err) || !commit_copy_now(copy, table, &position, &err))
+    if (!table_copy_finish(writer, &err) || !commit_copy_now(TAKE(copy), table, &position, &err))
         die(&err);
     spent += cpu_s() - start;
     table_copy_writer_free(writer);
-    table_copy_free(copy);
     figure(bench, "copy", "CPU-s per million rows", spent * 1e6 / (double)bench->rows);
 }
 

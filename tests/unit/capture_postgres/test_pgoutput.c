@@ -656,6 +656,26 @@ static void a_null_makes_a_column_optional(void **state)
     assert_int_equal(change.kind, CHANGE_CHECKPOINT);
 }
 
+/* While the table is copied its columns stay as they are, because the copy's readers use them. */
+static void a_null_ends_the_copy(void **state)
+{
+    Script *script = *state;
+    Error err = {0};
+    atomic_store(&script->tables[0].copying, true);
+    begin(script, 0x10);
+    relation(script, ORDERS);
+    Bytes *to = open_message(script, 'I');
+    bytes_put_u32be(to, ORDERS);
+    bytes_put_u8(to, 'N');
+    put_tuple(to, 2, "y", NULL);
+    assert_false(try_send(script, &err));
+    assert_int_equal(err.kind, ERROR_RETRY);
+    assert_string_equal(err.code, "ColumnsChanged");
+    assert_true(atomic_load(&script->tables[0].source->changed));
+    assert_false(atomic_load(&script->tables[1].source->changed));
+    assert_true(script->tables[0].source->schema->fields[2].required);
+}
+
 /* What is there already is neither looked at nor fitted. */
 static void changes_that_are_passed_are_not_decoded(void **state)
 {
@@ -741,6 +761,7 @@ int main(void)
         SCRIPTED(other_tables_count_but_are_passed_over),
         SCRIPTED(bad_values_name_the_row),
         SCRIPTED(a_null_makes_a_column_optional),
+        SCRIPTED(a_null_ends_the_copy),
         SCRIPTED(changes_that_are_passed_are_not_decoded),
         SCRIPTED(what_is_cut_short_is_refused),
         SCRIPTED(out_of_place_is_refused),

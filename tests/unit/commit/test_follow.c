@@ -345,6 +345,73 @@ static void test_idle_counts(void **state)
     assert_int_equal(entry.snapshot, 5);
 }
 
+/* A copy beside the stream: rows from its snapshot on, the first commit replaces, pieces have no
+ * position. */
+static void test_copy_begins(void **state)
+{
+    (void)state;
+    Follow follow;
+    TableView view = view_at(NULL, NULL);
+    RecordEntry entry;
+    follow_init(&follow, &options);
+    assert_int_equal(follow_open(&follow, &view, NULL, NULL, 0).kind, FOLLOW_COPY);
+    follow_begin(&follow, (RowPosition){50, 0}, 0);
+    assert_true(follow_is_settled(&follow));
+    assert_int_equal(follow_low(&follow).major, 50);
+    follow_entry(&follow, &entry);
+    assert_string_equal(entry.uuid, "");                        /* nothing that could be lost */
+    assert_false(follow_row(&follow, (RowPosition){50, 0}, 0)); /* the snapshot has it */
+    assert_true(follow_row(&follow, (RowPosition){60, 0}, 0));
+    follow_piece(&follow, 10);
+    assert_int_equal(follow_tick(&follow, 5000, 0, false).kind, FOLLOW_NOTHING);
+    follow_checkpoint(&follow, (RowPosition){60, 0});
+    follow_piece(&follow, 20); /* none of it is behind the checkpoint */
+    FollowAction action = follow_tick(&follow, 5000, 0, false);
+    assert_int_equal(action.kind, FOLLOW_COMMIT);
+    assert_int_equal(action.position.major, 60);
+    assert_true(follow.copies);
+    follow_answered(&follow, ANSWER_DONE, 99, 8, 5000);
+    assert_false(follow.copies);
+    follow_entry(&follow, &entry);
+    assert_int_equal(entry.at.major, 60);
+    /* a piece alone is committed too, where the table is */
+    follow_checkpoint(&follow, (RowPosition){70, 0});
+    follow_piece(&follow, 6000);
+    follow_checkpoint(&follow, (RowPosition){80, 0});
+    assert_int_equal(follow_low(&follow).major, 70);
+    action = follow_tick(&follow, 7000, 0, false);
+    assert_int_equal(action.kind, FOLLOW_COMMIT);
+    assert_int_equal(action.position.major, 80);
+}
+
+/* An unfinished copy goes on, but for a log's, and one of other columns: that begins anew, and what
+ * it was no longer counts. */
+static void test_unfinished_copy(void **state)
+{
+    (void)state;
+    for (int whole = 0; whole < 3; whole++) {
+        Follow follow;
+        LaneValue ten = {.passed = {10, 0}};
+        TableView view = view_at(&ten, SOURCE);
+        FollowOptions with = options;
+        RecordEntry entry;
+        view.copying = true;
+        with.copy_whole = whole == 1;
+        view.outdated = whole == 2;
+        follow_init(&follow, &with);
+        FollowAction action = follow_open(&follow, &view, NULL, NULL, 0);
+        assert_int_equal(action.kind, whole ? FOLLOW_COPY : FOLLOW_STREAM);
+        if (!whole) {
+            assert_int_equal(action.position.major, 10);
+            continue;
+        }
+        follow_begin(&follow, (RowPosition){50, 0}, 0);
+        follow_entry(&follow, &entry);
+        assert_string_equal(entry.uuid, ""); /* the claim that is there is void */
+        assert_false(follow_row(&follow, (RowPosition){20, 0}, 0));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +422,8 @@ int main(void)
         cmocka_unit_test(test_unknown_keeps_files),
         cmocka_unit_test(test_refused_again),
         cmocka_unit_test(test_idle_counts),
+        cmocka_unit_test(test_copy_begins),
+        cmocka_unit_test(test_unfinished_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,10 +25,13 @@ static inline bool commit_now(Table *table, const Position *position, Error *err
     return false;
 }
 
+/* The whole copy as one piece; the copy is taken. */
 static inline bool commit_copy_now(TableCopy *copy, Table *table, const Position *position,
                                    Error *err)
 {
-    return table_copy_close(copy, err) && commit_now(table, position, err);
+    table_copy_begin(table, position->at);
+    table_copy_set_progress(table, COPY_COMPLETE);
+    return table_copy_take(table, copy, err) && commit_now(table, position, err);
 }
 
 /* What the table says of itself; *ret_at {0} when it is not complete. */

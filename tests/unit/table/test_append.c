@@ -82,7 +82,7 @@ static void run_log(int format_version, const char *partition_by)
     world_init(&world, format_version, MODE_APPEND, partition_by);
     Table *table = world_open(&world);
     AUTO(table_copy_free) TableCopy *copy = NULL;
-    OK((copy = table_copy_start(table, &err)));
+    copy = table_copy_start(table);
     AUTO(table_copy_writer_free) TableCopyWriter *writer = NULL;
     OK((writer = table_copy_writer_open(copy, &err)));
     AUTO(batch_free) Batch *copied = batch_new(world.source, 0, 8);
@@ -91,9 +91,8 @@ static void run_log(int format_version, const char *partition_by)
     OK(table_copy_put(writer, copied, &err));
     OK(table_copy_finish(writer, &err));
     Position position = world_position(100);
-    OK(commit_copy_now(copy, table, &position, &err));
     table_copy_writer_free(TAKE(writer));
-    table_copy_free(TAKE(copy));
+    OK(commit_copy_now(TAKE(copy), table, &position, &err));
     expect_log(&world, &log);
 
     AUTO(batch_free) Batch *batch = batch_new(world.source, 0, 8);

@@ -190,7 +190,7 @@ static void test_copy_side_by_side(void **state)
     world_init(&world, 3, MODE_UPSERT, "region");
     Table *table = world_open(&world);
     TableCopy *copy;
-    OK((copy = table_copy_start(table, &err)));
+    copy = table_copy_start(table);
     Part parts[4];
     Thread *threads[4];
     for (int i = 0; i < 4; i++) {
@@ -202,7 +202,7 @@ static void test_copy_side_by_side(void **state)
         assert_string_equal(parts[i].failure, "");
     }
     Position position = world_position(100);
-    OK(commit_copy_now(copy, table, &position, &err));
+    OK(commit_copy_now(TAKE(copy), table, &position, &err));
     table_copy_free(copy);
     expect(&world, &seen);
     assert_int_equal(seen.count, 4000);

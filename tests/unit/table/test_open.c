@@ -339,9 +339,9 @@ static void test_empty_copy(void **state)
     world_init(&world, 2, MODE_UPSERT, NULL);
     Table *table = world_open(&world);
     TableCopy *copy;
-    OK((copy = table_copy_start(table, &err)));
+    copy = table_copy_start(table);
     Position position = world_position(500);
-    OK(commit_copy_now(copy, table, &position, &err));
+    OK(commit_copy_now(TAKE(copy), table, &position, &err));
     table_copy_free(copy);
     table_close(table);
     table = world_open(&world);
@@ -421,7 +421,7 @@ static void test_abandoned_copy(void **state)
     world_init(&world, 2, MODE_UPSERT, "region");
     Table *table = world_open(&world);
     TableCopy *copy;
-    OK((copy = table_copy_start(table, &err)));
+    copy = table_copy_start(table);
     for (int i = 0; i < 2; i++) {
         AUTO(table_copy_writer_free) TableCopyWriter *writer = NULL;
         OK((writer = table_copy_writer_open(copy, &err)));

@@ -204,7 +204,7 @@ static void put_repeated(Run *run)
 static void copy(Run *run)
 {
     AUTO(table_copy_free) TableCopy *all = NULL;
-    OK((all = table_copy_start(run->table, &err)));
+    all = table_copy_start(run->table);
     for (int part = 0; part < 2; part++) {
         AUTO(table_copy_writer_free) TableCopyWriter *writer = NULL;
         OK((writer = table_copy_writer_open(all, &err)));
@@ -217,7 +217,7 @@ static void copy(Run *run)
         OK(table_copy_finish(writer, &err));
     }
     Position position = world_position(run->major + 1);
-    OK(commit_copy_now(all, run->table, &position, &err));
+    OK(commit_copy_now(TAKE(all), run->table, &position, &err));
     run->committed_major = run->major;
     check(run);
     memcpy(run->committed, run->rows, sizeof run->rows);

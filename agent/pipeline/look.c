@@ -1,0 +1,74 @@
+/* Tables that appear while the source is followed: made, or renamed into what the patterns choose.
+ * A look at the catalog now and then; when there is one, and the source as it is now would be taken
+ * at a start, the flow drains and another begins, which copies the table beside the stream. A table
+ * that can't be captured does not end what runs: it is said once, and stays out until a start. */
+#include <string.h>
+
+#include "agent/pipeline/flow.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#define LOOK_US 30000000
+
+typedef struct Look {
+    const Flow *flow;
+    size_t count;
+    char first[256];
+} Look;
+
+static int64_t look_every_us(void)
+{
+#ifdef FIRN_CRASH_POINTS
+    const char *asked = getenv("FIRN_LOOK_MS");
+    if (asked)
+        return strtoll(asked, NULL, 10) * 1000;
+#endif
+    return LOOK_US;
+}
+
+static void found(void *context, const char *name)
+{
+    Look *look = context;
+    if (!flow_takes(look->flow, name))
+        return;
+    if (look->count++ == 0)
+        snprintf(look->first, sizeof look->first, "%s", name);
+}
+
+/* Would a start now go through? */
+static bool would_open(const Flow *flow, Error *err)
+{
+    AUTO(capture_close) Capture *probe = capture_open(flow->pipeline->connector, err);
+    return probe != NULL;
+}
+
+void flow_look(Flow *flow, int64_t *after_us)
+{
+    int64_t now_us = clock_mono_us();
+    Look look = {.flow = flow};
+    Error err = {0};
+    if (*after_us == 0)
+        *after_us = now_us + look_every_us();
+    /* a copy goes on to its end first: what it read since its last commit would be read again */
+    if (now_us < *after_us || atomic_load(&flow->copying) || flow_stopping(flow))
+        return;
+    *after_us = now_us + look_every_us();
+    if (!capture_look(flow->capture, found, &look, &err)) {
+        log_info("the source's catalog was not read", LOG_T("reason", err.code),
+                 LOG_T("error", err.message));
+        return;
+    }
+    if (look.count == 0)
+        return;
+    if (would_open(flow, &err)) {
+        log_info("tables were added at the source", LOG_U("tables", look.count),
+                 LOG_T("first", look.first));
+        atomic_store(&flow->leaves, true);
+        return;
+    }
+    *after_us = INT64_MAX;
+    log_warn("tables that were added at the source can't be captured, and are left out until the "
+             "next start",
+             LOG_T("first", look.first), LOG_T("reason", err.code), LOG_T("error", err.message));
+}
