@@ -144,6 +144,7 @@ static const CaptureDriver driver = {
     .close = postgres_close,
     .tables = postgres_tables,
     .columns = tables_override,
+    .identify = tables_identify,
     .resume = table_resume,
     .source = postgres_source,
     .told = postgres_told,

@@ -40,6 +40,8 @@ typedef struct PgTable {
     SourceTable *source; /* in Postgres.sources */
     RowPosition passed;  /* changes up to here are in the lake's table already */
     bool resumed;        /* ... which is complete */
+    int32_t *ids;        /* origins of what the lake knows rows by; owned */
+    size_t id_count;     /* 0: the key */
     char filenode[16];   /* of its rows when the columns were as they are known */
     PgShape *old;        /* handed out before; owned */
     size_t old_count;
@@ -100,6 +102,9 @@ MUST_CHECK bool table_resume(Capture *capture, uint32_t number, const char *shap
 bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
 /* Are the table's columns still those that were found? CONFIG "SchemaChanged" when not. */
 MUST_CHECK bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err);
+void tables_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
+/* Do rows move when this field changes? */
+bool table_is_identity(const PgTable *table, size_t field);
 /* What selects a field: its name, quoted, with ::text where it has no binary form; the caller
  * frees.
  */

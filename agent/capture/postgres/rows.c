@@ -175,7 +175,7 @@ bool rows_keep_key(const PgTable *table, PgValue *values, Error *err)
 {
     const Schema *schema = table->source->schema;
     for (size_t field = 0; field < schema->field_count; field++) {
-        bool is_key = false;
+        bool is_key = table_is_identity(table, field);
         for (size_t i = 0; i < schema->key_count; i++)
             is_key = is_key || schema->key[i] == field;
         if (!is_key)

@@ -74,6 +74,7 @@ void table_done(PgTable *table)
         free(table->old[i].text);
     }
     free(table->old);
+    free(table->ids);
     schema_free(table->source->schema);
 }
 
@@ -455,6 +456,45 @@ bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns
             return false;
     table_write_shape(&postgres->tables[table]);
     return true;
+}
+
+static bool is_key(const Schema *schema, size_t field)
+{
+    for (size_t i = 0; i < schema->key_count; i++)
+        if (schema->key[i] == field)
+            return true;
+    return false;
+}
+
+bool table_is_identity(const PgTable *table, size_t field)
+{
+    const Schema *schema = table->source->schema;
+    if (!table->id_count)
+        return is_key(schema, field);
+    for (size_t i = 0; i < table->id_count; i++)
+        if (table->ids[i] == schema->fields[field].origin)
+            return true;
+    return false;
+}
+
+void tables_identify(Capture *capture, uint32_t number, const int32_t *origins, size_t count)
+{
+    Postgres *postgres = postgres_of(capture);
+    ASSERT(number < postgres->table_count);
+    PgTable *table = &postgres->tables[number];
+    const Schema *schema = table->source->schema;
+    free(TAKE(table->ids));
+    table->id_count = 0;
+    size_t common = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < schema->key_count; k++)
+            common += schema->fields[schema->key[k]].origin == origins[i];
+    if (common == count && count == schema->key_count)
+        return; /* the key, which may get other columns as well */
+    table->ids = mem_array(count, sizeof *table->ids);
+    for (size_t i = 0; i < count; i++)
+        table->ids[i] = origins[i];
+    table->id_count = count;
 }
 
 bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err)
