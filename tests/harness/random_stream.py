@@ -103,7 +103,8 @@ class RandomStream:
         columns = [each for each in table.columns if not each.made]
         values = [each.key.replace("{i}", "i") if each.key else self._value(each, light) for each in columns]
         if self.dice.random() < 0.2:  # what has a default may be left out
-            kept = [at for at, each in enumerate(columns) if each.key or each.required or self.dice.random() < 0.5]
+            kept = [at for at, each in enumerate(columns)
+                    if each.key or each.required or each.kind.null != "null" or self.dice.random() < 0.5]  # fmt: skip
             columns, values = [columns[at] for at in kept], [values[at] for at in kept]
         conflict = " on conflict do nothing"
         changeable = [each for each in columns if not each.key]
