@@ -60,8 +60,8 @@ typedef struct CaptureState {
         from; /* the least position any complete table needs (its own, or the confirmed record's) */
 } CaptureState;
 
-/* What the lake's table knows rows by, as origins of the source's columns, where it is not to be the
- * source's own key: an update that changes one of these moves its row. Before the stream. */
+/* What the lake's table knows rows by, as origins of the source's columns, where it is not to be
+ * the source's own key: an update that changes one of these moves its row. Before the stream. */
 void capture_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
 
 /* Makes publication and slot where the manifest lets it (manage: true) and they are missing; takes

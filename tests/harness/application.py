@@ -146,7 +146,7 @@ class AppTraffic:
         self.next = rows
         self.changes = 0
 
-    def _change(self) -> str:
+    def one(self) -> str:
         table = self.dice.choice(self.application.tables)
         what = self.dice.random()
         self.changes += 1
@@ -158,6 +158,6 @@ class AppTraffic:
 
     def step(self):
         """One transaction, in one go."""
-        statements = [self._change() for _ in range(self.dice.choice((1, 1, 2, 5, 20)))]
+        statements = [self.one() for _ in range(self.dice.choice((1, 1, 2, 5, 20)))]
         end = "rollback" if self.dice.random() < 0.03 else "commit"
         self.connection.execute("begin;" + ";".join(statements) + f";{end}")

@@ -201,8 +201,9 @@ static bool key_differs(const PgTable *table, const PgValue *old_values, const P
     size_t fields = table->source->schema->field_count;
     for (size_t i = 0; i < fields; i++) {
         const PgValue *a = &old_values[i], *b = &new_values[i];
-        if (table_is_identity(table, i) && b->kind != 'u' && (a->kind != b->kind || a->bytes != b->bytes ||
-                               (a->bytes && memcmp(a->at, b->at, a->bytes) != 0)))
+        if (table_is_identity(table, i) && b->kind != 'u' &&
+            (a->kind != b->kind || a->bytes != b->bytes ||
+             (a->bytes && memcmp(a->at, b->at, a->bytes) != 0)))
             return true;
     }
     return false;

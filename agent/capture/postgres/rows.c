@@ -3,7 +3,7 @@
 
 #include "common/mem.h"
 
-#define ROWS_FIRST 256
+#define ROWS_FIRST 32
 #define ROWS_MAX 8192
 #define PENDING_BYTES_MAX ((uint64_t)32 << 20) /* in batches that are not full */
 
