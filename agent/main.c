@@ -132,8 +132,8 @@ static int drop(const Options *options)
     return code;
 }
 
-/* Each table that has rows pending has a file open, and with partitions several: more than the 1,024
- * that a process usually begins with, and may raise by itself. */
+/* Each table that has rows pending has a file open, and with partitions several: more than the
+ * 1,024 that a process usually begins with, and may raise by itself. */
 static void allow_files(void)
 {
     struct rlimit files;

@@ -2,14 +2,14 @@
 worked out again here, from the same rules, by trying every way. A stream that is to be followed has nothing in it
 that can't be told."""
 
-Shape = tuple[int, tuple[tuple[int, str], ...]]  # attnums given so far; (attnum, name) of each column
+Shape = tuple[int, tuple[tuple[int, str], ...]]  # the last attnum that it knows of; (attnum, name) of each column
 
 
 def _ways(known: Shape, now: Shape, names: list[str]):
     """Every choice of columns, by attnum, that the names can stand for; and whether each is known by its name (2), or
     has no name that is known (1)."""
     before, after = dict(known[1]), dict(now[1])
-    columns = sorted(before) + list(range(max(before, default=0) + 1, now[0] + 1))
+    columns = sorted(before) + list(range(known[0] + 1, now[0] + 1))
 
     def place(at: int, taken: tuple, plain: int):
         if at == len(columns):
@@ -35,9 +35,11 @@ def can_tell(known: Shape, now: Shape, log: Shape) -> bool:
     return len(ways) == 1 and ways[0][0] == tuple(number for number, _ in log[1])
 
 
-def is_clear(shapes: list[Shape]) -> bool:
-    """Whatever the agent knew last, and however far the catalog is ahead of the log."""
+def is_clear(shapes: list[Shape], last: int) -> bool:
+    """Whatever the agent knew last, and however far the catalog is ahead of the log. `last`: of what it knows of, whether
+    from the catalog at its start or from the log since."""
     count = len(shapes)
+    known = [(max(last, *(number for number, _ in columns)), columns) for _, columns in shapes]
     return all(
-        can_tell(shapes[known], shapes[now], shapes[log])
-        for known in range(count) for log in range(known, count) for now in range(log, count))  # fmt: skip
+        can_tell(known[before], shapes[now], shapes[log])
+        for before in range(count) for log in range(before, count) for now in range(log, count))  # fmt: skip

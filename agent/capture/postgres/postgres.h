@@ -43,6 +43,7 @@ typedef struct PgTable {
     int32_t *ids;        /* origins of what the lake knows rows by; owned */
     size_t id_count;     /* 0: the key */
     char filenode[16];   /* of its rows when the columns were as they are known */
+    int32_t last_number; /* columns up to this one that are not known were dropped before that */
     PgShape *old;        /* handed out before; owned */
     size_t old_count;
     uint32_t oid;

@@ -26,7 +26,7 @@ static const char tables_sql[] =
     "    / pg_catalog.current_setting('block_size')::int8, "
     "  pg_catalog.has_table_privilege(c.oid, 'SELECT') "
     "    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'), "
-    "  coalesce(pg_catalog.pg_relation_filenode(c.oid)::text, '') "
+    "  coalesce(pg_catalog.pg_relation_filenode(c.oid)::text, ''), c.relnatts "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "LEFT JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS tuples, "
     "    sum(pg_catalog.pg_table_size(l.oid)) AS bytes, "
@@ -175,7 +175,8 @@ static void take_table(Postgres *postgres, const PGresult *result, int row, char
                        .quoted = mem_format("%s.%s", schema_part, table_part),
                        .partitioned = PQgetvalue(result, row, 3)[0] == 'p',
                        .identity = PQgetvalue(result, row, 4)[0],
-                       .blocks = number_at(result, row, 7)};
+                       .blocks = number_at(result, row, 7),
+                       .last_number = (int32_t)number_at(result, row, 10)};
     snprintf(table->filenode, sizeof table->filenode, "%.15s", PQgetvalue(result, row, 9));
 }
 
