@@ -4,11 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent/options.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/serve.h"
+
+#define FILES_MAX ((rlim_t)65536)
 
 /* Everything that is wrong, as "file:line: object path: message", so that an editor can jump there.
  */
@@ -129,6 +132,17 @@ static int drop(const Options *options)
     return code;
 }
 
+/* Each table that has rows pending has a file open, and with partitions several: more than the
+ * 1,024 that a process usually begins with, and may raise by itself. */
+static void allow_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= FILES_MAX)
+        return;
+    files.rlim_cur = files.rlim_max < FILES_MAX ? files.rlim_max : FILES_MAX;
+    (void)!setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int main(int argc, char **argv)
 {
     Options options;
@@ -139,6 +153,7 @@ int main(int argc, char **argv)
     mallopt(M_ARENA_MAX, 4);
     mallopt(M_MMAP_THRESHOLD, 8 << 20);
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
+    allow_files();
     if (options_parse(argc, argv, &options, &code)) {
         log_setup(options.level, options.format);
         switch (options.command) {

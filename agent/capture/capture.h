@@ -77,6 +77,10 @@ typedef struct CaptureState {
         from; /* the least position any table with one needs (its own, or the confirmed record's) */
 } CaptureState;
 
+/* What the lake's table knows rows by, as origins of the source's columns, where it is not to be
+ * the source's own key: an update that changes one of these moves its row. Before the stream. */
+void capture_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
+
 /* Makes publication and slot where the manifest lets it (manage: true) and they are missing; takes
  * the snapshot in which the incomplete tables are to be read. *ret_copy is the position that copy
  * stands for. Without incomplete tables no snapshot is taken. */
@@ -171,6 +175,7 @@ typedef struct CaptureDriver {
     void (*close)(Capture *capture);
     const SourceTable *(*tables)(const Capture *capture, size_t *ret_count);
     bool (*columns)(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
+    void (*identify)(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
     bool (*resume)(Capture *capture, uint32_t table, const char *shape, RowPosition at, Error *err);
     bool (*same)(const Capture *capture, uint32_t table, const char *shape);
     const char *(*source)(const Capture *capture);

@@ -205,6 +205,9 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                             .resnapshot = rules.resnapshot};
     if (!open_table(flow, table, &options, err))
         return false;
+    size_t key_count;
+    AUTO(mem_free) int32_t *key = table_key(table->table, &key_count);
+    capture_identify(flow->capture, number, key, key_count);
     table->uuid = mem_strdup(table_uuid(table->table));
     flow->by_number[number] = table;
     progress_table_register(table);

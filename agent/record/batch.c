@@ -3,6 +3,8 @@
 #include "common/mem.h"
 
 #define ARENA_CHUNK_BYTES ((size_t)256 << 10)
+#define ARENA_CHUNK_LEAST ((size_t)4 << 10)
+#define BLOCK_ALIGN 64
 #define ROOM_PER_VALUE 16 /* first guess for string and binary bytes */
 
 static size_t bits_bytes(size_t bits)
@@ -44,10 +46,38 @@ static void column_init(Arena *arena, Column *column, const Field *field, uint32
     }
 }
 
+/* What column_init takes. */
+static size_t column_room(const Field *field, size_t rows)
+{
+    const Type *type = &field->type;
+    size_t bytes = bits_bytes(rows) + BLOCK_ALIGN;
+    bool varies = type->kind == TYPE_STRING || type->kind == TYPE_BINARY;
+    bool lists = type->kind == TYPE_LIST || type->kind == TYPE_MAP;
+    if (varies || lists)
+        bytes += (rows + 1) * sizeof(int32_t) + BLOCK_ALIGN;
+    bytes += varies                    ? rows * ROOM_PER_VALUE
+             : type->kind == TYPE_BOOL ? bits_bytes(rows)
+                                       : rows * type_width(type);
+    for (uint32_t i = 0; i < type_child_count(type); i++)
+        bytes += sizeof(Column) + column_room(&type->fields[i], rows);
+    return bytes + 2 * BLOCK_ALIGN;
+}
+
+/* The usual chunk of a batch: a few rows of one of many tables are no reason for a large one. */
+static size_t chunk_bytes(const Schema *schema, size_t row_max)
+{
+    size_t bytes = sizeof(Batch) + row_max * (1 + sizeof(RowPosition)) + 4 * BLOCK_ALIGN;
+    for (size_t i = 0; i < schema->field_count && bytes < ARENA_CHUNK_BYTES; i++)
+        bytes += sizeof(Column) + column_room(&schema->fields[i], row_max);
+    return bytes < ARENA_CHUNK_LEAST   ? ARENA_CHUNK_LEAST
+           : bytes > ARENA_CHUNK_BYTES ? ARENA_CHUNK_BYTES
+                                       : bytes;
+}
+
 Batch *batch_new(const Schema *schema, uint32_t table, uint32_t row_max)
 {
     ASSERT(row_max > 0);
-    Arena *arena = arena_new(ARENA_CHUNK_BYTES);
+    Arena *arena = arena_new(chunk_bytes(schema, row_max));
     Batch *batch = arena_take(arena, sizeof *batch);
     *batch = (Batch){.arena = arena,
                      .schema = schema,

@@ -68,6 +68,19 @@ static bool append_put(Table *table, const Batch *batch, uint32_t from, char op,
                            false, NULL, NULL, err);
 }
 
+int32_t *table_key(const Table *table, size_t *ret_count)
+{
+    const Schema *schema = table->schema;
+    int32_t *origins = mem_array(schema->key_count, sizeof *origins);
+    *ret_count = 0;
+    for (size_t i = 0; i < schema->key_count; i++) {
+        uint32_t from = table->source_of[schema->key[i]];
+        if (from < table->source->field_count)
+            origins[(*ret_count)++] = table->source->fields[from].origin;
+    }
+    return origins;
+}
+
 bool table_failed(Table *table, Error *err)
 {
     bool changed;

@@ -67,6 +67,8 @@ void table_view(Table *table, int64_t commit, int64_t head, TableView *ret);
  * "SchemaChanged" when others changed its columns or partitions. */
 MUST_CHECK bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Error *err);
 const char *table_uuid(const Table *table);
+/* What rows are known by, as origins of the source's columns; none in Append without a key. */
+int32_t *table_key(const Table *table, size_t *ret_count) OWNED_BY(free);
 
 /* --- the initial copy: in pieces, each written by any number of writers side by side, while the
  * stream goes on. How far it is stands in the table property firn.copy.<unit>, set by the very

@@ -96,7 +96,8 @@ static bool name_is_safe(const char *what, const char *name, Error *err)
     bytes_put(&quoted, name, strnlen(name, 80));
     bytes_put_u8(&quoted, '\0');
     error_set(err, ERROR_CONFIG, "BadTableName",
-              "the source's %s \"%s\" can't stand in the lake's names (no /, not . or ..): "
+              "the source's %s \"%s\" can't stand in the lake's names (no / and no control "
+              "characters, not . or ..): "
               "exclude it, or give it an IngestionUnit of its own",
               what, (char *)quoted.data);
     bytes_done(&quoted);

@@ -90,7 +90,7 @@ PUBLIC_SHAPE(secret_shape, "a Secret", ANY("apiVersion", "v1"), ANY("kind", "Sec
 
 SHAPE(secret_name_shape, "credentialsSecretRef",
       TEXT("name", SecretRef, name, .required = true, .check = check_object_name,
-           .doc = "the Secret with the keys username and password"));
+           .doc = "the Secret with the keys username and password, or tls.crt and tls.key"));
 
 SHAPE(secret_ref_shape, "caSecretRef",
       TEXT("name", SecretRef, name, .required = true, .check = check_object_name,
@@ -175,7 +175,7 @@ SHAPE(source_shape, "source",
            .doc = "the database to read"),
       OBJECT("credentialsSecretRef", secret_name_shape,
              .offset = offsetof(ConnectorSpec, credentials), .required = true,
-             .doc = "names the Secret with username and password"),
+             .doc = "names the Secret with username and password, or tls.crt and tls.key"),
       OBJECT("tls", tls_shape, .doc = "encryption of the connection"),
       OBJECT("tables", captured_shape, .doc = "what is captured"),
       OBJECT("snapshot", snapshot_shape, .doc = "the copy of the rows already there"),

@@ -62,7 +62,7 @@ typedef struct ConnectorSpec {
     TextList hosts;
     uint16_t port;
     char *database;
-    SecretRef credentials; /* keys username, password */
+    SecretRef credentials; /* keys username, password; tls.crt, tls.key */
     TlsMode tls_mode;
     SecretRef tls_ca;
     TextList include; /* "schema.table" with * and ? */
@@ -76,8 +76,9 @@ typedef struct ConnectorSpec {
     bool pg_manage;
     /* resolved from the Secret at load; wiped by manifest_free. Never logged. */
     char *username;
-    char *password;
-    char *ca_pem; /* NULL */
+    char *password;                    /* NULL: the client's certificate says enough */
+    char *client_pem, *client_key_pem; /* both or neither */
+    char *ca_pem;                      /* NULL */
 } ConnectorSpec;
 
 /* What is said of a column of the source. */

@@ -329,6 +329,8 @@ void manifest_free(Manifest *manifest)
         ConnectorSpec *connector = &manifest->connectors[i];
         secret_wipe(connector->username);
         secret_wipe(connector->password);
+        secret_wipe(connector->client_pem);
+        secret_wipe(connector->client_key_pem);
         secret_wipe(connector->ca_pem);
         shape_free(&connector_shape, connector);
     }

@@ -427,17 +427,56 @@ static bool resolve(const Load *load, const Place *place, const char *path, cons
     return false;
 }
 
+static bool has_key(const Load *load, const Place *place, const char *name, const char *key)
+{
+    Error err;
+    char *value = NULL;
+    bool found =
+        secret_get(load->manifest->secrets, place->meta->namespace_name, name, key, &value, &err);
+    secret_wipe(value);
+    return found || strcmp(err.code, "SecretMissing") != 0; /* one that can't be read is there */
+}
+
+static bool resolve_pem(const Load *load, const Place *place, const char *path, const char *name,
+                        const char *key, const char *marker, char **ret_value)
+{
+    if (!resolve(load, place, path, name, key, ret_value))
+        return false;
+    if (!strstr(*ret_value, "-----BEGIN ") || !strstr(*ret_value, marker))
+        place_report(place, path, NULL, "key %s of Secret %s holds no %s in PEM form", key, name,
+                     strstr(marker, "KEY") ? "private key" : "certificate");
+    return true;
+}
+
+/* A password, a certificate of the client's own, or both, as the server asks. */
+static void resolve_credentials(const Load *load, const Place *place, ConnectorSpec *connector)
+{
+    const char *path = "spec.source.credentialsSecretRef.name", *name = connector->credentials.name;
+    if (!resolve(load, place, path, name, "username", &connector->username))
+        return;
+    bool shows = has_key(load, place, name, "tls.crt") || has_key(load, place, name, "tls.key");
+    if (!shows || has_key(load, place, name, "password"))
+        (void)resolve(load, place, path, name, "password", &connector->password);
+    if (!shows)
+        return;
+    (void)(resolve_pem(load, place, path, name, "tls.crt", "CERTIFICATE-----",
+                       &connector->client_pem) &&
+           resolve_pem(load, place, path, name, "tls.key", "PRIVATE KEY-----",
+                       &connector->client_key_pem));
+    if (connector->tls_mode == TLS_DISABLE)
+        place_report(place, "spec.source.tls.mode", NULL,
+                     "Disable never shows the certificate that Secret %s has: write Require, or "
+                     "VerifyFull with caSecretRef",
+                     name);
+}
+
 void manifest_resolve_secrets(Load *load)
 {
     for (size_t i = 0; i < load->manifest->connector_count; i++) {
         ConnectorSpec *connector = &load->manifest->connectors[i];
         Place place = {load->findings, "Connector", &connector->meta, load->connector_nodes[i]};
-        const char *credentials = "spec.source.credentialsSecretRef.name";
-        const char *name = connector->credentials.name;
-        if (name) {
-            (void)(resolve(load, &place, credentials, name, "username", &connector->username) &&
-                   resolve(load, &place, credentials, name, "password", &connector->password));
-        }
+        if (connector->credentials.name)
+            resolve_credentials(load, &place, connector);
         if (connector->tls_ca.name &&
             resolve(load, &place, "spec.source.tls.caSecretRef.name", connector->tls_ca.name,
                     connector->tls_ca.key, &connector->ca_pem) &&

@@ -30,12 +30,14 @@ def command(*arguments, **options) -> subprocess.CompletedProcess:
 def manifest(postgres, warehouse, *, database="shop", password=None, **fields) -> str:
     """A Connector for every table of schema public, and a unit that sends them to WAREHOUSE/shop.
     Known fields: user, host, port, slot, publication, manage, include, exclude, mode, format,
-    interval, snapshot, parallelism, rate (maxRowsPerSecond), id_columns, partition_by, more_table (YAML lines), place (harness/place.py:
-    then the warehouse is its own)."""
+    interval, snapshot, parallelism, rate (maxRowsPerSecond), id_columns, partition_by, more_table (YAML lines), tls
+    (YAML), secret (more keys of the Secret db; password "" leaves that out), documents (more YAML documents), place (harness/place.py: then the
+    warehouse is its own)."""
     value = {
         "user": "postgres", "host": "127.0.0.1", "port": postgres.port, "slot": "firn", "publication": "firn",
         "manage": "true", "include": '["public.*"]', "exclude": "[]", "mode": "Upsert", "format": 2, "interval": "1s",
         "snapshot": "Initial", "parallelism": 2, "rate": 0, "more_table": "", "place": None,
+        "tls": "{mode: Disable}", "secret": {}, "documents": "",
     }  # fmt: skip
     unknown = set(fields) - set(value)
     if unknown:
@@ -45,11 +47,13 @@ def manifest(postgres, warehouse, *, database="shop", password=None, **fields) -
     lines = place.table_lines() if place else f"catalog: {{type: Directory, warehouse: {warehouse}}}\n"
     rate = f", maxRowsPerSecond: {value['rate']}" if value["rate"] else ""
     where = "".join(f"      {line}\n" for line in lines.splitlines())
+    password = PASSWORD if password is None else password
+    secret = {"username": value["user"], **({"password": password} if password else {}), **value["secret"]}
     return f"""\
-{place.secrets() if place else ''}apiVersion: v1
+{place.secrets() if place else ''}{value['documents']}apiVersion: v1
 kind: Secret
 metadata: {{name: db}}
-stringData: {{username: "{value['user']}", password: "{password or PASSWORD}"}}
+stringData: {json.dumps(secret)}
 ---
 apiVersion: firn.dev/v1alpha1
 kind: Connector
@@ -61,7 +65,7 @@ spec:
     port: {value['port']}
     database: {database}
     credentialsSecretRef: {{name: db}}
-    tls: {{mode: Disable}}
+    tls: {value['tls']}
     tables: {{include: {value['include']}, exclude: {value['exclude']}}}
     snapshot: {{mode: {value['snapshot']}, parallelism: {value['parallelism']}{rate}}}
     postgresql: {{slot: {value['slot']}, publication: {value['publication']}, manage: {value['manage']}}}

@@ -276,6 +276,34 @@ class Refused(Shop):
         self.connection.execute("alter table t add column z integer")
         self.check("alter table t drop column z; alter table t add column z integer", "SchemaUndecided", "--resnapshot")
 
+    def test_came_and_went(self):
+        """Of a column that was there only while nobody looked not even the name is known: it may have been that of the next."""
+        self.assert_stopped(self.follow())
+        self.connection.execute("alter table t add column c text")
+        self.insert(100, 110, ", c", ", 'of the first'")
+        self.connection.execute("alter table t drop column c; alter table t add column c text")
+        self.insert(111, 120)
+        self.refused(self.start(), "SchemaUndecided", "--resnapshot")
+        self.reloaded()
+
+    def test_dropped_long_ago(self):
+        """What was dropped before the agent came, or while it followed, leaves no doubt about what comes."""
+        run = self.connection.execute
+        run("alter table t add column gone text; alter table t drop column gone")
+        agent = self.follow()
+        run("alter table t add column x integer; insert into t (id, must, x) values (100, 'm', 1)")
+        self.wait_agreed(agent)
+        run("alter table t add column y integer; insert into t (id, must, y) values (101, 'm', 1)")
+        self.wait_agreed(agent)
+        run("alter table t drop column y; insert into t (id, must) values (102, 'm')")
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        run("alter table t add column z integer; insert into t (id, must, z) values (103, 'm', 1)")
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal(kept=("public.t.y",))
+        self.assert_stopped(agent)
+
     def test_unpublished(self):
         """What was not in the publication for a while is not in the log."""
         agent = self.follow()

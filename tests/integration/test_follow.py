@@ -3,7 +3,7 @@
 
 import unittest
 
-from harness.agent import OK
+from harness.agent import OK, REFUSED
 from harness.case import Shop
 from harness.kinds import Kinds
 from harness.wait import wait_until
@@ -132,6 +132,45 @@ class Snapshot(Shop):
         self.connection.execute("update t set v = 'newer' where id = 3")
         self.wait_agreed(agent)
         self.connection.execute("delete from t where id = 1")
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assert_stopped(agent)
+
+
+class IdColumns(Shop):
+    """Rows are known in the lake by something else than the source's key."""
+
+    def follow(self, key: str, format: int):
+        run = self.connection.execute
+        run(f"create table t (id int{key}, code text not null, part int not null, v text, big text)")
+        run("alter table t replica identity full; alter table t alter big set storage external")
+        run("insert into t select i, 'c' || i, i % 3, 'v', repeat('x', 4000) from generate_series(1, 50) i")
+        self.write_manifest(format=format, more_table="      idColumns: [part, code]\n")
+        agent = self.start()
+        self.wait_agreed(agent)
+        run("update t set code = code || '!' where id % 4 = 0")
+        run("update t set id = id + 1000 where id % 5 = 0")
+        run("update t set part = part + 10, big = 'short' where id % 6 = 0")
+        run("update t set v = 'w' where id % 7 = 0")
+        run("delete from t where id % 11 = 0")
+        run("alter table t rename column code to name")
+        run("update t set name = name || '?' where id % 3 = 0")
+        self.wait_agreed(agent)
+        for engine in ENGINES:
+            self.assert_equal(engine)
+        return agent
+
+    def test_without_a_key(self):
+        self.assert_stopped(self.follow("", 2))
+
+    def test_beside_a_key(self):
+        agent = self.follow(" primary key", 3)
+        self.connection.execute("alter table t replica identity default; update t set v = 'unseen'")
+        self.assertEqual(agent.wait(), REFUSED)
+        self.assertIn("the replica identity no longer has it, which idColumns names", agent.text())
+        self.connection.execute("alter table t replica identity full")
+        self.write_manifest(format=3, more_table="      idColumns: [part, name]\n")
+        agent = self.start(arguments=["--resnapshot", "public.t"])
         self.wait_agreed(agent)
         self.assert_equal()
         self.assert_stopped(agent)

@@ -1,7 +1,7 @@
-/* Connections: the hosts in turn, each with its own deadline; TLS as the manifest says, with the CA
- * from memory (libpq wants a file: a sealed memory file is one). Errors are told apart by SQLSTATE,
- * which libpq only shows for a failed connection when its verbosity says so before the start: the
- * server's language does not matter then.
+/* Connections: the hosts in turn, each with its own deadline; TLS as the manifest says, with
+ * authority, certificate and key from memory (libpq wants files: a memory file is one). Errors are
+ * told apart by SQLSTATE, which libpq only shows for a failed connection when its verbosity says so
+ * before the start: the server's language does not matter then.
  *
  * https://www.postgresql.org/docs/15/errcodes-appendix.html */
 #include "agent/capture/postgres/connect.h"
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -118,9 +119,53 @@ bool connect_classify(const char *sqlstate, const char *primary, const char *det
         code = strstr(primary, "slot")          ? "SlotMissing"
                : strstr(primary, "publication") ? "PublicationMissing"
                                                 : code;
+    if (strstr(primary, "row-level security"))
+        way_out = "give the role BYPASSRLS (ALTER ROLE … BYPASSRLS) or make it a member of the "
+                  "table's owner, or exclude the table: a copy never leaves rows out";
     return error_set(err, kind, code, "%.200s%s%.120s%s%.100s%s%.200s (SQLSTATE %.5s)", primary,
                      *detail ? ": " : "", detail, *hint ? "; " : "", hint, *way_out ? "; " : "",
                      way_out, *sqlstate ? sqlstate : "none");
+}
+
+/* libpq's own words, and OpenSSL's in them; they are not translated. */
+static const char *tls_way_out(const char *text)
+{
+    static const char *const ways[][2] = {
+        {"does not support SSL", "turn ssl on at the server, or set spec.source.tls.mode: Disable "
+                                 "where the network is safe"},
+        {"does not match host name", "name the server in spec.source.host as its certificate does, "
+                                     "or set spec.source.tls.mode: "
+                                     "VerifyCa, which asks for the authority alone"},
+        {"certificate verify failed",
+         "the Secret of spec.source.tls.caSecretRef must hold the authority that signed the "
+         "server's certificate"},
+        {"root certificate", "the Secret of spec.source.tls.caSecretRef must hold certificates"},
+        {" alert ",
+         "the server refuses the client's certificate: tls.crt and tls.key in the Secret of "
+         "spec.source.credentialsSecretRef must be signed by an authority that its ssl_ca_file "
+         "names"},
+        {"private key",
+         "tls.crt and tls.key in the Secret of spec.source.credentialsSecretRef must belong "
+         "together, the key without a pass phrase"},
+        {"certificate file",
+         "tls.crt in the Secret of spec.source.credentialsSecretRef must hold a certificate"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++)
+        if (strstr(text, ways[i][0]))
+            return ways[i][1];
+    return "check spec.source.tls.mode and caSecretRef, and that the server has ssl on";
+}
+
+/* Refused by pg_hba.conf, or for want of a certificate. */
+static const char *login_way_out(const ConnectorSpec *spec, const char *text)
+{
+    if (strstr(text, "valid client certificate") || strstr(text, "certificate authentication"))
+        return "put tls.crt and tls.key, a certificate made out to that user, into the Secret that "
+               "spec.source.credentialsSecretRef names";
+    if (spec->tls_mode == TLS_DISABLE && strstr(text, "no encryption"))
+        return "the server may ask for TLS: set spec.source.tls.mode: Require, or VerifyFull with "
+               "caSecretRef; else pg_hba.conf must let this host in";
+    return NULL;
 }
 
 /* A failed connection: libpq's text, in which VERBOSE puts "FATAL:  28P01: …" for the server's own
@@ -139,16 +184,22 @@ static bool classify_connection(const ConnectorSpec *spec, const char *host, PGc
     snprintf(line, sizeof line, "%.*s", length > 290 ? 290 : (int)length, from);
     if (state[0]) {
         connect_classify(state, line, "", "", err);
+        if (err && strcmp(state, "28000") == 0 && login_way_out(spec, line))
+            error_set(err, ERROR_CONFIG, "LoginRefused", "%.250s; %s", line,
+                      login_way_out(spec, line));
         if (err && strcmp(state, "42501") == 0)
             error_set(err, ERROR_CONFIG, "PrivilegeMissing",
                       "%s; as a superuser: ALTER ROLE \"%s\" WITH REPLICATION", line,
                       spec->username);
     } else if (strstr(text, "could not translate host name")) {
         error_set(err, ERROR_CONFIG, "HostUnknown", "%s; correct spec.source.host", line);
-    } else if (strstr(text, "SSL") || strstr(text, "certificate")) {
-        error_set(err, ERROR_CONFIG, "TlsFailed",
-                  "%s; check spec.source.tls.mode and caSecretRef, and that the server has ssl on",
-                  line);
+    } else if (strstr(text, "no password supplied")) {
+        error_set(err, ERROR_CONFIG, "PasswordMissing",
+                  "the server asks user %s for a password; add the key password to the Secret that "
+                  "spec.source.credentialsSecretRef names",
+                  spec->username);
+    } else if (strstr(text, "SSL") || strstr(text, "certificate") || strstr(text, "private key")) {
+        error_set(err, ERROR_CONFIG, "TlsFailed", "%.200s; %s", line, tls_way_out(text));
     } else {
         error_set(err, ERROR_RETRY, "HostUnreachable",
                   "%s; check spec.source.host and port, and that the server runs and listens there",
@@ -171,21 +222,62 @@ static const char *tls_mode_name(TlsMode mode)
     return names[mode];
 }
 
-/* A path that libpq can open for as long as *ret_fd is open; NULL when the spec has no CA. */
-static char *ca_path(const ConnectorSpec *spec, int *ret_fd)
+/* A text as a file in memory: libpq wants paths, and of a key that nobody else may read it. */
+typedef struct PemFile {
+    int fd;
+    char path[40]; /* "": there is none */
+} PemFile;
+
+static void pem_close(PemFile *file)
 {
-    *ret_fd = -1;
-    if (!spec->ca_pem)
-        return spec->tls_mode >= TLS_VERIFY_CA ? mem_strdup(DEBIAN_CA_BUNDLE) : NULL;
-    int fd = memfd_create("firn-ca", MFD_CLOEXEC);
-    size_t bytes = strlen(spec->ca_pem);
-    if (fd < 0 || write(fd, spec->ca_pem, bytes) != (ssize_t)bytes) {
-        if (fd >= 0)
-            close(fd);
-        return NULL;
+    if (file->fd >= 0)
+        close(file->fd);
+}
+
+static bool pem_open(const char *pem, PemFile *ret, Error *err)
+{
+    *ret = (PemFile){.fd = -1};
+    if (!pem)
+        return true;
+    size_t bytes = strlen(pem);
+    ret->fd = memfd_create("firn-pem", MFD_CLOEXEC);
+    if (ret->fd < 0 || fchmod(ret->fd, 0600) != 0 || write(ret->fd, pem, bytes) != (ssize_t)bytes) {
+        error_errno(err, ERROR_RETRY, "NoMemoryFile", errno, "a file in memory for TLS");
+        pem_close(ret);
+        return false;
     }
-    *ret_fd = fd;
-    return mem_format("/proc/self/fd/%d", fd);
+    snprintf(ret->path, sizeof ret->path, "/proc/self/fd/%d", ret->fd);
+    return true;
+}
+
+/* What a connection shows and checks; the paths last until tls_close. */
+typedef struct TlsFiles {
+    PemFile ca, client, client_key;
+} TlsFiles;
+
+static void tls_close(TlsFiles *files)
+{
+    pem_close(&files->ca);
+    pem_close(&files->client);
+    pem_close(&files->client_key);
+}
+
+static bool tls_open(const ConnectorSpec *spec, TlsFiles *ret, Error *err)
+{
+    *ret = (TlsFiles){{.fd = -1}, {.fd = -1}, {.fd = -1}};
+    bool ok = pem_open(spec->ca_pem, &ret->ca, err) &&
+              pem_open(spec->client_pem, &ret->client, err) &&
+              pem_open(spec->client_key_pem, &ret->client_key, err);
+    if (ok && !spec->ca_pem && spec->tls_mode >= TLS_VERIFY_CA)
+        snprintf(ret->ca.path, sizeof ret->ca.path, "%s", DEBIAN_CA_BUNDLE);
+    if (!ok)
+        tls_close(ret);
+    return ok;
+}
+
+static const char *path_or_null(const PemFile *file)
+{
+    return file->path[0] ? file->path : NULL;
 }
 
 /* Drives the start of a connection to its end, or to the deadline. */
@@ -207,7 +299,7 @@ static bool connect_drive(PGconn *connection, int64_t deadline_us)
 }
 
 static PGconn *connect_host(const ConnectorSpec *spec, const char *host, bool replication,
-                            const char *ca, Error *err)
+                            const TlsFiles *tls, Error *err)
 {
     char port[8];
     snprintf(port, sizeof port, "%u", spec->port);
@@ -220,6 +312,8 @@ static PGconn *connect_host(const ConnectorSpec *spec, const char *host, bool re
                                  "client_encoding",
                                  "sslmode",
                                  "sslrootcert",
+                                 "sslcert",
+                                 "sslkey",
                                  "gssencmode",
                                  "keepalives_idle",
                                  "keepalives_interval",
@@ -239,7 +333,9 @@ static PGconn *connect_host(const ConnectorSpec *spec, const char *host, bool re
         "firn-agent",
         "UTF8",
         tls_mode_name(spec->tls_mode),
-        ca,
+        path_or_null(&tls->ca),
+        path_or_null(&tls->client),
+        path_or_null(&tls->client_key),
         "disable",
         "30",
         "10",
@@ -279,13 +375,13 @@ static PGconn *connect_host(const ConnectorSpec *spec, const char *host, bool re
 
 PGconn *connect_open(const ConnectorSpec *spec, bool replication, Error *err)
 {
-    int ca_fd;
-    AUTO(mem_free) char *ca = ca_path(spec, &ca_fd);
+    TlsFiles tls;
+    if (!tls_open(spec, &tls, err))
+        return NULL;
     PGconn *connection = NULL;
     for (size_t i = 0; i < spec->hosts.count && !connection; i++)
-        connection = connect_host(spec, spec->hosts.texts[i], replication, ca, err);
-    if (ca_fd >= 0)
-        close(ca_fd);
+        connection = connect_host(spec, spec->hosts.texts[i], replication, &tls, err);
+    tls_close(&tls);
     return connection;
 }
 

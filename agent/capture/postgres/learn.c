@@ -134,7 +134,7 @@ static void list_candidates(Learn *learn)
     size_t most = before->field_count + (size_t)rows;
     learn->columns = mem_array(most, sizeof *learn->columns);
     learn->rows = mem_array(most, sizeof *learn->rows);
-    int32_t last = 0;
+    int32_t last = learn->table->last_number;
     for (size_t i = 0; i < before->field_count; i++) {
         int32_t number = before->fields[i].origin;
         last = number > last ? number : last;
@@ -451,6 +451,9 @@ static bool make_table(Learn *learn, Error *err)
             return false;
         }
     make_key(learn, schema);
+    for (uint16_t i = 0; i < count; i++)
+        if (schema->fields[i].origin > learn->table->last_number)
+            learn->table->last_number = schema->fields[i].origin;
     table_take(learn->table, TAKE(schema), decoders);
     return true;
 }

@@ -1,5 +1,6 @@
 /* ways[c][n]: in how many ways the names from n on can stand for columns from c on, counted to 2;
- * plain[c][n]: of these, those in which every column has a name that it is known by. */
+ * plain[c][n]: of these, those in which every column has a name that it is known by; likely[c][n]:
+ * or no name that is known. */
 #include "agent/capture/postgres/match.h"
 
 #include <string.h>
@@ -7,7 +8,7 @@
 #include "common/mem.h"
 
 typedef struct Ways {
-    uint8_t all, plain;
+    uint8_t all, plain, likely;
 } Ways;
 
 typedef struct Match {
@@ -34,6 +35,12 @@ static bool is_called(const MatchColumn *column, const char *name)
            (column->now && strcmp(column->now, name) == 0);
 }
 
+/* One that came and went meanwhile may have had any name, also one that was given again. */
+static bool may_be_called(const MatchColumn *column, const char *name)
+{
+    return is_called(column, name) || (!column->before && !column->now);
+}
+
 /* Can it be missing from the message, when the names from `name` on are still to come? */
 static bool can_be_missing(const Match *match, const MatchColumn *column, size_t name)
 {
@@ -44,8 +51,7 @@ static bool can_be_missing(const Match *match, const MatchColumn *column, size_t
 
 static void count(const Match *match)
 {
-    at(match, match->column_count, match->name_count)->all = 1;
-    at(match, match->column_count, match->name_count)->plain = 1;
+    *at(match, match->column_count, match->name_count) = (Ways){1, 1, 1};
     for (size_t c = match->column_count; c-- > 0;)
         for (size_t n = match->name_count + 1; n-- > 0;) {
             Ways *to = at(match, c, n);
@@ -53,11 +59,13 @@ static void count(const Match *match)
                 const Ways *taken = at(match, c + 1, n + 1);
                 to->all = taken->all;
                 to->plain = is_called(&match->columns[c], match->names[n]) ? taken->plain : 0;
+                to->likely = may_be_called(&match->columns[c], match->names[n]) ? taken->likely : 0;
             }
             if (can_be_missing(match, &match->columns[c], n)) {
                 const Ways *missing = at(match, c + 1, n);
                 to->all = sum(to->all, missing->all);
                 to->plain = sum(to->plain, missing->plain);
+                to->likely = sum(to->likely, missing->likely);
             }
         }
 }
@@ -73,7 +81,7 @@ MatchResult match_columns(const MatchColumn *columns, size_t column_count, const
     if (all->all == 0)
         return MATCH_NONE;
     bool plain = all->all > 1;
-    if (plain && all->plain != 1)
+    if (plain && (all->plain != 1 || all->likely != 1))
         return MATCH_SEVERAL;
     for (size_t c = 0, n = 0; n < name_count; c++) {
         const Ways *taken = at(&match, c + 1, n + 1);

@@ -9,7 +9,8 @@
  *
  * Mostly that leaves one way. Where it leaves several, that one is taken in which every column is
  * called what it was called before or is called now: any other would need a name in between that is
- * neither, and is another column's. Where that is not one, nobody can tell. */
+ * neither, and is another column's. Where that is not one, nobody can tell; nor where a column that
+ * came and went meanwhile, whose name nobody knows, may have had it. */
 #pragma once
 
 #include <stddef.h>

@@ -196,14 +196,16 @@ static bool put_change(Pgoutput *out, uint32_t table, RowOp op, const PgValue *v
     return put;
 }
 
-/* Does the new row have another key than the old one? Values that were left rows are the old ones.
- */
-static bool key_differs(const Schema *schema, const PgValue *old_values, const PgValue *new_values)
+/* Is the new row known by something else than the old one? Values that were left out are the old
+ * ones. */
+static bool key_differs(const PgTable *table, const PgValue *old_values, const PgValue *new_values)
 {
-    for (size_t i = 0; i < schema->key_count; i++) {
-        const PgValue *a = &old_values[schema->key[i]], *b = &new_values[schema->key[i]];
-        if (b->kind != 'u' && (a->kind != b->kind || a->bytes != b->bytes ||
-                               (a->bytes && memcmp(a->at, b->at, a->bytes) != 0)))
+    size_t fields = table->source->schema->field_count;
+    for (size_t i = 0; i < fields; i++) {
+        const PgValue *a = &old_values[i], *b = &new_values[i];
+        if (table_is_identity(table, i) && b->kind != 'u' &&
+            (a->kind != b->kind || a->bytes != b->bytes ||
+             (a->bytes && memcmp(a->at, b->at, a->bytes) != 0)))
             return true;
     }
     return false;
@@ -256,8 +258,7 @@ static bool on_update(Pgoutput *out, Reader *in, Error *err)
         return false;
     uint32_t number = (uint32_t)relation->table;
     const PgTable *table = &out->options.tables[number];
-    bool moved =
-        old_kind && key_differs(table->source->schema, out->rows.old_values, out->rows.new_values);
+    bool moved = old_kind && key_differs(table, out->rows.old_values, out->rows.new_values);
     bool found = true;
     if (unchanged && !rows_complete(&out->rows, table, (char)old_kind, &found, err))
         return false;

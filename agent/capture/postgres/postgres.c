@@ -34,7 +34,8 @@ static bool replication_open(Postgres *postgres, Error *err)
     return postgres->replication != NULL;
 }
 
-/* wal_level before the replication connection's IDENTIFY_SYSTEM: a plainer message. */
+/* wal_level before the replication connection's IDENTIFY_SYSTEM: a plainer message. Amazon gives
+ * the right by membership in rds_replication; then the server's own answer counts. */
 static bool check_settings(Postgres *postgres, Error *err)
 {
     AUTO(mem_free) char *level = connect_value(postgres->query, "SHOW wal_level", err);
@@ -48,7 +49,9 @@ static bool check_settings(Postgres *postgres, Error *err)
     AUTO(mem_free)
     char *role = connect_value(
         postgres->query,
-        "SELECT rolsuper OR rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user",
+        "SELECT rolsuper OR rolreplication OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE "
+        "r.rolname = 'rds_replication' AND pg_catalog.pg_has_role(r.oid, 'MEMBER')) "
+        "FROM pg_catalog.pg_roles WHERE rolname = current_user",
         err);
     if (!role)
         return false;
@@ -154,6 +157,7 @@ static const CaptureDriver driver = {
     .close = postgres_close,
     .tables = postgres_tables,
     .columns = tables_override,
+    .identify = tables_identify,
     .resume = table_resume,
     .same = table_same,
     .source = postgres_source,

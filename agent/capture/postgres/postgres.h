@@ -40,11 +40,14 @@ typedef struct PgTable {
     SourceTable *source; /* in Postgres.sources */
     RowPosition passed;  /* changes up to here are in the lake's table already, or in the copy */
     bool resumed;        /* the lake's table goes on where it stands */
+    int32_t *ids;        /* origins of what the lake knows rows by; owned */
+    size_t id_count;     /* 0: the key */
     /* Rows of it are still to be copied: readers of the copy and the stream share what follows
      * here, so it stays as it is, and a change of columns is "ColumnsChanged". */
     atomic_bool copying;
-    char filenode[16]; /* of its rows when the columns were as they are known */
-    PgShape *old;      /* handed out before; owned */
+    char filenode[16];   /* of its rows when the columns were as they are known */
+    int32_t last_number; /* columns up to this one that are not known were dropped before that */
+    PgShape *old;        /* handed out before; owned */
     size_t old_count;
     uint32_t oid;
     char *name;    /* "public.orders", for messages and patterns */
@@ -109,6 +112,9 @@ bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns
 /* Are the table's columns still those that were found? RETRY "ColumnsChanged" when not. Whatever
  * the transaction's snapshot shows of the catalog: asked of what the server itself goes by. */
 MUST_CHECK bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err);
+void tables_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
+/* Do rows move when this field changes? */
+bool table_is_identity(const PgTable *table, size_t field);
 /* What selects a field: its name, quoted, with ::text where it has no binary form; the caller
  * frees.
  */

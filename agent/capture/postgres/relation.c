@@ -139,6 +139,19 @@ static void fit_column(const PgTable *table, Relation *relation, uint16_t at, bo
         changed(relation, table, facts->name, "the table's key is another");
 }
 
+/* What the lake knows rows by has to be in every old row. */
+static void fit_identity(const PgTable *table, Relation *relation)
+{
+    for (uint16_t at = 0; at < relation->column_count; at++) {
+        bool sent = relation->identity == 'f' ||
+                    (relation->columns[at].flags & RELATION_COLUMN_IS_KEY) != 0;
+        int field = relation->field_of[at];
+        if (table->id_count && field >= 0 && !sent && table_is_identity(table, (size_t)field))
+            changed(relation, table, relation->columns[at].name,
+                    "the replica identity no longer has it, which idColumns names,");
+    }
+}
+
 void relation_fit(const Relations *relations, Relation *relation, bool by_name)
 {
     const PgTable *table = &relations->tables[relation->table];
@@ -151,6 +164,8 @@ void relation_fit(const Relations *relations, Relation *relation, bool by_name)
         changed(relation, table, "", "it has another name");
     for (uint16_t at = 0; at < relation->column_count; at++)
         fit_column(table, relation, at, seen);
+    if (relation->fits)
+        fit_identity(table, relation);
     for (size_t field = 0; field < fields; field++)
         if (!seen[field] && relation->fits)
             changed(relation, table, table->source->schema->fields[field].name,

@@ -3,7 +3,7 @@
 
 #include "common/mem.h"
 
-#define ROWS_FIRST 256
+#define ROWS_FIRST 32
 #define ROWS_MAX 8192
 #define PENDING_BYTES_MAX ((uint64_t)32 << 20) /* in batches that are not full */
 
@@ -175,7 +175,7 @@ bool rows_keep_key(const PgTable *table, PgValue *values, Error *err)
 {
     const Schema *schema = table->source->schema;
     for (size_t field = 0; field < schema->field_count; field++) {
-        bool is_key = false;
+        bool is_key = table_is_identity(table, field);
         for (size_t i = 0; i < schema->key_count; i++)
             is_key = is_key || schema->key[i] == field;
         if (!is_key)

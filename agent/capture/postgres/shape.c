@@ -1,11 +1,12 @@
 /* A table's columns in PostgreSQL's own words, to be kept beside the table they fill and to go on
  * from after a restart:
  *
- *   {"oid": 16400, "filenode": "16412", "key": [1], "columns": [[1, "id", 20, -1, true, "long"],
- * …]}
+ *   {"oid": 16400, "filenode": "16412", "last": 1, "key": [1],
+ *    "columns": [[1, "id", 20, -1, true, "long"], …]}
  *
  * per column: number (attnum), name, type oid, typmod, NOT NULL, and the type it has in the lake.
- * The filenode tells whether the table's rows were rewritten since. */
+ * The filenode tells whether the table's rows were rewritten since; what is not among the columns
+ * and not behind the number `last` was dropped before. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -28,8 +29,9 @@ void table_write_shape(PgTable *table)
                                                  table->decoders[i].typmod, field->required,
                                                  type_format(&field->type, type)));
     }
-    json_t *json = json_pack("{s:I,s:s,s:o,s:o}", "oid", (json_int_t)table->oid, "filenode",
-                             table->filenode, "key", key, "columns", columns);
+    json_t *json =
+        json_pack("{s:I,s:s,s:i,s:o,s:o}", "oid", (json_int_t)table->oid, "filenode",
+                  table->filenode, "last", table->last_number, "key", key, "columns", columns);
     ASSERT(json);
     free(table->source->shape);
     table->source->shape = json_dumps(json, JSON_COMPACT);
@@ -204,6 +206,7 @@ bool table_resume(Capture *capture, uint32_t number, const char *shape, RowPosit
     else
         ok = postgres_query_open(postgres, err) && restore(postgres, table, json, err);
     if (ok) {
+        table->last_number = (int32_t)json_integer_value(json_object_get(json, "last"));
         snprintf(table->filenode, sizeof table->filenode, "%s", filenode);
         table_write_shape(table);
     }

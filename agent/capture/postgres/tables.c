@@ -24,7 +24,7 @@ static const char tables_sql[] =
     "  CASE WHEN c.relkind = 'p' THEN p.bytes ELSE pg_catalog.pg_table_size(c.oid) END, "
     "  pg_catalog.has_table_privilege(c.oid, 'SELECT') "
     "    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'), "
-    "  coalesce(pg_catalog.pg_relation_filenode(c.oid)::text, '') "
+    "  coalesce(pg_catalog.pg_relation_filenode(c.oid)::text, ''), c.relnatts "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "LEFT JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS tuples, "
     "    sum(pg_catalog.pg_table_size(l.oid)) AS bytes "
@@ -72,6 +72,7 @@ void table_done(PgTable *table)
         free(table->old[i].text);
     }
     free(table->old);
+    free(table->ids);
     schema_free(table->source->schema);
 }
 
@@ -163,7 +164,8 @@ static void take_table(Postgres *postgres, const PGresult *result, int row, char
                        .name = name,
                        .quoted = mem_format("%s.%s", schema_part, table_part),
                        .partitioned = PQgetvalue(result, row, 3)[0] == 'p',
-                       .identity = PQgetvalue(result, row, 4)[0]};
+                       .identity = PQgetvalue(result, row, 4)[0],
+                       .last_number = (int32_t)number_at(result, row, 9)};
     snprintf(table->filenode, sizeof table->filenode, "%.15s", PQgetvalue(result, row, 8));
 }
 
@@ -481,6 +483,45 @@ bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns
             return false;
     table_write_shape(&postgres->tables[table]);
     return true;
+}
+
+static bool is_key(const Schema *schema, size_t field)
+{
+    for (size_t i = 0; i < schema->key_count; i++)
+        if (schema->key[i] == field)
+            return true;
+    return false;
+}
+
+bool table_is_identity(const PgTable *table, size_t field)
+{
+    const Schema *schema = table->source->schema;
+    if (!table->id_count)
+        return is_key(schema, field);
+    for (size_t i = 0; i < table->id_count; i++)
+        if (table->ids[i] == schema->fields[field].origin)
+            return true;
+    return false;
+}
+
+void tables_identify(Capture *capture, uint32_t number, const int32_t *origins, size_t count)
+{
+    Postgres *postgres = postgres_of(capture);
+    ASSERT(number < postgres->table_count);
+    PgTable *table = &postgres->tables[number];
+    const Schema *schema = table->source->schema;
+    free(TAKE(table->ids));
+    table->id_count = 0;
+    size_t common = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < schema->key_count; k++)
+            common += schema->fields[schema->key[k]].origin == origins[i];
+    if (common == count && count == schema->key_count)
+        return; /* the key, which may get other columns as well */
+    table->ids = mem_array(count, sizeof *table->ids);
+    for (size_t i = 0; i < count; i++)
+        table->ids[i] = origins[i];
+    table->id_count = count;
 }
 
 /* Is a column of the answer the field, or one that is left out? */

@@ -83,7 +83,8 @@ MUST_CHECK bool partition_field_parse(const char *text, const Schema *schema, Pa
 char *partition_field_text(const PartitionField *field, const Schema *schema) OWNED_BY(free);
 /* The transformed value of one row. */
 void partition_value(const PartitionField *field, const Column *column, uint32_t row, Value *ret);
-/* "day=2026-11-21/id_bucket=3", values URL-escaped; caller frees. */
+/* "day=2026-11-21/id_bucket=3", values URL-escaped, each part of a length that file systems take;
+ * caller frees. */
 char *partition_path(const PartitionSpec *spec, const Value *values) OWNED_BY(free);
 
 /* ---------- files ---------- */

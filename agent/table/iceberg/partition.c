@@ -2,6 +2,7 @@
  * https://iceberg.apache.org/spec/#partition-transforms and Appendix B (32-bit hash requirements)
  */
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -396,12 +397,36 @@ static void put_escaped(Bytes *to, const Bytes *text)
     }
 }
 
+/* A folder's name is limited (255 bytes on file systems, 1,024 for a whole key of S3), a text is
+ * not: what is too long is cut, and told apart by a hash. Nobody reads values from names, and two
+ * partitions might as well share a folder. */
+#define FOLDER_BYTES_MAX 160
+
+static void bound_folder(Bytes *path, size_t start)
+{
+    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+    char text[20];
+    if (path->used - start <= FOLDER_BYTES_MAX)
+        return;
+    for (size_t i = start; i < path->used; i++)
+        hash = (hash ^ path->data[i]) * 0x100000001b3;
+    int bytes = snprintf(text, sizeof text, "-%016" PRIx64, hash);
+    path->used = start + FOLDER_BYTES_MAX - (size_t)bytes;
+    for (size_t back = 1; back <= 2; back++) /* no half of an escape */
+        if (path->data[path->used - back] == '%') {
+            path->used -= back;
+            break;
+        }
+    bytes_put(path, text, (size_t)bytes);
+}
+
 char *partition_path(const PartitionSpec *spec, const Value *values)
 {
     Bytes path = {0}, text = {0};
     for (size_t i = 0; i < spec->field_count; i++) {
         if (i)
             bytes_put_u8(&path, '/');
+        size_t start = path.used;
         bytes_clear(&text);
         bytes_put(&text, spec->fields[i].name, strlen(spec->fields[i].name));
         put_escaped(&path, &text);
@@ -409,6 +434,7 @@ char *partition_path(const PartitionSpec *spec, const Value *values)
         bytes_clear(&text);
         value_text(&values[i], spec->fields[i].transform, &text);
         put_escaped(&path, &text);
+        bound_folder(&path, start);
     }
     bytes_put_u8(&path, 0);
     bytes_done(&text);

@@ -3,7 +3,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define SLOTS_FIRST 2048
+#define SLOTS_FIRST 64 /* a table of many that get a few rows has one for each column */
 #define ODD_CONSTANT 0x9e3779b97f4a7c15u /* 2^64 / golden ratio */
 
 void dictionary_init(Dictionary *dictionary, uint32_t width)

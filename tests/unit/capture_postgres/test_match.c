@@ -116,7 +116,9 @@ static void what_can_not_be_told_is_not_guessed(void **state)
         {"1a 2b", "1a 2- 3b", "a b", "several"}, /* the last one: 2, or 3? */
         {"1a 2b", "1a 2- 3- 4b", "a b", "several"},
         {"1a 2b", "1a 2- 3c", "a x", "several"}, /* 2 renamed and dropped, or 3 renamed */
-        {"1a 2b", "1a 2b", "a", "none"},         /* a publication's column list */
+        {"1a", "1a 2- 3c", "a c", "several"},    /* 3, or 2 that had the name before */
+        {"1a 2b", "1a 2b 3- 4- 5c", "a b c", "several"},
+        {"1a 2b", "1a 2b", "a", "none"}, /* a publication's column list */
         {"1a 2b", "1a 2b", "a b c", "none"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)

@@ -403,6 +403,62 @@ static void secrets_from_a_folder(void **state)
     findings_done(&findings);
 }
 
+#define PEM(what) "-----BEGIN " what "-----\\nx\\n-----END " what "-----\\n"
+
+/* Beside a password, or in its place. */
+static void certificates_of_the_client(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys, *mode, *finding; /* NULL: none */
+        bool password;
+    } cases[] = {
+        {"tls.crt: \"" PEM("CERTIFICATE") "\", tls.key: \"" PEM("PRIVATE KEY") "\"", "Require",
+         NULL, false},
+        {"password: p, tls.crt: \"" PEM("CERTIFICATE") "\", tls.key: \"" PEM("EC PRIVATE KEY") "\"",
+         "Prefer", NULL, true},
+        {"tls.crt: \"" PEM("CERTIFICATE") "\"", "Require", "has no key tls.key", false},
+        {"password: p, tls.key: \"" PEM("PRIVATE KEY") "\"", "Require", "has no key tls.crt", true},
+        {"tls.crt: hunter2, tls.key: \"" PEM("PRIVATE KEY") "\"", "Require",
+         "key tls.crt of Secret s holds no certificate in PEM form", false},
+        {"tls.crt: \"" PEM("CERTIFICATE") "\", tls.key: hunter2", "Require",
+         "key tls.key of Secret s holds no private key in PEM form", false},
+        {"tls.crt: \"" PEM("CERTIFICATE") "\", tls.key: \"" PEM("PRIVATE KEY") "\"", "Disable",
+         "Disable never shows the certificate that Secret s has", false},
+        {"ca.crt: x", "Require", "has no key password", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(mem_free)
+        char *text = mem_format(
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"
+            "stringData: {username: u, %s}\n---\n"
+            "apiVersion: firn.dev/v1alpha1\nkind: Connector\nmetadata: {name: shop}\nspec:\n"
+            "  source: {type: PostgreSQL, host: db, database: shop,\n"
+            "    credentialsSecretRef: {name: s}, tls: {mode: %s}}",
+            cases[i].keys, cases[i].mode);
+        write_file("client.yaml", text);
+        AUTO(mem_free) char *path = mem_format("%s/client.yaml", folder);
+        const char *files[] = {path};
+        ManifestOptions options = {.files = files, .file_count = 1};
+        Manifest *manifest;
+        Findings findings;
+        bool good = manifest_load(&options, true, &manifest, &findings);
+        assert_int_equal(good, !cases[i].finding);
+        assert_int_equal(findings.count, good ? 0 : 1);
+        if (good) {
+            const ConnectorSpec *connector = &manifest->connectors[0];
+            assert_int_equal(connector->password != NULL, cases[i].password);
+            assert_non_null(strstr(connector->client_pem, "BEGIN CERTIFICATE"));
+            assert_non_null(strstr(connector->client_key_pem, "PRIVATE KEY"));
+            manifest_free(manifest);
+        } else {
+            assert_non_null(strstr(findings.items[0].message, cases[i].finding));
+            assert_null(strstr(findings.items[0].message, "hunter2"));
+        }
+        findings_done(&findings);
+    }
+}
+
 static void authorities(void **state)
 {
     (void)state;
@@ -609,6 +665,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(secrets_from_a_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(passwords_are_wiped, setup, teardown),
         cmocka_unit_test_setup_teardown(lake_secrets_are_wiped, setup, teardown),
+        cmocka_unit_test_setup_teardown(certificates_of_the_client, setup, teardown),
         cmocka_unit_test_setup_teardown(authorities, setup, teardown),
         cmocka_unit_test_setup_teardown(files_that_can_not_be_read, setup, teardown),
         cmocka_unit_test(lists_and_order),

@@ -193,7 +193,7 @@ static const Refusal refusals[] = {
     {"    credentialsSecretRef:\n      name: shop-db\n",
      "",
      1, 7, "Connector/shop", "spec.source.credentialsSecretRef",
-     "credentialsSecretRef is required: names the Secret with username and password"},
+     "credentialsSecretRef is required: names the Secret with username and password, or tls.crt and tls.key"},
     {"tls: {mode: Prefer}",
      "tls: {mode: VerifyFull}",
      1, 13, "Connector/shop", "spec.source.tls.caSecretRef",

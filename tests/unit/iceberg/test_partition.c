@@ -213,6 +213,35 @@ static void folders_have_readable_names(void **state)
     free(path);
 }
 
+/* Of any length, in any alphabet: a folder's name has at most 255 bytes, and other values other
+ * names.
+ */
+static void long_values_make_short_names(void **state)
+{
+    (void)state;
+    char name[] = "name";
+    PartitionField field = {.name = name};
+    PartitionSpec spec = {.fields = &field, .field_count = 1};
+    for (size_t shift = 0; shift < 3; shift++) {
+        char *paths[2];
+        for (size_t last = 0; last < 2; last++) {
+            uint8_t text[20000];
+            memset(text, 0xc3, sizeof text);
+            memset(text, 'a', 140 + shift);
+            text[sizeof text - 1] = (uint8_t)last;
+            Value value = {.type.kind = TYPE_STRING, .bytes = text, .byte_count = sizeof text};
+            paths[last] = partition_path(&spec, &value);
+            assert_in_range(strlen(paths[last]), 150, 160);
+            assert_memory_equal(paths[last], "name=aaa", 8);
+            const char *escape = strrchr(paths[last], '%');
+            assert_true(!escape || strncmp(escape, "%C3", 3) == 0);
+        }
+        assert_string_not_equal(paths[0], paths[1]);
+        free(paths[0]);
+        free(paths[1]);
+    }
+}
+
 /* Appendix D. */
 static void single_values_have_their_binary_form(void **state)
 {
@@ -256,6 +285,7 @@ int main(void)
         cmocka_unit_test(null_stays_null),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(folders_have_readable_names),
+        cmocka_unit_test(long_values_make_short_names),
         cmocka_unit_test(single_values_have_their_binary_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,136 @@
+"""A seed's tables and stream, run: see tests/integration/test_random.py."""
+
+import contextlib
+import io
+import re
+import shutil
+import signal
+from copy import deepcopy
+from pathlib import Path
+
+from harness import lake
+from harness.agent import OK, REFUSED, ROOT
+from harness.case import Shop, compare
+from harness.postgres import PASSWORD, Postgres
+from harness.random_schema import RandomSchema, manifest
+from harness.random_stream import RandomStream
+from harness.wait import wait_until
+
+ENGINES = ("duckdb", "pyiceberg")
+STATEMENT_SECONDS = 30
+
+
+def version_of(seed: int) -> int:
+    return 15 + seed % 4
+
+
+class RandomCase(Shop):
+    """One server for all seeds of a version; a database of its own for each."""
+
+    version = 15
+    settings = {"logical_decoding_work_mem": "'64kB'", "max_prepared_transactions": "4", "lock_timeout": f"'{STATEMENT_SECONDS}s'"}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.postgres = Postgres(cls.version, **cls.settings).start()
+        cls.addClassCleanup(cls.postgres.stop)
+
+    def _drop_database(self):
+        slots = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active"
+        with self.postgres.connect() as connection:
+            for (name,) in connection.execute("select gid from pg_prepared_xacts").fetchall():
+                self.postgres.execute(f"rollback prepared '{name}'", "shop")
+            wait_until(lambda: connection.execute(slots) and not connection.execute("select 1 from pg_replication_slots").fetchall(),
+                       30, "the slot is let go")  # fmt: skip
+            connection.execute("drop database shop with (force)")
+
+    # --- the steps
+
+    def run_seed(self, seed: int):
+        self.seed, self.agent, self.starts, self.kills = seed, None, 0, 0
+        schema = RandomSchema(seed, self.version)
+        make = schema.before() + [statement for table in schema.tables for statement in table.ddl()]
+        self.named = deepcopy(schema.tables)
+        stream = RandomStream(seed, schema)
+        self.log = [f"-- seed {seed}, PostgreSQL {self.version}", *(f"{statement};" for statement in make)]
+        try:
+            for statement in make:
+                self.connection.execute(statement)
+            self.sessions = [self.connection, self.postgres.connect("shop")]
+            self.addCleanup(self.sessions[1].close)
+            for step in stream.steps:
+                self.log.append(str(step))
+                self._take(step)
+            self._assert_same(stream.model.tables)
+            self.assert_stopped(self.agent)
+        except BaseException as error:
+            raise AssertionError(f"{error}\n{self._keep()}") from error
+
+    def _take(self, step):
+        if step.what == "sql":
+            self.sessions[step.session].execute(step.text)
+        elif step.what == "start":
+            self._start()
+        elif step.what == "resnapshot":
+            self._start("--resnapshot", f"public.{step.text}")
+        elif step.what == "stop":
+            # So early that nothing listens to signals yet, it ends of it.
+            self.assertIn(self.agent.stop(), (OK, -signal.SIGTERM), self.agent.text()[-3000:])
+        elif step.what == "kill":
+            self.agent.kill()
+            self.kills += 1
+            self.assert_not_ahead()
+        elif step.what == "sync":
+            self.wait_agreed(self.agent)
+        elif step.what == "named":
+            self.named[step.table].name = step.text
+        elif step.what == "refused":
+            self.assertEqual(self.agent.wait(), REFUSED, self.agent.text()[-3000:])
+            self.assertIn(step.text, self.agent.text())
+            self.assert_not_ahead()
+
+    def _start(self, *arguments: str):
+        path = self.folder / "manifest.yaml"
+        path.write_text(manifest(self.postgres, self.warehouse, self.named, PASSWORD))
+        path.chmod(0o600)
+        self.agent = self.start(arguments=arguments)
+        self.starts += 1
+
+    def _kept(self, table) -> list[str]:
+        """Columns that the lake has though the source has dropped them."""
+        if table.drops:
+            return []
+        metadata = self.lake_table(f"t{table.number}").metadata
+        schema = next(each for each in metadata["schemas"] if each["schema-id"] == metadata["current-schema-id"])
+        gone = {field["name"] for field in schema["fields"]} - {each.name for each in table.columns}
+        return [name for name in gone if re.sub(r"_\d+$", "", name) in table.dropped or name in table.dropped]
+
+    def _assert_same(self, tables):
+        pairs = [f"public.{table.name}=shop/t{table.number}" for table in tables]
+        kept = [f"public.{table.name}.{name}" for table in tables for name in self._kept(table)]
+        for engine in ENGINES:
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                same = compare(self.postgres.dsn("shop"), str(self.warehouse), pairs, engine, kept=kept)
+            self.assertTrue(same, f"{engine}: {output.getvalue()}")
+        for table in tables:
+            self.assertGreater(len(lake.load(self.warehouse / "shop" / f"t{table.number}").snapshots), 0)
+
+    def _keep(self) -> str:
+        """What a person needs to look at it: statements, manifest, the agent's words, the tables."""
+        place = ROOT / "build" / "random" / str(self.seed)
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(self.folder, place)
+        (place / "statements.sql").write_text("\n".join(self.log) + "\n")
+        said = self.agent.text()[-1500:] if self.agent else ""
+        return (f"after {len(self.log)} steps, the last one: {self.log[-1][:500]}\nthe agent's last words: {said}\n"
+                f"kept in {place}; again: FIRN_SEED={self.seed} tests/harness/python tests/integration/test_random.py")  # fmt: skip
+
+
+def seeds_by_version(seeds) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for seed in seeds:
+        found.setdefault(version_of(seed), []).append(seed)
+    return found
+
+

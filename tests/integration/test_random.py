@@ -1,0 +1,29 @@
+# seconds: 600
+"""Random tables under random statements, followed by an agent that is stopped and killed in between; then every row
+compared by two engines that are not ours. From the seed come schema, statements and the agent's starts and ends; what
+is left to chance is how far the agent has come at each of them.
+
+FIRN_SEED=N runs that seed alone, or FIRN_SEEDS (20) from it on. Without it the seeds are always the same: what fails
+here was broken by the change at hand. tests/long/test_random.py looks for more.
+"""
+
+import os
+import unittest
+
+from harness.random_case import RandomCase, seeds_by_version
+
+FIRST = int(os.environ.get("FIRN_SEED", "1"))
+COUNT = int(os.environ.get("FIRN_SEEDS", "1" if "FIRN_SEED" in os.environ else "20"))
+
+
+def _cases():
+    for version, seeds in sorted(seeds_by_version(range(FIRST, FIRST + COUNT)).items()):
+        tests = {f"test_seed_{seed}": lambda self, seed=seed: self.run_seed(seed) for seed in seeds}
+        yield f"PostgreSQL{version}", type(f"PostgreSQL{version}", (RandomCase,), {"version": version, **tests})
+
+
+globals().update(_cases())
+del RandomCase  # has no tests of its own
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
