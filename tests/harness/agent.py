@@ -31,8 +31,8 @@ def manifest(postgres, warehouse, *, database="shop", password=None, **fields) -
     """A Connector for every table of schema public, and a unit that sends them to WAREHOUSE/shop.
     Known fields: user, host, port, slot, publication, manage, include, exclude, mode, format,
     interval, snapshot, parallelism, rate (maxRowsPerSecond), id_columns, partition_by, more_table (YAML lines), tls
-    (YAML), secret (more keys of the Secret db; password "" leaves that out), documents (more YAML documents), place (harness/place.py: then the
-    warehouse is its own)."""
+    (YAML), secret (more keys of the Secret db; password "" leaves that out), documents (more YAML documents), place
+    (harness/place.py: then the warehouse is its own)."""
     value = {
         "user": "postgres", "host": "127.0.0.1", "port": postgres.port, "slot": "firn", "publication": "firn",
         "manage": "true", "include": '["public.*"]', "exclude": "[]", "mode": "Upsert", "format": 2, "interval": "1s",
