@@ -43,6 +43,11 @@ bool capture_resume(Capture *capture, uint32_t table, const char *shape, RowPosi
     return capture->driver->resume(capture, table, shape, at, err);
 }
 
+void capture_fills(Capture *capture, uint32_t table)
+{
+    capture->driver->fills(capture, table);
+}
+
 const char *capture_source(const Capture *capture)
 {
     return capture->driver->source(capture);

@@ -44,6 +44,10 @@ MUST_CHECK bool capture_columns(Capture *capture, uint32_t table, const ColumnLi
  * "SourceTableReplaced" when it is another table under the name. */
 MUST_CHECK bool capture_resume(Capture *capture, uint32_t table, const char *shape, RowPosition at,
                                Error *err);
+/* The receiver has every row of the table, as it was at the place of the log that is handed out next:
+ * from here on a value that an update leaves out is handed out as unchanged (batch.h), and the
+ * receiver fills it in. Until then it is fetched from the source. From any thread. */
+void capture_fills(Capture *capture, uint32_t table);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);
 
@@ -133,6 +137,7 @@ typedef struct CaptureFigures {
     uint64_t source_end;   /* the log's end as the source last said */
     uint64_t changes;      /* decoded */
     uint64_t bytes;        /* read from the socket */
+    uint64_t keyed_reads;  /* of values that an update left out, fetched from the source by key */
 } CaptureFigures;
 /* Thread-safe. */
 void capture_figures(const Capture *capture, CaptureFigures *ret);
@@ -147,6 +152,7 @@ typedef struct CaptureDriver {
     const SourceTable *(*tables)(const Capture *capture, size_t *ret_count);
     bool (*columns)(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
     bool (*resume)(Capture *capture, uint32_t table, const char *shape, RowPosition at, Error *err);
+    void (*fills)(Capture *capture, uint32_t table);
     const char *(*source)(const Capture *capture);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);

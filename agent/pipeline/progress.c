@@ -26,6 +26,9 @@ void progress_register(Pipeline *pipeline)
     pipeline->metrics.received =
         metrics_register(METRIC_GAUGE, "firn_received_position",
                          "Position read from the source (an LSN as a number)", label);
+    pipeline->metrics.keyed_reads = metrics_register(
+        METRIC_COUNTER, "firn_keyed_reads_total",
+        "Queries to the source for large values that an update left out of the log", label);
 }
 
 void progress_table_register(BoundTable *table)
@@ -44,6 +47,9 @@ void progress_table_register(BoundTable *table)
                                   "Index and buffers of the table", labels);
     to->committed = metrics_register(METRIC_GAUGE, "firn_table_committed_timestamp_seconds",
                                      "Time of the last commit", labels);
+    to->filled = metrics_register(
+        METRIC_COUNTER, "firn_table_filled_values_total",
+        "Large values that an update left out of the log, taken from the table's own rows", labels);
     progress_table(table);
 }
 
@@ -53,6 +59,7 @@ void progress_table(BoundTable *table)
     table_figures(table->table, &figures);
     metric_set(table->metrics.rows, (double)figures.rows);
     metric_set(table->metrics.memory, (double)figures.memory_bytes);
+    metric_set(table->metrics.filled, (double)figures.filled);
     if (figures.committed_us) {
         metric_add(table->metrics.commits, 1);
         metric_set(table->metrics.committed, (double)figures.committed_us / 1e6);

@@ -66,6 +66,10 @@ bool flow_run(Pipeline *pipeline, Error *err)
     Flow flow = {.pipeline = pipeline};
     pthread_mutex_init(&flow.lock, NULL);
     bool ok = attempt(&flow, err);
+    CaptureFigures figures = {0};
+    if (flow.capture)
+        capture_figures(flow.capture, &figures);
+    pipeline->keyed_reads_before += figures.keyed_reads;
     flow_unbind(&flow);
     capture_close(flow.capture);
     pthread_mutex_destroy(&flow.lock);

@@ -147,6 +147,8 @@ static void figures(Stream *stream, RowPosition durable)
     metric_set(pipeline->metrics.freshness, (double)freshness_us / 1e6);
     metric_set(pipeline->metrics.confirmed, (double)capture.confirmed.major);
     metric_set(pipeline->metrics.received, (double)capture.received.major);
+    metric_set(pipeline->metrics.keyed_reads,
+               (double)(pipeline->keyed_reads_before + capture.keyed_reads));
 }
 
 static RowPosition durable_now(Flow *flow)
@@ -312,6 +314,7 @@ static bool held(Flow *flow, Error *err)
 bool flow_stream(Flow *flow, Error *err)
 {
     RowPosition from;
+    flow_fills(flow);
     if (!start(flow, &from, err) || !held(flow, err))
         return false;
     Stream stream = {.flow = flow, .checkpoint = from, .at_checkpoint = true};

@@ -40,6 +40,9 @@ void pipeline_free(Pipeline *pipeline)
     if (!pipeline)
         return;
     pthread_mutex_destroy(&pipeline->lock);
+    for (size_t i = 0; i < pipeline->without_rows_count; i++)
+        free(pipeline->without_rows[i]);
+    free(pipeline->without_rows);
     free(pipeline->name);
     free(pipeline);
 }

@@ -89,6 +89,8 @@ static bool put(Writer *writer, BoundTable *table, const Item *item, Error *err)
         return true; /* a restart repeats what the table has */
     bool ok = item->kind == ITEM_BATCH ? table_put(table->table, item->batch, err)
                                        : table_truncate(table->table, item->row, err);
+    if (!ok)
+        flow_put_failed(table, writer->flow, err);
     return ok || error_wrap(err, "table %s", table->name);
 }
 

@@ -2,6 +2,7 @@
  * committed) share. */
 #pragma once
 
+#include "agent/table/fill.h"
 #include "agent/table/upsert.h"
 
 struct Upsert {
@@ -12,7 +13,9 @@ struct Upsert {
     uint32_t first_pending; /* numbers from here are files of the writer, in its order */
     bool remove_all;        /* a truncate came; files hold only what is younger */
     KeyHasher hasher;
+    Fill *fill;
     /* of the batch at hand, by its rows */
+    RowBase *bases; /* NULL: nothing was left out */
     uint32_t rows_held;
     uint32_t *slots;
     uint8_t *keep;

@@ -93,6 +93,11 @@ static const SourceTable *postgres_tables(const Capture *capture, size_t *ret_co
     return postgres->sources;
 }
 
+static void postgres_fills(Capture *capture, uint32_t table)
+{
+    atomic_store(&postgres_of(capture)->tables[table].fills, true);
+}
+
 static const char *postgres_source(const Capture *capture)
 {
     return ((const Postgres *)capture)->source;
@@ -142,6 +147,7 @@ static const CaptureDriver driver = {
     .tables = postgres_tables,
     .columns = tables_override,
     .resume = table_resume,
+    .fills = postgres_fills,
     .source = postgres_source,
     .told = postgres_told,
     .prepare = postgres_prepare,

@@ -11,7 +11,7 @@
  *   relation.c     what it says of tables   match.c  which column is which   learn.c  what becomes
  *                  of the table   shape.c  its columns as they are kept beside the lake's table
  *   spool.c        transactions streamed before their end
- *   toast.c        values that an update left out, fetched by key
+ *   toast.c        values that an update left out, fetched by key where the table can't fill them
  *   types.c        which type becomes which: the one table
  *   decode.c       values into columns: their bytes   numeric.c  numeric
  *   print.c        values as the server's own text    print_plain.c, print_search.c
@@ -23,6 +23,7 @@
 #pragma once
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 
 #include "agent/capture/capture.h"
 #include "agent/capture/postgres/types.h"
@@ -40,6 +41,7 @@ typedef struct PgTable {
     SourceTable *source; /* in Postgres.sources */
     RowPosition passed;  /* changes up to here are in the lake's table already */
     bool resumed;        /* ... which is complete */
+    atomic_bool fills;   /* values that an update leaves out are not fetched */
     char filenode[16];   /* of its rows when the columns were as they are known */
     PgShape *old;        /* handed out before; owned */
     size_t old_count;

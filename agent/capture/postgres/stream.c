@@ -197,6 +197,7 @@ static void publish_figures(Stream *stream)
     stream->figures.source_end = stream->received;
     stream->figures.changes = pgoutput_changes(stream->out);
     stream->figures.bytes = stream->wire.bytes_read;
+    stream->figures.keyed_reads = stream->toast.reads;
     pthread_mutex_unlock(&stream->figures_lock);
 }
 

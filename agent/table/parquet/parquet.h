@@ -93,6 +93,14 @@ uint64_t parquet_reader_rows(const ParquetReader *reader); /* of the file */
  * row handed out. The caller owns the batch; its schema is `wanted`, ops are ROW_READ, positions
  * {0, row in file}. */
 MUST_CHECK bool parquet_reader_next(ParquetReader *reader, Batch **ret, Error *err);
+/* Appends the value that field number `field` of `wanted` has in that row of the file, to a column
+ * of its type that has room. Cheap from row to later row: pages in between are not read, where the
+ * file has an offset index. A reader either picks or goes through with parquet_reader_next. */
+MUST_CHECK bool parquet_reader_pick(ParquetReader *reader, uint32_t field, uint64_t row,
+                                    Batch *batch, Column *column, Error *err);
+/* Gives its buffers back; what is known of the file stays. */
+void parquet_reader_rest(ParquetReader *reader);
+bool parquet_reader_has(const ParquetReader *reader, uint32_t field); /* or every value is null */
 
 DEFINE_AUTO(ParquetWriter, parquet_writer_free);
 DEFINE_AUTO(ParquetReader, parquet_reader_free);
