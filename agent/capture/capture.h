@@ -44,9 +44,9 @@ MUST_CHECK bool capture_columns(Capture *capture, uint32_t table, const ColumnLi
  * "SourceTableReplaced" when it is another table under the name. */
 MUST_CHECK bool capture_resume(Capture *capture, uint32_t table, const char *shape, RowPosition at,
                                Error *err);
-/* The receiver has every row of the table, as it was at the place of the log that is handed out next:
- * from here on a value that an update leaves out is handed out as unchanged (batch.h), and the
- * receiver fills it in. Until then it is fetched from the source. From any thread. */
+/* The receiver has every row of the table, as it was at the place of the log that is handed out
+ * next: from here on a value that an update leaves out is handed out as unchanged (batch.h), and
+ * the receiver fills it in. Until then it is fetched from the source. From any thread. */
 void capture_fills(Capture *capture, uint32_t table);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);

@@ -1,7 +1,7 @@
-/* Whose updates may leave values out: tables that hold every row. Such a table fills them in from its
- * own (agent/table/fill.h); for the others the capture fetches them from the source, as they are
- * there by then. That a table lacks a row shows with the first update of it: somebody has deleted it
- * in the lake. The flow then starts again, with that table among the others. */
+/* Whose updates may leave values out: tables that hold every row. Such a table fills them in from
+ * its own (agent/table/fill.h); for the others the capture fetches them from the source, as they
+ * are there by then. That a table lacks a row shows with the first update of it: somebody has
+ * deleted it in the lake. The flow then starts again, with that table among the others. */
 #include <string.h>
 
 #include "agent/pipeline/flow.h"

@@ -85,8 +85,8 @@ struct Pipeline {
     uint64_t rows_before; /* of earlier attempts */
     uint64_t commits_before;
     uint64_t keyed_reads_before;
-    /* Tables that once lacked a row an update was of: what its updates leave out is fetched from the
-     * source from then on. Over it, too, the lock. */
+    /* Tables that once lacked a row an update was of: what its updates leave out is fetched from
+     * the source from then on. Over it, too, the lock. */
     char **without_rows;
     size_t without_rows_count;
     struct {
@@ -163,7 +163,7 @@ Recorder *recorder_start(Flow *flow);   /* recorder.c */
 void recorder_stop(Recorder *recorder); /* when the job under way has ended */
 void recorder_ask(Recorder *recorder, ConfirmAction action);
 bool recorder_take(Recorder *recorder, RecordAnswer *ret); /* false: not answered yet */
-void flow_fills(Flow *flow); /* fills.c; before the stream starts */
+void flow_fills(Flow *flow);                               /* fills.c; before the stream starts */
 void flow_put_failed(BoundTable *table, Flow *flow, const Error *err);
 bool pipeline_resnapshots(const Pipeline *pipeline, const char *table_name);
 void progress_register(Pipeline *pipeline); /* progress.c */

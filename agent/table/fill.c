@@ -33,7 +33,7 @@ typedef struct Need {
 
 struct Fill {
     FillOptions options;
-    Schema *followed; /* the columns below, as the table has them; its fields never move */
+    Schema *followed;    /* the columns below, as the table has them; its fields never move */
     uint32_t *column_of; /* per field of the table; NOT_FOLLOWED: none */
     FillColumn *columns;
     uint32_t column_count;
@@ -159,7 +159,8 @@ void fill_begin(Fill *fill, const Batch *batch, const Column *const *columns, ui
     *ret_bases = fill->bases;
 }
 
-/* A row that replaces one of the same batch, whose value was left out as well, has what that has. */
+/* A row that replaces one of the same batch, whose value was left out as well, has what that has.
+ */
 void fill_resolve(Fill *fill)
 {
     for (uint32_t i = 0; i < fill->column_count; i++) {

@@ -1,9 +1,9 @@
-/* What an update left out, because it is large and did not change (batch.h: unchanged), from the row
- * that the update replaces: it stands in the batch at hand, or in a data file, committed or not. The
- * values of a batch are read file by file and column by column, each page once, at most FILL_BYTES
- * of them at a time; and what was written lately is kept, FILL_KEPT_BYTES of it, from the first such
- * update of a column on: rows are changed again soon after they came, while the file that has them is
- * still open, and reading it means closing it. */
+/* What an update left out, because it is large and did not change (batch.h: unchanged), from the
+ * row that the update replaces: it stands in the batch at hand, or in a data file, committed or
+ * not. The values of a batch are read file by file and column by column, each page once, at most
+ * FILL_BYTES of them at a time; and what was written lately is kept, FILL_KEPT_BYTES of it, from
+ * the first such update of a column on: rows are changed again soon after they came, while the file
+ * that has them is still open, and reading it means closing it. */
 #pragma once
 
 #include "agent/record/batch.h"

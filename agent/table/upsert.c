@@ -124,8 +124,7 @@ static void note_base(Upsert *upsert, const Batch *batch, uint32_t from, uint32_
                       const IndexEntry *entry)
 {
     bool moved = row > from && batch->ops[row - 1] == ROW_MOVE;
-    upsert->bases[row] =
-        moved ? upsert->bases[row - 1] : (RowBase){entry->file, entry->position};
+    upsert->bases[row] = moved ? upsert->bases[row - 1] : (RowBase){entry->file, entry->position};
 }
 
 static void apply_rows(Upsert *upsert, const Batch *batch, uint32_t from)

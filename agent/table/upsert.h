@@ -56,6 +56,6 @@ MUST_CHECK bool upsert_finish(Upsert *upsert, UpsertPending *pending, Error *err
 /* pending->added, as the commit filled it in, is now the table's. */
 void upsert_committed(Upsert *upsert, const UpsertPending *pending);
 
-uint64_t upsert_rows(const Upsert *upsert); /* live keys */
+uint64_t upsert_rows(const Upsert *upsert);   /* live keys */
 uint64_t upsert_filled(const Upsert *upsert); /* values that updates left out, so far */
-size_t upsert_memory(const Upsert *upsert); /* index and scratch; not the writer's */
+size_t upsert_memory(const Upsert *upsert);   /* index and scratch; not the writer's */

@@ -292,11 +292,10 @@ bool rows_complete(LogRows *rows, const PgTable *table, char old_kind, bool *ret
     if (atomic_load_explicit(&table->fills, memory_order_relaxed))
         return has_whole_key(rows, schema) || pgoutput_bad(err, "an update lacks its key");
     if (!schema->key_count)
-        return error_set(
-            err, ERROR_CONFIG, "NoReplicaIdentity",
-            "table %s: an update leaves out a large value and the table has no key to "
-            "fetch it by; ALTER TABLE %s REPLICA IDENTITY FULL",
-            table->name, table->quoted);
+        return error_set(err, ERROR_CONFIG, "NoReplicaIdentity",
+                         "table %s: an update leaves out a large value and the table has no key to "
+                         "fetch it by; ALTER TABLE %s REPLICA IDENTITY FULL",
+                         table->name, table->quoted);
     if (!has_whole_key(rows, schema))
         return pgoutput_bad(err, "an update lacks its key");
     return rows->fetch(rows->fetch_context, table, rows->new_values, rows->missing, missing,

@@ -46,7 +46,7 @@ typedef struct ColumnReader {
     /* the slice */
     uint32_t levels[SLICE_VALUES], repeats[SLICE_VALUES]; /* definition, repetition */
     uint32_t level_at, level_count; /* read, not used: in nested fields only */
-    Bytes row_levels;               /* of the rows being put together: per slot definition, repetition */
+    Bytes row_levels; /* of the rows being put together: per slot definition, repetition */
     uint8_t present[SLICE_VALUES];
     union {
         int32_t i32[SLICE_VALUES];
@@ -70,7 +70,8 @@ void column_reader_start(ColumnReader *reader, const SourceChunk *chunk);
  * `first`. Not backwards. */
 MUST_CHECK bool column_reader_jump(ColumnReader *reader, uint64_t first, uint64_t offset,
                                    Error *err);
-/* Appends `rows` rows (at most SLICE_VALUES) of a field to the column; `readers` are its leaves'. */
+/* Appends `rows` rows (at most SLICE_VALUES) of a field to the column; `readers` are its leaves'.
+ */
 MUST_CHECK bool field_take(ColumnReader *readers, const Field *field, Batch *batch, Column *column,
                            uint32_t rows, Error *err);
 /* Passes over that many rows of one leaf; nested: of a field that is. */

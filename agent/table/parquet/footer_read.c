@@ -261,8 +261,7 @@ static bool not_read_as(const Field *wanted, const Element *element, Error *err)
     return error_set(err, ERROR_DATA, "ParquetType",
                      "field %s (id %d) is stored as physical type %d, which can't be read as %s; "
                      "rewrite the file, or promote the table's column",
-                     wanted->name, wanted->id, element->physical,
-                     type_format(&wanted->type, name));
+                     wanted->name, wanted->id, element->physical, type_format(&wanted->type, name));
 }
 
 static bool match_leaf(Match *match, const Field *wanted, const Element *element,
@@ -301,8 +300,8 @@ static bool match_repeated(Match *match, const Field *wanted, size_t at, Above a
     const FileSchema *schema = match->schema;
     const Element *outer = &schema->elements[at];
     uint32_t children = type_child_count(&wanted->type);
-    if (outer->children != 1 || outer[1].physical >= 0 ||
-        outer[1].children != (int32_t)children || outer[1].repetition != REPETITION_REPEATED)
+    if (outer->children != 1 || outer[1].physical >= 0 || outer[1].children != (int32_t)children ||
+        outer[1].repetition != REPETITION_REPEATED)
         return error_set(err, ERROR_DATA, "ParquetType",
                          "field %s (id %d) is no list or map of three levels in the file",
                          wanted->name, wanted->id);
@@ -333,9 +332,9 @@ static bool match_struct(Match *match, const Field *wanted, size_t at, Above abo
         else if (!match_field(match, field, child, above, err))
             return false;
     }
-    return any || error_set(err, ERROR_DATA, "ParquetType",
-                            "field %s (id %d): the file has none of its fields", wanted->name,
-                            wanted->id);
+    return any ||
+           error_set(err, ERROR_DATA, "ParquetType",
+                     "field %s (id %d): the file has none of its fields", wanted->name, wanted->id);
 }
 
 static bool match_field(Match *match, const Field *wanted, size_t at, Above above, Error *err)

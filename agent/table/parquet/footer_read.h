@@ -5,8 +5,8 @@
 #include "agent/store/store.h"
 #include "agent/table/parquet/leaf.h"
 
-/* A leaf of the fields wanted (leaves_of), in the file. Levels are the file's: what may be null there
- * is its own to say. */
+/* A leaf of the fields wanted (leaves_of), in the file. Levels are the file's: what may be null
+ * there is its own to say. */
 typedef struct SourceLeaf {
     bool found; /* else every value is null */
     uint32_t index;
@@ -22,7 +22,7 @@ typedef struct SourceLeaf {
 
 typedef struct SourceChunk {
     uint64_t offset, bytes;
-    uint64_t pages_at; /* its offset index */
+    uint64_t pages_at;    /* its offset index */
     uint32_t pages_bytes; /* 0: none */
     Codec codec;
 } SourceChunk;

@@ -116,8 +116,8 @@ static bool leaf_jump(ParquetReader *reader, size_t leaf, uint64_t row, uint64_t
     return column_reader_jump(&reader->leaves[leaf], pages->pages[0].offset, page->offset, err);
 }
 
-/* The next row of the field that is read will be `row` of the group. Each leaf has pages of its own,
- * so each goes its own way there. */
+/* The next row of the field that is read will be `row` of the group. Each leaf has pages of its
+ * own, so each goes its own way there. */
 static bool field_seek(ParquetReader *reader, uint32_t number, uint64_t row, Error *err)
 {
     const Field *field = &reader->wanted->fields[number];

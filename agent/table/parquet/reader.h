@@ -18,8 +18,8 @@ typedef struct PickLeaf {
 
 /* Where picking stands in a field: its leaves go side by side. */
 typedef struct PickField {
-    size_t group;  /* started + 1; 0: none yet */
-    uint64_t row;  /* of the group, the next to be read */
+    size_t group; /* started + 1; 0: none yet */
+    uint64_t row; /* of the group, the next to be read */
 } PickField;
 
 struct ParquetReader {
