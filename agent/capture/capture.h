@@ -131,13 +131,34 @@ MUST_CHECK bool capture_idle(Capture *capture, Error *err);
  * Thread-safe, does no I/O. */
 void capture_confirm(Capture *capture, RowPosition durable);
 
+/* What the source keeps of its log for us, and for how long it will (PostgreSQL: of the slot). */
+typedef enum LogStatus {
+    LOG_UNKNOWN,    /* not measured yet */
+    LOG_RESERVED,   /* it is kept in any case */
+    LOG_EXTENDED,   /* more than the source usually keeps, and kept still */
+    LOG_UNRESERVED, /* it may go at any time */
+    LOG_LOST,
+} LogStatus;
+typedef struct LogHeadroom {
+    LogStatus status;
+    uint64_t retained_bytes;
+    bool limited; /* the source has a limit; else its disk is the only one */
+    int64_t
+        headroom_bytes; /* limited: what may still be written before it may go; 0 or less: it may */
+    double growth;      /* of what is retained, bytes per second, lately; 0: it does not grow */
+    double over_seconds; /* measured over so long */
+    double seconds;      /* until it may go, at that rate; INFINITY: never */
+} LogHeadroom;
+
 typedef struct CaptureFigures {
     RowPosition received;  /* read from the socket and decoded */
     RowPosition confirmed; /* told to the source */
     uint64_t source_end;   /* the log's end as the source last said */
     uint64_t changes;      /* decoded */
     uint64_t bytes;        /* read from the socket */
-    uint64_t keyed_reads;  /* of values that an update left out, fetched from the source by key */
+    LogHeadroom headroom;
+    uint64_t heartbeats;  /* sent */
+    uint64_t keyed_reads; /* of values that an update left out, fetched from the source by key */
 } CaptureFigures;
 /* Thread-safe. */
 void capture_figures(const Capture *capture, CaptureFigures *ret);

@@ -22,6 +22,14 @@ typedef struct Warehouse {
     StoreTag record_tag; /* of what stands there, as read or written last */
 } Warehouse;
 
+/* What is said of the source's log (headroom.c). */
+typedef struct Headroom {
+    Metric *retained, *bytes, *seconds, *status, *heartbeats;
+    LogStatus said_status; /* with the latest warning; LOG_UNKNOWN: there is none */
+    int64_t again_us;
+    int64_t short_us; /* when it was short last */
+} Headroom;
+
 typedef struct TableMetrics {
     Metric *changes, *rows, *commits, *memory, *committed, *filled;
 } TableMetrics;
@@ -85,6 +93,8 @@ struct Pipeline {
     uint64_t rows_before; /* of earlier attempts */
     uint64_t commits_before;
     uint64_t keyed_reads_before;
+    uint64_t heartbeats_before;
+    Headroom headroom;
     /* Tables that once lacked a row an update was of: what its updates leave out is fetched from
      * the source from then on. Over it, too, the lock. */
     char **without_rows;
@@ -162,8 +172,10 @@ typedef struct RecordAnswer {
 Recorder *recorder_start(Flow *flow);   /* recorder.c */
 void recorder_stop(Recorder *recorder); /* when the job under way has ended */
 void recorder_ask(Recorder *recorder, ConfirmAction action);
-bool recorder_take(Recorder *recorder, RecordAnswer *ret); /* false: not answered yet */
-void flow_fills(Flow *flow);                               /* fills.c; before the stream starts */
+bool recorder_take(Recorder *recorder, RecordAnswer *ret);     /* false: not answered yet */
+void headroom_register(Pipeline *pipeline, const char *label); /* headroom.c */
+void flow_headroom(Flow *flow, const CaptureFigures *figures);
+void flow_fills(Flow *flow); /* fills.c; before the stream starts */
 void flow_put_failed(BoundTable *table, Flow *flow, const Error *err);
 bool pipeline_resnapshots(const Pipeline *pipeline, const char *table_name);
 void progress_register(Pipeline *pipeline); /* progress.c */

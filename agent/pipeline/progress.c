@@ -26,6 +26,7 @@ void progress_register(Pipeline *pipeline)
     pipeline->metrics.received =
         metrics_register(METRIC_GAUGE, "firn_received_position",
                          "Position read from the source (an LSN as a number)", label);
+    headroom_register(pipeline, label);
     pipeline->metrics.keyed_reads = metrics_register(
         METRIC_COUNTER, "firn_keyed_reads_total",
         "Queries to the source for large values that an update left out of the log", label);

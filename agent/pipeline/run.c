@@ -70,6 +70,7 @@ bool flow_run(Pipeline *pipeline, Error *err)
     if (flow.capture)
         capture_figures(flow.capture, &figures);
     pipeline->keyed_reads_before += figures.keyed_reads;
+    pipeline->heartbeats_before += figures.heartbeats;
     flow_unbind(&flow);
     capture_close(flow.capture);
     pthread_mutex_destroy(&flow.lock);

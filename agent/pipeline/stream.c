@@ -149,6 +149,7 @@ static void figures(Stream *stream, RowPosition durable)
     metric_set(pipeline->metrics.received, (double)capture.received.major);
     metric_set(pipeline->metrics.keyed_reads,
                (double)(pipeline->keyed_reads_before + capture.keyed_reads));
+    flow_headroom(flow, &capture);
 }
 
 static RowPosition durable_now(Flow *flow)

@@ -6,6 +6,7 @@
  *   publication.c  what the slot decodes   slot.c  from where, and the snapshot for the copy
  *   copy.c         the copy: binary COPY of ctid ranges
  *   stream.c       the log: START_REPLICATION, confirming
+ *   watch.c        what the slot makes the server keep, and heartbeats
  *   wire.c         both of them read the socket in large pieces through it
  *   pgoutput.c     the log's messages   rows.c  its rows → batches
  *   relation.c     what it says of tables   match.c  which column is which   learn.c  what becomes
@@ -124,6 +125,11 @@ bool table_null_where_required(const PgTable *table, size_t field, Error *err);
 MUST_CHECK bool publication_prepare(Postgres *postgres, Error *err);
 
 /* --- slot.c --- */
+/* CONFIG "SlotLost", with the way out. reason: pg_replication_slots.invalidation_reason, "" if the
+ * server doesn't say. */
+bool slot_lost(const char *slot, const char *reason, Error *err);
+/* What selects the reason, as far as the version has it. */
+const char *slot_reason_sql(int version);
 MUST_CHECK bool slot_told(Postgres *postgres, RowPosition *ret, Error *err);
 MUST_CHECK bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
                              RowPosition *ret_copy, Error *err);

@@ -51,6 +51,35 @@ static bool create_slot(Postgres *postgres, const char *slot, bool temporary, bo
     return true;
 }
 
+const char *slot_reason_sql(int version)
+{
+    return version >= 170000   ? "coalesce(s.invalidation_reason, '')"
+           : version >= 160000 ? "CASE WHEN s.conflicting THEN 'rows_removed' ELSE '' END"
+                               : "''";
+}
+
+bool slot_lost(const char *slot, const char *reason, Error *err)
+{
+    static const struct {
+        const char *reason, *meaning;
+    } meanings[] = {
+        {"", "the server removed log that it needs (max_slot_wal_keep_size)"},
+        {"wal_removed", "the server removed log that it needs (max_slot_wal_keep_size)"},
+        {"rows_removed", "the primary removed rows that it needs (hot_standby_feedback)"},
+        {"wal_level_insufficient", "the primary's wal_level was less than logical"},
+        {"idle_timeout", "nobody read it for longer than idle_replication_slot_timeout"},
+    };
+    const char *meaning = reason;
+    for (size_t i = 0; i < ARRAY_LEN(meanings); i++)
+        if (strcmp(meanings[i].reason, reason) == 0)
+            meaning = meanings[i].meaning;
+    return error_set(err, ERROR_CONFIG, "SlotLost",
+                     "slot %s is lost: %s; changes are missing that nothing brings back. Load the "
+                     "tables again with --resnapshot '*.*', and drop the slot first (SELECT "
+                     "pg_drop_replication_slot('%s')) where spec.source.postgresql.manage is false",
+                     slot, meaning, slot);
+}
+
 /* Plugin, wal_status … of a slot that is there. */
 static bool check_slot(const Postgres *postgres, const PGresult *result, Error *err)
 {
@@ -68,12 +97,7 @@ static bool check_slot(const Postgres *postgres, const PGresult *result, Error *
                          "spec.source.postgresql.slot",
                          slot, database, postgres->spec->database);
     if (strcmp(wal_status, "lost") == 0)
-        return error_set(
-            err, ERROR_CONFIG, "SlotLost",
-            "slot %s is lost: the server removed WAL that it needed "
-            "(max_slot_wal_keep_size); drop it (SELECT pg_drop_replication_slot('%s')) "
-            "and copy the tables again",
-            slot, slot);
+        return slot_lost(slot, PQgetvalue(result, 0, 4), err);
     if (*pid)
         return error_set(err, ERROR_RETRY, "SlotActive",
                          "slot %s is being read by process %s of the server; stop the other agent, "
@@ -103,6 +127,23 @@ static bool make_slot(Postgres *postgres, const CaptureState *state, bool copyin
     return true;
 }
 
+/* A slot of ours that is lost and that no table goes on from is made anew. */
+static bool drop_if_useless(Postgres *postgres, const CaptureState *state, const PGresult *result,
+                            bool *ret_dropped, Error *err)
+{
+    *ret_dropped = false;
+    if (!postgres->spec->pg_manage || state->known ||
+        strcmp(PQgetvalue(result, 0, 3), "lost") != 0 ||
+        strcmp(PQgetvalue(result, 0, 1), postgres->spec->database) != 0)
+        return true;
+    AUTO(mem_free) char *slot = connect_literal(postgres->spec->pg_slot);
+    AUTO(mem_free) char *sql = mem_format("SELECT pg_catalog.pg_drop_replication_slot(%s)", slot);
+    AUTO(result_clear)
+    PGresult *dropped = connect_query(postgres->query, PGRES_TUPLES_OK, sql, err);
+    *ret_dropped = dropped != NULL;
+    return dropped || error_wrap(err, "dropping slot %s, which is lost", postgres->spec->pg_slot);
+}
+
 bool slot_told(Postgres *postgres, RowPosition *ret, Error *err)
 {
     AUTO(mem_free) char *literal = connect_literal(postgres->spec->pg_slot);
@@ -122,15 +163,18 @@ bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
 {
     AUTO(mem_free) char *literal = connect_literal(postgres->spec->pg_slot);
     AUTO(mem_free)
-    char *sql = mem_format("SELECT plugin, database, active_pid, wal_status "
-                           "FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
-                           literal);
+    char *sql = mem_format("SELECT s.plugin, s.database, s.active_pid, s.wal_status, %s "
+                           "FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = %s",
+                           slot_reason_sql(postgres->version), literal);
     AUTO(result_clear)
     PGresult *result = connect_query(postgres->query, PGRES_TUPLES_OK, sql, err);
     if (!result)
         return false;
     uint64_t lsn = 0;
-    if (PQntuples(result) == 0) {
+    bool dropped = false;
+    if (PQntuples(result) && !drop_if_useless(postgres, state, result, &dropped, err))
+        return false;
+    if (PQntuples(result) == 0 || dropped) {
         if (!make_slot(postgres, state, copying, &lsn, err))
             return false;
     } else if (!check_slot(postgres, result, err)) {
