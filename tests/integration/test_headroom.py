@@ -34,9 +34,9 @@ class Watched(Shop):
         self.postgres.execute("create table filler (t text)", "other")
         self.make_shop()
 
-    def write(self, interval: str = "1s", **fields):
+    def write(self, heartbeat: str = "interval: 1s", **fields):
         path = self.write_manifest(**fields)
-        path.write_text(path.read_text().replace("    tls: ", f"    heartbeat: {{interval: {interval}}}\n    tls: "))
+        path.write_text(path.read_text().replace("    tls: ", f"    heartbeat: {{{heartbeat}}}\n    tls: "))
 
     def run_agent(self):
         agent = self.start(http=True)
@@ -178,6 +178,40 @@ class Idle(Watched):
         agent = self.run_agent()
         self.wait_agreed(agent)
         self.moves_on(agent)
+        self.ends_well(agent)
+
+    def test_by_keepalives_alone(self):
+        """The role may not write messages: the keepalives suffice."""
+        for kind in ("text", "bytea"):
+            self.postgres.execute(f"revoke execute on function pg_logical_emit_message(boolean, text, {kind}) from public", "shop")
+        self.connection.execute("create role firn login replication password 'firn'; grant select on all tables in schema public"
+                                " to firn; grant usage on schema public to firn; create publication firn for table"
+                                " customers, products, orders, order_lines")  # fmt: skip
+        self.addCleanup(self.postgres.execute, "drop role firn")
+        self.addCleanup(self.postgres.execute, "drop owned by firn", "shop")
+        self.write(user="firn", password="firn")
+        agent = self.run_agent()
+        self.moves_on(agent)
+        self.assertEqual(self.metric(agent, "firn_heartbeats_total"), 0)
+
+    def test_table(self):
+        """A table that is written to, and that the lake may have, too."""
+        self.connection.execute("create table firn_heartbeat (id integer primary key, at timestamptz)")
+        self.write("interval: 200ms, table: public.firn_heartbeat")
+        agent = self.run_agent()
+        wait_until(lambda: self.metric(agent, "firn_heartbeats_total") >= 5, 20, "heartbeats are written", agent.alive)
+        first = self.connection.execute("select at from firn_heartbeat where id = 1").fetchone()[0]
+        wait_until(lambda: self.connection.execute("select at > %s from firn_heartbeat", [first]).fetchone()[0], 20, "another", agent.alive)
+        wait_until(lambda: self.lake_table("firn_heartbeat"), 20, "the lake has it", agent.alive)
+        self.assert_stopped(agent)
+
+    def test_table_lacks(self):
+        self.write("interval: 200ms, table: public.firn_heartbeat")
+        agent = self.run_agent()
+        wait_until(lambda: "no heartbeats" in agent.text(), 20, "it is said", agent.alive)
+        self.ends_well(agent)
+
+    def ends_well(self, agent):
         self.connection.execute("update customers set name = name || '!' where id < 50")
         self.wait_agreed(agent)
         self.assert_equal()

@@ -23,9 +23,20 @@ static const char slot_format[] =
     "  THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END) e(lsn) "
     "WHERE s.slot_name = %s";
 
-static char *heartbeat_sql(void)
+/* Not transactional: a message of the log that no transaction has to be decoded for. */
+static char *heartbeat_sql(const ConnectorSpec *spec)
 {
-    return mem_strdup("SELECT pg_catalog.pg_logical_emit_message(false, 'firn.heartbeat', '')");
+    if (!spec->heartbeat_table)
+        return mem_strdup("SELECT pg_catalog.pg_logical_emit_message(false, 'firn.heartbeat', '')");
+    const char *point = strchr(spec->heartbeat_table, '.');
+    ASSERT(point); /* the manifest is checked */
+    AUTO(mem_free)
+    char *schema_name = mem_strndup(spec->heartbeat_table, (size_t)(point - spec->heartbeat_table));
+    AUTO(mem_free) char *schema = connect_identifier(schema_name);
+    AUTO(mem_free) char *table = connect_identifier(point + 1);
+    return mem_format("INSERT INTO %s.%s (id, at) VALUES (1, pg_catalog.now()) "
+                      "ON CONFLICT (id) DO UPDATE SET at = EXCLUDED.at",
+                      schema, table);
 }
 
 void watch_init(Watch *watch, Postgres *postgres, int64_t now_us)
@@ -33,7 +44,8 @@ void watch_init(Watch *watch, Postgres *postgres, int64_t now_us)
     AUTO(mem_free) char *slot = connect_literal(postgres->spec->pg_slot);
     *watch = (Watch){.postgres = postgres, .due_us = now_us};
     watch->slot_sql = mem_format(slot_format, slot_reason_sql(postgres->version), slot);
-    watch->heartbeat_sql = heartbeat_sql();
+    watch->heartbeat_sql = heartbeat_sql(postgres->spec);
+    watch->heartbeat_due_us = now_us + postgres->spec->heartbeat_interval_ms * 1000;
     watch->latest.seconds = INFINITY;
 }
 
@@ -107,9 +119,12 @@ static bool take_slot(Watch *watch, const PGresult *result, int64_t now_us, Erro
 static void ask(Watch *watch, WatchQuestion question, int64_t now_us)
 {
     const char *sql = question == WATCH_SLOT ? watch->slot_sql : watch->heartbeat_sql;
-    watch->due_us = now_us + every_us(watch);
+    if (question == WATCH_SLOT)
+        watch->due_us = now_us + every_us(watch);
+    else
+        watch->heartbeat_due_us = now_us + watch->postgres->spec->heartbeat_interval_ms * 1000;
     if (!postgres_query_open(watch->postgres, NULL)) {
-        watch->due_us = now_us + AGAIN_US;
+        watch->due_us = watch->heartbeat_due_us = now_us + AGAIN_US;
         return;
     }
     watch->asked_us = now_us;
@@ -130,11 +145,10 @@ static void take_heartbeat(Watch *watch, const PGresult *result)
 }
 
 /* Is the server's log ahead of the stream, though nothing has come since the last time? */
-static bool is_left_behind(Watch *watch, uint64_t received)
+static void note_silence(Watch *watch, uint64_t received)
 {
-    bool silent = received == watch->received;
+    watch->left_behind = received == watch->received && watch->end_asked > received;
     watch->received = received;
-    return silent && watch->end_asked > received;
 }
 
 static bool take(Watch *watch, int64_t now_us, uint64_t received, Error *err)
@@ -160,11 +174,8 @@ static bool take(Watch *watch, int64_t now_us, uint64_t received, Error *err)
             ok = take_slot(watch, result, now_us, err);
         else if (asked == WATCH_HEARTBEAT)
             take_heartbeat(watch, result);
-    if (ok && asked == WATCH_SLOT && watch->heartbeat_sql && is_left_behind(watch, received)) {
-        int64_t due_us = watch->due_us;
-        ask(watch, WATCH_HEARTBEAT, now_us);
-        watch->due_us = due_us;
-    }
+    if (asked == WATCH_SLOT)
+        note_silence(watch, received);
     return ok;
 }
 
@@ -174,5 +185,8 @@ bool watch_step(Watch *watch, int64_t now_us, uint64_t received, Error *err)
         return take(watch, now_us, received, err);
     if (now_us >= watch->due_us)
         ask(watch, WATCH_SLOT, now_us);
+    else if (watch->heartbeat_sql && now_us >= watch->heartbeat_due_us &&
+             (watch->left_behind || watch->postgres->spec->heartbeat_table))
+        ask(watch, WATCH_HEARTBEAT, now_us);
     return true;
 }

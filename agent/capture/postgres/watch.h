@@ -3,10 +3,13 @@
  * database's slot on. Nothing here waits: a question is sent, and its answer taken when it is
  * there.
  *
- * A heartbeat is a logical message (pg_logical_emit_message), or a row of the table that the
- * manifest names. It is sent only when the server's log has gone on and the stream has not: then
- * something of our own database's brings the stream up to it. Where it may not be sent, the stream
- * goes by the server's keepalives alone. */
+ * What moves an idle database's slot on is the server's keepalives: they say how far it has
+ * decoded, and nothing that is ours was left out on the way. Heartbeats are for when none come:
+ * when the server's log has gone on for a whole interval and the stream has not, a logical message
+ * (pg_logical_emit_message) is written, which wakes the server's sender; pgoutput need not send it.
+ * A table that the manifest names is written to in each interval, whatever else happens: who wants
+ * to see in the lake how fresh it is has a row that says so. Where neither may be done (a standby,
+ * a right that lacks), the stream goes by the keepalives alone. */
 #pragma once
 
 #include "agent/capture/postgres/postgres.h"
@@ -25,9 +28,10 @@ typedef struct Watch {
     char *slot_sql;
     char *heartbeat_sql; /* NULL: none, or no more */
     WatchQuestion asked;
-    int64_t asked_us, due_us;
+    int64_t asked_us, due_us, heartbeat_due_us;
     uint64_t end_asked; /* of the server's log, at the latest answer */
     uint64_t received;  /* by the stream, then */
+    bool left_behind;   /* the log has gone on since, and the stream has not */
     WatchSample samples[WATCH_SAMPLES];
     size_t sample_count; /* ever */
     LogHeadroom latest;
