@@ -53,6 +53,11 @@ const char *capture_source(const Capture *capture)
     return capture->driver->source(capture);
 }
 
+bool capture_adopt(const Capture *capture, Position *position, bool passed)
+{
+    return capture->driver->adopt(capture, position, passed);
+}
+
 bool capture_told(Capture *capture, RowPosition *ret, Error *err)
 {
     return capture->driver->told(capture, ret, err);

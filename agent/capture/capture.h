@@ -51,6 +51,12 @@ void capture_fills(Capture *capture, uint32_t table);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);
 
+/* Positions of a source that this one goes on from (PostgreSQL: the timeline that a promoted
+ * standby has left, as far as it was followed) become this one's. False: it is unrelated, or of
+ * what this one never had; then nothing is changed. `passed`: everything up to the position is
+ * meant, not the position itself, so that it may be cut to where the ways part. Thread-safe. */
+bool capture_adopt(const Capture *capture, Position *position, bool passed);
+
 /* What the source was last told to be durable downstream, asked of it now; {0, 0}: nothing, or it
  * keeps no place for us yet. */
 MUST_CHECK bool capture_told(Capture *capture, RowPosition *ret, Error *err);
@@ -175,6 +181,7 @@ typedef struct CaptureDriver {
     bool (*resume)(Capture *capture, uint32_t table, const char *shape, RowPosition at, Error *err);
     void (*fills)(Capture *capture, uint32_t table);
     const char *(*source)(const Capture *capture);
+    bool (*adopt)(const Capture *capture, Position *position, bool passed);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);
     bool (*copy_plan)(Capture *capture, uint32_t table, size_t pieces, CopyRange **ret,

@@ -49,6 +49,7 @@ typedef struct BoundTable {
     TableMetrics metrics;
     bool refused;      /* the last commit, for what it is */
     Follow follow;     /* the writer thread's own, once it runs */
+    Position claimed;  /* what the latest view says, in the source's own words of now */
     bool has_later;    /* a checkpoint came while a commit was being settled: */
     RowPosition later; /* the latest such */
 } BoundTable;
@@ -146,7 +147,9 @@ MUST_CHECK bool flow_bind(Flow *flow, Error *err); /* bind.c */
 void flow_unbind(Flow *flow);
 MUST_CHECK bool flow_copy(Flow *flow, Error *err);   /* copy.c */
 MUST_CHECK bool flow_stream(Flow *flow, Error *err); /* stream.c; returns on stop */
-size_t flow_writers_count(const Flow *flow);         /* writer.c */
+/* A claim that was made before the source failed over counts as one of now (bind.c). */
+void flow_adopt(const Flow *flow, BoundTable *table, TableView *view);
+size_t flow_writers_count(const Flow *flow); /* writer.c */
 void flow_writers_start(Flow *flow);
 void flow_writers_join(Flow *flow);
 /* Does what the action says, and what comes of it, until the table is settled or waits for its next

@@ -69,7 +69,7 @@ static bool identify(Postgres *postgres, Error *err)
         return false;
     snprintf(postgres->source, sizeof postgres->source, "postgresql/%.40s/%.10s/%.63s",
              PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), postgres->spec->pg_slot);
-    return true;
+    return timelines_load(postgres, PQgetvalue(result, 0, 1), err);
 }
 
 static void postgres_close(Capture *capture)
@@ -82,6 +82,7 @@ static void postgres_close(Capture *capture)
         table_done(&postgres->tables[i]);
     free(postgres->tables);
     free(postgres->sources);
+    free(postgres->timelines.items);
     free(postgres->snapshot);
     free(postgres);
 }
@@ -101,6 +102,12 @@ static void postgres_fills(Capture *capture, uint32_t table)
 static const char *postgres_source(const Capture *capture)
 {
     return ((const Postgres *)capture)->source;
+}
+
+static bool postgres_adopt(const Capture *capture, Position *position, bool passed)
+{
+    const Postgres *postgres = (const Postgres *)capture;
+    return timelines_adopt(&postgres->timelines, postgres->source, position, passed);
 }
 
 static bool postgres_told(Capture *capture, RowPosition *ret, Error *err)
@@ -149,6 +156,7 @@ static const CaptureDriver driver = {
     .resume = table_resume,
     .fills = postgres_fills,
     .source = postgres_source,
+    .adopt = postgres_adopt,
     .told = postgres_told,
     .prepare = postgres_prepare,
     .copy_plan = copy_plan,

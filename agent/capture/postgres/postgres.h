@@ -5,6 +5,7 @@
  *   tables.c       the tables, their columns, types and keys
  *   publication.c  what the slot decodes   slot.c  from where, and the snapshot for the copy
  *   copy.c         the copy: binary COPY of ctid ranges
+ *   timeline.c     positions of before a standby was promoted
  *   stream.c       the log: START_REPLICATION, confirming
  *   watch.c        what the slot makes the server keep, and heartbeats
  *   wire.c         both of them read the socket in large pieces through it
@@ -61,12 +62,24 @@ typedef struct PgTable {
 
 typedef struct Stream Stream;
 
+/* Where the log of this server left older timelines: a line each of its history file.
+ * https://www.postgresql.org/docs/17/continuous-archiving.html#BACKUP-TIMELINES */
+typedef struct Timeline {
+    uint32_t number;
+    uint64_t end;
+} Timeline;
+typedef struct Timelines {
+    Timeline *items;
+    size_t count;
+} Timelines;
+
 typedef struct Postgres {
     Capture base;
     const ConnectorSpec *spec;
     char source[POSITION_SOURCE_BYTES];
-    int version;       /* 150020 */
-    bool sends_stored; /* the publication sends stored generated columns */
+    Timelines timelines; /* that its own comes from */
+    int version;         /* 150020 */
+    bool sends_stored;   /* the publication sends stored generated columns */
     SourceTable *sources;
     PgTable *tables; /* the same numbers */
     size_t table_count;
@@ -123,6 +136,15 @@ bool table_null_where_required(const PgTable *table, size_t field, Error *err);
 
 /* --- publication.c --- */
 MUST_CHECK bool publication_prepare(Postgres *postgres, Error *err);
+
+/* --- timeline.c --- */
+/* Pure: the text of a history file. False: it is none. */
+MUST_CHECK bool timelines_parse(const char *text, Timelines *ret);
+/* Pure: as capture_adopt. `source` is what positions say now. */
+bool timelines_adopt(const Timelines *timelines, const char *source, Position *position,
+                     bool passed);
+/* Asks for the history of the server's timeline, on the replication connection. */
+MUST_CHECK bool timelines_load(Postgres *postgres, const char *timeline, Error *err);
 
 /* --- slot.c --- */
 /* CONFIG "SlotLost", with the way out. reason: pg_replication_slots.invalidation_reason, "" if the

@@ -14,18 +14,49 @@
 #include "agent/capture/postgres/connect.h"
 #include "agent/capture/postgres/postgres.h"
 #include "common/crash.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 /* A new slot becomes consistent only when the transactions that were open have ended. */
 #define CREATE_TIMEOUT_MS 300000
+#define VERSION_FAILOVER 170000
 #define LSN_FORMAT "%" PRIX32 "/%" PRIX32
 #define LSN_ARGS(lsn) (uint32_t)((lsn) >> 32), (uint32_t)(lsn)
+
+/* Can the server's standbys have the slot, too, so that one that is promoted goes on from it? */
+static bool may_fail_over(Postgres *postgres, bool *ret, Error *err)
+{
+    *ret = false;
+    if (postgres->version < VERSION_FAILOVER)
+        return true;
+    AUTO(mem_free)
+    char *standby = connect_value(postgres->query, "SELECT pg_catalog.pg_is_in_recovery()", err);
+    *ret = standby && standby[0] == 'f';
+    return standby != NULL;
+}
+
+/* A slot of ours that was made before the server could is told to from now on; where that is
+ * refused it goes on as it is. */
+static void let_fail_over(Postgres *postgres)
+{
+    AUTO(mem_free) char *slot = connect_identifier(postgres->spec->pg_slot);
+    AUTO(mem_free) char *sql = mem_format("ALTER_REPLICATION_SLOT %s (FAILOVER true)", slot);
+    AUTO(result_clear)
+    PGresult *result = connect_query(postgres->replication, PGRES_COMMAND_OK, sql, NULL);
+    if (result)
+        log_info("the slot can fail over from now on", LOG_T("slot", postgres->spec->pg_slot));
+}
 
 /* Makes a slot on the replication connection; the snapshot's name goes to postgres->snapshot. */
 static bool create_slot(Postgres *postgres, const char *slot, bool temporary, bool export,
                         uint64_t *ret_lsn, Error *err)
 {
-    const char *snapshot = postgres->version >= 150000
+    bool failover = false;
+    if (!temporary && !may_fail_over(postgres, &failover, err))
+        return false;
+    const char *snapshot = failover ? export ? " (SNAPSHOT 'export', FAILOVER true)"
+                                             : " (SNAPSHOT 'nothing', FAILOVER true)"
+                           : postgres->version >= 150000
                                ? export ? " (SNAPSHOT 'export')" : " (SNAPSHOT 'nothing')"
                            : export ? " EXPORT_SNAPSHOT"
                                     : " NOEXPORT_SNAPSHOT";
@@ -163,9 +194,10 @@ bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
 {
     AUTO(mem_free) char *literal = connect_literal(postgres->spec->pg_slot);
     AUTO(mem_free)
-    char *sql = mem_format("SELECT s.plugin, s.database, s.active_pid, s.wal_status, %s "
+    char *sql = mem_format("SELECT s.plugin, s.database, s.active_pid, s.wal_status, %s, %s "
                            "FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = %s",
-                           slot_reason_sql(postgres->version), literal);
+                           slot_reason_sql(postgres->version),
+                           postgres->version >= VERSION_FAILOVER ? "s.failover" : "true", literal);
     AUTO(result_clear)
     PGresult *result = connect_query(postgres->query, PGRES_TUPLES_OK, sql, err);
     if (!result)
@@ -185,6 +217,9 @@ bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
         if (!create_slot(postgres, name, true, true, &lsn, err))
             return false;
     }
+    if (PQntuples(result) && !dropped && postgres->spec->pg_manage && !copying &&
+        PQgetvalue(result, 0, 5)[0] == 'f')
+        let_fail_over(postgres);
     *ret_copy = copying ? (RowPosition){.major = lsn} : state->from;
     return true;
 }

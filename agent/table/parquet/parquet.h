@@ -22,7 +22,8 @@ typedef struct ParquetOptions {
     int zstd_level;         /* 1..19; 0: uncompressed */
     size_t row_group_bytes; /* a row group ends at this many compressed bytes, default 32 MiB */
     size_t row_group_rows;  /* … or this many rows, default 1 Mi */
-    size_t page_bytes; /* encoded bytes per page, default 1 MiB; also ends at 20,000 rows … */
+    size_t page_bytes; /* encoded bytes per page, default 1 MiB (of large values an eighth); also
+                        * ends at 20,000 rows … */
     const int32_t *bloom_ids; /* field ids that get a bloom filter */
     size_t bloom_count;
     /* Strings that no dictionary holds are PLAIN, not DELTA_LENGTH_BYTE_ARRAY: for position
