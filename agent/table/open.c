@@ -393,7 +393,7 @@ static void set_retention(Table *table)
     int64_t asked = table->spec->expire_older_than_ms;
     if (asked) {
         retention.all_ms = retention.hourly_ms = retention.daily_ms = asked;
-        retention.young_most = 0;
+        retention.burst_most = retention.young_most = 0;
     }
     iceberg_set_retention(table->iceberg, &retention);
 }

@@ -5,10 +5,10 @@
  *   r status      Int64 written, Int64 flushed, Int64 applied, Int64 time, Int8 0 (us → server)
  *
  * The walsender sends every change by itself. A reader that wakes for each spends more on waking
- * than on decoding: so when reads follow each other closely, a fraction of a millisecond is let
- * pass before the next one, and it finds a piece of some tens of KiB. A trickle is read at once.
- * The pause also lets the sender's TCP gather small segments: seen on loopback, a million changes
- * took 3.3 to 6.9 s with 200 us and 6.0 to 6.5 s with 1 ms (tests/bench/capture_postgres.c).
+ * than on decoding: so when reads follow each other closely, the kernel gathers some tens of KiB
+ * before it wakes us, for a millisecond at most. A trickle is read at once. Sleeping instead must
+ * be so short, lest the socket is full meanwhile and the sender waits, that a slow sender has us
+ * wake for a few rows again.
  *
  * Flushed and applied are what the pipeline confirmed as durable, and nothing else ever moves the
  * slot. A status goes out each second, asked for or not, and when the server asks: so
@@ -39,7 +39,7 @@
 #define IDLE_US INT64_C(20000)               /* the source is silent for so long: no lingering */
 #define KEEPALIVE_LINGER_US INT64_C(1000000) /* when only other tables' log passes by */
 #define CLOSE_US INT64_C(500)                /* reads that follow each other so closely: gather */
-#define GATHER_US INT64_C(200)
+#define GATHER_MS 1
 #define GATHER_BYTES ((size_t)64 << 10) /* a read of so much has gathered enough */
 #define GOODBYE_US INT64_C(2000000)
 #define MESSAGES_PER_CLOCK 128
@@ -355,7 +355,7 @@ static bool read_some(Stream *stream, int64_t deadline_us, Error *err)
 {
     int64_t since_us = stream->now_us - stream->read_us;
     if (since_us < CLOSE_US && stream->read_bytes < GATHER_BYTES && stream->read_bytes > 0)
-        clock_sleep_us(GATHER_US);
+        wire_gather(&stream->wire, GATHER_BYTES, GATHER_MS);
     WireResult result = wire_read(&stream->wire, &stream->read_bytes, err);
     if (result == WIRE_EMPTY)
         result = wire_wait(&stream->wire, wait_ms(stream, deadline_us), err);

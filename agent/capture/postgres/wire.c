@@ -128,10 +128,28 @@ WireResult wire_read(Wire *wire, size_t *ret_bytes, Error *err)
     }
 }
 
+/* A socket that can't do it wakes at the first byte: that costs time, nothing else. */
+static void wake_at(Wire *wire, size_t bytes)
+{
+    int low = bytes ? (int)bytes : 1;
+    if (wire->gather != bytes)
+        setsockopt(wire->fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low);
+    wire->gather = bytes;
+}
+
+void wire_gather(Wire *wire, size_t bytes, int timeout_ms)
+{
+    struct pollfd polled = {.fd = wire->fd, .events = POLLIN};
+    wake_at(wire, bytes);
+    if (!wire->ssl || SSL_pending(wire->ssl) == 0)
+        poll(&polled, 1, timeout_ms);
+}
+
 WireResult wire_wait(Wire *wire, int timeout_ms, Error *err)
 {
     if (wire->ssl && SSL_pending(wire->ssl) > 0)
         return WIRE_OK;
+    wake_at(wire, 0);
     short events = POLLIN;
     if (wire_sending(wire) || wire->want_write)
         events |= POLLOUT;

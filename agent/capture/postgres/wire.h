@@ -32,6 +32,7 @@ typedef struct Wire {
     Bytes out;    /* to be sent */
     size_t out_sent;
     uint64_t bytes_read;
+    size_t gather;   /* so many bytes wake the reader: SO_RCVLOWAT; 0: any */
     bool want_write; /* TLS asks for it before it can read on */
 } Wire;
 
@@ -58,6 +59,9 @@ MUST_CHECK bool wire_command(Wire *wire, const char *command, char wanted, int t
 MUST_CHECK WireResult wire_next(Wire *wire, uint8_t *ret_kind, Reader *ret_content, Error *err);
 /* Reads what is there, once, without waiting. *ret_bytes says how much. WIRE_EMPTY: nothing. */
 MUST_CHECK WireResult wire_read(Wire *wire, size_t *ret_bytes, Error *err);
+/* Lets the kernel gather: waits until so many bytes can be read, or the time has passed, whichever
+ * is first (socket(7), SO_RCVLOWAT). Says nothing of what is there. */
+void wire_gather(Wire *wire, size_t bytes, int timeout_ms);
 /* Waits until something can be read. WIRE_EMPTY: the time passed. */
 MUST_CHECK WireResult wire_wait(Wire *wire, int timeout_ms, Error *err);
 

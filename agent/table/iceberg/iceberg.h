@@ -207,6 +207,7 @@ typedef struct IcebergCommit {
  * not the metadata still tells of it: somebody may be reading them. */
 typedef struct IcebergRetention {
     int64_t all_ms;          /* every snapshot younger than this stays (1 h) … */
+    int32_t burst_most;      /* … up to so many, and one per second; 0: all (50) */
     int32_t young_most;      /* … up to so many, and one per twelfth of all_ms; 0: all (1,000) */
     int64_t hourly_ms;       /* then one per hour (5 d) */
     int64_t daily_ms;        /* then one per day (30 d); older ones go, never the head or a ref's */

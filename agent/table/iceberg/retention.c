@@ -1,7 +1,8 @@
 /* Law 10: snapshots are thinned as part of commits. Every snapshot younger than all_ms stays, as
  * long as they are not too many, for each of them costs every commit its part of the metadata's
- * text: then the newest do, and of the others the first of each five minutes (of an hour). Then the
- * first of each hour, then of each day, UTC. What stays in any case:
+ * text: behind the newest fifty the first of each second stays, behind the newest thousand the
+ * first of each five minutes (of an hour). Then the first of each hour, then of each day, UTC. What
+ * stays in any case:
  *
  *   - what a ref points to;
  *   - what a property firn.position.… names as its last word: it says whether the table was rolled
@@ -23,21 +24,28 @@
 #define WAIT_AT_MOST_MS 600000
 #define LOOK_AT_LEAST_MS 60000
 #define EXPIRED_AT_MOST 256 /* by one commit; the others by the next ones */
+#define SECOND_MS 1000
 #define HOUR_MS 3600000
 #define DAY_MS 86400000
 #define YOUNG_PERIODS 12
 
-/* The period a snapshot stands for, of which the first is kept: 0: every one; -1: too old. newer:
- * how many are. */
+/* The period that a young snapshot stands for. newer: how many are. */
+static int64_t young_period(const IcebergRetention *keep, int64_t time_ms, size_t newer)
+{
+    if (keep->young_most > 0 && newer >= (size_t)keep->young_most && keep->all_ms >= YOUNG_PERIODS)
+        return 1 + time_ms / (keep->all_ms / YOUNG_PERIODS);
+    if (keep->burst_most > 0 && newer >= (size_t)keep->burst_most)
+        return 1 + time_ms / SECOND_MS;
+    return 0;
+}
+
+/* The period a snapshot stands for, of which the first is kept: 0: every one; -1: too old. */
 static int64_t period_of(const IcebergRetention *keep, int64_t time_ms, int64_t now_ms,
                          size_t newer)
 {
     int64_t age_ms = now_ms - time_ms;
     if (age_ms <= keep->all_ms)
-        return keep->young_most <= 0 || newer < (size_t)keep->young_most ||
-                       keep->all_ms < YOUNG_PERIODS
-                   ? 0
-                   : 1 + time_ms / (keep->all_ms / YOUNG_PERIODS);
+        return young_period(keep, time_ms, newer);
     if (age_ms <= keep->hourly_ms)
         return 1 + time_ms / HOUR_MS;
     return age_ms <= keep->daily_ms ? 1 + time_ms / DAY_MS : -1;

@@ -9,6 +9,7 @@
 #include "common/mem.h"
 
 const IcebergRetention iceberg_retention_default = {.all_ms = 3600000,
+                                                    .burst_most = 50,
                                                     .young_most = 1000,
                                                     .hourly_ms = 5 * (int64_t)86400000,
                                                     .daily_ms = 30 * (int64_t)86400000,

@@ -143,7 +143,7 @@ static IcebergTable *make(Catalog *catalog, const TableName *name, const Options
     must(iceberg_table_create(catalog, name, &create, &table, &err), &err);
     IcebergRetention retention = iceberg_retention_default;
     if (options->young_most >= 0)
-        retention.young_most = options->young_most;
+        retention.burst_most = retention.young_most = options->young_most;
     if (options->merge)
         retention.merge_manifests = options->merge;
     iceberg_set_retention(table, &retention);

@@ -123,7 +123,7 @@ def rest(folder: Path):
         server.stop()
 
 
-def long_run(folder: Path, kind: str, *options):
+def long_run(folder: Path, kind: str, bar: float | None, *options):
     """One table's first hundred commits, its last, and all between."""
 
     def run():
@@ -136,8 +136,8 @@ def long_run(folder: Path, kind: str, *options):
         first = median([windows[0][at] for windows in runs])
         last = median([windows[-1][at] for windows in runs])
         mean = median([sum(window[at] for window in windows[1:]) / len(windows[1:]) for windows in runs])
-        figure(NAME, f"{kind} last 100 {metric}", "ms", last, first, f"first 100 of {LONG_RUN}", at_most=1.5)
-        figure(NAME, f"{kind} mean {metric}", "ms", mean, first, f"first 100 of {LONG_RUN}", at_most=1.5)
+        figure(NAME, f"{kind} last 100 {metric}", "ms", last, first, f"first 100 of {LONG_RUN}", at_most=bar)
+        figure(NAME, f"{kind} mean {metric}", "ms", mean, first, f"first 100 of {LONG_RUN}", at_most=bar)
 
 
 def main() -> int:
@@ -146,8 +146,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="firn-bench-", dir=memory) as folder:
         directory(Path(folder), "directory")
         rest(Path(folder))
-        long_run(Path(folder), "at full speed")
-        long_run(Path(folder), "every 5 s", "--every", 5000)
+        long_run(Path(folder), "at full speed", 1.5)
+        # The 720 snapshots of an hour at that pace all stay, and are written with each commit: no bar.
+        long_run(Path(folder), "every 5 s", None, "--every", 5000)
     with tempfile.TemporaryDirectory(prefix="firn-bench-") as folder:
         directory(Path(folder), "directory, synced to disk,")
     return 0

@@ -1,6 +1,8 @@
 /* links: firn_capture_postgres */
 #include "tests/unit/unit.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -204,6 +206,49 @@ static void names_are_quoted(void **state)
     assert_string_equal(literal, "'it''s \\'");
 }
 
+/* Two ends of a TCP connection: other sockets know no low water mark. */
+static void tcp_pair(int ends[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t bytes = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &bytes), 0);
+    ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(ends[0], (struct sockaddr *)&address, sizeof address), 0);
+    ends[1] = accept(listener, NULL, NULL);
+    assert_true(ends[1] >= 0);
+    close(listener);
+}
+
+/* Few bytes wait for more, but not longer than was said, and afterwards any byte wakes. */
+static void gathering_ends(void **state)
+{
+    enum { FOREVER_MS = 60000, MANY = 8192 };
+    (void)state;
+    static const uint8_t many[MANY];
+    int ends[2];
+    Error err = {0};
+    size_t bytes;
+    tcp_pair(ends);
+    Pair pair = {.server = ends[1], .wake_fd = -1};
+    wire_init_fd(&pair.wire, ends[0], -1, 2 * MANY);
+    SAY(&pair, "few");
+    wire_gather(&pair.wire, MANY, 1);
+    assert_int_equal(wire_read(&pair.wire, &bytes, &err), WIRE_OK);
+    assert_int_equal(bytes, 3);
+    say(&pair, many, MANY);
+    wire_gather(&pair.wire, MANY, FOREVER_MS);
+    assert_int_equal(wire_read(&pair.wire, &bytes, &err), WIRE_OK);
+    assert_int_equal(bytes, MANY);
+    SAY(&pair, "1");
+    assert_int_equal(wire_wait(&pair.wire, FOREVER_MS, &err), WIRE_OK);
+    close(ends[0]);
+    close(ends[1]);
+    wire_done(&pair.wire);
+}
+
 #define PAIRED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 int main(void)
 {
@@ -212,7 +257,7 @@ int main(void)
         PAIRED(impossible_lengths_are_refused),   PAIRED(commands_are_answered),
         PAIRED(an_end_is_a_lost_connection),      PAIRED(a_wait_ends_when_woken),
         PAIRED(what_the_socket_refuses_is_kept),  cmocka_unit_test(errors_are_told_apart),
-        cmocka_unit_test(names_are_quoted),
+        cmocka_unit_test(names_are_quoted),       cmocka_unit_test(gathering_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

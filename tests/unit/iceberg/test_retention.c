@@ -320,6 +320,36 @@ static void young_periods_keep_their_first(void **state)
     iceberg_table_free(table);
 }
 
+/* A commit each 200 ms: the ten newest stay, of the others the first of each second. */
+static void bursts_keep_one_per_second(void **state)
+{
+    (void)state;
+    enum { COMMITS = 60 };
+    IcebergRetention retention = law;
+    IcebergTable *table = lake_create(&lake, 2, NULL);
+    iceberg_set_retention(table, &retention);
+    for (int i = 0; i < COMMITS; i++)
+        append(table);
+    iceberg_table_free(table);
+    int64_t apart_ms = 200;
+    lake_change(&lake, spread, &apart_ms);
+    retention.burst_most = 10;
+    retention.young_most = 1000;
+    table = thin(&retention);
+    const json_t *list = snapshots(table);
+    size_t count = json_array_size(list);
+    int64_t last_second = -1;
+    for (size_t i = 0; i + 10 < count; i++) {
+        int64_t second =
+            json_integer_value(json_object_get(json_array_get(list, i), "timestamp-ms")) / 1000;
+        assert_true(second > last_second);
+        last_second = second;
+    }
+    /* twelve seconds, less the two of the ten newest: ten or eleven begun */
+    assert_in_range(count, 10 + 9, 10 + 11);
+    iceberg_table_free(table);
+}
+
 /* ---------- random histories ---------- */
 typedef struct Live {
     DataFile file;
@@ -534,6 +564,7 @@ int main(void)
         TEST(old_metadata_goes),
         TEST(too_many_young_ones_are_thinned),
         TEST(young_periods_keep_their_first),
+        TEST(bursts_keep_one_per_second),
         TEST(nothing_is_missing_and_nothing_left),
         TEST(a_rollback_is_told_apart_and_survives_thinning),
         TEST(thinned_ancestors_are_ancestors),

@@ -413,7 +413,7 @@ static void test_thinning(void **state)
         lake_create(&lake, version, NULL);
         lake.table->retention.metadata_files = 3;
         lake.table->retention.merge_manifests = 7;
-        lake.table->retention.young_most = 0;
+        lake.table->retention.burst_most = lake.table->retention.young_most = 0;
         DataFile last = {0};
         for (int i = 0; i < COUNT; i++) {
             DataFile file = lake_data_file(lake.table, NULL, 10);
