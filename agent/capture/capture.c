@@ -53,9 +53,19 @@ bool capture_same(const Capture *capture, uint32_t table, const char *shape)
     return capture->driver->same(capture, table, shape);
 }
 
+void capture_fills(Capture *capture, uint32_t table)
+{
+    capture->driver->fills(capture, table);
+}
+
 const char *capture_source(const Capture *capture)
 {
     return capture->driver->source(capture);
+}
+
+bool capture_adopt(const Capture *capture, Position *position, bool passed)
+{
+    return capture->driver->adopt(capture, position, passed);
 }
 
 bool capture_told(Capture *capture, RowPosition *ret, Error *err)

@@ -55,8 +55,18 @@ MUST_CHECK bool capture_resume(Capture *capture, uint32_t table, const char *sha
  * copy that is to go on: what is read now comes with the columns and values of now, so it can't go
  * on when they are others. */
 bool capture_same(const Capture *capture, uint32_t table, const char *shape);
+/* The receiver has every row of the table, as it was at the place of the log that is handed out
+ * next: from here on a value that an update leaves out is handed out as unchanged (batch.h), and
+ * the receiver fills it in. Until then it is fetched from the source. From any thread. */
+void capture_fills(Capture *capture, uint32_t table);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);
+
+/* Positions of a source that this one goes on from (PostgreSQL: the timeline that a promoted
+ * standby has left, as far as it was followed) become this one's. False: it is unrelated, or of
+ * what this one never had; then nothing is changed. `passed`: everything up to the position is
+ * meant, not the position itself, so that it may be cut to where the ways part. Thread-safe. */
+bool capture_adopt(const Capture *capture, Position *position, bool passed);
 
 /* What the source was last told to be durable downstream, asked of it now; {0, 0}: nothing, or it
  * keeps no place for us yet. */
@@ -156,12 +166,34 @@ MUST_CHECK bool capture_idle(Capture *capture, Error *err);
  * Thread-safe, does no I/O. */
 void capture_confirm(Capture *capture, RowPosition durable);
 
+/* What the source keeps of its log for us, and for how long it will (PostgreSQL: of the slot). */
+typedef enum LogStatus {
+    LOG_UNKNOWN,    /* not measured yet */
+    LOG_RESERVED,   /* it is kept in any case */
+    LOG_EXTENDED,   /* more than the source usually keeps, and kept still */
+    LOG_UNRESERVED, /* it may go at any time */
+    LOG_LOST,
+} LogStatus;
+typedef struct LogHeadroom {
+    LogStatus status;
+    uint64_t retained_bytes;
+    bool limited; /* the source has a limit; else its disk is the only one */
+    int64_t
+        headroom_bytes; /* limited: what may still be written before it may go; 0 or less: it may */
+    double growth;      /* of what is retained, bytes per second, lately; 0: it does not grow */
+    double over_seconds; /* measured over so long */
+    double seconds;      /* until it may go, at that rate; INFINITY: never */
+} LogHeadroom;
+
 typedef struct CaptureFigures {
     RowPosition received;  /* read from the socket and decoded */
     RowPosition confirmed; /* told to the source */
     uint64_t source_end;   /* the log's end as the source last said */
     uint64_t changes;      /* decoded */
     uint64_t bytes;        /* read from the socket */
+    LogHeadroom headroom;
+    uint64_t heartbeats;  /* sent */
+    uint64_t keyed_reads; /* of values that an update left out, fetched from the source by key */
 } CaptureFigures;
 /* Thread-safe. */
 void capture_figures(const Capture *capture, CaptureFigures *ret);
@@ -178,7 +210,9 @@ typedef struct CaptureDriver {
     void (*identify)(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
     bool (*resume)(Capture *capture, uint32_t table, const char *shape, RowPosition at, Error *err);
     bool (*same)(const Capture *capture, uint32_t table, const char *shape);
+    void (*fills)(Capture *capture, uint32_t table);
     const char *(*source)(const Capture *capture);
+    bool (*adopt)(const Capture *capture, Position *position, bool passed);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
     bool (*look)(Capture *capture, CaptureFound *found, void *context, Error *err);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);

@@ -108,13 +108,36 @@ static bool same(void *context, const char *shape)
     return capture_same(resume->capture, resume->number, shape);
 }
 
+/* What the record says of it, in the source's own positions of now. */
+static bool find_entry(const Flow *flow, const BoundTable *table, RecordEntry *ret,
+                       Position *ret_position, Position *ret_recorded)
+{
+    bool found = record_entry(table, ret, ret_position, ret_recorded);
+    if (found && capture_adopt(flow->capture, ret_position, true)) {
+        ret->source = ret_position->source;
+        ret->at = ret_position->at;
+    }
+    if (ret_recorded->source[0])
+        (void)capture_adopt(flow->capture, ret_recorded, true); /* else it is another source's */
+    return found;
+}
+
+void flow_adopt(const Flow *flow, BoundTable *table, TableView *view)
+{
+    if (!view->has_claim)
+        return;
+    table->claimed = position_of(view->source, view->lanes[0].passed);
+    if (capture_adopt(flow->capture, &table->claimed, false))
+        view->source = table->claimed.source;
+}
+
 /* Opens the lake table, as often as its Follow wants to see it, and makes it if it is missing. */
 static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Error *err)
 {
     Follow *follow = &table->follow;
     Position entry_position, recorded;
     RecordEntry entry;
-    bool has_entry = record_entry(table, &entry, &entry_position, &recorded);
+    bool has_entry = find_entry(flow, table, &entry, &entry_position, &recorded);
     for (;;) {
         TableView view = {0};
         Error why = {0};
@@ -126,8 +149,9 @@ static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Err
         }
         if (table->table)
             table_view(table->table, 0, 0, &view);
+        flow_adopt(flow, table, &view);
         if (table->table && !has_entry)
-            has_entry = record_entry(table, &entry, &entry_position, &recorded);
+            has_entry = find_entry(flow, table, &entry, &entry_position, &recorded);
         FollowAction action = follow_open(follow, &view, has_entry ? &entry : NULL,
                                           recorded.source[0] ? &recorded : NULL, clock_mono_us());
         if (action.kind == FOLLOW_STALL)

@@ -17,7 +17,8 @@ bool flow_stalled(const BoundTable *table, StallReason reason, Error *err)
     static const char *const texts[STALL_REASONS] = {
         [STALL_TABLE_DROPPED] = "was dropped, or made anew, after rows of it were confirmed to "
                                 "the source; put the old one back",
-        [STALL_SOURCE_CHANGED] = "was filled from another source than the Connector reads now; "
+        [STALL_SOURCE_CHANGED] = "was filled from another source than the Connector reads now, or "
+                                 "holds what a standby that was promoted never had; "
                                  "point the Connector back",
         [STALL_SLOT_AHEAD] = "stands behind what the slot was confirmed to: changes are lost (to "
                              "other tables, too: --resnapshot '*.*')",
@@ -95,6 +96,7 @@ static bool look(Flow *flow, BoundTable *table, FollowAction *action, Error *err
         *err = why;
         return false;
     }
+    flow_adopt(flow, table, &view);
     *action = follow_loaded(follow, &view, clock_mono_us());
     if (action->kind == FOLLOW_NOTHING && follow_is_settled(follow)) {
         table_found(table->table);

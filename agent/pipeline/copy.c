@@ -341,6 +341,7 @@ void flow_copy_committed(Flow *flow, BoundTable *table)
         return;
     copy->active = false;
     capture_copied(flow->capture, table->number);
+    flow_fills(flow, table);
     atomic_fetch_sub(&flow->copying, 1);
     metric_set(table->metrics.copying, 0);
     log_info("table copied", LOG_T("table", table->name), LOG_U("rows", atomic_load(&copy->rows)),

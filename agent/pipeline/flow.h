@@ -22,8 +22,16 @@ typedef struct Warehouse {
     StoreTag record_tag; /* of what stands there, as read or written last */
 } Warehouse;
 
+/* What is said of the source's log (headroom.c). */
+typedef struct Headroom {
+    Metric *retained, *bytes, *seconds, *status, *heartbeats;
+    LogStatus said_status; /* with the latest warning; LOG_UNKNOWN: there is none */
+    int64_t again_us;
+    int64_t short_us; /* when it was short last */
+} Headroom;
+
 typedef struct TableMetrics {
-    Metric *changes, *rows, *commits, *memory, *committed;
+    Metric *changes, *rows, *commits, *memory, *committed, *filled;
     Metric *copying, *copy_rows, *copy_bytes, *copy_rows_estimate, *copy_bytes_estimate;
 } TableMetrics;
 
@@ -67,6 +75,7 @@ typedef struct BoundTable {
     TableMetrics metrics;
     bool refused;      /* the last commit, for what it is */
     Follow follow;     /* the writer thread's own, once it runs */
+    Position claimed;  /* what the latest view says, in the source's own words of now */
     bool has_later;    /* a checkpoint came while a commit was being settled: */
     RowPosition later; /* the latest such */
 } BoundTable;
@@ -122,8 +131,12 @@ struct Pipeline {
     uint64_t rows_before; /* of earlier attempts */
     uint64_t commits_before;
     bool again; /* the flow ended to begin anew with more tables */
+    uint64_t keyed_reads_before;
+    uint64_t heartbeats_before;
+    Headroom headroom;
+    Names without_rows; /* tables that once lacked a row that an update was of */
     struct {
-        Metric *phase, *lag, *freshness, *restarts, *confirmed, *received;
+        Metric *phase, *lag, *freshness, *restarts, *confirmed, *received, *keyed_reads;
     } metrics;
 };
 
@@ -188,7 +201,9 @@ bool flow_copy_due(BoundTable *table); /* is the copy's last commit to be made, 
 void flow_copy_committed(Flow *flow, BoundTable *table);
 MUST_CHECK bool flow_stream(Flow *flow, Error *err);     /* stream.c; returns on stop */
 MUST_CHECK bool flow_copy_alone(Flow *flow, Error *err); /* the copy without the stream behind it */
-size_t flow_writers_count(const Flow *flow);             /* writer.c */
+/* A claim that was made before the source failed over counts as one of now (bind.c). */
+void flow_adopt(const Flow *flow, BoundTable *table, TableView *view);
+size_t flow_writers_count(const Flow *flow); /* writer.c */
 void flow_writers_start(Flow *flow);
 void flow_writers_join(Flow *flow);
 /* Does what the action says, and what comes of it, until the table is settled or waits for its next
@@ -208,6 +223,9 @@ bool pipeline_resnapshots(Pipeline *pipeline, const char *table_name);
 /* Has the table's unfinished copy to begin anew? */
 bool pipeline_copies_anew(Pipeline *pipeline, const char *table_name);
 void pipeline_outdated(Pipeline *pipeline, const char *table_name);
+/* Did the table once lack a row that an update was of? */
+bool pipeline_lacks_rows(Pipeline *pipeline, const char *table_name);
+void pipeline_lacked_row(Pipeline *pipeline, const char *table_name);
 /* The table's copy has begun, durably: neither is true from here on. */
 void pipeline_copy_begun(Pipeline *pipeline, const char *table_name);
 void progress_copy(Flow *flow, CopyFigures *ret);
@@ -223,7 +241,12 @@ typedef struct RecordAnswer {
 Recorder *recorder_start(Flow *flow);   /* recorder.c */
 void recorder_stop(Recorder *recorder); /* when the job under way has ended */
 void recorder_ask(Recorder *recorder, ConfirmAction action);
-bool recorder_take(Recorder *recorder, RecordAnswer *ret); /* false: not answered yet */
-void progress_register(Pipeline *pipeline);                /* progress.c */
+bool recorder_take(Recorder *recorder, RecordAnswer *ret);     /* false: not answered yet */
+void headroom_register(Pipeline *pipeline, const char *label); /* headroom.c */
+void flow_headroom(Flow *flow, const CaptureFigures *figures);
+/* fills.c. The table holds every row by now: what its updates leave out it fills in itself. */
+void flow_fills(Flow *flow, const BoundTable *table);
+void flow_put_failed(Flow *flow, const BoundTable *table, const Error *err);
+void progress_register(Pipeline *pipeline); /* progress.c */
 void progress_table_register(BoundTable *table);
 void progress_table(BoundTable *table);

@@ -26,6 +26,10 @@ void progress_register(Pipeline *pipeline)
     pipeline->metrics.received =
         metrics_register(METRIC_GAUGE, "firn_received_position",
                          "Position read from the source (an LSN as a number)", label);
+    headroom_register(pipeline, label);
+    pipeline->metrics.keyed_reads = metrics_register(
+        METRIC_COUNTER, "firn_keyed_reads_total",
+        "Queries to the source for large values that an update left out of the log", label);
 }
 
 void progress_table_register(BoundTable *table)
@@ -55,6 +59,9 @@ void progress_table_register(BoundTable *table)
                          "Rows that the copy had to read when it began or went on", labels);
     to->copy_bytes_estimate = metrics_register(METRIC_GAUGE, "firn_table_copy_bytes_estimate",
                                                "The same in bytes at the source", labels);
+    to->filled = metrics_register(
+        METRIC_COUNTER, "firn_table_filled_values_total",
+        "Large values that an update left out of the log, taken from the table's own rows", labels);
     progress_table(table);
 }
 
@@ -83,6 +90,7 @@ void progress_table(BoundTable *table)
     table_figures(table->table, &figures);
     metric_set(table->metrics.rows, (double)figures.rows);
     metric_set(table->metrics.memory, (double)figures.memory_bytes);
+    metric_set(table->metrics.filled, (double)figures.filled);
     if (figures.committed_us) {
         metric_add(table->metrics.commits, 1);
         metric_set(table->metrics.committed, (double)figures.committed_us / 1e6);

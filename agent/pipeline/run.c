@@ -83,6 +83,11 @@ bool flow_run(Pipeline *pipeline, Error *err)
     Flow flow = {.pipeline = pipeline};
     pthread_mutex_init(&flow.lock, NULL);
     bool ok = attempt(&flow, err);
+    CaptureFigures figures = {0};
+    if (flow.capture)
+        capture_figures(flow.capture, &figures);
+    pipeline->keyed_reads_before += figures.keyed_reads;
+    pipeline->heartbeats_before += figures.heartbeats;
     pipeline->again = ok && atomic_load(&flow.leaves);
     remember(&flow);
     flow_copy_close(&flow);

@@ -154,6 +154,9 @@ static void figures(Stream *stream, RowPosition durable)
     metric_set(pipeline->metrics.freshness, (double)freshness_us / 1e6);
     metric_set(pipeline->metrics.confirmed, (double)capture.confirmed.major);
     metric_set(pipeline->metrics.received, (double)capture.received.major);
+    metric_set(pipeline->metrics.keyed_reads,
+               (double)(pipeline->keyed_reads_before + capture.keyed_reads));
+    flow_headroom(flow, &capture);
 }
 
 static RowPosition durable_now(Flow *flow)
@@ -329,6 +332,9 @@ static bool end(Flow *flow, Error *err)
 bool flow_stream(Flow *flow, Error *err)
 {
     RowPosition from = {0};
+    for (size_t i = 0; i < flow->table_count; i++)
+        if (flow->tables[i].complete)
+            flow_fills(flow, &flow->tables[i]);
     if (!begin(flow, &from, err) || !capture_stream_start(flow->capture, err) || !held(flow, err))
         return false;
     Stream stream = {.flow = flow, .checkpoint = from, .at_checkpoint = true};

@@ -75,6 +75,7 @@ void pipeline_free(Pipeline *pipeline)
     pthread_mutex_destroy(&pipeline->lock);
     names_done(&pipeline->begun);
     names_done(&pipeline->outdated);
+    names_done(&pipeline->without_rows);
     free(pipeline->name);
     free(pipeline);
 }
@@ -124,6 +125,18 @@ void pipeline_copy_begun(Pipeline *pipeline, const char *table_name)
     if (asked_for(pipeline, table_name))
         names_add(&pipeline->begun, table_name);
     names_drop(&pipeline->outdated, table_name);
+    pthread_mutex_unlock(&pipeline->lock);
+}
+
+bool pipeline_lacks_rows(Pipeline *pipeline, const char *table_name)
+{
+    return locked_hold(pipeline, &pipeline->without_rows, table_name);
+}
+
+void pipeline_lacked_row(Pipeline *pipeline, const char *table_name)
+{
+    pthread_mutex_lock(&pipeline->lock);
+    names_add(&pipeline->without_rows, table_name);
     pthread_mutex_unlock(&pipeline->lock);
 }
 

@@ -93,6 +93,8 @@ static bool put(Writer *writer, BoundTable *table, const Item *item, Error *err)
                                        : table_truncate(table->table, item->row, err);
     if (ok && item->kind == ITEM_TRUNCATE)
         flow_copy_truncated(table);
+    if (!ok)
+        flow_put_failed(writer->flow, table, err);
     return ok || error_wrap(err, "table %s", table->name);
 }
 

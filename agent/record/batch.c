@@ -135,7 +135,8 @@ static void grow_rows_to(Batch *batch, Column *column, uint32_t now)
     column->rows_max = now;
     if (column->field->type.kind == TYPE_STRUCT)
         for (uint32_t i = 0; i < column->field->type.field_count; i++)
-            grow_rows_to(batch, &column->child[i], now);
+            if (column->child[i].rows_max < now) /* a reader may have made room there before */
+                grow_rows_to(batch, &column->child[i], now);
 }
 
 void column_grow_rows(Batch *batch, Column *column, uint32_t more)
@@ -151,6 +152,50 @@ void column_put_null_fields(Batch *batch, Column *column)
         column_put_null(batch, &column->child[i]);
 }
 
+void column_put_unchanged(Batch *batch, Column *column)
+{
+    if (!column->unchanged)
+        column->unchanged = take_zeroed(batch->arena, bits_bytes(column->rows_max));
+    batch->has_unchanged = true;
+    bit_set(column->unchanged, column->rows);
+    column_put_null(batch, column);
+}
+
+static void copy_elements(Batch *batch, Column *column, const Column *from, uint32_t row)
+{
+    uint32_t children = type_child_count(&column->field->type);
+    for (int32_t at = from->offsets[row]; at < from->offsets[row + 1]; at++)
+        for (uint32_t i = 0; i < children; i++) {
+            column_element_room(batch, &column->child[i]);
+            column_put_copy(batch, &column->child[i], &from->child[i], (uint32_t)at);
+        }
+    column_put_list(batch, column);
+}
+
+void column_put_copy(Batch *batch, Column *column, const Column *from, uint32_t row)
+{
+    const Type *type = &column->field->type;
+    if (column_is_null(from, row)) {
+        column_put_null(batch, column);
+    } else if (column->width) {
+        ASSERT(column->width == from->width);
+        memcpy(column_put_fixed(batch, column), from->values + (size_t)row * from->width,
+               from->width);
+    } else if (type->kind == TYPE_BOOL) {
+        column_put_bool(batch, column, bit_get(from->values, row));
+    } else if (type->kind == TYPE_STRUCT) {
+        for (uint32_t i = 0; i < type->field_count; i++)
+            column_put_copy(batch, &column->child[i], &from->child[i], row);
+        column_put_struct(batch, column);
+    } else if (column->child) {
+        copy_elements(batch, column, from, row);
+    } else {
+        uint32_t bytes;
+        const uint8_t *value = column_bytes(from, row, &bytes);
+        column_put_bytes(batch, column, value, bytes);
+    }
+}
+
 /* Back to `rows` values. */
 static void column_cut(Column *column, uint32_t rows)
 {
@@ -159,6 +204,8 @@ static void column_cut(Column *column, uint32_t rows)
         if (!bit_get(column->validity, row))
             column->null_count--;
         column->validity[row >> 3] &= (uint8_t) ~(1u << (row & 7));
+        if (column->unchanged)
+            column->unchanged[row >> 3] &= (uint8_t) ~(1u << (row & 7));
         if (column->field->type.kind == TYPE_BOOL)
             column->values[row >> 3] &= (uint8_t) ~(1u << (row & 7));
     }

@@ -28,6 +28,10 @@ typedef struct Column Column;
 struct Column {
     const Field *field;
     uint8_t *validity; /* bit i set: value i is there. Bits of rows not yet put are 0 */
+    /* Bit i set: the source left value i out, because the update did not change it: it is what the
+     * row had before (of a ROW_MOVE's pair: under the old key). Null meanwhile. NULL: none such.
+     * Only of a batch's own columns. */
+    uint8_t *unchanged;
     uint8_t
         *values; /* fixed width: rows * width; bool: bits; string, binary: bytes; nested: unused */
     int32_t *offsets; /* rows + 1 entries for string, binary, list, map; else NULL */
@@ -51,6 +55,7 @@ typedef struct Batch {
     uint8_t *ops;           /* RowOp per row */
     RowPosition *positions; /* per row */
     size_t bytes;           /* payload put so far, for bounds and statistics */
+    bool has_unchanged;     /* some column has unchanged values, or had before an undo */
 } Batch;
 
 /* No column's bytes may pass this (int32_t offsets); one value neither. */
@@ -85,6 +90,9 @@ void batch_row_undo(Batch *batch);
 void column_grow(Batch *batch, Column *column, size_t more);        /* bytes */
 void column_grow_rows(Batch *batch, Column *column, uint32_t more); /* a list's or map's child */
 void column_put_null_fields(Batch *batch, Column *column);          /* of a struct that is null */
+void column_put_unchanged(Batch *batch, Column *column); /* of an update; one of the batch's own */
+/* Appends row `row` of another column of the same type. */
+void column_put_copy(Batch *batch, Column *column, const Column *from, uint32_t row);
 
 static inline bool bit_get(const uint8_t *bits, size_t at)
 {
@@ -97,6 +105,11 @@ static inline void bit_set(uint8_t *bits, size_t at)
 static inline bool column_is_null(const Column *column, uint32_t row)
 {
     return column->null_count && !bit_get(column->validity, row);
+}
+
+static inline bool column_is_unchanged(const Column *column, uint32_t row)
+{
+    return column->unchanged && bit_get(column->unchanged, row);
 }
 
 static inline void column_put_null(Batch *batch, Column *column)

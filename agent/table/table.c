@@ -102,6 +102,7 @@ bool table_put(Table *table, const Batch *batch, Error *err)
         return true;
     bool ok;
     if (table->spec->mode == MODE_APPEND) {
+        ASSERT(!batch->has_unchanged);
         ok = append_put(table, batch, from, 0, err);
     } else {
         const Column *const *columns = column_map_batch(&table->columns, batch, 0);
@@ -149,6 +150,8 @@ void table_figures(const Table *table, TableFigures *ret)
                           .commits = table->commits,
                           .changes = table->changes,
                           .committed_us = table->committed_us};
-    if (table->upsert)
+    if (table->upsert) {
         ret->memory_bytes += upsert_memory(table->upsert);
+        ret->filled = upsert_filled(table->upsert);
+    }
 }

@@ -101,7 +101,8 @@ MUST_CHECK bool table_copy_take(Table *table, TableCopy *copy, Error *err);
 
 /* --- the stream --- */
 /* Applies the batch's rows in order; the batch stays the caller's. The first call in Upsert builds
- * the index from the table. */
+ * the index from the table. Values that are unchanged are filled in from the table's own rows, in
+ * Upsert; RETRY "BaseRowMissing" when it has none: then they have to come with the batch. */
 MUST_CHECK bool table_put(Table *table, const Batch *batch, Error *err);
 /* Every row of before is gone (Upsert) or, in Append, a row with op "t" is added. */
 MUST_CHECK bool table_truncate(Table *table, RowPosition position, Error *err);
@@ -118,6 +119,7 @@ typedef struct TableFigures {
     uint64_t rows;          /* live rows as of the last commit */
     uint64_t commits;       /* by this process */
     uint64_t changes;       /* applied by this process, copy included */
+    uint64_t filled;        /* values that updates left out, from the table's own rows */
     int64_t committed_us;   /* wall clock of the last commit; 0: none */
 } TableFigures;
 void table_figures(const Table *table, TableFigures *ret);

@@ -12,6 +12,7 @@ static void release(Upsert *upsert)
     key_index_free(upsert->index);
     live_files_done(&upsert->files);
     key_hasher_done(&upsert->hasher);
+    fill_free(upsert->fill);
     free(upsert->slots);
     free(upsert->keep);
     free(upsert->selection);
@@ -29,6 +30,20 @@ void upsert_free(Upsert *upsert)
         return;
     release(upsert);
     free(upsert);
+}
+
+/* For the fill: the URI of a whole file. One that is still the writer's has none yet. */
+static bool whole_file(void *context, uint32_t number, const char **ret_uri, Error *err)
+{
+    Upsert *upsert = context;
+    *ret_uri = upsert->files.items[number].info.path;
+    if (*ret_uri)
+        return true;
+    uint32_t at = 0;
+    while (at < upsert->number_count && upsert->numbers[at] != number)
+        at++;
+    ASSERT(at < upsert->number_count);
+    return data_writer_whole(upsert->options.writer, at, ret_uri, err);
 }
 
 Upsert *upsert_new(const UpsertOptions *options, Error *err)
@@ -49,6 +64,8 @@ Upsert *upsert_new(const UpsertOptions *options, Error *err)
     upsert->index = key_index_new(upsert->hasher.wide, upsert->lineage);
     upsert->columns = mem_array(schema->field_count + 2, sizeof(Column *));
     upsert->first_pending = upsert->files.count;
+    upsert->fill = fill_new(&(FillOptions){
+        .store = options->store, .schema = schema, .file = whole_file, .context = upsert});
     return upsert;
 }
 
@@ -62,6 +79,7 @@ void upsert_reshape(Upsert *upsert, const UpsertOptions *options)
         columns[i] = options->source_of[schema->key[i]];
     key_hasher_move(&upsert->hasher, options->source, columns);
     upsert->columns = mem_regrow(upsert->columns, schema->field_count + 2, sizeof(Column *));
+    fill_reset(upsert->fill, schema);
 }
 
 static void scratch_reserve(Upsert *upsert, uint32_t rows)
@@ -106,12 +124,22 @@ static inline int64_t displace(Upsert *upsert, const IndexEntry *entry)
     return row_id;
 }
 
+/* Of a key's change: under the old key. */
+static void note_base(Upsert *upsert, const Batch *batch, uint32_t from, uint32_t row,
+                      const IndexEntry *entry)
+{
+    bool moved = row > from && batch->ops[row - 1] == ROW_MOVE;
+    upsert->bases[row] = moved ? upsert->bases[row - 1] : (RowBase){entry->file, entry->position};
+}
+
 static void apply_rows(Upsert *upsert, const Batch *batch, uint32_t from)
 {
     KeyIndex *index = upsert->index;
     int64_t moved = INDEX_ROW_ID_NONE;
     for (uint32_t row = from; row < batch->row_count; row++) {
         IndexEntry *entry = key_index_entry(index, upsert->slots[row]);
+        if (UNLIKELY(upsert->bases != NULL))
+            note_base(upsert, batch, from, row, entry);
         int64_t row_id = displace(upsert, entry);
         RowOp op = batch->ops[row];
         bool written = op != ROW_DELETE && op != ROW_MOVE;
@@ -188,6 +216,22 @@ static void placed(void *context, uint32_t file, uint32_t first_position, const 
         if (upsert->lineage)
             key_index_set_row_id(upsert->index, entry, upsert->row_ids[rows[i]]);
     }
+    if (fill_keeps(upsert->fill))
+        fill_keep(upsert->fill, number, first_position, upsert->columns, rows, count);
+}
+
+/* The rows selected, piece by piece, with what the updates left out. */
+static bool put_filled(Upsert *upsert, uint32_t count, bool with_row_ids, Error *err)
+{
+    fill_resolve(upsert->fill);
+    for (size_t at = 0, piece; at < count; at += piece) {
+        piece = count - at;
+        if (!fill_rows(upsert->fill, upsert->selection + at, &piece, upsert->columns, err) ||
+            !data_writer_put(upsert->options.writer, upsert->columns, upsert->selection + at, piece,
+                             with_row_ids, placed, upsert, err))
+            return false;
+    }
+    return true;
 }
 
 bool upsert_put(Upsert *upsert, const Batch *batch, const Column *const *columns, uint32_t from,
@@ -201,6 +245,9 @@ bool upsert_put(Upsert *upsert, const Batch *batch, const Column *const *columns
         return false;
     key_index_reserve(upsert->index, keys.count);
     key_index_locate(upsert->index, &keys, upsert->slots + from);
+    upsert->bases = NULL;
+    if (UNLIKELY(batch->has_unchanged))
+        fill_begin(upsert->fill, batch, columns, from, &upsert->bases);
     apply_rows(upsert, batch, from);
     uint32_t count = 0;
     for (uint32_t row = from; row < batch->row_count; row++) {
@@ -209,6 +256,8 @@ bool upsert_put(Upsert *upsert, const Batch *batch, const Column *const *columns
     }
     memcpy(upsert->columns, columns, upsert->options.schema->field_count * sizeof(Column *));
     bool with_row_ids = upsert->lineage && lineage_columns(upsert, batch, from);
+    if (UNLIKELY(upsert->bases != NULL))
+        return put_filled(upsert, count, with_row_ids, err);
     return data_writer_put(upsert->options.writer, upsert->columns, upsert->selection, count,
                            with_row_ids, placed, upsert, err);
 }
@@ -220,6 +269,7 @@ void upsert_truncate(Upsert *upsert)
     live_files_done(&upsert->files);
     live_files_init(&upsert->files);
     upsert_none_pending(upsert);
+    fill_reset(upsert->fill, upsert->options.schema);
     upsert->remove_all = true;
 }
 
@@ -237,5 +287,10 @@ size_t upsert_memory(const Upsert *upsert)
 {
     size_t row = sizeof *upsert->slots + sizeof *upsert->selection + 1;
     return key_index_memory(upsert->index) + upsert->files.held * sizeof *upsert->files.items +
-           upsert->rows_held * (row + 16);
+           upsert->rows_held * (row + 16) + fill_memory(upsert->fill);
+}
+
+uint64_t upsert_filled(const Upsert *upsert)
+{
+    return fill_count(upsert->fill);
 }

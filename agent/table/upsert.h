@@ -26,7 +26,8 @@ Upsert *upsert_new(const UpsertOptions *options, Error *err) OWNED_BY(upsert_fre
 /* Builds the index from the keys of the table's live rows. DATA "DuplicateKey" when one stands
  * there twice. */
 MUST_CHECK bool upsert_load(Upsert *upsert, Error *err);
-/* Rows [from, row_count) of the batch. columns: the table's schema order. */
+/* Rows [from, row_count) of the batch. columns: the table's schema order. Values that updates left
+ * out become those of the rows they replace; RETRY "BaseRowMissing" when there is no such row. */
 MUST_CHECK bool upsert_put(Upsert *upsert, const Batch *batch, const Column *const *columns,
                            uint32_t from, Error *err);
 /* While the table is copied, deleted keys are remembered: see upsert_take. */
@@ -62,5 +63,6 @@ MUST_CHECK bool upsert_finish(Upsert *upsert, UpsertPending *pending, Error *err
 /* pending->added, as the commit filled it in, is now the table's. */
 void upsert_committed(Upsert *upsert, const UpsertPending *pending);
 
-uint64_t upsert_rows(const Upsert *upsert); /* live keys */
-size_t upsert_memory(const Upsert *upsert); /* index and scratch; not the writer's */
+uint64_t upsert_rows(const Upsert *upsert);   /* live keys */
+uint64_t upsert_filled(const Upsert *upsert); /* values that updates left out, so far */
+size_t upsert_memory(const Upsert *upsert);   /* index and scratch; not the writer's */

@@ -2,6 +2,7 @@
  * committed) share. */
 #pragma once
 
+#include "agent/table/fill.h"
 #include "agent/table/upsert.h"
 
 /* A file that came whole. */
@@ -22,7 +23,9 @@ struct Upsert {
     size_t taken_count;
     bool remove_all; /* a truncate came; files hold only what is younger */
     KeyHasher hasher;
+    Fill *fill;
     /* of the batch at hand, by its rows */
+    RowBase *bases; /* NULL: nothing was left out */
     uint32_t rows_held;
     uint32_t *slots;
     uint8_t *keep;

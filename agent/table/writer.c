@@ -284,6 +284,19 @@ bool data_writer_reshape(DataWriter *writer, const Schema *schema, const Schema 
     return true;
 }
 
+bool data_writer_whole(DataWriter *writer, uint32_t file, const char **ret_uri, Error *err)
+{
+    ASSERT(file < writer->file_count);
+    for (uint32_t i = 0; i < writer->open_count; i++)
+        if (writer->open[i].file == file) {
+            if (!file_close(writer, i, err))
+                return false;
+            break;
+        }
+    *ret_uri = writer->files[file].path;
+    return true;
+}
+
 bool data_writer_finish(DataWriter *writer, DataFile **ret_files, size_t *ret_count, Error *err)
 {
     while (writer->open_count)

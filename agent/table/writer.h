@@ -45,6 +45,10 @@ MUST_CHECK bool data_writer_put(DataWriter *writer, const Column *const *columns
 /* The table has other columns from here on: what is open is closed, what was finished waits on. */
 MUST_CHECK bool data_writer_reshape(DataWriter *writer, const Schema *schema, const Schema *lineage,
                                     const char *schema_json, Error *err);
+/* The URI of a file (as numbered for DataPlaced) that is whole: it is closed if it is open. The URI
+ * is the writer's. */
+MUST_CHECK bool data_writer_whole(DataWriter *writer, uint32_t file, const char **ret_uri,
+                                  Error *err);
 /* Closes every file: durable. *ret_files stay the writer's until it forgets or frees them. */
 MUST_CHECK bool data_writer_finish(DataWriter *writer, DataFile **ret_files, size_t *ret_count,
                                    Error *err);

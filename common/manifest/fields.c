@@ -141,7 +141,9 @@ SHAPE(heartbeat_shape, "heartbeat",
        .least = 100,
        .most = HOUR_MS,
        .doc = "how often an idle source is moved on, so that it can let its log go"},
-      LATER("table", "a table of the source to write heartbeats to"));
+      TEXT("table", ConnectorSpec, heartbeat_table, .check = check_table,
+           .doc = "a table of the source, with columns id integer (its key) and at timestamptz, "
+                  "that has a row written to instead of a message"));
 
 SHAPE(postgresql_shape, "postgresql",
       TEXT("slot", ConnectorSpec, pg_slot, .check = check_slot,

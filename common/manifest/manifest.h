@@ -71,7 +71,8 @@ typedef struct ConnectorSpec {
     uint32_t snapshot_parallelism;
     uint64_t snapshot_rows_per_second; /* 0: no limit */
     int64_t heartbeat_interval_ms;
-    char *pg_slot; /* default firn_<name> with what a slot name can't have turned to _ */
+    char *heartbeat_table; /* "schema.table"; NULL: heartbeats are messages */
+    char *pg_slot;         /* default firn_<name> with what a slot name can't have turned to _ */
     char *pg_publication;
     bool pg_manage;
     /* resolved from the Secret at load; wiped by manifest_free. Never logged. */

@@ -10,6 +10,23 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
+/* Single rows, near and far; back again, too. */
+static void pick(const Bytes *file, const Schema *schema)
+{
+    static const uint64_t rows[] = {0, 1, 3, 40, 39, 900, 20000};
+    Error err = {0};
+    ParquetReader *reader = parquet_reader_open(memory_reader(file), schema, &err);
+    AUTO(batch_free) Batch *batch = batch_new(schema, 0, 16);
+    for (uint32_t i = 0; reader && i < schema->field_count; i++)
+        for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+            if (parquet_reader_pick(reader, i, rows[k], batch, &batch->columns[i], &err))
+                continue;
+            ASSERT(err.kind == ERROR_DATA);
+            break;
+        }
+    parquet_reader_free(reader);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static Schema *schema;
@@ -30,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
             break;
     }
     parquet_reader_free(reader);
+    pick(&file, schema);
     ASSERT(memory_open == 0);
     bytes_done(&file);
     return 0;

@@ -19,7 +19,6 @@ PASSWORD = "firn-test-password"
 START_SECONDS = 60
 
 _SETTINGS = {
-    "listen_addresses": "'127.0.0.1'",
     "wal_level": "logical",
     "max_replication_slots": "8",
     "max_wal_senders": "8",
@@ -43,9 +42,11 @@ def binaries(version: int = None) -> Path:
 class Postgres:
     """Use as a context manager, or start() and stop(). Superuser `postgres`, by password."""
 
+    host = "127.0.0.1"
+
     def __init__(self, version: int = None, **settings: str):
         self.binaries = binaries(version)
-        self.settings = {**_SETTINGS, **settings}
+        self.settings = {**_SETTINGS, "listen_addresses": f"'{self.host}'", **settings}
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="firn-postgres-"))
         self.process = None
@@ -107,7 +108,7 @@ class Postgres:
         self.stop()
 
     def dsn(self, database: str = "postgres", user: str = "postgres", password: str = PASSWORD) -> str:
-        return f"host=127.0.0.1 port={self.port} dbname={database} user={user} password={password}"
+        return f"host={self.host} port={self.port} dbname={database} user={user} password={password}"
 
     def connect(self, database: str = "postgres", **options) -> psycopg.Connection:
         return psycopg.connect(self.dsn(database, **options), autocommit=True)
@@ -130,6 +131,9 @@ class Postgres:
     def wal_end(self) -> int:
         return self.execute("select (pg_current_wal_insert_lsn() - '0/0')::bigint")[0][0]
 
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
     def _message(self, database: str):
         self.execute("select pg_logical_emit_message(true, 'firn', 'agree')", database)
 
@@ -148,3 +152,52 @@ class Postgres:
         end = self.wal_end()
         self._message(database)
         wait_until(lambda: confirmed() >= end, seconds, f"slot {slot} confirms {end:X}", watch)
+
+
+class Standby(Postgres):
+    """Of a primary that has started: the same port at another address, so that both are hosts of one manifest.
+    The primary is shut down for a moment, for its files to be copied. Beside the settings given it syncs failover
+    slots, where it is 17 or later."""
+
+    host = "127.0.0.2"
+    SLOT = "standby"
+
+    def __init__(self, primary: Postgres, version: int, **settings: str):
+        super().__init__(version, **settings)
+        self.primary = primary
+        self.port = primary.port
+        self.settings |= {
+            "hot_standby_feedback": "on",
+            "primary_slot_name": f"'{self.SLOT}'",
+            "primary_conninfo": f"'{primary.dsn()}'",
+            **({"sync_replication_slots": "on"} if version >= 17 else {}), **settings,
+        }  # fmt: skip
+
+    def start(self) -> "Standby":
+        data = self.folder / "data"
+        if not data.exists():
+            self.primary.execute(f"select pg_create_physical_replication_slot('{self.SLOT}', true)")
+            self.primary._end(signal.SIGINT)
+            shutil.copytree(self.primary.folder / "data", data)
+            (data / "postmaster.pid").unlink(missing_ok=True)
+            shutil.rmtree(data / "pg_replslot" / self.SLOT)
+            (data / "standby.signal").touch()
+            if self.as_user:
+                entry = pwd.getpwnam(self.as_user["user"])
+                for path in (data, *data.rglob("*")):
+                    os.chown(path, entry.pw_uid, entry.pw_gid)
+            self.primary.start()
+        return super().start()
+
+    def follows(self) -> bool:
+        """It has received, and replayed, all that the primary has written."""
+        end = self.primary.wal_end()
+        return self.execute(f"select (pg_last_wal_replay_lsn() - '0/0')::bigint >= {end}")[0][0]
+
+    def has_slot(self, name: str) -> bool:
+        return self.execute(
+            f"select count(*) from pg_replication_slots where slot_name = '{name}' and synced and not temporary")[0][0] == 1  # fmt: skip
+
+    def promote(self):
+        self.execute("select pg_promote()")
+        wait_until(lambda: not self.execute("select pg_is_in_recovery()")[0][0], START_SECONDS, "it is promoted")

@@ -110,7 +110,11 @@ bool connect_classify(const char *sqlstate, const char *primary, const char *det
     if (strcmp(sqlstate, "55000") == 0) {
         kind = ERROR_CONFIG;
         code = "SourceNotReady";
-        if (strstr(primary, "wal_level")) {
+        /* "can no longer get changes from", since 18 "can no longer access", replication slot */
+        if (strstr(primary, "can no longer")) {
+            code = "SlotLost";
+            way_out = "load the tables again with --resnapshot '*.*'";
+        } else if (strstr(primary, "wal_level")) {
             code = "WalLevel";
             way_out = "ALTER SYSTEM SET wal_level = logical, and restart the server";
         }

@@ -19,10 +19,11 @@
  * I, U, D and T messages of a transaction, those of other tables too: both ways give the same.
  *
  * An update that leaves an unchanged TOAST value out: the old row has it (REPLICA IDENTITY FULL),
- * or it is fetched from the source by key. That gives the value of now: when it was changed since,
- * its own update follows and says the same. When the row is gone by now, its delete or its move to
- * another key follows, so this update is handed out as a delete: the row is absent a little early,
- * but never there with a value that it did not have.
+ * or it is marked as unchanged, and the lake's table has it (PgTable.fills), or, where that has not
+ * every row, it is fetched from the source by key. That gives the value of now: when it was changed
+ * since, its own update follows and says the same. When the row is gone by now, its delete or its
+ * move to another key follows, so this update is handed out as a delete: the row is absent a little
+ * early, but never there with a value that it did not have.
  *
  * https://www.postgresql.org/docs/15/protocol-logicalrep-message-formats.html */
 #include "agent/capture/postgres/pgoutput.h"

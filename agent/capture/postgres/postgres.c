@@ -72,7 +72,7 @@ static bool identify(Postgres *postgres, Error *err)
         return false;
     snprintf(postgres->source, sizeof postgres->source, "postgresql/%.40s/%.10s/%.63s",
              PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), postgres->spec->pg_slot);
-    return true;
+    return timelines_load(postgres, PQgetvalue(result, 0, 1), err);
 }
 
 static void postgres_close(Capture *capture)
@@ -85,6 +85,7 @@ static void postgres_close(Capture *capture)
         table_done(&postgres->tables[i]);
     free(postgres->tables);
     free(postgres->sources);
+    free(postgres->timelines.items);
     free(postgres->snapshot);
     free(postgres);
 }
@@ -96,9 +97,20 @@ static const SourceTable *postgres_tables(const Capture *capture, size_t *ret_co
     return postgres->sources;
 }
 
+static void postgres_fills(Capture *capture, uint32_t table)
+{
+    atomic_store(&postgres_of(capture)->tables[table].fills, true);
+}
+
 static const char *postgres_source(const Capture *capture)
 {
     return ((const Postgres *)capture)->source;
+}
+
+static bool postgres_adopt(const Capture *capture, Position *position, bool passed)
+{
+    const Postgres *postgres = (const Postgres *)capture;
+    return timelines_adopt(&postgres->timelines, postgres->source, position, passed);
 }
 
 static bool postgres_told(Capture *capture, RowPosition *ret, Error *err)
@@ -160,7 +172,9 @@ static const CaptureDriver driver = {
     .identify = tables_identify,
     .resume = table_resume,
     .same = table_same,
+    .fills = postgres_fills,
     .source = postgres_source,
+    .adopt = postgres_adopt,
     .told = postgres_told,
     .look = tables_look,
     .prepare = postgres_prepare,

@@ -5,13 +5,15 @@
  *   tables.c       the tables, their columns, types and keys
  *   publication.c  what the slot decodes   slot.c  from where, and the snapshot for the copy
  *   plan.c, copy.c the copy: its parts and ranges; binary COPY of them
+ *   timeline.c     positions of before a standby was promoted
  *   stream.c       the log: START_REPLICATION, confirming
+ *   watch.c        what the slot makes the server keep, and heartbeats
  *   wire.c         both of them read the socket in large pieces through it
  *   pgoutput.c     the log's messages   rows.c  its rows → batches
  *   relation.c     what it says of tables   match.c  which column is which   learn.c  what becomes
  *                  of the table   shape.c  its columns as they are kept beside the lake's table
  *   spool.c        transactions streamed before their end
- *   toast.c        values that an update left out, fetched by key
+ *   toast.c        values that an update left out, fetched by key where the table can't fill them
  *   types.c        which type becomes which: the one table
  *   decode.c       values into columns: their bytes   numeric.c  numeric
  *   print.c        values as the server's own text    print_plain.c, print_search.c
@@ -23,6 +25,7 @@
 #pragma once
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 
 #include "agent/capture/capture.h"
 #include "agent/capture/postgres/types.h"
@@ -45,6 +48,7 @@ typedef struct PgTable {
     /* Rows of it are still to be copied: readers of the copy and the stream share what follows
      * here, so it stays as it is, and a change of columns is "ColumnsChanged". */
     atomic_bool copying;
+    atomic_bool fills;   /* values that an update leaves out are not fetched */
     char filenode[16];   /* of its rows when the columns were as they are known */
     int32_t last_number; /* columns up to this one that are not known were dropped before that */
     PgShape *old;        /* handed out before; owned */
@@ -65,12 +69,24 @@ typedef struct PgTable {
 
 typedef struct Stream Stream;
 
+/* Where the log of this server left older timelines: a line each of its history file.
+ * https://www.postgresql.org/docs/17/continuous-archiving.html#BACKUP-TIMELINES */
+typedef struct Timeline {
+    uint32_t number;
+    uint64_t end;
+} Timeline;
+typedef struct Timelines {
+    Timeline *items;
+    size_t count;
+} Timelines;
+
 typedef struct Postgres {
     Capture base;
     const ConnectorSpec *spec;
     char source[POSITION_SOURCE_BYTES];
-    int version;       /* 150020 */
-    bool sends_stored; /* the publication sends stored generated columns */
+    Timelines timelines; /* that its own comes from */
+    int version;         /* 150020 */
+    bool sends_stored;   /* the publication sends stored generated columns */
     SourceTable *sources;
     PgTable *tables; /* the same numbers */
     size_t table_count;
@@ -133,7 +149,21 @@ bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, 
 /* --- publication.c --- */
 MUST_CHECK bool publication_prepare(Postgres *postgres, Error *err);
 
+/* --- timeline.c --- */
+/* Pure: the text of a history file. False: it is none. */
+MUST_CHECK bool timelines_parse(const char *text, Timelines *ret);
+/* Pure: as capture_adopt. `source` is what positions say now. */
+bool timelines_adopt(const Timelines *timelines, const char *source, Position *position,
+                     bool passed);
+/* Asks for the history of the server's timeline, on the replication connection. */
+MUST_CHECK bool timelines_load(Postgres *postgres, const char *timeline, Error *err);
+
 /* --- slot.c --- */
+/* CONFIG "SlotLost", with the way out. reason: pg_replication_slots.invalidation_reason, "" if the
+ * server doesn't say. */
+bool slot_lost(const char *slot, const char *reason, Error *err);
+/* What selects the reason, as far as the version has it. */
+const char *slot_reason_sql(int version);
 MUST_CHECK bool slot_told(Postgres *postgres, RowPosition *ret, Error *err);
 MUST_CHECK bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
                              RowPosition *ret_copy, Error *err);

@@ -153,6 +153,10 @@ static bool put_row(LogRows *rows, const PgTable *table, Batch *batch, RowOp op,
             batch_row_undo(batch);
             return table_bad_value(table, i, values, why, err);
         }
+        if (UNLIKELY(value->kind == 'u' && whole)) {
+            column_put_unchanged(batch, &batch->columns[i]);
+            continue;
+        }
         if (UNLIKELY(value->kind == 't')) {
             batch_row_undo(batch);
             return error_set(err, ERROR_CONFIG, "TextValue",
@@ -260,7 +264,14 @@ bool rows_read_tuple(const Relation *relation, Reader *in, PgValue *values, bool
     return true;
 }
 
-/* Fills the values that the update left rows. */
+static bool has_whole_key(const LogRows *rows, const Schema *schema)
+{
+    for (size_t i = 0; i < schema->key_count; i++)
+        if (rows->new_values[schema->key[i]].kind != 'b')
+            return false;
+    return true;
+}
+
 bool rows_complete(LogRows *rows, const PgTable *table, char old_kind, bool *ret_found, Error *err)
 {
     const Schema *schema = table->source->schema;
@@ -278,15 +289,15 @@ bool rows_complete(LogRows *rows, const PgTable *table, char old_kind, bool *ret
     }
     if (!missing)
         return true;
+    if (atomic_load_explicit(&table->fills, memory_order_relaxed))
+        return has_whole_key(rows, schema) || pgoutput_bad(err, "an update lacks its key");
     if (!schema->key_count)
-        return error_set(
-            err, ERROR_CONFIG, "NoReplicaIdentity",
-            "table %s: an update leaves rows a large value and the table has no key to "
-            "fetch it by; ALTER TABLE %s REPLICA IDENTITY FULL",
-            table->name, table->quoted);
-    for (size_t i = 0; i < schema->key_count; i++)
-        if (rows->new_values[schema->key[i]].kind != 'b')
-            return pgoutput_bad(err, "an update lacks its key");
+        return error_set(err, ERROR_CONFIG, "NoReplicaIdentity",
+                         "table %s: an update leaves out a large value and the table has no key to "
+                         "fetch it by; ALTER TABLE %s REPLICA IDENTITY FULL",
+                         table->name, table->quoted);
+    if (!has_whole_key(rows, schema))
+        return pgoutput_bad(err, "an update lacks its key");
     return rows->fetch(rows->fetch_context, table, rows->new_values, rows->missing, missing,
                        ret_found, err);
 }

@@ -52,7 +52,7 @@ bool rows_null_where_required(const LogRows *rows, uint32_t table, size_t *ret_f
 MUST_CHECK bool rows_read_tuple(const Relation *relation, Reader *in, PgValue *values,
                                 bool *ret_unchanged, Error *err);
 /* Fills the new values that the update left out: from the old ones when old_kind is 'K' or 'O' (0:
- * there are none), else from the source. */
+ * there are none), else from the source; but not those that the receiver fills (PgTable.fills). */
 MUST_CHECK bool rows_complete(LogRows *rows, const PgTable *table, char old_kind, bool *ret_found,
                               Error *err);
 /* Only the key of `values` stays, for a ROW_MOVE or a delete made of an update. */

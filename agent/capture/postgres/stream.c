@@ -26,6 +26,7 @@
 #include "agent/capture/postgres/learn.h"
 #include "agent/capture/postgres/pgoutput.h"
 #include "agent/capture/postgres/toast.h"
+#include "agent/capture/postgres/watch.h"
 #include "agent/capture/postgres/wire.h"
 #include "common/clock.h"
 #include "common/crash.h"
@@ -51,6 +52,7 @@ struct Stream {
     Wire wire;
     Pgoutput *out;
     Toast toast;
+    Watch watch;
     int64_t now_us;
     int64_t status_due_us;
     bool status_asked;
@@ -102,6 +104,7 @@ void stream_close(Stream *stream)
     wire_done(&stream->wire);
     pgoutput_free(stream->out);
     toast_done(&stream->toast);
+    watch_done(&stream->watch);
     connect_close(stream->connection);
     pthread_mutex_destroy(&stream->figures_lock);
     free(stream);
@@ -149,6 +152,7 @@ bool stream_start(Capture *capture, Error *err)
         return error_wrap(err, "slot %s", postgres->spec->pg_slot);
     }
     stream->now_us = clock_mono_us();
+    watch_init(&stream->watch, postgres, stream->now_us);
     stream->started = true;
     postgres->stream = stream;
     return true;
@@ -197,6 +201,9 @@ static void publish_figures(Stream *stream)
     stream->figures.source_end = stream->received;
     stream->figures.changes = pgoutput_changes(stream->out);
     stream->figures.bytes = stream->wire.bytes_read;
+    stream->figures.keyed_reads = stream->toast.reads;
+    stream->figures.headroom = stream->watch.latest;
+    stream->figures.heartbeats = stream->watch.heartbeats;
     pthread_mutex_unlock(&stream->figures_lock);
 }
 
@@ -209,7 +216,8 @@ bool stream_idle(Capture *capture, Error *err)
     /* What was confirmed since is told at once: nobody reads now, and after a drain nobody will. */
     if (atomic_load_explicit(&stream->confirmed, memory_order_acquire) > stream->told)
         stream->status_asked = true;
-    bool ok = status_if_due(stream, err);
+    bool ok = status_if_due(stream, err) &&
+              watch_step(&stream->watch, stream->now_us, stream->received, err);
     publish_figures(stream);
     return ok;
 }
@@ -377,7 +385,8 @@ bool stream_next(Capture *capture, int timeout_ms, Change *ret, Error *err)
     stream->now_us = clock_mono_us();
     int64_t deadline_us = stream->now_us + (int64_t)timeout_ms * 1000;
     for (;;) {
-        if (!status_if_due(stream, err))
+        if (!status_if_due(stream, err) ||
+            !watch_step(&stream->watch, stream->now_us, stream->received, err))
             break;
         WireResult result = decode_some(stream, ret, err);
         if (result == WIRE_FAILED)

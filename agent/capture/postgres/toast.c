@@ -140,6 +140,7 @@ static void ask(Toast *toast, const PgTable *table, char *const *names, const Ke
     AUTO(text_done) Bytes sql = {0};
     write_sql(table, names, fields, count, &sql);
     toast_done(toast);
+    toast->reads++;
     toast->latest = PQexecParams(toast->postgres->query, (const char *)sql.data, key->count,
                                  key->types, key->values, key->lengths, key->formats, 1);
 }

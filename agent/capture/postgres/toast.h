@@ -6,6 +6,7 @@
 typedef struct Toast {
     Postgres *postgres;
     PGresult *latest; /* holds what the latest fetch handed out */
+    uint64_t reads;   /* queries made */
 } Toast;
 
 void toast_done(Toast *toast);

@@ -16,7 +16,7 @@ typedef struct Piece {
 } Piece;
 
 typedef struct ColumnReader {
-    const Field *wanted; /* the value's: of a list the element's */
+    const Field *wanted; /* the leaf's */
     SourceLeaf source;
     StoreReader *file;
     Decompressor *decompressor;
@@ -45,7 +45,8 @@ typedef struct ColumnReader {
 
     /* the slice */
     uint32_t levels[SLICE_VALUES], repeats[SLICE_VALUES]; /* definition, repetition */
-    uint32_t level_at, level_count;                       /* read, not used: lists only */
+    uint32_t level_at, level_count; /* read, not used: in nested fields only */
+    Bytes row_levels; /* of the rows being put together: per slot definition, repetition */
     uint8_t present[SLICE_VALUES];
     union {
         int32_t i32[SLICE_VALUES];
@@ -63,14 +64,31 @@ typedef struct ColumnReader {
 void column_reader_init(ColumnReader *reader, const Field *wanted, const SourceLeaf *source,
                         StoreReader *file, Decompressor *decompressor);
 void column_reader_done(ColumnReader *reader);
+void column_reader_rest(ColumnReader *reader); /* buffers are given back; start it anew */
 void column_reader_start(ColumnReader *reader, const SourceChunk *chunk);
-/* Appends `rows` rows (at most SLICE_VALUES) to the column. */
-MUST_CHECK bool column_reader_take(ColumnReader *reader, Batch *batch, Column *column,
-                                   uint32_t rows, Error *err);
+/* Goes on at the page that lies at `offset`, at its beginning; the chunk's first data page lies at
+ * `first`. Not backwards. */
+MUST_CHECK bool column_reader_jump(ColumnReader *reader, uint64_t first, uint64_t offset,
+                                   Error *err);
+/* Appends `rows` rows (at most SLICE_VALUES) of a field to the column; `readers` are its leaves'.
+ */
+MUST_CHECK bool field_take(ColumnReader *readers, const Field *field, Batch *batch, Column *column,
+                           uint32_t rows, Error *err);
+/* Passes over that many rows of one leaf; nested: of a field that is. */
+MUST_CHECK bool leaf_pass(ColumnReader *reader, bool nested, uint32_t rows, Error *err);
+/* --- nested_read.c: the same of a list, map or struct --- */
+MUST_CHECK bool nested_leaf_take(ColumnReader *reader, Batch *batch, Column *column, uint32_t rows,
+                                 Error *err); /* column NULL: they are passed over */
+MUST_CHECK bool nested_take(ColumnReader *readers, const Field *field, Batch *batch, Column *column,
+                            uint32_t rows, Error *err);
+/* Definition levels of the next `count` slots to reader->levels; how many are values. */
+MUST_CHECK bool levels_take(ColumnReader *reader, uint32_t count, uint32_t *ret_values, Error *err);
 
 /* --- page_read.c --- */
 /* Makes the next data page the current one; DATA when the chunk has no more. */
 MUST_CHECK bool page_next(ColumnReader *reader, Error *err);
+/* Reads the dictionary that may stand before `first`, the first data page. */
+MUST_CHECK bool page_dictionary(ColumnReader *reader, uint64_t first, Error *err);
 /* --- value_read.c --- */
 /* After page_next set encoding and values. */
 MUST_CHECK bool values_open(ColumnReader *reader, Error *err);

@@ -3,8 +3,9 @@
 #include "agent/table/parquet/page_index.h"
 #include "agent/table/parquet/page_write.h"
 
-#define CHUNK_VALUES 1024     /* staged at a time: dense, they stay in the first-level cache */
-#define DICTIONARY_EARLY 4096 /* values after which hopeless dictionaries are given up */
+#define CHUNK_VALUES 1024 /* staged at a time: dense, they stay in the first-level cache */
+#define LARGE_VALUE_BYTES ((size_t)512) /* on the average of a page */
+#define DICTIONARY_EARLY 4096           /* values after which hopeless dictionaries are given up */
 
 void column_writer_init(ColumnWriter *writer, const Leaf *leaf, PageWorkshop *workshop,
                         bool wants_bloom)
@@ -289,6 +290,14 @@ static size_t value_bytes(const ColumnWriter *writer, const Column *column, uint
     return bytes;
 }
 
+/* Pages of large values are small: one of them is looked up alone now and then
+ * (parquet_reader_pick), and that is not to cost a thousand. */
+static bool page_is_full(const ColumnWriter *writer, size_t bytes, size_t rows)
+{
+    size_t limit = writer->workshop->page_bytes;
+    return bytes >= limit || (bytes >= limit / 8 && bytes / LARGE_VALUE_BYTES >= rows);
+}
+
 /* How many of the rows go in until the page is full; at least one. */
 static size_t rows_that_fit(const ColumnWriter *writer, const Column *column, const Rows *rows)
 {
@@ -299,8 +308,11 @@ static size_t rows_that_fit(const ColumnWriter *writer, const Column *column, co
     size_t room = staged < limit ? limit - staged : 0;
     size_t fit = 0;
     if (writer->leaf.depth) {
-        for (size_t used = 0; fit < most && used < room; fit++)
+        for (size_t used = 0; fit < most && used < room; fit++) {
             used += value_bytes(writer, column, rows_get(rows, fit), 0);
+            if (page_is_full(writer, staged + used, writer->rows + fit + 1))
+                return fit + 1;
+        }
     } else if (!column->offsets) {
         fit = room / gather_width(&writer->leaf);
         fit = fit < most ? fit : most;
@@ -308,6 +320,8 @@ static size_t rows_that_fit(const ColumnWriter *writer, const Column *column, co
         for (size_t used = 0; fit < most && used < room; fit++) {
             uint32_t row = rows_get(rows, fit);
             used += (size_t)(column->offsets[row + 1] - column->offsets[row]) + 4;
+            if (page_is_full(writer, staged + used, writer->rows + fit + 1))
+                return fit + 1;
         }
     }
     return fit ? fit : 1;
@@ -325,7 +339,7 @@ void column_writer_put(ColumnWriter *writer, const Column *column, const Rows *r
         writer->rows += (uint32_t)part.count;
         at += part.count;
         if (writer->rows >= PAGE_ROWS_MAX || writer->state == DICTIONARY_CLOSING ||
-            staged_bytes(writer) >= writer->workshop->page_bytes)
+            page_is_full(writer, staged_bytes(writer), writer->rows))
             page_end(writer, false);
     }
 }

@@ -7,7 +7,8 @@
 #define FOOTER_BYTES_MAX ((uint64_t)64 << 20)
 #define ELEMENTS_MAX 65536
 #define GROUPS_MAX 65536
-#define DEPTH_MAX 32
+#define DEPTH_MAX 40 /* a list is two elements deep */
+#define PAGES_BYTES_MAX (16 << 20)
 
 /* One node of the file's schema. */
 typedef struct Element {
@@ -21,6 +22,8 @@ typedef struct Element {
     int32_t logical; /* -1: none */
     int32_t unit;
     bool has_id;
+    uint32_t leaf; /* the first one at or below it */
+    size_t next;   /* the element behind all below it */
 } Element;
 
 typedef struct FileSchema {
@@ -163,17 +166,20 @@ static bool parse_schema(Reader *in, ThriftField field, FileSchema *schema, Erro
     return true;
 }
 
-/* Moves *at behind the element and all below it, *leaf by the leaves among them. */
-static bool pass_over(const FileSchema *schema, size_t *at, uint32_t *leaf, unsigned depth)
+/* Notes of every element where it ends; *leaf is moved by the leaves among them. */
+static bool measure(FileSchema *schema, size_t at, uint32_t *leaf, unsigned depth)
 {
-    if (*at >= schema->count || depth > DEPTH_MAX)
+    if (at >= schema->count || depth > DEPTH_MAX)
         return false;
-    const Element *element = &schema->elements[(*at)++];
-    if (element->physical >= 0)
-        (*leaf)++;
-    for (int32_t i = 0; i < element->children; i++)
-        if (!pass_over(schema, at, leaf, depth + 1))
+    Element *element = &schema->elements[at];
+    element->leaf = *leaf;
+    element->next = at + 1;
+    *leaf += element->physical >= 0;
+    for (int32_t i = 0; i < element->children; i++) {
+        if (!measure(schema, element->next, leaf, depth + 1))
             return false;
+        element->next = schema->elements[element->next].next;
+    }
     return true;
 }
 
@@ -237,75 +243,158 @@ static bool type_fits(const Type *wanted, const Element *element, int64_t *ret_m
     return false;
 }
 
-static bool match_leaf(const Field *wanted, const Element *element, SourceLeaf *ret, Error *err)
+/* What stands above the element being matched. */
+typedef struct Above {
+    uint8_t definition, repetition, element_from;
+    uint8_t depth;
+    uint8_t step_from[LEAF_DEPTH_MAX];
+} Above;
+
+typedef struct Match {
+    const FileSchema *schema;
+    SourceLeaf *next; /* of the footer's: the next one to be filled */
+} Match;
+
+static bool not_read_as(const Field *wanted, const Element *element, Error *err)
 {
     char name[TYPE_NAME_BYTES];
+    return error_set(err, ERROR_DATA, "ParquetType",
+                     "field %s (id %d) is stored as physical type %d, which can't be read as %s; "
+                     "rewrite the file, or promote the table's column",
+                     wanted->name, wanted->id, element->physical, type_format(&wanted->type, name));
+}
+
+static bool match_leaf(Match *match, const Field *wanted, const Element *element,
+                       const Above *above, Error *err)
+{
+    SourceLeaf *ret = match->next++;
     if (element->physical < 0 || element->repetition == REPETITION_REPEATED ||
         !type_fits(&wanted->type, element, &ret->multiplier))
-        return error_set(err, ERROR_DATA, "ParquetType",
-                         "field %s (id %d) is stored as physical type %d, which can't be read as "
-                         "%s; rewrite the file, or promote the table's column",
-                         wanted->name, wanted->id, element->physical,
-                         type_format(&wanted->type, name));
+        return not_read_as(wanted, element, err);
+    ret->found = true;
+    ret->index = element->leaf;
     ret->physical = (Physical)element->physical;
     ret->width = ret->physical == PHYSICAL_FIXED ? (uint32_t)element->width : 0;
-    ret->definition_max += element->repetition == REPETITION_OPTIONAL;
+    ret->definition_max =
+        (uint8_t)(above->definition + (element->repetition == REPETITION_OPTIONAL));
+    ret->repetition_max = above->repetition;
+    ret->element_from = above->element_from;
+    memcpy(ret->step_from, above->step_from, sizeof ret->step_from);
     return true;
 }
 
-/* optional or required group (LIST) { repeated group { element } } */
-static bool match_list(const Field *wanted, const FileSchema *schema, size_t at, SourceLeaf *ret,
-                       Error *err)
+/* Nothing of the field is in the file. */
+static void pass_leaves(Match *match, const Field *wanted)
 {
-    const Element *outer = &schema->elements[at];
-    if (at + 2 >= schema->count || outer->children != 1 ||
-        outer->repetition == REPETITION_REPEATED || outer[1].physical >= 0 ||
-        outer[1].children != 1 || outer[1].repetition != REPETITION_REPEATED)
-        return error_set(err, ERROR_DATA, "ParquetType",
-                         "field %s (id %d) is no list of three levels in the file", wanted->name,
-                         wanted->id);
-    ret->list_from = outer->repetition == REPETITION_OPTIONAL;
-    ret->element_from = ret->list_from + 1;
-    ret->definition_max = ret->element_from;
-    ret->repetition_max = 1;
-    return match_leaf(wanted->type.element, &outer[2], ret, err);
+    if (!type_is_nested(&wanted->type))
+        match->next++;
+    for (uint32_t i = 0; i < type_child_count(&wanted->type); i++)
+        pass_leaves(match, &wanted->type.fields[i]);
 }
 
-static bool match_fields(const FileSchema *schema, const Schema *wanted, Footer *footer, Error *err)
+static bool match_field(Match *match, const Field *wanted, size_t at, Above above, Error *err);
+
+/* optional or required group (LIST) { repeated group { element } }, and of a MAP { key; value } */
+static bool match_repeated(Match *match, const Field *wanted, size_t at, Above above, Error *err)
 {
-    size_t at = 1;
+    const FileSchema *schema = match->schema;
+    const Element *outer = &schema->elements[at];
+    uint32_t children = type_child_count(&wanted->type);
+    if (outer->children != 1 || outer[1].physical >= 0 || outer[1].children != (int32_t)children ||
+        outer[1].repetition != REPETITION_REPEATED)
+        return error_set(err, ERROR_DATA, "ParquetType",
+                         "field %s (id %d) is no list or map of three levels in the file",
+                         wanted->name, wanted->id);
+    above.element_from = ++above.definition;
+    above.repetition++;
+    size_t child = at + 2;
+    for (uint32_t i = 0; i < children; i++) {
+        if (!match_field(match, &wanted->type.fields[i], child, above, err))
+            return false;
+        child = schema->elements[child].next;
+    }
+    return true;
+}
+
+static bool match_struct(Match *match, const Field *wanted, size_t at, Above above, Error *err)
+{
+    const FileSchema *schema = match->schema;
+    bool any = false;
+    for (uint32_t i = 0; i < wanted->type.field_count; i++) {
+        const Field *field = &wanted->type.fields[i];
+        size_t child = at + 1, end = schema->elements[at].next;
+        while (child < end &&
+               !(schema->elements[child].has_id && schema->elements[child].id == field->id))
+            child = schema->elements[child].next;
+        any = any || child < end;
+        if (child >= end)
+            pass_leaves(match, field);
+        else if (!match_field(match, field, child, above, err))
+            return false;
+    }
+    return any ||
+           error_set(err, ERROR_DATA, "ParquetType",
+                     "field %s (id %d): the file has none of its fields", wanted->name, wanted->id);
+}
+
+static bool match_field(Match *match, const Field *wanted, size_t at, Above above, Error *err)
+{
+    const Element *element = &match->schema->elements[at];
+    if (!type_is_nested(&wanted->type))
+        return match_leaf(match, wanted, element, &above, err);
+    if (element->physical >= 0 || element->repetition == REPETITION_REPEATED)
+        return not_read_as(wanted, element, err);
+    ASSERT(above.depth < LEAF_DEPTH_MAX); /* leaves_of has seen the fields */
+    above.definition += element->repetition == REPETITION_OPTIONAL;
+    above.step_from[above.depth++] = above.definition;
+    return wanted->type.kind == TYPE_STRUCT ? match_struct(match, wanted, at, above, err)
+                                            : match_repeated(match, wanted, at, above, err);
+}
+
+static size_t find_field(const FileSchema *schema, const Field *wanted, bool *ret_twice)
+{
+    size_t found = 0;
+    *ret_twice = false;
+    for (size_t at = 1; at < schema->count; at = schema->elements[at].next)
+        if (schema->elements[at].has_id && schema->elements[at].id == wanted->id) {
+            *ret_twice = found != 0;
+            found = at;
+        }
+    return found;
+}
+
+static bool match_fields(FileSchema *schema, const Schema *wanted, Footer *footer, Error *err)
+{
     uint32_t leaf = 0;
     if (!schema->any_id && schema->leaf_count)
         return bad(err, "its columns have no field ids, so they can't be told apart as Iceberg's");
     if (schema->elements[0].physical >= 0)
         return bad(err, "its schema's root is no group");
-    for (int32_t i = 0; i < schema->elements[0].children; i++) {
-        size_t top = at;
-        uint32_t first = leaf;
-        if (!pass_over(schema, &at, &leaf, 0))
-            return bad(err, "its schema's tree is cut or too deep");
-        const Element *element = &schema->elements[top];
-        for (size_t k = 0; element->has_id && k < footer->leaf_count; k++) {
-            const Field *field = &wanted->fields[k];
-            SourceLeaf *ret = &footer->leaves[k];
-            if (field->id != element->id)
-                continue;
-            if (ret->found)
-                return bad(err, "a field id is there twice");
-            ret->found = true;
-            ret->index = first;
-            if (field->type.kind == TYPE_LIST ? !match_list(field, schema, top, ret, err)
-                                              : !match_leaf(field, element, ret, err))
-                return false;
-        }
+    if (!measure(schema, 0, &leaf, 0))
+        return bad(err, "its schema's tree is cut or too deep");
+    if (schema->elements[0].next != schema->count)
+        return bad(err, "its schema has elements outside the tree");
+    Match match = {.schema = schema, .next = footer->leaves};
+    for (size_t i = 0; i < wanted->field_count; i++) {
+        bool twice;
+        size_t at = find_field(schema, &wanted->fields[i], &twice);
+        if (twice)
+            return bad(err, "a field id is there twice");
+        if (!at)
+            pass_leaves(&match, &wanted->fields[i]);
+        else if (!match_field(&match, &wanted->fields[i], at, (Above){0}, err))
+            return false;
     }
-    return at == schema->count || bad(err, "its schema has elements outside the tree");
+    ASSERT(match.next == footer->leaves + footer->leaf_count);
+    return true;
 }
 
 /* ---------- row groups ---------- */
 typedef struct RawChunk {
     int32_t physical, codec;
     int64_t data_offset, dictionary_offset, bytes, values;
+    int64_t pages_at;
+    int32_t pages_bytes;
     bool has_file, has_meta;
 } RawChunk;
 
@@ -354,6 +443,10 @@ static bool parse_chunk(Reader *in, RawChunk *ret)
         bool good;
         if (field.id == 3 && field.type == THRIFT_STRUCT)
             good = ret->has_meta = parse_column_metadata(in, ret);
+        else if (field.id == 4)
+            good = thrift_i64(in, field, &ret->pages_at);
+        else if (field.id == 5)
+            good = thrift_i32(in, field, &ret->pages_bytes);
         else
             good = thrift_skip(in, field);
         ret->has_file |= field.id == 1 || field.id == 8; /* another file, or encrypted */
@@ -385,7 +478,15 @@ static bool chunk_take(const RawChunk *raw, const SourceLeaf *leaf, uint64_t dat
                          "compression codec %d is not read here (uncompressed, snappy, gzip and "
                          "zstd are)",
                          raw->codec);
-    *ret = (SourceChunk){(uint64_t)start, (uint64_t)raw->bytes, (Codec)raw->codec};
+    *ret = (SourceChunk){
+        .offset = (uint64_t)start, .bytes = (uint64_t)raw->bytes, .codec = (Codec)raw->codec};
+    /* Only a short cut: one that lies elsewhere is none. */
+    if (raw->pages_at > 0 && raw->pages_bytes > 0 && raw->pages_bytes <= PAGES_BYTES_MAX &&
+        (uint64_t)raw->pages_at < data_end &&
+        (uint64_t)raw->pages_bytes <= data_end - (uint64_t)raw->pages_at) {
+        ret->pages_at = (uint64_t)raw->pages_at;
+        ret->pages_bytes = (uint32_t)raw->pages_bytes;
+    }
     return true;
 }
 
@@ -479,8 +580,11 @@ static bool parse_metadata(Reader *in, FileSchema *schema, const Schema *wanted,
 
 bool footer_read(StoreReader *file, const Schema *wanted, Footer *ret, Error *err)
 {
-    *ret = (Footer){.leaf_count = wanted->field_count};
-    ret->leaves = mem_array(wanted->field_count, sizeof *ret->leaves);
+    size_t leaf_count = 0;
+    for (size_t i = 0; i < wanted->field_count; i++)
+        leaf_count += type_leaf_count(&wanted->fields[i].type);
+    *ret = (Footer){.leaf_count = leaf_count};
+    ret->leaves = mem_array(leaf_count, sizeof *ret->leaves);
     uint64_t size = store_reader_bytes(file);
     if (size < PARQUET_MAGIC_BYTES + TAIL_BYTES)
         return bad(err, "it is too short");

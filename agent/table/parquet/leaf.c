@@ -138,6 +138,14 @@ static bool walk(LeafList *list, const Field *field, Error *err)
     return true;
 }
 
+size_t type_leaf_count(const Type *type)
+{
+    size_t count = !type_is_nested(type);
+    for (uint32_t i = 0; i < type_child_count(type); i++)
+        count += type_leaf_count(&type->fields[i].type);
+    return count;
+}
+
 bool leaves_of(const Schema *schema, Leaf **ret, size_t *ret_count, Error *err)
 {
     LeafList list = {0};

@@ -42,6 +42,7 @@ static inline bool type_repeats(const Type *type)
 {
     return type->kind == TYPE_LIST || type->kind == TYPE_MAP;
 }
+size_t type_leaf_count(const Type *type);
 /* The leaves of a schema, depth first; leaves_free frees them. CONFIG error on what can't be stored
  * (more than 38 digits, nested too deep, a struct without fields). */
 MUST_CHECK bool leaves_of(const Schema *schema, Leaf **ret, size_t *ret_count, Error *err);

@@ -255,3 +255,22 @@ bool page_next(ColumnReader *reader, Error *err)
         return values_open(reader, err);
     }
 }
+
+bool page_dictionary(ColumnReader *reader, uint64_t first, Error *err)
+{
+    while (reader->offset < first) {
+        PageHead head;
+        const uint8_t *stored;
+        if (!head_take(reader, &head, err) ||
+            !window_take(reader, (uint64_t)head.bytes, &stored, err))
+            return false;
+        reader->offset += (uint64_t)head.bytes;
+        if (head.type != PAGE_DICTIONARY)
+            continue;
+        if (!head.has_body)
+            return column_data_error(reader, "a page header lacks its second half", err);
+        if (!dictionary_take(reader, &head, stored, err))
+            return false;
+    }
+    return true;
+}

@@ -22,7 +22,8 @@ typedef struct ParquetOptions {
     int zstd_level;         /* 1..19; 0: uncompressed */
     size_t row_group_bytes; /* a row group ends at this many compressed bytes, default 32 MiB */
     size_t row_group_rows;  /* … or this many rows, default 1 Mi */
-    size_t page_bytes; /* encoded bytes per page, default 1 MiB; also ends at 20,000 rows … */
+    size_t page_bytes; /* encoded bytes per page, default 1 MiB (of large values an eighth); also
+                        * ends at 20,000 rows … */
     const int32_t *bloom_ids; /* field ids that get a bloom filter */
     size_t bloom_count;
     /* Strings that no dictionary holds are PLAIN, not DELTA_LENGTH_BYTE_ARRAY: for position
@@ -93,6 +94,14 @@ uint64_t parquet_reader_rows(const ParquetReader *reader); /* of the file */
  * row handed out. The caller owns the batch; its schema is `wanted`, ops are ROW_READ, positions
  * {0, row in file}. */
 MUST_CHECK bool parquet_reader_next(ParquetReader *reader, Batch **ret, Error *err);
+/* Appends the value that field number `field` of `wanted` has in that row of the file, to a column
+ * of its type that has room. Cheap from row to later row: pages in between are not read, where the
+ * file has an offset index. A reader either picks or goes through with parquet_reader_next. */
+MUST_CHECK bool parquet_reader_pick(ParquetReader *reader, uint32_t field, uint64_t row,
+                                    Batch *batch, Column *column, Error *err);
+/* Gives its buffers back; what is known of the file stays. */
+void parquet_reader_rest(ParquetReader *reader);
+bool parquet_reader_has(const ParquetReader *reader, uint32_t field); /* or every value is null */
 
 DEFINE_AUTO(ParquetWriter, parquet_writer_free);
 DEFINE_AUTO(ParquetReader, parquet_reader_free);

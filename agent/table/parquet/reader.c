@@ -1,54 +1,25 @@
-#include "agent/table/parquet/column_reader.h"
-#include "agent/table/parquet/parquet.h"
+#include "agent/table/parquet/reader.h"
 
 #define BATCH_ROWS 8192
 #define SLICE_ROWS_FIRST 32
 #define SLICE_BYTES ((size_t)1 << 20) /* wide rows are read few at a time */
 
-struct ParquetReader {
-    const Schema *wanted;
-    StoreReader *file;
-    Decompressor *decompressor;
-    Footer footer;
-    ColumnReader *columns;
-    size_t group;        /* the next one to start */
-    uint64_t group_left; /* rows of the current one */
-    uint64_t row;        /* in the file, of the next batch's first */
-    uint32_t slice_rows;
-};
-
 void parquet_reader_free(ParquetReader *reader)
 {
     if (!reader)
         return;
-    for (size_t i = 0; reader->columns && i < reader->wanted->field_count; i++)
-        column_reader_done(&reader->columns[i]);
-    free(reader->columns);
+    for (size_t i = 0; reader->leaves && i < reader->footer.leaf_count; i++)
+        column_reader_done(&reader->leaves[i]);
+    for (size_t i = 0; reader->pick_leaves && i < reader->footer.leaf_count; i++)
+        free(reader->pick_leaves[i].pages);
+    free(reader->pick_leaves);
+    free(reader->pick_fields);
+    free(reader->leaves);
+    free(reader->first_leaf);
     footer_done(&reader->footer);
     decompressor_free(reader->decompressor);
     store_reader_free(reader->file);
     free(reader);
-}
-
-/* Refuses what can't be stored, as the writer does, and what only the writer does: of what is
- * nested, lists of plain values are read. */
-static bool check_wanted(const Schema *wanted, Error *err)
-{
-    Leaf *leaves;
-    size_t leaf_count;
-    if (!leaves_of(wanted, &leaves, &leaf_count, err))
-        return false;
-    leaves_free(leaves, leaf_count);
-    for (size_t i = 0; i < wanted->field_count; i++) {
-        const Type *type = &wanted->fields[i].type;
-        char name[TYPE_NAME_BYTES];
-        if (type_is_nested(type) &&
-            (type->kind != TYPE_LIST || type_is_nested(&type->element->type)))
-            return error_set(err, ERROR_CONFIG, "TypeUnsupported",
-                             "field %s: %s is written, but not read", wanted->fields[i].name,
-                             type_format(type, name));
-    }
-    return true;
 }
 
 ParquetReader *parquet_reader_open(StoreReader *file, const Schema *wanted, Error *err)
@@ -58,17 +29,22 @@ ParquetReader *parquet_reader_open(StoreReader *file, const Schema *wanted, Erro
     reader->wanted = wanted;
     reader->decompressor = decompressor_new();
     reader->slice_rows = SLICE_ROWS_FIRST;
-    if (!check_wanted(wanted, err))
+    Leaf *leaves;
+    size_t leaf_count;
+    if (!leaves_of(wanted, &leaves, &leaf_count, err)) /* refuses what can't be stored */
         return NULL;
-    if (!footer_read(file, wanted, &reader->footer, err))
-        return NULL;
-    reader->columns = mem_array(wanted->field_count, sizeof *reader->columns);
-    for (size_t i = 0; i < wanted->field_count; i++)
-        column_reader_init(&reader->columns[i], &wanted->fields[i], &reader->footer.leaves[i], file,
-                           reader->decompressor);
-    ParquetReader *ready = reader;
-    reader = NULL;
-    return ready;
+    bool ok = footer_read(file, wanted, &reader->footer, err);
+    if (ok) {
+        reader->leaves = mem_array(leaf_count, sizeof *reader->leaves);
+        reader->first_leaf = mem_array(wanted->field_count, sizeof *reader->first_leaf);
+        for (size_t i = leaf_count; i-- > 0;) {
+            column_reader_init(&reader->leaves[i], leaves[i].field, &reader->footer.leaves[i], file,
+                               reader->decompressor);
+            reader->first_leaf[leaves[i].column] = i;
+        }
+    }
+    leaves_free(leaves, leaf_count);
+    return ok ? TAKE(reader) : NULL;
 }
 
 uint64_t parquet_reader_rows(const ParquetReader *reader)
@@ -83,9 +59,9 @@ static bool group_start(ParquetReader *reader)
             return false;
         const SourceGroup *group = &reader->footer.groups[reader->group++];
         reader->group_left = group->rows;
-        for (size_t i = 0; i < reader->wanted->field_count; i++)
+        for (size_t i = 0; i < reader->footer.leaf_count; i++)
             if (reader->footer.leaves[i].found)
-                column_reader_start(&reader->columns[i], &group->chunks[i]);
+                column_reader_start(&reader->leaves[i], &group->chunks[i]);
     }
     return true;
 }
@@ -96,7 +72,8 @@ static bool slice_take(ParquetReader *reader, Batch *batch, uint32_t rows, Error
         batch_row_begin(batch, ROW_READ, (RowPosition){0, reader->row + i});
     size_t before = batch->bytes;
     for (uint32_t i = 0; i < batch->column_count; i++)
-        if (!column_reader_take(&reader->columns[i], batch, &batch->columns[i], rows, err))
+        if (!field_take(&reader->leaves[reader->first_leaf[i]], &reader->wanted->fields[i], batch,
+                        &batch->columns[i], rows, err))
             return false;
     reader->row += rows;
     reader->group_left -= rows;

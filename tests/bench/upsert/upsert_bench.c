@@ -4,7 +4,10 @@
  * figure.
  *
  *   upsert_bench FOLDER [--format 2|3] [--append] [--rows N] [--changes N] [--commit-every N]
- *                [--batch N] [--partition TEXT] */
+ *                [--batch N] [--partition TEXT] [--note-bytes N] [--unchanged]
+ *
+ * --unchanged: every change is an update that leaves the note out, as an unchanged TOAST value is;
+ * it comes from the table's own row. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +27,8 @@ typedef struct Bench {
     LakeTableSpec spec;
     char *partition;
     uint64_t rows, changes, commit_every;
-    uint32_t batch_rows;
+    uint32_t batch_rows, note_bytes;
+    bool unchanged;
     uint64_t random, major, next_id;
 } Bench;
 
@@ -93,16 +97,22 @@ static void put_row(Bench *bench, Batch *batch, RowOp op, uint64_t id, RowPositi
     }
     uint64_t a = next_random(bench), b = next_random(bench);
     static const char digits[] = "0123456789abcdef";
-    char status[21], note[64];
+    char status[21], note[16384];
     for (int i = 0; i < 21; i++)
         status[i] = "status of the order  "[i];
     status[20] = (char)('a' + a % 20);
-    for (int i = 0; i < 64; i++)
-        note[i] = digits[((i < 16 ? a >> i * 4 : b >> (i & 15) * 4) & 15)];
+    bool whole = !(bench->unchanged && op == ROW_UPDATE);
+    for (uint32_t i = 0; i < bench->note_bytes && whole; i++) {
+        uint64_t from = i < 16 ? a : i < 64 || i % 16 ? b : (b = next_random(bench));
+        note[i] = digits[from >> (i & 15) * 4 & 15];
+    }
     column_put_i32(batch, &columns[1], (int32_t)(a % 100000));
     column_put_i32(batch, &columns[2], (int32_t)(b % 50));
     column_put_bytes(batch, &columns[3], status, sizeof status);
-    column_put_bytes(batch, &columns[4], note, sizeof note);
+    if (whole)
+        column_put_bytes(batch, &columns[4], note, bench->note_bytes);
+    else
+        column_put_unchanged(batch, &columns[4]);
     column_put_i128(batch, &columns[5], (__int128)(b % 10000000));
     column_put_i64(batch, &columns[6],
                    INT64_C(1767225600000000) + (int64_t)position.major * 1000 +
@@ -115,7 +125,7 @@ static Batch *changes_batch(Bench *bench, uint32_t count)
     bench->major += 64;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t dice = next_random(bench) % 100;
-        RowOp op = dice < 80 ? ROW_UPDATE : dice < 95 ? ROW_INSERT : ROW_DELETE;
+        RowOp op = dice < 80 || bench->unchanged ? ROW_UPDATE : dice < 95 ? ROW_INSERT : ROW_DELETE;
         uint64_t id = op == ROW_INSERT ? bench->next_id++ : next_random(bench) % bench->rows;
         put_row(bench, batch, op, id, (RowPosition){bench->major, i + 1});
     }
@@ -204,6 +214,8 @@ static void run(Bench *bench, const TableOptions *options)
     TableFigures figures;
     table_figures(table, &figures);
     figure(bench, "put", "CPU-s per million changes", putting / millions);
+    if (bench->unchanged)
+        figure(bench, "put with a value left out", "CPU-ms per 1,000 updates", putting / millions);
     figure(bench, "commit", "CPU-s per million changes", committing / millions);
     figure(bench, "all", "CPU-s per million changes", (putting + committing) / millions);
     figure(bench, "resident before commit", "MiB", (double)resident / 1048576);
@@ -223,6 +235,7 @@ int main(int argc, char **argv)
                    .changes = 1000000,
                    .commit_every = 250000,
                    .batch_rows = 8192,
+                   .note_bytes = 64,
                    .random = 88172645463325252u,
                    .major = 4096,
                    .spec = {.format_version = 2,
@@ -237,7 +250,13 @@ int main(int argc, char **argv)
             bench.spec.mode = MODE_APPEND;
             continue;
         }
-        if (strcmp(argv[i], "--format") == 0)
+        if (strcmp(argv[i], "--unchanged") == 0) {
+            bench.unchanged = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--note-bytes") == 0)
+            bench.note_bytes = (uint32_t)strtoul(value, NULL, 10) % 16384;
+        else if (strcmp(argv[i], "--format") == 0)
             bench.spec.format_version = (int)strtol(value, NULL, 10);
         else if (strcmp(argv[i], "--rows") == 0)
             bench.rows = strtoull(value, NULL, 10);
@@ -263,6 +282,7 @@ int main(int argc, char **argv)
         die(&err);
     TableOptions options = {.spec = &bench.spec,
                             .unit = "bench/orders",
+                            .create = true,
                             .source = bench.source,
                             .catalog = bench.catalog,
                             .warehouse = warehouse,

@@ -284,6 +284,11 @@ static const char *drain(Script *script)
             for (size_t i = 1; i < 3; i++) {
                 uint32_t bytes;
                 const uint8_t *at = column_bytes(&change.batch->columns[i], row, &bytes);
+                if (column_is_unchanged(&change.batch->columns[i], row)) {
+                    assert_true(column_is_null(&change.batch->columns[i], row));
+                    used += (size_t)sprintf(text + used, "/~");
+                    continue;
+                }
                 used += (size_t)sprintf(
                     text + used, "/%.*s", (int)bytes,
                     column_is_null(&change.batch->columns[i], row) ? "" : (const char *)at);
@@ -422,6 +427,26 @@ static void unchanged_large_values_are_filled(void **state)
     assert_string_equal(drain(script),
                         "U2:7@10.1/new name/old big U0:3@10.2/new name/fetched M0:3@10.3// "
                         "U0:4@10.3/new name/fetched D0:4@10.4// D0:4@10.5// =40.0 ");
+}
+
+static void unchanged_large_values_are_left_to_who_has_the_rows(void **state)
+{
+    Script *script = *state;
+    for (int i = 0; i < 3; i++)
+        script->tables[i].fills = true;
+    begin(script, 0x10);
+    relation(script, ORDERS);
+    relation(script, FULL);
+    update(script, FULL, 'O', 7, 7, "~"); /* the old row has it */
+    insert(script, ORDERS, 2, "x");
+    update(script, ORDERS, 0, 0, 3, "~");
+    update(script, ORDERS, 'K', 3, 4, "~");
+    update(script, ORDERS, 0, 0, 4, "large");
+    commit(script, 0x10);
+    assert_int_equal(script->fetches, 0);
+    assert_string_equal(drain(script),
+                        "U2:7@10.1/new name/old big I0:2@10.2/x/large U0:3@10.3/new name/~ "
+                        "M0:3@10.4// U0:4@10.4/new name/~ U0:4@10.5/new name/large =40.0 ");
 }
 
 static void streamed_transactions_wait_for_their_commit(void **state)
@@ -783,6 +808,7 @@ int main(void)
         SCRIPTED(a_pair_stays_in_one_batch),
         SCRIPTED(truncate_comes_after_what_was_before),
         SCRIPTED(unchanged_large_values_are_filled),
+        SCRIPTED(unchanged_large_values_are_left_to_who_has_the_rows),
         SCRIPTED(streamed_transactions_wait_for_their_commit),
         SCRIPTED(a_relation_survives_its_undone_subtransaction),
         SCRIPTED(large_transactions_go_through_a_file),

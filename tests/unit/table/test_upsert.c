@@ -12,8 +12,9 @@ typedef struct Row {
     bool null_name;
     int32_t region;
     int64_t amount;
-    uint64_t version; /* makes the name */
-    int64_t row_id;   /* -1: not known before the next look at the table */
+    uint64_t version, named;     /* these make the name: the key it was given under */
+    bool same_name, same_amount; /* the update leaves them out */
+    int64_t row_id;              /* -1: not known before the next look at the table */
 } Row;
 
 typedef struct Run {
@@ -41,16 +42,21 @@ static void put_row(Run *run, Batch *batch, RowOp op, uint64_t key, const Row *r
         return;
     }
     char name[64];
-    snprintf(name, sizeof name, "row %" PRIu64 " version %" PRIu64, key, row->version);
+    snprintf(name, sizeof name, "row %" PRIu64 " version %" PRIu64, row->named, row->version);
     column_put_i32(batch, &batch->columns[1], row->region);
-    if (row->null_name)
+    if (row->same_name && op == ROW_UPDATE)
+        column_put_unchanged(batch, &batch->columns[2]);
+    else if (row->null_name)
         column_put_null(batch, &batch->columns[2]);
     else
         column_put_bytes(batch, &batch->columns[2], name, strlen(name));
-    column_put_i128(batch, &batch->columns[3], row->amount);
+    if (row->same_amount && op == ROW_UPDATE)
+        column_put_unchanged(batch, &batch->columns[3]);
+    else
+        column_put_i128(batch, &batch->columns[3], row->amount);
 }
 
-static Row fresh_row(Run *run, int64_t row_id)
+static Row fresh_row(Run *run, uint64_t key, int64_t row_id)
 {
     uint64_t random = next_random(&run->seed);
     return (Row){.live = true,
@@ -58,7 +64,24 @@ static Row fresh_row(Run *run, int64_t row_id)
                  .region = (int32_t)(random >> 8) % 3,
                  .amount = (int64_t)(random >> 20) % 1000000,
                  .version = random % 100000,
+                 .named = key,
                  .row_id = row_id};
+}
+
+/* An update, which may leave out what it does not change. */
+static Row changed_row(Run *run, uint64_t key, const Row *old)
+{
+    Row row = fresh_row(run, key, old->row_id);
+    row.same_name = next_random(&run->seed) % 3 == 0;
+    row.same_amount = next_random(&run->seed) % 4 == 0;
+    if (row.same_name) {
+        row.null_name = old->null_name;
+        row.version = old->version;
+        row.named = old->named;
+    }
+    if (row.same_amount)
+        row.amount = old->amount;
+    return row;
 }
 
 /* One batch of changes, into the model as well. */
@@ -75,10 +98,10 @@ static Batch *make_batch(Run *run, uint64_t keys)
                 put_row(run, batch, ROW_DELETE, key, row, ++minor);
                 continue;
             }
-            *row = fresh_row(run, -1);
+            *row = fresh_row(run, key, -1);
             put_row(run, batch, ROW_INSERT, key, row, ++minor);
         } else if (dice < 65) {
-            *row = fresh_row(run, row->row_id);
+            *row = changed_row(run, key, row);
             put_row(run, batch, ROW_UPDATE, key, row, ++minor);
         } else if (dice < 90) {
             row->live = false;
@@ -87,7 +110,7 @@ static Batch *make_batch(Run *run, uint64_t keys)
             uint64_t other = next_random(&run->seed) % keys;
             if (run->rows[other].live)
                 continue;
-            run->rows[other] = fresh_row(run, row->row_id);
+            run->rows[other] = changed_row(run, other, row);
             row->live = false;
             put_row(run, batch, ROW_MOVE, key, row, ++minor);
             put_row(run, batch, ROW_UPDATE, other, &run->rows[other], ++minor);
@@ -110,7 +133,7 @@ static void look_at_row(const Batch *batch, uint32_t at, int64_t row_id, void *c
     assert_int_equal(column_is_null(&batch->columns[2], at), row->null_name);
     if (!row->null_name) {
         char name[64];
-        snprintf(name, sizeof name, "row %" PRId64 " version %" PRIu64, key, row->version);
+        snprintf(name, sizeof name, "row %" PRIu64 " version %" PRIu64, row->named, row->version);
         uint32_t bytes;
         const uint8_t *text = column_bytes(&batch->columns[2], at, &bytes);
         assert_int_equal(bytes, strlen(name));
@@ -160,7 +183,10 @@ static void check(Run *run)
     assert_int_equal(run->looked_at, live);
     TableFigures figures;
     table_figures(run->table, &figures);
-    assert_int_equal(figures.rows, live);
+    if (run->world.spec.format_version >= 3)
+        assert_int_equal(figures.rows, live);
+    else /* too few may be said until the index is there: deletes of removed files count */
+        assert_in_range(figures.rows, 0, live);
     assert_int_equal(figures.pending_rows, 0);
     run->row_id_max = run->row_id_max_now;
     if (run->world.spec.format_version >= 3)
@@ -210,7 +236,7 @@ static void copy(Run *run)
         OK((writer = table_copy_writer_open(all, &err)));
         AUTO(batch_free) Batch *batch = batch_new(run->world.source, 0, KEYS);
         for (uint64_t key = (uint64_t)part; key < KEYS; key += 4) {
-            run->rows[key] = fresh_row(run, -1);
+            run->rows[key] = fresh_row(run, key, -1);
             put_row(run, batch, ROW_READ, key, &run->rows[key], 0);
         }
         OK(table_copy_put(writer, batch, &err));
@@ -240,7 +266,8 @@ static void print_rows(const Run *run)
             continue;
         char name[64] = "\\N";
         if (!row->null_name)
-            snprintf(name, sizeof name, "row %d version %" PRIu64, key, row->version);
+            snprintf(name, sizeof name, "row %" PRIu64 " version %" PRIu64, row->named,
+                     row->version);
         printf("%d\t%d\t%s\t%" PRId64 "\t%" PRId64 "\n", key, row->region, name, row->amount,
                row->row_id);
     }
