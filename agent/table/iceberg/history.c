@@ -127,6 +127,7 @@ static Step *sorted(Step *steps, size_t count)
 void history_of(History *history, Step *steps, size_t count)
 {
     steps = sorted(steps, count);
+    ASSERT(steps || !count);
     *history = (History){.steps = steps};
     for (size_t s = 0; s < count; s++) {
         Step *last = history->count ? &steps[history->count - 1] : NULL;
