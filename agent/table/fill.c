@@ -273,7 +273,8 @@ static bool find_values(Fill *fill, uint32_t number, const uint32_t *rows, size_
         RowBase origin = {INDEX_FILE_BATCH, rows[i]};
         if (column_is_unchanged(column->given, rows[i]))
             origin = column->origins[rows[i]];
-        if (origin.file == INDEX_FILE_ABSENT || origin.file == INDEX_FILE_NONE)
+        if (origin.file == INDEX_FILE_NONE ||
+            (origin.file > INDEX_FILE_MAX && origin.file != INDEX_FILE_BATCH))
             return missing(fill, number, err);
         if (origin.file == INDEX_FILE_BATCH) {
             column->values[i] = column->given;

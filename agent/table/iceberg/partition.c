@@ -1,10 +1,12 @@
 /* Partition transforms: from a row's column to the partition's value.
  * https://iceberg.apache.org/spec/#partition-transforms and Appendix B (32-bit hash requirements)
  */
+#define XXH_INLINE_ALL
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "agent/table/iceberg/state.h"
 #include "agent/table/iceberg/value.h"
@@ -404,12 +406,10 @@ static void put_escaped(Bytes *to, const Bytes *text)
 
 static void bound_folder(Bytes *path, size_t start)
 {
-    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
     char text[20];
     if (path->used - start <= FOLDER_BYTES_MAX)
         return;
-    for (size_t i = start; i < path->used; i++)
-        hash = (hash ^ path->data[i]) * 0x100000001b3;
+    uint64_t hash = XXH3_64bits(path->data + start, path->used - start);
     int bytes = snprintf(text, sizeof text, "-%016" PRIx64, hash);
     path->used = start + FOLDER_BYTES_MAX - (size_t)bytes;
     for (size_t back = 1; back <= 2; back++) /* no half of an escape */
