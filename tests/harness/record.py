@@ -12,9 +12,14 @@ FILE = ROOT / "tests" / "long" / "RECORD.md"
 HEAD = "# Record of the long runs\n\nWritten by `tests/run long`; each run replaces its section.\n"
 
 
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def record(name: str, lines: list[str]):
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    commit = _git("describe", "--always", "--exclude", "*")
+    if _git("status", "--porcelain", "--untracked-files=no", "--", f":!{FILE.relative_to(ROOT)}"):
+        commit += "-dirty"
     when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     text = FILE.read_text() if FILE.exists() else HEAD
     sections = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n?)*)", text, re.M))
