@@ -4,6 +4,7 @@
  * What only takes time (no answer, a catalog that is down) is tried again from here for as long as
  * it lasts, with what is pending kept; everything else ends the flow. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/pipeline/flow.h"
@@ -11,6 +12,8 @@
 #include "common/crash.h"
 #include "common/log.h"
 #include "common/mem.h"
+
+#define SWEEP_AGE_US INT64_C(86400000000) /* no upload of ours takes a day */
 
 bool flow_stalled(const BoundTable *table, StallReason reason, Error *err)
 {
@@ -37,12 +40,35 @@ bool flow_stalled(const BoundTable *table, StallReason reason, Error *err)
     return error_wrap(err, "table %s", table->name);
 }
 
+static int64_t sweep_age_us(void)
+{
+#ifdef FIRN_CRASH_POINTS
+    const char *asked = getenv("FIRN_SWEEP_AGE_MS");
+    if (asked)
+        return strtoll(asked, NULL, 10) * 1000;
+#endif
+    return SWEEP_AGE_US;
+}
+
+/* What processes that crashed have begun to upload costs money and is seen by nobody. Once a flow,
+ * after the table's first commit: the store is there then. */
+static void sweep(BoundTable *table)
+{
+    Error err = {0};
+    table->swept = true;
+    if (!table_sweep_unfinished(table->table, clock_wall_us() - sweep_age_us(), &err))
+        log_info("unfinished uploads were not looked for", LOG_T("table", table->name),
+                 LOG_T("reason", err.code), LOG_T("error", err.message));
+}
+
 static void committed(Flow *flow, BoundTable *table)
 {
     CRASH_POINT("writer-committed");
     atomic_fetch_add(&flow->commits, 1);
     progress_table(table);
     flow_copy_committed(flow, table);
+    if (!table->swept)
+        sweep(table);
 }
 
 /* False: *err ends the flow. */

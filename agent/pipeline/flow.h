@@ -74,6 +74,7 @@ typedef struct BoundTable {
     BoundCopy copy;
     TableMetrics metrics;
     bool refused;      /* the last commit, for what it is */
+    bool swept;        /* unfinished uploads were looked for */
     Follow follow;     /* the writer thread's own, once it runs */
     Position claimed;  /* what the latest view says, in the source's own words of now */
     bool has_later;    /* a checkpoint came while a commit was being settled: */

@@ -141,6 +141,12 @@ bool table_truncate(Table *table, RowPosition position, Error *err)
     return true;
 }
 
+bool table_sweep_unfinished(Table *table, int64_t before_us, Error *err)
+{
+    AUTO(mem_free) char *folder = mem_format("%s/", iceberg_location(table->iceberg));
+    return store_sweep_unfinished(table->store, folder, before_us, err);
+}
+
 void table_figures(const Table *table, TableFigures *ret)
 {
     *ret = (TableFigures){.pending_rows = table->pending_rows,

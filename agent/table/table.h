@@ -70,6 +70,10 @@ const char *table_uuid(const Table *table);
 /* What rows are known by, as origins of the source's columns; none in Append without a key. */
 int32_t *table_key(const Table *table, size_t *ret_count) OWNED_BY(free);
 
+/* Removes the parts of uploads below the table's location that were begun before that moment (wall
+ * clock) and never ended: their writer crashed. */
+MUST_CHECK bool table_sweep_unfinished(Table *table, int64_t before_us, Error *err);
+
 /* --- the initial copy: in pieces, each written by any number of writers side by side, while the
  * stream goes on. How far it is stands in the table property firn.copy.<unit>, set by the very
  * commits that bring the pieces; a table without the property, or with COPY_COMPLETE, has them all.

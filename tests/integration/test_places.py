@@ -2,7 +2,9 @@
 """The whole flow into each catalog and each store: copy, traffic, restart, drain, and every row compared."""
 
 import json
+import os
 import unittest
+from unittest import mock
 
 from harness import agent
 from harness.case import Shop
@@ -46,6 +48,22 @@ class Places(Shop):
 
     def test_rest_vends_credentials(self):
         self.follow(self.place("rest-s3", vend=True), mode="Append")
+
+    def test_uploads_that_crashed_are_swept(self):
+        place = self.place("directory-s3")
+        bucket, client = place.warehouse.removeprefix("s3://"), place.s3.client()
+        mine, other = "shop/orders/data/crashed.parquet", "elsewhere/shop/orders/data/crashed.parquet"
+        for name in mine, other:
+            upload = client.create_multipart_upload(Bucket=bucket, Key=name)["UploadId"]
+            client.upload_part(Bucket=bucket, Key=name, UploadId=upload, PartNumber=1, Body=b"begun")
+        self.make_shop(300)
+        self.write_manifest(place=place)
+        with mock.patch.dict(os.environ, FIRN_SWEEP_AGE_MS="-60000"):
+            running = self.start()
+        self.wait_agreed(running)
+        self.assert_stopped(running)
+        left = [upload["Key"] for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+        self.assertEqual(left, [other])
 
     def test_inspect_and_drop(self):
         place = self.place("rest-s3")
