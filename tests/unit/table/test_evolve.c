@@ -1,7 +1,7 @@
 /* links: firn_table */
 /* Columns that change while a table is followed: one commit holds files of before and after. */
-#include "agent/catalog/driver.h"
 #include "tests/unit/iceberg/commit.h"
+#include "tests/unit/table/deaf.h"
 #include "tests/unit/table/world.h"
 
 #define SHAPE "{\"columns\":1}"
@@ -338,17 +338,6 @@ static void a_conflict_does_not_lose_columns(void **state)
     world_done(&world);
 }
 
-static const CatalogDriver *real_;
-
-static bool commit_without_answer(Catalog *catalog, const TableName *name,
-                                  const CatalogChange *change, CatalogEntry *ret, Error *error)
-{
-    if (!real_->commit(catalog, name, change, ret, error))
-        return false;
-    catalog_entry_done(ret);
-    return error_set(error, ERROR_RETRY, "AnswerLost", "the answer is lost");
-}
-
 /* The table has the columns, nobody has said so: they are ours when it is loaded again. */
 static void an_answer_that_is_lost_is_no_foreign_change(void **state)
 {
@@ -365,15 +354,12 @@ static void an_answer_that_is_lost_is_no_foreign_change(void **state)
     OK(table_evolve(table, after, SHAPE_AFTER, &err));
     put(table, after, 5, 10, 20);
     position = world_position(30);
-    real_ = world.catalog->driver;
-    CatalogDriver deaf = *real_;
-    deaf.commit = commit_without_answer;
-    world.catalog->driver = &deaf;
+    deaf_begin(world.catalog);
     CommitAnswer answer;
     TableView view;
     Error why = {0};
     assert_true(table_send(table, &position, &answer, &id, &sequence, &why));
-    world.catalog->driver = real_;
+    deaf_end(world.catalog);
     assert_int_equal(answer, ANSWER_UNKNOWN);
     OK(table_look(table, id, head, &view, &err));
     assert_true(view.ours_found);

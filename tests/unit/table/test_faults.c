@@ -1,7 +1,7 @@
 /* links: firn_table */
 /* When the store fails under the table: nothing is lost, nothing is doubled, the error says what to
  * do; and the initial copy's writers side by side. */
-#include "agent/catalog/driver.h"
+#include "tests/unit/table/deaf.h"
 #include "tests/unit/table/world.h"
 
 #include <fcntl.h>
@@ -105,17 +105,6 @@ static void run_breakdown(int format_version, const char *folder)
     world_done(&world);
 }
 
-static const CatalogDriver *real_;
-
-static bool commit_without_answer(Catalog *catalog, const TableName *name,
-                                  const CatalogChange *change, CatalogEntry *ret, Error *error)
-{
-    if (!real_->commit(catalog, name, change, ret, error))
-        return false;
-    catalog_entry_done(ret);
-    return error_set(error, ERROR_RETRY, "AnswerLost", "the answer is lost");
-}
-
 /* The flow ends (for another reason) before anybody could ask: the files are the table's. */
 static void test_closed_while_unknown(void **state)
 {
@@ -127,17 +116,14 @@ static void test_closed_while_unknown(void **state)
     AUTO(batch_free) Batch *rows = rows_of(&world, ROW_INSERT, 0, ROWS, 101);
     Position position = world_position(102);
     OK(table_put(table, rows, &err));
-    real_ = world.catalog->driver;
-    CatalogDriver deaf = *real_;
-    deaf.commit = commit_without_answer;
-    world.catalog->driver = &deaf;
+    deaf_begin(world.catalog);
     CommitAnswer answer;
     int64_t id, sequence;
     Error why = {0};
     assert_true(table_send(table, &position, &answer, &id, &sequence, &why));
     assert_int_equal(answer, ANSWER_UNKNOWN);
     table_close(table);
-    world.catalog->driver = real_;
+    deaf_end(world.catalog);
     expect(&world, &seen);
     assert_int_equal(seen.count, ROWS);
     world_done(&world);
