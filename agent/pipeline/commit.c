@@ -4,7 +4,6 @@
  * What only takes time (no answer, a catalog that is down) is tried again from here for as long as
  * it lasts, with what is pending kept; everything else ends the flow. */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "agent/pipeline/flow.h"
@@ -40,23 +39,14 @@ bool flow_stalled(const BoundTable *table, StallReason reason, Error *err)
     return error_wrap(err, "table %s", table->name);
 }
 
-static int64_t sweep_age_us(void)
-{
-#ifdef FIRN_CRASH_POINTS
-    const char *asked = getenv("FIRN_SWEEP_AGE_MS");
-    if (asked)
-        return strtoll(asked, NULL, 10) * 1000;
-#endif
-    return SWEEP_AGE_US;
-}
-
 /* What processes that crashed have begun to upload costs money and is seen by nobody. Once a flow,
  * after the table's first commit: the store is there then. */
 static void sweep(BoundTable *table)
 {
     Error err = {0};
     table->swept = true;
-    if (!table_sweep_unfinished(table->table, clock_wall_us() - sweep_age_us(), &err))
+    if (!table_sweep_unfinished(
+            table->table, clock_wall_us() - flow_time_us("FIRN_SWEEP_AGE_MS", SWEEP_AGE_US), &err))
         log_info("unfinished uploads were not looked for", LOG_T("table", table->name),
                  LOG_T("reason", err.code), LOG_T("error", err.message));
 }
