@@ -9,9 +9,8 @@ import sys
 import time
 
 from figures import SCALE, Bench, compare, figure
-from harness.agent import Agent, binary
+from harness.agent import Agent, binary, connector
 from harness.application import SCHEMAS, Application, AppTraffic
-from harness.postgres import PASSWORD
 from harness.process import die_with_parent, free_port
 
 NAME = "pg-many-tables"
@@ -21,25 +20,7 @@ RATE = 2000
 AT_ONCE = 200  # changes of a transaction
 ROWS = 20
 
-MANIFEST = """\
-apiVersion: v1
-kind: Secret
-metadata: {{name: db}}
-stringData: {{username: postgres, password: {password}}}
----
-apiVersion: firn.dev/v1alpha1
-kind: Connector
-metadata: {{name: shop}}
-spec:
-  source:
-    type: PostgreSQL
-    host: 127.0.0.1
-    port: {port}
-    database: bench
-    credentialsSecretRef: {{name: db}}
-    tls: {{mode: Disable}}
-    tables: {{include: ["app*.*"]}}
-    postgresql: {{slot: firn, publication: firn}}
+UNIT = """\
 ---
 apiVersion: firn.dev/v1alpha1
 kind: IngestionUnit
@@ -52,7 +33,8 @@ spec:
 
 def start(bench: Bench) -> Agent:
     path = bench.folder / "manifest.yaml"
-    path.write_text(MANIFEST.format(password=PASSWORD, port=bench.postgres.port, warehouse=bench.warehouse))
+    source = connector(bench.postgres, database="bench", include='["app*.*"]', parallelism=4)
+    path.write_text(source + UNIT.format(warehouse=bench.warehouse))
     agent = Agent.__new__(Agent)
     agent.log, agent.http_port, agent.crash_at = bench.folder / "agent.log", free_port(), None
     with open(agent.log, "wb") as log:

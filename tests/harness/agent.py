@@ -27,30 +27,26 @@ def command(*arguments, **options) -> subprocess.CompletedProcess:
     return subprocess.run([binary(), *map(str, arguments)], capture_output=True, text=True, **options)
 
 
-def manifest(postgres, warehouse, *, database="shop", password=None, **fields) -> str:
-    """A Connector for every table of schema public, and a unit that sends them to WAREHOUSE/shop.
-    Known fields: user, host, port, slot, publication, manage, include, exclude, mode, format,
-    interval, snapshot, parallelism, rate (maxRowsPerSecond), id_columns, partition_by, more_table (YAML lines), tls
-    (YAML), secret (more keys of the Secret db; password "" leaves that out), documents (more YAML documents), place
-    (harness/place.py: then the warehouse is its own)."""
-    value = {
-        "user": "postgres", "host": "127.0.0.1", "port": postgres.port, "slot": "firn", "publication": "firn",
-        "manage": "true", "include": '["public.*"]', "exclude": "[]", "mode": "Upsert", "format": 2, "interval": "1s",
-        "snapshot": "Initial", "parallelism": 2, "rate": 0, "more_table": "", "place": None,
-        "tls": "{mode: Disable}", "secret": {}, "documents": "",
-    }  # fmt: skip
-    unknown = set(fields) - set(value)
+def _filled(known: dict, fields: dict) -> dict:
+    unknown = set(fields) - set(known)
     if unknown:
         raise TypeError(f"no field {unknown}")
-    value |= fields
-    place = value["place"]
-    lines = place.table_lines() if place else f"catalog: {{type: Directory, warehouse: {warehouse}}}\n"
+    return known | fields
+
+
+def connector(postgres, *, database="shop", password=None, **fields) -> str:
+    """Secret db and Connector shop. Known fields: user, host, port, slot, publication, manage, include, exclude, snapshot,
+    parallelism, rate (maxRowsPerSecond), tls (YAML), secret (more keys of the Secret; password "" leaves that out)."""
+    value = _filled({
+        "user": "postgres", "host": "127.0.0.1", "port": postgres.port, "slot": "firn", "publication": "firn",
+        "manage": "true", "include": '["public.*"]', "exclude": "[]", "snapshot": "Initial", "parallelism": 2, "rate": 0,
+        "tls": "{mode: Disable}", "secret": {},
+    }, fields)  # fmt: skip
     rate = f", maxRowsPerSecond: {value['rate']}" if value["rate"] else ""
-    where = "".join(f"      {line}\n" for line in lines.splitlines())
     password = PASSWORD if password is None else password
     secret = {"username": value["user"], **({"password": password} if password else {}), **value["secret"]}
     return f"""\
-{place.secrets() if place else ''}{value['documents']}apiVersion: v1
+apiVersion: v1
 kind: Secret
 metadata: {{name: db}}
 stringData: {json.dumps(secret)}
@@ -69,7 +65,20 @@ spec:
     tables: {{include: {value['include']}, exclude: {value['exclude']}}}
     snapshot: {{mode: {value['snapshot']}, parallelism: {value['parallelism']}{rate}}}
     postgresql: {{slot: {value['slot']}, publication: {value['publication']}, manage: {value['manage']}}}
----
+"""
+
+
+def manifest(postgres, warehouse, **fields) -> str:
+    """A Connector for every table of schema public, and a unit that sends them to WAREHOUSE/shop. Known fields: those of
+    connector(), mode, format, interval, more_table (YAML lines), documents (more YAML documents), place (harness/place.py:
+    then the warehouse is its own)."""
+    known = {"mode": "Upsert", "format": 2, "interval": "1s", "more_table": "", "documents": "", "place": None}
+    value = known | {name: fields.pop(name) for name in known if name in fields}
+    place = value["place"]
+    lines = place.table_lines() if place else f"catalog: {{type: Directory, warehouse: {warehouse}}}\n"
+    where = "".join(f"      {line}\n" for line in lines.splitlines())
+    return f"""\
+{place.secrets() if place else ''}{value['documents']}{connector(postgres, **fields)}---
 apiVersion: firn.dev/v1alpha1
 kind: IngestionUnit
 metadata: {{name: shop}}

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import lake
 from harness.agent import OK, REFUSED, ROOT
 from harness.case import Shop, compare
-from harness.postgres import PASSWORD, Postgres
+from harness.postgres import Postgres
 from harness.random_schema import RandomSchema, manifest
 from harness.random_stream import RandomStream
 from harness.wait import wait_until
@@ -91,7 +91,7 @@ class RandomCase(Shop):
 
     def _start(self, *arguments: str):
         path = self.folder / "manifest.yaml"
-        path.write_text(manifest(self.postgres, self.warehouse, self.named, PASSWORD))
+        path.write_text(manifest(self.postgres, self.warehouse, self.named))
         path.chmod(0o600)
         self.agent = self.start(arguments=arguments)
         self.starts += 1

@@ -9,6 +9,7 @@ import random
 import re
 from dataclasses import dataclass, field, replace
 
+from harness.agent import connector
 from harness.pg_types import KINDS, SCHEMA, Kind
 
 # What these make of a number: one to one, and alike for the types that a column of the key can be widened to.
@@ -242,30 +243,10 @@ class RandomSchema:
             table.lake_partitions = [dice.choice(choices).format(name)]
 
 
-def manifest(postgres, warehouse, tables: list[RandomTable], password: str) -> str:
+def manifest(postgres, warehouse, tables: list[RandomTable]) -> str:
     """A unit for each table, by its name at the source; what it becomes is called t0, t1 …"""
     include = json.dumps([f"public.{table.name}" for table in tables])
-    text = f"""\
-apiVersion: v1
-kind: Secret
-metadata: {{name: db}}
-stringData: {{username: postgres, password: {password}}}
----
-apiVersion: firn.dev/v1alpha1
-kind: Connector
-metadata: {{name: shop}}
-spec:
-  source:
-    type: PostgreSQL
-    host: 127.0.0.1
-    port: {postgres.port}
-    database: shop
-    credentialsSecretRef: {{name: db}}
-    tls: {{mode: Disable}}
-    tables: {{include: {include}}}
-    snapshot: {{parallelism: 2}}
-    postgresql: {{slot: firn, publication: firn}}
-"""
+    text = connector(postgres, include=include)
     for table in tables:
         lake = {
             "catalog": {"type": "Directory", "warehouse": str(warehouse)}, "database": "shop", "tableName": f"t{table.number}",

@@ -10,34 +10,15 @@ import resource
 import time
 import unittest
 
-from harness.agent import OK
+from harness.agent import OK, connector
 from harness.application import SCHEMAS, Application, AppTraffic
 from harness.case import Shop, compare
-from harness.postgres import PASSWORD
 
 TABLES = int(os.environ.get("FIRN_TABLES", "500"))
 ROWS = 20
 PEAK_MAX = 192 << 20
 
-MANIFEST = """\
-apiVersion: v1
-kind: Secret
-metadata: {{name: db}}
-stringData: {{username: postgres, password: {password}}}
----
-apiVersion: firn.dev/v1alpha1
-kind: Connector
-metadata: {{name: shop}}
-spec:
-  source:
-    type: PostgreSQL
-    host: 127.0.0.1
-    port: {port}
-    database: shop
-    credentialsSecretRef: {{name: db}}
-    tls: {{mode: Disable}}
-    tables: {{include: ["app*.*"]}}
-    postgresql: {{slot: firn, publication: firn}}
+UNIT = """\
 ---
 apiVersion: firn.dev/v1alpha1
 kind: IngestionUnit
@@ -71,7 +52,7 @@ class Whole(Shop):
         for table in keyless:
             self.connection.execute(f"alter table {table.sql} replica identity full")
         path = self.folder / "manifest.yaml"
-        text = MANIFEST.format(password=PASSWORD, port=self.postgres.port, warehouse=self.warehouse)
+        text = connector(self.postgres, include='["app*.*"]', parallelism=4) + UNIT.format(warehouse=self.warehouse)
         for number, table in enumerate(keyless):
             text += KEYLESS.format(number=number, table=json.dumps(f"{table.schema}.{table.name}"), warehouse=self.warehouse)
         path.write_text(text)
