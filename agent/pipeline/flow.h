@@ -183,9 +183,6 @@ static inline bool flow_stopping(Flow *flow)
            atomic_load_explicit(&flow->leaves, memory_order_relaxed);
 }
 void flow_phase(Flow *flow, Phase phase);
-/* How long something takes: tests' builds ask that variable first, in milliseconds (supervise.c).
- */
-int64_t flow_time_us(const char *variable, int64_t usual_us);
 
 MUST_CHECK bool flow_bind(Flow *flow, Error *err); /* bind.c */
 void flow_unbind(Flow *flow);

@@ -23,17 +23,6 @@ const char *phase_name(Phase phase)
     return names[phase];
 }
 
-int64_t flow_time_us(const char *variable, int64_t usual_us)
-{
-#ifdef FIRN_CRASH_POINTS
-    const char *asked = getenv(variable);
-    if (asked)
-        return strtoll(asked, NULL, 10) * 1000;
-#endif
-    (void)variable;
-    return usual_us;
-}
-
 static bool names_hold(const Names *names, const char *name)
 {
     for (size_t i = 0; i < names->count; i++)
