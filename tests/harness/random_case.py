@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 import time
 import unittest
 from copy import deepcopy
@@ -28,6 +29,9 @@ ENGINES = ("duckdb", "pyiceberg")
 STATEMENT_SECONDS = 30
 # What is durable is confirmed each second; most seeds don't wait for that.
 CONFIRM_MS = 50
+# Servers and warehouses live in memory where there is room for them: a database is three hundred files.
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 << 30
 
 
 def version_of(seed: int) -> int:
@@ -55,7 +59,7 @@ class RandomCase(Shop):
 
     version = 15
     until = None  # seeds that have not begun by then are left out
-    settings = {"logical_decoding_work_mem": "'64kB'", "max_prepared_transactions": "4", "lock_timeout": f"'{STATEMENT_SECONDS}s'"}
+    settings = {"logical_decoding_work_mem": "'64kB'", "max_prepared_transactions": "4", "max_wal_size": "'256MB'", "lock_timeout": f"'{STATEMENT_SECONDS}s'"}
 
     @classmethod
     def setUpClass(cls):
@@ -174,6 +178,8 @@ class RandomCase(Shop):
 def _worker(cases: list[type[RandomCase]], answer):
     die_with_parent(signal.SIGTERM)()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(1))  # agents and servers end with the process
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
+        tempfile.tempdir = str(MEMORY)
     for case in cases:
         unittest.TextTestRunner(verbosity=0).run(unittest.defaultTestLoader.loadTestsFromTestCase(case))
         answer.send(getattr(case, "outcomes", []))
