@@ -77,6 +77,7 @@ typedef struct BoundTable {
     bool swept;        /* unfinished uploads were looked for */
     Follow follow;     /* the writer thread's own, once it runs */
     Position claimed;  /* what the latest view says, in the source's own words of now */
+    size_t buffers;    /* table_buffers, as of the last look */
     bool has_later;    /* a checkpoint came while a commit was being settled: */
     RowPosition later; /* the latest such */
 } BoundTable;
@@ -109,6 +110,7 @@ typedef struct Writer {
     Thread *thread;
     BoundTable **tables;
     size_t table_count;
+    size_t buffers, buffers_max; /* of its tables */
     atomic_bool done;
     uint32_t number;
 } Writer;

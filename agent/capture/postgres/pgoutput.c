@@ -551,7 +551,10 @@ bool pgoutput_replay(Pgoutput *out, Error *err)
     if (message[0] == 'R')
         return relations_learn(&out->relations, &in, err);
     CRASH_POINT("spool-replaying");
-    return on_change(out, message[0], &in, err);
+    if (!on_change(out, message[0], &in, err))
+        return false;
+    spool_rest(out->replaying);
+    return true;
 }
 
 void pgoutput_keepalive(Pgoutput *out, uint64_t end)

@@ -329,6 +329,7 @@ static WireResult decode_some(Stream *stream, Change *ret, Error *err)
         if (LIKELY(kind == 'd')) {
             if (!on_copy_data(stream, content, err))
                 return WIRE_FAILED;
+            wire_rest(&stream->wire);
         } else if (kind == 'E') {
             wire_error(content, err);
             return WIRE_FAILED;
