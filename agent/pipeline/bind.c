@@ -31,6 +31,7 @@ static void warehouse_close(Warehouse *warehouse)
 {
     lake_close(warehouse->lake);
     json_decref(warehouse->record);
+    json_decref(warehouse->by_uuid);
     free(warehouse->record_uri);
     free(warehouse);
 }
@@ -238,18 +239,28 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
     return true;
 }
 
+static int by_uuid(const void *a, const void *b)
+{
+    const BoundTable *const *left = a, *const *right = b;
+    int order = strcmp((*left)->uuid, (*right)->uuid);
+    return order ? order
+                 : ((*left)->number > (*right)->number) - ((*left)->number < (*right)->number);
+}
+
 /* Two tables of the source must not meet in one of the lake's. */
 static bool destinations_differ(const Flow *flow, Error *err)
 {
-    for (size_t a = 0; a < flow->table_count; a++)
-        for (size_t b = 0; b < a; b++)
-            if (strcmp(flow->tables[a].uuid, flow->tables[b].uuid) == 0)
-                return error_set(
-                    err, ERROR_CONFIG, "TableTaken",
-                    "%s and %s both go to the lake table %s.%s; give one of them another "
-                    "tableName ('{schema}_{table}' keeps them apart)",
-                    flow->tables[b].name, flow->tables[a].name, flow->tables[a].spec->database,
-                    flow->tables[a].spec->table_name);
+    AUTO(mem_free) const BoundTable **sorted = mem_array(flow->table_count, sizeof *sorted);
+    for (size_t i = 0; i < flow->table_count; i++)
+        sorted[i] = &flow->tables[i];
+    qsort(sorted, flow->table_count, sizeof *sorted, by_uuid);
+    for (size_t i = 1; i < flow->table_count; i++)
+        if (strcmp(sorted[i]->uuid, sorted[i - 1]->uuid) == 0)
+            return error_set(err, ERROR_CONFIG, "TableTaken",
+                             "%s and %s both go to the lake table %s.%s; give one of them another "
+                             "tableName ('{schema}_{table}' keeps them apart)",
+                             sorted[i - 1]->name, sorted[i]->name, sorted[i]->spec->database,
+                             sorted[i]->spec->table_name);
     return true;
 }
 

@@ -19,6 +19,7 @@ typedef struct Warehouse {
     Lake *lake;
     char *record_uri;
     json_t *record;      /* as read at the start; NULL: none */
+    json_t *by_uuid;     /* its entries */
     StoreTag record_tag; /* of what stands there, as read or written last */
 } Warehouse;
 

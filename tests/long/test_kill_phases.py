@@ -28,7 +28,7 @@ SEED = int(os.environ.get("FIRN_SEED", random.SystemRandom().randrange(10**6)))
 KINDS = [(2, "Upsert"), (3, "Upsert"), (3, "Append"), (2, "Append")]
 AFRESH = 10  # kills of a stream before tables and lake are made anew
 STRIKE_SECONDS = 90
-FAR = 30
+FAR = 80
 LARGE = 15_000  # rows of a transaction that is spooled
 FOUND: dict[str, str] = {}
 
@@ -140,8 +140,10 @@ class Phase(Shop):
         agent = self.start()
         self.wait_for(agent)
         time.sleep(self.dice.uniform(0, self.seconds))  # the moment is the test's, nothing is waited for
+        agent.alive()
         agent.process.send_signal(signal.SIGSTOP)
-        wait_until(lambda: re.search(r"State:\s+T", Path(f"/proc/{agent.process.pid}/status").read_text()), 10, "it stands still", agent.alive)
+        status = Path(f"/proc/{agent.process.pid}/status")
+        wait_until(lambda: re.search(r"State:\s+[TZ]", status.read_text()), 10, "it stands still")
         hit = self.is_on(agent)
         agent.kill()
         return hit
@@ -295,7 +297,7 @@ class Columns(Phase):
                 connection.execute(f"insert into changing (id, n) select {new} * 100000 + i, i from generate_series(1, 4000) i")
                 connection.execute(f"delete from changing where id > {new} * 100000 and id % 100 > 0")
         connection.execute(f"update changing set n = n + 1 where id between {self.row - 100} and {self.row}")
-        self.over.wait(0.02)
+        self.over.wait(0.1)
 
     def wait_for(self, agent):
         wait_until(lambda: self.learned(agent), STRIKE_SECONDS, "columns change", agent.alive)

@@ -83,6 +83,7 @@ static void postgres_close(Capture *capture)
     connect_close(postgres->query);
     for (size_t i = 0; i < postgres->table_count; i++)
         table_done(&postgres->tables[i]);
+    free(postgres->by_oid);
     free(postgres->tables);
     free(postgres->sources);
     free(postgres->timelines.items);

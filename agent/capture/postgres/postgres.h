@@ -90,7 +90,8 @@ typedef struct Postgres {
     SourceTable *sources;
     PgTable *tables; /* the same numbers */
     size_t table_count;
-    PGconn *query; /* ordinary; catalog and unchanged TOAST values. The capture's thread only */
+    PgTable **by_oid; /* the tables, sorted */
+    PGconn *query;    /* ordinary; catalog and unchanged TOAST values. The capture's thread only */
     PGconn *replication; /* made the slot: holds the snapshot until its next command */
     char *snapshot;      /* exported by `replication`; NULL when there is none */
     RowPosition copy_at; /* what the snapshot stands for */
@@ -118,6 +119,7 @@ MUST_CHECK bool postgres_lsn_parse(const char *text, uint64_t *ret, Error *err);
 /* --- tables.c --- */
 MUST_CHECK bool tables_find(Postgres *postgres, Error *err);
 void table_done(PgTable *table);
+PgTable *tables_by_oid(const Postgres *postgres, uint64_t oid); /* NULL: none of ours */
 MUST_CHECK bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *err);
 MUST_CHECK bool table_resume(Capture *capture, uint32_t number, const char *shape, RowPosition at,
                              Error *err); /* shape.c */
