@@ -55,6 +55,7 @@ static void sweep(BoundTable *table)
 static void committed(Flow *flow, BoundTable *table)
 {
     CRASH_POINT("writer-committed");
+    table->entered = false;
     atomic_fetch_add(&flow->commits, 1);
     progress_table(table);
     flow_copy_committed(flow, table);

@@ -78,6 +78,7 @@ typedef struct BoundTable {
     bool swept;        /* unfinished uploads were looked for */
     Follow follow;     /* the writer thread's own, once it runs */
     Position claimed;  /* what the latest view says, in the source's own words of now */
+    bool entered;      /* its entry for the record is the Follow's of now */
     size_t buffers;    /* table_buffers, as of the last look */
     bool has_later;    /* a checkpoint came while a commit was being settled: */
     RowPosition later; /* the latest such */
@@ -126,7 +127,8 @@ struct Pipeline {
     const Manifest *manifest;
     const ConnectorSpec *connector;
     PipelineOptions options;
-    char *name; /* "retail/shop" */
+    char *name;             /* "retail/shop" */
+    json_t *units_by_table; /* of units that name a table: their numbers in the manifest */
     atomic_bool stop;
     pthread_mutex_t lock; /* over figures */
     PipelineFigures figures;
@@ -189,6 +191,7 @@ void flow_phase(Flow *flow, Phase phase);
 
 MUST_CHECK bool flow_bind(Flow *flow, Error *err); /* bind.c */
 void flow_unbind(Flow *flow);
+json_t *flow_units_by_table(const Pipeline *pipeline);
 /* Does a unit take the table of that name? */
 bool flow_takes(const Flow *flow, const char *name);
 void flow_look(Flow *flow, int64_t *after_us); /* look.c */

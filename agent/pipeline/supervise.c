@@ -65,6 +65,7 @@ Pipeline *pipeline_new(const Manifest *manifest, const ConnectorSpec *connector,
     pipeline->options = *options;
     pipeline->name = mem_format("%s/%s", connector->meta.namespace_name, connector->meta.name);
     pthread_mutex_init(&pipeline->lock, NULL);
+    pipeline->units_by_table = flow_units_by_table(pipeline);
     progress_register(pipeline);
     return pipeline;
 }
@@ -74,6 +75,7 @@ void pipeline_free(Pipeline *pipeline)
     if (!pipeline)
         return;
     pthread_mutex_destroy(&pipeline->lock);
+    json_decref(pipeline->units_by_table);
     names_done(&pipeline->begun);
     names_done(&pipeline->outdated);
     names_done(&pipeline->without_rows);

@@ -75,6 +75,9 @@ static bool settle(Writer *writer, bool drain, Error *err)
     pthread_mutex_lock(&flow->lock);
     for (size_t i = 0; i < writer->table_count; i++) {
         RecordEntry entry;
+        if (writer->tables[i]->entered)
+            continue;
+        writer->tables[i]->entered = true;
         follow_entry(&writer->tables[i]->follow, &entry);
         confirm_entry(&flow->confirm, (uint32_t)(writer->tables[i] - flow->tables), &entry);
     }
