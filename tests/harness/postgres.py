@@ -124,8 +124,8 @@ class Postgres:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else None
 
-    def create_database(self, name: str):
-        self.execute(f'create database "{name}"')
+    def create_database(self, name: str, template: str = "template1"):
+        self.execute(f'create database "{name}" template "{template}"')
 
     def slot(self, name: str, connection: psycopg.Connection = None) -> dict | None:
         """What pg_replication_slots says of a slot; positions as integers."""

@@ -58,6 +58,7 @@ class RandomCase(Shop):
     """One server for all seeds of a version; a database of its own for each."""
 
     version = 15
+    template = "base"  # what every seed's tables need is made once
     until = None  # seeds that have not begun by then are left out
     settings = {"logical_decoding_work_mem": "'64kB'", "max_prepared_transactions": "4", "max_wal_size": "'256MB'", "lock_timeout": f"'{STATEMENT_SECONDS}s'"}
 
@@ -66,6 +67,9 @@ class RandomCase(Shop):
         cls.outcomes: list[Outcome] = []
         cls.postgres = Postgres(cls.version, **cls.settings).start()
         cls.addClassCleanup(cls.postgres.stop)
+        cls.postgres.create_database(cls.template)
+        for statement in RandomSchema(0, cls.version).before():
+            cls.postgres.execute(statement, cls.template)
 
     def _drop_database(self):
         slots = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active"
@@ -81,10 +85,10 @@ class RandomCase(Shop):
     def run_seed(self, seed: int):
         self.seed, self.agent, self.starts, self.kills = seed, None, 0, 0
         schema = RandomSchema(seed, self.version)
-        make = schema.before() + [statement for table in schema.tables for statement in table.ddl()]
+        make = [statement for table in schema.tables for statement in table.ddl()]
         self.named = deepcopy(schema.tables)
         stream = RandomStream(seed, schema)
-        self.log = [f"-- seed {seed}, PostgreSQL {self.version}", *(f"{statement};" for statement in make)]
+        self.log = [f"-- seed {seed}, PostgreSQL {self.version}", *(f"{statement};" for statement in schema.before() + make)]
         if not at_usual_pace(seed):
             faster = mock.patch.dict(os.environ, FIRN_CONFIRM_MS=str(CONFIRM_MS))
             faster.start()
