@@ -80,7 +80,7 @@ def rows(bench: Bench):
         if agent.stop():
             raise SystemExit(f"{NAME}: {agent.text()}")
     bench.check(NAME)
-    bar = 8 if LARGE == 100 << 20 else None  # small rows say nothing of it
+    bar = 5 if LARGE == 100 << 20 else None  # small rows say nothing of it
     figure(NAME, "row_of_100_mb_copy_peak_rss", "rows", copy / LARGE, at_most=bar, of="ours")
     figure(NAME, "row_of_100_mb_stream_peak_rss", "rows", stream / LARGE, at_most=bar, of="ours")
 

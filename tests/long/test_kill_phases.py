@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -28,7 +29,8 @@ SEED = int(os.environ.get("FIRN_SEED", random.SystemRandom().randrange(10**6)))
 KINDS = [(2, "Upsert"), (3, "Upsert"), (3, "Append"), (2, "Append")]
 AFRESH = 10  # kills of a stream before tables and lake are made anew
 STRIKE_SECONDS = 90
-FAR = 80
+FAR = 40  # columns that are as old are known to the agent
+AHEAD = 20  # changes of columns that the lake has not
 LARGE = 15_000  # rows of a transaction that is spooled
 FOUND: dict[str, str] = {}
 
@@ -92,8 +94,7 @@ class Phase(Shop):
     def forget(self):
         self.connection.execute(
             "select pg_drop_replication_slot(slot_name) from pg_replication_slots; drop publication if exists firn")  # fmt: skip
-        if self.warehouse.exists():
-            self.warehouse.rename(self.folder / f"warehouse-before-{self.runs}")
+        shutil.rmtree(self.warehouse)
         self.warehouse.mkdir()
 
     def next_point(self) -> str:
@@ -280,12 +281,15 @@ class Columns(Phase):
         return max(int(field["name"][1:]) for field in schema["fields"] if re.fullmatch(r"c\d+", field["name"]))
 
     def work(self, connection):
+        if self.newest - self.lake_newest() >= AHEAD:
+            self.over.wait(0.05)
+            return
         self.newest += 1
         new, self.row = self.newest, self.row + 10
         with connection.transaction():
             connection.execute(f"insert into changing (id, n) values ({self.row}, 1)")
             connection.execute(f"alter table changing add column c{new} {self.dice.choice(('integer', 'numeric(9,2)', 'text', 'timestamptz'))}")
-            # Of columns old enough that the agent knows them: else the log can't tell them apart any more.
+            # Of columns that the agent knows: else the log can't tell them apart any more.
             if new > FAR and self.dice.random() < 0.4:
                 connection.execute(f"alter table changing rename column c{new - FAR} to r{new - FAR}")
             for name in (f"c{new - 2 * FAR}", f"r{new - 2 * FAR}") if new > 2 * FAR else ():
