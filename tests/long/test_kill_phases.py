@@ -100,7 +100,7 @@ class Phase(Shop):
     def next_point(self) -> str:
         """Every point comes once before one comes again, on its first pass or a later one."""
         if not self.left:
-            self.left = [f"{name}:{self.dice.choice((1, 2, 5, 40) if often else (1,))}" for name, often in self.points]
+            self.left = [f"{name}:{self.dice.choice((1, 2, 5, 12) if often else (1,))}" for name, often in self.points]
             self.dice.shuffle(self.left)
         return self.left.pop()
 
