@@ -13,6 +13,7 @@
 typedef struct Sample {
     struct Sample *next;
     char *labels;
+    uint64_t hash;
     Metric metric;
 } Sample;
 
@@ -21,7 +22,9 @@ typedef struct Family {
     char *name;
     char *help;
     MetricKind kind;
-    Sample *samples;
+    Sample *samples, **end; /* in the order of their registration */
+    Sample **slots;         /* by labels, open addressing: ten thousand tables have a sample each */
+    size_t count, slot_count;
 } Family;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -46,18 +49,49 @@ static Family *family_of(MetricKind kind, const char *name, const char *help)
     ASSERT(is_metric_name(name));
     *at = mem_zalloc(sizeof **at);
     **at = (Family){.name = mem_strdup(name), .help = mem_strdup(help), .kind = kind};
+    (*at)->end = &(*at)->samples;
     return *at;
+}
+
+static uint64_t hash_of(const char *text) /* FNV-1a */
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (; *text; text++)
+        hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static Sample **slot_of(const Family *family, const char *labels, uint64_t hash)
+{
+    size_t at = hash & (family->slot_count - 1);
+    while (family->slots[at] &&
+           (family->slots[at]->hash != hash || strcmp(family->slots[at]->labels, labels) != 0))
+        at = (at + 1) & (family->slot_count - 1);
+    return &family->slots[at];
+}
+
+static void grow(Family *family)
+{
+    family->slot_count = family->slot_count ? family->slot_count * 2 : 16;
+    free(family->slots);
+    family->slots = mem_array(family->slot_count, sizeof *family->slots);
+    for (Sample *sample = family->samples; sample; sample = sample->next)
+        *slot_of(family, sample->labels, sample->hash) = sample;
 }
 
 Metric *metrics_register(MetricKind kind, const char *name, const char *help, const char *labels)
 {
     pthread_mutex_lock(&lock);
-    Sample **at = &family_of(kind, name, help)->samples;
-    while (*at && strcmp((*at)->labels, labels) != 0)
-        at = &(*at)->next;
+    Family *family = family_of(kind, name, help);
+    uint64_t hash = hash_of(labels);
+    if ((family->count + 1) * 2 > family->slot_count)
+        grow(family);
+    Sample **at = slot_of(family, labels, hash);
     if (!*at) {
-        *at = mem_zalloc(sizeof **at);
-        (*at)->labels = mem_strdup(labels);
+        *at = *family->end = mem_zalloc(sizeof **at);
+        **at = (Sample){.labels = mem_strdup(labels), .hash = hash};
+        family->end = &(*at)->next;
+        family->count++;
     }
     Metric *metric = &(*at)->metric;
     pthread_mutex_unlock(&lock);

@@ -21,6 +21,8 @@ struct Queue {
     size_t head;
     size_t items;
     size_t bytes;
+    size_t working; /* of these, what the taker holds; 0 unless `holds` */
+    bool holds;
     bool closed;
     Slot slots[];
 };
@@ -54,6 +56,11 @@ void queue_free(Queue *queue)
     free(queue);
 }
 
+void queue_hold(Queue *queue)
+{
+    queue->holds = true;
+}
+
 /* The moment timeout_ms from now, for pthread_cond_timedwait. */
 static struct timespec moment(int timeout_ms)
 {
@@ -78,7 +85,7 @@ static bool wait_on(Queue *queue, pthread_cond_t *cond, int timeout_ms,
 
 static bool has_room(const Queue *queue, size_t bytes)
 {
-    if (queue->items == 0)
+    if (queue->items == 0 && !queue->working)
         return true;
     return queue->items < queue->items_max && queue->bytes + bytes <= queue->bytes_max;
 }
@@ -110,6 +117,11 @@ QueueResult queue_take(Queue *queue, void **ret_item, int timeout_ms)
     struct timespec until = moment(timeout_ms < 0 ? 0 : timeout_ms);
     QueueResult result = QUEUE_OK;
     pthread_mutex_lock(&queue->lock);
+    if (queue->working) {
+        queue->bytes -= queue->working;
+        queue->working = 0;
+        pthread_cond_signal(&queue->not_full);
+    }
     while (!queue->closed && queue->items == 0)
         if (!wait_on(queue, &queue->not_empty, timeout_ms, &until) && queue->items == 0) {
             result = QUEUE_TIMEOUT;
@@ -118,7 +130,10 @@ QueueResult queue_take(Queue *queue, void **ret_item, int timeout_ms)
     if (queue->items > 0) {
         Slot *slot = &queue->slots[queue->head];
         *ret_item = slot->item;
-        queue->bytes -= slot->bytes;
+        if (queue->holds)
+            queue->working = slot->bytes;
+        else
+            queue->bytes -= slot->bytes;
         queue->head = (queue->head + 1) % queue->items_max;
         queue->items--;
         result = QUEUE_OK;

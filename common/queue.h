@@ -13,6 +13,9 @@ void queue_free(Queue *queue);
 Queue *queue_new(size_t items_max, size_t bytes_max, void (*item_free)(void *item))
     OWNED_BY(queue_free);
 
+/* From here on what was taken counts as inside until the next take: of items that are larger than
+ * the queue two are alive, the taker's and the one that waits to be put. For one taker. */
+void queue_hold(Queue *queue);
 /* On QUEUE_OK the item is the queue's; else it is still the caller's. timeout_ms < 0 waits for
  * ever. */
 MUST_CHECK QueueResult queue_put(Queue *queue, void *item, size_t bytes, int timeout_ms);

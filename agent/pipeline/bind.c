@@ -31,30 +31,40 @@ static void warehouse_close(Warehouse *warehouse)
 {
     lake_close(warehouse->lake);
     json_decref(warehouse->record);
+    json_decref(warehouse->by_uuid);
     free(warehouse->record_uri);
     free(warehouse);
 }
 
-static bool unit_takes(const IngestionUnitSpec *unit, const ConnectorSpec *connector,
-                       const char *name, bool by_pattern)
+static bool is_of(const IngestionUnitSpec *unit, const ConnectorSpec *connector)
 {
-    if (strcmp(unit->connector, connector->meta.name) != 0 ||
-        strcmp(unit->meta.namespace_name, connector->meta.namespace_name) != 0)
-        return false;
-    if (!by_pattern)
-        return unit->table && strcmp(unit->table, name) == 0;
-    for (size_t i = 0; i < unit->tables.count; i++)
-        if (manifest_pattern_matches(unit->tables.texts[i], name))
-            return true;
-    return false;
+    return strcmp(unit->connector, connector->meta.name) == 0 &&
+           strcmp(unit->meta.namespace_name, connector->meta.namespace_name) == 0;
+}
+
+json_t *flow_units_by_table(const Pipeline *pipeline)
+{
+    json_t *found = json_object();
+    for (size_t i = 0; i < pipeline->manifest->unit_count; i++) {
+        const IngestionUnitSpec *unit = &pipeline->manifest->units[i];
+        if (unit->table && is_of(unit, pipeline->connector) && !json_object_get(found, unit->table))
+            json_object_set_new(found, unit->table, json_integer((json_int_t)i));
+    }
+    return found;
 }
 
 static const IngestionUnitSpec *find_unit(const Pipeline *pipeline, const char *name)
 {
-    for (int by_pattern = 0; by_pattern < 2; by_pattern++)
-        for (size_t i = 0; i < pipeline->manifest->unit_count; i++)
-            if (unit_takes(&pipeline->manifest->units[i], pipeline->connector, name, by_pattern))
-                return &pipeline->manifest->units[i];
+    const json_t *named = json_object_get(pipeline->units_by_table, name);
+    if (named)
+        return &pipeline->manifest->units[json_integer_value(named)];
+    for (size_t i = 0; i < pipeline->manifest->unit_count; i++) {
+        const IngestionUnitSpec *unit = &pipeline->manifest->units[i];
+        for (size_t k = 0; k < unit->tables.count; k++)
+            if (manifest_pattern_matches(unit->tables.texts[k], name) &&
+                is_of(unit, pipeline->connector))
+                return unit;
+    }
     return NULL;
 }
 
@@ -67,21 +77,18 @@ bool flow_takes(const Flow *flow, const char *name)
 static bool units_found(const Flow *flow, Error *err)
 {
     const Pipeline *pipeline = flow->pipeline;
-    for (size_t i = 0; i < pipeline->manifest->unit_count; i++) {
-        const IngestionUnitSpec *unit = &pipeline->manifest->units[i];
-        if (!unit->table || !unit_takes(unit, pipeline->connector, unit->table, false))
-            continue;
-        bool found = false;
-        for (size_t t = 0; t < flow->table_count && !found; t++)
-            found = strcmp(flow->tables[t].name, unit->table) == 0;
-        if (!found)
-            return error_set(
-                err, ERROR_CONFIG, "TableMissing",
-                "IngestionUnit/%s spec.connectorRef.table: '%s' is not among the tables that "
-                "Connector/%s captures; check the name, the database, and source.tables",
-                unit->meta.name, unit->table, pipeline->connector->meta.name);
-    }
-    return true;
+    json_t *missing = json_copy(pipeline->units_by_table);
+    for (size_t i = 0; i < flow->table_count; i++)
+        json_object_del(missing, flow->tables[i].name);
+    const char *name = json_object_iter_key(json_object_iter(missing));
+    if (name)
+        error_set(err, ERROR_CONFIG, "TableMissing",
+                  "IngestionUnit/%s spec.connectorRef.table: '%s' is not among the tables that "
+                  "Connector/%s captures; check the name, the database, and source.tables",
+                  find_unit(pipeline, name)->meta.name, name, pipeline->connector->meta.name);
+    bool found = !name;
+    json_decref(missing);
+    return found;
 }
 
 typedef struct Resume {
@@ -238,18 +245,28 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
     return true;
 }
 
+static int by_uuid(const void *a, const void *b)
+{
+    const BoundTable *const *left = a, *const *right = b;
+    int order = strcmp((*left)->uuid, (*right)->uuid);
+    return order ? order
+                 : ((*left)->number > (*right)->number) - ((*left)->number < (*right)->number);
+}
+
 /* Two tables of the source must not meet in one of the lake's. */
 static bool destinations_differ(const Flow *flow, Error *err)
 {
-    for (size_t a = 0; a < flow->table_count; a++)
-        for (size_t b = 0; b < a; b++)
-            if (strcmp(flow->tables[a].uuid, flow->tables[b].uuid) == 0)
-                return error_set(
-                    err, ERROR_CONFIG, "TableTaken",
-                    "%s and %s both go to the lake table %s.%s; give one of them another "
-                    "tableName ('{schema}_{table}' keeps them apart)",
-                    flow->tables[b].name, flow->tables[a].name, flow->tables[a].spec->database,
-                    flow->tables[a].spec->table_name);
+    AUTO(mem_free) const BoundTable **sorted = mem_array(flow->table_count, sizeof *sorted);
+    for (size_t i = 0; i < flow->table_count; i++)
+        sorted[i] = &flow->tables[i];
+    qsort(sorted, flow->table_count, sizeof *sorted, by_uuid);
+    for (size_t i = 1; i < flow->table_count; i++)
+        if (strcmp(sorted[i]->uuid, sorted[i - 1]->uuid) == 0)
+            return error_set(err, ERROR_CONFIG, "TableTaken",
+                             "%s and %s both go to the lake table %s.%s; give one of them another "
+                             "tableName ('{schema}_{table}' keeps them apart)",
+                             sorted[i - 1]->name, sorted[i]->name, sorted[i]->spec->database,
+                             sorted[i]->spec->table_name);
     return true;
 }
 

@@ -45,8 +45,9 @@ static void sweep(BoundTable *table)
 {
     Error err = {0};
     table->swept = true;
-    if (!table_sweep_unfinished(
-            table->table, clock_wall_us() - flow_time_us("FIRN_SWEEP_AGE_MS", SWEEP_AGE_US), &err))
+    if (!table_sweep_unfinished(table->table,
+                                clock_wall_us() - clock_asked_us("FIRN_SWEEP_AGE_MS", SWEEP_AGE_US),
+                                &err))
         log_info("unfinished uploads were not looked for", LOG_T("table", table->name),
                  LOG_T("reason", err.code), LOG_T("error", err.message));
 }
@@ -54,6 +55,7 @@ static void sweep(BoundTable *table)
 static void committed(Flow *flow, BoundTable *table)
 {
     CRASH_POINT("writer-committed");
+    table->entered = false;
     atomic_fetch_add(&flow->commits, 1);
     progress_table(table);
     flow_copy_committed(flow, table);

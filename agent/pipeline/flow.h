@@ -19,6 +19,7 @@ typedef struct Warehouse {
     Lake *lake;
     char *record_uri;
     json_t *record;      /* as read at the start; NULL: none */
+    json_t *by_uuid;     /* its entries */
     StoreTag record_tag; /* of what stands there, as read or written last */
 } Warehouse;
 
@@ -77,6 +78,8 @@ typedef struct BoundTable {
     bool swept;        /* unfinished uploads were looked for */
     Follow follow;     /* the writer thread's own, once it runs */
     Position claimed;  /* what the latest view says, in the source's own words of now */
+    bool entered;      /* its entry for the record is the Follow's of now */
+    size_t buffers;    /* table_buffers, as of the last look */
     bool has_later;    /* a checkpoint came while a commit was being settled: */
     RowPosition later; /* the latest such */
 } BoundTable;
@@ -109,6 +112,7 @@ typedef struct Writer {
     Thread *thread;
     BoundTable **tables;
     size_t table_count;
+    size_t buffers, buffers_max; /* of its tables */
     atomic_bool done;
     uint32_t number;
 } Writer;
@@ -123,7 +127,8 @@ struct Pipeline {
     const Manifest *manifest;
     const ConnectorSpec *connector;
     PipelineOptions options;
-    char *name; /* "retail/shop" */
+    char *name;             /* "retail/shop" */
+    json_t *units_by_table; /* of units that name a table: their numbers in the manifest */
     atomic_bool stop;
     pthread_mutex_t lock; /* over figures */
     PipelineFigures figures;
@@ -183,12 +188,10 @@ static inline bool flow_stopping(Flow *flow)
            atomic_load_explicit(&flow->leaves, memory_order_relaxed);
 }
 void flow_phase(Flow *flow, Phase phase);
-/* How long something takes: tests' builds ask that variable first, in milliseconds (supervise.c).
- */
-int64_t flow_time_us(const char *variable, int64_t usual_us);
 
 MUST_CHECK bool flow_bind(Flow *flow, Error *err); /* bind.c */
 void flow_unbind(Flow *flow);
+json_t *flow_units_by_table(const Pipeline *pipeline);
 /* Does a unit take the table of that name? */
 bool flow_takes(const Flow *flow, const char *name);
 void flow_look(Flow *flow, int64_t *after_us); /* look.c */

@@ -17,10 +17,24 @@
 
 #define RECORD_BYTES_MAX ((size_t)64 << 20)
 
+static json_t *entries_by_uuid(const json_t *record)
+{
+    json_t *found = json_object(), *entry;
+    const char *name;
+    json_object_foreach(json_object_get(record, "tables"), name, entry)
+    {
+        const char *uuid = json_string_value(json_object_get(entry, "uuid"));
+        if (uuid)
+            json_object_set(found, uuid, entry);
+    }
+    return found;
+}
+
 bool record_load(Warehouse *warehouse, Error *err)
 {
     json_decref(warehouse->record);
-    warehouse->record = NULL;
+    json_decref(warehouse->by_uuid);
+    warehouse->record = warehouse->by_uuid = NULL;
     Bytes text = {0};
     bool ok = store_get_tagged(warehouse->lake->store, warehouse->record_uri, RECORD_BYTES_MAX,
                                &text, &warehouse->record_tag, err);
@@ -37,24 +51,19 @@ bool record_load(Warehouse *warehouse, Error *err)
                            warehouse->record ? "fields are missing" : where.text);
     }
     bytes_done(&text);
+    if (ok)
+        warehouse->by_uuid = entries_by_uuid(warehouse->record);
     return ok;
 }
 
 /* By the source's name, or, where that is another by now, by the lake's table once it is open. */
 static json_t *entry_of(const BoundTable *table)
 {
-    json_t *tables = json_object_get(table->warehouse->record, "tables"), *entry;
-    const char *name;
-    entry = json_object_get(tables, table->name);
-    if (entry || !table->table)
-        return entry;
-    json_object_foreach(tables, name, entry)
-    {
-        const char *uuid = json_string_value(json_object_get(entry, "uuid"));
-        if (uuid && strcmp(uuid, table_uuid(table->table)) == 0)
-            return entry;
-    }
-    return NULL;
+    json_t *tables = json_object_get(table->warehouse->record, "tables");
+    json_t *entry = json_object_get(tables, table->name);
+    return entry || !table->table
+               ? entry
+               : json_object_get(table->warehouse->by_uuid, table_uuid(table->table));
 }
 
 bool record_entry(const BoundTable *table, RecordEntry *ret, Position *ret_entry_position,

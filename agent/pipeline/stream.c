@@ -293,7 +293,8 @@ static bool begin(Flow *flow, RowPosition *ret, Error *err)
     uint32_t writers = (uint32_t)flow_writers_count(flow), count = (uint32_t)flow->table_count;
     flow->lows = mem_array(writers, sizeof *flow->lows);
     flow->entries = mem_array(count, sizeof *flow->entries);
-    confirm_init(&flow->confirm, flow->lows, writers, flow->entries, count, CONFIRM_US);
+    confirm_init(&flow->confirm, flow->lows, writers, flow->entries, count,
+                 clock_asked_us("FIRN_CONFIRM_MS", CONFIRM_US));
     for (uint32_t i = 0; i < count; i++) {
         RecordEntry entry;
         follow_entry(&flow->tables[i].follow, &entry);

@@ -23,17 +23,6 @@ const char *phase_name(Phase phase)
     return names[phase];
 }
 
-int64_t flow_time_us(const char *variable, int64_t usual_us)
-{
-#ifdef FIRN_CRASH_POINTS
-    const char *asked = getenv(variable);
-    if (asked)
-        return strtoll(asked, NULL, 10) * 1000;
-#endif
-    (void)variable;
-    return usual_us;
-}
-
 static bool names_hold(const Names *names, const char *name)
 {
     for (size_t i = 0; i < names->count; i++)
@@ -76,6 +65,7 @@ Pipeline *pipeline_new(const Manifest *manifest, const ConnectorSpec *connector,
     pipeline->options = *options;
     pipeline->name = mem_format("%s/%s", connector->meta.namespace_name, connector->meta.name);
     pthread_mutex_init(&pipeline->lock, NULL);
+    pipeline->units_by_table = flow_units_by_table(pipeline);
     progress_register(pipeline);
     return pipeline;
 }
@@ -85,6 +75,7 @@ void pipeline_free(Pipeline *pipeline)
     if (!pipeline)
         return;
     pthread_mutex_destroy(&pipeline->lock);
+    json_decref(pipeline->units_by_table);
     names_done(&pipeline->begun);
     names_done(&pipeline->outdated);
     names_done(&pipeline->without_rows);

@@ -1,5 +1,6 @@
 /* A writer thread owns some tables: it applies their batches in order, and commits when the table's
  * Follow says so (agent/commit/follow.h). */
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "agent/pipeline/flow.h"
@@ -10,6 +11,7 @@
 
 #define QUEUE_ITEMS 256
 #define QUEUE_BYTES ((size_t)24 << 20)
+#define BUFFERS_BYTES ((size_t)128 << 20) /* of the open files of all tables */
 #define TICK_MS 50
 
 static void item_free(void *at)
@@ -73,11 +75,46 @@ static bool settle(Writer *writer, bool drain, Error *err)
     pthread_mutex_lock(&flow->lock);
     for (size_t i = 0; i < writer->table_count; i++) {
         RecordEntry entry;
+        if (writer->tables[i]->entered)
+            continue;
+        writer->tables[i]->entered = true;
         follow_entry(&writer->tables[i]->follow, &entry);
         confirm_entry(&flow->confirm, (uint32_t)(writer->tables[i] - flow->tables), &entry);
     }
     confirm_low(&flow->confirm, writer->number, low);
     pthread_mutex_unlock(&flow->lock);
+    return true;
+}
+
+static size_t look_at_buffers(Writer *writer, BoundTable *table)
+{
+    size_t now = table_buffers(table->table);
+    writer->buffers += now - table->buffers;
+    return table->buffers = now;
+}
+
+/* Law 6: many tables together hold no more than a bound. What the fattest of them have open ends as
+ * files then; a bit more of them than needed, lest the next batch asks again. */
+static bool ease(Writer *writer, BoundTable *table, Error *err)
+{
+    look_at_buffers(writer, table);
+    if (LIKELY(writer->buffers <= writer->buffers_max))
+        return true;
+    for (size_t i = 0; i < writer->table_count; i++) /* commits have emptied some */
+        look_at_buffers(writer, writer->tables[i]);
+    if (writer->buffers <= writer->buffers_max)
+        return true;
+    while (writer->buffers > writer->buffers_max / 4 * 3) {
+        BoundTable *fattest = writer->tables[0];
+        for (size_t i = 1; i < writer->table_count; i++)
+            if (writer->tables[i]->buffers > fattest->buffers)
+                fattest = writer->tables[i];
+        size_t before = fattest->buffers;
+        if (!table_ease(fattest->table, err))
+            return error_wrap(err, "table %s", fattest->name);
+        if (look_at_buffers(writer, fattest) >= before)
+            break;
+    }
     return true;
 }
 
@@ -95,7 +132,7 @@ static bool put(Writer *writer, BoundTable *table, const Item *item, Error *err)
         flow_copy_truncated(table);
     if (!ok)
         flow_put_failed(writer->flow, table, err);
-    return ok || error_wrap(err, "table %s", table->name);
+    return ok ? ease(writer, table, err) : error_wrap(err, "table %s", table->name);
 }
 
 /* The table's other columns go with the commit of the rows that follow. Nothing needs to be asked
@@ -182,6 +219,17 @@ size_t flow_writers_count(const Flow *flow)
     return count < flow->table_count ? count : flow->table_count;
 }
 
+/* A test has no need of so many rows. */
+static size_t buffers_bytes(void)
+{
+#ifdef FIRN_CRASH_POINTS
+    const char *asked = getenv("FIRN_BUFFERS_BYTES");
+    if (asked)
+        return strtoull(asked, NULL, 10);
+#endif
+    return BUFFERS_BYTES;
+}
+
 void flow_writers_start(Flow *flow)
 {
     flow->writer_count = flow_writers_count(flow);
@@ -191,6 +239,8 @@ void flow_writers_start(Flow *flow)
         writer->flow = flow;
         writer->number = (uint32_t)i;
         writer->queue = queue_new(QUEUE_ITEMS, QUEUE_BYTES / flow->writer_count, item_free);
+        queue_hold(writer->queue);
+        writer->buffers_max = buffers_bytes() / flow->writer_count;
         writer->tables = mem_array(flow->table_count, sizeof(BoundTable *));
     }
     for (size_t i = 0; i < flow->table_count; i++) {

@@ -5,23 +5,35 @@
 
 #include "common/mem.h"
 
-#define CAPACITY_MIN 1024
+#define CAPACITY_MIN 128
 #define PREFETCH_DISTANCE 16
 #define RELEASE_BYTES ((size_t)2 << 20) /* memory behind the reading end is given back in these */
 
+/* Small ones come from the heap: there may be ten thousand of them. */
 static size_t table_bytes(size_t capacity, uint32_t stride)
 {
-    return (capacity * stride + RELEASE_BYTES - 1) & ~(RELEASE_BYTES - 1);
+    size_t bytes = capacity * stride;
+    return bytes < RELEASE_BYTES ? bytes : (bytes + RELEASE_BYTES - 1) & ~(RELEASE_BYTES - 1);
 }
 
-/* Zeroed pages straight from the system: an entry of zeros is INDEX_FILE_NONE, and pages not
- * reached yet cost nothing. */
+/* Zeroed: an entry of zeros is INDEX_FILE_NONE. Large ones are pages straight from the system:
+ * those not reached yet cost nothing. */
 static uint8_t *table_map(size_t bytes)
 {
+    if (bytes < RELEASE_BYTES)
+        return mem_zalloc(bytes);
     void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     ASSERT(at != MAP_FAILED);
     return at;
+}
+
+static void table_unmap(uint8_t *entries, size_t bytes)
+{
+    if (bytes < RELEASE_BYTES)
+        free(entries);
+    else
+        munmap(entries, bytes);
 }
 
 KeyIndex *key_index_new(bool wide, bool with_row_ids)
@@ -37,7 +49,7 @@ KeyIndex *key_index_new(bool wide, bool with_row_ids)
 void key_index_clear(KeyIndex *index)
 {
     if (index->entries)
-        munmap(index->entries, table_bytes(index->capacity, index->stride));
+        table_unmap(index->entries, table_bytes(index->capacity, index->stride));
     index->entries = NULL;
     index->capacity = index->used = index->live = index->gone = 0;
 }
@@ -85,7 +97,7 @@ static void rehash(KeyIndex *index, size_t capacity)
         }
     }
     if (index->entries)
-        munmap(index->entries, table_bytes(index->capacity, stride));
+        table_unmap(index->entries, table_bytes(index->capacity, stride));
     index->entries = to;
     index->capacity = capacity;
     index->used = index->live + index->gone;

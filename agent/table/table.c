@@ -141,6 +141,18 @@ bool table_truncate(Table *table, RowPosition position, Error *err)
     return true;
 }
 
+size_t table_buffers(const Table *table)
+{
+    return data_writer_memory(table->writer);
+}
+
+bool table_ease(Table *table, Error *err)
+{
+    if (!table_usable(table, err))
+        return false;
+    return data_writer_ease(table->writer, err) || table_failed(table, err);
+}
+
 bool table_sweep_unfinished(Table *table, int64_t before_us, Error *err)
 {
     AUTO(mem_free) char *folder = mem_format("%s/", iceberg_location(table->iceberg));

@@ -111,6 +111,11 @@ MUST_CHECK bool table_put(Table *table, const Batch *batch, Error *err);
 /* Every row of before is gone (Upsert) or, in Append, a row with op "t" is added. */
 MUST_CHECK bool table_truncate(Table *table, RowPosition position, Error *err);
 
+/* Bytes that rows take which wait in files that are being written. */
+size_t table_buffers(const Table *table);
+/* Gives them back: these files end here, and are committed as the rest is. */
+MUST_CHECK bool table_ease(Table *table, Error *err);
+
 /* From here on batches have these columns; what was put before stays as it is, and both go into the
  * same commit, with the table's columns changed as schemaEvolution allows. CONFIG
  * "SchemaIncompatible" and "KeyChanged" name the column and the way out. Both outlive the table. */

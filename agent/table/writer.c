@@ -272,12 +272,19 @@ bool data_writer_put(DataWriter *writer, const Column *const *columns, const uin
     return memory_bound(writer, err);
 }
 
-bool data_writer_reshape(DataWriter *writer, const Schema *schema, const Schema *lineage,
-                         const char *schema_json, Error *err)
+bool data_writer_ease(DataWriter *writer, Error *err)
 {
     while (writer->open_count)
         if (!file_close(writer, writer->open_count - 1, err))
             return false;
+    return true;
+}
+
+bool data_writer_reshape(DataWriter *writer, const Schema *schema, const Schema *lineage,
+                         const char *schema_json, Error *err)
+{
+    if (!data_writer_ease(writer, err))
+        return false;
     writer->options.schema = schema;
     writer->options.lineage = lineage;
     writer->options.schema_json = schema_json;
@@ -299,9 +306,8 @@ bool data_writer_whole(DataWriter *writer, uint32_t file, const char **ret_uri, 
 
 bool data_writer_finish(DataWriter *writer, DataFile **ret_files, size_t *ret_count, Error *err)
 {
-    while (writer->open_count)
-        if (!file_close(writer, writer->open_count - 1, err))
-            return false;
+    if (!data_writer_ease(writer, err))
+        return false;
     *ret_files = writer->files;
     *ret_count = writer->file_count;
     return true;

@@ -7,6 +7,7 @@ An Append table holds the log of changes; it is folded to the latest state by ke
 with the greatest _firn_position counts unless it is a delete, and a truncate ("t") removes all
 before it. The same (key, position, op) twice means that a change was doubled: an error."""
 
+import functools
 import os
 import re
 from dataclasses import dataclass, field
@@ -129,9 +130,18 @@ def duckdb_connection(access: Access = LOCAL) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _duckdb(location: str, access: Access):
+@functools.cache
+def _database(access: Access, process: int) -> duckdb.DuckDBPyConnection:
+    """Kept for the process: loading the extensions takes longer than reading a small table. It remembers no file."""
     connection = duckdb_connection(access)
-    connection.execute(f"create view lake as select * from iceberg_scan({_literal(str(newest_metadata(location, access)))})")
+    connection.execute("set enable_external_file_cache = false")
+    return connection
+
+
+def _duckdb(location: str, access: Access):
+    connection = _database(access, os.getpid()).cursor()
+    connection.execute("set timezone = 'UTC'")
+    connection.execute(f"create temp view lake as select * from iceberg_scan({_literal(str(newest_metadata(location, access)))})")
     return connection
 
 

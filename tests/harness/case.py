@@ -29,6 +29,7 @@ class Shop(unittest.TestCase):
 
     rows = 3000
     settings: dict[str, str] = {}
+    template = "template1"
 
     @classmethod
     def setUpClass(cls):
@@ -41,7 +42,7 @@ class Shop(unittest.TestCase):
         self.warehouse = self.folder / "warehouse"
         self.warehouse.mkdir()
         self.runs = 0
-        self.postgres.create_database("shop")
+        self.postgres.create_database("shop", self.template)
         self.addCleanup(self._drop_database)
         self.connection = self.postgres.connect("shop")
         self.addCleanup(self.connection.close)

@@ -30,6 +30,12 @@ _SETTINGS = {
     "password_encryption": "'scram-sha-256'",
 }
 
+_SLOT = """
+select active, (confirmed_flush_lsn - '0/0')::bigint, (restart_lsn - '0/0')::bigint, wal_status
+from pg_replication_slots where slot_name = %s"""
+_WAL_END = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
+_MESSAGE = "select pg_logical_emit_message(true, 'firn', 'agree')"
+
 
 def binaries(version: int = None) -> Path:
     """The folder with initdb and postgres; of FIRN_POSTGRES_BIN, or of Debian's, unless a version is asked for."""
@@ -113,29 +119,25 @@ class Postgres:
     def connect(self, database: str = "postgres", **options) -> psycopg.Connection:
         return psycopg.connect(self.dsn(database, **options), autocommit=True)
 
-    def execute(self, statement: str, database: str = "postgres"):
+    def execute(self, statement: str, database: str = "postgres", values=None):
         with self.connect(database) as connection:
-            cursor = connection.execute(statement)
+            cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else None
 
-    def create_database(self, name: str):
-        self.execute(f'create database "{name}"')
+    def create_database(self, name: str, template: str = "template1"):
+        self.execute(f'create database "{name}" template "{template}"')
 
-    def slot(self, name: str) -> dict | None:
+    def slot(self, name: str, connection: psycopg.Connection = None) -> dict | None:
         """What pg_replication_slots says of a slot; positions as integers."""
-        rows = self.execute(
-            "select active, (confirmed_flush_lsn - '0/0')::bigint, (restart_lsn - '0/0')::bigint, wal_status"
-            f" from pg_replication_slots where slot_name = '{name}'")  # fmt: skip
-        return dict(zip(("active", "confirmed", "restart", "wal_status"), rows[0])) if rows else None
+        rows = (connection.execute(_SLOT, [name]) if connection else self.execute(_SLOT, values=[name])) or []
+        row = next(iter(rows), None)
+        return dict(zip(("active", "confirmed", "restart", "wal_status"), row)) if row else None
 
     def wal_end(self) -> int:
-        return self.execute("select (pg_current_wal_insert_lsn() - '0/0')::bigint")[0][0]
+        return self.execute(_WAL_END)[0][0]
 
     def alive(self) -> bool:
         return self.process.poll() is None
-
-    def _message(self, database: str):
-        self.execute("select pg_logical_emit_message(true, 'firn', 'agree')", database)
 
     def wait_confirmed(self, slot: str, seconds: float, database: str, watch=None):
         """Waits until everything written so far is confirmed by the slot's reader, that is, durable
@@ -144,14 +146,15 @@ class Postgres:
         commit follows what is waited for."""
 
         def confirmed():
-            state = self.slot(slot)
+            state = self.slot(slot, connection)
             return state and state["confirmed"] or 0
 
-        wait_until(confirmed, seconds, f"slot {slot} is there", watch)
-        self._message(database)
-        end = self.wal_end()
-        self._message(database)
-        wait_until(lambda: confirmed() >= end, seconds, f"slot {slot} confirms {end:X}", watch)
+        with self.connect(database) as connection:
+            wait_until(confirmed, seconds, f"slot {slot} is there", watch)
+            connection.execute(_MESSAGE)
+            end = connection.execute(_WAL_END).fetchone()[0]
+            connection.execute(_MESSAGE)
+            wait_until(lambda: confirmed() >= end, seconds, f"slot {slot} confirms {end:X}", watch)
 
 
 class Standby(Postgres):

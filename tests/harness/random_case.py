@@ -1,39 +1,75 @@
-"""A seed's tables and stream, run: see tests/integration/test_random.py."""
+"""A seed's tables and stream, run: see tests/integration/test_random.py. run_seeds runs many, some at a time: a seed
+spends half of its time waiting for an agent."""
 
 import contextlib
 import io
+import multiprocessing
+import os
 import re
 import shutil
 import signal
+import tempfile
+import time
+import unittest
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from harness import lake
 from harness.agent import OK, REFUSED, ROOT
 from harness.case import Shop, compare
-from harness.postgres import Postgres
+from harness.postgres import VERSIONS, Postgres
+from harness.process import die_with_parent
 from harness.random_schema import RandomSchema, manifest
 from harness.random_stream import RandomStream
 from harness.wait import wait_until
 
 ENGINES = ("duckdb", "pyiceberg")
 STATEMENT_SECONDS = 30
+# What is durable is confirmed each second; most seeds don't wait for that.
+CONFIRM_MS = 50
+# Servers and warehouses live in memory where there is room for them: a database is three hundred files.
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 << 30
 
 
 def version_of(seed: int) -> int:
-    return 15 + seed % 4
+    return VERSIONS[seed % 4]
+
+
+def at_usual_pace(seed: int) -> bool:
+    return seed % 7 == 0
+
+
+@dataclass
+class Outcome:
+    """What became of a seed."""
+
+    seed: int
+    version: int
+    equal: bool
+    steps: int
+    starts: int
+    kills: int
 
 
 class RandomCase(Shop):
     """One server for all seeds of a version; a database of its own for each."""
 
     version = 15
-    settings = {"logical_decoding_work_mem": "'64kB'", "max_prepared_transactions": "4", "lock_timeout": f"'{STATEMENT_SECONDS}s'"}
+    template = "base"  # what every seed's tables need is made once
+    until = None  # seeds that have not begun by then are left out
+    settings = {"logical_decoding_work_mem": "'64kB'", "max_prepared_transactions": "4", "max_wal_size": "'256MB'", "lock_timeout": f"'{STATEMENT_SECONDS}s'"}
 
     @classmethod
     def setUpClass(cls):
+        cls.outcomes: list[Outcome] = []
         cls.postgres = Postgres(cls.version, **cls.settings).start()
         cls.addClassCleanup(cls.postgres.stop)
+        cls.postgres.create_database(cls.template)
+        for statement in RandomSchema(0, cls.version).before():
+            cls.postgres.execute(statement, cls.template)
 
     def _drop_database(self):
         slots = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active"
@@ -49,10 +85,15 @@ class RandomCase(Shop):
     def run_seed(self, seed: int):
         self.seed, self.agent, self.starts, self.kills = seed, None, 0, 0
         schema = RandomSchema(seed, self.version)
-        make = schema.before() + [statement for table in schema.tables for statement in table.ddl()]
+        make = [statement for table in schema.tables for statement in table.ddl()]
         self.named = deepcopy(schema.tables)
         stream = RandomStream(seed, schema)
-        self.log = [f"-- seed {seed}, PostgreSQL {self.version}", *(f"{statement};" for statement in make)]
+        self.log = [f"-- seed {seed}, PostgreSQL {self.version}", *(f"{statement};" for statement in schema.before() + make)]
+        if not at_usual_pace(seed):
+            faster = mock.patch.dict(os.environ, FIRN_CONFIRM_MS=str(CONFIRM_MS))
+            faster.start()
+            self.addCleanup(faster.stop)
+        began, equal = time.monotonic(), False
         try:
             for statement in make:
                 self.connection.execute(statement)
@@ -63,8 +104,13 @@ class RandomCase(Shop):
                 self._take(step)
             self._assert_same(stream.model.tables)
             self.assert_stopped(self.agent)
+            equal = True
         except BaseException as error:
             raise AssertionError(f"{error}\n{self._keep()}") from error
+        finally:
+            self.outcomes.append(Outcome(seed, self.version, equal, len(self.log), self.starts, self.kills))
+            print(f"seed {seed}, PostgreSQL {self.version}: {len(self.log)} steps, {self.starts} starts, {self.kills} kill -9,"
+                  f" {'equal' if equal else 'NOT EQUAL'} ({time.monotonic() - began:.1f} s)", flush=True)  # fmt: skip
 
     def _take(self, step):
         if step.what == "sql":
@@ -127,10 +173,44 @@ class RandomCase(Shop):
                 f"kept in {place}; again: FIRN_SEED={self.seed} tests/harness/python tests/integration/test_random.py")  # fmt: skip
 
 
-def seeds_by_version(seeds) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
+    def step_seed(self, seed: int):
+        if self.until and time.monotonic() > self.until:
+            self.skipTest("the time is over")
+        self.run_seed(seed)
+
+
+def _worker(cases: list[type[RandomCase]], answer):
+    die_with_parent(signal.SIGTERM)()
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(1))  # agents and servers end with the process
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
+        tempfile.tempdir = str(MEMORY)
+    for case in cases:
+        unittest.TextTestRunner(verbosity=0).run(unittest.defaultTestLoader.loadTestsFromTestCase(case))
+        answer.send(getattr(case, "outcomes", []))
+    answer.close()
+
+
+def run_seeds(seeds, at_once: int, until: float = None) -> list[Outcome]:
+    """Each version's seeds on a server of its own, `at_once` versions at a time; what fails is said by then. Until: of
+    time.monotonic()."""
+    by_version: dict[int, dict] = {}
     for seed in seeds:
-        found.setdefault(version_of(seed), []).append(seed)
-    return found
-
-
+        test = lambda self, seed=seed: self.step_seed(seed)
+        by_version.setdefault(version_of(seed), {})[f"test_seed_{seed}"] = test
+    cases = [type(f"PostgreSQL{version}", (RandomCase,), {"version": version, "until": until, **tests})
+             for version, tests in sorted(by_version.items())]  # fmt: skip
+    context, workers, outcomes = multiprocessing.get_context("fork"), [], []
+    for at in range(min(at_once, len(cases))):
+        ours, theirs = context.Pipe(duplex=False)
+        worker = context.Process(target=_worker, args=(cases[at::at_once], theirs))
+        worker.start()
+        theirs.close()
+        workers.append((worker, ours))
+    for worker, ours in workers:
+        with contextlib.suppress(EOFError):
+            while True:
+                outcomes += ours.recv()
+        worker.join()
+        if worker.exitcode:
+            raise AssertionError(f"a process that ran seeds ended with {worker.exitcode}")
+    return outcomes

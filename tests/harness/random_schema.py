@@ -81,6 +81,7 @@ class Column:
     fixed: bool = False  # others depend on it: its type stays
     fresh: bool = False  # added since the agent last had everything
     default: bool = False
+    former: tuple[str, ...] = ()  # names that it had before: the lake may know it by one of them yet
 
     @property
     def sql(self) -> str:
@@ -104,7 +105,7 @@ class RandomTable:
     id_columns: list[str] = field(default_factory=list)
     keyless: bool = False
     by: str = ""  # the column that the source's partitions or the lake's go by
-    dropped: set[str] = field(default_factory=set)  # names of columns gone
+    dropped: set[str] = field(default_factory=set)  # names that columns had which are gone
 
     @property
     def sql(self) -> str:

@@ -34,6 +34,10 @@ class Model:
     touched: set[int] = field(default_factory=set)  # tables whose columns changed since
 
 
+def _renamed(column: Column, name: str) -> Column:
+    return replace(column, name=name, former=(*column.former, column.name))
+
+
 class RandomStream:
     def __init__(self, seed: int, schema: RandomSchema):
         self.dice = random.Random(f"stream {seed}")
@@ -268,7 +272,7 @@ class RandomStream:
             return
         column = self.dice.choice(free)
         table.columns.remove(column)
-        table.dropped.add(column.name)
+        table.dropped |= {column.name, *column.former}
         self._alter(table, f"drop column {column.sql}")
 
     def _rename(self, table: RandomTable):
@@ -279,7 +283,7 @@ class RandomStream:
             return
         column = self.dice.choice(columns)
         name = self._name()
-        self._put(table, replace(column, name=name))
+        self._put(table, _renamed(column, name))
         table.key = [name if each == column.name else each for each in table.key]
         self._alter(table, f"rename column {column.sql} to {quoted(name)}")
 
@@ -293,8 +297,8 @@ class RandomStream:
         self._alter(table, f"rename column {a.sql} to {quoted(between)}")
         self._alter(table, f"rename column {b.sql} to {a.sql}")
         self._alter(table, f"rename column {quoted(between)} to {b.sql}")
-        self._put(table, replace(a, name=b.name))
-        self._put(table, replace(b, name=a.name))
+        self._put(table, _renamed(a, b.name))
+        self._put(table, _renamed(b, a.name))
 
     def _widen(self, table: RandomTable):
         if any(each.fresh and each.default for each in table.columns):
@@ -451,7 +455,7 @@ class RandomStream:
             return False
         column = self.dice.choice(columns)
         self._put(table, replace(column, kind=self.kinds["text"]))
-        table.dropped.add(column.name)
+        table.dropped |= {column.name, *column.former}
         self._alter(table, f"alter column {column.sql} type text")
         return self._stopped(table, "SchemaIncompatible")
 

@@ -10,20 +10,18 @@ here was broken by the change at hand. tests/long/test_random.py looks for more.
 import os
 import unittest
 
-from harness.random_case import RandomCase, seeds_by_version
+from harness.random_case import run_seeds
 
 FIRST = int(os.environ.get("FIRN_SEED", "1"))
 COUNT = int(os.environ.get("FIRN_SEEDS", "1" if "FIRN_SEED" in os.environ else "20"))
 
 
-def _cases():
-    for version, seeds in sorted(seeds_by_version(range(FIRST, FIRST + COUNT)).items()):
-        tests = {f"test_seed_{seed}": lambda self, seed=seed: self.run_seed(seed) for seed in seeds}
-        yield f"PostgreSQL{version}", type(f"PostgreSQL{version}", (RandomCase,), {"version": version, **tests})
+class Seeds(unittest.TestCase):
+    def test_seeds(self):
+        outcomes = run_seeds(range(FIRST, FIRST + COUNT), at_once=2)
+        self.assertEqual([each.seed for each in outcomes if not each.equal], [])
+        self.assertEqual(sorted(each.seed for each in outcomes), list(range(FIRST, FIRST + COUNT)))
 
-
-globals().update(_cases())
-del RandomCase  # has no tests of its own
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -353,6 +353,7 @@ bool copy_next(CopyReader *base, Batch **ret, Error *err)
         if (LIKELY(kind == 'd')) {
             if (!take_message(reader, content, err))
                 return false;
+            wire_rest(&reader->wire);
             if (reader->batch && batch_is_full(reader->batch)) {
                 hand_out(reader, ret, false);
                 return true;

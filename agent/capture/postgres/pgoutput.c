@@ -31,6 +31,7 @@
 #include "agent/capture/postgres/learn.h"
 #include "agent/capture/postgres/rows.h"
 #include "agent/capture/postgres/spool.h"
+#include "common/crash.h"
 #include "common/mem.h"
 
 #define US_1970_TO_2000 INT64_C(946684800000000)
@@ -136,6 +137,7 @@ static bool fit(Pgoutput *out, Relation *relation, Error *err)
                             &changed, err))
         return false;
     if (changed) {
+        CRASH_POINT("schema-learned");
         rows_widen(&out->rows, number);
         relations_unfit(&out->relations, number);
         schema_changed(out, number);
@@ -440,6 +442,7 @@ static bool on_stream_commit(Pgoutput *out, Reader *in, Error *err)
     out->replaying = spool_take(out, index);
     out->replay_end = facts.end_lsn;
     begin(out, facts.commit_lsn);
+    CRASH_POINT("spool-committed");
     return true;
 }
 
@@ -467,6 +470,7 @@ static bool on_streamed(Pgoutput *out, uint8_t kind, const uint8_t *message, siz
     switch (kind) {
     case 'E':
         out->filling = NULL;
+        CRASH_POINT("spool-filling");
         return true;
     case 'O':
     case 'M':
@@ -546,7 +550,11 @@ bool pgoutput_replay(Pgoutput *out, Error *err)
         return bad(err, "a streamed change is cut short");
     if (message[0] == 'R')
         return relations_learn(&out->relations, &in, err);
-    return on_change(out, message[0], &in, err);
+    CRASH_POINT("spool-replaying");
+    if (!on_change(out, message[0], &in, err))
+        return false;
+    spool_rest(out->replaying);
+    return true;
 }
 
 void pgoutput_keepalive(Pgoutput *out, uint64_t end)

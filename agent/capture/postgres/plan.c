@@ -90,54 +90,65 @@ void plan_ranges(const PgPart *parts, size_t part_count, uint32_t table, uint64_
     }
 }
 
-static const char plain_sql[] =
-    "SELECT c.oid, n.nspname, c.relname, pg_catalog.pg_relation_filenode(c.oid), "
-    "  pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8, true "
-    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE c.oid = $1::oid";
-
-static const char partitions_sql[] =
-    "SELECT c.oid, n.nspname, c.relname, pg_catalog.pg_relation_filenode(c.oid), "
+/* $1: the tables. Those of one stand together, by oid; a partitioned one without partitions has
+ * none. */
+static const char parts_sql[] =
+    "SELECT o.root, c.oid, n.nspname, c.relname, pg_catalog.pg_relation_filenode(c.oid), "
     "  pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8, "
-    "  c.relkind = 'r' AND pg_catalog.has_table_privilege(c.oid, 'SELECT') "
-    "  AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
-    "FROM pg_catalog.pg_partition_tree($1::oid) t JOIN pg_catalog.pg_class c ON c.oid = t.relid "
-    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf ORDER BY c.oid";
+    "  c.oid = o.root OR (c.relkind = 'r' AND pg_catalog.has_table_privilege(c.oid, 'SELECT') "
+    "  AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')) "
+    "FROM pg_catalog.unnest($1::oid[]) AS o(root) "
+    "LEFT JOIN LATERAL pg_catalog.pg_partition_tree(o.root) t ON t.isleaf "
+    "JOIN pg_catalog.pg_class c ON c.oid = coalesce(t.relid, o.root) AND c.relkind <> 'p' "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY o.root, c.oid";
 
-/* *ret_own: each part can be read by itself. */
-static bool find_parts(Postgres *postgres, PgTable *table, bool *ret_own, Error *err)
+static void put_part(PgTable *table, const PGresult *result, int row)
 {
-    char oid[16];
-    snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
-    const char *values[] = {oid};
+    AUTO(mem_free) char *schema = connect_identifier(PQgetvalue(result, row, 2));
+    AUTO(mem_free) char *name = connect_identifier(PQgetvalue(result, row, 3));
+    table->parts_own = table->parts_own && PQgetvalue(result, row, 6)[0] == 't';
+    table->parts = mem_regrow(table->parts, table->part_count + 1, sizeof *table->parts);
+    table->parts[table->part_count++] =
+        (PgPart){.oid = (uint32_t)strtoul(PQgetvalue(result, row, 1), NULL, 10),
+                 .version = (uint32_t)strtoul(PQgetvalue(result, row, 4), NULL, 10),
+                 .blocks = strtoull(PQgetvalue(result, row, 5), NULL, 10),
+                 .quoted = mem_format("%s.%s", schema, name)};
+}
+
+/* Of the tables that are copied, all at once: there may be ten thousand. */
+static bool find_parts(Postgres *postgres, Error *err)
+{
+    AUTO(text_done) Bytes oids = {0};
+    bytes_put_u8(&oids, '{');
+    for (size_t i = 0; i < postgres->table_count; i++) {
+        PgTable *table = &postgres->tables[i];
+        char text[16];
+        if (!postgres->sources[i].copied)
+            continue;
+        ASSERT(!table->parts);
+        table->parts_own = true;
+        bytes_put(&oids, text,
+                  (size_t)snprintf(text, sizeof text, "%s%" PRIu32, oids.used > 1 ? "," : "",
+                                   table->oid));
+    }
+    bytes_put(&oids, "}", 2);
+    const char *values[] = {(const char *)oids.data};
     AUTO(result_clear)
     PGresult *result =
-        connect_query_with(postgres->query, PGRES_TUPLES_OK,
-                           table->partitioned ? partitions_sql : plain_sql, 1, values, err);
+        connect_query_with(postgres->query, PGRES_TUPLES_OK, parts_sql, 1, values, err);
     if (!result)
-        return false;
-    int rows = PQntuples(result);
-    table->parts = mem_array((size_t)rows, sizeof *table->parts);
-    table->part_count = 0;
-    *ret_own = true;
-    for (int row = 0; row < rows; row++) {
-        AUTO(mem_free) char *schema = connect_identifier(PQgetvalue(result, row, 1));
-        AUTO(mem_free) char *name = connect_identifier(PQgetvalue(result, row, 2));
-        *ret_own = *ret_own && PQgetvalue(result, row, 5)[0] == 't';
-        table->parts[table->part_count++] =
-            (PgPart){.oid = (uint32_t)strtoul(PQgetvalue(result, row, 0), NULL, 10),
-                     .version = (uint32_t)strtoul(PQgetvalue(result, row, 3), NULL, 10),
-                     .blocks = strtoull(PQgetvalue(result, row, 4), NULL, 10),
-                     .quoted = mem_format("%s.%s", schema, name)};
+        return error_wrap(err, "the tables' parts");
+    for (int row = 0; row < PQntuples(result); row++) {
+        PgTable *table = tables_by_oid(postgres, strtoull(PQgetvalue(result, row, 0), NULL, 10));
+        ASSERT(table);
+        put_part(table, result, row);
     }
     return true;
 }
 
-bool copy_look(Postgres *postgres, PgTable *table, Error *err)
+bool copy_look(Postgres *postgres, Error *err)
 {
-    bool own;
-    ASSERT(!table->parts);
-    return find_parts(postgres, table, &own, err) || error_wrap(err, "table %s", table->name);
+    return find_parts(postgres, err);
 }
 
 /* Was a part rewritten between the two looks? */
@@ -149,16 +160,28 @@ static bool check_parts(const PgPart *before, size_t count, const PgTable *table
                 before[i].version != table->parts[k].version)
                 return error_set(err, ERROR_RETRY, "TableRewritten",
                                  "%s was rewritten or emptied while its copy was prepared",
-                                 table->parts[k].quoted);
+                                 table->parts[k].quoted) ||
+                       error_wrap(err, "table %s", table->name);
     return true;
 }
 
-static bool find_parts_again(Postgres *postgres, PgTable *table, bool *ret_own, Error *err)
+static bool find_parts_again(Postgres *postgres, Error *err)
 {
-    PgPart *before = TAKE(table->parts);
-    size_t count = table->part_count;
-    bool ok = find_parts(postgres, table, ret_own, err) && check_parts(before, count, table, err);
-    copy_parts_free(before, count);
+    PgPart **before = mem_array(postgres->table_count, sizeof *before);
+    size_t *counts = mem_array(postgres->table_count, sizeof *counts);
+    for (size_t i = 0; i < postgres->table_count; i++) {
+        PgTable *table = &postgres->tables[i];
+        before[i] = TAKE(table->parts);
+        counts[i] = table->part_count;
+        table->part_count = 0;
+    }
+    bool ok = find_parts(postgres, err);
+    for (size_t i = 0; i < postgres->table_count; i++) {
+        ok = ok && check_parts(before[i], counts[i], &postgres->tables[i], err);
+        copy_parts_free(before[i], counts[i]);
+    }
+    free(before);
+    free(counts);
     return ok;
 }
 
@@ -168,10 +191,11 @@ bool copy_plan(Capture *capture, uint32_t number, uint64_t range_bytes, const Ex
     Postgres *postgres = postgres_of(capture);
     ASSERT(number < postgres->table_count);
     PgTable *table = &postgres->tables[number];
-    bool own;
-    if (!postgres_query_open(postgres, err) || !find_parts_again(postgres, table, &own, err))
-        return error_wrap(err, "table %s", table->name);
-    if (own) {
+    if (!postgres->looked_again &&
+        (!postgres_query_open(postgres, err) || !find_parts_again(postgres, err)))
+        return false;
+    postgres->looked_again = true;
+    if (table->parts_own) {
         plan_ranges(table->parts, table->part_count, number, blocks_per_range(range_bytes), done,
                     ret, ret_count);
         return true;

@@ -99,6 +99,7 @@ static void postgres_close(Capture *capture)
     connect_close(postgres->query);
     for (size_t i = 0; i < postgres->table_count; i++)
         table_done(&postgres->tables[i]);
+    free(postgres->by_oid);
     free(postgres->tables);
     free(postgres->sources);
     free(postgres->timelines.items);
@@ -150,9 +151,8 @@ static bool postgres_prepare(Capture *capture, const CaptureState *state, Positi
     snprintf(ret_copy->source, sizeof ret_copy->source, "%s", postgres->source);
     if (!postgres_query_open(postgres, err))
         return false;
-    for (size_t i = 0; i < postgres->table_count; i++)
-        if (!state->complete[i] && !copy_look(postgres, &postgres->tables[i], err))
-            return false;
+    if (copying && !copy_look(postgres, err))
+        return false;
     if (!replication_open(postgres, err) || !publication_prepare(postgres, err) ||
         !slot_prepare(postgres, state, copying, &ret_copy->at, err))
         return false;

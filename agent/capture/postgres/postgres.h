@@ -61,6 +61,7 @@ typedef struct PgTable {
     bool partitioned;
     struct PgPart *parts; /* what the copy reads, by oid: see plan.h; NULL: nothing */
     size_t part_count;
+    bool parts_own;      /* each can be read by itself */
     PgDecoder *decoders; /* one for each field */
     char *columns;       /* the fields quoted, with commas: what COPY selects */
     bool selects;        /* COPY must SELECT them: one is generated, or has ::text */
@@ -91,9 +92,11 @@ typedef struct Postgres {
     SourceTable *sources;
     PgTable *tables; /* the same numbers */
     size_t table_count;
-    PGconn *query; /* ordinary; catalog and unchanged TOAST values. The capture's thread only */
+    PgTable **by_oid; /* the tables, sorted */
+    PGconn *query;    /* ordinary; catalog and unchanged TOAST values. The capture's thread only */
     PGconn *replication; /* made the slot: holds the snapshot until its next command */
     char *snapshot;      /* exported by `replication`; NULL when there is none */
+    bool looked_again;   /* at the parts of tables, since the snapshot was made */
     RowPosition copy_at; /* what the snapshot stands for */
     RowPosition start;   /* where the stream begins; 0: where the slot stands */
     Stream *stream;      /* NULL before capture_stream_start */
@@ -122,6 +125,7 @@ MUST_CHECK bool postgres_lsn_parse(const char *text, uint64_t *ret, Error *err);
 /* --- tables.c --- */
 MUST_CHECK bool tables_find(Postgres *postgres, Error *err);
 void table_done(PgTable *table);
+PgTable *tables_by_oid(const Postgres *postgres, uint64_t oid); /* NULL: none of ours */
 MUST_CHECK bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *err);
 MUST_CHECK bool table_resume(Capture *capture, uint32_t number, const char *shape, RowPosition at,
                              Error *err); /* shape.c */
@@ -174,9 +178,9 @@ MUST_CHECK bool slot_prepare(Postgres *postgres, const CaptureState *state, bool
 
 /* --- copy.c --- */
 void copy_parts_free(struct PgPart *parts, size_t count);
-/* Before the snapshot is taken: what is rewritten between here and copy_plan, which looks again,
- * would seem to be empty in it. */
-MUST_CHECK bool copy_look(Postgres *postgres, PgTable *table, Error *err);
+/* Which parts the tables have that are copied. Before the snapshot is taken: what is rewritten
+ * between here and the first copy_plan, which looks again, would seem to be empty in it. */
+MUST_CHECK bool copy_look(Postgres *postgres, Error *err);
 MUST_CHECK bool copy_plan(Capture *capture, uint32_t table, uint64_t range_bytes,
                           const Extents *done, CopyRange **ret, size_t *ret_count, Error *err);
 CopyReader *copy_reader_open(Capture *capture, Error *err);

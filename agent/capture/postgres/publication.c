@@ -31,18 +31,17 @@ static bool read_members(Postgres *postgres, const char *literal, bool *in, Erro
     if (!result)
         return false;
     for (int row = 0; row < PQntuples(result); row++) {
-        uint64_t oid = strtoull(PQgetvalue(result, row, 0), NULL, 10);
-        for (size_t i = 0; i < postgres->table_count; i++) {
-            if (postgres->tables[i].oid != oid)
-                continue;
-            in[i] = true;
-            if (!PQgetisnull(result, row, 1))
-                return error_set(err, ERROR_CONFIG, "PublicationPartial",
-                                 "publication %s sends only some rows of %s, WHERE %.200s; take "
-                                 "the table out and add it again without WHERE",
-                                 postgres->spec->pg_publication, postgres->tables[i].name,
-                                 PQgetvalue(result, row, 1));
-        }
+        const PgTable *table =
+            tables_by_oid(postgres, strtoull(PQgetvalue(result, row, 0), NULL, 10));
+        if (!table)
+            continue;
+        in[table - postgres->tables] = true;
+        if (!PQgetisnull(result, row, 1))
+            return error_set(err, ERROR_CONFIG, "PublicationPartial",
+                             "publication %s sends only some rows of %s, WHERE %.200s; take "
+                             "the table out and add it again without WHERE",
+                             postgres->spec->pg_publication, table->name,
+                             PQgetvalue(result, row, 1));
     }
     return true;
 }

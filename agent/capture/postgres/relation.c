@@ -14,9 +14,29 @@
 
 #define RELATIONS_MAX ((size_t)1 << 20)
 
+static int by_name(const void *a, const void *b)
+{
+    const RelationKey *left = a, *right = b;
+    int order = strcmp(left->schema_name, right->schema_name);
+    return order ? order : strcmp(left->table_name, right->table_name);
+}
+
+static int by_oid(const void *a, const void *b)
+{
+    const RelationKey *left = a, *right = b;
+    return (left->oid > right->oid) - (left->oid < right->oid);
+}
+
 void relations_init(Relations *relations, const PgTable *tables, size_t table_count)
 {
     *relations = (Relations){.tables = tables, .table_count = table_count, .slot_count = 64};
+    relations->by_name = mem_array(table_count, sizeof *relations->by_name);
+    relations->by_oid = mem_array(table_count, sizeof *relations->by_oid);
+    for (size_t i = 0; i < table_count; i++)
+        relations->by_name[i] = relations->by_oid[i] = (RelationKey){
+            tables[i].oid, (int32_t)i, tables[i].source->schema_name, tables[i].source->table_name};
+    qsort(relations->by_name, table_count, sizeof *relations->by_name, by_name);
+    qsort(relations->by_oid, table_count, sizeof *relations->by_oid, by_oid);
     relations->slots = mem_array(relations->slot_count, sizeof *relations->slots);
 }
 
@@ -36,6 +56,8 @@ void relations_done(Relations *relations)
         if (relations->slots[i])
             relation_free(relations->slots[i]);
     free(relations->slots);
+    free(relations->by_name);
+    free(relations->by_oid);
     *relations = (Relations){0};
 }
 
@@ -88,17 +110,13 @@ static bool changed(Relation *relation, const PgTable *table, const char *column
 static void find_table(const Relations *relations, Relation *relation, const char *schema_name,
                        const char *table_name)
 {
-    relation->table = -1;
-    for (size_t i = 0; i < relations->table_count; i++) {
-        const PgTable *table = &relations->tables[i];
-        bool same_name = strcmp(table->source->schema_name, schema_name) == 0 &&
-                         strcmp(table->source->table_name, table_name) == 0;
-        if (table->oid == relation->oid || (same_name && relation->table < 0))
-            relation->table = (int32_t)i;
-        if (table->oid == relation->oid)
-            break;
-    }
-    if (relation->table >= 0)
+    RelationKey key = {relation->oid, 0, schema_name, table_name};
+    size_t count = relations->table_count;
+    const RelationKey *found = bsearch(&key, relations->by_oid, count, sizeof key, by_oid);
+    if (!found)
+        found = bsearch(&key, relations->by_name, count, sizeof key, by_name);
+    relation->table = found ? found->number : -1;
+    if (found)
         relation->name = mem_format("%s.%s", schema_name, table_name);
 }
 

@@ -29,10 +29,18 @@ typedef struct Relation {
     int16_t *field_of; /* per column: index in the schema, -1: left out */
 } Relation;
 
+/* How a table of ours is found. */
+typedef struct RelationKey {
+    uint32_t oid;
+    int32_t number;
+    const char *schema_name, *table_name;
+} RelationKey;
+
 typedef struct Relations {
     const PgTable *tables;
     size_t table_count;
-    Relation **slots; /* open addressing by oid; slot_count is a power of two */
+    RelationKey *by_name, *by_oid; /* of the tables, sorted */
+    Relation **slots;              /* open addressing by oid; slot_count is a power of two */
     size_t slot_count;
     size_t count;
     Relation *latest;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define READ_BYTES ((size_t)256 << 10)
+#define PAGE_KEPT_BYTES ((size_t)4 << 20)
 
 typedef struct Beginning {
     uint32_t subxid;
@@ -80,14 +81,14 @@ static bool open_file(Spool *spool, Error *err)
     return true;
 }
 
-static bool write_out(Spool *spool, Error *err)
+static bool write_bytes(Spool *spool, const uint8_t *data, size_t bytes, Error *err)
 {
     if (spool->fd < 0 && !open_file(spool, err))
         return false;
     size_t done = 0;
-    while (done < spool->tail.used) {
-        ssize_t wrote = pwrite(spool->fd, spool->tail.data + done, spool->tail.used - done,
-                               (off_t)(spool->file_bytes + done));
+    while (done < bytes) {
+        ssize_t wrote =
+            pwrite(spool->fd, data + done, bytes - done, (off_t)(spool->file_bytes + done));
         if (wrote < 0 && errno == EINTR)
             continue;
         if (wrote <= 0)
@@ -98,6 +99,13 @@ static bool write_out(Spool *spool, Error *err)
         done += (size_t)wrote;
     }
     spool->file_bytes += done;
+    return true;
+}
+
+static bool write_out(Spool *spool, Error *err)
+{
+    if (!write_bytes(spool, spool->tail.data, spool->tail.used, err))
+        return false;
     bytes_clear(&spool->tail);
     return true;
 }
@@ -133,6 +141,8 @@ bool spool_put(Spool *spool, uint32_t subxid, const void *message, size_t bytes,
         !write_out(spool, err))
         return false;
     bytes_put_u32(&spool->tail, (uint32_t)bytes);
+    if (bytes > SPOOL_MEMORY_BYTES) /* past the tail, which would keep its memory */
+        return write_out(spool, err) && write_bytes(spool, message, bytes, err);
     bytes_put(&spool->tail, message, bytes);
     return true;
 }
@@ -185,6 +195,17 @@ static bool fill_page(Spool *spool, size_t bytes, Error *err)
         spool->read_at += (uint64_t)got;
     }
     return true;
+}
+
+void spool_rest(Spool *spool)
+{
+    Bytes *page = &spool->page, left = {0};
+    if (page->held <= PAGE_KEPT_BYTES)
+        return;
+    bytes_put(&left, page->data + spool->page_at, page->used - spool->page_at);
+    bytes_done(page);
+    *page = left;
+    spool->page_at = 0;
 }
 
 bool spool_next(Spool *spool, const uint8_t **ret, size_t *ret_bytes, Error *err)

@@ -20,8 +20,11 @@ MUST_CHECK bool spool_put(Spool *spool, uint32_t subxid, const void *message, si
                           Error *err);
 /* Takes back the subtransaction and all that came after it. One that never wrote is fine. */
 MUST_CHECK bool spool_abort(Spool *spool, uint32_t subxid, Error *err);
-/* The messages from the first on; *ret NULL at the end. *ret lasts until the next call. */
+/* The messages from the first on; *ret NULL at the end. *ret lasts until the next call of this or
+ * of spool_rest. */
 MUST_CHECK bool spool_next(Spool *spool, const uint8_t **ret, size_t *ret_bytes, Error *err);
+/* Gives back the memory that a large message took. */
+void spool_rest(Spool *spool);
 uint64_t spool_bytes(const Spool *spool);
 
 DEFINE_AUTO(Spool, spool_free);

@@ -63,6 +63,7 @@ struct Stream {
     size_t read_bytes;
     uint64_t received; /* the highest LSN the server named */
     uint64_t told;     /* flushed LSN of the last status */
+    int64_t keepalive_linger_us;
     bool any_batch;
     bool started; /* replication runs: it is ended in good order */
     _Atomic(uint64_t) confirmed;
@@ -130,6 +131,7 @@ bool stream_start(Capture *capture, Error *err)
     pthread_mutex_init(&stream->figures_lock, NULL);
     stream->postgres = postgres;
     stream->wire.fd = -1;
+    stream->keepalive_linger_us = clock_asked_us("FIRN_CONFIRM_MS", KEEPALIVE_LINGER_US);
     stream->connection = TAKE(postgres->replication);
     if (!stream->connection)
         stream->connection = connect_open(postgres->spec, true, &postgres->patience, err);
@@ -297,7 +299,8 @@ static bool checkpoint_due(const Stream *stream)
     int64_t now = stream->now_us;
     if (stream->first_us)
         return now - stream->first_us >= LINGER_US || now - stream->data_us >= IDLE_US;
-    return stream->first_keepalive_us && now - stream->first_keepalive_us >= KEEPALIVE_LINGER_US;
+    return stream->first_keepalive_us &&
+           now - stream->first_keepalive_us >= stream->keepalive_linger_us;
 }
 
 static bool checkpoint_if(Stream *stream, bool due)
@@ -332,6 +335,7 @@ static WireResult decode_some(Stream *stream, Change *ret, Error *err)
         if (LIKELY(kind == 'd')) {
             if (!on_copy_data(stream, content, err))
                 return WIRE_FAILED;
+            wire_rest(&stream->wire);
         } else if (kind == 'E') {
             wire_error(content, err);
             return WIRE_FAILED;
@@ -349,7 +353,7 @@ static int wait_ms(const Stream *stream, int64_t deadline_us)
     int64_t until = stream->status_due_us < deadline_us ? stream->status_due_us : deadline_us;
     if (pgoutput_can_checkpoint(stream->out)) {
         int64_t due = stream->first_us ? stream->data_us + IDLE_US
-                                       : stream->first_keepalive_us + KEEPALIVE_LINGER_US;
+                                       : stream->first_keepalive_us + stream->keepalive_linger_us;
         if (due < until)
             until = due;
     }

@@ -169,6 +169,29 @@ static void take_table(Postgres *postgres, const PGresult *result, int row, char
     snprintf(table->filenode, sizeof table->filenode, "%.15s", PQgetvalue(result, row, 8));
 }
 
+static int by_oid(const void *a, const void *b)
+{
+    const PgTable *const *left = a, *const *right = b;
+    return ((*left)->oid > (*right)->oid) - ((*left)->oid < (*right)->oid);
+}
+
+static void sort_by_oid(Postgres *postgres)
+{
+    postgres->by_oid = mem_array(postgres->table_count, sizeof(PgTable *));
+    for (size_t i = 0; i < postgres->table_count; i++)
+        postgres->by_oid[i] = &postgres->tables[i];
+    qsort(postgres->by_oid, postgres->table_count, sizeof(PgTable *), by_oid);
+}
+
+PgTable *tables_by_oid(const Postgres *postgres, uint64_t oid)
+{
+    PgTable wanted = {.oid = (uint32_t)oid};
+    const PgTable *key = &wanted;
+    PgTable **found =
+        bsearch(&key, postgres->by_oid, postgres->table_count, sizeof(PgTable *), by_oid);
+    return found ? *found : NULL;
+}
+
 static bool find_tables(Postgres *postgres, Error *err)
 {
     AUTO(result_clear)
@@ -200,6 +223,7 @@ static bool find_tables(Postgres *postgres, Error *err)
                 postgres->tables[postgres->table_count - 1].quoted, postgres->spec->username);
         }
     }
+    sort_by_oid(postgres);
     if (!check_named(postgres, err))
         return false;
     if (postgres->table_count == 0)
@@ -219,8 +243,8 @@ static const char look_sql[] =
     "  AND (c.relreplident = 'f' OR (c.relreplident <> 'n' AND EXISTS (SELECT FROM "
     "    pg_catalog.pg_index i WHERE i.indrelid = c.oid AND "
     "    CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END))) "
-    "  AND ($2::bool OR EXISTS (SELECT FROM pg_catalog.pg_publication_tables t WHERE "
-    "    t.pubname = $1 AND t.schemaname = n.nspname AND t.tablename = c.relname))";
+    "  AND ($2::bool OR (n.nspname, c.relname) IN (SELECT t.schemaname, t.tablename FROM "
+    "    pg_catalog.pg_publication_tables t WHERE t.pubname = $1))";
 
 bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *err)
 {
@@ -235,10 +259,7 @@ bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *er
     if (!result)
         return false;
     for (int row = 0; row < PQntuples(result); row++) {
-        uint64_t oid = number_at(result, row, 0);
-        bool known = false;
-        for (size_t i = 0; i < postgres->table_count && !known; i++)
-            known = postgres->tables[i].oid == oid;
+        bool known = tables_by_oid(postgres, number_at(result, row, 0));
         AUTO(mem_free)
         char *name = mem_format("%s.%s", PQgetvalue(result, row, 1), PQgetvalue(result, row, 2));
         if (!known && is_chosen(spec, name))
@@ -371,12 +392,9 @@ static bool take_tables(Postgres *postgres, const PgTypes *types, const PGresult
         int count = 1;
         while (first + count < rows && number_at(result, first + count, 0) == oid)
             count++;
-        for (size_t i = 0; i < postgres->table_count; i++)
-            if (postgres->tables[i].oid == oid) {
-                if (!take_columns(&postgres->tables[i], types, result, first, count, err))
-                    return false;
-                break;
-            }
+        PgTable *table = tables_by_oid(postgres, oid);
+        if (table && !take_columns(table, types, result, first, count, err))
+            return false;
         first += count;
     }
     for (size_t i = 0; i < postgres->table_count; i++) {

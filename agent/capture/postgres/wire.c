@@ -111,6 +111,19 @@ static void make_room(Wire *wire)
     }
 }
 
+void wire_shrink(Wire *wire)
+{
+    size_t left = wire->end - wire->begin;
+    if (left >= wire->held / 2) /* the next message is as large */
+        return;
+    if (left)
+        memmove(wire->data, wire->data + wire->begin, left);
+    wire->begin = 0;
+    wire->end = left;
+    wire->held = left + wire->usual;
+    wire->data = mem_regrow(wire->data, wire->held, 1);
+}
+
 WireResult wire_read(Wire *wire, size_t *ret_bytes, Error *err)
 {
     *ret_bytes = 0;

@@ -21,6 +21,8 @@
 
 /* A longer message is refused: the server itself makes none (its MaxAllocSize). */
 #define WIRE_MESSAGE_MAX ((size_t)1 << 30)
+/* What larger messages took of memory is given back once they are decoded (wire_rest). */
+#define WIRE_KEPT_BYTES ((size_t)4 << 20)
 
 typedef struct Wire {
     int fd;
@@ -59,6 +61,13 @@ MUST_CHECK bool wire_command(Wire *wire, const char *command, char wanted, int t
 MUST_CHECK WireResult wire_next(Wire *wire, uint8_t *ret_kind, Reader *ret_content, Error *err);
 /* Reads what is there, once, without waiting. *ret_bytes says how much. WIRE_EMPTY: nothing. */
 MUST_CHECK WireResult wire_read(Wire *wire, size_t *ret_bytes, Error *err);
+void wire_shrink(Wire *wire);
+/* The message taken last is done with: one wide row need not keep its memory. */
+static inline void wire_rest(Wire *wire)
+{
+    if (UNLIKELY(wire->held > WIRE_KEPT_BYTES))
+        wire_shrink(wire);
+}
 /* Lets the kernel gather: waits until so many bytes can be read, or the time has passed, whichever
  * is first (socket(7), SO_RCVLOWAT). Says nothing of what is there. */
 void wire_gather(Wire *wire, size_t bytes, int timeout_ms);

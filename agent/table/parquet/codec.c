@@ -8,6 +8,7 @@
 #define GZIP_WINDOW (15 + 32)      /* the largest window; zlib's and gzip's head are both fine */
 #define TRIAL_EVERY 16             /* pages */
 #define TRIAL_BYTES_MIN (32 << 10) /* small pages are not worth a second try */
+#define TRIAL_BYTES_MAX (4 << 20)
 
 struct Compressor {
     int level;
@@ -77,6 +78,18 @@ static void zstd_run(Compressor *compressor, bool entropy_only, const uint8_t *d
     to->used = result;
 }
 
+/* Both ways; *ret_smaller is what came out smaller. */
+static void try_both(Compressor *compressor, CompressorHabit *habit, const uint8_t *data,
+                     size_t bytes, const Bytes **ret_smaller)
+{
+    Bytes *search = &compressor->out[0], *entropy = &compressor->out[1];
+    zstd_run(compressor, false, data, bytes, search);
+    zstd_run(compressor, true, data, bytes, entropy);
+    habit->pages_until_trial = TRIAL_EVERY;
+    habit->entropy_only = entropy->used <= search->used;
+    *ret_smaller = habit->entropy_only ? entropy : search;
+}
+
 void compressor_run(Compressor *compressor, CompressorHabit *habit, const uint8_t *data,
                     size_t bytes, const uint8_t **ret, size_t *ret_bytes)
 {
@@ -85,22 +98,26 @@ void compressor_run(Compressor *compressor, CompressorHabit *habit, const uint8_
         *ret_bytes = bytes;
         return;
     }
-    Bytes *out = &compressor->out[0];
-    zstd_run(compressor, habit->entropy_only, data, bytes, out);
-    if (habit->pages_until_trial) {
-        habit->pages_until_trial--;
-    } else if (bytes >= TRIAL_BYTES_MIN) {
-        habit->pages_until_trial = TRIAL_EVERY;
-        Bytes *other = &compressor->out[1];
-        zstd_run(compressor, !habit->entropy_only, data, bytes, other);
-        size_t entropy = habit->entropy_only ? out->used : other->used;
-        size_t search = habit->entropy_only ? other->used : out->used;
-        habit->entropy_only = entropy <= search;
-        if (other->used < out->used)
-            out = other;
+    const Bytes *out = &compressor->out[0];
+    bool tries = !habit->pages_until_trial && bytes >= TRIAL_BYTES_MIN;
+    habit->pages_until_trial -= habit->pages_until_trial > 0;
+    if (tries && bytes > TRIAL_BYTES_MAX) /* a part of it tells as much */
+        try_both(compressor, habit, data, TRIAL_BYTES_MAX, &out);
+    if (tries && bytes <= TRIAL_BYTES_MAX) {
+        try_both(compressor, habit, data, bytes, &out);
+    } else {
+        zstd_run(compressor, habit->entropy_only, data, bytes, &compressor->out[0]);
+        out = &compressor->out[0];
     }
     *ret = out->data;
     *ret_bytes = out->used;
+}
+
+void compressor_rest(Compressor *compressor, size_t bytes_kept)
+{
+    for (size_t i = 0; i < ARRAY_LEN(compressor->out); i++)
+        if (compressor->out[i].held > bytes_kept)
+            bytes_done(&compressor->out[i]);
 }
 
 /* ---------- decompressing ---------- */

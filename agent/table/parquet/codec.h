@@ -23,6 +23,8 @@ size_t compressor_memory(const Compressor *compressor);
 /* *ret stays the compressor's (or is the data itself) until the next call. */
 void compressor_run(Compressor *compressor, CompressorHabit *habit, const uint8_t *data,
                     size_t bytes, const uint8_t **ret, size_t *ret_bytes);
+/* Gives back what a page beyond so many bytes took; *ret of the last call is gone. */
+void compressor_rest(Compressor *compressor, size_t bytes_kept);
 
 typedef struct Decompressor Decompressor;
 void decompressor_free(Decompressor *decompressor);

@@ -327,11 +327,33 @@ static size_t rows_that_fit(const ColumnWriter *writer, const Column *column, co
     return fit ? fit : 1;
 }
 
+/* A value as large as a page ends the part that it is in, and would stand twice: in the dictionary,
+ * where nothing is like it, and in the page. */
+static bool is_too_large(const ColumnWriter *writer, const Column *column, const Rows *part)
+{
+    if (!is_bytes(&writer->leaf) || writer->leaf.depth || !uses_dictionary(writer))
+        return false;
+    uint32_t row = rows_get(part, part->count - 1);
+    return (size_t)(column->offsets[row + 1] - column->offsets[row]) >=
+           writer->workshop->page_bytes;
+}
+
+static void leave_dictionary(ColumnWriter *writer)
+{
+    if (writer->state == DICTIONARY_UNDECIDED)
+        page_drop_dictionary(writer);
+    else
+        page_end(writer, false);
+    writer->state = DICTIONARY_OFF;
+}
+
 void column_writer_put(ColumnWriter *writer, const Column *column, const Rows *rows)
 {
     for (size_t at = 0; at < rows->count;) {
         Rows part = {rows->selection, rows->at + at, rows->count - at};
         part.count = rows_that_fit(writer, column, &part);
+        if (UNLIKELY(is_too_large(writer, column, &part)))
+            leave_dictionary(writer);
         if (writer->leaf.depth)
             stage_nested(writer, column, &part);
         else

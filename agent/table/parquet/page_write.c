@@ -108,7 +108,26 @@ static void encode_plain_strings(const ColumnWriter *writer, Bytes *to)
     }
 }
 
-static Encoding encode_direct(const ColumnWriter *writer, Bytes *to)
+/* What is staged goes behind what the page has so far. Of much it is the page that moves: the
+ * buffers change places. */
+static void put_dense(ColumnWriter *writer, Bytes *to)
+{
+    Bytes *dense = &writer->dense;
+    if (to != &writer->workshop->body || dense->used <= kept_bytes(writer->workshop)) {
+        bytes_put(to, dense->data, dense->used);
+        return;
+    }
+    size_t before = to->used;
+    bytes_reserve(dense, before);
+    memmove(dense->data + before, dense->data, dense->used);
+    memcpy(dense->data, to->data, before);
+    dense->used += before;
+    Bytes page = *dense;
+    *dense = *to;
+    *to = page;
+}
+
+static Encoding encode_direct(ColumnWriter *writer, Bytes *to)
 {
     const Leaf *leaf = &writer->leaf;
     const void *values = writer->dense.data;
@@ -133,7 +152,7 @@ static Encoding encode_direct(const ColumnWriter *writer, Bytes *to)
             return ENCODING_PLAIN;
         }
         encode_delta_i32(to, (const int32_t *)(const void *)writer->lengths.data, count);
-        bytes_put(to, values, writer->dense.used);
+        put_dense(writer, to);
         return ENCODING_DELTA_LENGTH_BYTE_ARRAY;
     default:
         break;
@@ -289,10 +308,13 @@ void page_finish(ColumnWriter *writer, Page *page, PageType type, uint32_t value
     size_t head = workshop->header.used;
     page->bytes = (uint32_t)(head + packed_bytes);
     page->plain_bytes = (uint32_t)(head + workshop->body.used);
+    if (packed != workshop->body.data && workshop->body.held > kept_bytes(workshop))
+        bytes_done(&workshop->body);
     page->data = mem_alloc(page->bytes);
     memcpy(page->data, workshop->header.data, head);
     if (packed_bytes)
         memcpy(page->data + head, packed, packed_bytes);
+    compressor_rest(workshop->compressor, kept_bytes(workshop));
 }
 
 static void page_clear(ColumnWriter *writer)
@@ -302,6 +324,8 @@ static void page_clear(ColumnWriter *writer)
     bytes_clear(&writer->validity);
     bytes_clear(&writer->definitions);
     bytes_clear(&writer->repetitions);
+    if (writer->dense.held > kept_bytes(writer->workshop))
+        bytes_done(&writer->dense);
     bytes_clear(&writer->dense);
     bytes_clear(&writer->lengths);
     bytes_clear(&writer->numbers);

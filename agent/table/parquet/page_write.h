@@ -13,6 +13,12 @@ static inline bool uses_dictionary(const ColumnWriter *writer)
     return writer->state != DICTIONARY_OFF;
 }
 
+/* Buffers of a value that is larger than pages are not kept. */
+static inline size_t kept_bytes(const PageWorkshop *workshop)
+{
+    return workshop->page_bytes * 4;
+}
+
 /* Encodes what is staged, if anything, as the chunk's next page; is_last: no more will come. */
 void page_end(ColumnWriter *writer, bool is_last);
 /* Turns the page's numbers back to values; the column goes on without a dictionary. */

@@ -556,6 +556,37 @@ static void large_transactions_go_through_a_file(void **state)
     assert_string_equal(drain(script), "=40.0 ");
 }
 
+/* Large messages go past the spool's memory, and come back in their place. */
+static void a_spool_has_large_messages_in_order(void **state)
+{
+    (void)state;
+    Error err = {0};
+    enum { LARGE = 6 << 20 };
+    static const size_t sizes[] = {10, LARGE, 20, 300 << 10, 30, LARGE, LARGE, 5};
+    AUTO(mem_free) uint8_t *record = mem_zalloc(LARGE);
+    AUTO(spool_free) Spool *spool = spool_new(1);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        record[0] = record[sizes[i] - 1] = (uint8_t)i;
+        assert_true(spool_put(spool, 1, record, sizes[i], &err));
+        record[sizes[i] - 1] = 0;
+    }
+    assert_true(spool_put(spool, 2, record, LARGE, &err));
+    assert_true(spool_abort(spool, 2, &err));
+    for (size_t i = 0; i <= ARRAY_LEN(sizes); i++) {
+        const uint8_t *at;
+        size_t bytes;
+        assert_true(spool_next(spool, &at, &bytes, &err));
+        if (i == ARRAY_LEN(sizes)) {
+            assert_null(at);
+            break;
+        }
+        assert_int_equal(bytes, sizes[i]);
+        assert_int_equal(at[0], i);
+        assert_int_equal(at[bytes - 1], i);
+        spool_rest(spool);
+    }
+}
+
 static void a_spool_is_cut_inside_its_file(void **state)
 {
     (void)state;
@@ -812,6 +843,7 @@ int main(void)
         SCRIPTED(streamed_transactions_wait_for_their_commit),
         SCRIPTED(a_relation_survives_its_undone_subtransaction),
         SCRIPTED(large_transactions_go_through_a_file),
+        cmocka_unit_test(a_spool_has_large_messages_in_order),
         cmocka_unit_test(a_spool_is_cut_inside_its_file),
         SCRIPTED(keepalives_move_the_checkpoint_when_nothing_is_open),
         SCRIPTED(changed_tables_are_refused),

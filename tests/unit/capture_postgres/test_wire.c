@@ -10,6 +10,7 @@
 #include "agent/capture/postgres/connect.h"
 #include "agent/capture/postgres/wire.h"
 #include "common/mem.h"
+#include "common/thread.h"
 
 typedef struct Pair {
     Wire wire;
@@ -76,6 +77,51 @@ static void a_message_larger_than_the_buffer(void **state)
             assert_int_equal(content.at[LARGE - 1], 42);
     }
     assert_int_equal(wire_read(&pair->wire, &bytes, &err), WIRE_EMPTY);
+}
+
+static void put_all(void *at)
+{
+    Pair *pair = at;
+    enum { LARGE = 6 << 20 };
+    AUTO(mem_free) uint8_t *large = mem_zalloc(LARGE);
+    uint8_t head[5] = {'d', 0, 0x60, 0, 4};
+    say(pair, head, 5);
+    for (size_t put = 0; put < LARGE;) {
+        ssize_t wrote = write(pair->server, large + put, LARGE - put);
+        assert_true(wrote > 0);
+        put += (size_t)wrote;
+    }
+    SAY(pair, "d\0\0\0\7abc");
+}
+
+/* Once it is decoded a large message keeps no memory, and what follows it is not lost. */
+static void a_large_message_keeps_no_memory(void **state)
+{
+    Pair *pair = *state;
+    Error err = {0};
+    uint8_t kind;
+    Reader content;
+    size_t bytes, seen = 0;
+    Thread *thread = thread_start("server", put_all, pair);
+    while (seen < 2) {
+        WireResult result = wire_next(&pair->wire, &kind, &content, &err);
+        if (result == WIRE_EMPTY) {
+            assert_int_not_equal(wire_wait(&pair->wire, -1, &err), WIRE_FAILED);
+            assert_int_not_equal(wire_read(&pair->wire, &bytes, &err), WIRE_FAILED);
+            continue;
+        }
+        assert_int_equal(result, WIRE_OK);
+        if (seen++ == 0) {
+            assert_int_equal(reader_left(&content), 6 << 20);
+            assert_true(pair->wire.held > 6 << 20);
+            wire_rest(&pair->wire);
+            assert_true(pair->wire.held < 1 << 20);
+        } else {
+            assert_int_equal(reader_left(&content), 3);
+            assert_memory_equal(content.at, "abc", 3);
+        }
+    }
+    thread_join(thread);
 }
 
 static void an_announced_length_allocates_nothing(void **state)
@@ -253,11 +299,17 @@ static void gathering_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PAIRED(a_message_larger_than_the_buffer), PAIRED(an_announced_length_allocates_nothing),
-        PAIRED(impossible_lengths_are_refused),   PAIRED(commands_are_answered),
-        PAIRED(an_end_is_a_lost_connection),      PAIRED(a_wait_ends_when_woken),
-        PAIRED(what_the_socket_refuses_is_kept),  cmocka_unit_test(errors_are_told_apart),
-        cmocka_unit_test(names_are_quoted),       cmocka_unit_test(gathering_ends),
+        PAIRED(a_message_larger_than_the_buffer),
+        PAIRED(a_large_message_keeps_no_memory),
+        PAIRED(an_announced_length_allocates_nothing),
+        PAIRED(impossible_lengths_are_refused),
+        PAIRED(commands_are_answered),
+        PAIRED(an_end_is_a_lost_connection),
+        PAIRED(a_wait_ends_when_woken),
+        PAIRED(what_the_socket_refuses_is_kept),
+        cmocka_unit_test(errors_are_told_apart),
+        cmocka_unit_test(names_are_quoted),
+        cmocka_unit_test(gathering_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

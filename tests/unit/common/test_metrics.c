@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "common/metrics.h"
 #include "common/thread.h"
@@ -45,6 +46,35 @@ static void text_format(void **state)
     bytes_done(&text);
 }
 
+/* Each again by its labels, and in the order in which they came. */
+static void many_samples(void **state)
+{
+    (void)state;
+    enum { MANY = 3000 };
+    static Metric *metrics[MANY];
+    char labels[40];
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < MANY; i++) {
+            snprintf(labels, sizeof labels, "table=\"t%d\"", i);
+            Metric *metric = metrics_register(METRIC_GAUGE, "firn_many", "Many.", labels);
+            if (round)
+                assert_ptr_equal(metric, metrics[i]);
+            metrics[i] = metric;
+            metric_set(metric, i);
+        }
+    Bytes text = {0};
+    metrics_write(&text);
+    bytes_put_u8(&text, '\0');
+    const char *at = strstr((const char *)text.data, "firn_many{");
+    for (int i = 0; i < MANY; i++) {
+        int used = snprintf(labels, sizeof labels, "firn_many{table=\"t%d\"} %d\n", i, i);
+        assert_memory_equal(at, labels, (size_t)used);
+        at += used;
+    }
+    assert_null(strstr(at, "firn_many{"));
+    bytes_done(&text);
+}
+
 #define ADDS 20000
 static void adder(void *metric)
 {
@@ -68,6 +98,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_format),
+        cmocka_unit_test(many_samples),
         cmocka_unit_test(several_threads_add),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

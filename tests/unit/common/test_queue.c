@@ -39,6 +39,31 @@ static void closed_when_empty(void **state)
     queue_free(queue);
 }
 
+/* What the taker works on is inside until it comes again: a second large item waits. */
+static void held_until_the_next_take(void **state)
+{
+    (void)state;
+    int first, second, third;
+    void *taken;
+    Queue *queue = queue_new(4, 100, NULL);
+    queue_hold(queue);
+    assert_int_equal(queue_put(queue, &first, 1000, 0), QUEUE_OK);
+    assert_int_equal(queue_take(queue, &taken, 0), QUEUE_OK);
+    assert_int_equal(queue_bytes(queue), 1000);
+    assert_int_equal(queue_put(queue, &second, 1000, 5), QUEUE_TIMEOUT);
+    assert_int_equal(queue_take(queue, &taken, 0), QUEUE_TIMEOUT); /* done with the first */
+    assert_int_equal(queue_put(queue, &second, 60, 0), QUEUE_OK);
+    assert_int_equal(queue_take(queue, &taken, 0), QUEUE_OK);
+    assert_ptr_equal(taken, &second);
+    assert_int_equal(queue_put(queue, &third, 40, 0), QUEUE_OK); /* small ones go beside it */
+    assert_int_equal(queue_put(queue, &first, 1, 5), QUEUE_TIMEOUT);
+    queue_close(queue);
+    assert_int_equal(queue_take(queue, &taken, 0), QUEUE_OK);
+    assert_int_equal(queue_take(queue, &taken, 0), QUEUE_CLOSED);
+    assert_int_equal(queue_bytes(queue), 0);
+    queue_free(queue);
+}
+
 #define COUNT 20000
 static void producer(void *at)
 {
@@ -71,6 +96,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bounded_in_items_and_bytes),
         cmocka_unit_test(closed_when_empty),
+        cmocka_unit_test(held_until_the_next_take),
         cmocka_unit_test(in_order_between_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

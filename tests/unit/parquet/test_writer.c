@@ -187,6 +187,67 @@ static void every_failing_write_is_told(void **state)
     assert_int_equal(memory_open, 0);
 }
 
+/* A value larger than any page, among small ones that a dictionary holds: in the first page, behind
+ * pages with a dictionary, at the end, twice; compressed and not. Nothing keeps its memory. */
+static void large_values_keep_no_memory(void **state)
+{
+    (void)state;
+    enum { LARGE = 12 << 20, ROWS = 50 };
+    static const int large_at[] = {0, 3, 30, 31, 49};
+    static const char *const types[] = {"string"};
+    AUTO(schema_free) Schema *schema = schema_of(types, 1, false);
+    AUTO(mem_free) char *large = mem_alloc(LARGE);
+    for (size_t i = 0; i < LARGE; i++)
+        large[i] = (char)('a' + (i * i >> 7) % 23);
+    for (size_t first = 0; first < ARRAY_LEN(large_at); first++)
+        for (int level = 0; level < 4; level += 3) {
+            Error err = {0};
+            Bytes file = {0};
+            ParquetFileInfo info;
+            ParquetOptions options;
+            parquet_options_default(&options);
+            options.zstd_level = level;
+            AUTO(batch_free) Batch *batch = batch_new(schema, 0, ROWS);
+            size_t next = first;
+            for (int i = 0; i < ROWS; i++) {
+                bool is_large = next < ARRAY_LEN(large_at) && large_at[next] == i;
+                next += is_large;
+                batch_row_begin(batch, ROW_READ, (RowPosition){0});
+                if (is_large)
+                    column_put_bytes(batch, &batch->columns[0], large, LARGE - (size_t)i);
+                else
+                    put_text(batch, 0, i % 2 ? "odd" : "even");
+            }
+            AUTO(parquet_writer_free)
+            ParquetWriter *writer =
+                parquet_writer_open(schema, &options, memory_writer(&file), &err);
+            const Column *columns[] = {&batch->columns[0]};
+            uint32_t row;
+            for (row = 0; row < 10; row++) /* the page is behind rows that a dictionary holds */
+                assert_true(parquet_writer_put(writer, columns, &row, 1, &err));
+            put(writer, batch, true, &err);
+            size_t waiting = level ? 0 : 48 << 20; /* pages that are not compressed */
+            assert_true(parquet_writer_memory(writer) < waiting + ((size_t)8 << 20));
+            assert_true(parquet_writer_finish(writer, &info, &err));
+            parquet_file_info_done(&info);
+            AUTO(parquet_reader_free)
+            ParquetReader *reader = parquet_reader_open(memory_reader(&file), schema, &err);
+            for (uint32_t seen = 0; seen < ROWS + 10;) {
+                AUTO(batch_free) Batch *got = NULL;
+                assert_true(parquet_reader_next(reader, &got, &err));
+                assert_non_null(got);
+                for (uint32_t i = 0; i < got->row_count; i++, seen++) {
+                    uint32_t bytes, wanted, from = seen < 10 ? seen : seen - 10;
+                    const uint8_t *value = column_bytes(&got->columns[0], i, &bytes);
+                    const uint8_t *was = column_bytes(&batch->columns[0], from, &wanted);
+                    assert_int_equal(bytes, wanted);
+                    assert_memory_equal(value, was, bytes);
+                }
+            }
+            bytes_done(&file);
+        }
+}
+
 /* Reads one column under another type. */
 static bool read_as(const Bytes *file, const char *type, int32_t id, Batch **ret, Error *err)
 {
@@ -293,6 +354,7 @@ int main(void)
         cmocka_unit_test(bounds_are_icebergs),
         cmocka_unit_test(refuses_null_and_overflow),
         cmocka_unit_test(every_failing_write_is_told),
+        cmocka_unit_test(large_values_keep_no_memory),
         cmocka_unit_test(promotes_and_fills_with_null),
         cmocka_unit_test(damage_is_data),
     };
