@@ -65,14 +65,6 @@ bool table_replaced(const PgTable *table, Error *err)
                      table->name, table->name);
 }
 
-static bool undecided(const PgTable *table, const char *why, Error *err)
-{
-    return error_set(err, ERROR_CONFIG, "SchemaUndecided",
-                     "table %s: its columns changed, and %s. Nothing is lost: the slot keeps the "
-                     "changes. Load the table again with --resnapshot %s",
-                     table->name, why, table->name);
-}
-
 static bool incompatible(const PgTable *table, const char *column, const char *what, Error *err)
 {
     return error_set(err, ERROR_CONFIG, "SchemaIncompatible",
@@ -107,8 +99,9 @@ static bool read_catalog(Learn *learn, Error *err)
     char oid[16];
     snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
     const char *values[] = {oid, table->sends_stored ? "t" : "f"};
-    if (!postgres_query_open(learn->postgres, err))
-        return false;
+    if (!postgres_query_open(learn->postgres, err) ||
+        !postgres_sees(learn->postgres, &table->xid, 1, err))
+        return error_wrap(err, "table %s", table->name);
     learn->catalog =
         connect_query_with(learn->postgres->query, PGRES_TUPLES_OK, catalog_sql, 2, values, err);
     if (!learn->catalog)
@@ -169,7 +162,7 @@ static bool match(Learn *learn, Error *err)
     free(names);
     if (result == MATCH_ONE)
         return true;
-    return undecided(
+    return table_undecided(
         learn->table,
         result == MATCH_NONE
             ? "the log does not carry all of them (does the publication have a column "
@@ -424,16 +417,15 @@ void table_take(PgTable *table, Schema *schema, PgDecoder *decoders)
 
 static bool load_types(Learn *learn, Error *err)
 {
-    AUTO(text_done) Bytes oids = {0};
-    for (uint16_t i = 0; i < learn->relation->column_count; i++) {
-        char oid[16];
-        int used = snprintf(oid, sizeof oid, "%c%" PRIu32, i ? ',' : '{',
-                            learn->relation->columns[i].type_oid);
-        bytes_put(&oids, oid, (size_t)used);
-    }
-    bytes_put(&oids, learn->relation->column_count ? "}" : "{}",
-              learn->relation->column_count ? 2 : 3);
-    return types_load(&learn->types, learn->postgres->query, (const char *)oids.data, err);
+    size_t count = learn->relation->column_count;
+    AUTO(mem_free) uint32_t *columns = mem_array(count, sizeof *columns);
+    for (size_t i = 0; i < count; i++)
+        columns[i] = learn->relation->columns[i].type_oid;
+    AUTO(mem_free) char *oids = table_type_oids(learn->table, columns, count);
+    if (!types_load(&learn->types, learn->postgres->query, oids, err))
+        return false;
+    composites_put(&learn->types, &learn->table->composites);
+    return true;
 }
 
 static bool make_table(Learn *learn, Error *err)
@@ -455,6 +447,7 @@ static bool make_table(Learn *learn, Error *err)
         if (schema->fields[i].origin > learn->table->last_number)
             learn->table->last_number = schema->fields[i].origin;
     table_take(learn->table, TAKE(schema), decoders);
+    table_keep_composites(learn->table, &learn->types, decoders, count);
     return true;
 }
 

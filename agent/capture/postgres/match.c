@@ -70,6 +70,22 @@ static void count(const Match *match)
         }
 }
 
+MatchResult match_exactly(const MatchColumn *columns, size_t column_count, const char *const *names,
+                          size_t name_count, uint32_t *ret_place)
+{
+    Match match = {columns, column_count, names, name_count, NULL};
+    AUTO(mem_free) Ways *ways = mem_array((column_count + 1) * (name_count + 1), sizeof *ways);
+    match.ways = ways;
+    count(&match);
+    uint8_t likely = at(&match, 0, 0)->likely;
+    if (likely != 1)
+        return likely ? MATCH_SEVERAL : MATCH_NONE;
+    for (size_t c = 0, n = 0; n < name_count; c++)
+        if (at(&match, c + 1, n + 1)->likely && may_be_called(&columns[c], names[n]))
+            ret_place[n++] = (uint32_t)c;
+    return MATCH_ONE;
+}
+
 MatchResult match_columns(const MatchColumn *columns, size_t column_count, const char *const *names,
                           size_t name_count, uint32_t *ret_place)
 {

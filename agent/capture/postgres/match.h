@@ -28,3 +28,7 @@ typedef enum MatchResult { MATCH_ONE, MATCH_NONE, MATCH_SEVERAL } MatchResult;
  * were. ret_place[i], for MATCH_ONE: index in columns of names[i]. */
 MatchResult match_columns(const MatchColumn *columns, size_t column_count, const char *const *names,
                           size_t name_count, uint32_t *ret_place);
+/* The same where names never change: each is what its column is called, or the name of one that
+ * came and went. */
+MatchResult match_exactly(const MatchColumn *columns, size_t column_count, const char *const *names,
+                          size_t name_count, uint32_t *ret_place);

@@ -72,6 +72,7 @@ void table_done(PgTable *table)
         free(table->old[i].text);
     }
     free(table->old);
+    types_done(&table->composites);
     free(table->ids);
     schema_free(table->source->schema);
 }
@@ -384,6 +385,7 @@ static bool take_tables(Postgres *postgres, const PgTypes *types, const PGresult
         if (!table->source->schema)
             table->source->schema = schema_new(0, 0);
         list_columns(table);
+        table_keep_composites(table, types, table->decoders, table->source->schema->field_count);
         table->source->left_out = list_left_out(table);
         table->sends_stored = postgres->sends_stored;
         table_write_shape(table);

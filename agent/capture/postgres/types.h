@@ -1,8 +1,8 @@
 /* Which of PostgreSQL's types becomes which of Iceberg's: the one table, in types.c, a row per
  * type. Types that stand in no row follow rules: a domain is its base type, an enum is text, an
- * array is a list, a composite a struct, a range or multirange text; a type without a send function
- * is the text that the server makes of it (the copy casts it, the log does so by itself).
- * Extensions' types have no fixed oid and are known by extension and name. */
+ * array is a list, a composite a struct (composites.h), a range or multirange text; a type without
+ * a send function is the text that the server makes of it (the copy casts it, the log does so by
+ * itself). Extensions' types have no fixed oid and are known by extension and name. */
 #pragma once
 
 #include <libpq-fe.h>
@@ -13,6 +13,9 @@ typedef struct PgAttribute {
     char *name;
     uint32_t oid;
     int32_t typmod;
+    int32_t number; /* attnum of the composite */
+    bool gone;      /* values no longer have it, or do not yet; its field stays, and is null */
+    bool dropped;   /* all that the catalog says of it: it is no field */
 } PgAttribute;
 
 /* A row of pg_type, as far as it matters. */
@@ -25,8 +28,9 @@ typedef struct PgType {
     bool sendable;
     uint32_t part_oid;   /* array: element; domain: base; range: bound; multirange: range; else 0 */
     int32_t part_typmod; /* domain */
-    PgAttribute *attributes;
+    PgAttribute *attributes; /* by number */
     uint32_t attribute_count;
+    int32_t last_number; /* what is not among the attributes up to here was dropped before */
 } PgType;
 
 typedef struct PgTypes {
@@ -38,6 +42,9 @@ typedef struct PgTypes {
 void types_done(PgTypes *types);
 /* Looks up these types ("{25,1700}") and all that they are made of. */
 MUST_CHECK bool types_load(PgTypes *types, PGconn *connection, const char *oids, Error *err);
+
+void type_attributes_free(PgType *type);
+const PgType *types_find(const PgTypes *types, uint32_t oid); /* NULL: unknown */
 
 /* False when Firn has no type for it: then both are to be done with as well. *ret_type is the
  * caller's (type_done), *ret too (decoder_done). */
