@@ -47,6 +47,14 @@ KINDS = {
          "alter table {t} rename column c to changed", "alter table {t} alter column must drop not null"],
         ["update {t} set amount = 5000000000, must = null, changed = '2024-01-01 00:00+00' where id < 9"]),
     "partitioned": (["alter table {t} add column extra integer"], ["update {t} set extra = 3 where id % 2 = 0"]),
+    "nested_adds": (["alter type {t}_in add attribute extra text"], ["update {t} set {c} where id % 3 = 0"]),
+    "nested_drops": (["alter type {t}_in drop attribute b"], ["update {t} set {c} where id % 3 = 0"]),
+    "nested_renames": (["alter type {t}_in rename attribute a to alpha"], ["update {t} set {c} where id % 3 = 0"]),
+    "nested_all": (
+        ["alter type {t}_in drop attribute b", "alter type {t}_in rename attribute a to alpha",
+         "alter type {t}_in add attribute b date", "alter type {t}_out add attribute more {t}_in",
+         "alter type {t}_mood add value 'new' before 'sad'", "alter domain {t}_domain add check (true)"],
+        ["update {t} set {c} where id % 3 = 0", "update {t} set mood = 'new' where id % 2 = 0"]),
 }  # fmt: skip
 WITH_DEFAULTS = {
     "defaults": (["alter table {t} " + DEFAULTS], ["update {t} set d_int = 8, d_text = null where id < 9"]),
@@ -54,7 +62,16 @@ WITH_DEFAULTS = {
         ["alter table {t} add column later integer", "alter table {t} alter column later set default 5"],
         ["insert into {t} (id, must) values (903, 'm')"]),
 }  # fmt: skip
-KEPT = ("public.drops.b", "public.all_at_once.b")
+KEPT = (
+    "public.drops.b", "public.all_at_once.b",
+    *(f"public.nested_drops.{column}.b" for column in "clde"), *(f"public.nested_all.{column}.b_2" for column in "clde"),
+)  # fmt: skip
+NESTED = (
+    "create type {t}_in as (a integer, b text)", "create type {t}_out as (n integer, one {t}_in, ones {t}_in[])",
+    "create type {t}_mood as enum ('glad', 'sad')", "create domain {t}_domain as {t}_in",
+)  # fmt: skip
+NESTED_COLUMNS = "c {t}_in, l {t}_in[] default '{}', d {t}_domain, e {t}_out, mood {t}_mood"
+OF_TYPE = {"integer": "id::integer", "text": "'text ' || id", "date": "date '2024-02-29' + id::integer"}
 
 
 class Ddl(Shop):
@@ -68,12 +85,31 @@ class Ddl(Shop):
     def make_tables(self):
         for name in self.kinds():
             part = " partition by hash (id)" if name == "partitioned" else ""
-            self.connection.execute(f"create table {name} ({COLUMNS}){part}")
+            columns = COLUMNS
+            if name.startswith("nested"):
+                for statement in NESTED:
+                    self.connection.execute(statement.replace("{t}", name))
+                columns += ", " + NESTED_COLUMNS.replace("{t}", name)
+            self.connection.execute(f"create table {name} ({columns}){part}")
             if part:
                 for number in range(2):
                     self.connection.execute(
                         f"create table {name}_{number} partition of {name} for values with (modulus 2, remainder {number})")  # fmt: skip
             self.rows_of(name, 1, 40)
+
+    def composite(self, name, last):
+        """A value of the type as it is by now; `last`: or null, instead of its last attribute."""
+        attributes = self.connection.execute(
+            "select format_type(atttypid, atttypmod) from pg_attribute where attrelid = %s::regclass and attnum > 0"
+            " and not attisdropped order by attnum", [name]).fetchall()  # fmt: skip
+        inner = name.replace("_out", "_in")
+        values = [OF_TYPE.get(kind) or (self.composite(inner, last) if kind == inner else f"array[{self.composite(inner, last)}, null]")
+                  for (kind,) in attributes]  # fmt: skip
+        return f"row({', '.join([*values[:-1], last or values[-1]])})::{name}"
+
+    def nested_values(self, name):
+        one, other = self.composite(f"{name}_in", ""), self.composite(f"{name}_in", "null")
+        return f"c = {one}, l = array[{one}, null, {other}], d = {other}, e = {self.composite(f'{name}_out', '')}, mood = 'sad'"
 
     def rows_of(self, name, first, last, connection=None):
         key = "key" if self.key_is_renamed(name) else "id"
@@ -81,6 +117,9 @@ class Ddl(Shop):
             f"insert into {name} ({key}, must) select i, 'must ' || i from generate_series({first}, {last}) i;"
             f" update {name} set n = {key} / 4.0, f = {key} / 3.0 where {key} % 2 = 0 and {key} >= {first};"
             f" delete from {name} where {key} = {last}")  # fmt: skip
+        if name.startswith("nested"):
+            (connection or self.connection).execute(
+                f"update {name} set {self.nested_values(name)} where id between {first} and {last} and id % 7 > 0")  # fmt: skip
 
     def key_is_renamed(self, name):
         return self.connection.execute(
@@ -96,6 +135,8 @@ class Ddl(Shop):
                 self.connection.execute(statement.replace("{t}", name))
             self.rows_of(name, first + 20, first + 29)
         for statement in shows:
+            if "{c}" in statement:
+                statement = statement.replace("{c}", self.nested_values(name))
             self.connection.execute(statement.replace("{t}", name))
         self.rows_of(name, first + 40, first + 49)
 
@@ -153,6 +194,9 @@ class Ddl(Shop):
         self.wait_agreed(agent)
         self.assert_follows(kept=())
         self.assertNotIn("b", self.ids("drops")[0])
+        for name, inside in (("nested_drops", ["a"]), ("nested_all", ["alpha", "b"]), ("nested_adds", ["a", "b", "extra"])):
+            fields = {field["name"]: field["type"] for field in self.ids(name)[1]["fields"]}
+            self.assertEqual([field["name"] for field in fields["c"]["fields"]], inside)
         self.assert_stopped(agent)
 
     def kills(self):
