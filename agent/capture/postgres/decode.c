@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "agent/capture/postgres/bigendian.h"
+#include "agent/capture/postgres/ewkb.h"
 #include "agent/capture/postgres/numeric.h"
 #include "agent/capture/postgres/print.h"
 #include "common/mem.h"
@@ -238,13 +239,14 @@ static const char *put_vector(Batch *batch, Column *column, const uint8_t *value
     return NULL;
 }
 
-/* Its SRID stays: a flag of the type word, and then the number. */
 static const char *put_ewkb(Batch *batch, Column *column, const uint8_t *value, uint32_t bytes)
 {
-    if (bytes < 5 || value[0] > 1)
-        return "is no EWKB";
-    column_put_bytes(batch, column, value, bytes);
-    return NULL;
+    Bytes wkb = {0};
+    const char *why = ewkb_to_wkb(value, bytes, &wkb);
+    if (!why)
+        column_put_bytes(batch, column, wkb.data, wkb.used);
+    bytes_done(&wkb);
+    return why;
 }
 
 /* --- the rest --- */

@@ -11,6 +11,9 @@
 MUST_CHECK bool table_learn(void *context, PgTable *table, const Relation *relation,
                             bool *ret_changed, Error *err);
 
+/* CONFIG "TableRenamed". */
+bool table_renamed(const PgTable *table, const char *name, Error *err);
+
 /* --- retype.c --- */
 /* A PgoutputRetype and a PgoutputSettle; context is the Postgres. */
 MUST_CHECK bool table_retype(void *context, PgTable *table, const CompositeSeen *seen, Error *err);

@@ -38,7 +38,15 @@ static bool is_called(const MatchColumn *column, const char *name)
 /* One that came and went meanwhile may have had any name, also one that was given again. */
 static bool may_be_called(const MatchColumn *column, const char *name)
 {
-    return is_called(column, name) || (!column->before && !column->now);
+    return is_called(column, name) || (!column->before && !column->now && column->since <= 0);
+}
+
+/* Do the transactions' numbers say that it is there, or not, as it seems by its name? */
+static bool is_borne_out(const MatchColumn *column, bool is_there)
+{
+    if (!column->now)
+        return is_there ? column->since <= 0 : column->since >= 0 || !column->before;
+    return is_there || column->since <= 0;
 }
 
 /* Can it be missing from the message, when the names from `name` on are still to come? */
@@ -104,6 +112,12 @@ MatchResult match_columns(const MatchColumn *columns, size_t column_count, const
         bool takes = plain ? taken->plain && is_called(&columns[c], names[n]) : taken->all != 0;
         if (takes)
             ret_place[n++] = (uint32_t)c;
+    }
+    for (size_t c = 0, n = 0; c < column_count && plain; c++) {
+        bool is_there = n < name_count && ret_place[n] == c;
+        n += is_there;
+        if (!is_borne_out(&columns[c], is_there))
+            return MATCH_SEVERAL;
     }
     return MATCH_ONE;
 }

@@ -252,6 +252,8 @@ static bool put_change(Pgoutput *out, uint32_t table, RowOp op, const PgValue *v
         put = op == ROW_MOVE ? rows_put_move(&out->rows, table, out->at, err)
                              : rows_put(&out->rows, table, op, out->at, values, err);
     while (UNLIKELY(!put) && (relax(out, table, err) || retype(out, table, err)));
+    if (UNLIKELY(out->options.tables[table].emptied) && put)
+        out->options.tables[table].emptied = false;
     if (UNLIKELY(out->options.tables[table].composites.count) && put)
         touch(out, &out->options.tables[table]);
     if (UNLIKELY(out->rows.checkpoint_bytes > out->options.transaction_bytes) && put) {
@@ -372,6 +374,7 @@ static bool on_truncate(Pgoutput *out, Reader *in, Error *err)
             row_position_compare(out->at, out->options.tables[relation->table].passed) <= 0)
             continue;
         out->changes++;
+        out->options.tables[relation->table].emptied = true;
         if (!relation->fitted && !fit(out, relation, err))
             return false;
         if (!relation->fits) {

@@ -52,6 +52,7 @@ typedef struct PgTable {
     atomic_bool fills;   /* values that an update leaves out are not fetched */
     char filenode[16];   /* of its rows when the columns were as they are known */
     PgTypes composites;  /* that its columns are made of, as the values have them: composites.h */
+    bool emptied;        /* no row came since a TRUNCATE */
     bool touched;        /* rows with such came since the last checkpoint */
     bool doubtful;       /* values that look as known may be others: CompositeMatch SEVERAL */
     bool reshaped;       /* they have other names */

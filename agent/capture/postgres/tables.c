@@ -237,11 +237,14 @@ bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *er
         return false;
     for (int row = 0; row < PQntuples(result); row++) {
         uint64_t oid = number_at(result, row, 0);
-        bool known = false;
+        const PgTable *known = NULL;
         for (size_t i = 0; i < postgres->table_count && !known; i++)
-            known = postgres->tables[i].oid == oid;
+            known = postgres->tables[i].oid == oid ? &postgres->tables[i] : NULL;
         AUTO(mem_free)
         char *name = mem_format("%s.%s", PQgetvalue(result, row, 1), PQgetvalue(result, row, 2));
+        /* The log goes on under a partitioned table's old name: its partitions are as they were. */
+        if (known && known->partitioned && strcmp(known->name, name) != 0)
+            return table_renamed(known, name, err);
         if (!known && is_chosen(spec, name))
             found(context, name);
     }
@@ -294,13 +297,14 @@ static bool take_columns(PgTable *table, const PgTypes *types, const PGresult *r
         to->name = mem_strdup(name);
         to->required = PQgetvalue(result, row, 4)[0] == 't';
         to->origin = (int32_t)number_at(result, row, 9);
-        to->doc = PQgetisnull(result, row, 10) ? NULL : mem_strdup(PQgetvalue(result, row, 10));
         const char *type_name = PQgetvalue(result, row, 6);
         if (!decoder_choose(types, (uint32_t)number_at(result, row, 2),
                             (int32_t)strtol(PQgetvalue(result, row, 3), NULL, 10),
                             &table->decoders[field], &to->type))
             return unsupported(table, name, type_name, err);
         table->decoders[field].typmod = (int32_t)strtol(PQgetvalue(result, row, 3), NULL, 10);
+        to->doc = decoder_doc(&table->decoders[field], table->decoders[field].typmod,
+                              PQgetisnull(result, row, 10) ? NULL : PQgetvalue(result, row, 10));
         if (key_place && table->decoders[field].form == FORM_SERVER_TEXT)
             return error_set(err, ERROR_CONFIG, "UnsupportedKey",
                              "table %s: key column %s has type %s, which has no binary form; "

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/capture/postgres/connect.h"
+#include "agent/capture/postgres/ewkb.h"
 #include "agent/capture/postgres/print.h"
 #include "common/mem.h"
 
@@ -352,6 +353,19 @@ bool decoder_override(PgDecoder *decoder, Type *type, const Type *wanted)
         return true;
     }
     return false;
+}
+
+char *decoder_doc(const PgDecoder *decoder, int32_t typmod, const char *comment)
+{
+    const PgDecoder *value = decoder->form == FORM_ARRAY ? &decoder->children[0] : decoder;
+    if (value->form != FORM_EWKB)
+        return comment ? mem_strdup(comment) : NULL;
+    int32_t srid = ewkb_srid(typmod);
+    AUTO(mem_free)
+    char *says = srid ? mem_format("ISO WKB, SRID %" PRId32, srid)
+                      : mem_strdup("ISO WKB; no SRID is declared, those of single values are left "
+                                   "out");
+    return comment ? mem_format("%s (%s)", comment, says) : mem_strdup(says);
 }
 
 bool decoder_same_typmod(const PgDecoder *decoder, int32_t typmod)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <libpq-fe.h>
+#include <stdlib.h>
 
 #include "agent/capture/postgres/decode.h"
 
@@ -53,6 +54,10 @@ MUST_CHECK bool decoder_choose(const PgTypes *types, uint32_t oid, int32_t typmo
 /* Makes the decoder, and its type, give another one: string for whatever can be printed, another
  * decimal for numeric. False when that is not done. */
 MUST_CHECK bool decoder_override(PgDecoder *decoder, Type *type, const Type *wanted);
+
+/* A column's doc, from its comment (NULL: none) and what its type alone can't say; NULL: nothing.
+ */
+char *decoder_doc(const PgDecoder *decoder, int32_t typmod, const char *comment) OWNED_BY(free);
 
 /* Does the column with this typmod still have the values the decoder reads? (varchar(20) grown to
  * varchar(40) does, numeric(12,2) made numeric(12,3) does not.) */
