@@ -44,6 +44,7 @@ class RandomStream:
         self.names = 0
         self.partitions = 0
         self.in_transaction = False
+        self.depth = 0  # of savepoints
         self.other_open = False  # session B's transaction
         self.running = False
         self.synced = False  # at least once: the initial copy is over
@@ -241,6 +242,8 @@ class RandomStream:
     def _add_columns(self, table: RandomTable, name: str = ""):
         if table.columns and len(table.columns) > 25:
             return
+        if self.depth and len(self.model.shapes[table.number]) > 1:
+            return False
         parts = []
         for _ in range(1 if name else self.dice.choice((1, 1, 2))):
             kind, more, required, default = self.dice.choice(list(self.kinds.values())), "", False, False
@@ -263,6 +266,8 @@ class RandomStream:
             self._add_columns(table, self.dice.choice(names))
 
     def _drop(self, table: RandomTable):
+        if self.depth and any(each.fresh for each in table.columns):
+            return False  # a subtransaction's number does not say that it is the row's own
         free = self._free(table)
         if not free or len(table.columns) < 3:
             return
@@ -371,6 +376,7 @@ class RandomStream:
 
     def _savepoint(self, depth: int = 1):
         saved = deepcopy(self.model)
+        self.depth = depth
         self._sql(f"savepoint s{depth}")
         for _ in range(self.dice.randint(1, 4)):
             what = self.dice.random()
@@ -382,6 +388,7 @@ class RandomStream:
                 self._many()
             else:
                 self._change()
+        self.depth = depth - 1
         if self.dice.random() < 0.5:
             self._sql(f"rollback to s{depth}")
             self.model = saved

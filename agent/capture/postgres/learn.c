@@ -162,6 +162,7 @@ static void list_candidates(Learn *learn)
         learn->columns[learn->column_count++] =
             (MatchColumn){.number = number,
                           .before = before->fields[i].name,
+                          .type = learn->table->decoders[i].type_oid,
                           .now = row < rows ? maybe_at(learn, row, NAME) : NULL,
                           .since = row < rows ? since(learn, row) : 0};
     }
@@ -179,10 +180,13 @@ static bool match(Learn *learn, Error *err)
 {
     const Relation *relation = learn->relation;
     const char **names = mem_array(relation->column_count, sizeof *names);
-    for (uint16_t i = 0; i < relation->column_count; i++)
+    AUTO(mem_free) uint32_t *types = mem_array(relation->column_count, sizeof *types);
+    for (uint16_t i = 0; i < relation->column_count; i++) {
         names[i] = relation->columns[i].name;
+        types[i] = relation->columns[i].type_oid;
+    }
     learn->place = mem_array(relation->column_count, sizeof *learn->place);
-    MatchResult result = match_columns(learn->columns, learn->column_count, names,
+    MatchResult result = match_columns(learn->columns, learn->column_count, names, types,
                                        relation->column_count, learn->place);
     free(names);
     if (result == MATCH_ONE)

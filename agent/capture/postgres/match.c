@@ -41,14 +41,6 @@ static bool may_be_called(const MatchColumn *column, const char *name)
     return is_called(column, name) || (!column->before && !column->now && column->since <= 0);
 }
 
-/* Do the transactions' numbers say that it is there, or not, as it seems by its name? */
-static bool is_borne_out(const MatchColumn *column, bool is_there)
-{
-    if (!column->now)
-        return is_there ? column->since <= 0 : column->since >= 0 || !column->before;
-    return is_there || column->since <= 0;
-}
-
 /* Can it be missing from the message, when the names from `name` on are still to come? */
 static bool can_be_missing(const Match *match, const MatchColumn *column, size_t name)
 {
@@ -94,8 +86,30 @@ MatchResult match_exactly(const MatchColumn *columns, size_t column_count, const
     return MATCH_ONE;
 }
 
+/* Is a column that is taken for a new one of this type? */
+static bool may_pass_for_new(const Match *match, const uint32_t *types, const uint32_t *place,
+                             uint32_t type)
+{
+    for (size_t n = 0; n < match->name_count; n++)
+        if (!match->columns[place[n]].before && types[n] == type)
+            return true;
+    return false;
+}
+
+/* Do the transactions' numbers say that it is there, or not, as it seems by its name? */
+static bool is_borne_out(const Match *match, const uint32_t *types, const uint32_t *place,
+                         const MatchColumn *column, bool is_there)
+{
+    if (column->now)
+        return is_there || column->since <= 0;
+    if (is_there)
+        return column->since <= 0;
+    return column->since >= 0 || !column->before ||
+           !may_pass_for_new(match, types, place, column->type);
+}
+
 MatchResult match_columns(const MatchColumn *columns, size_t column_count, const char *const *names,
-                          size_t name_count, uint32_t *ret_place)
+                          const uint32_t *types, size_t name_count, uint32_t *ret_place)
 {
     Match match = {columns, column_count, names, name_count, NULL};
     AUTO(mem_free) Ways *ways = mem_array((column_count + 1) * (name_count + 1), sizeof *ways);
@@ -116,7 +130,7 @@ MatchResult match_columns(const MatchColumn *columns, size_t column_count, const
     for (size_t c = 0, n = 0; c < column_count && plain; c++) {
         bool is_there = n < name_count && ret_place[n] == c;
         n += is_there;
-        if (!is_borne_out(&columns[c], is_there))
+        if (!is_borne_out(&match, types, ret_place, &columns[c], is_there))
             return MATCH_SEVERAL;
     }
     return MATCH_ONE;
