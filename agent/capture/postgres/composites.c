@@ -58,7 +58,7 @@ static uint32_t next_there(const PgDecoder *decoder, uint32_t at)
 
 static bool find_in_composite(const PgDecoder *decoder, Reader in, CompositeSeen *ret)
 {
-    uint32_t count, length;
+    uint32_t count, length = 0;
     if (!reader_u32be(&in, &count) || count > ATTRIBUTES_MAX || count > reader_left(&in) / 8)
         return false;
     CompositeSeen seen = {
@@ -299,11 +299,10 @@ static bool take(const Take *how)
     uint32_t count = 0;
     bool changed = false;
     for (uint32_t c = 0, k = 0; c < candidates->count || k < known->attribute_count;) {
-        const PgAttribute *one = c < candidates->count ? &candidates->attributes[c] : NULL;
-        bool from_known =
-            k < known->attribute_count && (!one || known->attributes[k].number <= one->number);
-        if (from_known)
-            one = &known->attributes[k++];
+        bool from_known = k < known->attribute_count &&
+                          (c == candidates->count ||
+                           known->attributes[k].number <= candidates->attributes[c].number);
+        const PgAttribute *one = from_known ? &known->attributes[k++] : &candidates->attributes[c];
         c += c < candidates->count && candidates->attributes[c].number == one->number;
         if (!take_one(how, one, from_known, &next[count], &changed))
             continue;

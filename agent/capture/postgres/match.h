@@ -11,10 +11,10 @@
  * called what it was called before or is called now, if the transactions' numbers bear it out: a
  * column whose drop has a lower number than the transaction of the row is not there, one whose drop
  * has a higher number still is, one that came with a lower number is. Of the second kind only such
- * count as are of a new one's type, for a subtransaction's number is higher than its own. (A column that was renamed,
- * dropped, and followed by another of that name would pass for the other by its name alone.) Where
- * that is not one, nobody can tell; nor where a column that came and went meanwhile, whose name
- * nobody knows, may have had it. */
+ * count as are of a new one's type, for a subtransaction's number is higher than its own. (A column
+ * that was renamed, dropped, and followed by another of that name would pass for the other by its
+ * name alone.) Where that is not one, nobody can tell; nor where a column that came and went
+ * meanwhile, whose name nobody knows, may have had it. */
 #pragma once
 
 #include <stddef.h>
@@ -31,8 +31,8 @@ typedef struct MatchColumn {
 
 typedef enum MatchResult { MATCH_ONE, MATCH_NONE, MATCH_SEVERAL } MatchResult;
 
-/* types: the names' types' oids. columns: by number; of those that were not there before only such as are younger than all that
- * were. ret_place[i], for MATCH_ONE: index in columns of names[i]. */
+/* types: the names' types' oids. columns: by number; of those that were not there before only such
+ * as are younger than all that were. ret_place[i], for MATCH_ONE: index in columns of names[i]. */
 MatchResult match_columns(const MatchColumn *columns, size_t column_count, const char *const *names,
                           const uint32_t *types, size_t name_count, uint32_t *ret_place);
 /* The same where names never change: each is what its column is called, or the name of one that

@@ -137,10 +137,10 @@ bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns
 /* Are the table's columns still those that were found? RETRY "ColumnsChanged" when not. Whatever
  * the transaction's snapshot shows of the catalog: asked of what the server itself goes by. */
 MUST_CHECK bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err);
-/* What a composite loses leaves its type, too: droppedColumns: Drop. */
-void tables_forget(Capture *capture, uint32_t table);
 /* The same of the composites that they are made of. */
 MUST_CHECK bool tables_check_composites(PGconn *connection, const PgTable *table, Error *err);
+/* What a composite loses leaves its type, too: droppedColumns: Drop. */
+void tables_forget(Capture *capture, uint32_t table);
 void tables_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
 /* Do rows move when this field changes? */
 bool table_is_identity(const PgTable *table, size_t field);
