@@ -398,11 +398,13 @@ class Refused(Shop):
         agent = self.follow(format=3)
         run("truncate t")
         self.insert(100, 105)
+        self.wait_agreed(agent)
         run("alter table t add column x integer; alter table t alter column x set default 5")
         self.insert(106, 110)
         self.wait_agreed(agent)
         run("vacuum full t")
         self.insert(111, 115)
+        self.wait_agreed(agent)
         run("alter table t add column y integer; alter table t alter column y set default 5")
         self.insert(116, 120)
         self.wait_agreed(agent)
@@ -496,7 +498,7 @@ class Refused(Shop):
         """The copy begins anew with the type of then."""
         self.connection.execute("create type pair as (a integer, b text); alter table t add column c pair")
         self.connection.execute(
-            "insert into t (id, must, c) select i, repeat('m', 200), row(i, 'b') from generate_series(100, 20000) i")  # fmt: skip
+            "insert into t (id, must, c) select i, repeat('m', 200), row(i, 'b')::pair from generate_series(100, 20000) i")  # fmt: skip
         self.write_manifest(rate=4000)
         agent = self.start()
         wait_until(lambda: "copying table" in agent.text(), 30, "the copy runs", agent.alive)

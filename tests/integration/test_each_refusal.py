@@ -13,7 +13,7 @@ from harness.case import Shop
 
 # name: (code, what else is said, SQL before, SQL after, fields of the manifest)
 SOURCE = {
-    "another database's slot": ("SlotForeign", "belongs to database postgres", "", "", {"slot": "elsewhere"}),
+    "another slot": ("SourceChanged", "point the Connector back", "", "", {"slot": "elsewhere"}),
     "rows are filtered": (
         "PublicationPartial", "only some rows of public.t", "alter publication firn set table t where (id > 5), parts",
         "alter publication firn set table t, parts", {}),
@@ -42,9 +42,6 @@ SOURCE = {
     "replica identity nothing": (
         "ReplicaIdentityNothing", "REPLICA IDENTITY DEFAULT", "create table u (id int primary key); alter table u replica identity nothing",
         "drop table u", {}),
-    "a whole row that is not sent": (
-        "ReplicaIdentityGenerated", "public.u", "create table u (id int primary key, g int generated always as (id) stored);"
-        " alter table u replica identity full", "drop table u", {}),
     "no key at all": ("NoReplicaIdentity", "add a primary key", "create table u (id int)", "drop table u", {}),
     "no key for Upsert": (
         "NoKey", "idColumns", "create table u (id int); alter table u replica identity full", "drop table u", {}),
@@ -53,7 +50,7 @@ SOURCE = {
         "UnsupportedType", "aclitem[]", "create table u (id int primary key, a aclitem[])", "drop table u", {}),
     "another type than its values": ("TypeOverride", "timestamptz", "", "", {"more_table": "      columns: [{name: v, type: timestamptz}]\n"}),
     "a column that is not there": ("UnknownColumn", "zzz", "", "", {"more_table": "      columns: [{name: zzz, type: string}]\n"}),
-    "no transform": ("BadPartition", "week(v)", "", "", {"more_table": '      partitionBy: ["week(v)"]\n'}),
+    "no transform": ("BadPartition", "day(v)", "", "", {"more_table": '      partitionBy: ["day(v)"]\n'}),
     "other partitions": ("PartitionMismatch", "partitionBy", "", "", {"more_table": '      partitionBy: ["v"]\n'}),
     "another format": ("FormatVersion", "formatVersion: 2", "", "", {"format": 3}),
 }  # fmt: skip
@@ -102,18 +99,26 @@ class Each(Shop):
                 finally:
                     if after:
                         self.connection.execute(after)
-        path = self.write_manifest()
-        for name, code, said, old, new in (
-            ("a unit's table that is not there", "TableMissing", "public.nosuch", 'tables: ["public.*"]', "table: public.nosuch"),
-            ("two into one", "TableTaken", "public.t", '"{table}"', "t"),
-            ("no place for the record", "NoRecordPlace", "spec.location", f"type: Directory, warehouse: {self.warehouse}",
-             "type: Rest, uri: http://127.0.0.1:1, warehouse: name"),
+        self.connection.execute("create schema s; create table s.t (id int primary key)")
+        fresh = (str(self.warehouse), str(self.folder / "fresh"))  # what this Connector has filled nothing of yet
+        for name, code, said, *edits in (
+            ("a unit's table that is not there", "TableMissing", "public.nosuch", ('tables: ["public.*"]', "table: public.nosuch"),
+             ('"{table}"', "t")),
+            ("another database's slot", "SlotForeign", "belongs to database postgres", ("slot: firn,", "slot: elsewhere,"), fresh),
+            ("two into one", "TableTaken", "public.t", ('include: ["public.*"]', 'include: ["public.t", "s.*"]'),
+             ('tables: ["public.*"]', 'tables: ["*.*"]'), fresh),
+            ("no place for the record", "NoRecordPlace", "spec.location", (f"type: Directory, warehouse: {self.warehouse}",
+             "type: Rest, uri: http://127.0.0.1:1, warehouse: name")),
         ):  # fmt: skip
             with self.subTest(name):
                 path = self.write_manifest()
-                self.assertIn(old, path.read_text())
-                path.write_text(path.read_text().replace(old, new).replace('"{table}"', "t" if "nosuch" in new else '"{table}"'))
+                text = path.read_text()
+                for old, new in edits:
+                    self.assertIn(old, text)
+                    text = text.replace(old, new)
+                path.write_text(text)
                 self.refused(code, said)
+        self.connection.execute("drop schema s cascade")
         self.goes_on()
 
     @contextlib.contextmanager

@@ -142,6 +142,7 @@ static bool rebuild(PgTable *table, const PgTypes *types, Error *err)
             table->decoders[i] = (PgDecoder){0};
         }
     table_take(table, TAKE(schema), decoders);
+    table_keep_composites(table, types, decoders, count); /* with those of new attributes */
     table_write_shape(table);
     return true;
 }
