@@ -42,15 +42,13 @@ SOURCE = {
     "replica identity nothing": (
         "ReplicaIdentityNothing", "REPLICA IDENTITY DEFAULT", "create table u (id int primary key); alter table u replica identity nothing",
         "drop table u", {}),
-    "no key at all": ("NoReplicaIdentity", "add a primary key", "create table u (id int)", "drop table u", {}),
+    "no key at all": ("NoKey", "idColumns", "create table u (id int)", "drop table u", {}),
     "no key for Upsert": (
         "NoKey", "idColumns", "create table u (id int); alter table u replica identity full", "drop table u", {}),
-    "a key of reals": ("BadKey", "column f", "create table u (f real primary key)", "drop table u", {}),
     "a type without a mapping": (
         "UnsupportedType", "aclitem[]", "create table u (id int primary key, a aclitem[])", "drop table u", {}),
     "another type than its values": ("TypeOverride", "timestamptz", "", "", {"more_table": "      columns: [{name: v, type: timestamptz}]\n"}),
     "a column that is not there": ("UnknownColumn", "zzz", "", "", {"more_table": "      columns: [{name: zzz, type: string}]\n"}),
-    "no transform": ("BadPartition", "day(v)", "", "", {"more_table": '      partitionBy: ["day(v)"]\n'}),
     "other partitions": ("PartitionMismatch", "partitionBy", "", "", {"more_table": '      partitionBy: ["v"]\n'}),
     "another format": ("FormatVersion", "formatVersion: 2", "", "", {"format": 3}),
 }  # fmt: skip
@@ -99,14 +97,14 @@ class Each(Shop):
                 finally:
                     if after:
                         self.connection.execute(after)
-        self.connection.execute("create schema s; create table s.t (id int primary key)")
+        self.connection.execute("create schema s; create table s.keyless (id int)")
         fresh = (str(self.warehouse), str(self.folder / "fresh"))  # what this Connector has filled nothing of yet
         for name, code, said, *edits in (
             ("a unit's table that is not there", "TableMissing", "public.nosuch", ('tables: ["public.*"]', "table: public.nosuch"),
              ('"{table}"', "t")),
             ("another database's slot", "SlotForeign", "belongs to database postgres", ("slot: firn,", "slot: elsewhere,"), fresh),
-            ("two into one", "TableTaken", "public.t", ('include: ["public.*"]', 'include: ["public.t", "s.*"]'),
-             ('tables: ["public.*"]', 'tables: ["*.*"]'), fresh),
+            ("neither key nor whole rows", "NoReplicaIdentity", "add a primary key", ('include: ["public.*"]', 'include: ["s.keyless"]'),
+             ('tables: ["public.*"]', "table: s.keyless"), ('"{table}"', "keyless"), ("mode: Upsert", "mode: Append"), fresh),
             ("no place for the record", "NoRecordPlace", "spec.location", (f"type: Directory, warehouse: {self.warehouse}",
              "type: Rest, uri: http://127.0.0.1:1, warehouse: name")),
         ):  # fmt: skip
