@@ -33,6 +33,11 @@ const SourceTable *capture_tables(const Capture *capture, size_t *ret_count)
     return capture->driver->tables(capture, ret_count);
 }
 
+void capture_forget(Capture *capture, uint32_t table)
+{
+    capture->driver->forget(capture, table);
+}
+
 void capture_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count)
 {
     capture->driver->identify(capture, table, origins, count);

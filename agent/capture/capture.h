@@ -90,6 +90,9 @@ typedef struct CaptureState {
         from; /* the least position any table with one needs (its own, or the confirmed record's) */
 } CaptureState;
 
+/* What values lose (a composite's attribute) is to leave its column's type, too, as a column that
+ * is dropped leaves the table; else it stays there, and is null. Before capture_stream_start. */
+void capture_forget(Capture *capture, uint32_t table);
 /* What the lake's table knows rows by, as origins of the source's columns, where it is not to be
  * the source's own key: an update that changes one of these moves its row. Before the stream. */
 void capture_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
@@ -209,6 +212,7 @@ typedef struct CaptureDriver {
     void (*close)(Capture *capture);
     const SourceTable *(*tables)(const Capture *capture, size_t *ret_count);
     bool (*columns)(Capture *capture, uint32_t table, const ColumnList *columns, Error *err);
+    void (*forget)(Capture *capture, uint32_t table);
     void (*identify)(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
     bool (*resume)(Capture *capture, uint32_t table, const char *shape, RowPosition at, Error *err);
     bool (*same)(const Capture *capture, uint32_t table, const char *shape);

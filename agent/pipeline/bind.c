@@ -239,6 +239,8 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
     size_t key_count;
     AUTO(mem_free) int32_t *key = table_key(table->table, &key_count);
     capture_identify(flow->capture, number, key, key_count);
+    if (table->spec->dropped_columns == DROPPED_DROP)
+        capture_forget(flow->capture, number);
     table->uuid = mem_strdup(table_uuid(table->table));
     flow->by_number[number] = table;
     progress_table_register(table);

@@ -194,7 +194,8 @@ void flow_unbind(Flow *flow);
 json_t *flow_units_by_table(const Pipeline *pipeline);
 /* Does a unit take the table of that name? */
 bool flow_takes(const Flow *flow, const char *name);
-void flow_look(Flow *flow, int64_t *after_us); /* look.c */
+/* look.c. False: a table can't be followed as it is now (CONFIG). */
+MUST_CHECK bool flow_look(Flow *flow, int64_t *after_us, Error *ret_err);
 /* copy.c. Open: in the capture's thread, before the stream; the tables take rows of the stream from
  * then on. Start: the writers run. Join: before they end. */
 MUST_CHECK bool flow_copy_open(Flow *flow, Error *err);

@@ -34,7 +34,7 @@ static bool would_open(const Flow *flow, Error *err)
     return probe != NULL;
 }
 
-void flow_look(Flow *flow, int64_t *after_us)
+bool flow_look(Flow *flow, int64_t *after_us, Error *ret_err)
 {
     int64_t now_us = clock_mono_us();
     Look look = {.flow = flow};
@@ -43,23 +43,27 @@ void flow_look(Flow *flow, int64_t *after_us)
         *after_us = now_us + clock_asked_us("FIRN_LOOK_MS", LOOK_US);
     /* a copy goes on to its end first: what it read since its last commit would be read again */
     if (now_us < *after_us || atomic_load(&flow->copying) || flow_stopping(flow))
-        return;
+        return true;
     *after_us = now_us + clock_asked_us("FIRN_LOOK_MS", LOOK_US);
     if (!capture_look(flow->capture, found, &look, &err)) {
+        *ret_err = err;
+        if (err.kind == ERROR_CONFIG) /* a table is not what it was */
+            return false;
         log_info("the source's catalog was not read", LOG_T("reason", err.code),
                  LOG_T("error", err.message));
-        return;
+        return true;
     }
     if (look.count == 0)
-        return;
+        return true;
     if (would_open(flow, &err)) {
         log_info("tables were added at the source", LOG_U("tables", look.count),
                  LOG_T("first", look.first));
         atomic_store(&flow->leaves, true);
-        return;
+        return true;
     }
     *after_us = INT64_MAX;
     log_warn("tables that were added at the source can't be captured, and are left out until the "
              "next start",
              LOG_T("first", look.first), LOG_T("reason", err.code), LOG_T("error", err.message));
+    return true;
 }

@@ -278,9 +278,9 @@ static bool follow(Stream *stream, Error *err)
         if (flow_failed(flow))
             return false;
         if (!capture_next(flow->capture, NEXT_MS, &change, err) ||
-            !hand_out(stream, &change, err) || !confirm(stream, false, err))
+            !hand_out(stream, &change, err) || !confirm(stream, false, err) ||
+            !flow_look(flow, &stream->look_after_us, err))
             return false;
-        flow_look(flow, &stream->look_after_us);
     }
     flow_phase(flow, PHASE_DRAINING);
     return drain(stream, err);

@@ -130,6 +130,15 @@ static bool incompatible(const Plan *plan, const char *column, const char *what,
                      table->name.database, table->name.table, column, what);
 }
 
+/* A struct's field by what the source calls it for good; -1: none. */
+static int find_origin(const Type *type, int32_t origin)
+{
+    for (uint32_t i = 0; origin && i < type->field_count; i++)
+        if (type->fields[i].origin == origin)
+            return (int)i;
+    return -1;
+}
+
 /* https://iceberg.apache.org/spec/#schema-evolution, of which date to timestamp is left out: the
  * source's values are not of that kind */
 static bool is_wider(const Type *from, const Type *to)
@@ -149,8 +158,68 @@ static bool is_partitioned_by(const Table *table, int32_t id)
     return false;
 }
 
-static bool can_become(const Plan *plan, const Field *have, const Field *want)
+/* Can what the table has below a column become what is wanted, by the source's own names? As the
+ * source had it until now it is the table's, field by field. */
+static bool can_follow(const Type *have, const Type *before, const Type *want)
 {
+    uint32_t children = type_child_count(have);
+    if (have->kind != want->kind || before->kind != have->kind ||
+        type_child_count(before) != children)
+        return false;
+    if (!children)
+        return type_equal(have, want);
+    if (have->kind != TYPE_STRUCT) {
+        for (uint32_t i = 0; i < children; i++)
+            if (!can_follow(&have->fields[i].type, &before->fields[i].type, &want->fields[i].type))
+                return false;
+        return true;
+    }
+    bool any = false;
+    for (uint32_t i = 0; i < want->field_count; i++) {
+        int at = find_origin(before, want->fields[i].origin);
+        any |= at >= 0;
+        if (at >= 0 &&
+            !can_follow(&have->fields[at].type, &before->fields[at].type, &want->fields[i].type))
+            return false;
+    }
+    return any || type_equal(have, want);
+}
+
+/* The wanted type with the table's ids, and new ones for what has come. */
+static void follow_type(Plan *plan, Type *to, const Type *have, const Type *before)
+{
+    for (uint32_t i = 0; i < type_child_count(to); i++) {
+        Field *field = &to->fields[i];
+        int at = to->kind == TYPE_STRUCT ? find_origin(before, field->origin) : (int)i;
+        field->origin = 0;
+        field->required = at >= 0 && have->fields[at].required;
+        if (at >= 0) {
+            field->id = have->fields[at].id;
+            free(field->doc);
+            field->doc = have->fields[at].doc ? mem_strdup(have->fields[at].doc) : NULL;
+            follow_type(plan, &field->type, &have->fields[at].type, &before->fields[at].type);
+        } else {
+            field->id = ++plan->last_id;
+            type_assign_ids(&field->type, &plan->last_id);
+        }
+    }
+}
+
+/* Has anything below a column come that was not there? */
+static bool has_more(const Type *before, const Type *want)
+{
+    for (uint32_t i = 0; i < type_child_count(want); i++) {
+        int at = want->kind == TYPE_STRUCT ? find_origin(before, want->fields[i].origin) : (int)i;
+        if (at < 0 || has_more(&before->fields[at].type, &want->fields[i].type))
+            return true;
+    }
+    return false;
+}
+
+static bool can_become(const Plan *plan, const Field *have, const Field *before, const Field *want)
+{
+    if (before && type_is_nested(&have->type))
+        return can_follow(&have->type, &before->type, &want->type);
     return type_equal(&have->type, &want->type) ||
            (is_wider(&have->type, &want->type) && !is_partitioned_by(plan->table, have->id) &&
             (plan->table->spec->widen_types || !plan->before));
@@ -175,7 +244,7 @@ static bool is_place_anew(const Plan *plan, const Field *have, const Field *want
     int32_t id = binding_id(plan->ids, want->origin);
     bool is_it =
         id ? have->id == id : strcmp(have->name, want->name) == 0 && !has_id(plan->ids, have->id);
-    return is_it && can_become(plan, have, want);
+    return is_it && can_become(plan, have, NULL, want);
 }
 
 /* Is the wanted column the table's? As bound until now. */
@@ -227,7 +296,7 @@ static bool follow_field(Plan *plan, Field *field, int place, const Field *want,
 {
     char text[2 * TYPE_NAME_BYTES + 80], a[TYPE_NAME_BYTES], b[TYPE_NAME_BYTES];
     const Field *before = field_before(plan, place);
-    if (!can_become(plan, field, want)) {
+    if (!can_become(plan, field, before, want)) {
         snprintf(text, sizeof text, "its type %s becomes %s at the source%s",
                  type_format(&field->type, a), type_format(&want->type, b),
                  !is_wider(&field->type, &want->type) ? ""
@@ -235,8 +304,21 @@ static bool follow_field(Plan *plan, Field *field, int place, const Field *want,
                                                       : ", and widenTypes is false");
         return incompatible(plan, want->name, text, err);
     }
-    if (!type_equal(&field->type, &want->type)) {
-        field->type = want->type; /* a primitive: owns nothing */
+    bool nested = before && type_is_nested(&field->type);
+    if (nested && has_more(&before->type, &want->type) && !plan->table->spec->add_columns)
+        return incompatible(plan, want->name,
+                            "the source added an attribute to its type, and addColumns is false",
+                            err);
+    if (!type_equal(&field->type, &want->type) ||
+        (nested && has_more(&before->type, &want->type))) {
+        Field next;
+        field_copy(&next, want);
+        if (nested)
+            follow_type(plan, &next.type, &field->type, &before->type);
+        type_done(&field->type);
+        field->type = next.type;
+        next.type = (Type){0};
+        field_done(&next);
         plan->changed = true;
     }
     if ((!before || strcmp(before->name, want->name) != 0) && strcmp(field->name, want->name) != 0)

@@ -373,11 +373,11 @@ bool table_read_claim(const Table *table, TableClaim *ret, Error *err)
                          "load the table again with --resnapshot",
                          table->name.database, table->name.table, table->property, text);
     *space = 0;
-    if (!position_parse(copy, &ret->position, err)) {
-        err->kind = ERROR_CONFIG;
-        return error_wrap(err, "table %s.%s, property %s", table->name.database, table->name.table,
-                          table->property);
-    }
+    Error why = {0};
+    if (!position_parse(copy, &ret->position, &why))
+        return error_set(err, ERROR_CONFIG, "BadPosition",
+                         "table %s.%s, property %s: %s; load the table again with --resnapshot",
+                         table->name.database, table->name.table, table->property, why.message);
     ret->is_there = true;
     ret->copying = read_progress(table) != NULL;
     return true;

@@ -15,12 +15,12 @@ missing, doubled or changed row does. Null and the empty string differ by their 
     time, timestamp, timestamptz                 8 bytes, microseconds
     string    UTF-8    binary  as it is          uuid        16 bytes
     list      its elements, each in this form, one after another
-    struct    its fields likewise, by place; their names must be the source's
+    struct    its fields likewise; their names and order must be the source's
     map       its keys and values likewise, in the order of the keys
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -42,11 +42,19 @@ class Family:
     element: "Family | None" = None  # of a list
     fields: "tuple[tuple[str, Family], ...]" = ()  # of a struct
     text: str = ""  # how the source writes it: for source.py
+    kept: "tuple[str, ...]" = ()  # fields that a struct may have in the lake though the source has not
 
     def __str__(self):
         if self.fields:
             return f"struct of {', '.join(f'{name} {field}' for name, field in self.fields)}"
         return f"list of {self.element}" if self.element else self.name
+
+
+def keeping(family: Family, names: tuple[str, ...]) -> Family:
+    """The same, with these fields kept in whatever struct it is made of."""
+    fields = tuple((name, keeping(field, names)) for name, field in family.fields)
+    element = keeping(family.element, names) if family.element else None
+    return replace(family, element=element, fields=fields, kept=names if fields else ())
 
 
 def _fixed(values: np.ndarray) -> pa.Array:
@@ -156,8 +164,9 @@ def _values(array: pa.Array, family: Family) -> pa.Array:
         return pc.binary_join(lists, pa.scalar(b"", pa.binary()))
     if name == "struct":
         _wanted(t.is_struct(array.type), array, family)
-        _wanted([field.name for field in array.type] == [field for field, _ in family.fields], array, family)
-        parts = [canonical(pc.struct_field(array, [at]), field) for at, (_, field) in enumerate(family.fields)]
+        names = [field.name for field in array.type]
+        _wanted([name for name in names if name not in family.kept] == [name for name, _ in family.fields], array, family)
+        parts = [canonical(pc.struct_field(array, [names.index(name)]), field) for name, field in family.fields]
         return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
     if name == "map":
         _wanted(t.is_map(array.type), array, family)

@@ -173,7 +173,12 @@ def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL,
     def add(schema, name, location):
         table = source.table(schema, name, [text.rpartition(".")[2] for text in strings if text.startswith(f"{schema}.{name}.")])
         place = location if access.catalog_uri else os.path.join(warehouse, location)
-        stays = tuple(text.rpartition(".")[2] for text in kept if text.startswith(f"{schema}.{name}."))
+        stays = [text.removeprefix(f"{schema}.{name}.") for text in kept if text.startswith(f"{schema}.{name}.")]
+        for column, family in table.families.items():
+            inside = tuple(text.removeprefix(f"{column}.") for text in stays if text.startswith(f"{column}."))
+            if inside:
+                table.families[column] = canon.keeping(family, inside)
+        stays = tuple(text for text in stays if "." not in text)
         pairs.append(Pair(table, place, source.bytes_of(table), access, stays))
 
     try:
@@ -194,7 +199,7 @@ def compare(
     strings=(), kept=(),
 ) -> bool:  # fmt: skip
     """`strings` names columns, SCHEMA.TABLE.COLUMN, that the lake is to hold as text, `kept` such as it may
-    have though the source has not."""
+    have though the source has not; SCHEMA.TABLE.COLUMN.FIELD is a field of a struct somewhere in a column."""
     pairs = pairs_of(dsn, warehouse, texts, access, strings, kept)
     if sum(pair.bytes for pair in pairs) < ONE_PROCESS_BYTES:
         sides = list(zip(pairs, _source_sides(dsn, pairs), _lake_sides(pairs, engine)))

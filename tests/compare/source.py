@@ -31,7 +31,6 @@ _SIMPLE = {
     "point": "string", "lseg": "string", "path": "string", "box": "string", "polygon": "string",
     "line": "string", "circle": "string", "tsvector": "string", "tsquery": "string",
     "pg_lsn": "string", "tid": "string", "pg_snapshot": "string", "txid_snapshot": "string", "aclitem": "string",
-    "geometry": "binary", "geography": "binary",
 }  # fmt: skip
 _BY_OID = {
     "regproc", "regprocedure", "regoper", "regoperator", "regclass", "regtype", "regconfig", "regdictionary",
@@ -224,6 +223,8 @@ def _expression(name: str, family: Family) -> str:
         return f"array_to_json({column}::text[])::text"
     if family.name == "list" and family.element.text in ("oid", "numeric"):
         return f"{column}::{family.element.text}[]"
+    if family.text == "wkb":
+        return f"st_asbinary({column})"
     if family.name == "map":
         return f"hstore_to_json({column})::text"
     return column
@@ -282,6 +283,8 @@ class Source:
             return Family("map")
         if name == "vector":
             return Family("list", element=Family("float32"), text="vector")
+        if name in ("geometry", "geography"):
+            return Family("binary", text="wkb")
         if name not in _SIMPLE:
             raise ValueError(f"the comparer does not know the source's type {name}")
         return Family(_SIMPLE[name])

@@ -149,8 +149,15 @@ KINDS = [
     Kind("lquery", _quoted("Top.*{0,2}.sport*@"), "ltree"),
     Kind("ltxtquery", _quoted("Europe & Russia*@ & !Transportation"), "ltree"),
     Kind("vector(3)", _quoted("[1,2.5,-3]", "[0,1e-10,3e30]"), "vector"),
-    Kind("geometry", ["'SRID=4326;POINT(1 2)'", "'LINESTRING Z (0 0 1,1 1 2)'", "'POLYGON EMPTY'"], "postgis"),
-    Kind("geography", ["'POINT(-71.06 42.36)'"], "postgis"),
+    Kind("geometry", ["'SRID=4326;POINT(1 2)'", "'LINESTRING Z (0 0 1,1 1 2)'", "'POLYGON EMPTY'", "'POINT EMPTY'", "'SRID=3857;POINT ZM (1 2 3 4)'",
+         "'SRID=25832;GEOMETRYCOLLECTION M (POINT M (1 2 3),GEOMETRYCOLLECTION M (LINESTRING M (0 0 1,1 1 2),MULTIPOINT M (1 1 1,2 2 2)))'",
+         "'POLYGON((0 0,9 0,9 9,0 0),(1 1,2 1,2 2,1 1))'", "'MULTIPOLYGON(((0 0,1 0,1 1,0 0)),EMPTY)'",
+         "'CURVEPOLYGON(COMPOUNDCURVE(CIRCULARSTRING(0 0,2 0,2 1,2 3,4 3),(4 3,4 5,1 4,0 0)))'", "'MULTICURVE((0 0,5 5),CIRCULARSTRING(4 0,4 4,8 4))'",
+         "'MULTISURFACE(((0 0,1 0,1 1,0 0)))'", "'TRIANGLE((0 0,0 1,1 1,0 0))'", "'TIN Z (((0 0 0,0 0 1,0 1 0,0 0 0)))'",
+         "'POLYHEDRALSURFACE Z (((0 0 0,0 0 1,0 1 1,0 1 0,0 0 0)))'"], "postgis"),
+    Kind("geometry(PointZ,4326)", ["'SRID=4326;POINT Z (1 2 3)'"], "postgis"),
+    Kind("geography", ["'POINT(-71.06 42.36)'", "'SRID=4267;MULTILINESTRING((1 2,3 4),(5 6,7 8))'"], "postgis"),
+    Kind("geography(Point,4326)", ["'POINT(-71.06 42.36)'"], "postgis"),
 ]  # fmt: skip
 
 

@@ -39,6 +39,22 @@ _PLAIN = [
     Kind("timestamptz(0)", ["'2024-02-29 12:13:14+02'"]), Kind("time(2)", ["'12:34:56.78'", "'00:00'"]), Kind("varbit(40)", ["B'101'", "B''"]),
     Kind("varchar(40)", ["'v'"]), Kind("numeric(20,2)", ["1.5"]), Kind("char(12)", ["'c'"]),
 ]  # fmt: skip
+# A composite of the table's own, own0 …, which is altered: attribute n is called an or bn, and no two are of a type, so
+# that values always say which they have.
+OWN = {"integer": "7", "text": '"it\'\'s \\"ä\\", (1)"', "date": '"2024-02-29"', "numeric(10,2)": "12.5",
+       "timestamptz": '"2024-02-29 12:13:14.5+02"', "boolean": "true"}  # fmt: skip
+
+
+def own_kinds(number: int) -> list[Kind]:
+    """The composite, an array of it, a domain, and another composite that has it."""
+    name = f"own{number}"
+    filled = ", ".join(f'"{letter}{at}": {value}' for at, value in enumerate(OWN.values(), 1) for letter in "ab")
+    half = ", ".join(f'"{letter}{at}": {value}' for at, value in enumerate(OWN.values(), 1) for letter in "ab" if at % 2)
+    full, some = (f"jsonb_populate_record(null::{name}, '{{{text}}}')" for text in (filled, half))
+    return [Kind(name, [full, some]), Kind(f"{name}[]", [f"array[{full}, null, {some}]", "'{}'"], null="'{}'"),
+            Kind(f"{name}_domain", [some, full]), Kind(f"{name}_outer", [f"row(1, {full}, array[{some}])", f"row(null, {some}, '{{}}')"])]  # fmt: skip
+
+
 # Constants that a lake's column can have for the rows that were there before it.
 DEFAULTS = {
     "integer": "7", "bigint": "-9000000000", "text": "'it''s \"ä\", {1}'", "boolean": "true", "numeric(10,2)": "12.5",
@@ -106,6 +122,8 @@ class RandomTable:
     keyless: bool = False
     by: str = ""  # the column that the source's partitions or the lake's go by
     dropped: set[str] = field(default_factory=set)  # names that columns had which are gone
+    own: list[str] = field(default_factory=lambda: ["a1", "a2"])  # attributes of its composite
+    own_last: int = 2
 
     @property
     def sql(self) -> str:
@@ -157,7 +175,10 @@ class RandomSchema:
 
     def before(self) -> list[str]:
         """What the tables need."""
-        return [f"create extension {name}" for name in EXTENSIONS] + SCHEMA.split(";\n") + ["create table noise (n int)"]
+        return [f"create extension {name}" for name in EXTENSIONS] + SCHEMA.split(";\n") + ["create table noise (n int)"] + [
+            statement for table in self.tables for statement in (
+                f"create type own{table.number} as (a1 integer, a2 text)", f"create domain own{table.number}_domain as own{table.number}",
+                f"create type own{table.number}_outer as (n integer, one own{table.number}, ones own{table.number}[])")]  # fmt: skip
 
     def _table(self, number: int) -> RandomTable:
         dice = self.dice
@@ -175,13 +196,17 @@ class RandomSchema:
         for at in range(dice.randint(1, 9)):
             kind = dice.choice(list(self.kinds))
             columns.append((self._name(f"c{at}", columns), kind, {"required": dice.random() < 0.15}))
+        if dice.random() < 0.5:
+            self.kinds_own = {each.name: each for each in own_kinds(number)}
+            for at, kind in enumerate(dice.sample(list(self.kinds_own), dice.randint(1, 3))):
+                columns.append((f"o{at}", kind, {}))
         for at, kind in enumerate(dice.sample(("integer", "timestamptz", "text", "smallint", "numeric(10,2)", "varchar(20)"), 2)):
             columns.append((f"d{at}", kind, {}))
         dice.shuffle(columns)
         if dice.random() < 0.4:
             columns += self._made(table, columns)
         self._partition(table, columns)
-        table.columns = [Column(at + 1, name, self.kinds[kind], **more) for at, (name, kind, more) in enumerate(columns)]
+        table.columns = [Column(at + 1, name, self.kinds.get(kind) or self.kinds_own[kind], **more) for at, (name, kind, more) in enumerate(columns)]
         table.attnums = len(columns)
         if not table.keyless and table.identity == "full" and table.mode == "Upsert" and not table.partition and dice.random() < 0.4:
             table.id_columns, table.key = table.key, []

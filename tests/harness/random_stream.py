@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 from harness.random_match import is_clear
-from harness.random_schema import DEFAULTS, WIDER, Column, RandomSchema, RandomTable, is_light, quoted
+from harness.random_schema import DEFAULTS, OWN, WIDER, Column, RandomSchema, RandomTable, is_light, quoted
 
 ROWS = 120  # numbers of rows that statements choose from
 MANY = 2500  # rows of a statement that is large for the server's memory
@@ -48,6 +48,7 @@ class RandomStream:
         self.names = 0
         self.partitions = 0
         self.in_transaction = False
+        self.depth = 0  # of savepoints
         self.other_open = False  # session B's transaction
         self.running = False
         self.synced = False  # at least once: the initial copy is over
@@ -206,6 +207,7 @@ class RandomStream:
         number = self.dice.randrange(len(self.model.tables))
         ways = [self._add_columns] * 4 + [self._drop] * 3 + [self._rename] * 3 + [self._widen] * 3
         ways += [self._relax, self._comment, self._set_default, self._add_partition, self._swap, self._identity, self._add_again]
+        ways += [self._retype] * 3
         way = self.dice.choice(ways)
         if not self._try(number, way) and not self.in_transaction and not self.other_open:
             self._sync()
@@ -245,6 +247,8 @@ class RandomStream:
     def _add_columns(self, table: RandomTable, name: str = ""):
         if table.columns and len(table.columns) > 25:
             return
+        if self.depth and len(self.model.shapes[table.number]) > 1:
+            return False
         parts = []
         for _ in range(1 if name else self.dice.choice((1, 1, 2))):
             kind, more, required, default = self.dice.choice(list(self.kinds.values())), "", False, False
@@ -267,6 +271,8 @@ class RandomStream:
             self._add_columns(table, self.dice.choice(names))
 
     def _drop(self, table: RandomTable):
+        if self.depth and any(each.fresh for each in table.columns):
+            return False  # a subtransaction's number does not say that it is the row's own
         free = self._free(table)
         if not free or len(table.columns) < 3:
             return
@@ -324,6 +330,25 @@ class RandomStream:
     def _comment(self, table: RandomTable):
         self._sql(f"comment on column {table.sql}.{self.dice.choice(table.columns).sql} is 'it''s {self.number}'")
 
+    def _retype(self, table: RandomTable):
+        """The table's own composite, wherever it stands in its columns."""
+        if not any(each.kind.name.startswith(f"own{table.number}") for each in table.columns):
+            return
+        what = self.dice.choice(("add attribute", "add attribute", "drop attribute", "rename attribute"))
+        if what == "add attribute" and table.own_last < len(OWN):
+            table.own_last += 1
+            table.own.append(f"a{table.own_last}")
+            what += f" a{table.own_last} {list(OWN)[table.own_last - 1]}"
+        elif what == "drop attribute" and len(table.own) > 1:
+            table.own.remove(name := self.dice.choice(table.own))
+            what += f" {name}"
+        else:
+            at = self.dice.randrange(len(table.own))
+            name = table.own[at]
+            table.own[at] = ("b" if name[0] == "a" else "a") + name[1:]
+            what = f"rename attribute {name} to {table.own[at]}"
+        self._sql(f"alter type own{table.number} {what}")
+
     def _set_default(self, table: RandomTable):
         columns = [each for each in self._free(table) if each.kind.name in DEFAULTS]
         if not columns:
@@ -375,6 +400,7 @@ class RandomStream:
 
     def _savepoint(self, depth: int = 1):
         saved = deepcopy(self.model)
+        self.depth = depth
         self._sql(f"savepoint s{depth}")
         for _ in range(self.dice.randint(1, 4)):
             what = self.dice.random()
@@ -386,6 +412,7 @@ class RandomStream:
                 self._many()
             else:
                 self._change()
+        self.depth = depth - 1
         if self.dice.random() < 0.5:
             self._sql(f"rollback to s{depth}")
             self.model = saved

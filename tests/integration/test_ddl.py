@@ -3,12 +3,14 @@
 same transaction and after it, in both format versions and modes, by two engines that are not ours; with
 kills around it; and what is refused, with its way out."""
 
+import os
 import signal
 import unittest
 
 from harness.agent import REFUSED
 from harness.case import Shop
 from harness.place import Place
+from harness.wait import wait_until
 
 ENGINES = ("duckdb", "pyiceberg")
 COLUMNS = "id bigint primary key, a integer, b text, n numeric(10,2), f real, must text not null"
@@ -46,34 +48,89 @@ KINDS = {
          "alter table {t} alter column amount type bigint", "alter table {t} add column c timestamptz",
          "alter table {t} rename column c to changed", "alter table {t} alter column must drop not null"],
         ["update {t} set amount = 5000000000, must = null, changed = '2024-01-01 00:00+00' where id < 9"]),
+    "again": (
+        ["alter table {t} drop column b", "insert into {t} (id, must) values (901, 'm')", "alter table {t} add column b date",
+         "insert into {t} (id, must, b) values (902, 'm', '2024-02-29')"],
+        ["update {t} set b = '2024-03-01' where id < 9"]),
+    "limits": (
+        ["alter table {t} alter column b type varchar(40)", "insert into {t} (id, must, b) values (901, 'm', 'b')",
+         "alter table {t} alter column b type varchar(60)"],
+        ["update {t} set b = repeat('b', 60) where id < 9"]),
+    "sets_default": (
+        ["alter table {t} alter column a set default 5", "insert into {t} (id, must) values (901, 'm')",
+         "alter table {t} alter column a drop default, alter column b set default 'b'"],
+        ["insert into {t} (id, must) values (902, 'm')"]),
+    "comments": (
+        ["alter table {t} add column extra text", "comment on column {t}.extra is 'what it is'", "comment on column {t}.a is 'too late'"],
+        ["update {t} set extra = 'x' where id < 9"]),
     "partitioned": (["alter table {t} add column extra integer"], ["update {t} set extra = 3 where id % 2 = 0"]),
+    "nested_adds": (["alter type {t}_in add attribute extra text"], ["update {t} set {c} where id % 3 = 0"]),
+    "nested_drops": (["alter type {t}_in drop attribute b"], ["update {t} set {c} where id % 3 = 0"]),
+    "nested_renames": (["alter type {t}_in rename attribute a to alpha"], ["update {t} set {c} where id % 3 = 0"]),
+    "nested_all": (
+        ["alter type {t}_in drop attribute b", "alter type {t}_in rename attribute a to alpha",
+         "alter type {t}_in add attribute b date", "alter type {t}_out add attribute more {t}_in",
+         "alter type {t}_mood add value 'new' before 'sad'", "alter domain {t}_domain add check (true)"],
+        ["update {t} set {c} where id % 3 = 0", "update {t} set mood = 'new' where id % 2 = 0"]),
 }  # fmt: skip
 WITH_DEFAULTS = {
     "defaults": (["alter table {t} " + DEFAULTS], ["update {t} set d_int = 8, d_text = null where id < 9"]),
+    "partitioned_default": (
+        ["alter table {t} add column d integer not null default 7, add column e text default 'e'"],
+        ["update {t} set d = 8, e = null where id < 9"]),
     "default_of_none": (
         ["alter table {t} add column later integer", "alter table {t} alter column later set default 5"],
         ["insert into {t} (id, must) values (903, 'm')"]),
 }  # fmt: skip
-KEPT = ("public.drops.b", "public.all_at_once.b")
+KEPT = (
+    "public.again.b_3", "public.drops.b", "public.all_at_once.b",
+    *(f"public.nested_drops.{column}.b" for column in "clde"), *(f"public.nested_all.{column}.b_2" for column in "clde"),
+)  # fmt: skip
+NESTED = (
+    "create type {t}_in as (a integer, b text)", "create type {t}_out as (n integer, one {t}_in, ones {t}_in[])",
+    "create type {t}_mood as enum ('glad', 'sad')", "create domain {t}_domain as {t}_in",
+)  # fmt: skip
+NESTED_COLUMNS = "c {t}_in, l {t}_in[] default '{}', d {t}_domain, e {t}_out, mood {t}_mood"
+OF_TYPE = {"integer": "id::integer", "text": "'text ' || id", "date": "date '2024-02-29' + id::integer"}
 
 
 class Ddl(Shop):
     """What the tests below are made of."""
 
     format = mode = None
+    engines = ENGINES
 
     def kinds(self):
         return KINDS | (WITH_DEFAULTS if self.format == 3 else {})
 
     def make_tables(self):
         for name in self.kinds():
-            part = " partition by hash (id)" if name == "partitioned" else ""
-            self.connection.execute(f"create table {name} ({COLUMNS}){part}")
+            part = " partition by hash (id)" if name.startswith("partitioned") else ""
+            columns = COLUMNS
+            if name.startswith("nested"):
+                for statement in NESTED:
+                    self.connection.execute(statement.replace("{t}", name))
+                columns += ", " + NESTED_COLUMNS.replace("{t}", name)
+            self.connection.execute(f"create table {name} ({columns}){part}")
             if part:
                 for number in range(2):
                     self.connection.execute(
                         f"create table {name}_{number} partition of {name} for values with (modulus 2, remainder {number})")  # fmt: skip
             self.rows_of(name, 1, 40)
+
+    def composite(self, name, last):
+        """A value of the type as it is by now; `last`: or null, instead of its last attribute."""
+        attributes = self.connection.execute(
+            "select format_type(atttypid, atttypmod) from pg_attribute where attrelid = %s::regclass and attnum > 0"
+            " and not attisdropped order by attnum", [name]).fetchall()  # fmt: skip
+        inner = name.replace("_out", "_in")
+        values = [OF_TYPE.get(kind) or (self.composite(inner, last) if kind == inner else f"array[{self.composite(inner, last)}, null]")
+                  for (kind,) in attributes]  # fmt: skip
+        return f"row({', '.join([*values[:-1], last or values[-1]])})::{name}"
+
+    def nested_values(self, name):
+        one, other = self.composite(f"{name}_in", ""), self.composite(f"{name}_in", "null")
+        return f"c = {one}, l = array[{one}, null, {other}], d = {other}, e = {self.composite(f'{name}_out', '')}, mood = 'sad'"
 
     def rows_of(self, name, first, last, connection=None):
         key = "key" if self.key_is_renamed(name) else "id"
@@ -81,6 +138,9 @@ class Ddl(Shop):
             f"insert into {name} ({key}, must) select i, 'must ' || i from generate_series({first}, {last}) i;"
             f" update {name} set n = {key} / 4.0, f = {key} / 3.0 where {key} % 2 = 0 and {key} >= {first};"
             f" delete from {name} where {key} = {last}")  # fmt: skip
+        if name.startswith("nested"):
+            (connection or self.connection).execute(
+                f"update {name} set {self.nested_values(name)} where id between {first} and {last} and id % 7 > 0")  # fmt: skip
 
     def key_is_renamed(self, name):
         return self.connection.execute(
@@ -96,6 +156,8 @@ class Ddl(Shop):
                 self.connection.execute(statement.replace("{t}", name))
             self.rows_of(name, first + 20, first + 29)
         for statement in shows:
+            if "{c}" in statement:
+                statement = statement.replace("{c}", self.nested_values(name))
             self.connection.execute(statement.replace("{t}", name))
         self.rows_of(name, first + 40, first + 49)
 
@@ -103,7 +165,7 @@ class Ddl(Shop):
         self.write_manifest(format=self.format, mode=self.mode, include='["public.*"]', exclude='["public.*_[01]"]', **fields)
 
     def assert_follows(self, kept=KEPT):
-        for engine in ENGINES:
+        for engine in self.engines:
             with self.subTest(engine=engine):
                 self.assert_equal(engine, kept=kept)
 
@@ -127,6 +189,8 @@ class Ddl(Shop):
         after, schema = self.ids("renames")
         self.assertEqual(after["label"], before["b"])
         self.assertNotIn("b", after)
+        docs = {field["name"]: field.get("doc") for field in self.ids("comments")[1]["fields"]}
+        self.assertEqual((docs["extra"], docs["a"]), ("what it is", None))
         if self.mode == "Upsert":
             self.assertEqual(schema["identifier-field-ids"], [before["id"]])
         self.assert_stopped(agent)
@@ -136,7 +200,7 @@ class Ddl(Shop):
                                     f"update {name} set again = 2")  # fmt: skip
         agent = self.start()
         self.wait_agreed(agent)
-        self.assert_equal("pyiceberg", kept=KEPT)
+        self.assert_equal(self.engines[-1], kept=KEPT)
         self.assert_stopped(agent)
 
     def catch_up(self):
@@ -153,6 +217,9 @@ class Ddl(Shop):
         self.wait_agreed(agent)
         self.assert_follows(kept=())
         self.assertNotIn("b", self.ids("drops")[0])
+        for name, inside in (("nested_drops", ["a"]), ("nested_all", ["alpha", "b"]), ("nested_adds", ["a", "b", "extra"])):
+            fields = {field["name"]: field["type"] for field in self.ids(name)[1]["fields"]}
+            self.assertEqual([field["name"] for field in fields["c"]["fields"]], inside)
         self.assert_stopped(agent)
 
     def kills(self):
@@ -239,7 +306,7 @@ class Refused(Shop):
         self.assert_equal(engine, kept=kept)
         self.assert_stopped(agent)
 
-    def check(self, ddl, code, *said, more="", values="", kept=(), again=False, **fields):
+    def check(self, ddl, code, *said, more="", values="", kept=(), again=False, reloads=True, **fields):
         agent = self.follow(**fields)
         self.connection.execute(ddl)
         self.insert(100, 110, more, values)
@@ -247,7 +314,8 @@ class Refused(Shop):
         self.assert_not_ahead()
         if again:
             self.refused(self.start(), code)  # until somebody acts
-        self.reloaded(kept=kept, more=more, values=values)
+        if reloads:
+            self.reloaded(kept=kept, more=more, values=values)
 
     def test_type(self):
         self.check("alter table t alter column a type text", "SchemaIncompatible", "column a", "--resnapshot",
@@ -285,6 +353,176 @@ class Refused(Shop):
         self.insert(111, 120)
         self.refused(self.start(), "SchemaUndecided", "--resnapshot")
         self.reloaded()
+
+    def test_name_given_again(self):
+        """The column was renamed, then dropped, then came another of that name: rows of in between have the first one's
+        values under the last one's name."""
+        self.connection.execute("alter table t add column z text")
+        self.assert_stopped(self.follow())
+        self.connection.execute("alter table t rename column z to y")
+        self.insert(100, 110, ", y", ", 'of the first'")
+        self.connection.execute("alter table t drop column y; alter table t add column y text")
+        self.insert(111, 120, ", y", ", 'of the second'")
+        self.refused(self.start(), "SchemaUndecided", "--resnapshot")
+        self.assert_not_ahead()
+        self.reloaded(kept=("public.t.z",))
+
+    def test_name_given_back(self):
+        """Dropped, and its name was another's for a while."""
+        self.connection.execute("alter table t add column z text")
+        self.assert_stopped(self.follow())
+        self.connection.execute("alter table t drop column z; alter table t add column z text")
+        self.insert(100, 110, ", z", ", 'of the second'")
+        self.connection.execute("alter table t rename column z to y")
+        self.insert(111, 120, ", y", ", 'of the second'")
+        self.refused(self.start(), "SchemaUndecided", "--resnapshot")
+        self.assert_not_ahead()
+        self.reloaded(kept=("public.t.z",))
+
+    def test_came_and_went_without_a_row(self):
+        agent = self.follow()
+        self.connection.execute("alter table t add column c text; alter table t drop column c; alter table t add column d text")
+        self.insert(100, 110, ", d", ", 'd'")
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.connection.execute("alter table t add column e date; alter table t drop column e; alter table t add column g date")
+        self.insert(111, 120, ", g", ", '2024-02-29'")
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assert_stopped(agent)
+
+    def test_default_after_truncate(self):
+        """A table that was emptied, or rewritten before the column came, has no rows with values that nobody knows."""
+        run = self.connection.execute
+        agent = self.follow(format=3)
+        run("truncate t")
+        self.insert(100, 105)
+        self.wait_agreed(agent)
+        run("alter table t add column x integer; alter table t alter column x set default 5")
+        self.insert(106, 110)
+        self.wait_agreed(agent)
+        run("vacuum full t")
+        self.insert(111, 115)
+        self.wait_agreed(agent)
+        run("alter table t add column y integer; alter table t alter column y set default 5")
+        self.insert(116, 120)
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        run("truncate t; alter table t add column z integer default random() * 9; alter table t alter column z set default 5")
+        self.insert(121, 130)
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal("pyiceberg")
+        self.assert_stopped(agent)
+
+    def test_default_of_rows_after_truncate(self):
+        """Rows came between the two: their values are not in the log."""
+        self.assert_stopped(self.follow(format=3))
+        self.connection.execute("truncate t")
+        self.insert(100, 105)
+        self.connection.execute("alter table t add column z integer default random() * 9; alter table t alter column z set default 5")
+        self.insert(106, 110)
+        self.refused(self.start(), "SchemaIncompatible", "column z")
+        self.assert_not_ahead()
+        self.reloaded()
+
+    def test_column_list(self):
+        agent = self.follow()
+        self.connection.execute("alter publication firn set table t (id, must)")
+        self.insert(100, 110)
+        self.refused(agent, "SchemaUndecided", "column list")
+        self.assert_not_ahead()
+        self.connection.execute("alter publication firn set table t")
+        self.reloaded()
+
+    def test_partition_column(self):
+        """What the lake's table is partitioned by can't be dropped, if dropped columns are to go."""
+        self.check("alter table t drop column a", "SchemaIncompatible", "column a", "droppedColumns: Keep",
+                   more_table="      schemaEvolution: {droppedColumns: Drop}\n      partitionBy: [\"a\"]\n", reloads=False)  # fmt: skip
+
+    # --- composites
+
+    def nested(self, **fields):
+        self.connection.execute("create type pair as (a integer, b text); alter table t add column c pair, add column l pair[]")
+        self.connection.execute("update t set c = row(id, 'c'), l = array[row(id, 'l')::pair]")
+        return self.follow(**fields)
+
+    def test_nested_same_type_again(self):
+        """A value of before and one of after the change look alike."""
+        agent = self.nested()
+        self.connection.execute("alter type pair drop attribute b; alter type pair add attribute d text")
+        self.insert(100, 110, ", c, l", ", row(i, 'd')::pair, '{}'")
+        self.refused(agent, "SchemaUndecided", "composite", "--resnapshot")
+        self.assert_not_ahead()
+        self.refused(self.start(), "SchemaUndecided")
+        self.reloaded(kept=("public.t.c_7", "public.t.l_8"))
+
+    def test_nested_add_not_allowed(self):
+        agent = self.nested(more_table="      schemaEvolution: {addColumns: false}\n")
+        self.connection.execute("alter type pair add attribute d text")
+        self.insert(100, 110, ", c, l", ", row(i, 'b', 'd')::pair, '{}'")
+        self.refused(agent, "SchemaIncompatible", "addColumns", "column c")
+        self.assert_not_ahead()
+        self.reloaded(kept=("public.t.c_7", "public.t.l_8"))
+
+    def test_nested_behind(self):
+        """Any number of changes while nobody followed; a column of a type that is altered again; a type that is dropped."""
+        run = self.connection.execute
+        self.assert_stopped(self.nested())
+        run("alter type pair add attribute d date")
+        self.insert(100, 110, ", c, l", ", row(i, 'b', '2024-02-29')::pair, array[row(i, 'b', null)::pair, null]")
+        run("alter table t add column later pair")
+        self.insert(111, 120, ", later, l", ", row(i, 'b', '2024-02-29')::pair, '{}'")
+        run("alter type pair drop attribute b; alter type pair rename attribute a to alpha")
+        self.insert(121, 130, ", later, l", ", row(i, '2024-02-29')::pair, '{}'")
+        run("alter type pair add attribute e pg_lsn")
+        self.insert(131, 140, ", later, l", ", row(i, '2024-02-29', '0/1')::pair, '{}'")
+        run("create type inner_one as (x integer); alter type pair add attribute f inner_one")
+        self.insert(141, 150, ", c, l", ", row(i, '2024-02-29', '0/1', row(i)::inner_one)::pair, '{}'")
+        run("delete from t where id % 5 = 0; update t set c = c, a = 1 where id % 2 = 0")
+        agent = self.start()
+        self.wait_agreed(agent)
+        kept = [f"public.t.{column}.b" for column in ("c", "l", "later")]
+        for engine in ("duckdb", "pyiceberg"):
+            self.assert_equal(engine, kept=kept)
+        self.assert_stopped(agent)
+        run("alter type inner_one add attribute y text")
+        self.insert(151, 160, ", c, l", ", row(i, '2024-02-29', '0/1', row(i, 'y')::inner_one)::pair, '{}'")
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal(kept=kept)
+        self.assert_stopped(agent)
+
+    def test_nested_while_copied(self):
+        """The copy begins anew with the type of then."""
+        self.connection.execute("create type pair as (a integer, b text); alter table t add column c pair")
+        self.connection.execute(
+            "insert into t (id, must, c) select i, repeat('m', 200), row(i, 'b')::pair from generate_series(100, 20000) i")  # fmt: skip
+        self.write_manifest(rate=4000)
+        agent = self.start()
+        wait_until(lambda: "copying table" in agent.text(), 30, "the copy runs", agent.alive)
+        self.connection.execute("alter type pair add attribute d date")
+        self.insert(30000, 30010, ", c", ", row(i, 'b', '2024-02-29')::pair")
+        wait_until(lambda: "ColumnsChanged" in agent.text(), 30, "the change is noticed", agent.alive)
+        self.wait_agreed(agent)
+        self.assert_equal("pyiceberg")
+        self.assert_stopped(agent)
+
+    def test_large_nested_value(self):
+        """An update leaves it out; the table has it as it was before its type changed."""
+        self.connection.execute("create type pair as (a integer, b text); alter table t add column c pair")
+        self.connection.execute("alter table t alter c set storage external; update t set c = row(id, repeat('b', 9000))")
+        agent = self.follow()
+        self.connection.execute("alter type pair add attribute d text; update t set a = 1 where id < 9")
+        self.connection.execute("update t set c = row(id, 'b', 'd') where id in (10, 11); update t set a = 2 where id < 5")
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.connection.execute("update t set a = 3 where id < 15")
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_equal()
+        self.assert_stopped(agent)
 
     def test_dropped_long_ago(self):
         """What was dropped before the agent came, or while it followed, leaves no doubt about what comes."""
@@ -365,6 +603,22 @@ class Refused(Shop):
     def test_made_anew(self):
         self.check(f"drop table t; create table t ({COLUMNS}); alter publication firn add table t",
                    "SourceTableReplaced", "--resnapshot")  # fmt: skip
+
+    def test_moved(self):
+        self.check("create schema other; alter table t set schema other; set search_path = other",
+                   "TableRenamed", "other.t", reloads=False)  # fmt: skip
+
+    def test_renamed_partitioned(self):
+        """The log goes on under the old name: the catalog is looked at now and then."""
+        self.connection.execute("drop table t; create table t (id bigint primary key, must text) partition by hash (id);"
+                                " create table t_0 partition of t for values with (modulus 1, remainder 0)")  # fmt: skip
+        os.environ["FIRN_LOOK_MS"] = "300"
+        self.addCleanup(os.environ.pop, "FIRN_LOOK_MS")
+        self.insert(1, 10)
+        agent = self.follow(include='["public.t*"]', exclude='["public.t_0"]')
+        self.connection.execute("alter table t rename to u")
+        self.refused(agent, "TableRenamed", "public.u")
+        self.assert_not_ahead()
 
     def test_renamed(self):
         """Named anew in the manifest, it goes on where it stood."""

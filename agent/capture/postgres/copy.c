@@ -147,7 +147,8 @@ static bool check_columns(TableReader *reader, const PgTable *table, Error *err)
                             table->partitioned ? "" : "ONLY ", table->quoted);
     if (!command(reader->connection, lock, err))
         return false;
-    return tables_check_columns(reader->connection, table, err);
+    return tables_check_columns(reader->connection, table, err) &&
+           tables_check_composites(reader->connection, table, err);
 }
 
 static bool leave_range(TableReader *reader, Error *err)
@@ -256,6 +257,8 @@ bool copy_decode_row(const PgTable *table, Batch *batch, RowPosition position, P
             decode_value(&table->decoders[i], batch, &batch->columns[i], value, length);
         if (UNLIKELY(why != NULL)) {
             batch_row_undo(batch);
+            if (why == decode_other_attributes)
+                return table_changed(table, err);
             split_tuple(table, values, tuple, bytes);
             return table_bad_value(table, i, values, why, err);
         }
@@ -365,7 +368,9 @@ bool copy_next(CopyReader *base, Batch **ret, Error *err)
             if (!reader->trailer_read)
                 return bad_copy(reader->table, "the copy ended without its trailer", err);
             wake_at(reader, 1);
-            if (!leave_range(reader, err))
+            /* No lock holds types. They were as they are when it began and are when it ends. */
+            if (!tables_check_composites(reader->connection, reader->table, err) ||
+                !leave_range(reader, err))
                 return error_wrap(err, "copying table %s", reader->table->name);
             hand_out(reader, ret, true);
             reader->table = NULL;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "agent/capture/postgres/bigendian.h"
+#include "agent/capture/postgres/ewkb.h"
 #include "agent/capture/postgres/numeric.h"
 #include "agent/capture/postgres/print.h"
 #include "common/mem.h"
@@ -158,25 +159,33 @@ static const char *put_array(const PgDecoder *decoder, Batch *batch, Column *col
     return NULL;
 }
 
-static const char other_attributes[] =
-    "is a composite with other attributes than when the agent started; restart it";
+const char decode_other_attributes[] = "is a composite with other attributes than are known";
 
 static const char *put_composite(const PgDecoder *decoder, Batch *batch, Column *column,
                                  const uint8_t *value, uint32_t bytes)
 {
     Reader in = reader_over(value, bytes);
     uint32_t count, oid, length;
-    if (!reader_u32be(&in, &count) || count != decoder->child_count)
-        return other_attributes;
-    for (uint32_t i = 0; i < count; i++) {
+    if (!reader_u32be(&in, &count))
+        return decode_other_attributes;
+    for (uint32_t i = 0; i < decoder->child_count; i++) {
+        const PgDecoder *child = &decoder->children[i];
+        if (child->gone) {
+            column_put_null(batch, &column->child[i]);
+            continue;
+        }
+        if (!count--)
+            return decode_other_attributes;
         if (!reader_u32be(&in, &oid) || !reader_u32be(&in, &length))
             return "is a composite longer than its bytes";
-        if (oid != decoder->children[i].type_oid)
-            return other_attributes;
-        const char *why = put_element(&decoder->children[i], batch, &column->child[i], &in, length);
+        if (oid != child->type_oid)
+            return decode_other_attributes;
+        const char *why = put_element(child, batch, &column->child[i], &in, length);
         if (why)
             return why;
     }
+    if (count)
+        return decode_other_attributes;
     if (reader_left(&in))
         return "is a composite shorter than its bytes";
     column_put_struct(batch, column);
@@ -230,13 +239,14 @@ static const char *put_vector(Batch *batch, Column *column, const uint8_t *value
     return NULL;
 }
 
-/* Its SRID stays: a flag of the type word, and then the number. */
 static const char *put_ewkb(Batch *batch, Column *column, const uint8_t *value, uint32_t bytes)
 {
-    if (bytes < 5 || value[0] > 1)
-        return "is no EWKB";
-    column_put_bytes(batch, column, value, bytes);
-    return NULL;
+    Bytes wkb = {0};
+    const char *why = ewkb_to_wkb(value, bytes, &wkb);
+    if (!why)
+        column_put_bytes(batch, column, wkb.data, wkb.used);
+    bytes_done(&wkb);
+    return why;
 }
 
 /* --- the rest --- */

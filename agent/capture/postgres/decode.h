@@ -18,12 +18,11 @@
  *                   0 to 9999: value = sum of group[i] * 10000 ^ (weight - i)
  *   array           int32 dimensions, int32 has nulls, uint32 element type; per dimension int32
  *                   size, int32 lower bound; then per element int32 length (-1: null) and its bytes
- *   composite       int32 attributes, then per attribute uint32 type, int32 length (-1: null) and
- *                   its bytes
+ *   composite       int32 attributes, then per attribute that is there at that place of the log
+ *                   uint32 type, int32 length (-1: null) and its bytes
  *   hstore          int32 pairs, then per pair int32 length, key, int32 length (-1: null), value
  *   vector          int16 dimensions, int16 0, then per dimension a float4
- *   geometry        EWKB: 1 byte order (0 big-endian, 1 little-endian), uint32 type and flags, then
- *                   what the type says
+ *   geometry        EWKB, see ewkb.h: it becomes WKB
  *
  * What is printed (print.h has those tables) becomes the text that the server would show. All
  * big-endian. */
@@ -91,6 +90,7 @@ struct PgDecoder {
     uint8_t scale;
     char delimiter;    /* FORM_ARRAY: between elements of its text */
     bool from_zero;    /* FORM_ARRAY: its lower bound is 0 (int2vector, oidvector) */
+    bool gone;         /* an attribute that the values do not have: null */
     bool any_typmod;   /* the column's typmod says nothing about the values */
     __int128 limit;    /* FORM_DECIMAL: 10 ^ precision */
     int32_t typmod;    /* of the column, as catalog and log have it */
@@ -110,6 +110,10 @@ void decoder_done(PgDecoder *decoder); /* frees its children */
  * that goes on from "value "; then the row must be undone (batch_row_undo). */
 MUST_CHECK const char *decode_value(const PgDecoder *decoder, Batch *batch, Column *column,
                                     const uint8_t *value, uint32_t bytes);
+
+/* The reason when a composite, wherever it stands in the value, has other attributes than its
+ * decoder: composites.h. */
+extern const char decode_other_attributes[];
 
 /* Writes the value as text for an error message, cut to fit. */
 void decode_describe(const PgDecoder *decoder, const Type *type, const uint8_t *value,

@@ -27,12 +27,23 @@ static const char catalog_sql[] =
     "    pg_catalog.format_type(a.atttypid, a.atttypmod) END, "
     "  pg_catalog.col_description(a.attrelid, a.attnum), "
     "  n.nspname || '.' || c.relname, "
-    "  coalesce(pg_catalog.pg_relation_filenode(c.oid)::text, '') "
+    "  coalesce(pg_catalog.pg_relation_filenode(c.oid)::text, ''), a.xmin::text "
     "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE a.attrelid = $1::oid AND a.attnum > 0 ORDER BY a.attnum";
 
-enum { NUMBER, NAME, SENT, HAS_DEFAULT, HAS_MISSING, TYPE_NAME, DESCRIPTION, TABLE, FILENODE };
+enum {
+    NUMBER,
+    NAME,
+    SENT,
+    HAS_DEFAULT,
+    HAS_MISSING,
+    TYPE_NAME,
+    DESCRIPTION,
+    TABLE,
+    FILENODE,
+    XMIN
+};
 
 typedef struct Learn {
     Postgres *postgres;
@@ -65,20 +76,20 @@ bool table_replaced(const PgTable *table, Error *err)
                      table->name, table->name);
 }
 
-static bool undecided(const PgTable *table, const char *why, Error *err)
-{
-    return error_set(err, ERROR_CONFIG, "SchemaUndecided",
-                     "table %s: its columns changed, and %s. Nothing is lost: the slot keeps the "
-                     "changes. Load the table again with --resnapshot %s",
-                     table->name, why, table->name);
-}
-
 static bool incompatible(const PgTable *table, const char *column, const char *what, Error *err)
 {
     return error_set(err, ERROR_CONFIG, "SchemaIncompatible",
                      "table %s column %s: %s. Nothing is lost: the slot keeps the changes. Load "
                      "the table again with --resnapshot %s, or exclude it",
                      table->name, column, what, table->name);
+}
+
+bool table_renamed(const PgTable *table, const char *name, Error *err)
+{
+    return error_set(err, ERROR_CONFIG, "TableRenamed",
+                     "table %s is called %s now; name it so in source.tables and in the "
+                     "IngestionUnit's connectorRef, and start again: it goes on where it stands",
+                     table->name, name);
 }
 
 /* ---------- which column is which ---------- */
@@ -107,8 +118,9 @@ static bool read_catalog(Learn *learn, Error *err)
     char oid[16];
     snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
     const char *values[] = {oid, table->sends_stored ? "t" : "f"};
-    if (!postgres_query_open(learn->postgres, err))
-        return false;
+    if (!postgres_query_open(learn->postgres, err) ||
+        !postgres_sees(learn->postgres, &table->xid, 1, err))
+        return error_wrap(err, "table %s", table->name);
     learn->catalog =
         connect_query_with(learn->postgres->query, PGRES_TUPLES_OK, catalog_sql, 2, values, err);
     if (!learn->catalog)
@@ -117,13 +129,18 @@ static bool read_catalog(Learn *learn, Error *err)
         return true;
     const char *name = text_at(learn, 0, TABLE), *filenode = text_at(learn, 0, FILENODE);
     if (strcmp(name, table->name) != 0)
-        return error_set(err, ERROR_CONFIG, "TableRenamed",
-                         "table %s is called %s now; name it so in source.tables and in the "
-                         "IngestionUnit's connectorRef, and start again: it goes on where it "
-                         "stands",
-                         table->name, name);
+        return table_renamed(table, name, err);
     learn->rewritten = strcmp(filenode, table->filenode) != 0;
     return true;
+}
+
+#define XID_FIRST 3 /* the lower ones are older than all */
+
+static int since(const Learn *learn, int row)
+{
+    uint32_t changed = (uint32_t)strtoul(text_at(learn, row, XMIN), NULL, 10);
+    int32_t later = (int32_t)(learn->table->xid - changed);
+    return changed < XID_FIRST || later > 0 ? 1 : later < 0 ? -1 : 0;
 }
 
 /* The columns known last, and those that are younger. */
@@ -145,15 +162,17 @@ static void list_candidates(Learn *learn)
         learn->columns[learn->column_count++] =
             (MatchColumn){.number = number,
                           .before = before->fields[i].name,
-                          .now = row < rows ? maybe_at(learn, row, NAME) : NULL};
+                          .type = learn->table->decoders[i].type_oid,
+                          .now = row < rows ? maybe_at(learn, row, NAME) : NULL,
+                          .since = row < rows ? since(learn, row) : 0};
     }
     for (int row = 0; row < rows; row++) {
         int32_t number = (int32_t)strtol(text_at(learn, row, NUMBER), NULL, 10);
         if (number <= last || text_at(learn, row, SENT)[0] != 't')
             continue;
         learn->rows[learn->column_count] = row;
-        learn->columns[learn->column_count++] =
-            (MatchColumn){.number = number, .now = maybe_at(learn, row, NAME)};
+        learn->columns[learn->column_count++] = (MatchColumn){
+            .number = number, .now = maybe_at(learn, row, NAME), .since = since(learn, row)};
     }
 }
 
@@ -161,15 +180,18 @@ static bool match(Learn *learn, Error *err)
 {
     const Relation *relation = learn->relation;
     const char **names = mem_array(relation->column_count, sizeof *names);
-    for (uint16_t i = 0; i < relation->column_count; i++)
+    AUTO(mem_free) uint32_t *types = mem_array(relation->column_count, sizeof *types);
+    for (uint16_t i = 0; i < relation->column_count; i++) {
         names[i] = relation->columns[i].name;
+        types[i] = relation->columns[i].type_oid;
+    }
     learn->place = mem_array(relation->column_count, sizeof *learn->place);
-    MatchResult result = match_columns(learn->columns, learn->column_count, names,
+    MatchResult result = match_columns(learn->columns, learn->column_count, names, types,
                                        relation->column_count, learn->place);
     free(names);
     if (result == MATCH_ONE)
         return true;
-    return undecided(
+    return table_undecided(
         learn->table,
         result == MATCH_NONE
             ? "the log does not carry all of them (does the publication have a column "
@@ -234,16 +256,16 @@ static json_t *single_value(const Type *type, const char *text)
 }
 
 /* The default that rows have which were there before: constant, and kept in the catalog. */
-static bool fetch_missing(Learn *learn, int row, const Field *field, char **ret, Error *err)
+static bool fetch_missing(Learn *learn, uint32_t oid, const char *number, int row, Field *field,
+                          Error *err)
 {
     const PgTable *table = learn->table;
     const char *zone = field->type.kind == TYPE_TIMESTAMPTZ ? " AT TIME ZONE 'UTC'" : "";
     AUTO(mem_free)
-    char *sql =
-        mem_format("SELECT ((attmissingval::pg_catalog.text::%s[])[1])%s "
-                   "FROM pg_catalog.pg_attribute WHERE attrelid = %" PRIu32
-                   " AND attnum = %s AND atthasmissing",
-                   text_at(learn, row, TYPE_NAME), zone, table->oid, text_at(learn, row, NUMBER));
+    char *sql = mem_format("SELECT ((attmissingval::pg_catalog.text::%s[])[1])%s "
+                           "FROM pg_catalog.pg_attribute WHERE attrelid = %" PRIu32
+                           " AND attnum = %s AND atthasmissing",
+                           text_at(learn, row, TYPE_NAME), zone, oid, number);
     AUTO(result_clear)
     PGresult *result = connect_query(learn->postgres->query, PGRES_TUPLES_OK, sql, err);
     if (!result)
@@ -256,9 +278,41 @@ static bool fetch_missing(Learn *learn, int row, const Field *field, char **ret,
                             "it was added with a default that the lake's table can't have for the "
                             "rows that were there",
                             err);
-    *ret = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    field->initial = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
     json_decref(value);
     return true;
+}
+
+/* A partitioned table keeps no such default: its partitions do, those that were there when the
+ * column came, and were not rewritten since. *ret_found: it is known. */
+static const char partitions_sql[] =
+    "SELECT count(*), count(*) FILTER (WHERE a.atthasmissing), "
+    "  count(DISTINCT a.attmissingval::pg_catalog.text), "
+    "  min(a.attrelid) FILTER (WHERE a.atthasmissing), "
+    "  (min(ARRAY[a.attrelid::int8, a.attnum]) FILTER (WHERE a.atthasmissing))[2] "
+    "FROM pg_catalog.pg_partition_tree($1::oid) t JOIN pg_catalog.pg_attribute a "
+    "  ON a.attrelid = t.relid AND a.attname = $2 AND NOT a.attisdropped WHERE t.isleaf";
+
+static bool find_in_partitions(Learn *learn, int row, Field *field, bool *ret_found, Error *err)
+{
+    char oid[16];
+    snprintf(oid, sizeof oid, "%" PRIu32, learn->table->oid);
+    const char *values[] = {oid, text_at(learn, row, NAME)};
+    *ret_found = false;
+    AUTO(result_clear)
+    PGresult *result =
+        connect_query_with(learn->postgres->query, PGRES_TUPLES_OK, partitions_sql, 2, values, err);
+    if (!result)
+        return error_wrap(err, "table %s", learn->table->name);
+    if (strcmp(PQgetvalue(result, 0, 0), "0") == 0) { /* no partitions, so no rows */
+        *ret_found = true;
+        return true;
+    }
+    if (strcmp(PQgetvalue(result, 0, 1), "0") == 0 || strcmp(PQgetvalue(result, 0, 2), "1") != 0)
+        return true;
+    *ret_found = true;
+    return fetch_missing(learn, (uint32_t)strtoul(PQgetvalue(result, 0, 3), NULL, 10),
+                         PQgetvalue(result, 0, 4), row, field, err);
 }
 
 static bool find_initial(Learn *learn, int row, Field *field, Error *err)
@@ -266,10 +320,15 @@ static bool find_initial(Learn *learn, int row, Field *field, Error *err)
     const PgTable *table = learn->table;
     if (row < 0 || !maybe_at(learn, row, NAME)) /* gone again: nobody can compare */
         return true;
+    if (table->emptied) /* there are no rows that had it before */
+        return true;
     if (text_at(learn, row, HAS_MISSING)[0] == 't')
-        return fetch_missing(learn, row, field, &field->initial, err);
+        return fetch_missing(learn, table->oid, text_at(learn, row, NUMBER), row, field, err);
     if (text_at(learn, row, HAS_DEFAULT)[0] != 't' || (!learn->rewritten && !table->partitioned))
         return true;
+    bool found = false;
+    if (table->partitioned && (!find_in_partitions(learn, row, field, &found, err) || found))
+        return found;
     return incompatible(table, field->name,
                         "it was added with values that the log does not carry, or the table was "
                         "rewritten since",
@@ -382,8 +441,8 @@ static bool make_column(Learn *learn, uint16_t at, Field *to, PgDecoder *decoder
             return false;
     }
     decoder->typmod = column->typmod;
-    if (description && old < 0)
-        to->doc = mem_strdup(description);
+    if (old < 0)
+        to->doc = decoder_doc(decoder, column->typmod, description);
     return true;
 }
 
@@ -424,16 +483,15 @@ void table_take(PgTable *table, Schema *schema, PgDecoder *decoders)
 
 static bool load_types(Learn *learn, Error *err)
 {
-    AUTO(text_done) Bytes oids = {0};
-    for (uint16_t i = 0; i < learn->relation->column_count; i++) {
-        char oid[16];
-        int used = snprintf(oid, sizeof oid, "%c%" PRIu32, i ? ',' : '{',
-                            learn->relation->columns[i].type_oid);
-        bytes_put(&oids, oid, (size_t)used);
-    }
-    bytes_put(&oids, learn->relation->column_count ? "}" : "{}",
-              learn->relation->column_count ? 2 : 3);
-    return types_load(&learn->types, learn->postgres->query, (const char *)oids.data, err);
+    size_t count = learn->relation->column_count;
+    AUTO(mem_free) uint32_t *columns = mem_array(count, sizeof *columns);
+    for (size_t i = 0; i < count; i++)
+        columns[i] = learn->relation->columns[i].type_oid;
+    AUTO(mem_free) char *oids = table_type_oids(learn->table, columns, count);
+    if (!types_load(&learn->types, learn->postgres->query, oids, err))
+        return false;
+    composites_put(&learn->types, &learn->table->composites);
+    return true;
 }
 
 static bool make_table(Learn *learn, Error *err)
@@ -455,6 +513,7 @@ static bool make_table(Learn *learn, Error *err)
         if (schema->fields[i].origin > learn->table->last_number)
             learn->table->last_number = schema->fields[i].origin;
     table_take(learn->table, TAKE(schema), decoders);
+    table_keep_composites(learn->table, &learn->types, decoders, count);
     return true;
 }
 
@@ -482,6 +541,17 @@ static bool is_known(const Learn *learn)
     return true;
 }
 
+/* Rows were rewritten while the table had no other columns than those that are known: whatever
+ * comes from here on came after that. */
+static void forget_rewriting(Learn *learn)
+{
+    for (size_t i = 0; i < learn->column_count; i++)
+        if (!learn->columns[i].before && learn->columns[i].now)
+            return;
+    snprintf(learn->table->filenode, sizeof learn->table->filenode, "%s",
+             text_at(learn, 0, FILENODE));
+}
+
 bool table_learn(void *context, PgTable *table, const Relation *relation, bool *ret_changed,
                  Error *err)
 {
@@ -497,6 +567,8 @@ bool table_learn(void *context, PgTable *table, const Relation *relation, bool *
     }
     if (ok && copying) {
         ok = is_known(&learn) || table_changed(table, err);
+    } else if (ok && is_known(&learn) && PQntuples(learn.catalog)) {
+        forget_rewriting(&learn);
     } else if (ok && !is_known(&learn)) {
         ok = make_table(&learn, err);
         *ret_changed = ok;

@@ -3,12 +3,33 @@
  * whoever still holds them. */
 #pragma once
 
+#include "agent/capture/postgres/composites.h"
 #include "agent/capture/postgres/postgres.h"
 #include "agent/capture/postgres/relation.h"
 
 /* A PgoutputLearn; context is the Postgres. */
 MUST_CHECK bool table_learn(void *context, PgTable *table, const Relation *relation,
                             bool *ret_changed, Error *err);
+
+/* CONFIG "TableRenamed". */
+bool table_renamed(const PgTable *table, const char *name, Error *err);
+
+/* --- retype.c --- */
+/* A PgoutputRetype and a PgoutputSettle; context is the Postgres. */
+MUST_CHECK bool table_retype(void *context, PgTable *table, const CompositeSeen *seen, Error *err);
+MUST_CHECK bool tables_settle(void *context, const uint32_t *xids, size_t count, Error *err);
+/* Waits until the catalog shows these transactions: the log has them a moment before others see
+ * that they are committed. */
+MUST_CHECK bool postgres_sees(Postgres *postgres, const uint32_t *xids, size_t count, Error *err);
+/* Pure: does the snapshot, as text, show the transaction? */
+bool snapshot_sees(const char *snapshot, uint32_t xid);
+/* The composites of the decoders: as known before, else as in types. */
+void table_keep_composites(PgTable *table, const PgTypes *types, const PgDecoder *decoders,
+                           size_t count);
+/* "{25,16500}": types, of columns and of what composites are known to have. */
+char *table_type_oids(const PgTable *table, const uint32_t *oids, size_t count) OWNED_BY(free);
+/* CONFIG "SchemaUndecided". */
+bool table_undecided(const PgTable *table, const char *why, Error *err);
 
 /* --- shape.c --- */
 void table_write_shape(PgTable *table);

@@ -38,7 +38,7 @@ static bool is_called(const MatchColumn *column, const char *name)
 /* One that came and went meanwhile may have had any name, also one that was given again. */
 static bool may_be_called(const MatchColumn *column, const char *name)
 {
-    return is_called(column, name) || (!column->before && !column->now);
+    return is_called(column, name) || (!column->before && !column->now && column->since <= 0);
 }
 
 /* Can it be missing from the message, when the names from `name` on are still to come? */
@@ -70,8 +70,46 @@ static void count(const Match *match)
         }
 }
 
-MatchResult match_columns(const MatchColumn *columns, size_t column_count, const char *const *names,
+MatchResult match_exactly(const MatchColumn *columns, size_t column_count, const char *const *names,
                           size_t name_count, uint32_t *ret_place)
+{
+    Match match = {columns, column_count, names, name_count, NULL};
+    AUTO(mem_free) Ways *ways = mem_array((column_count + 1) * (name_count + 1), sizeof *ways);
+    match.ways = ways;
+    count(&match);
+    uint8_t likely = at(&match, 0, 0)->likely;
+    if (likely != 1)
+        return likely ? MATCH_SEVERAL : MATCH_NONE;
+    for (size_t c = 0, n = 0; n < name_count; c++)
+        if (at(&match, c + 1, n + 1)->likely && may_be_called(&columns[c], names[n]))
+            ret_place[n++] = (uint32_t)c;
+    return MATCH_ONE;
+}
+
+/* Is a column that is taken for a new one of this type? */
+static bool may_pass_for_new(const Match *match, const uint32_t *types, const uint32_t *place,
+                             uint32_t type)
+{
+    for (size_t n = 0; n < match->name_count; n++)
+        if (!match->columns[place[n]].before && types[n] == type)
+            return true;
+    return false;
+}
+
+/* Do the transactions' numbers say that it is there, or not, as it seems by its name? */
+static bool is_borne_out(const Match *match, const uint32_t *types, const uint32_t *place,
+                         const MatchColumn *column, bool is_there)
+{
+    if (column->now)
+        return is_there || column->since <= 0;
+    if (is_there)
+        return column->since <= 0;
+    return column->since >= 0 || !column->before ||
+           !may_pass_for_new(match, types, place, column->type);
+}
+
+MatchResult match_columns(const MatchColumn *columns, size_t column_count, const char *const *names,
+                          const uint32_t *types, size_t name_count, uint32_t *ret_place)
 {
     Match match = {columns, column_count, names, name_count, NULL};
     AUTO(mem_free) Ways *ways = mem_array((column_count + 1) * (name_count + 1), sizeof *ways);
@@ -88,6 +126,12 @@ MatchResult match_columns(const MatchColumn *columns, size_t column_count, const
         bool takes = plain ? taken->plain && is_called(&columns[c], names[n]) : taken->all != 0;
         if (takes)
             ret_place[n++] = (uint32_t)c;
+    }
+    for (size_t c = 0, n = 0; c < column_count && plain; c++) {
+        bool is_there = n < name_count && ret_place[n] == c;
+        n += is_there;
+        if (!is_borne_out(&match, types, ret_place, &columns[c], is_there))
+            return MATCH_SEVERAL;
     }
     return MATCH_ONE;
 }

@@ -28,6 +28,7 @@
  * https://www.postgresql.org/docs/15/protocol-logicalrep-message-formats.html */
 #include "agent/capture/postgres/pgoutput.h"
 
+#include "agent/capture/postgres/composites.h"
 #include "agent/capture/postgres/learn.h"
 #include "agent/capture/postgres/rows.h"
 #include "agent/capture/postgres/spool.h"
@@ -48,6 +49,11 @@ struct Pgoutput {
     RowPosition checkpoint; /* the latest one */
     int64_t commit_us;
     uint64_t changes;
+    uint32_t xid; /* in a transaction: its number */
+    /* Transactions that wrote to tables with composites since it was settled that these are as
+     * known. */
+    uint32_t *touched;
+    size_t touched_count, touched_held;
 
     Spool **spools;
     size_t spool_count, spools_held;
@@ -75,6 +81,7 @@ void pgoutput_free(Pgoutput *out)
     spool_free(out->replaying);
     relations_done(&out->relations);
     free(out->spools);
+    free(out->touched);
     free(out);
 }
 
@@ -132,6 +139,7 @@ static bool fit(Pgoutput *out, Relation *relation, Error *err)
     uint32_t number = (uint32_t)relation->table;
     bool changed = false;
     rows_flush(&out->rows, number);
+    out->options.tables[number].xid = out->xid;
     if (out->options.learn &&
         !out->options.learn(out->options.learn_context, &out->options.tables[number], relation,
                             &changed, err))
@@ -186,6 +194,58 @@ static bool relax(Pgoutput *out, uint32_t table, Error *err)
     return true;
 }
 
+/* A composite with other attributes: ALTER TYPE is not announced in the log. */
+static bool retype(Pgoutput *out, uint32_t number, Error *err)
+{
+    PgTable *table = &out->options.tables[number];
+    const LogRows *rows = &out->rows;
+    CompositeSeen seen = {0};
+    if (!rows->has_other || !out->options.retype ||
+        !composite_find_other(&table->decoders[rows->other_field], rows->other_value.at,
+                              rows->other_value.bytes, &seen))
+        return false;
+    rows_flush(&out->rows, number);
+    table->xid = out->xid;
+    bool ok = atomic_load(&table->copying)
+                  ? table_changed(table, err)
+                  : out->options.retype(out->options.learn_context, table, &seen, err);
+    composite_seen_done(&seen);
+    if (ok)
+        schema_changed(out, number);
+    return ok;
+}
+
+static void touch(Pgoutput *out, PgTable *table)
+{
+    table->touched = true;
+    if (out->touched_count && out->touched[out->touched_count - 1] == out->xid)
+        return;
+    if (out->touched_count == out->touched_held) {
+        out->touched_held = out->touched_held ? out->touched_held * 2 : 64;
+        out->touched = mem_regrow(out->touched, out->touched_held, sizeof *out->touched);
+    }
+    out->touched[out->touched_count++] = out->xid;
+}
+
+bool pgoutput_settle(Pgoutput *out, Error *err)
+{
+    if (LIKELY(!out->touched_count) || !out->options.settle)
+        return true;
+    if (!out->options.settle(out->options.learn_context, out->touched, out->touched_count, err))
+        return false;
+    for (uint32_t i = 0; i < out->options.table_count; i++) {
+        PgTable *table = &out->options.tables[i];
+        table->touched = false;
+        if (!table->reshaped)
+            continue;
+        table->reshaped = false;
+        rows_flush(&out->rows, i);
+        schema_changed(out, i);
+    }
+    out->touched_count = 0;
+    return true;
+}
+
 /* A transaction larger than the limit may span checkpoints. */
 static bool put_change(Pgoutput *out, uint32_t table, RowOp op, const PgValue *values, Error *err)
 {
@@ -193,9 +253,16 @@ static bool put_change(Pgoutput *out, uint32_t table, RowOp op, const PgValue *v
     do
         put = op == ROW_MOVE ? rows_put_move(&out->rows, table, out->at, err)
                              : rows_put(&out->rows, table, op, out->at, values, err);
-    while (UNLIKELY(!put) && relax(out, table, err));
-    if (UNLIKELY(out->rows.checkpoint_bytes > out->options.transaction_bytes) && put)
+    while (UNLIKELY(!put) && (relax(out, table, err) || retype(out, table, err)));
+    if (UNLIKELY(out->options.tables[table].emptied) && put)
+        out->options.tables[table].emptied = false;
+    if (UNLIKELY(out->options.tables[table].composites.count) && put)
+        touch(out, &out->options.tables[table]);
+    if (UNLIKELY(out->rows.checkpoint_bytes > out->options.transaction_bytes) && put) {
+        if (!pgoutput_settle(out, err))
+            return false;
         checkpoint_at(out, out->at);
+    }
     return put;
 }
 
@@ -309,6 +376,7 @@ static bool on_truncate(Pgoutput *out, Reader *in, Error *err)
             row_position_compare(out->at, out->options.tables[relation->table].passed) <= 0)
             continue;
         out->changes++;
+        out->options.tables[relation->table].emptied = true;
         if (!relation->fitted && !fit(out, relation, err))
             return false;
         if (!relation->fits) {
@@ -342,9 +410,10 @@ static bool on_change(Pgoutput *out, uint8_t kind, Reader *in, Error *err)
 
 /* --- transactions --- */
 
-static void begin(Pgoutput *out, uint64_t commit_lsn)
+static void begin(Pgoutput *out, uint64_t commit_lsn, uint32_t xid)
 {
     out->in_transaction = true;
+    out->xid = xid;
     out->at = (RowPosition){.major = commit_lsn};
 }
 
@@ -357,10 +426,12 @@ static void commit(Pgoutput *out, uint64_t end)
 
 static bool on_begin(Pgoutput *out, Reader *in, Error *err)
 {
-    uint64_t commit_lsn;
-    if (out->in_transaction || !reader_u64be(in, &commit_lsn))
+    uint64_t commit_lsn, time;
+    uint32_t xid;
+    if (out->in_transaction || !reader_u64be(in, &commit_lsn) || !reader_u64be(in, &time) ||
+        !reader_u32be(in, &xid))
         return bad(err, "a Begin is cut short or stands inside a transaction");
-    begin(out, commit_lsn);
+    begin(out, commit_lsn, xid);
     return true;
 }
 
@@ -441,7 +512,7 @@ static bool on_stream_commit(Pgoutput *out, Reader *in, Error *err)
         return bad(err, "a Stream Commit's transaction was never streamed");
     out->replaying = spool_take(out, index);
     out->replay_end = facts.end_lsn;
-    begin(out, facts.commit_lsn);
+    begin(out, facts.commit_lsn, xid);
     CRASH_POINT("spool-committed");
     return true;
 }

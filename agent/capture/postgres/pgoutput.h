@@ -23,12 +23,24 @@ struct Relation;
 typedef bool (*PgoutputLearn)(void *context, PgTable *table, const struct Relation *relation,
                               bool *ret_changed, Error *err);
 
+/* A value of the table's has a composite with other attributes than are known: makes it known so,
+ * or fails. */
+struct CompositeSeen;
+typedef bool (*PgoutputRetype)(void *context, PgTable *table, const struct CompositeSeen *seen,
+                               Error *err);
+/* Is what these transactions wrote to tables with composites (PgTable.touched) as it was taken for?
+ * Where only names
+ * are others, the table has them now (PgTable.reshaped). */
+typedef bool (*PgoutputSettle)(void *context, const uint32_t *xids, size_t count, Error *err);
+
 typedef struct PgoutputOptions {
     PgTable *tables;
     size_t table_count;
     PgoutputFetch fetch;
     void *fetch_context;
     PgoutputLearn learn; /* NULL: what doesn't fit is refused */
+    PgoutputRetype retype;
+    PgoutputSettle settle;
     void *learn_context;
     uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
 } PgoutputOptions;
@@ -49,6 +61,8 @@ bool pgoutput_take(Pgoutput *out, Change *ret);
 /* Something was read since the last checkpoint, and no transaction is open: a checkpoint says so.
  */
 bool pgoutput_can_checkpoint(const Pgoutput *out);
+/* To be asked before each checkpoint. */
+MUST_CHECK bool pgoutput_settle(Pgoutput *out, Error *err);
 /* The batches and then the checkpoint become ready. */
 void pgoutput_checkpoint(Pgoutput *out);
 bool pgoutput_in_transaction(const Pgoutput *out);

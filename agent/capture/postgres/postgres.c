@@ -104,6 +104,7 @@ static void postgres_close(Capture *capture)
     free(postgres->sources);
     free(postgres->timelines.items);
     free(postgres->snapshot);
+    free(postgres->composites_now);
     free(postgres);
 }
 
@@ -186,6 +187,7 @@ static const CaptureDriver driver = {
     .tables = postgres_tables,
     .columns = tables_override,
     .identify = tables_identify,
+    .forget = tables_forget,
     .resume = table_resume,
     .same = table_same,
     .fills = postgres_fills,

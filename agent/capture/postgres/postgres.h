@@ -12,6 +12,7 @@
  *   pgoutput.c     the log's messages   rows.c  its rows → batches
  *   relation.c     what it says of tables   match.c  which column is which   learn.c  what becomes
  *                  of the table   shape.c  its columns as they are kept beside the lake's table
+ *   composites.c   which attribute of a composite is which   retype.c  what becomes of the table
  *   spool.c        transactions streamed before their end
  *   toast.c        values that an update left out, fetched by key where the table can't fill them
  *   types.c        which type becomes which: the one table
@@ -51,6 +52,13 @@ typedef struct PgTable {
     atomic_bool copying;
     atomic_bool fills;   /* values that an update leaves out are not fetched */
     char filenode[16];   /* of its rows when the columns were as they are known */
+    PgTypes composites;  /* that its columns are made of, as the values have them: composites.h */
+    bool emptied;        /* no row came since a TRUNCATE */
+    bool touched;        /* rows with such came since the last checkpoint */
+    bool doubtful;       /* values that look as known may be others: CompositeMatch SEVERAL */
+    bool reshaped;       /* they have other names */
+    uint32_t xid;        /* the transaction whose row is being read, while columns are learned */
+    bool forgets;        /* what they lose goes from their types, else it stays and is null */
     int32_t last_number; /* columns up to this one that are not known were dropped before that */
     PgShape *old;        /* handed out before; owned */
     size_t old_count;
@@ -92,8 +100,9 @@ typedef struct Postgres {
     SourceTable *sources;
     PgTable *tables; /* the same numbers */
     size_t table_count;
-    PgTable **by_oid; /* the tables, sorted */
-    PGconn *query;    /* ordinary; catalog and unchanged TOAST values. The capture's thread only */
+    PgTable **by_oid;     /* the tables, sorted */
+    char *composites_now; /* the catalog's, when it was last asked; NULL: not yet */
+    PGconn *query; /* ordinary; catalog and unchanged TOAST values. The capture's thread only */
     PGconn *replication; /* made the slot: holds the snapshot until its next command */
     char *snapshot;      /* exported by `replication`; NULL when there is none */
     bool looked_again;   /* at the parts of tables, since the snapshot was made */
@@ -136,6 +145,10 @@ bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns
 /* Are the table's columns still those that were found? RETRY "ColumnsChanged" when not. Whatever
  * the transaction's snapshot shows of the catalog: asked of what the server itself goes by. */
 MUST_CHECK bool tables_check_columns(PGconn *connection, const PgTable *table, Error *err);
+/* The same of the composites that they are made of. */
+MUST_CHECK bool tables_check_composites(PGconn *connection, const PgTable *table, Error *err);
+/* What a composite loses leaves its type, too: droppedColumns: Drop. */
+void tables_forget(Capture *capture, uint32_t table);
 void tables_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
 /* Do rows move when this field changes? */
 bool table_is_identity(const PgTable *table, size_t field);

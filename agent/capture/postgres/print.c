@@ -187,20 +187,26 @@ static const char *print_vector_of_zero(const PgDecoder *decoder, Reader in, Byt
 static const char *print_composite(const PgDecoder *decoder, Reader in, Bytes *to)
 {
     uint32_t count;
-    if (!reader_u32be(&in, &count) || count != decoder->child_count)
-        return "is a composite with other attributes than when the agent started";
+    bool first = true;
+    if (!reader_u32be(&in, &count))
+        return decode_other_attributes;
     bytes_put_u8(to, '(');
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < decoder->child_count; i++) {
         uint32_t oid, length;
         const uint8_t *value;
-        if (i)
+        if (decoder->children[i].gone)
+            continue;
+        if (!count--)
+            return decode_other_attributes;
+        if (!first)
             bytes_put_u8(to, ',');
+        first = false;
         if (!reader_u32be(&in, &oid) || !reader_u32be(&in, &length))
             return cut;
+        if (oid != decoder->children[i].type_oid)
+            return decode_other_attributes;
         if (length == UINT32_MAX)
             continue;
-        if (oid != decoder->children[i].type_oid)
-            return "is a composite with other attributes than when the agent started";
         if (!reader_take(&in, length, &value))
             return cut;
         size_t from = to->used;
@@ -210,7 +216,7 @@ static const char *print_composite(const PgDecoder *decoder, Reader in, Bytes *t
         quote(to, from, QUOTE_ATTRIBUTE, ',');
     }
     bytes_put_u8(to, ')');
-    return reader_left(&in) ? cut : NULL;
+    return count ? decode_other_attributes : reader_left(&in) ? cut : NULL;
 }
 
 static const char *print_bound(const PgDecoder *bound, Reader *in, Bytes *to)

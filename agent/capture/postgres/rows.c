@@ -141,7 +141,7 @@ static bool put_row(LogRows *rows, const PgTable *table, Batch *batch, RowOp op,
 {
     const Schema *schema = table->source->schema;
     bool whole = op == ROW_INSERT || op == ROW_UPDATE;
-    rows->has_null = false;
+    rows->has_null = rows->has_other = false;
     batch_row_begin(batch, op, at);
     for (uint32_t i = 0; i < batch->column_count; i++) {
         const PgValue *value = &values[i];
@@ -151,6 +151,9 @@ static bool put_row(LogRows *rows, const PgTable *table, Batch *batch, RowOp op,
             if (LIKELY(!why))
                 continue;
             batch_row_undo(batch);
+            rows->has_other = why == decode_other_attributes;
+            rows->other_field = i;
+            rows->other_value = *value;
             return table_bad_value(table, i, values, why, err);
         }
         if (UNLIKELY(value->kind == 'u' && whole)) {

@@ -31,6 +31,9 @@ typedef struct LogRows {
     size_t widest;
     bool has_null; /* the latest row was not put: this field of it is null and must not be */
     size_t null_field;
+    bool has_other; /* it was not put: a composite in this field has other attributes */
+    size_t other_field;
+    PgValue other_value;
 } LogRows;
 
 void rows_init(LogRows *rows, const PgoutputOptions *options);

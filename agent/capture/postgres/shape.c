@@ -4,7 +4,8 @@
  *   {"oid": 16400, "filenode": "16412", "last": 1, "key": [1],
  *    "columns": [[1, "id", 20, -1, true, "long"], …]}
  *
- * per column: number (attnum), name, type oid, typmod, NOT NULL, and the type it has in the lake.
+ * per column: number (attnum), name, type oid, typmod, NOT NULL, and the type it has in the lake;
+ * and, where columns are made of composites, "types": these (composites.h).
  * The filenode tells whether the table's rows were rewritten since; what is not among the columns
  * and not behind the number `last` was dropped before. */
 #include <inttypes.h>
@@ -33,6 +34,8 @@ void table_write_shape(PgTable *table)
         json_pack("{s:I,s:s,s:i,s:o,s:o}", "oid", (json_int_t)table->oid, "filenode",
                   table->filenode, "last", table->last_number, "key", key, "columns", columns);
     ASSERT(json);
+    if (table->composites.count)
+        json_object_set_new(json, "types", composites_to_json(&table->composites));
     free(table->source->shape);
     table->source->shape = json_dumps(json, JSON_COMPACT);
     json_decref(json);
@@ -95,7 +98,8 @@ static bool restore_column(PgTable *table, const PgTypes *types, const Stored *s
     to->name = mem_strdup(stored->name);
     if (at >= 0 && now->fields[at].doc)
         to->doc = mem_strdup(now->fields[at].doc);
-    if (at >= 0 && table->decoders[at].type_oid == (uint32_t)stored->oid &&
+    if (at >= 0 && !composites_in(&table->decoders[at]) &&
+        table->decoders[at].type_oid == (uint32_t)stored->oid &&
         decoder_same_typmod(&table->decoders[at], stored->typmod)) {
         *decoder = table->decoders[at];
         table->decoders[at] = (PgDecoder){0};
@@ -126,18 +130,21 @@ static bool restore(Postgres *postgres, PgTable *table, json_t *json, Error *err
 {
     json_t *columns = json_object_get(json, "columns"), *key = json_object_get(json, "key");
     size_t count = json_array_size(columns);
-    AUTO(text_done) Bytes oids = {0};
+    AUTO(mem_free) uint32_t *type_oids = mem_array(count, sizeof *type_oids);
     for (size_t i = 0; i < count; i++) {
         Stored stored;
         if (!stored_column(json_array_get(columns, i), &stored))
             return bad_shape(table, err);
-        AUTO(mem_free) char *oid = mem_format("%c%" PRId64, i ? ',' : '{', (int64_t)stored.oid);
-        bytes_put(&oids, oid, strlen(oid));
+        type_oids[i] = (uint32_t)stored.oid;
     }
-    bytes_put(&oids, count ? "}" : "{}", count ? 2 : 3);
+    types_done(&table->composites);
+    if (!composites_from_json(json_object_get(json, "types"), &table->composites))
+        return bad_shape(table, err);
+    AUTO(mem_free) char *oids = table_type_oids(table, type_oids, count);
     AUTO(types_done) PgTypes types = {0};
-    if (!types_load(&types, postgres->query, (const char *)oids.data, err))
+    if (!types_load(&types, postgres->query, oids, err))
         return false;
+    composites_put(&types, &table->composites);
     AUTO(schema_free) Schema *schema = schema_new(count, json_array_size(key));
     PgDecoder *decoders = mem_array(count, sizeof *decoders);
     bool ok = true;
@@ -158,6 +165,7 @@ static bool restore(Postgres *postgres, PgTable *table, json_t *json, Error *err
         return false;
     }
     table_take(table, TAKE(schema), decoders);
+    table_keep_composites(table, &types, decoders, count);
     return true;
 }
 
@@ -176,12 +184,14 @@ bool table_same(const Capture *capture, uint32_t number, const char *shape)
 {
     const Postgres *postgres = (const Postgres *)capture;
     ASSERT(number < postgres->table_count);
-    static const char *const members[] = {"oid", "filenode", "key", "columns"};
+    static const char *const members[] = {"oid", "filenode", "key", "columns", "types"};
     json_t *then = json_loads(shape, 0, NULL);
     json_t *now = json_loads(postgres->sources[number].shape, 0, NULL);
     bool same = then && now;
-    for (size_t i = 0; i < ARRAY_LEN(members) && same; i++)
-        same = json_equal(json_object_get(then, members[i]), json_object_get(now, members[i]));
+    for (size_t i = 0; i < ARRAY_LEN(members) && same; i++) {
+        json_t *a = json_object_get(then, members[i]), *b = json_object_get(now, members[i]);
+        same = json_equal(a, b) || (!a && !b);
+    }
     json_decref(then);
     json_decref(now);
     return same;

@@ -145,6 +145,8 @@ bool stream_start(Capture *capture, Error *err)
                                                   .fetch = toast_fetch,
                                                   .fetch_context = &stream->toast,
                                                   .learn = table_learn,
+                                                  .retype = table_retype,
+                                                  .settle = tables_settle,
                                                   .learn_context = postgres,
                                                   .transaction_bytes = TRANSACTION_BYTES});
     wire_init(&stream->wire, stream->connection, -1, READ_BYTES);
@@ -303,9 +305,12 @@ static bool checkpoint_due(const Stream *stream)
            now - stream->first_keepalive_us >= stream->keepalive_linger_us;
 }
 
-static bool checkpoint_if(Stream *stream, bool due)
+static bool checkpoint_if(Stream *stream, bool due, bool *ret_made, Error *err)
 {
-    if (!due || !pgoutput_can_checkpoint(stream->out))
+    *ret_made = due && pgoutput_can_checkpoint(stream->out);
+    if (!*ret_made)
+        return true;
+    if (!pgoutput_settle(stream->out, err))
         return false;
     pgoutput_checkpoint(stream->out);
     stream->first_us = stream->first_keepalive_us = 0;
@@ -320,7 +325,10 @@ static WireResult decode_some(Stream *stream, Change *ret, Error *err)
     for (int i = 0; i < MESSAGES_PER_CLOCK; i++) {
         if (pgoutput_take(stream->out, ret))
             return WIRE_OK;
-        if (checkpoint_if(stream, due))
+        bool made;
+        if (!checkpoint_if(stream, due, &made, err))
+            return WIRE_FAILED;
+        if (made)
             continue;
         if (pgoutput_replaying(stream->out)) {
             if (!pgoutput_replay(stream->out, err))

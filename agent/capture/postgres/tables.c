@@ -72,6 +72,7 @@ void table_done(PgTable *table)
         free(table->old[i].text);
     }
     free(table->old);
+    types_done(&table->composites);
     free(table->ids);
     schema_free(table->source->schema);
 }
@@ -259,9 +260,12 @@ bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *er
     if (!result)
         return false;
     for (int row = 0; row < PQntuples(result); row++) {
-        bool known = tables_by_oid(postgres, number_at(result, row, 0));
+        const PgTable *known = tables_by_oid(postgres, number_at(result, row, 0));
         AUTO(mem_free)
         char *name = mem_format("%s.%s", PQgetvalue(result, row, 1), PQgetvalue(result, row, 2));
+        /* The log goes on under a partitioned table's old name: its partitions are as they were. */
+        if (known && known->partitioned && strcmp(known->name, name) != 0)
+            return table_renamed(known, name, err);
         if (!known && is_chosen(spec, name))
             found(context, name);
     }
@@ -314,13 +318,14 @@ static bool take_columns(PgTable *table, const PgTypes *types, const PGresult *r
         to->name = mem_strdup(name);
         to->required = PQgetvalue(result, row, 4)[0] == 't';
         to->origin = (int32_t)number_at(result, row, 9);
-        to->doc = PQgetisnull(result, row, 10) ? NULL : mem_strdup(PQgetvalue(result, row, 10));
         const char *type_name = PQgetvalue(result, row, 6);
         if (!decoder_choose(types, (uint32_t)number_at(result, row, 2),
                             (int32_t)strtol(PQgetvalue(result, row, 3), NULL, 10),
                             &table->decoders[field], &to->type))
             return unsupported(table, name, type_name, err);
         table->decoders[field].typmod = (int32_t)strtol(PQgetvalue(result, row, 3), NULL, 10);
+        to->doc = decoder_doc(&table->decoders[field], table->decoders[field].typmod,
+                              PQgetisnull(result, row, 10) ? NULL : PQgetvalue(result, row, 10));
         if (key_place && table->decoders[field].form == FORM_SERVER_TEXT)
             return error_set(err, ERROR_CONFIG, "UnsupportedKey",
                              "table %s: key column %s has type %s, which has no binary form; "
@@ -402,6 +407,7 @@ static bool take_tables(Postgres *postgres, const PgTypes *types, const PGresult
         if (!table->source->schema)
             table->source->schema = schema_new(0, 0);
         list_columns(table);
+        table_keep_composites(table, types, table->decoders, table->source->schema->field_count);
         table->source->left_out = list_left_out(table);
         table->sends_stored = postgres->sends_stored;
         table_write_shape(table);

@@ -1,10 +1,12 @@
 /* See types.h. */
 #include "agent/capture/postgres/types.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/capture/postgres/connect.h"
+#include "agent/capture/postgres/ewkb.h"
 #include "agent/capture/postgres/print.h"
 #include "common/mem.h"
 
@@ -130,7 +132,7 @@ static void children_new(PgDecoder *decoder, uint32_t count)
     decoder->child_count = count;
 }
 
-static const PgType *find(const PgTypes *types, uint32_t oid)
+const PgType *types_find(const PgTypes *types, uint32_t oid)
 {
     size_t from = 0, to = types ? types->count : 0;
     while (from < to) {
@@ -181,7 +183,7 @@ static bool choose(const PgTypes *types, uint32_t oid, int32_t typmod, unsigned 
 static bool choose_list(const PgTypes *types, uint32_t element, int32_t typmod, unsigned depth,
                         PgDecoder *ret, Type *ret_type)
 {
-    const PgType *part = find(types, element);
+    const PgType *part = types_find(types, element);
     ret->form = FORM_ARRAY;
     ret->delimiter = part ? part->delimiter : ',';
     children_new(ret, 1);
@@ -189,20 +191,52 @@ static bool choose_list(const PgTypes *types, uint32_t element, int32_t typmod, 
     return choose(types, element, typmod, depth + 1, &ret->children[0], &ret_type->element->type);
 }
 
+static bool has_name(const PgType *type, const Type *so_far, uint32_t count, const char *name)
+{
+    for (uint32_t i = 0; i < type->attribute_count; i++)
+        if (!type->attributes[i].dropped && !type->attributes[i].gone &&
+            strcmp(type->attributes[i].name, name) == 0)
+            return true;
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(so_far->fields[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* One that is gone makes room for a new one of its name. */
+static char *field_name(const PgType *type, const PgAttribute *attribute, const Type *so_far,
+                        uint32_t count)
+{
+    char *name = mem_strdup(attribute->name);
+    while (attribute->gone && has_name(type, so_far, count, name)) {
+        char *longer = mem_format("%s_%" PRId32, name, attribute->number);
+        free(name);
+        name = longer;
+    }
+    return name;
+}
+
 static bool choose_struct(const PgTypes *types, const PgType *type, unsigned depth, PgDecoder *ret,
                           Type *ret_type)
 {
-    if (!type->attribute_count)
+    uint32_t count = 0, field = 0;
+    for (uint32_t i = 0; i < type->attribute_count; i++)
+        count += !type->attributes[i].dropped;
+    if (!count)
         return false;
     ret->form = FORM_COMPOSITE;
-    children_new(ret, type->attribute_count);
-    *ret_type = type_nested(TYPE_STRUCT, type->attribute_count);
+    children_new(ret, count);
+    *ret_type = type_nested(TYPE_STRUCT, count);
     for (uint32_t i = 0; i < type->attribute_count; i++) {
         const PgAttribute *attribute = &type->attributes[i];
-        ret_type->fields[i].name = mem_strdup(attribute->name);
-        if (!choose(types, attribute->oid, attribute->typmod, depth + 1, &ret->children[i],
-                    &ret_type->fields[i].type))
+        if (attribute->dropped)
+            continue;
+        ret_type->fields[field].name = field_name(type, attribute, ret_type, field);
+        ret_type->fields[field].origin = attribute->number;
+        if (!choose(types, attribute->oid, attribute->typmod, depth + 1, &ret->children[field],
+                    &ret_type->fields[field].type))
             return false;
+        ret->children[field++].gone = attribute->gone;
     }
     return true;
 }
@@ -255,7 +289,7 @@ static bool choose_row(const PgTypes *types, const TypeRow *row, int32_t typmod,
 static bool choose(const PgTypes *types, uint32_t oid, int32_t typmod, unsigned depth,
                    PgDecoder *ret, Type *ret_type)
 {
-    const PgType *type = find(types, oid);
+    const PgType *type = types_find(types, oid);
     const TypeRow *row = row_of(oid, type);
     *ret = (PgDecoder){.type_oid = oid, .base_oid = oid};
     *ret_type = (Type){.kind = TYPE_STRING};
@@ -321,6 +355,19 @@ bool decoder_override(PgDecoder *decoder, Type *type, const Type *wanted)
     return false;
 }
 
+char *decoder_doc(const PgDecoder *decoder, int32_t typmod, const char *comment)
+{
+    const PgDecoder *value = decoder->form == FORM_ARRAY ? &decoder->children[0] : decoder;
+    if (value->form != FORM_EWKB)
+        return comment ? mem_strdup(comment) : NULL;
+    int32_t srid = ewkb_srid(typmod);
+    AUTO(mem_free)
+    char *says = srid ? mem_format("ISO WKB, SRID %" PRId32, srid)
+                      : mem_strdup("ISO WKB; no SRID is declared, those of single values are left "
+                                   "out");
+    return comment ? mem_format("%s (%s)", comment, says) : mem_strdup(says);
+}
+
 bool decoder_same_typmod(const PgDecoder *decoder, int32_t typmod)
 {
     if (decoder->form == FORM_ARRAY && !decoder->any_typmod)
@@ -346,21 +393,22 @@ static const char types_sql[] =
     "    SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid UNION ALL "
     "    SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid UNION ALL "
     "    SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE t.typtype = 'c' "
-    "      AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) p(oid) "
+    "      AND a.attrelid = t.typrelid AND a.attnum > 0) p(oid) "
     "  WHERE p.oid <> 0) "
     "SELECT t.oid, t.typname, coalesce(x.extname, ''), t.typtype, t.typdelim, t.typsend <> 0, "
     "  CASE t.typtype WHEN 'd' THEN t.typbasetype "
     "    WHEN 'r' THEN (SELECT rngsubtype FROM pg_catalog.pg_range WHERE rngtypid = t.oid) "
     "    WHEN 'm' THEN (SELECT rngtypid FROM pg_catalog.pg_range WHERE rngmultitypid = t.oid) "
     "    ELSE CASE WHEN t.typcategory = 'A' AND t.typlen = -1 THEN t.typelem ELSE 0 END END, "
-    "  t.typtypmod, a.attname, coalesce(a.atttypid, 0), coalesce(a.atttypmod, -1) "
+    "  t.typtypmod, a.attname, coalesce(a.atttypid, 0), coalesce(a.atttypmod, -1), "
+    "  a.attnum, a.attisdropped "
     "FROM needed JOIN pg_catalog.pg_type t USING (oid) "
     "LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass "
     "  AND d.objid = t.oid AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass "
     "  AND d.deptype = 'e' "
     "LEFT JOIN pg_catalog.pg_extension x ON x.oid = d.refobjid "
     "LEFT JOIN pg_catalog.pg_attribute a ON t.typtype = 'c' AND a.attrelid = t.typrelid "
-    "  AND a.attnum > 0 AND NOT a.attisdropped "
+    "  AND a.attnum > 0 "
     "ORDER BY t.oid, a.attnum";
 
 static uint32_t oid_at(const PGresult *result, int row, int column)
@@ -373,13 +421,19 @@ static int32_t typmod_at(const PGresult *result, int row, int column)
     return (int32_t)strtol(PQgetvalue(result, row, column), NULL, 10);
 }
 
+void type_attributes_free(PgType *type)
+{
+    for (uint32_t i = 0; i < type->attribute_count; i++)
+        free(type->attributes[i].name);
+    free(TAKE(type->attributes));
+    type->attribute_count = 0;
+}
+
 void types_done(PgTypes *types)
 {
     for (size_t i = 0; i < types->count; i++) {
         PgType *type = &types->types[i];
-        for (uint32_t k = 0; k < type->attribute_count; k++)
-            free(type->attributes[k].name);
-        free(type->attributes);
+        type_attributes_free(type);
         free(type->name);
         free(type->extension);
     }
@@ -410,7 +464,10 @@ static void take_row(PgTypes *types, const PGresult *result, int row)
     type->attributes[type->attribute_count++] =
         (PgAttribute){.name = mem_strdup(PQgetvalue(result, row, 8)),
                       .oid = oid_at(result, row, 9),
-                      .typmod = typmod_at(result, row, 10)};
+                      .typmod = typmod_at(result, row, 10),
+                      .number = typmod_at(result, row, 11),
+                      .dropped = PQgetvalue(result, row, 12)[0] == 't'};
+    type->last_number = typmod_at(result, row, 11);
 }
 
 bool types_load(PgTypes *types, PGconn *connection, const char *oids, Error *err)

@@ -829,6 +829,43 @@ static void out_of_place_is_refused(void **state)
     assert_false(try_send(script, &err));
 }
 
+/* A server that sends text though binary was asked for. */
+static void text_is_refused(void **state)
+{
+    Script *script = *state;
+    Error err = {0};
+    relation(script, ORDERS);
+    begin(script, 0x20);
+    Bytes *to = open_message(script, 'I');
+    bytes_put_u32be(to, ORDERS);
+    bytes_put_u8(to, 'N');
+    put_u16be(to, 3);
+    for (size_t i = 0; i < 3; i++) {
+        bytes_put_u8(to, 't');
+        put_counted(to, "1", 1);
+    }
+    assert_false(try_send(script, &err));
+    assert_string_equal(err.code, "TextValue");
+    assert_int_equal(err.kind, ERROR_CONFIG);
+}
+
+/* Whether rows came since the table was emptied: a column added then has none to be told of. */
+static void a_table_is_empty_until_a_row_comes(void **state)
+{
+    Script *script = *state;
+    relation(script, ORDERS);
+    relation(script, NOTES);
+    begin(script, 0x20);
+    insert(script, ORDERS, 1, "a");
+    assert_false(script->tables[0].emptied);
+    truncate_both(script);
+    assert_true(script->tables[0].emptied && script->tables[1].emptied);
+    insert(script, NOTES, 1, "a");
+    commit(script, 0x20);
+    assert_true(script->tables[0].emptied);
+    assert_false(script->tables[1].emptied);
+}
+
 #define SCRIPTED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 int main(void)
 {
@@ -854,6 +891,8 @@ int main(void)
         SCRIPTED(changes_that_are_passed_are_not_decoded),
         SCRIPTED(what_is_cut_short_is_refused),
         SCRIPTED(out_of_place_is_refused),
+        SCRIPTED(text_is_refused),
+        SCRIPTED(a_table_is_empty_until_a_row_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

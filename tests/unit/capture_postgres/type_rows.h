@@ -16,7 +16,10 @@ static char nothing[] = "", box_name[] = "box";
         .extension = nothing, .delimiter = ',', .sendable = true                                   \
     }
 
-static PgAttribute pair_attributes[] = {{(char[]){"a"}, 23, -1}, {(char[]){"b"}, 25, -1}};
+static PgAttribute pair_attributes[] = {
+    {(char[]){"a"}, 23, -1, 1, false, false},
+    {(char[]){"b"}, 25, -1, 2, false, false},
+};
 
 /* By oid. */
 static PgType rows[] = {

@@ -262,6 +262,69 @@ static void a_name_comes_again(void **state)
     world_done(&world);
 }
 
+static void put_struct(Type *to, const char *const *names, const int32_t *origins, uint32_t count)
+{
+    *to = type_nested(TYPE_STRUCT, count);
+    for (uint32_t i = 0; i < count; i++) {
+        to->fields[i].name = mem_strdup(names[i]);
+        to->fields[i].type.kind = origins[i] == 3 ? TYPE_DATE : TYPE_STRING;
+        to->fields[i].origin = origins[i];
+    }
+}
+
+/* A list of structs (a, b) whose structs lose b, call a otherwise, and get c; then c becomes b. */
+static void what_stands_below_a_column_changes(void **state)
+{
+    (void)state;
+    World world;
+    init(&world, 2, MODE_UPSERT, NULL);
+    world.source->fields[3].type = type_nested(TYPE_LIST, 0);
+    put_struct(&world.source->fields[3].type.element->type, (const char *const[]){"a", "b"},
+               (const int32_t[]){1, 2}, 2);
+    AUTO(schema_free) Schema *after = schema_copy(world.source);
+    type_done(&after->fields[3].type.element->type);
+    put_struct(&after->fields[3].type.element->type, (const char *const[]){"alpha", "c"},
+               (const int32_t[]){1, 3}, 2);
+    AUTO(schema_free) Schema *last = schema_copy(after);
+    free(last->fields[3].type.element->type.fields[1].name);
+    last->fields[3].type.element->type.fields[1].name = mem_strdup("b");
+    AUTO(schema_free) Schema *other = schema_copy(after);
+    other->fields[3].type.element->type.fields[0].type.kind = TYPE_INT32;
+
+    TableOptions options;
+    Table *table = open_again(&world, &options);
+    put(table, world.source, 0, 10, 5);
+    Position position = world_position(10);
+    OK(commit_now(table, &position, &err));
+    world.spec.add_columns = false;
+    Error refusal = {0};
+    assert_false(table_evolve(table, after, SHAPE_AFTER, &refusal));
+    assert_string_equal(refusal.code, "SchemaIncompatible");
+    assert_non_null(strstr(refusal.message, "addColumns"));
+    world.spec.add_columns = true;
+    assert_false(table_evolve(table, other, SHAPE_AFTER, &refusal)); /* a is of another type */
+    assert_string_equal(refusal.code, "SchemaIncompatible");
+    OK(table_evolve(table, after, SHAPE_AFTER, &err));
+    put(table, after, 20, 10, 12);
+    OK(table_evolve(table, last, SHAPE_AFTER, &err));
+    put(table, last, 40, 10, 14);
+    position = world_position(20);
+    OK(commit_now(table, &position, &err));
+    table_close(table);
+    AUTO(iceberg_table_free) IcebergTable *loaded = world_load(&world);
+    const Field *list = field_of(iceberg_schema(loaded), "amount");
+    const Type *type = &list->type.element->type;
+    assert_int_equal(list->id, 4);
+    assert_int_equal(list->type.element->id, 5);
+    assert_int_equal(type->field_count, 2);
+    assert_string_equal(type->fields[0].name, "alpha");
+    assert_int_equal(type->fields[0].id, 6);
+    assert_string_equal(type->fields[1].name, "b");
+    assert_int_equal(type->fields[1].id, 8); /* 7 was the first b */
+    assert_int_equal(iceberg_last_column_id(loaded), 8);
+    world_done(&world);
+}
+
 /* What could not be followed is loaded again into the same table. */
 static void loaded_again_it_takes_any_columns(void **state)
 {
@@ -378,6 +441,7 @@ int main(void)
         cmocka_unit_test(one_commit_holds_before_and_after),
         cmocka_unit_test(what_can_not_be_followed_is_refused),
         cmocka_unit_test(a_name_comes_again),
+        cmocka_unit_test(what_stands_below_a_column_changes),
         cmocka_unit_test(loaded_again_it_takes_any_columns),
         cmocka_unit_test(a_conflict_does_not_lose_columns),
         cmocka_unit_test(an_answer_that_is_lost_is_no_foreign_change),
