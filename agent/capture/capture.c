@@ -3,10 +3,10 @@
 
 #include "agent/capture/postgres/postgres.h"
 
-Capture *capture_open(const ConnectorSpec *spec, const atomic_bool *stop, Error *err)
+Capture *capture_open(const ConnectorSpec *spec, const CaptureOptions *options, Error *err)
 {
     if (spec->source_type == SOURCE_POSTGRESQL)
-        return capture_postgres_open(spec, stop, err);
+        return capture_postgres_open(spec, options, err);
     error_set(err, ERROR_CONFIG, "UnsupportedSource",
               "spec.source.type of Connector %s: only PostgreSQL is supported yet",
               spec->meta.name);

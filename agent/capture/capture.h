@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "agent/record/batch.h"
+#include "agent/record/origin.h"
 #include "agent/record/extents.h"
 #include "common/manifest/manifest.h"
 
@@ -35,11 +36,18 @@ typedef struct SourceTable {
 } SourceTable;
 
 void capture_close(Capture *capture);
+typedef struct CaptureOptions {
+    /* When it is set, nothing waits for the source much longer, however long it would (a lock, an
+     * old transaction): RETRY "Stopped". NULL: never. */
+    const atomic_bool *stop;
+    /* For a receiver that passes on what the source says: batches have origins, messages of the log
+     * are changes, and values that an update leaves out are always handed out as unchanged. */
+    bool origins;
+    int64_t linger_us; /* for how long rows gather before a checkpoint; 0: 200 ms */
+} CaptureOptions;
 /* Connects, checks rights and settings, and finds the tables (include, exclude; the manifest's
- * patterns). The spec outlives it.
- * stop (NULL: never): when it is set, nothing waits for the source much longer, however long it
- * would (a lock, an old transaction): RETRY "Stopped". */
-Capture *capture_open(const ConnectorSpec *spec, const atomic_bool *stop, Error *err)
+ * patterns). The spec outlives it. */
+Capture *capture_open(const ConnectorSpec *spec, const CaptureOptions *options, Error *err)
     OWNED_BY(capture_close);
 
 const SourceTable *capture_tables(const Capture *capture, size_t *ret_count);
@@ -144,7 +152,9 @@ typedef enum ChangeKind {
                     * of that kind: a log says nothing of a table that nobody writes to */
     CHANGE_CHECKPOINT, /* everything up to `position` has been handed out (all builders are empty).
                         * At transaction boundaries; inside one only when it is larger than
-                        * CaptureOptions' limit (then position.at.minor > 0) */
+                        * the driver's limit (then position.at.minor > 0) */
+    CHANGE_MESSAGE,    /* with CaptureOptions.origins: somebody wrote a message of his own into the
+                        * log;    all rows before it have been handed out */
 } ChangeKind;
 
 typedef struct Change {
@@ -154,6 +164,9 @@ typedef struct Change {
     const Schema *schema; /* CHANGE_SCHEMA: these two last until capture_close */
     const char *shape;
     RowPosition row;
+    uint64_t lsn; /* CHANGE_TRUNCATE, CHANGE_MESSAGE, with CaptureOptions.origins: of it itself */
+    TransactionOrigin transaction;
+    LogMessage *message; /* CHANGE_MESSAGE: the receiver owns it */
     Position position;
     int64_t
         commit_us; /* CHECKPOINT: commit time at the source of the latest transaction, 0 unknown */

@@ -30,7 +30,8 @@ static void found(void *context, const char *name)
 static bool would_open(const Flow *flow, Error *err)
 {
     AUTO(capture_close)
-    Capture *probe = capture_open(flow->pipeline->connector, &flow->pipeline->stop, err);
+    Capture *probe = capture_open(flow->pipeline->connector,
+                                  &(CaptureOptions){.stop = &flow->pipeline->stop}, err);
     return probe != NULL;
 }
 

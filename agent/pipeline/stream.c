@@ -115,6 +115,8 @@ static bool hand_out(Stream *stream, const Change *change, Error *err)
         stream->at_checkpoint = true;
         mark(stream, change);
         return put_all(stream, ITEM_CHECKPOINT, change->position.at, err);
+    case CHANGE_MESSAGE: /* not asked for */
+        break;
     }
     ASSERT(false);
 }

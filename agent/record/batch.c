@@ -1,5 +1,6 @@
 #include "agent/record/batch.h"
 
+#include "agent/record/origin.h"
 #include "common/mem.h"
 
 #define ARENA_CHUNK_BYTES ((size_t)256 << 10)
@@ -94,13 +95,18 @@ Batch *batch_new(const Schema *schema, uint32_t table, uint32_t row_max)
 
 void batch_free(Batch *batch)
 {
-    if (batch)
-        arena_free(batch->arena);
+    if (!batch)
+        return;
+    if (batch->origins)
+        batch_free(batch->origins->before);
+    arena_free(batch->arena);
 }
 
 size_t batch_memory(const Batch *batch)
 {
-    return arena_bytes(batch->arena);
+    size_t bytes = arena_bytes(batch->arena);
+    return batch->origins && batch->origins->before ? bytes + batch_memory(batch->origins->before)
+                                                    : bytes;
 }
 
 void column_grow(Batch *batch, Column *column, size_t more)

@@ -52,10 +52,11 @@ typedef struct Batch {
     uint32_t row_max;
     uint32_t column_count;
     Column *columns;
-    uint8_t *ops;           /* RowOp per row */
-    RowPosition *positions; /* per row */
-    size_t bytes;           /* payload put so far, for bounds and statistics */
-    bool has_unchanged;     /* some column has unchanged values, or had before an undo */
+    uint8_t *ops;            /* RowOp per row */
+    RowPosition *positions;  /* per row */
+    size_t bytes;            /* payload put so far, for bounds and statistics */
+    bool has_unchanged;      /* some column has unchanged values, or had before an undo */
+    struct Origins *origins; /* NULL: not kept (origin.h) */
 } Batch;
 
 /* No column's bytes may pass this (int32_t offsets); one value neither. */

@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             length = (uint16_t)reader_left(&in);
         if (!reader_take(&in, length, &message))
             break;
-        ok = pgoutput_message(out, message, length, &err);
+        ok = pgoutput_message(out, 1, message, length, &err);
         while (ok && pgoutput_replaying(out))
             ok = pgoutput_replay(out, &err);
         if (pgoutput_can_checkpoint(out))

@@ -286,6 +286,22 @@ bool copy_read_header(const PgTable *table, Reader *in, Error *err)
     return true;
 }
 
+/* All its rows come of the snapshot. */
+static void batch_begin(TableReader *reader)
+{
+    const Postgres *postgres = reader->postgres;
+    reader->batch = batch_new(reader->table->source->schema, reader->table_number, ROWS_PER_BATCH);
+    if (!postgres->options.origins)
+        return;
+    origins_keep(reader->batch);
+    uint64_t lsn = postgres->copy_at.major;
+    TransactionOrigin snapshot = {.last_commit_lsn = lsn, .commit_us = postgres->copy_us};
+    uint32_t transaction = origins_transaction(reader->batch, &snapshot);
+    for (uint32_t i = 0; i < reader->batch->row_max; i++)
+        reader->batch->origins->rows[i] =
+            (RowOrigin){.lsn = lsn, .transaction = transaction, .before = ORIGIN_NO_BEFORE};
+}
+
 /* One CopyData message: [header] tuple, or [header] trailer. */
 static bool take_message(TableReader *reader, Reader content, Error *err)
 {
@@ -301,8 +317,7 @@ static bool take_message(TableReader *reader, Reader content, Error *err)
         return true;
     }
     if (UNLIKELY(!reader->batch))
-        reader->batch =
-            batch_new(reader->table->source->schema, reader->table_number, ROWS_PER_BATCH);
+        batch_begin(reader);
     return copy_decode_row(reader->table, reader->batch, reader->postgres->copy_at, reader->values,
                            content.at, reader_left(&content), err);
 }

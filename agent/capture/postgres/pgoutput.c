@@ -8,7 +8,7 @@
  *   U Update         [xid] Int32 relation, ('K' old key | 'O' old row, tuple)?, 'N', tuple
  *   D Delete         [xid] Int32 relation, 'K' | 'O', tuple
  *   T Truncate       [xid] Int32 relations, Int8 options, Int32 relation …
- *   M Message        [xid] …
+ *   M Message        [xid] Int8 1: transactional, Int64 LSN, String prefix, Int32 length, content
  *   S Stream Start   Int32 xid, Int8 first segment  E Stream Stop
  *   c Stream Commit  Int32 xid, then as Commit      A Stream Abort  Int32 xid, Int32 subxid
  *   tuple            Int16 columns, per column: 'n' null | 'u' unchanged TOAST value |
@@ -32,6 +32,7 @@
 #include "agent/capture/postgres/learn.h"
 #include "agent/capture/postgres/rows.h"
 #include "agent/capture/postgres/spool.h"
+#include "agent/capture/postgres/watch.h"
 #include "common/crash.h"
 #include "common/mem.h"
 
@@ -48,12 +49,15 @@ struct Pgoutput {
     uint64_t end;           /* everything before it was handed to the builders */
     RowPosition checkpoint; /* the latest one */
     int64_t commit_us;
+    uint64_t last_commit; /* end of the latest transaction */
     uint64_t changes;
     uint32_t xid; /* in a transaction: its number */
     /* Transactions that wrote to tables with composites since it was settled that these are as
      * known. */
     uint32_t *touched;
     size_t touched_count, touched_held;
+    PgValue *whole; /* an old row whose values do not all stay; for origins */
+    size_t whole_held;
 
     Spool **spools;
     size_t spool_count, spools_held;
@@ -82,6 +86,7 @@ void pgoutput_free(Pgoutput *out)
     relations_done(&out->relations);
     free(out->spools);
     free(out->touched);
+    free(out->whole);
     free(out);
 }
 
@@ -247,12 +252,13 @@ bool pgoutput_settle(Pgoutput *out, Error *err)
 }
 
 /* A transaction larger than the limit may span checkpoints. */
-static bool put_change(Pgoutput *out, uint32_t table, RowOp op, const PgValue *values, Error *err)
+static bool put_change(Pgoutput *out, uint32_t table, RowOp op, const PgValue *values,
+                       const PgValue *before, Error *err)
 {
     bool put;
     do
-        put = op == ROW_MOVE ? rows_put_move(&out->rows, table, out->at, err)
-                             : rows_put(&out->rows, table, op, out->at, values, err);
+        put = op == ROW_MOVE ? rows_put_move(&out->rows, table, out->at, before, err)
+                             : rows_put(&out->rows, table, op, out->at, values, before, err);
     while (UNLIKELY(!put) && (relax(out, table, err) || retype(out, table, err)));
     if (UNLIKELY(out->options.tables[table].emptied) && put)
         out->options.tables[table].emptied = false;
@@ -301,7 +307,19 @@ static bool on_insert(Pgoutput *out, Reader *in, Error *err)
         return false;
     if (UNLIKELY(unchanged))
         return bad(err, "an insert leaves a value out");
-    return put_change(out, (uint32_t)relation->table, ROW_INSERT, out->rows.new_values, err);
+    return put_change(out, (uint32_t)relation->table, ROW_INSERT, out->rows.new_values, NULL, err);
+}
+
+/* The old values, for the origin of a change that keeps only the key of them. */
+static const PgValue *keep_whole(Pgoutput *out, const PgTable *table)
+{
+    size_t fields = table->source->schema->field_count;
+    if (fields > out->whole_held) {
+        out->whole = mem_regrow(out->whole, fields, sizeof *out->whole);
+        out->whole_held = fields;
+    }
+    memcpy(out->whole, out->rows.old_values, fields * sizeof *out->whole);
+    return out->whole;
 }
 
 static bool on_update(Pgoutput *out, Reader *in, Error *err)
@@ -332,12 +350,15 @@ static bool on_update(Pgoutput *out, Reader *in, Error *err)
     bool found = true;
     if (unchanged && !rows_complete(&out->rows, table, (char)old_kind, &found, err))
         return false;
+    const PgValue *before = old_kind == 'O' && out->options.origins ? out->rows.old_values : NULL;
     if (LIKELY(!moved && found))
-        return put_change(out, number, ROW_UPDATE, out->rows.new_values, err);
+        return put_change(out, number, ROW_UPDATE, out->rows.new_values, before, err);
     PgValue *gone = moved ? out->rows.old_values : out->rows.new_values;
+    if (before)
+        before = keep_whole(out, table);
     if (!rows_keep_key(table, gone, err))
         return false;
-    return put_change(out, number, found ? ROW_MOVE : ROW_DELETE, gone, err);
+    return put_change(out, number, found ? ROW_MOVE : ROW_DELETE, gone, before, err);
 }
 
 static bool on_delete(Pgoutput *out, Reader *in, Error *err)
@@ -357,7 +378,7 @@ static bool on_delete(Pgoutput *out, Reader *in, Error *err)
     for (size_t i = 0; i < schema->key_count; i++)
         if (UNLIKELY(out->rows.old_values[schema->key[i]].kind != 'b'))
             return bad(err, "a delete lacks its key");
-    return put_change(out, (uint32_t)relation->table, ROW_DELETE, out->rows.old_values, err);
+    return put_change(out, (uint32_t)relation->table, ROW_DELETE, out->rows.old_values, NULL, err);
 }
 
 static bool on_truncate(Pgoutput *out, Reader *in, Error *err)
@@ -388,7 +409,39 @@ static bool on_truncate(Pgoutput *out, Reader *in, Error *err)
         Change *change = rows_push(&out->rows, CHANGE_TRUNCATE);
         change->table = (uint32_t)relation->table;
         change->row = out->at;
+        change->lsn = out->rows.lsn;
+        change->transaction = out->rows.transaction;
     }
+    return true;
+}
+
+/* Not heartbeats of ours: those are nobody's business. */
+static bool on_message(Pgoutput *out, Reader *in, Error *err)
+{
+    uint8_t transactional;
+    uint64_t lsn;
+    const char *prefix;
+    uint32_t length;
+    const uint8_t *content;
+    if (!out->options.origins)
+        return true;
+    if (!reader_u8(in, &transactional) || !reader_u64be(in, &lsn) || !reader_cstring(in, &prefix) ||
+        !reader_u32be(in, &length) || !reader_take(in, length, &content) || reader_left(in))
+        return bad(err, "a message is cut short");
+    if (strcmp(prefix, HEARTBEAT_PREFIX) == 0)
+        return true;
+    rows_flush_all(&out->rows);
+    Change *change = rows_push(&out->rows, CHANGE_MESSAGE);
+    change->row = out->in_transaction ? out->at : (RowPosition){.major = lsn};
+    change->lsn = lsn;
+    if (transactional)
+        change->transaction = out->rows.transaction;
+    change->message = mem_zalloc(sizeof *change->message);
+    *change->message = (LogMessage){.prefix = mem_strdup(prefix),
+                                    .content = mem_alloc(length + 1),
+                                    .bytes = length,
+                                    .transactional = transactional & 1};
+    memcpy(change->message->content, content, length);
     return true;
 }
 
@@ -410,16 +463,24 @@ static bool on_change(Pgoutput *out, uint8_t kind, Reader *in, Error *err)
 
 /* --- transactions --- */
 
-static void begin(Pgoutput *out, uint64_t commit_lsn, uint32_t xid)
+/* 0: a time that nobody can mean. */
+static int64_t since_1970(uint64_t time)
+{
+    return (int64_t)time < INT64_MAX - US_1970_TO_2000 ? (int64_t)time + US_1970_TO_2000 : 0;
+}
+
+static void begin(Pgoutput *out, uint64_t commit_lsn, uint32_t xid, int64_t commit_us)
 {
     out->in_transaction = true;
     out->xid = xid;
     out->at = (RowPosition){.major = commit_lsn};
+    rows_transaction(&out->rows, &(TransactionOrigin){xid, out->last_commit, commit_us});
 }
 
 static void commit(Pgoutput *out, uint64_t end)
 {
     out->in_transaction = false;
+    out->last_commit = end;
     if (end > out->end)
         out->end = end;
 }
@@ -431,7 +492,7 @@ static bool on_begin(Pgoutput *out, Reader *in, Error *err)
     if (out->in_transaction || !reader_u64be(in, &commit_lsn) || !reader_u64be(in, &time) ||
         !reader_u32be(in, &xid))
         return bad(err, "a Begin is cut short or stands inside a transaction");
-    begin(out, commit_lsn, xid);
+    begin(out, commit_lsn, xid, since_1970(time));
     return true;
 }
 
@@ -446,8 +507,7 @@ static bool read_commit(Pgoutput *out, Reader *in, CommitFacts *ret, Error *err)
         !reader_u64be(in, &ret->end_lsn) || !reader_u64be(in, &ret->time) ||
         ret->end_lsn <= ret->commit_lsn)
         return bad(err, "a Commit is cut short or ends before it begins");
-    if ((int64_t)ret->time < INT64_MAX - US_1970_TO_2000)
-        out->commit_us = (int64_t)ret->time + US_1970_TO_2000;
+    out->commit_us = since_1970(ret->time);
     return true;
 }
 
@@ -512,7 +572,7 @@ static bool on_stream_commit(Pgoutput *out, Reader *in, Error *err)
         return bad(err, "a Stream Commit's transaction was never streamed");
     out->replaying = spool_take(out, index);
     out->replay_end = facts.end_lsn;
-    begin(out, facts.commit_lsn, xid);
+    begin(out, facts.commit_lsn, xid, out->commit_us);
     CRASH_POINT("spool-committed");
     return true;
 }
@@ -533,8 +593,8 @@ static bool on_stream_abort(Pgoutput *out, Reader *in, Error *err)
 
 /* Inside Stream Start … Stop. Relations are learned at once too: the server does not send one again
  * that came in a subtransaction since undone. */
-static bool on_streamed(Pgoutput *out, uint8_t kind, const uint8_t *message, size_t bytes,
-                        Error *err)
+static bool on_streamed(Pgoutput *out, uint8_t kind, uint64_t lsn, const uint8_t *message,
+                        size_t bytes, Error *err)
 {
     Reader in = reader_over(message + 1, bytes - 1);
     uint32_t xid;
@@ -544,9 +604,12 @@ static bool on_streamed(Pgoutput *out, uint8_t kind, const uint8_t *message, siz
         CRASH_POINT("spool-filling");
         return true;
     case 'O':
-    case 'M':
     case 'Y':
         return true;
+    case 'M':
+        if (!out->options.origins)
+            return true;
+        __attribute__((fallthrough));
     case 'R':
     case 'I':
     case 'U':
@@ -554,7 +617,7 @@ static bool on_streamed(Pgoutput *out, uint8_t kind, const uint8_t *message, siz
     case 'T':
         if (!reader_u32be(&in, &xid))
             return bad(err, "a streamed change is cut short");
-        if (!spool_put(out->filling, xid, message, bytes, err))
+        if (!spool_put(out->filling, xid, lsn, message, bytes, err))
             return false;
         return kind == 'R' ? relations_learn(&out->relations, &in, err) : true;
     default:
@@ -562,14 +625,15 @@ static bool on_streamed(Pgoutput *out, uint8_t kind, const uint8_t *message, siz
     }
 }
 
-bool pgoutput_message(Pgoutput *out, const uint8_t *message, size_t bytes, Error *err)
+bool pgoutput_message(Pgoutput *out, uint64_t lsn, const uint8_t *message, size_t bytes, Error *err)
 {
     ASSERT(!out->replaying);
     if (bytes == 0)
         return bad(err, "an empty message");
     uint8_t kind = message[0];
     if (out->filling)
-        return on_streamed(out, kind, message, bytes, err);
+        return on_streamed(out, kind, lsn, message, bytes, err);
+    out->rows.lsn = lsn;
     Reader in = reader_over(message + 1, bytes - 1);
     switch (kind) {
     case 'I':
@@ -583,8 +647,9 @@ bool pgoutput_message(Pgoutput *out, const uint8_t *message, size_t bytes, Error
         return on_commit(out, &in, err);
     case 'R':
         return relations_learn(&out->relations, &in, err);
-    case 'O':
     case 'M':
+        return on_message(out, &in, err);
+    case 'O':
     case 'Y':
         return true;
     case 'S':
@@ -609,7 +674,7 @@ bool pgoutput_replay(Pgoutput *out, Error *err)
     size_t bytes;
     uint32_t xid;
     ASSERT(out->replaying);
-    if (!spool_next(out->replaying, &message, &bytes, err))
+    if (!spool_next(out->replaying, &message, &bytes, &out->rows.lsn, err))
         return false;
     if (!message) {
         spool_free(TAKE(out->replaying));
@@ -622,10 +687,10 @@ bool pgoutput_replay(Pgoutput *out, Error *err)
     if (message[0] == 'R')
         return relations_learn(&out->relations, &in, err);
     CRASH_POINT("spool-replaying");
-    if (!on_change(out, message[0], &in, err))
-        return false;
-    spool_rest(out->replaying);
-    return true;
+    bool ok = message[0] == 'M' ? on_message(out, &in, err) : on_change(out, message[0], &in, err);
+    if (ok)
+        spool_rest(out->replaying);
+    return ok;
 }
 
 void pgoutput_keepalive(Pgoutput *out, uint64_t end)

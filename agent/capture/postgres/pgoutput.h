@@ -42,14 +42,17 @@ typedef struct PgoutputOptions {
     PgoutputRetype retype;
     PgoutputSettle settle;
     void *learn_context;
+    bool origins;               /* batches have them; messages of the log become changes */
     uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
 } PgoutputOptions;
 
 void pgoutput_free(Pgoutput *out);
 Pgoutput *pgoutput_new(const PgoutputOptions *options) OWNED_BY(pgoutput_free);
 
-/* One message: what stands behind XLogData's header. Not while replaying. */
-MUST_CHECK bool pgoutput_message(Pgoutput *out, const uint8_t *message, size_t bytes, Error *err);
+/* One message: what stands behind XLogData's header, which says where in the log. Not while
+ * replaying. */
+MUST_CHECK bool pgoutput_message(Pgoutput *out, uint64_t lsn, const uint8_t *message, size_t bytes,
+                                 Error *err);
 /* The server has decoded its log up to `end` and sent all of it. */
 void pgoutput_keepalive(Pgoutput *out, uint64_t end);
 /* A transaction that was streamed before its end is being handed out, message by message. */

@@ -35,7 +35,7 @@ static bool patience_lasts(void *context)
     Postgres *postgres = context;
     if (postgres->stream)
         stream_keep(postgres->stream);
-    if (!postgres->stop || !atomic_load(postgres->stop))
+    if (!postgres->options.stop || !atomic_load(postgres->options.stop))
         return true;
     int64_t now_us = clock_mono_us();
     if (!postgres->stopped_us)
@@ -145,6 +145,8 @@ static bool postgres_prepare(Capture *capture, const CaptureState *state, Positi
     for (size_t i = 0; i < postgres->table_count; i++) {
         postgres->sources[i].copied = !state->complete[i];
         atomic_store(&postgres->tables[i].copying, !state->complete[i]);
+        if (postgres->options.origins)
+            atomic_store(&postgres->tables[i].fills, true);
         copying = copying || !state->complete[i];
         streaming = streaming || state->complete[i];
     }
@@ -158,6 +160,7 @@ static bool postgres_prepare(Capture *capture, const CaptureState *state, Positi
         !slot_prepare(postgres, state, copying, &ret_copy->at, err))
         return false;
     postgres->copy_at = ret_copy->at;
+    postgres->copy_us = clock_wall_us();
     for (size_t i = 0; i < postgres->table_count; i++)
         if (!state->complete[i] && !postgres->tables[i].resumed)
             postgres->tables[i].passed = ret_copy->at;
@@ -211,12 +214,12 @@ static const CaptureDriver driver = {
     .figures = stream_figures,
 };
 
-Capture *capture_postgres_open(const ConnectorSpec *spec, const atomic_bool *stop, Error *err)
+Capture *capture_postgres_open(const ConnectorSpec *spec, const CaptureOptions *options, Error *err)
 {
     Postgres *postgres = mem_zalloc(sizeof *postgres);
     postgres->base.driver = &driver;
     postgres->spec = spec;
-    postgres->stop = stop;
+    postgres->options = *options;
     postgres->patience = (Patience){patience_lasts, postgres};
     if (!postgres_query_open(postgres, err) || !check_settings(postgres, err) ||
         !replication_open(postgres, err) || !identify(postgres, err)) {

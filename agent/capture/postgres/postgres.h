@@ -107,10 +107,11 @@ typedef struct Postgres {
     char *snapshot;      /* exported by `replication`; NULL when there is none */
     bool looked_again;   /* at the parts of tables, since the snapshot was made */
     RowPosition copy_at; /* what the snapshot stands for */
+    int64_t copy_us;     /* when it was taken */
     RowPosition start;   /* where the stream begins; 0: where the slot stands */
     Stream *stream;      /* NULL before capture_stream_start */
     Patience patience;   /* of its connections */
-    const atomic_bool *stop;
+    CaptureOptions options;
     int64_t stopped_us; /* when it was seen that it is to stop; 0: not yet */
 } Postgres;
 
@@ -218,6 +219,6 @@ void stream_confirm(Capture *capture, RowPosition durable);
 void stream_figures(const Capture *capture, CaptureFigures *ret);
 
 /* --- postgres.c --- */
-Capture *capture_postgres_open(const ConnectorSpec *spec, const atomic_bool *stop, Error *err)
+Capture *capture_postgres_open(const ConnectorSpec *spec, const CaptureOptions *options, Error *err)
     OWNED_BY(capture_close);
 MUST_CHECK bool capture_postgres_drop(const ConnectorSpec *spec, Error *err);

@@ -12,7 +12,8 @@ void rows_init(LogRows *rows, const PgoutputOptions *options)
     *rows = (LogRows){.tables = options->tables,
                       .table_count = options->table_count,
                       .fetch = options->fetch,
-                      .fetch_context = options->fetch_context};
+                      .fetch_context = options->fetch_context,
+                      .origins = options->origins};
     rows->builders = mem_array(rows->table_count, sizeof *rows->builders);
     rows->dirty = mem_array(rows->table_count, sizeof *rows->dirty);
     size_t widest = 1;
@@ -49,8 +50,10 @@ void rows_done(LogRows *rows)
 {
     for (size_t i = 0; i < rows->table_count; i++)
         batch_free(rows->builders[i].batch);
-    for (size_t i = rows->ready_at; i < rows->ready_count; i++)
+    for (size_t i = rows->ready_at; i < rows->ready_count; i++) {
         batch_free(rows->ready[i].batch);
+        log_message_free(rows->ready[i].message);
+    }
     free(rows->builders);
     free(rows->dirty);
     free(rows->ready);
@@ -121,8 +124,11 @@ static Batch *batch_for(LogRows *rows, uint32_t table)
     Builder *builder = &rows->builders[table];
     if (builder->batch && builder->batch->row_count + 2 > builder->batch->row_max)
         rows_flush(rows, table);
-    if (!builder->batch)
+    if (!builder->batch) {
         builder->batch = batch_new(rows->tables[table].source->schema, table, builder->row_max);
+        if (rows->origins)
+            origins_keep(builder->batch);
+    }
     if (!builder->listed) {
         builder->listed = true;
         rows->dirty[rows->dirty_count++] = table;
@@ -193,6 +199,39 @@ bool rows_keep_key(const PgTable *table, PgValue *values, Error *err)
     return true;
 }
 
+void rows_transaction(LogRows *rows, const TransactionOrigin *transaction)
+{
+    rows->transaction = *transaction;
+    rows->transaction_number++;
+    rows->order = 0;
+}
+
+/* Of the latest row. */
+static bool put_origin(LogRows *rows, uint32_t number, Batch *batch, RowPosition at,
+                       const PgValue *before, Error *err)
+{
+    Builder *builder = &rows->builders[number];
+    RowOrigin *origin = &batch->origins->rows[batch->row_count - 1];
+    if (builder->order_of != rows->transaction_number)
+        builder->order = 0;
+    builder->order_of = rows->transaction_number;
+    *origin = (RowOrigin){.lsn = rows->lsn,
+                          .total_order = ++rows->order,
+                          .table_order = ++builder->order,
+                          .transaction = origins_transaction(batch, &rows->transaction),
+                          .before = ORIGIN_NO_BEFORE};
+    if (!before)
+        return true;
+    Batch *to = origins_before(batch);
+    size_t bytes = to->bytes;
+    /* as of a delete: what is null, is */
+    if (!put_row(rows, &rows->tables[number], to, ROW_DELETE, at, before, err))
+        return false;
+    batch->bytes += to->bytes - bytes;
+    origin->before = to->row_count - 1;
+    return true;
+}
+
 /* After a change's rows: is the batch full, or too much pending? */
 static void after_rows(LogRows *rows, uint32_t table, const Batch *batch, size_t bytes_before)
 {
@@ -206,34 +245,38 @@ static void after_rows(LogRows *rows, uint32_t table, const Batch *batch, size_t
 }
 
 bool rows_put(LogRows *rows, uint32_t number, RowOp op, RowPosition at, const PgValue *values,
-              Error *err)
+              const PgValue *before, Error *err)
 {
     const PgTable *table = &rows->tables[number];
     Batch *batch = batch_for(rows, number);
-    size_t before = batch->bytes;
-    if (!put_row(rows, table, batch, op, at, values, err)) {
-        rows->pending_bytes += batch->bytes - before;
+    size_t bytes = batch->bytes;
+    if (!put_row(rows, table, batch, op, at, values, err) ||
+        (rows->origins && !put_origin(rows, number, batch, at, before, err))) {
+        rows->pending_bytes += batch->bytes - bytes;
         return false;
     }
-    after_rows(rows, number, batch, before);
+    after_rows(rows, number, batch, bytes);
     return true;
 }
 
-bool rows_put_move(LogRows *rows, uint32_t number, RowPosition at, Error *err)
+bool rows_put_move(LogRows *rows, uint32_t number, RowPosition at, const PgValue *before,
+                   Error *err)
 {
     const PgTable *table = &rows->tables[number];
     Batch *batch = batch_for(rows, number);
-    size_t before = batch->bytes;
-    bool put = put_row(rows, table, batch, ROW_MOVE, at, rows->old_values, err);
+    size_t bytes = batch->bytes;
+    bool put = put_row(rows, table, batch, ROW_MOVE, at, rows->old_values, err) &&
+               (!rows->origins || put_origin(rows, number, batch, at, before, err));
     if (put && !put_row(rows, table, batch, ROW_UPDATE, at, rows->new_values, err)) {
         batch_row_undo(batch);
         put = false;
     }
+    put = put && (!rows->origins || put_origin(rows, number, batch, at, NULL, err));
     if (!put) {
-        rows->pending_bytes += batch->bytes - before;
+        rows->pending_bytes += batch->bytes - bytes;
         return false;
     }
-    after_rows(rows, number, batch, before);
+    after_rows(rows, number, batch, bytes);
     return true;
 }
 

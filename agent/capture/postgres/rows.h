@@ -5,11 +5,13 @@
 
 #include "agent/capture/postgres/pgoutput.h"
 #include "agent/capture/postgres/relation.h"
+#include "agent/record/origin.h"
 
 typedef struct Builder {
     Batch *batch;
     uint32_t row_max; /* of the next batch: grows with the flow, so that 1,000 tables stay small */
     bool listed;      /* in Rows.dirty */
+    uint64_t order, order_of; /* rows in transaction number order_of */
 } Builder;
 
 typedef struct LogRows {
@@ -29,6 +31,10 @@ typedef struct LogRows {
     PgValue *new_values, *old_values; /* of the change being read */
     uint32_t *missing;                /* fields of a row to be fetched */
     size_t widest;
+    bool origins; /* are kept: of the transaction and the change being read */
+    TransactionOrigin transaction;
+    uint64_t transaction_number, order;
+    uint64_t lsn;
     bool has_null; /* the latest row was not put: this field of it is null and must not be */
     size_t null_field;
     bool has_other; /* it was not put: a composite in this field has other attributes */
@@ -60,10 +66,14 @@ MUST_CHECK bool rows_complete(LogRows *rows, const PgTable *table, char old_kind
                               Error *err);
 /* Only the key of `values` stays, for a ROW_MOVE or a delete made of an update. */
 MUST_CHECK bool rows_keep_key(const PgTable *table, PgValue *values, Error *err);
+/* before: the whole row as it was, for the origin; NULL: not kept, or the log does not have it. */
 MUST_CHECK bool rows_put(LogRows *rows, uint32_t table, RowOp op, RowPosition at,
-                         const PgValue *values, Error *err);
+                         const PgValue *values, const PgValue *before, Error *err);
 /* Old values to new values. */
-MUST_CHECK bool rows_put_move(LogRows *rows, uint32_t table, RowPosition at, Error *err);
+MUST_CHECK bool rows_put_move(LogRows *rows, uint32_t table, RowPosition at, const PgValue *before,
+                              Error *err);
+/* The changes that follow are this transaction's; its orders begin at 1. */
+void rows_transaction(LogRows *rows, const TransactionOrigin *transaction);
 static inline bool pgoutput_bad(Error *err, const char *what)
 {
     return error_set(err, ERROR_RETRY, "BadMessage", "pgoutput: %s", what);

@@ -16,6 +16,12 @@ typedef struct Beginning {
     uint64_t at; /* of its first record */
 } Beginning;
 
+/* Before each message. */
+typedef struct __attribute__((packed)) Entry {
+    uint64_t lsn;
+    uint32_t bytes;
+} Entry;
+
 struct Spool {
     uint32_t xid;
     int fd; /* -1 until something had to leave memory */
@@ -133,14 +139,16 @@ static void note_beginning(Spool *spool, uint32_t subxid)
         (Beginning){.subxid = subxid, .at = spool_bytes(spool)};
 }
 
-bool spool_put(Spool *spool, uint32_t subxid, const void *message, size_t bytes, Error *err)
+bool spool_put(Spool *spool, uint32_t subxid, uint64_t lsn, const void *message, size_t bytes,
+               Error *err)
 {
     ASSERT(bytes <= UINT32_MAX);
     note_beginning(spool, subxid);
-    if (spool->tail.used && spool->tail.used + bytes + 4 > SPOOL_MEMORY_BYTES &&
+    Entry entry = {.lsn = lsn, .bytes = (uint32_t)bytes};
+    if (spool->tail.used && spool->tail.used + bytes + sizeof entry > SPOOL_MEMORY_BYTES &&
         !write_out(spool, err))
         return false;
-    bytes_put_u32(&spool->tail, (uint32_t)bytes);
+    bytes_put(&spool->tail, &entry, sizeof entry);
     if (bytes > SPOOL_MEMORY_BYTES) /* past the tail, which would keep its memory */
         return write_out(spool, err) && write_bytes(spool, message, bytes, err);
     bytes_put(&spool->tail, message, bytes);
@@ -208,26 +216,24 @@ void spool_rest(Spool *spool)
     spool->page_at = 0;
 }
 
-bool spool_next(Spool *spool, const uint8_t **ret, size_t *ret_bytes, Error *err)
+bool spool_next(Spool *spool, const uint8_t **ret, size_t *ret_bytes, uint64_t *ret_lsn, Error *err)
 {
+    Entry entry = {0};
     *ret = NULL;
-    *ret_bytes = 0;
-    uint32_t length;
     if (spool->read_at < spool->file_bytes || spool->page_at < spool->page.used) {
-        if (!fill_page(spool, sizeof length, err))
+        if (!fill_page(spool, sizeof entry, err))
             return false;
-        memcpy(&length, spool->page.data + spool->page_at, sizeof length);
-        if (!fill_page(spool, sizeof length + length, err))
+        memcpy(&entry, spool->page.data + spool->page_at, sizeof entry);
+        if (!fill_page(spool, sizeof entry + entry.bytes, err))
             return false;
-        *ret = spool->page.data + spool->page_at + sizeof length;
-        spool->page_at += sizeof length + length;
+        *ret = spool->page.data + spool->page_at + sizeof entry;
+        spool->page_at += sizeof entry + entry.bytes;
     } else if (spool->tail_at < spool->tail.used) {
-        memcpy(&length, spool->tail.data + spool->tail_at, sizeof length);
-        *ret = spool->tail.data + spool->tail_at + sizeof length;
-        spool->tail_at += sizeof length + length;
-    } else {
-        return true;
+        memcpy(&entry, spool->tail.data + spool->tail_at, sizeof entry);
+        *ret = spool->tail.data + spool->tail_at + sizeof entry;
+        spool->tail_at += sizeof entry + entry.bytes;
     }
-    *ret_bytes = length;
+    *ret_bytes = entry.bytes;
+    *ret_lsn = entry.lsn;
     return true;
 }

@@ -14,15 +14,16 @@ typedef struct Spool Spool;
 void spool_free(Spool *spool);
 Spool *spool_new(uint32_t xid) OWNED_BY(spool_free);
 uint32_t spool_xid(const Spool *spool);
-/* One message, as it came. subxid: the transaction or subtransaction that it belongs to. FATAL when
- * the disk is full. */
-MUST_CHECK bool spool_put(Spool *spool, uint32_t subxid, const void *message, size_t bytes,
-                          Error *err);
+/* One message, as it came. subxid: the transaction or subtransaction that it belongs to; lsn: where
+ * it stands in the log. FATAL when the disk is full. */
+MUST_CHECK bool spool_put(Spool *spool, uint32_t subxid, uint64_t lsn, const void *message,
+                          size_t bytes, Error *err);
 /* Takes back the subtransaction and all that came after it. One that never wrote is fine. */
 MUST_CHECK bool spool_abort(Spool *spool, uint32_t subxid, Error *err);
 /* The messages from the first on; *ret NULL at the end. *ret lasts until the next call of this or
  * of spool_rest. */
-MUST_CHECK bool spool_next(Spool *spool, const uint8_t **ret, size_t *ret_bytes, Error *err);
+MUST_CHECK bool spool_next(Spool *spool, const uint8_t **ret, size_t *ret_bytes, uint64_t *ret_lsn,
+                           Error *err);
 /* Gives back the memory that a large message took. */
 void spool_rest(Spool *spool);
 uint64_t spool_bytes(const Spool *spool);

@@ -59,6 +59,7 @@ struct Stream {
     int64_t first_us; /* when the first data since the last checkpoint came; 0: none */
     int64_t first_keepalive_us;
     int64_t data_us; /* when data came last */
+    int64_t linger_us, idle_us;
     int64_t read_us;
     size_t read_bytes;
     uint64_t received; /* the highest LSN the server named */
@@ -118,9 +119,10 @@ static char *start_sql(const Postgres *postgres)
     AUTO(mem_free) char *publication = connect_identifier(postgres->spec->pg_publication);
     AUTO(mem_free) char *names = connect_literal(publication);
     return mem_format("START_REPLICATION SLOT %s LOGICAL %" PRIX32 "/%" PRIX32
-                      " (proto_version '2', publication_names %s, binary 'true', streaming 'on')",
+                      " (proto_version '2', publication_names %s, binary 'true', streaming 'on'%s)",
                       slot, (uint32_t)(postgres->start.major >> 32),
-                      (uint32_t)postgres->start.major, names);
+                      (uint32_t)postgres->start.major, names,
+                      postgres->options.origins ? ", messages 'true'" : "");
 }
 
 bool stream_start(Capture *capture, Error *err)
@@ -148,7 +150,10 @@ bool stream_start(Capture *capture, Error *err)
                                                   .retype = table_retype,
                                                   .settle = tables_settle,
                                                   .learn_context = postgres,
+                                                  .origins = postgres->options.origins,
                                                   .transaction_bytes = TRANSACTION_BYTES});
+    stream->linger_us = postgres->options.linger_us ? postgres->options.linger_us : LINGER_US;
+    stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;
     wire_init(&stream->wire, stream->connection, -1, READ_BYTES);
     AUTO(mem_free) char *sql = start_sql(postgres);
     if (!wire_command(&stream->wire, sql, 'W', START_TIMEOUT_MS, err)) {
@@ -292,7 +297,7 @@ static bool on_copy_data(Stream *stream, Reader in, Error *err)
     if (!stream->first_us)
         stream->first_us = stream->now_us;
     stream->data_us = stream->now_us;
-    return pgoutput_message(stream->out, in.at, reader_left(&in), err);
+    return pgoutput_message(stream->out, lsn, in.at, reader_left(&in), err);
 }
 
 /* Is it time to hand out what has gathered, at the next end of a transaction? */
@@ -300,7 +305,8 @@ static bool checkpoint_due(const Stream *stream)
 {
     int64_t now = stream->now_us;
     if (stream->first_us)
-        return now - stream->first_us >= LINGER_US || now - stream->data_us >= IDLE_US;
+        return now - stream->first_us >= stream->linger_us ||
+               now - stream->data_us >= stream->idle_us;
     return stream->first_keepalive_us &&
            now - stream->first_keepalive_us >= stream->keepalive_linger_us;
 }
@@ -360,7 +366,7 @@ static int wait_ms(const Stream *stream, int64_t deadline_us)
 {
     int64_t until = stream->status_due_us < deadline_us ? stream->status_due_us : deadline_us;
     if (pgoutput_can_checkpoint(stream->out)) {
-        int64_t due = stream->first_us ? stream->data_us + IDLE_US
+        int64_t due = stream->first_us ? stream->data_us + stream->idle_us
                                        : stream->first_keepalive_us + stream->keepalive_linger_us;
         if (due < until)
             until = due;

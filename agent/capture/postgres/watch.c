@@ -27,7 +27,8 @@ static const char slot_format[] =
 static char *heartbeat_sql(const ConnectorSpec *spec)
 {
     if (!spec->heartbeat_table)
-        return mem_strdup("SELECT pg_catalog.pg_logical_emit_message(false, 'firn.heartbeat', '')");
+        return mem_strdup("SELECT pg_catalog.pg_logical_emit_message(false, '" HEARTBEAT_PREFIX
+                          "', '')");
     const char *point = strchr(spec->heartbeat_table, '.');
     ASSERT(point); /* the manifest is checked */
     AUTO(mem_free)

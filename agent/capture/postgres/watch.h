@@ -14,6 +14,7 @@
 
 #include "agent/capture/postgres/postgres.h"
 
+#define HEARTBEAT_PREFIX "firn.heartbeat" /* prefix of the messages */
 #define WATCH_SAMPLES 32
 
 typedef struct WatchSample {

@@ -3,6 +3,7 @@
 
 #include "agent/capture/postgres/pgoutput.h"
 #include "agent/capture/postgres/spool.h"
+#include "agent/capture/postgres/watch.h"
 #include "tests/unit/capture_postgres/fixture.h"
 
 enum { ORDERS = 100, NOTES = 200, FULL = 300 };
@@ -18,6 +19,7 @@ typedef struct Script {
     Bytes message;
     bool streamed;
     uint32_t xid;
+    uint64_t lsn; /* of the next message */
     /* what the scripted source has */
     bool row_gone;
     int fetches;
@@ -39,7 +41,7 @@ static bool fetch(void *context, const PgTable *table, PgValue *values, const ui
     return true;
 }
 
-static int setup(void **state)
+static int setup_with(void **state, bool origins)
 {
     Script *script = calloc(1, sizeof *script);
     static const char *const names[] = {"orders", "notes", "full"};
@@ -50,9 +52,20 @@ static int setup(void **state)
                                                   .table_count = 3,
                                                   .fetch = fetch,
                                                   .fetch_context = script,
+                                                  .origins = origins,
                                                   .transaction_bytes = 4096});
     *state = script;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, false);
+}
+
+static int setup_with_origins(void **state)
+{
+    return setup_with(state, true);
 }
 
 static int teardown(void **state)
@@ -72,7 +85,7 @@ static Bytes *open_message(Script *script, char kind)
 {
     bytes_clear(&script->message);
     bytes_put_u8(&script->message, (uint8_t)kind);
-    if (script->streamed && strchr("RYIUDT", kind))
+    if (script->streamed && strchr("RYIUDTM", kind))
         bytes_put_u32be(&script->message, script->xid);
     return &script->message;
 }
@@ -81,7 +94,7 @@ static bool try_send(Script *script, Error *err)
 {
     uint8_t *exact = malloc(script->message.used);
     memcpy(exact, script->message.data, script->message.used);
-    bool ok = pgoutput_message(script->out, exact, script->message.used, err);
+    bool ok = pgoutput_message(script->out, script->lsn++, exact, script->message.used, err);
     while (ok && pgoutput_replaying(script->out))
         ok = pgoutput_replay(script->out, err);
     free(exact);
@@ -320,6 +333,106 @@ static void changes_keep_their_order_and_positions(void **state)
     assert_int_equal(pgoutput_changes(script->out), 5);
 }
 
+/* Every row's origin, batch by batch: lsn, transaction (xid, the commit before it, seconds),
+ * orders, and what the row was. */
+static const char *origins(Script *script)
+{
+    static char text[4096];
+    size_t used = 0;
+    text[0] = '\0';
+    pgoutput_checkpoint(script->out);
+    Change change;
+    while (pgoutput_take(script->out, &change)) {
+        if (change.kind == CHANGE_TRUNCATE)
+            used += (size_t)sprintf(text + used, "T%llu/%llu ", (unsigned long long)change.lsn,
+                                    (unsigned long long)change.transaction.id);
+        if (change.kind == CHANGE_MESSAGE)
+            used +=
+                (size_t)sprintf(text + used, "M%llu/%llu:%s=%.*s ", (unsigned long long)change.lsn,
+                                (unsigned long long)change.transaction.id, change.message->prefix,
+                                (int)change.message->bytes, (const char *)change.message->content);
+        log_message_free(change.message);
+        if (change.kind != CHANGE_BATCH)
+            continue;
+        const Origins *all = change.batch->origins;
+        for (uint32_t row = 0; row < change.batch->row_count; row++) {
+            const RowOrigin *one = &all->rows[row];
+            const TransactionOrigin *of = &all->transactions[one->transaction];
+            used += (size_t)sprintf(
+                text + used, "%llu(%llu,%llx,%lld)%llu.%llu", (unsigned long long)one->lsn,
+                (unsigned long long)of->id, (unsigned long long)of->last_commit_lsn,
+                (long long)(of->commit_us / 1000000 - 946684800),
+                (unsigned long long)one->total_order, (unsigned long long)one->table_order);
+            uint32_t bytes;
+            if (one->before != ORIGIN_NO_BEFORE)
+                used += (size_t)sprintf(
+                    text + used, ":%d/%.8s", column_i32(&all->before->columns[0], one->before),
+                    (const char *)column_bytes(&all->before->columns[1], one->before, &bytes));
+            used += (size_t)sprintf(text + used, " ");
+        }
+        batch_free(change.batch);
+    }
+    return text;
+}
+
+static void put_log_message(Script *script, bool transactional, uint64_t lsn, const char *prefix,
+                            const char *content)
+{
+    Bytes *to = open_message(script, 'M');
+    bytes_put_u8(to, transactional);
+    bytes_put_u64be(to, lsn);
+    put_cstring(to, prefix);
+    put_counted(to, content, strlen(content));
+    send(script);
+}
+
+static void origins_tell_where_rows_come_from(void **state)
+{
+    Script *script = *state;
+    begin(script, 0x1000);
+    relation(script, ORDERS);
+    relation(script, FULL);
+    script->lsn = 50;
+    insert(script, ORDERS, 1, "one");
+    update(script, FULL, 'O', 3, 3, "b");
+    update(script, FULL, 'O', 4, 5, "b"); /* moves */
+    remove_row(script, FULL, 'O', 6);
+    update(script, ORDERS, 'K', 1, 2, "b");
+    commit(script, 0x1000);
+    script->lsn = 90;
+    begin(script, 0x2000);
+    remove_row(script, ORDERS, 'K', 2);
+    commit(script, 0x2000);
+    assert_string_equal(origins(script),
+                        "50(7,0,0)1.1 54(7,0,0)6.2 54(7,0,0)7.3 91(7,1030,0)1.1 "
+                        "51(7,0,0)2.1:3/old name 52(7,0,0)3.2:4/old name 52(7,0,0)4.3 "
+                        "53(7,0,0)5.4 ");
+}
+
+static void origins_of_a_streamed_transaction(void **state)
+{
+    Script *script = *state;
+    send_stream_start(script, 77, true);
+    relation(script, FULL);
+    script->lsn = 500;
+    insert(script, FULL, 1, "one");
+    put_log_message(script, true, 4711, "theirs", "hello");
+    update(script, FULL, 'O', 1, 1, "b");
+    send_stream_stop(script);
+    put_log_message(script, false, 4712, "theirs", "alone");
+    put_log_message(script, false, 4713, HEARTBEAT_PREFIX, "");
+    script->lsn = 900;
+    send_stream_commit(script, 77, 0x3000);
+    begin(script, 0x4000);
+    relation(script, ORDERS);
+    relation(script, NOTES);
+    truncate_both(script);
+    commit(script, 0x4000);
+    assert_string_equal(origins(script),
+                        "M4712/0:theirs=alone 500(77,0,5)1.1 M4711/77:theirs=hello "
+                        "T904/7 T904/7 502(77,0,5)2.2:1/old name ");
+}
+
 static void a_changed_key_is_a_move_and_an_update(void **state)
 {
     Script *script = *state;
@@ -518,7 +631,7 @@ static void large_transactions_go_through_a_file(void **state)
     bytes_put_u32be(to, 70);
     put_commit(to, 0x10);
     Error err = {0};
-    assert_true(pgoutput_message(script->out, to->data, to->used, &err));
+    assert_true(pgoutput_message(script->out, 0, to->data, to->used, &err));
     int32_t next = 0;
     bool inside = false;
     RowPosition last = {0};
@@ -567,15 +680,16 @@ static void a_spool_has_large_messages_in_order(void **state)
     AUTO(spool_free) Spool *spool = spool_new(1);
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         record[0] = record[sizes[i] - 1] = (uint8_t)i;
-        assert_true(spool_put(spool, 1, record, sizes[i], &err));
+        assert_true(spool_put(spool, 1, 100 + i, record, sizes[i], &err));
         record[sizes[i] - 1] = 0;
     }
-    assert_true(spool_put(spool, 2, record, LARGE, &err));
+    assert_true(spool_put(spool, 2, 0, record, LARGE, &err));
     assert_true(spool_abort(spool, 2, &err));
     for (size_t i = 0; i <= ARRAY_LEN(sizes); i++) {
         const uint8_t *at;
         size_t bytes;
-        assert_true(spool_next(spool, &at, &bytes, &err));
+        uint64_t lsn;
+        assert_true(spool_next(spool, &at, &bytes, &lsn, &err));
         if (i == ARRAY_LEN(sizes)) {
             assert_null(at);
             break;
@@ -583,6 +697,7 @@ static void a_spool_has_large_messages_in_order(void **state)
         assert_int_equal(bytes, sizes[i]);
         assert_int_equal(at[0], i);
         assert_int_equal(at[bytes - 1], i);
+        assert_int_equal(lsn, 100 + i);
         spool_rest(spool);
     }
 }
@@ -595,24 +710,31 @@ static void a_spool_is_cut_inside_its_file(void **state)
     char record[1000];
     for (uint32_t i = 0; i < 1000; i++) {
         memset(record, (int)(i % 251), sizeof record);
-        assert_true(spool_put(spool, i < 400 ? 1 : i < 900 ? 2 : 3, record, sizeof record, &err));
+        assert_true(spool_put(spool,
+                              i < 400   ? 1
+                              : i < 900 ? 2
+                                        : 3,
+                              i + 7, record, sizeof record, &err));
     }
     assert_true(spool_abort(spool, 2, &err));
-    assert_int_equal(spool_bytes(spool), 400 * 1004);
+    assert_int_equal(spool_bytes(spool), 400 * 1012);
     memset(record, 7, sizeof record);
-    assert_true(spool_put(spool, 4, record, 10, &err));
+    assert_true(spool_put(spool, 4, UINT64_MAX, record, 10, &err));
     const uint8_t *at;
     size_t bytes;
+    uint64_t lsn;
     for (uint32_t i = 0; i < 400; i++) {
-        assert_true(spool_next(spool, &at, &bytes, &err));
+        assert_true(spool_next(spool, &at, &bytes, &lsn, &err));
         assert_non_null(at);
         assert_int_equal(bytes, sizeof record);
         assert_int_equal(at[999], i % 251);
+        assert_int_equal(lsn, i + 7);
     }
-    assert_true(spool_next(spool, &at, &bytes, &err));
+    assert_true(spool_next(spool, &at, &bytes, &lsn, &err));
     assert_int_equal(bytes, 10);
     assert_int_equal(at[9], 7);
-    assert_true(spool_next(spool, &at, &bytes, &err));
+    assert_int_equal(lsn, UINT64_MAX);
+    assert_true(spool_next(spool, &at, &bytes, &lsn, &err));
     assert_null(at);
 }
 
@@ -867,10 +989,13 @@ static void a_table_is_empty_until_a_row_comes(void **state)
 }
 
 #define SCRIPTED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_ORIGINS(test) cmocka_unit_test_setup_teardown(test, setup_with_origins, teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         SCRIPTED(changes_keep_their_order_and_positions),
+        WITH_ORIGINS(origins_tell_where_rows_come_from),
+        WITH_ORIGINS(origins_of_a_streamed_transaction),
         SCRIPTED(a_changed_key_is_a_move_and_an_update),
         SCRIPTED(rows_move_with_what_the_lake_knows_them_by),
         SCRIPTED(a_pair_stays_in_one_batch),

@@ -1,0 +1,47 @@
+/* What the source says of rows beyond their values and positions, for receivers that pass it on
+ * (agent/topic). A batch has it only where the capture was asked to keep it. */
+#pragma once
+
+#include "agent/record/batch.h"
+
+/* A transaction of the source, or the snapshot that rows were copied in. */
+typedef struct TransactionOrigin {
+    uint64_t id;              /* PostgreSQL: xid; of a copy the snapshot's; 0: not known */
+    uint64_t last_commit_lsn; /* end of the latest transaction handed out before it; 0: none yet */
+    int64_t commit_us;        /* since 1970; of a copy: when its snapshot was taken */
+} TransactionOrigin;
+
+#define ORIGIN_NO_BEFORE UINT32_MAX
+
+typedef struct RowOrigin {
+    uint64_t lsn;         /* of the change in the log; of a copy the snapshot's */
+    uint64_t total_order; /* in its transaction, from 1: among all tables captured */
+    uint64_t table_order; /* and of this one; both 0 in a copy */
+    uint32_t transaction; /* index in Origins.transactions */
+    uint32_t before;      /* row of Origins.before: the whole row as it was, where the log has it
+                           * (REPLICA      IDENTITY FULL); else ORIGIN_NO_BEFORE. A ROW_DELETE's own
+                           * columns      are that      already */
+} RowOrigin;
+
+typedef struct Origins {
+    RowOrigin *rows; /* as many as the batch has room for */
+    TransactionOrigin *transactions;
+    uint32_t transaction_count, transactions_held;
+    Batch *before; /* the same schema; NULL: none. Goes with the batch */
+} Origins;
+
+/* From now on each row put has an origin: all zero until it is set. The batch is empty. */
+void origins_keep(Batch *batch);
+/* The transaction's index, appended when it is not the latest one. */
+uint32_t origins_transaction(Batch *batch, const TransactionOrigin *transaction);
+/* For old rows; made when there is none. */
+Batch *origins_before(Batch *batch);
+
+/* What somebody wrote into the log as it is (PostgreSQL: pg_logical_emit_message). */
+typedef struct LogMessage {
+    char *prefix;
+    uint8_t *content;
+    size_t bytes;
+    bool transactional; /* else it stands in no transaction, and was written even if one failed */
+} LogMessage;
+void log_message_free(LogMessage *message);
