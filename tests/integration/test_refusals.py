@@ -64,7 +64,7 @@ class Refusals(Shop):
         agent = self.start()
         code = wait_until(lambda: agent.process.poll() or "starting again" in agent.text(), 60, "a verdict")
         self.assertIn(code, (REFUSED, True))
-        self.assert_said(agent, "no-such-host.invalid", "spec.source.host")
+        self.assert_said(agent, "HostUnknown", "no-such-host.invalid", "spec.source.host")
         agent.__exit__()
         self.write_manifest()
         self.mended()
@@ -143,7 +143,7 @@ class Refusals(Shop):
         end = self.connection.execute("select pg_current_wal_lsn()").fetchone()[0]
         self.connection.execute(f"select pg_replication_slot_advance('firn', '{end}')")
         self.slot_advanced = True
-        self.refused("slot firn", "--resnapshot")
+        self.refused("SlotAhead", "slot firn", "--resnapshot")
         self.connection.execute("select pg_drop_replication_slot('firn')")
         self.mended(arguments=["--resnapshot", "public.*"])
 
