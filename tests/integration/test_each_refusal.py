@@ -94,6 +94,8 @@ SERVER = {
 
 
 class Each(Shop):
+    quick = True
+
     def setUp(self):
         super().setUp()
         run = self.connection.execute

@@ -18,6 +18,7 @@ from harness.wait import wait_until
 
 class Refusals(Shop):
     rows = 500
+    quick = True
     slot_advanced = False
 
     def setUp(self):
@@ -291,6 +292,7 @@ class Refusals(Shop):
 
 class WalLevel(Shop):
     rows = 200
+    quick = True
 
     def test_wal_level(self):
         self.make_shop()
