@@ -6,7 +6,7 @@ function(firn_script_test name label seconds)
 endfunction()
 set(python ${CMAKE_CURRENT_SOURCE_DIR}/harness/python)
 
-foreach(name layers banned format crash_points)
+foreach(name layers banned format crash_points reasons)
   firn_script_test(lint/${name} lint 120 ${CMAKE_CURRENT_SOURCE_DIR}/lint/${name})
 endforeach()
 

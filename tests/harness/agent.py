@@ -108,13 +108,16 @@ spec:
 
 
 class Agent:
-    """One run. `crash_at` is NAME or NAME:N (common/crash.h)."""
+    """One run. `crash_at` is NAME or NAME:N (common/crash.h); confirm_ms: how often the source is told, at most, where
+    crash points are (FIRN_CONFIRM_MS, unless that is set already)."""
 
-    def __init__(self, manifest_file: Path, log: Path, crash_at: str = None, http: bool = False, arguments=(), **options):
+    def __init__(self, manifest_file: Path, log: Path, crash_at: str = None, http: bool = False, arguments=(),
+                 confirm_ms: int = 0, **options):
         self.log = log
         self.http_port = free_port() if http else None
         self.crash_at = crash_at
-        environment = {**os.environ, **({"FIRN_CRASH_AT": crash_at} if crash_at else {})}
+        environment = {**({"FIRN_CONFIRM_MS": str(confirm_ms)} if confirm_ms else {}), **os.environ,
+                       **({"FIRN_CRASH_AT": crash_at} if crash_at else {})}  # fmt: skip
         call = [binary(), "run", "-f", manifest_file, "--log-format", "json", "--progress", "never", *arguments]
         if http:
             call += ["--http", f"127.0.0.1:{self.http_port}"]

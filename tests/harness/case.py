@@ -21,6 +21,7 @@ from harness.place import Place
 from harness.postgres import Postgres
 from harness.wait import TimedOut, wait_until
 
+QUICK_INTERVAL, QUICK_CONFIRM_MS = "200ms", 100
 AGREE_SECONDS = float(os.environ.get("FIRN_AGREE_SECONDS", "90"))
 
 
@@ -29,6 +30,7 @@ class Shop(unittest.TestCase):
 
     rows = 3000
     settings: dict[str, str] = {}
+    quick = False  # commits and confirmations follow each other closely: for tests that wait for many, one by one
     template = "template1"
 
     @classmethod
@@ -57,13 +59,16 @@ class Shop(unittest.TestCase):
 
     def write_manifest(self, **fields) -> Path:
         path = self.folder / "manifest.yaml"
-        path.write_text(manifest(self.postgres, self.warehouse, **fields))
+        pace = {"interval": QUICK_INTERVAL} if self.quick else {}
+        path.write_text(manifest(self.postgres, self.warehouse, **pace | fields))
         path.chmod(0o600)
         return path
 
     def start(self, crash_at: str = None, **options) -> Agent:
         """An agent on the manifest last written, ended with the test at the latest."""
         self.runs += 1
+        if self.quick:
+            options.setdefault("confirm_ms", QUICK_CONFIRM_MS)
         agent = Agent(self.folder / "manifest.yaml", self.folder / f"agent-{self.runs}.log", crash_at, **options)
         self.addCleanup(agent.__exit__)
         return agent

@@ -19,9 +19,9 @@ CLIENT = ("firn", "oauth-secret-of-the-tests")  # Iceberg's server gives a token
 
 class Place:
     """`kind` is catalog-store. Context manager, or start() and stop(). `folder` is where files go when the
-    store is files. oauth: the agent has to fetch a token from Iceberg's server first."""
+    store is files (else it may be left out). oauth: the agent has to fetch a token from Iceberg's server first."""
 
-    def __init__(self, kind: str, folder: Path, s3: str = "versitygw", vend: bool = False, faults: bool = True, oauth: bool = False):
+    def __init__(self, kind: str, folder: Path = None, s3: str = "versitygw", vend: bool = False, faults: bool = True, oauth: bool = False):
         if kind not in KINDS:
             raise ValueError(f"no place {kind}; there are {', '.join(KINDS)}")
         self.kind = kind
@@ -37,8 +37,8 @@ class Place:
         self.rest_proxy: FaultProxy | None = None
 
     def start(self):
-        folder = Path(self.folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        if self.folder:
+            Path(self.folder).mkdir(parents=True, exist_ok=True)
         if self.s3:
             self.s3.start()
             self.s3.create_bucket(BUCKET)
@@ -57,6 +57,16 @@ class Place:
         for server in (self.rest_proxy, self.s3_proxy, self.rest, self.s3):
             if server:
                 server.stop()
+
+    def clear(self):
+        """No table, and nothing in the store; the servers go on. Of a REST catalog over an object store."""
+        catalog = self.rest.catalog()
+        for (namespace, *_) in catalog.list_namespaces():
+            for name in catalog.list_tables(namespace):
+                catalog.drop_table(name)
+        client = self.s3.client()
+        for key in self.s3.keys(BUCKET):
+            client.delete_object(Bucket=BUCKET, Key=key)
 
     def __enter__(self):
         return self.start()

@@ -1,6 +1,8 @@
 """A private PostgreSQL: own data folder, free port, on 127.0.0.1 only, gone afterwards. The server
 refuses to be root; then it runs as the user postgres."""
 
+import fcntl
+import hashlib
 import os
 import pwd
 import shutil
@@ -65,13 +67,7 @@ class Postgres:
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
         data = self.folder / "data"
         if not data.exists():
-            password = self.folder / "password"
-            password.write_text(PASSWORD)
-            password.chmod(0o644)
-            subprocess.run(
-                [self.binaries / "initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
-                 "--auth=scram-sha-256", f"--pwfile={password}"],
-                check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=self.folder, **self.as_user)  # fmt: skip
+            subprocess.run(["cp", "-a", "--reflink=auto", self._empty(), data], check=True)
         with open(data / "postgresql.auto.conf", "w") as settings:
             for name, value in self.settings.items():
                 settings.write(f"{name} = {value}\n")
@@ -82,6 +78,29 @@ class Postgres:
                 preexec_fn=die_with_parent(signal.SIGQUIT), **self.as_user)  # fmt: skip
         wait_until(self._answers, START_SECONDS, "PostgreSQL answers", self._alive)
         return self
+
+    def _empty(self) -> Path:
+        """The data folder of a server that nobody has used, made once for each version: initdb takes longer than a copy.
+        So all servers of a version have one system identifier; a test that wants two has to call initdb itself."""
+        version = subprocess.run([self.binaries / "postgres", "--version"], check=True, stdout=subprocess.PIPE).stdout
+        call = [self.binaries / "initdb", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--auth=scram-sha-256"]
+        cache = Path("/var/cache") if self.as_user else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache /= "firn/initdb"  # beside postgres_binaries' folder
+        cache.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(version + repr((call, PASSWORD)).encode()).hexdigest()[:12]
+        with open(cache / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (cache / name).exists():
+                password = self.folder / "password"
+                password.write_text(PASSWORD)
+                password.chmod(0o644)
+                subprocess.run([*call, "-D", self.folder / "empty", f"--pwfile={password}"], check=True,
+                               stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=self.folder, **self.as_user)  # fmt: skip
+                shutil.rmtree(cache / f"{name}.part", ignore_errors=True)
+                subprocess.run(["cp", "-a", self.folder / "empty", cache / f"{name}.part"], check=True)
+                shutil.rmtree(self.folder / "empty")
+                (cache / f"{name}.part").rename(cache / name)
+        return cache / name
 
     def _answers(self) -> bool:
         try:

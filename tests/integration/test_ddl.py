@@ -99,6 +99,7 @@ class Ddl(Shop):
 
     format = mode = None
     engines = ENGINES
+    quick = True
 
     def kinds(self):
         return KINDS | (WITH_DEFAULTS if self.format == 3 else {})
@@ -277,6 +278,7 @@ class Refused(Shop):
     """What can't be followed ends the agent with a reason, loses nothing, and --resnapshot mends it."""
 
     settings = {"logical_decoding_work_mem": "'64kB'"}
+    quick = True
 
     def setUp(self):
         super().setUp()

@@ -8,8 +8,9 @@ import json
 import unittest
 
 from harness import lake
-from harness.agent import REFUSED
+from harness.agent import FAILED, REFUSED
 from harness.case import Shop
+from harness.postgres_proxy import PostgresProxy, columns, error, message, row
 
 # name: (code, what else is said, SQL before, SQL after, fields of the manifest)
 SOURCE = {
@@ -54,7 +55,47 @@ SOURCE = {
 }  # fmt: skip
 
 
+TABLES = "SELECT c.oid, n.nspname, c.relname, c.relkind"  # how the agent asks for all of them
+TABLES_MAX = 100_000
+
+
+def older(statement, kind, body):
+    return message(b"S", b"server_version\x0013.14\0") if kind == b"S" and body.startswith(b"server_version\0") else None
+
+
+def other_history(statement, kind, body):
+    """The server was promoted once, and what it says of that can't be read."""
+    if statement == "IDENTIFY_SYSTEM" and kind == b"D":
+        system = body[6 : 6 + int.from_bytes(body[2:6])].decode()
+        return row(system, "2", "0/1", "shop")
+    if statement == "TIMELINE_HISTORY 2" and kind == b"E":
+        return columns("filename", "content") + row("00000002.history", "1\there\tor there") + message(b"C", b"SELECT\0")
+    return None
+
+
+def many_tables(statement, kind, body):
+    if not statement.startswith(TABLES):
+        return None
+    return message(kind, body) * (TABLES_MAX // 2) if kind == b"D" else None  # there are three
+
+
+def log_gone(statement, kind, body):
+    return error("58P01", "requested WAL segment 000000010000000000000001 has already been removed") if (
+        statement.startswith("START_REPLICATION") and kind == b"W") else None
+
+
+# name: (code, what else is said, exit code, what the server says instead)
+SERVER = {
+    "a server too old": ("ServerTooOld", "version 13.14; Firn reads 14 and later", REFUSED, older),
+    "a history that can't be read": ("BadTimeline", "the history of timeline 2", FAILED, other_history),
+    "more tables than are read": ("TooManyTables", f"more than {TABLES_MAX}", REFUSED, many_tables),
+    "log that is gone": ("LogGone", "no longer has the WAL that the slot needs", REFUSED, log_gone),
+}  # fmt: skip
+
+
 class Each(Shop):
+    quick = True
+
     def setUp(self):
         super().setUp()
         run = self.connection.execute
@@ -68,11 +109,11 @@ class Each(Shop):
         self.assert_stopped(agent)
         run("update t set v = v + 1; delete from parts where id = 3")  # what nothing below may lose, or confirm
 
-    def refused(self, code: str, said: str):
+    def refused(self, code: str, said: str, status: int = REFUSED):
         confirmed = self.postgres.slot("firn")["confirmed"]
         heads = [self.lake_table(name).metadata["current-snapshot-id"] for name in ("t", "parts")]
         agent = self.start()
-        self.assertEqual(agent.wait(), REFUSED, agent.text())
+        self.assertEqual(agent.wait(), status, agent.text())
         self.assertIn(code, [line.get("reason") for line in agent.lines()], agent.text())
         self.assertIn(said, "".join(line.get("error", "") for line in agent.lines()), agent.text())
         self.assertEqual(self.postgres.slot("firn")["confirmed"], confirmed)
@@ -97,7 +138,8 @@ class Each(Shop):
                 finally:
                     if after:
                         self.connection.execute(after)
-        self.connection.execute("create schema s; create table s.keyless (id int)")
+        self.connection.execute("create schema s; create table s.keyless (id int); create table s.u_x (id int primary key);"
+                                " create schema s_u; create table s_u.x (id int primary key)")
         fresh = (str(self.warehouse), str(self.folder / "fresh"))  # what this Connector has filled nothing of yet
         for name, code, said, *edits in (
             ("a unit's table that is not there", "TableMissing", "public.nosuch", ('tables: ["public.*"]', "table: public.nosuch"),
@@ -105,6 +147,8 @@ class Each(Shop):
             ("another database's slot", "SlotForeign", "belongs to database postgres", ("slot: firn,", "slot: elsewhere,"), fresh),
             ("neither key nor whole rows", "NoReplicaIdentity", "add a primary key", ('include: ["public.*"]', 'include: ["s.keyless"]'),
              ('tables: ["public.*"]', "table: s.keyless"), ('"{table}"', "keyless"), ("mode: Upsert", "mode: Append"), fresh),
+            ("two tables into one", "TableTaken", "s.u_x and s_u.x", ('include: ["public.*"]', 'include: ["s.u_x", "s_u.x"]'),
+             ('tables: ["public.*"]', 'tables: ["s*.*"]'), ('"{table}"', '"{schema}_{table}"')),
             ("no place for the record", "NoRecordPlace", "spec.location", (f"type: Directory, warehouse: {self.warehouse}",
              "type: Rest, uri: http://127.0.0.1:1, warehouse: name")),
         ):  # fmt: skip
@@ -116,7 +160,16 @@ class Each(Shop):
                     text = text.replace(old, new)
                 path.write_text(text)
                 self.refused(code, said)
-        self.connection.execute("drop schema s cascade")
+        self.connection.execute("drop schema s cascade; drop schema s_u cascade")
+        self.goes_on()
+
+    def test_server(self):
+        self.connection.execute("create table u (id int primary key); insert into u values (1)")  # the third of them
+        for name, (code, said, status, change) in SERVER.items():
+            with self.subTest(name), PostgresProxy(self.postgres.port, change) as proxy:
+                self.write_manifest(port=proxy.port)
+                self.refused(code, said, status)
+                self.assertGreater(proxy.changed, 0)
         self.goes_on()
 
     @contextlib.contextmanager

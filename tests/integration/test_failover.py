@@ -15,6 +15,7 @@ from harness.wait import wait_until
 class Failover(Shop):
     version = 17
     rows = 400
+    quick = True
     primary_settings: dict[str, str] = {"synchronized_standby_slots": f"'{Standby.SLOT}'"}
     standby_settings: dict[str, str] = {}
 
@@ -52,7 +53,14 @@ class Failover(Shop):
         """It has everything; and the slot, as one that would outlive the primary."""
         wait_until(self.standby.follows, 30, "the standby follows", agent.alive)
         if slot:
-            wait_until(lambda: self.standby.has_slot("firn"), 60, "the standby has the slot", agent.alive)
+            wait_until(self.synced, 60, "the standby has the slot", agent.alive)
+
+    def synced(self) -> bool:
+        """The server looks every 15 s for what a slot needs, and a standby ever more seldom at the slots: both are asked
+        to do so now."""
+        self.primary.execute("select pg_log_standby_snapshot()")
+        self.standby.execute("select pg_reload_conf()")
+        return self.standby.has_slot("firn")
 
     def fail_over(self):
         self.primary._end(signal.SIGQUIT)

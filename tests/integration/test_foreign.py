@@ -26,12 +26,18 @@ RACE_SECONDS = 60
 class Foreign(Shop):
     rows = 1000
     kind = "rest-s3"
-    fields: dict = {"interval": "2s"}
+    quick = True
+    fields: dict = {"interval": "1s"}  # others have to win a commit now and then
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.place = Place(cls.kind, faults=False).start()
+        cls.addClassCleanup(cls.place.stop)
 
     def setUp(self):
         super().setUp()
-        self.place = Place(self.kind, self.warehouse, faults=False).start()
-        self.addCleanup(self.place.stop)
+        self.addCleanup(self.place.clear)
         self.make_shop()
         self.write_manifest(place=self.place, **self.fields)
         self.agent = self.start()
@@ -157,7 +163,7 @@ class Rest(Foreign):
 class RestLog(Rest):
     """Append."""
 
-    fields = {"interval": "2s", "mode": "Append"}
+    fields = {"interval": "1s", "mode": "Append"}
 
     def overwrite(self):
         """Of a log they can overwrite their own."""

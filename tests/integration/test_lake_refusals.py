@@ -29,6 +29,7 @@ class Refusals(Shop):
     """A flow that worked, and then something is wrong with the lake."""
 
     rows = 300
+    quick = True
 
     def make(self, kind: str, **options):
         self.make_shop()

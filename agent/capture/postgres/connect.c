@@ -308,20 +308,26 @@ static bool lasts(const Patience *patience)
     return !patience || patience->lasts(patience->context);
 }
 
-/* Drives the start of a connection to its end, or to the deadline, or to the patience's. */
-static bool connect_drive(PGconn *connection, const Patience *patience, int64_t deadline_us)
+/* Drives the start of a connection to its end, good or bad (PQstatus tells). False: given up. */
+static bool connect_drive(PGconn *connection, const Patience *patience, Error *err)
 {
+    int64_t deadline_us = clock_mono_us() + INT64_C(1000) * CONNECT_TIMEOUT_MS;
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
     while (status != PGRES_POLLING_OK && status != PGRES_POLLING_FAILED) {
         struct pollfd polled = {.fd = PQsocket(connection),
                                 .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
         int ready = poll(&polled, 1, WAIT_MS);
         if (ready < 0 && errno != EINTR)
-            return false;
+            return error_errno(err, ERROR_RETRY, "HostUnreachable", errno, "waiting for it");
         if (ready > 0)
             status = PQconnectPoll(connection);
-        if (clock_mono_us() >= deadline_us || !lasts(patience))
-            return false;
+        if (!lasts(patience))
+            return error_set(err, ERROR_RETRY, "Stopped", "told to stop while connecting");
+        if (clock_mono_us() >= deadline_us)
+            return error_set(err, ERROR_RETRY, "HostUnreachable",
+                             "no connection within %d ms; check spec.source.host and port, and "
+                             "that no firewall is between",
+                             CONNECT_TIMEOUT_MS);
     }
     return true;
 }
@@ -395,13 +401,8 @@ static PGconn *connect_host(const ConnectorSpec *spec, const char *host, bool re
     ASSERT(connection);
     keep_patience(connection, patience);
     PQsetErrorVerbosity(connection, PQERRORS_VERBOSE);
-    int64_t deadline_us = clock_mono_us() + INT64_C(1000) * CONNECT_TIMEOUT_MS;
-    if (PQstatus(connection) != CONNECTION_BAD &&
-        !connect_drive(connection, patience, deadline_us)) {
-        error_set(err, ERROR_RETRY, "HostUnreachable",
-                  "postgres %s:%u did not answer within %d ms; check spec.source.host and port, "
-                  "and that no firewall is between",
-                  host, spec->port, CONNECT_TIMEOUT_MS);
+    if (PQstatus(connection) != CONNECTION_BAD && !connect_drive(connection, patience, err)) {
+        error_wrap(err, "postgres %s:%u", host, spec->port);
         return NULL;
     }
     if (PQstatus(connection) != CONNECTION_OK) {
@@ -427,7 +428,7 @@ PGconn *connect_open(const ConnectorSpec *spec, bool replication, const Patience
     if (!tls_open(spec, &tls, err))
         return NULL;
     PGconn *connection = NULL;
-    for (size_t i = 0; i < spec->hosts.count && !connection; i++)
+    for (size_t i = 0; i < spec->hosts.count && !connection && (!i || lasts(patience)); i++)
         connection = connect_host(spec, spec->hosts.texts[i], replication, patience, &tls, err);
     tls_close(&tls);
     return connection;

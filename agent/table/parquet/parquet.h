@@ -19,7 +19,7 @@
 typedef struct ParquetWriter ParquetWriter;
 
 typedef struct ParquetOptions {
-    int zstd_level;         /* 1..19; 0: uncompressed */
+    int zstd_level;         /* 1..22; 0: uncompressed */
     size_t row_group_bytes; /* a row group ends at this many compressed bytes, default 32 MiB */
     size_t row_group_rows;  /* … or this many rows, default 1 Mi */
     size_t page_bytes; /* encoded bytes per page, default 1 MiB (of large values an eighth); also

@@ -116,9 +116,9 @@ ParquetWriter *parquet_writer_open(const Schema *schema, const ParquetOptions *o
     writer->created_by =
         mem_strdup(options->created_by ? options->created_by : "firn version " FIRN_VERSION);
     writer->schema_json = options->schema_json ? mem_strdup(options->schema_json) : NULL;
-    if (options->zstd_level < 0 || options->zstd_level > 19) {
+    if (options->zstd_level < 0 || options->zstd_level > 22) {
         error_set(err, ERROR_CONFIG, "CompressionLevel",
-                  "zstd level %d is not one of 0 (none) to 19", options->zstd_level);
+                  "zstd level %d is not one of 0 (none) to 22", options->zstd_level);
         return NULL;
     }
     writer->workshop.compressor = compressor_new(options->zstd_level);

@@ -59,6 +59,8 @@ static struct Server {
     const char *location; /* that it chooses; NULL: in the folder */
     int renewals, puts;
     char signed_with[64]; /* the key of the last object that was put */
+    const char *refused;  /* "METHOD /end of the path": answered by 400 */
+    const char *refusal;  /* … as this type of error */
 } server;
 
 static void refuse(Bytes *reply, int status, const char *type, const char *message)
@@ -206,6 +208,15 @@ static Then about_table(const Asked *asked, Bytes *reply)
     return THEN_KEEP;
 }
 
+static bool is_refused(const Asked *asked)
+{
+    const char *what = server.refused, *tail = what ? strchr(what, ' ') + 1 : NULL;
+    size_t method = what ? (size_t)(tail - what) - 1 : 0, bytes = strcspn(asked->target, "?");
+    return what && strlen(asked->method) == method && strncmp(asked->method, what, method) == 0 &&
+           bytes >= strlen(tail) &&
+           memcmp(asked->target + bytes - strlen(tail), tail, strlen(tail)) == 0;
+}
+
 static Then serve(void *context, const Asked *asked, Bytes *reply)
 {
     (void)context;
@@ -224,6 +235,8 @@ static Then serve(void *context, const Asked *asked, Bytes *reply)
         then = give_token(asked, reply);
     else if (wanted && (!proof || strncmp(proof, wanted, strlen(wanted)) != 0))
         refuse(reply, 401, "NotAuthorizedException", "who are you");
+    else if (is_refused(asked))
+        refuse(reply, 400, server.refusal, "not this one");
     else if (strstr(asked->target, "/config"))
         reply_with(reply, 200, "", server.config, strlen(server.config));
     else if (strstr(asked->target, "/tables"))
@@ -451,6 +464,60 @@ static void test_foreign_commit(void **state)
     assert_int_equal(snapshots(), 2);
 }
 
+/* What the catalog does not want: the reason says at which step, the message repeats the answer. */
+static void test_refusals(void **state)
+{
+    (void)state;
+    enum { CREATE, COMMIT, LOAD, DROP };
+    static const struct {
+        int step;
+        const char *refused, *code, *way_out;
+    } cases[] = {
+        {LOAD, "GET /tables/t", "CatalogRefused", "spec.catalog.uri"},
+        {CREATE, "GET /a%1Fb", "NamespaceRefused", "spec.database"},
+        {CREATE, "POST /namespaces", "NamespaceRefused", "make the namespace by hand"},
+        {CREATE, "POST /tables", "TableRefused", "LakeTable's spec"},
+        {CREATE, "POST /tables/t", "CommitRefused", "not this one"},
+        {COMMIT, "POST /tables/t", "CommitRefused", "not this one"},
+        {DROP, "DELETE /tables/t", "DropRefused", "drop it by hand"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(catalog_close) Catalog *catalog = opened(NULL);
+        AUTO(iceberg_table_free) IcebergTable *table = NULL, *other = NULL;
+        if (cases[i].step != CREATE)
+            table = created(catalog);
+        server.refusal = "BadRequestException";
+        server.refused = cases[i].refused;
+        Error why = {0};
+        AUTO(schema_free) Schema *schema = schema_new(1, 0);
+        schema->fields[0] = (Field){.name = mem_strdup("id"), .type.kind = TYPE_INT64};
+        IcebergCreate create = {.format_version = 2, .schema = schema};
+        if (cases[i].step == CREATE)
+            FAILS(iceberg_table_create(catalog, &name, &create, &other, &why), ERROR_CONFIG,
+                  cases[i].code);
+        else if (cases[i].step == COMMIT)
+            FAILS(append(table, &why), ERROR_CONFIG, cases[i].code);
+        else if (cases[i].step == LOAD)
+            FAILS(iceberg_table_load(catalog, &name, &other, &why), ERROR_CONFIG, cases[i].code);
+        else
+            FAILS(catalog_drop(catalog, &name, false, &why), ERROR_CONFIG, cases[i].code);
+        assert_non_null(strstr(why.message, "status 400, BadRequestException"));
+        assert_non_null(strstr(why.message, cases[i].way_out));
+        assert_int_equal(snapshots(), 0);
+        server.refused = NULL;
+        if (table)
+            OK(append(table, &err)); /* it is as it was */
+        OK(catalog_drop(catalog, &name, false, &err));
+        server.namespaces = false;
+    }
+    AUTO(catalog_close) Catalog *catalog = opened(NULL);
+    AUTO(iceberg_table_free) IcebergTable *table = NULL;
+    server.refused = "GET /tables/t";
+    server.refusal = "UnsupportedOperationException";
+    Error why = {0};
+    FAILS(iceberg_table_load(catalog, &name, &table, &why), ERROR_CONFIG, "Unsupported");
+}
+
 static void test_oauth(void **state)
 {
     (void)state;
@@ -593,6 +660,7 @@ int main(void)
         TEST(test_answer_of_another),
         TEST(test_no_removal),
         TEST(test_foreign_commit),
+        TEST(test_refusals),
         TEST(test_oauth),
         TEST(test_tokens_are_renewed_in_time),
         TEST(test_bearer_and_signature),

@@ -186,6 +186,11 @@ static void a_lost_answer_is_told_from_an_unreachable_server(void **state)
     assert_false(ask(fresh, script, "PUT", "/echo?token=secret", "x", &answer, &err));
     assert_string_equal(err.code, "Unreachable");
     assert_null(strstr(err.message, "secret"));
+    HttpRequest other = {.method = "GET", .url = "gopher://127.0.0.1/a?b=secret"};
+    assert_false(http_send(fresh, &other, &answer, &err));
+    assert_int_equal(err.kind, ERROR_CONFIG);
+    assert_string_equal(err.code, "BadUrl");
+    assert_null(strstr(err.message, "secret"));
     HttpRequest request = {.method = "GET", .url = "http://no-such-host.invalid/a?b=secret"};
     assert_false(http_send(fresh, &request, &answer, &err));
     assert_string_equal(err.code, "Unreachable");

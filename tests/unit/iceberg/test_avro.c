@@ -102,8 +102,10 @@ static bool reads(const uint8_t *data, size_t bytes)
     while (ok && (ok = avro_reader_next(reader, &record, &err)) && record) {
     }
     avro_reader_free(reader);
-    if (!ok)
+    if (!ok) {
         assert_int_equal(err.kind, ERROR_DATA);
+        assert_string_equal(err.code, "BadAvro");
+    }
     return ok;
 }
 

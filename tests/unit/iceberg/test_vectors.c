@@ -132,6 +132,7 @@ static void refused(const DataFile *file, const char *why)
         fail_msg("read, but it should say '%s'", why);
     assert_null(bitmap);
     assert_int_equal(refusal.kind, ERROR_DATA);
+    assert_string_equal(refusal.code, "BadPuffin");
     if (!strstr(refusal.message, why))
         fail_msg("'%s' has no '%s'", refusal.message, why);
 }

@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "agent/table/parquet/parquet.h"
 #include "tests/unit/parquet/memory_store.h"
@@ -310,6 +311,109 @@ static void promotes_and_fills_with_null(void **state)
 }
 
 /* Every file cut short, and every byte turned over: an answer or DATA, never a crash. */
+/* Every level that the manifest takes is written, and read back. */
+static void compression_levels(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"string"};
+    AUTO(schema_free) Schema *schema = schema_of(types, 1, false);
+    AUTO(batch_free) Batch *batch = batch_new(schema, 0, 500);
+    for (int i = 0; i < 500; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "row %d of many", i);
+        batch_row_begin(batch, ROW_READ, (RowPosition){0});
+        put_text(batch, 0, text);
+    }
+    for (int level = -1; level <= 23; level++) {
+        Error err = {0};
+        Bytes file = {0};
+        ParquetFileInfo info;
+        ParquetOptions options;
+        parquet_options_default(&options);
+        options.zstd_level = level;
+        AUTO(parquet_writer_free)
+        ParquetWriter *writer = parquet_writer_open(schema, &options, memory_writer(&file), &err);
+        if (level < 0 || level > 22) {
+            assert_null(writer);
+            assert_int_equal(err.kind, ERROR_CONFIG);
+            assert_string_equal(err.code, "CompressionLevel");
+            bytes_done(&file);
+            continue;
+        }
+        put(writer, batch, true, &err);
+        assert_true(parquet_writer_finish(writer, &info, &err));
+        parquet_file_info_done(&info);
+        AUTO(parquet_reader_free)
+        ParquetReader *reader = parquet_reader_open(memory_reader(&file), schema, &err);
+        AUTO(batch_free) Batch *got = NULL;
+        assert_true(parquet_reader_next(reader, &got, &err));
+        assert_int_equal(got->row_count, 500);
+        for (uint32_t i = 0; i < 500; i++) {
+            uint32_t bytes, wanted;
+            const uint8_t *value = column_bytes(&got->columns[0], i, &bytes);
+            const uint8_t *was = column_bytes(&batch->columns[0], i, &wanted);
+            assert_int_equal(bytes, wanted);
+            assert_memory_equal(value, was, bytes);
+        }
+        bytes_done(&file);
+    }
+}
+
+static void types_that_parquet_has_not(void **state)
+{
+    (void)state;
+    AUTO(schema_free) Schema *schema = schema_new(1, 0);
+    schema->fields[0] =
+        (Field){.name = mem_strdup("v"), .type = {.kind = TYPE_FIXED, .fixed_bytes = 2 << 20}};
+    Bytes file = {0};
+    ParquetOptions options;
+    parquet_options_default(&options);
+    Error err = {0};
+    assert_null(parquet_writer_open(schema, &options, memory_writer(&file), &err));
+    assert_int_equal(err.kind, ERROR_CONFIG);
+    assert_string_equal(err.code, "TypeUnsupported");
+    assert_non_null(strstr(err.message, "fixed[2097152]"));
+    bytes_done(&file);
+}
+
+/* One bit is wrong: each of the reasons comes up. */
+static void a_wrong_bit_has_a_reason(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"long"};
+    AUTO(schema_free) Schema *schema = schema_of(types, 1, false);
+    AUTO(batch_free) Batch *batch = batch_new(schema, 0, 50);
+    for (int i = 0; i < 50; i++) {
+        batch_row_begin(batch, ROW_READ, (RowPosition){0});
+        column_put_i64(batch, &batch->columns[0], i * i);
+    }
+    Bytes file = {0};
+    ParquetFileInfo info;
+    write_file(batch, &file, &info);
+    parquet_file_info_done(&info);
+    bool codec = false, footer = false, page = false;
+    for (size_t i = 0; i < file.used; i++)
+        for (int bit = 0; bit < 8; bit++) {
+            Error err = {0};
+            file.data[i] ^= (uint8_t)(1 << bit);
+            AUTO(parquet_reader_free)
+            ParquetReader *reader = parquet_reader_open(memory_reader(&file), schema, &err);
+            Batch *got = NULL;
+            if (!reader || !parquet_reader_next(reader, &got, &err)) {
+                assert_int_equal(err.kind, ERROR_DATA);
+                codec = codec || strcmp(err.code, "ParquetCodec") == 0;
+                footer = footer || strcmp(err.code, "ParquetFooter") == 0;
+                page = page || strcmp(err.code, "ParquetPage") == 0;
+            }
+            batch_free(got);
+            file.data[i] ^= (uint8_t)(1 << bit);
+        }
+    assert_true(codec);
+    assert_true(footer);
+    assert_true(page);
+    bytes_done(&file);
+}
+
 static void damage_is_data(void **state)
 {
     (void)state;
@@ -356,6 +460,9 @@ int main(void)
         cmocka_unit_test(every_failing_write_is_told),
         cmocka_unit_test(large_values_keep_no_memory),
         cmocka_unit_test(promotes_and_fills_with_null),
+        cmocka_unit_test(compression_levels),
+        cmocka_unit_test(types_that_parquet_has_not),
+        cmocka_unit_test(a_wrong_bit_has_a_reason),
         cmocka_unit_test(damage_is_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

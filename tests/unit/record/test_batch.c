@@ -168,7 +168,9 @@ static void types_have_names(void **state)
     Error err = {0};
     assert_false(type_parse("decimal(39,2)", &type, &err));
     assert_int_equal(err.kind, ERROR_CONFIG);
+    assert_string_equal(err.code, "BadType");
     assert_false(type_parse("varchar", &type, &err));
+    assert_string_equal(err.code, "BadType");
     assert_non_null(strstr(err.message, "varchar"));
 }
 
