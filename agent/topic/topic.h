@@ -5,12 +5,15 @@
  * says of their rows, out come bytes, a partition's hash and headers.
  *
  *   topic.h        the contract            table.c       a table's records   row.c    one record
- *   source_block.c the block `source`      connector.c   topics that are of no table
+ *   topic.h        the contract            table.c, rows.c  a table's records
+ *   envelope.h     what stands around a row: source, transaction, op, times
+ *   connector.h    records of no table     registry.h     a schema registry
  *   connect_schema.h  Connect's schema of a table, from ours and the source's types
- *   schema_text.c  that schema as JSON and as Avro       name.c   names of schemas and topics
- *   value.c        a value of a batch in either format   defaults.c  values that stand in
- *   scalar.h       numbers, times, base64 …  as text     numeric.c   decimals and their bytes
- *   partition.h    where a key goes                      registry.h  a schema registry
+ *   schema_text.h  that schema as JSON, as Avro           literal.h  values that stand in
+ *   values.h       rows and values; json.c, avro.c share value_body.h
+ *   scalar.h       numbers, times, base64 … as text       numeric.h  decimals and their bytes
+ *   parse.h        values that come as the server's text  name.h     names of topics, schemas
+ *   partition.h    where a key goes
  *
  * What is written once for a table and its columns (names, schemas, the block's constant parts) is
  * made by topic_table_new; a row appends to one growing buffer and allocates nothing. A TopicTable
@@ -41,6 +44,7 @@
  *   | headers                      | __debezium.context.* on each      | `firn` (below); newkey
  *   |                              |                                   | and oldkey as there
  *   | TRUNCATE                     | one record                        | one in every partition
+ *   | elements of an enum[]        | required                          | may be null
  *   | a key's partition            | murmur2 of the key's bytes        | partition.h
  *   | ts_ns                        | nanoseconds                       | ends with 000
  *   | geometry not null            | optional all the same             | as there
@@ -189,9 +193,8 @@ typedef enum TopicSnapshot { /* source.snapshot; of a copied table's rows, in th
 /* A transaction of the source, or the snapshot that rows were copied in. */
 typedef struct TopicTransaction {
     uint64_t id;              /* xid; of a copy: the snapshot's (txid_current); 0: not known */
-    uint64_t last_commit_lsn; /* where the latest transaction before it, or it itself as far as it
-                               * was handed out, stands: the LSN of the first change behind it, as
-                               * Debezium keeps it; 0: none yet */
+    uint64_t last_commit_lsn; /* where the commit before it ended (pgoutput's Commit names it), as
+                               * Debezium has it in source.sequence; 0: not known, or a copy */
     int64_t commit_us;        /* commit time (of a copy: when it began), since 1970 */
     const char *origin;       /* replication origin; NULL: none */
     uint64_t origin_lsn;
@@ -266,7 +269,7 @@ static inline void topic_records_done_auto(TopicRecords *at)
 /* Appends the records of rows *from and on, until bytes_max are passed or the rows end (a pair of
  * ROW_MOVE and ROW_UPDATE is never cut); *from is then the next row. One row gives one record (op
  * r, c, u), two (d and its tombstone) or three (a key that changed: d, tombstone, c). DATA for a
- * value that can't be written ("NoDecimal", "BadValue"), with table, column and key: what the rows
+ * value that can't be written ("NoDecimal", "BadValue"), with table, column and position: what the rows
  * before it gave is there, *from is that row. */
 MUST_CHECK bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from,
                              size_t bytes_max, TopicRecords *to, Error *err);
