@@ -1,4 +1,5 @@
-/* Which of PostgreSQL's types is which of Connect's, as Debezium 3.5 has it: see connect_schema.h. */
+/* Which of PostgreSQL's types is which of Connect's, as Debezium 3.5 has it: see connect_schema.h.
+ */
 #include "agent/topic/connect_schema.h"
 
 #include <stdarg.h>
@@ -38,64 +39,64 @@ typedef struct TypeRow {
 } TypeRow;
 
 static const TypeRow type_rows[] = {
-    {"bool", TYPE_BOOL, CONNECT_BOOLEAN, FORM_BOOLEAN, NULL, false},
-    {"int2", TYPE_INT32, CONNECT_INT16, FORM_INTEGER, NULL, false},
-    {"int4", TYPE_INT32, CONNECT_INT32, FORM_INTEGER, NULL, false},
-    {"int8", TYPE_INT64, CONNECT_INT64, FORM_INTEGER, NULL, false},
-    {"oid", TYPE_INT64, CONNECT_INT64, FORM_INTEGER, NULL, false},
-    {"float4", TYPE_FLOAT32, CONNECT_FLOAT, FORM_REAL, NULL, false},
-    {"float8", TYPE_FLOAT64, CONNECT_DOUBLE, FORM_REAL, NULL, false},
-    {"text", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"varchar", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"bpchar", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"char", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"name", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, true},
-    {"citext", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"inet", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"cidr", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"macaddr", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"macaddr8", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"int4range", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"int8range", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"numrange", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"daterange", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"tsrange", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"tstzrange", TYPE_STRING, CONNECT_STRING, FORM_TEXT, NULL, false},
-    {"json", TYPE_STRING, CONNECT_STRING, FORM_TEXT, "io.debezium.data.Json", false},
-    {"jsonb", TYPE_STRING, CONNECT_STRING, FORM_TEXT, "io.debezium.data.Json", false},
-    {"xml", TYPE_STRING, CONNECT_STRING, FORM_TEXT, "io.debezium.data.Xml", true},
-    {"tsvector", TYPE_STRING, CONNECT_STRING, FORM_TEXT, "io.debezium.data.Tsvector", true},
-    {"ltree", TYPE_STRING, CONNECT_STRING, FORM_TEXT, "io.debezium.data.Ltree", false},
-    {"uuid", TYPE_UUID, CONNECT_STRING, FORM_UUID_TEXT, "io.debezium.data.Uuid", false},
-    {"timetz", TYPE_STRING, CONNECT_STRING, FORM_ZONED_TIME, "io.debezium.time.ZonedTime", false},
-    {"timestamptz", TYPE_TIMESTAMPTZ, CONNECT_STRING, FORM_ZONED_TIMESTAMP,
+    {"bool", TYPE_BOOL, CONNECT_BOOLEAN, AS_BOOLEAN, NULL, false},
+    {"int2", TYPE_INT32, CONNECT_INT16, AS_INTEGER, NULL, false},
+    {"int4", TYPE_INT32, CONNECT_INT32, AS_INTEGER, NULL, false},
+    {"int8", TYPE_INT64, CONNECT_INT64, AS_INTEGER, NULL, false},
+    {"oid", TYPE_INT64, CONNECT_INT64, AS_INTEGER, NULL, false},
+    {"float4", TYPE_FLOAT32, CONNECT_FLOAT, AS_REAL, NULL, false},
+    {"float8", TYPE_FLOAT64, CONNECT_DOUBLE, AS_REAL, NULL, false},
+    {"text", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"varchar", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"bpchar", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"char", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"name", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, true},
+    {"citext", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"inet", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"cidr", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"macaddr", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"macaddr8", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"int4range", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"int8range", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"numrange", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"daterange", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"tsrange", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"tstzrange", TYPE_STRING, CONNECT_STRING, AS_TEXT, NULL, false},
+    {"json", TYPE_STRING, CONNECT_STRING, AS_TEXT, "io.debezium.data.Json", false},
+    {"jsonb", TYPE_STRING, CONNECT_STRING, AS_TEXT, "io.debezium.data.Json", false},
+    {"xml", TYPE_STRING, CONNECT_STRING, AS_TEXT, "io.debezium.data.Xml", true},
+    {"tsvector", TYPE_STRING, CONNECT_STRING, AS_TEXT, "io.debezium.data.Tsvector", true},
+    {"ltree", TYPE_STRING, CONNECT_STRING, AS_TEXT, "io.debezium.data.Ltree", false},
+    {"uuid", TYPE_UUID, CONNECT_STRING, AS_UUID_TEXT, "io.debezium.data.Uuid", false},
+    {"timetz", TYPE_STRING, CONNECT_STRING, AS_ZONED_TIME, "io.debezium.time.ZonedTime", false},
+    {"timestamptz", TYPE_TIMESTAMPTZ, CONNECT_STRING, AS_ZONED_TIMESTAMP,
      "io.debezium.time.ZonedTimestamp", false},
     /* What options change: made in the functions below. */
-    {"date", TYPE_DATE, CONNECT_INT32, FORM_INTEGER, "io.debezium.time.Date", false},
-    {"time", TYPE_TIME, CONNECT_INT64, FORM_MICROS, "io.debezium.time.MicroTime", false},
-    {"timestamp", TYPE_TIMESTAMP, CONNECT_INT64, FORM_MICROS, "io.debezium.time.MicroTimestamp",
+    {"date", TYPE_DATE, CONNECT_INT32, AS_INTEGER, "io.debezium.time.Date", false},
+    {"time", TYPE_TIME, CONNECT_INT64, AS_MICROS, "io.debezium.time.MicroTime", false},
+    {"timestamp", TYPE_TIMESTAMP, CONNECT_INT64, AS_MICROS, "io.debezium.time.MicroTimestamp",
      false},
-    {"interval", TYPE_STRING, CONNECT_INT64, FORM_INTERVAL_MICROS, "io.debezium.time.MicroDuration",
+    {"interval", TYPE_STRING, CONNECT_INT64, AS_INTERVAL_MICROS, "io.debezium.time.MicroDuration",
      true},
-    {"numeric", TYPE_DECIMAL, CONNECT_BYTES, FORM_DECIMAL_BYTES,
+    {"numeric", TYPE_DECIMAL, CONNECT_BYTES, AS_DECIMAL_BYTES,
      "org.apache.kafka.connect.data.Decimal", false},
-    {"numeric", TYPE_STRING, CONNECT_BYTES, FORM_NUMERIC_BYTES,
+    {"numeric", TYPE_STRING, CONNECT_BYTES, AS_NUMERIC_BYTES,
      "org.apache.kafka.connect.data.Decimal", false},
-    {"money", TYPE_DECIMAL, CONNECT_BYTES, FORM_DECIMAL_BYTES,
+    {"money", TYPE_DECIMAL, CONNECT_BYTES, AS_DECIMAL_BYTES,
      "org.apache.kafka.connect.data.Decimal", true},
-    {"bytea", TYPE_BINARY, CONNECT_BYTES, FORM_BINARY, NULL, false},
-    {"bit", TYPE_STRING, CONNECT_BYTES, FORM_BITS, "io.debezium.data.Bits", true},
-    {"varbit", TYPE_STRING, CONNECT_BYTES, FORM_BITS, "io.debezium.data.Bits", true},
-    {"point", TYPE_STRING, CONNECT_STRUCT, FORM_POINT, "io.debezium.data.geometry.Point", true},
-    {"geometry", TYPE_BINARY, CONNECT_STRUCT, FORM_GEOMETRY, "io.debezium.data.geometry.Geometry",
+    {"bytea", TYPE_BINARY, CONNECT_BYTES, AS_BINARY, NULL, false},
+    {"bit", TYPE_STRING, CONNECT_BYTES, AS_BITS, "io.debezium.data.Bits", true},
+    {"varbit", TYPE_STRING, CONNECT_BYTES, AS_BITS, "io.debezium.data.Bits", true},
+    {"point", TYPE_STRING, CONNECT_STRUCT, AS_POINT, "io.debezium.data.geometry.Point", true},
+    {"geometry", TYPE_BINARY, CONNECT_STRUCT, AS_GEOMETRY, "io.debezium.data.geometry.Geometry",
      false},
-    {"geography", TYPE_BINARY, CONNECT_STRUCT, FORM_GEOMETRY,
-     "io.debezium.data.geometry.Geography", false},
-    {"hstore", TYPE_MAP, CONNECT_STRING, FORM_PAIRS_TEXT, "io.debezium.data.Json", false},
-    {"vector", TYPE_LIST, CONNECT_ARRAY, FORM_ELEMENTS, "io.debezium.data.DoubleVector", true},
+    {"geography", TYPE_BINARY, CONNECT_STRUCT, AS_GEOMETRY, "io.debezium.data.geometry.Geography",
+     false},
+    {"hstore", TYPE_MAP, CONNECT_STRING, AS_PAIRS_TEXT, "io.debezium.data.Json", false},
+    {"vector", TYPE_LIST, CONNECT_ARRAY, AS_ELEMENTS, "io.debezium.data.DoubleVector", true},
 };
 
-static const TypeRow *find_row(const SourceType *source, TypeKind type)
+static const TypeRow *find_row(const ColumnType *source, TypeKind type)
 {
     for (size_t i = 0; i < ARRAY_LEN(type_rows); i++)
         if (type_rows[i].type == type && strcmp(type_rows[i].source, source->name) == 0)
@@ -105,14 +106,14 @@ static const TypeRow *find_row(const SourceType *source, TypeKind type)
 
 /* --- what options and modifiers change --- */
 
-static unsigned time_precision(const SourceType *source)
+static unsigned time_precision(const ColumnType *source)
 {
     return source->modifier < 0 ? PRECISION_DEFAULT : (unsigned)source->modifier;
 }
 
 /* time and timestamp: milliseconds where they are enough, or where Connect's own types are asked
  * for, which have no others. */
-static void choose_time(const SourceType *source, const TopicOptions *options, bool is_timestamp,
+static void choose_time(const ColumnType *source, const TopicOptions *options, bool is_timestamp,
                         ConnectSchema *ret)
 {
     bool fine = time_precision(source) > 3 ||
@@ -140,7 +141,7 @@ static void plain(ConnectSchema *ret, ConnectKind kind, ValueForm form)
 
 /* numeric(p,s), numeric, money. The modifier has the precision in its high half, the scale in 11
  * bits with sign. */
-static void choose_decimal(Arena *arena, const SourceType *source, const Type *type,
+static void choose_decimal(Arena *arena, const ColumnType *source, const Type *type,
                            const TopicOptions *options, ConnectSchema *ret)
 {
     bool is_money = strcmp(source->name, "money") == 0;
@@ -152,16 +153,17 @@ static void choose_decimal(Arena *arena, const SourceType *source, const Type *t
     ret->is_money = is_money;
     if (!is_text)
         scale = type->scale;
-    if (!is_text && !is_money && !precision) /* the lake's column has another type than its source */
+    if (!is_text && !is_money &&
+        !precision) /* the lake's column has another type than its source */
         precision = type->precision;
     ret->scale = scale;
     if (options->decimal == TOPIC_DECIMAL_STRING)
-        plain(ret, CONNECT_STRING, is_text ? FORM_TEXT : FORM_DECIMAL_TEXT);
+        plain(ret, CONNECT_STRING, is_text ? AS_TEXT : AS_DECIMAL_TEXT);
     else if (options->decimal == TOPIC_DECIMAL_DOUBLE)
-        plain(ret, CONNECT_DOUBLE, is_text ? FORM_NUMERIC_DOUBLE : FORM_DECIMAL_DOUBLE);
+        plain(ret, CONNECT_DOUBLE, is_text ? AS_NUMERIC_DOUBLE : AS_DECIMAL_DOUBLE);
     else if (is_text && (!precision || scale < 0)) {
         ret->kind = CONNECT_STRUCT;
-        ret->form = FORM_NUMERIC_VARIABLE;
+        ret->form = AS_NUMERIC_VARIABLE;
         ret->name = "io.debezium.data.VariableScaleDecimal";
         ret->doc = "Variable scaled decimal";
         ret->children = arena_take(arena, 2 * sizeof *ret->children);
@@ -178,19 +180,19 @@ static void choose_decimal(Arena *arena, const SourceType *source, const Type *t
 
 static void choose_binary(const TopicOptions *options, ConnectSchema *ret)
 {
-    static const ValueForm forms[] = {FORM_BINARY, FORM_BINARY_BASE64, FORM_BINARY_BASE64_URL,
-                                      FORM_BINARY_HEX};
+    static const ValueForm forms[] = {AS_BINARY, AS_BINARY_BASE64, AS_BINARY_BASE64_URL,
+                                      AS_BINARY_HEX};
     if (options->binary != TOPIC_BINARY_BYTES)
         plain(ret, CONNECT_STRING, forms[options->binary]);
 }
 
-static void choose_bits(Arena *arena, const SourceType *source, ConnectSchema *ret)
+static void choose_bits(Arena *arena, const ColumnType *source, ConnectSchema *ret)
 {
-    int32_t length = source->modifier > 0                 ? source->modifier
+    int32_t length = source->modifier > 0               ? source->modifier
                      : strcmp(source->name, "bit") == 0 ? 1
                                                         : INT32_MAX;
     if (length == 1) {
-        plain(ret, CONNECT_BOOLEAN, FORM_BIT);
+        plain(ret, CONNECT_BOOLEAN, AS_BIT);
         return;
     }
     ret->parameters[0] = "length";
@@ -199,7 +201,7 @@ static void choose_bits(Arena *arena, const SourceType *source, ConnectSchema *r
 
 static void choose_geometry(Arena *arena, ConnectSchema *ret)
 {
-    bool is_point = ret->form == FORM_POINT;
+    bool is_point = ret->form == AS_POINT;
     ret->doc = is_point ? "Geometry (POINT)"
                         : arena_text(arena, "%s", strrchr(ret->name, '.') + 1); /* Geometry */
     ret->child_count = is_point ? 4 : 2;
@@ -218,7 +220,7 @@ static void choose_pairs(Arena *arena, const TopicOptions *options, ConnectSchem
 {
     if (options->hstore != TOPIC_HSTORE_MAP)
         return;
-    plain(ret, CONNECT_MAP, FORM_PAIRS);
+    plain(ret, CONNECT_MAP, AS_PAIRS);
     ret->child_count = 2;
     ret->children = arena_take(arena, 2 * sizeof *ret->children);
     ret->children[0] = connect_field(CONNECT_STRING, NULL, false);
@@ -226,48 +228,48 @@ static void choose_pairs(Arena *arena, const TopicOptions *options, ConnectSchem
 }
 
 static void choose_known(Arena *arena, const TypeRow *row, const Type *type,
-                         const SourceType *source, const TopicOptions *options, ConnectSchema *ret)
+                         const ColumnType *source, const TopicOptions *options, ConnectSchema *ret)
 {
     ret->kind = row->kind;
     ret->form = row->form;
     ret->name = row->name;
     ret->version = row->name ? 1 : 0;
     switch (row->form) {
-    case FORM_MICROS:
+    case AS_MICROS:
         choose_time(source, options, type->kind == TYPE_TIMESTAMP, ret);
         break;
-    case FORM_ZONED_TIMESTAMP:
+    case AS_ZONED_TIMESTAMP:
         ret->digits = time_precision(source);
         break;
-    case FORM_INTERVAL_MICROS:
+    case AS_INTERVAL_MICROS:
         if (options->interval == TOPIC_INTERVAL_STRING) {
             ret->kind = CONNECT_STRING;
-            ret->form = FORM_INTERVAL_TEXT;
+            ret->form = AS_INTERVAL_TEXT;
             ret->name = "io.debezium.time.Interval";
         }
         break;
-    case FORM_DECIMAL_BYTES:
-    case FORM_NUMERIC_BYTES:
+    case AS_DECIMAL_BYTES:
+    case AS_NUMERIC_BYTES:
         choose_decimal(arena, source, type, options, ret);
         break;
-    case FORM_BINARY:
+    case AS_BINARY:
         choose_binary(options, ret);
         break;
-    case FORM_BITS:
+    case AS_BITS:
         choose_bits(arena, source, ret);
         break;
-    case FORM_POINT:
-    case FORM_GEOMETRY:
+    case AS_POINT:
+    case AS_GEOMETRY:
         choose_geometry(arena, ret);
         break;
-    case FORM_PAIRS_TEXT:
+    case AS_PAIRS_TEXT:
         choose_pairs(arena, options, ret);
         break;
-    case FORM_ELEMENTS: /* a vector: of float8, none of them null */
+    case AS_ELEMENTS: /* a vector: of float8, none of them null */
         ret->child_count = 1;
         ret->children = arena_take(arena, sizeof *ret->children);
         ret->children[0] = connect_field(CONNECT_DOUBLE, NULL, false);
-        ret->children[0].form = FORM_REAL;
+        ret->children[0].form = AS_REAL;
         break;
     default:
         if (type->kind == TYPE_DATE && options->time == TOPIC_TIME_CONNECT)
@@ -284,11 +286,11 @@ static const char *adjusted(Arena *arena, const char *name, TopicAdjust adjust, 
     return arena_text(arena, "%s", text);
 }
 
-static bool choose(Arena *arena, const Field *field, const SourceType *source,
+static bool choose(Arena *arena, const Field *field, const ColumnType *source,
                    const TopicOptions *options, const char *path, unsigned depth,
                    ConnectSchema *ret, bool *ret_known, Error *err);
 
-static bool type_error(const Field *field, const SourceType *source, Error *err)
+static bool type_error(const Field *field, const ColumnType *source, Error *err)
 {
     char name[TYPE_NAME_BYTES];
     return error_set(err, ERROR_CONFIG, "NoSuchType",
@@ -296,7 +298,7 @@ static bool type_error(const Field *field, const SourceType *source, Error *err)
                      type_format(&field->type, name), source->name);
 }
 
-static bool choose_children(Arena *arena, const Field *field, const SourceType *source,
+static bool choose_children(Arena *arena, const Field *field, const ColumnType *source,
                             const TopicOptions *options, const char *path, unsigned depth,
                             ConnectSchema *ret, bool *ret_known, Error *err)
 {
@@ -321,7 +323,7 @@ static bool choose_children(Arena *arena, const Field *field, const SourceType *
 }
 
 /* The nearest of Connect's types; text where there is none. */
-static bool choose_unknown(Arena *arena, const Field *field, const SourceType *source,
+static bool choose_unknown(Arena *arena, const Field *field, const ColumnType *source,
                            const TopicOptions *options, const char *path, unsigned depth,
                            ConnectSchema *ret, bool *ret_known, Error *err)
 {
@@ -329,16 +331,12 @@ static bool choose_unknown(Arena *arena, const Field *field, const SourceType *s
         TypeKind type;
         ConnectKind kind;
         ValueForm form;
-    } nearest[] = {{TYPE_BOOL, CONNECT_BOOLEAN, FORM_BOOLEAN},
-                   {TYPE_INT32, CONNECT_INT32, FORM_INTEGER},
-                   {TYPE_INT64, CONNECT_INT64, FORM_INTEGER},
-                   {TYPE_FLOAT32, CONNECT_FLOAT, FORM_REAL},
-                   {TYPE_FLOAT64, CONNECT_DOUBLE, FORM_REAL},
-                   {TYPE_DECIMAL, CONNECT_STRING, FORM_DECIMAL_TEXT},
-                   {TYPE_STRING, CONNECT_STRING, FORM_TEXT},
-                   {TYPE_UUID, CONNECT_STRING, FORM_UUID_TEXT},
-                   {TYPE_BINARY, CONNECT_BYTES, FORM_BINARY},
-                   {TYPE_FIXED, CONNECT_BYTES, FORM_BINARY}};
+    } nearest[] = {
+        {TYPE_BOOL, CONNECT_BOOLEAN, AS_BOOLEAN}, {TYPE_INT32, CONNECT_INT32, AS_INTEGER},
+        {TYPE_INT64, CONNECT_INT64, AS_INTEGER},  {TYPE_FLOAT32, CONNECT_FLOAT, AS_REAL},
+        {TYPE_FLOAT64, CONNECT_DOUBLE, AS_REAL},  {TYPE_DECIMAL, CONNECT_STRING, AS_DECIMAL_TEXT},
+        {TYPE_STRING, CONNECT_STRING, AS_TEXT},   {TYPE_UUID, CONNECT_STRING, AS_UUID_TEXT},
+        {TYPE_BINARY, CONNECT_BYTES, AS_BINARY},  {TYPE_FIXED, CONNECT_BYTES, AS_BINARY}};
     *ret_known = false;
     for (size_t i = 0; i < ARRAY_LEN(nearest); i++)
         if (field->type.kind == nearest[i].type) {
@@ -349,19 +347,19 @@ static bool choose_unknown(Arena *arena, const Field *field, const SourceType *s
     if (field->type.kind != TYPE_STRUCT)
         return type_error(field, source, err);
     ret->kind = CONNECT_STRUCT;
-    ret->form = FORM_ATTRIBUTES;
+    ret->form = AS_ATTRIBUTES;
     ret->name = adjusted(arena, path, options->schema_names, false);
     return choose_children(arena, field, source, options, path, depth, ret, ret_known, err);
 }
 
-static bool choose_array(Arena *arena, const Field *field, const SourceType *source,
+static bool choose_array(Arena *arena, const Field *field, const ColumnType *source,
                          const TopicOptions *options, const char *path, unsigned depth,
                          ConnectSchema *ret, bool *ret_known, Error *err)
 {
-    plain(ret, CONNECT_ARRAY, FORM_ELEMENTS);
+    plain(ret, CONNECT_ARRAY, AS_ELEMENTS);
     if (!choose_children(arena, field, source, options, path, depth, ret, ret_known, err))
         return false;
-    const SourceType *element = &source->children[0];
+    const ColumnType *element = &source->children[0];
     const TypeRow *row = find_row(element, field->type.element->type.kind);
     if ((row && row->no_array) || strcmp(source->name, "int2vector") == 0 ||
         strcmp(source->name, "oidvector") == 0)
@@ -369,7 +367,7 @@ static bool choose_array(Arena *arena, const Field *field, const SourceType *sou
     return true;
 }
 
-static bool choose(Arena *arena, const Field *field, const SourceType *source,
+static bool choose(Arena *arena, const Field *field, const ColumnType *source,
                    const TopicOptions *options, const char *path, unsigned depth,
                    ConnectSchema *ret, bool *ret_known, Error *err)
 {
@@ -386,7 +384,7 @@ static bool choose(Arena *arena, const Field *field, const SourceType *source,
                            source->labels[i]);
         *at = '\0';
         ret->kind = CONNECT_STRING;
-        ret->form = FORM_TEXT;
+        ret->form = AS_TEXT;
         ret->name = "io.debezium.data.Enum";
         ret->version = 1;
         ret->parameters[0] = "allowed";
@@ -403,7 +401,7 @@ static bool choose(Arena *arena, const Field *field, const SourceType *source,
     return choose_unknown(arena, field, source, options, path, depth, ret, ret_known, err);
 }
 
-bool connect_column(Arena *arena, const Field *field, const SourceType *source,
+bool connect_column(Arena *arena, const Field *field, const ColumnType *source,
                     const TopicOptions *options, const char *path, ConnectSchema *ret,
                     bool *ret_known, Error *err)
 {
@@ -454,14 +452,14 @@ ConnectSchema connect_source_schema(Arena *arena)
         const char *field;
         ConnectKind kind;
         bool optional;
-    } fields[] = {{"version", CONNECT_STRING, false},  {"connector", CONNECT_STRING, false},
-                  {"name", CONNECT_STRING, false},     {"ts_ms", CONNECT_INT64, false},
-                  {"snapshot", CONNECT_STRING, true},  {"db", CONNECT_STRING, false},
-                  {"sequence", CONNECT_STRING, true},  {"ts_us", CONNECT_INT64, true},
-                  {"ts_ns", CONNECT_INT64, true},      {"schema", CONNECT_STRING, false},
-                  {"table", CONNECT_STRING, false},    {"txId", CONNECT_INT64, true},
-                  {"lsn", CONNECT_INT64, true},        {"xmin", CONNECT_INT64, true},
-                  {"origin", CONNECT_STRING, true},    {"origin_lsn", CONNECT_INT64, true}};
+    } fields[] = {{"version", CONNECT_STRING, false}, {"connector", CONNECT_STRING, false},
+                  {"name", CONNECT_STRING, false},    {"ts_ms", CONNECT_INT64, false},
+                  {"snapshot", CONNECT_STRING, true}, {"db", CONNECT_STRING, false},
+                  {"sequence", CONNECT_STRING, true}, {"ts_us", CONNECT_INT64, true},
+                  {"ts_ns", CONNECT_INT64, true},     {"schema", CONNECT_STRING, false},
+                  {"table", CONNECT_STRING, false},   {"txId", CONNECT_INT64, true},
+                  {"lsn", CONNECT_INT64, true},       {"xmin", CONNECT_INT64, true},
+                  {"origin", CONNECT_STRING, true},   {"origin_lsn", CONNECT_INT64, true}};
     ConnectSchema *schema = connect_struct(arena, "io.debezium.connector.postgresql.Source", 1,
                                            (uint32_t)ARRAY_LEN(fields));
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)

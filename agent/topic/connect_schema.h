@@ -23,34 +23,34 @@ typedef enum ConnectKind {
 
 /* From the column's values (in brackets: their TypeKind) to Connect's. */
 typedef enum ValueForm {
-    FORM_BOOLEAN,          /* [BOOL] */
-    FORM_INTEGER,          /* [INT32, INT64, DATE] */
-    FORM_REAL,             /* [FLOAT32, FLOAT64] */
-    FORM_TEXT,             /* [STRING] as it is */
-    FORM_BINARY,           /* [BINARY, FIXED] */
-    FORM_BINARY_BASE64,    /* … as text */
-    FORM_BINARY_BASE64_URL,
-    FORM_BINARY_HEX,
-    FORM_UUID_TEXT,        /* [UUID] */
-    FORM_DECIMAL_BYTES,    /* [DECIMAL] the unscaled integer, two's complement, big-endian */
-    FORM_DECIMAL_DOUBLE,
-    FORM_DECIMAL_TEXT,
-    FORM_NUMERIC_BYTES,    /* [STRING], a numeric, at the scale */
-    FORM_NUMERIC_VARIABLE, /* {scale, value}, without zeros at the end of the fraction */
-    FORM_NUMERIC_DOUBLE,
-    FORM_MICROS,           /* [TIME, TIMESTAMP] / divisor, downwards */
-    FORM_ZONED_TIMESTAMP,  /* [TIMESTAMPTZ] text, with so many digits of the second's fraction */
-    FORM_ZONED_TIME,       /* [STRING], a timetz: text, at UTC */
-    FORM_INTERVAL_MICROS,  /* [STRING], an interval */
-    FORM_INTERVAL_TEXT,    /* ISO 8601 */
-    FORM_BIT,              /* [STRING] of 0 and 1: boolean */
-    FORM_BITS,             /* bytes, the last bit the lowest of the first byte */
-    FORM_POINT,            /* [STRING]: {x, y, wkb, srid} */
-    FORM_GEOMETRY,         /* [BINARY], EWKB: {wkb, srid} */
-    FORM_PAIRS_TEXT,       /* [MAP] of strings: a JSON object as text */
-    FORM_PAIRS,            /* [MAP] */
-    FORM_ELEMENTS,         /* [LIST] */
-    FORM_ATTRIBUTES,       /* [STRUCT] */
+    AS_BOOLEAN,       /* [BOOL] */
+    AS_INTEGER,       /* [INT32, INT64, DATE] */
+    AS_REAL,          /* [FLOAT32, FLOAT64] */
+    AS_TEXT,          /* [STRING] as it is */
+    AS_BINARY,        /* [BINARY, FIXED] */
+    AS_BINARY_BASE64, /* … as text */
+    AS_BINARY_BASE64_URL,
+    AS_BINARY_HEX,
+    AS_UUID_TEXT,     /* [UUID] */
+    AS_DECIMAL_BYTES, /* [DECIMAL] the unscaled integer, two's complement, big-endian */
+    AS_DECIMAL_DOUBLE,
+    AS_DECIMAL_TEXT,
+    AS_NUMERIC_BYTES,    /* [STRING], a numeric, at the scale */
+    AS_NUMERIC_VARIABLE, /* {scale, value}, without zeros at the end of the fraction */
+    AS_NUMERIC_DOUBLE,
+    AS_MICROS,          /* [TIME, TIMESTAMP] / divisor, downwards */
+    AS_ZONED_TIMESTAMP, /* [TIMESTAMPTZ] text, with so many digits of the second's fraction */
+    AS_ZONED_TIME,      /* [STRING], a timetz: text, at UTC */
+    AS_INTERVAL_MICROS, /* [STRING], an interval */
+    AS_INTERVAL_TEXT,   /* ISO 8601 */
+    AS_BIT,             /* [STRING] of 0 and 1: boolean */
+    AS_BITS,            /* bytes, the last bit the lowest of the first byte */
+    AS_POINT,           /* [STRING]: {x, y, wkb, srid} */
+    AS_GEOMETRY,        /* [BINARY], EWKB: {wkb, srid} */
+    AS_PAIRS_TEXT,      /* [MAP] of strings: a JSON object as text */
+    AS_PAIRS,           /* [MAP] */
+    AS_ELEMENTS,        /* [LIST] */
+    AS_ATTRIBUTES,      /* [STRUCT] */
 } ValueForm;
 
 typedef struct Piece { /* of text or Avro, in the arena */
@@ -72,12 +72,12 @@ struct ConnectSchema {
     ConnectSchema *children;   /* array: the element; map: key, value; struct: its fields */
     uint32_t child_count;
     ValueForm form;
-    uint32_t column;   /* of the batch, or which child of the struct's column */
-    int32_t scale;     /* of decimals */
-    uint32_t digits;   /* FORM_ZONED_TIMESTAMP */
-    int64_t divisor;   /* FORM_MICROS */
+    uint32_t column; /* of the batch, or which child of the struct's column */
+    int32_t scale;   /* of decimals */
+    uint32_t digits; /* AS_ZONED_TIMESTAMP */
+    int64_t divisor; /* AS_MICROS */
     bool is_money;
-    bool is_number;    /* a string that is a numeric, for partition.h */
+    bool is_number;      /* a string that is a numeric, for partition.h */
     uint8_t there, none; /* Avro: what stands before a value, and for none, when it is optional */
     /* Made for a table's columns, in the table's format: */
     Piece prefix;      /* JSON: {"name": or ,"name": */
@@ -87,7 +87,7 @@ struct ConnectSchema {
 };
 
 /* The names of what lies inside a column's struct begin with `path`. */
-MUST_CHECK bool connect_column(Arena *arena, const Field *field, const SourceType *source,
+MUST_CHECK bool connect_column(Arena *arena, const Field *field, const ColumnType *source,
                                const TopicOptions *options, const char *path, ConnectSchema *ret,
                                bool *ret_known, Error *err);
 

@@ -123,7 +123,7 @@ void source_block_init(SourceBlock *block, bool avro, const char *version, const
 }
 
 static const char *const snapshots[] = {
-    "false", "true", "first", "first_in_data_collection", "last_in_data_collection",
+    "false", "true",       "first", "first_in_data_collection", "last_in_data_collection",
     "last",  "incremental"};
 
 static void take_transaction(SourceBlock *block, const TopicTransaction *transaction,

@@ -28,8 +28,8 @@ typedef struct SourceBlock {
     /* Of the transaction that was put last: */
     const TopicTransaction *transaction;
     TopicSnapshot snapshot;
-    Bytes head; /* to the LSN in sequence; Avro: to the sequence's length */
-    Bytes last; /* the sequence's first part: [null, or ["123", */
+    Bytes head;   /* to the LSN in sequence; Avro: to the sequence's length */
+    Bytes last;   /* the sequence's first part: [null, or ["123", */
     Bytes middle; /* to lsn */
     Bytes tail;
 } SourceBlock;

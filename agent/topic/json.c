@@ -31,7 +31,9 @@ static inline void leaf_real(Bytes *to, double value, bool single)
     if (LIKELY(isfinite(value)))
         scalar_real(to, value, single);
     else
-        scalar_put_text(to, isnan(value) ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+        scalar_put_text(to, isnan(value) ? "\"NaN\""
+                            : value > 0  ? "\"Infinity\""
+                                         : "\"-Infinity\"");
 }
 static inline void leaf_text(Bytes *to, const void *at, size_t bytes)
 {

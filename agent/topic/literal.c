@@ -32,16 +32,16 @@ static Literal empty_struct(Arena *arena, const ConnectSchema *schema)
     /* EWKB: a point at 0,0; an empty collection */
     static const uint8_t point[21] = {1, 1}, collection[9] = {1, 7};
     memset(literal.items, 0, schema->child_count * sizeof *literal.items);
-    if (schema->form == FORM_POINT)
+    if (schema->form == AS_POINT)
         literal.items[2].bytes = (Piece){point, sizeof point};
-    else if (schema->form == FORM_GEOMETRY)
+    else if (schema->form == AS_GEOMETRY)
         literal.items[0].bytes = (Piece){collection, sizeof collection};
-    else if (schema->form == FORM_NUMERIC_VARIABLE)
+    else if (schema->form == AS_NUMERIC_VARIABLE)
         literal.items[1].bytes = (Piece){(const uint8_t *)"", 1};
     else
         for (uint32_t i = 0; i < schema->child_count; i++)
             literal.items[i].none = true;
-    if (schema->form == FORM_POINT || schema->form == FORM_GEOMETRY)
+    if (schema->form == AS_POINT || schema->form == AS_GEOMETRY)
         literal.items[schema->child_count - 1].none = true; /* the SRID */
     return literal;
 }
@@ -49,23 +49,23 @@ static Literal empty_struct(Arena *arena, const ConnectSchema *schema)
 Literal literal_empty(Arena *arena, const ConnectSchema *schema)
 {
     switch (schema->form) {
-    case FORM_DECIMAL_BYTES:
-    case FORM_NUMERIC_BYTES:
+    case AS_DECIMAL_BYTES:
+    case AS_NUMERIC_BYTES:
         return (Literal){.bytes = {(const uint8_t *)"", 1}}; /* one zero byte */
-    case FORM_DECIMAL_TEXT: {
+    case AS_DECIMAL_TEXT: {
         char text[NUMERIC_TEXT_BYTES];
         unsigned bytes = numeric_text(text, 0, schema->is_money ? (unsigned)schema->scale : 0);
         return (Literal){.bytes = piece_copy(arena, text, bytes)};
     }
-    case FORM_ZONED_TIMESTAMP:
+    case AS_ZONED_TIMESTAMP:
         return (Literal){.bytes = piece_text("1970-01-01T00:00:00Z")};
-    case FORM_ZONED_TIME:
+    case AS_ZONED_TIME:
         return (Literal){.bytes = piece_text("00:00:00Z")};
-    case FORM_INTERVAL_TEXT:
+    case AS_INTERVAL_TEXT:
         return (Literal){.bytes = piece_text("P0Y0M0DT0H0M0S")};
-    case FORM_PAIRS_TEXT:
+    case AS_PAIRS_TEXT:
         return (Literal){.bytes = piece_text("{}")};
-    case FORM_TEXT:
+    case AS_TEXT:
         return (Literal){.bytes = piece_text(schema->is_number ? "0" : "")};
     default:
         if (schema->kind == CONNECT_STRUCT)
@@ -94,12 +94,12 @@ static Piece unavailable_binary(Arena *arena, ValueForm form, const char *placeh
 {
     Bytes text = {0};
     const uint8_t *at = (const uint8_t *)placeholder;
-    if (form == FORM_BINARY_HEX)
+    if (form == AS_BINARY_HEX)
         scalar_hex(&text, at, strlen(placeholder));
-    else if (form == FORM_BINARY)
+    else if (form == AS_BINARY)
         scalar_put_text(&text, placeholder);
     else
-        scalar_base64(&text, at, strlen(placeholder), form == FORM_BINARY_BASE64_URL);
+        scalar_base64(&text, at, strlen(placeholder), form == AS_BINARY_BASE64_URL);
     Piece piece = piece_copy(arena, text.data, text.used);
     bytes_done(&text);
     return piece;
@@ -109,7 +109,7 @@ static bool unavailable_list(Arena *arena, const ConnectSchema *element, const c
                              Literal *ret)
 {
     size_t count = 1;
-    bool codes = element->form == FORM_INTEGER && !element->name;
+    bool codes = element->form == AS_INTEGER && !element->name;
     if (codes)
         count = strlen(placeholder);
     *ret = (Literal){.items = arena_take(arena, (count + 1) * sizeof *ret->items),
@@ -120,7 +120,7 @@ static bool unavailable_list(Arena *arena, const ConnectSchema *element, const c
             ret->items[i].integer = (unsigned char)placeholder[i];
         return true;
     }
-    if (element->form == FORM_UUID_TEXT) {
+    if (element->form == AS_UUID_TEXT) {
         ret->items[0].bytes = name_uuid(arena, placeholder);
         return true;
     }
@@ -135,15 +135,15 @@ bool literal_unavailable(Arena *arena, const ConnectSchema *schema, const char *
     Piece text = piece_copy(arena, placeholder, strlen(placeholder));
     *ret = (Literal){.bytes = text};
     switch (schema->form) {
-    case FORM_TEXT:
+    case AS_TEXT:
         return !schema->is_number;
-    case FORM_BINARY:
-    case FORM_BINARY_BASE64:
-    case FORM_BINARY_BASE64_URL:
-    case FORM_BINARY_HEX:
+    case AS_BINARY:
+    case AS_BINARY_BASE64:
+    case AS_BINARY_BASE64_URL:
+    case AS_BINARY_HEX:
         ret->bytes = unavailable_binary(arena, schema->form, placeholder);
         return true;
-    case FORM_PAIRS_TEXT: {
+    case AS_PAIRS_TEXT: {
         Bytes json = {0};
         bytes_put_u8(&json, '{');
         scalar_json_string(&json, text.at, text.bytes);
@@ -154,12 +154,12 @@ bool literal_unavailable(Arena *arena, const ConnectSchema *schema, const char *
         bytes_done(&json);
         return true;
     }
-    case FORM_PAIRS:
+    case AS_PAIRS:
         ret->items = arena_take(arena, 2 * sizeof *ret->items);
         ret->items[0] = ret->items[1] = (Literal){.bytes = text};
         ret->item_count = 2;
         return true;
-    case FORM_ELEMENTS:
+    case AS_ELEMENTS:
         return unavailable_list(arena, &schema->children[0], placeholder, ret);
     default:
         return false;
@@ -177,7 +177,8 @@ static bool is_computed(const char *expression)
         if (strcasecmp(expression, words[i]) == 0)
             return true;
     expression += *expression == '(';
-    size_t name = strspn(expression, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.");
+    size_t name =
+        strspn(expression, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.");
     return name && expression[name] == '(' && strchr(expression + name, ')');
 }
 
@@ -224,8 +225,7 @@ static bool numeric_default(Arena *arena, const ConnectSchema *schema, const cha
         return false; /* Connect takes no struct as a default */
     Bytes scratch = {0}, bytes = {0};
     int32_t scale;
-    bool fits =
-        numeric_unscaled_text(text, strlen(text), schema->scale, &scratch, &bytes, &scale);
+    bool fits = numeric_unscaled_text(text, strlen(text), schema->scale, &scratch, &bytes, &scale);
     if (fits && schema->kind == CONNECT_BYTES) {
         ret->bytes = piece_copy(arena, bytes.data, bytes.used);
     } else if (fits) { /* text, at the column's scale */
@@ -245,7 +245,7 @@ static bool numeric_default(Arena *arena, const ConnectSchema *schema, const cha
     return fits;
 }
 
-static bool time_default(Arena *arena, const ConnectSchema *schema, const SourceType *source,
+static bool time_default(Arena *arena, const ConnectSchema *schema, const ColumnType *source,
                          const char *text, Literal *ret)
 {
     int64_t micros;
@@ -259,7 +259,7 @@ static bool time_default(Arena *arena, const ConnectSchema *schema, const Source
     }
     if (!parse_timestamp(text, &micros))
         return false;
-    if (schema->form == FORM_MICROS) {
+    if (schema->form == AS_MICROS) {
         ret->integer = scalar_floor(micros, schema->divisor);
         return true;
     }
@@ -276,7 +276,7 @@ static bool interval_default(Arena *arena, const ConnectSchema *schema, const ch
     if (strcmp(text, "epoch") != 0 && !parse_interval(text, strlen(text), &interval))
         return false;
     ret->integer = interval_micros(&interval);
-    if (schema->form == FORM_INTERVAL_TEXT) {
+    if (schema->form == AS_INTERVAL_TEXT) {
         Bytes iso = {0};
         interval_put_iso(&interval, &iso);
         ret->bytes = piece_copy(arena, iso.data, iso.used);
@@ -290,7 +290,7 @@ static bool bit_default(Arena *arena, const ConnectSchema *schema, const char *t
     if (!text[0] || strspn(text, "01") != strlen(text))
         return false;
     ret->integer = text[strlen(text) - 1] == '1';
-    if (schema->form == FORM_BITS) {
+    if (schema->form == AS_BITS) {
         Bytes bits = {0};
         parse_bits(text, strlen(text), &bits);
         ret->bytes = piece_copy(arena, bits.used ? (const char *)bits.data : "", bits.used);
@@ -314,20 +314,30 @@ static const struct {
     const char *computed;
     DefaultKind kind;
 } defaults[] = {
-    {"bit", "00", DEFAULT_BIT},        {"varbit", "0", DEFAULT_BIT},
-    {"bool", "false", DEFAULT_INTEGER}, {"bpchar", "", DEFAULT_TEXT},
-    {"varchar", "", DEFAULT_TEXT},     {"text", "", DEFAULT_TEXT},
-    {"numeric", "0.0", DEFAULT_NUMERIC}, {"float4", "0.0", DEFAULT_REAL},
-    {"float8", "0.0", DEFAULT_REAL},   {"int2", "0", DEFAULT_INTEGER},
-    {"int4", "0", DEFAULT_INTEGER},    {"int8", "0", DEFAULT_INTEGER},
-    {"json", "{}", DEFAULT_TEXT},      {"jsonb", "{}", DEFAULT_TEXT},
-    {"xml", "", DEFAULT_TEXT},         {"uuid", "00000000-0000-0000-0000-000000000000", DEFAULT_TEXT},
-    {"date", "1970-01-01", DEFAULT_TIME}, {"time", "00:00", DEFAULT_TIME},
-    {"timestamp", "1970-01-01", DEFAULT_TIME}, {"timestamptz", "1970-01-01", DEFAULT_TIME},
+    {"bit", "00", DEFAULT_BIT},
+    {"varbit", "0", DEFAULT_BIT},
+    {"bool", "false", DEFAULT_INTEGER},
+    {"bpchar", "", DEFAULT_TEXT},
+    {"varchar", "", DEFAULT_TEXT},
+    {"text", "", DEFAULT_TEXT},
+    {"numeric", "0.0", DEFAULT_NUMERIC},
+    {"float4", "0.0", DEFAULT_REAL},
+    {"float8", "0.0", DEFAULT_REAL},
+    {"int2", "0", DEFAULT_INTEGER},
+    {"int4", "0", DEFAULT_INTEGER},
+    {"int8", "0", DEFAULT_INTEGER},
+    {"json", "{}", DEFAULT_TEXT},
+    {"jsonb", "{}", DEFAULT_TEXT},
+    {"xml", "", DEFAULT_TEXT},
+    {"uuid", "00000000-0000-0000-0000-000000000000", DEFAULT_TEXT},
+    {"date", "1970-01-01", DEFAULT_TIME},
+    {"time", "00:00", DEFAULT_TIME},
+    {"timestamp", "1970-01-01", DEFAULT_TIME},
+    {"timestamptz", "1970-01-01", DEFAULT_TIME},
     {"interval", "epoch", DEFAULT_INTERVAL},
 };
 
-static bool default_of(Arena *arena, const ConnectSchema *schema, const SourceType *source,
+static bool default_of(Arena *arena, const ConnectSchema *schema, const ColumnType *source,
                        DefaultKind kind, const char *text, Literal *ret)
 {
     char *end;
@@ -354,7 +364,7 @@ static bool default_of(Arena *arena, const ConnectSchema *schema, const SourceTy
     return false;
 }
 
-const Literal *literal_default(Arena *arena, const ConnectSchema *schema, const SourceType *source,
+const Literal *literal_default(Arena *arena, const ConnectSchema *schema, const ColumnType *source,
                                const char *expression)
 {
     Literal literal = {0};

@@ -6,7 +6,7 @@
 #include "agent/topic/connect_schema.h"
 
 struct Literal {
-    bool none; /* null */
+    bool none;       /* null */
     int64_t integer; /* integers, booleans */
     double real;
     Piece bytes;    /* strings, bytes */
@@ -15,7 +15,7 @@ struct Literal {
 };
 
 /* The column's default by Debezium's reading of its expression; NULL: none it could read. */
-const Literal *literal_default(Arena *arena, const ConnectSchema *schema, const SourceType *source,
+const Literal *literal_default(Arena *arena, const ConnectSchema *schema, const ColumnType *source,
                                const char *expression);
 /* Of a required column that is not there: 0, "", … */
 Literal literal_empty(Arena *arena, const ConnectSchema *schema);

@@ -108,10 +108,11 @@ char *topic_name(const char *template, const TopicTableSpec *spec, Error *err)
         }
         if (*at == '{' || *at == '}') {
             bytes_done(&to);
-            error_set(err, ERROR_CONFIG, "TopicTemplate",
-                      "the name of topics \"%.100s\" has something else in braces than {connector}, "
-                      "{database}, {schema}, {table}",
-                      template);
+            error_set(
+                err, ERROR_CONFIG, "TopicTemplate",
+                "the name of topics \"%.100s\" has something else in braces than {connector}, "
+                "{database}, {schema}, {table}",
+                template);
             return NULL;
         }
         char one[5] = {0};

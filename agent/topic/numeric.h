@@ -20,8 +20,8 @@ static inline unsigned numeric_i128(uint8_t to[NUMERIC_I128_BYTES], __int128 val
 /* "-0.05": all digits of the scale. Returns how many. */
 unsigned numeric_text(char to[NUMERIC_TEXT_BYTES], __int128 value, unsigned scale);
 
-/* The text of a numeric ("-12.50", no exponent) as its unscaled integer at `scale`, appended; digits
- * that don't fit there must be 0. scale < 0: at its own, without zeros at the end of the fraction;
- * *ret_scale is what it is then. False: it is no such number (NaN, Infinity). */
+/* The text of a numeric ("-12.50", no exponent) as its unscaled integer at `scale`, appended;
+ * digits that don't fit there must be 0. scale < 0: at its own, without zeros at the end of the
+ * fraction; *ret_scale is what it is then. False: it is no such number (NaN, Infinity). */
 MUST_CHECK bool numeric_unscaled_text(const char *text, size_t bytes, int32_t scale, Bytes *scratch,
                                       Bytes *to, int32_t *ret_scale);

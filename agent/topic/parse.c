@@ -34,7 +34,8 @@ static bool take_digits(Text *text, int64_t *ret)
 }
 
 /* "34:56.5": hours are read by the caller, which may have a sign. Fraction in microseconds. */
-static bool take_minutes(Text *text, int64_t *ret_minutes, int64_t *ret_seconds, int64_t *ret_micros)
+static bool take_minutes(Text *text, int64_t *ret_minutes, int64_t *ret_seconds,
+                         int64_t *ret_micros)
 {
     *ret_seconds = *ret_micros = 0;
     if (!take_char(text, ':') || !take_digits(text, ret_minutes))
@@ -154,7 +155,8 @@ bool parse_interval(const char *from, size_t bytes, Interval *ret)
 int64_t interval_micros(const Interval *interval)
 {
     const double days_per_month = 365.25 / 12.0;
-    double days = ((double)interval->years * 12 + interval->months) * days_per_month + interval->days;
+    double days =
+        ((double)interval->years * 12 + interval->months) * days_per_month + interval->days;
     double seconds =
         ((days * 24 + interval->hours) * 60 + interval->minutes) * 60 + interval->seconds;
     double micros = seconds * 1e6;

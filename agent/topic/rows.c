@@ -36,10 +36,10 @@ TopicRecord *topic_record_add(TopicRecords *to)
 static bool put_struct(TopicTable *table, const ConnectSchema *schema, const Batch *batch,
                        uint32_t row, RowPart part, Bytes *to, ValueProblem *problem)
 {
-    return table->avro ? avro_put_row(schema, batch, row, part, table->is_key, &table->scratch, to,
-                                      problem)
-                       : json_put_row(schema, batch, row, part, table->is_key, &table->scratch, to,
-                                      problem);
+    return table->avro
+               ? avro_put_row(schema, batch, row, part, table->is_key, &table->scratch, to, problem)
+               : json_put_row(schema, batch, row, part, table->is_key, &table->scratch, to,
+                              problem);
 }
 
 static bool put_key(TopicTable *table, const Batch *batch, uint32_t row, TopicSpan *ret,

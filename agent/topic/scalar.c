@@ -6,8 +6,8 @@
 
 #define SECONDS_PER_DAY 86400
 #define MICROS_PER_SECOND 1000000
-#define DAYS_PER_ERA 146097   /* 400 years */
-#define DAYS_TO_EPOCH 719468  /* from 0000-03-01 */
+#define DAYS_PER_ERA 146097  /* 400 years */
+#define DAYS_TO_EPOCH 719468 /* from 0000-03-01 */
 
 const char scalar_pairs[200] = "00010203040506070809101112131415161718192021222324"
                                "25262728293031323334353637383940414243444546474849"
@@ -87,11 +87,11 @@ unsigned scalar_timestamp(char to[SCALAR_TIMESTAMP_BYTES], int64_t micros, unsig
 
 /* 0: as it is; 'u': as \u00XX; else behind a backslash. */
 static const char escapes[256] = {
-    [0] = 'u',    [1] = 'u',    [2] = 'u',  [3] = 'u',  [4] = 'u',  [5] = 'u',  [6] = 'u',
-    [7] = 'u',    [8] = 'b',    [9] = 't',  [10] = 'n', [11] = 'u', [12] = 'f', [13] = 'r',
-    [14] = 'u',   [15] = 'u',   [16] = 'u', [17] = 'u', [18] = 'u', [19] = 'u', [20] = 'u',
-    [21] = 'u',   [22] = 'u',   [23] = 'u', [24] = 'u', [25] = 'u', [26] = 'u', [27] = 'u',
-    [28] = 'u',   [29] = 'u',   [30] = 'u', [31] = 'u', ['"'] = '"', ['\\'] = '\\'};
+    [0] = 'u',  [1] = 'u',  [2] = 'u',  [3] = 'u',  [4] = 'u',   [5] = 'u',    [6] = 'u',
+    [7] = 'u',  [8] = 'b',  [9] = 't',  [10] = 'n', [11] = 'u',  [12] = 'f',   [13] = 'r',
+    [14] = 'u', [15] = 'u', [16] = 'u', [17] = 'u', [18] = 'u',  [19] = 'u',   [20] = 'u',
+    [21] = 'u', [22] = 'u', [23] = 'u', [24] = 'u', [25] = 'u',  [26] = 'u',   [27] = 'u',
+    [28] = 'u', [29] = 'u', [30] = 'u', [31] = 'u', ['"'] = '"', ['\\'] = '\\'};
 
 /* How many bytes stand at the beginning that need no escape; eight at a time: a byte's high bit is
  * set where one of the three differences borrows, exact up to the first such byte. */
@@ -104,9 +104,9 @@ static size_t plain_run(const uint8_t *at, size_t bytes)
         memcpy(&word, at + run, 8);
         quote = word ^ (ones * '"');
         slash = word ^ (ones * '\\');
-        uint64_t found =
-            (((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) &
-            highs;
+        uint64_t found = (((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) |
+                          ((slash - ones) & ~slash)) &
+                         highs;
         if (found)
             return run + (size_t)(__builtin_ctzll(found) / 8);
     }

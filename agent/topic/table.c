@@ -54,7 +54,8 @@ static void make_stand_ins(const TopicTable *table, ConnectSchema *column, bool 
         column->null = literal_piece(table, column, as_default ? fallback : &none, &made);
     column->absent = !required ? column->null
                                : literal_piece(table, column, fallback ? fallback : &empty, &made);
-    bool known = literal_unavailable(table->arena, column, table->options.placeholder, &unavailable);
+    bool known =
+        literal_unavailable(table->arena, column, table->options.placeholder, &unavailable);
     column->unavailable =
         known ? literal_piece(table, column, &unavailable, &made) : column->absent;
     bytes_done(&made);
@@ -104,9 +105,8 @@ static bool make_value(TopicTable *table, const TopicTableSpec *spec, Error *err
     for (uint32_t i = 0; i < schema->field_count; i++) {
         const Field *field = &schema->fields[i];
         ConnectSchema *column = &value->children[value->child_count];
-        const SourceType *source = &spec->columns[i].type;
-        const char *path =
-            arena_text(table->arena, "%s.columns.%s", spec->topic, field->name);
+        const ColumnType *source = &spec->columns[i].type;
+        const char *path = arena_text(table->arena, "%s.columns.%s", spec->topic, field->name);
         bool known;
         if (!connect_column(table->arena, field, source, options, path, column, &known, err))
             return error_wrap(err, "table %s.%s", spec->schema_name, spec->table_name);
@@ -117,8 +117,8 @@ static bool make_value(TopicTable *table, const TopicTableSpec *spec, Error *err
             return false;
         column->field = name;
         column->column = i;
-        column->fallback = literal_default(table->arena, column, source,
-                                           spec->columns[i].default_expression);
+        column->fallback =
+            literal_default(table->arena, column, source, spec->columns[i].default_expression);
         if (column->fallback && column->optional) {
             column->there = 0;
             column->none = 2;
@@ -154,7 +154,8 @@ static bool make_key(TopicTable *table, const TopicTableSpec *spec, Error *err)
         if (!column)
             return error_set(err, ERROR_CONFIG, "NoSuchType",
                              "table %s.%s: the key's column %s has a type that is left out",
-                             spec->schema_name, spec->table_name, spec->schema->fields[key[i]].name);
+                             spec->schema_name, spec->table_name,
+                             spec->schema->fields[key[i]].name);
         schema->children[i] = *column;
         make_prefix(table, &schema->children[i], i == 0);
     }
@@ -169,8 +170,8 @@ TopicTable *topic_table_new(const TopicTableSpec *spec, const TopicOptions *opti
     table->options = *options;
     TopicOptions *own = &table->options;
     table->avro = own->format == TOPIC_AVRO;
-    own->placeholder = arena_text(table->arena, "%s",
-                                  own->placeholder ? own->placeholder : TOPIC_PLACEHOLDER);
+    own->placeholder =
+        arena_text(table->arena, "%s", own->placeholder ? own->placeholder : TOPIC_PLACEHOLDER);
     own->version =
         arena_text(table->arena, "%s", own->version ? own->version : TOPIC_DEBEZIUM_VERSION);
     if (table->avro && own->schema_names == TOPIC_ADJUST_NONE)

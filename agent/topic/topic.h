@@ -65,43 +65,43 @@ typedef enum TopicFormat {
 } TopicFormat;
 
 typedef enum TopicTime { /* [time.precision.mode] */
-    TOPIC_TIME_ADAPTIVE,
-    TOPIC_TIME_ADAPTIVE_MICROSECONDS, /* adaptive_time_microseconds */
-    TOPIC_TIME_CONNECT,
+                         TOPIC_TIME_ADAPTIVE,
+                         TOPIC_TIME_ADAPTIVE_MICROSECONDS, /* adaptive_time_microseconds */
+                         TOPIC_TIME_CONNECT,
 } TopicTime;
 
 typedef enum TopicDecimal { /* [decimal.handling.mode] */
-    TOPIC_DECIMAL_PRECISE,
-    TOPIC_DECIMAL_DOUBLE,
-    TOPIC_DECIMAL_STRING,
+                            TOPIC_DECIMAL_PRECISE,
+                            TOPIC_DECIMAL_DOUBLE,
+                            TOPIC_DECIMAL_STRING,
 } TopicDecimal;
 
 typedef enum TopicBinary { /* [binary.handling.mode] */
-    TOPIC_BINARY_BYTES,
-    TOPIC_BINARY_BASE64,
-    TOPIC_BINARY_BASE64_URL,
-    TOPIC_BINARY_HEX,
+                           TOPIC_BINARY_BYTES,
+                           TOPIC_BINARY_BASE64,
+                           TOPIC_BINARY_BASE64_URL,
+                           TOPIC_BINARY_HEX,
 } TopicBinary;
 
 typedef enum TopicInterval { /* [interval.handling.mode] */
-    TOPIC_INTERVAL_NUMERIC,
-    TOPIC_INTERVAL_STRING,
+                             TOPIC_INTERVAL_NUMERIC,
+                             TOPIC_INTERVAL_STRING,
 } TopicInterval;
 
 typedef enum TopicHstore { /* [hstore.handling.mode] */
-    TOPIC_HSTORE_JSON,
-    TOPIC_HSTORE_MAP,
+                           TOPIC_HSTORE_JSON,
+                           TOPIC_HSTORE_MAP,
 } TopicHstore;
 
 typedef enum TopicUnknown { /* types that Debezium does not know */
-    TOPIC_UNKNOWN_KEEP,
-    TOPIC_UNKNOWN_OMIT,
+                            TOPIC_UNKNOWN_KEEP,
+                            TOPIC_UNKNOWN_OMIT,
 } TopicUnknown;
 
 typedef enum TopicAdjust { /* [schema.name.adjustment.mode, field.name.adjustment.mode] */
-    TOPIC_ADJUST_NONE,
-    TOPIC_ADJUST_AVRO,         /* what Avro forbids becomes _ */
-    TOPIC_ADJUST_AVRO_UNICODE, /* … becomes _uXXXX, and _ itself __ */
+                           TOPIC_ADJUST_NONE,
+                           TOPIC_ADJUST_AVRO,         /* what Avro forbids becomes _ */
+                           TOPIC_ADJUST_AVRO_UNICODE, /* … becomes _uXXXX, and _ itself __ */
 } TopicAdjust;
 
 #define TOPIC_PLACEHOLDER "__debezium_unavailable_value"
@@ -128,8 +128,8 @@ typedef struct TopicOptions {
 
 /* A column's type in the source's own words, for what agent/record/type.h no longer tells (int2
  * from int4, timestamp(3) from timestamp, json from text). PostgreSQL: pg_type's. */
-typedef struct SourceType SourceType;
-struct SourceType {
+typedef struct ColumnType ColumnType;
+struct ColumnType {
     const char *name; /* typname of the base type: "int4", "bpchar", "geometry"; of an array, an
                        * enum or a composite its own, which is only looked at for int2vector and
                        * oidvector. A domain is what it is made of */
@@ -137,26 +137,27 @@ struct SourceType {
     bool is_enum;
     const char *const *labels; /* of an enum, in their order */
     size_t label_count;
-    const SourceType *children; /* array: the element; composite: its attributes, as in our Type */
+    const ColumnType *children; /* array: the element; composite: its attributes, as in our Type */
     size_t child_count;
 };
 
 typedef struct TopicColumn {
-    SourceType type;
+    ColumnType type;
     /* The column's default as pg_get_expr prints it ("'none'::text", "nextval(…)"), NULL: none.
-     * Stands in the schema as Debezium reads it: constants; computed ones of some types as 0, ''. */
+     * Stands in the schema as Debezium reads it: constants; computed ones of some types as 0, ''.
+     */
     const char *default_expression;
 } TopicColumn;
 
 /* The table at one version of its columns. Everything is copied but the schema, which outlives the
  * TopicTable. */
 typedef struct TopicTableSpec {
-    const char *topic;         /* its name: topic_name() */
-    const char *connector;     /* source.name, Debezium's topic.prefix */
-    const char *database;      /* source.db */
-    const char *schema_name;   /* "public" */
-    const char *table_name;    /* "orders" */
-    const Schema *schema;      /* of its batches */
+    const char *topic;          /* its name: topic_name() */
+    const char *connector;      /* source.name, Debezium's topic.prefix */
+    const char *database;       /* source.db */
+    const char *schema_name;    /* "public" */
+    const char *table_name;     /* "orders" */
+    const Schema *schema;       /* of its batches */
     const TopicColumn *columns; /* one for each field */
     /* Fields of the record's key; NULL: the schema's key [message.key.columns]. Columns that the
      * log does not have of old rows (not of the replica identity) are refused by the capture. */
@@ -181,13 +182,13 @@ void topic_table_set_ids(TopicTable *table, uint32_t key_id, uint32_t value_id);
 /* --- what capture says of rows --- */
 
 typedef enum TopicSnapshot { /* source.snapshot; of a copied table's rows, in the copy's order */
-    TOPIC_SNAPSHOT_FALSE,    /* from the log */
-    TOPIC_SNAPSHOT_TRUE,
-    TOPIC_SNAPSHOT_FIRST, /* of all tables */
-    TOPIC_SNAPSHOT_FIRST_OF_TABLE,
-    TOPIC_SNAPSHOT_LAST_OF_TABLE,
-    TOPIC_SNAPSHOT_LAST,
-    TOPIC_SNAPSHOT_INCREMENTAL, /* ad hoc, beside the stream */
+                             TOPIC_SNAPSHOT_FALSE, /* from the log */
+                             TOPIC_SNAPSHOT_TRUE,
+                             TOPIC_SNAPSHOT_FIRST, /* of all tables */
+                             TOPIC_SNAPSHOT_FIRST_OF_TABLE,
+                             TOPIC_SNAPSHOT_LAST_OF_TABLE,
+                             TOPIC_SNAPSHOT_LAST,
+                             TOPIC_SNAPSHOT_INCREMENTAL, /* ad hoc, beside the stream */
 } TopicSnapshot;
 
 /* A transaction of the source, or the snapshot that rows were copied in. */
@@ -202,7 +203,7 @@ typedef struct TopicTransaction {
 
 /* Of each row of the batch. */
 typedef struct TopicRow {
-    uint64_t lsn;         /* of the change in the log (XLogData's start); of a copy the snapshot's */
+    uint64_t lsn; /* of the change in the log (XLogData's start); of a copy the snapshot's */
     uint32_t transaction; /* index in TopicRows.transactions */
     uint32_t before;      /* row of TopicRows.before with the row's old image, TOPIC_NO_BEFORE:
                            * none. For ROW_UPDATE, ROW_DELETE and ROW_MOVE of a table with REPLICA
@@ -241,16 +242,16 @@ typedef struct TopicSpan {
 } TopicSpan;
 
 typedef struct TopicRecord {
-    TopicSpan key; /* bytes 0: null */
-    TopicSpan value; /* bytes 0: null, a tombstone */
+    TopicSpan key;    /* bytes 0: null */
+    TopicSpan value;  /* bytes 0: null, a tombstone */
     TopicSpan header; /* TOPIC_HEADER's value */
     /* The other key of an update that changed it, with the header's name ("__debezium.newkey" on
      * the old key's records, "__debezium.oldkey" on the new one's); NULL: none. */
     const char *other_name;
     TopicSpan other;
-    uint64_t hash;    /* for topic_partition() */
-    bool everywhere;  /* to be written to every partition: TRUNCATE */
-    uint32_t row;     /* of the batch */
+    uint64_t hash;   /* for topic_partition() */
+    bool everywhere; /* to be written to every partition: TRUNCATE */
+    uint32_t row;    /* of the batch */
 } TopicRecord;
 
 typedef struct TopicRecords {
@@ -269,8 +270,8 @@ static inline void topic_records_done_auto(TopicRecords *at)
 /* Appends the records of rows *from and on, until bytes_max are passed or the rows end (a pair of
  * ROW_MOVE and ROW_UPDATE is never cut); *from is then the next row. One row gives one record (op
  * r, c, u), two (d and its tombstone) or three (a key that changed: d, tombstone, c). DATA for a
- * value that can't be written ("NoDecimal", "BadValue"), with table, column and position: what the rows
- * before it gave is there, *from is that row. */
+ * value that can't be written ("NoDecimal", "BadValue"), with table, column and position: what the
+ * rows before it gave is there, *from is that row. */
 MUST_CHECK bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from,
                              size_t bytes_max, TopicRecords *to, Error *err);
 /* The table was emptied: op t. */

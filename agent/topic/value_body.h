@@ -1,8 +1,9 @@
-/* Rows and values over the leaves (leaf_*) of the file that includes this: json.c, avro.c. A value's
- * conversion stands here once, so that both formats say the same. No include guard: it is code.
- * Functions that put a value return NULL, or the reason it can't be written. */
+/* Rows and values over the leaves (leaf_*) of the file that includes this: json.c, avro.c. A
+ * value's conversion stands here once, so that both formats say the same. No include guard: it is
+ * code. Functions that put a value return NULL, or the reason it can't be written. */
 
-static const char not_a_decimal[] = "is no finite number, which decimal.handling.mode precise needs";
+static const char not_a_decimal[] =
+    "is no finite number, which decimal.handling.mode precise needs";
 static const char not_of_its_type[] = "is not of its type";
 static const char null_where_required[] = "is null, and must not be";
 
@@ -127,7 +128,7 @@ static void put_pairs_text(const Column *column, uint32_t row, ValueScratch *scr
 static const char *put_numeric(const ConnectSchema *schema, const char *text, uint32_t bytes,
                                ValueScratch *scratch, Bytes *to)
 {
-    bool variable = schema->form == FORM_NUMERIC_VARIABLE;
+    bool variable = schema->form == AS_NUMERIC_VARIABLE;
     int32_t scale;
     bytes_clear(&scratch->b);
     if (!numeric_unscaled_text(text, bytes, variable ? -1 : schema->scale, &scratch->a, &scratch->b,
@@ -166,13 +167,13 @@ static const char *put_interval(const ConnectSchema *schema, const char *text, u
         bool endless = bytes >= 8 && memcmp(text + bytes - 8, "infinity", 8) == 0;
         if (!endless)
             return not_of_its_type;
-        if (schema->form == FORM_INTERVAL_TEXT)
+        if (schema->form == AS_INTERVAL_TEXT)
             leaf_text(to, text, bytes);
         else
             leaf_integer(to, text[0] == '-' ? INT64_MIN : INT64_MAX);
         return NULL;
     }
-    if (schema->form == FORM_INTERVAL_MICROS) {
+    if (schema->form == AS_INTERVAL_MICROS) {
         leaf_integer(to, interval_micros(&interval));
         return NULL;
     }
@@ -203,7 +204,8 @@ static const char *put_point(const ConnectSchema *schema, const char *text, uint
     return NULL;
 }
 
-static void put_geometry(const ConnectSchema *schema, const uint8_t *ewkb, uint32_t bytes, Bytes *to)
+static void put_geometry(const ConnectSchema *schema, const uint8_t *ewkb, uint32_t bytes,
+                         Bytes *to)
 {
     int32_t srid;
     leaf_field(&schema->children[0], 0, to);
@@ -227,38 +229,38 @@ static const char *put_converted(const ConnectSchema *schema, const uint8_t *at,
     bytes_clear(made);
     bytes_reserve(made, 1); /* so that nothing is not NULL */
     switch (schema->form) {
-    case FORM_NUMERIC_BYTES:
-    case FORM_NUMERIC_VARIABLE:
+    case AS_NUMERIC_BYTES:
+    case AS_NUMERIC_VARIABLE:
         return put_numeric(schema, text, bytes, scratch, to);
-    case FORM_NUMERIC_DOUBLE:
+    case AS_NUMERIC_DOUBLE:
         return put_real_text(text, bytes, scratch, to);
-    case FORM_INTERVAL_MICROS:
-    case FORM_INTERVAL_TEXT:
+    case AS_INTERVAL_MICROS:
+    case AS_INTERVAL_TEXT:
         return put_interval(schema, text, bytes, scratch, to);
-    case FORM_POINT:
+    case AS_POINT:
         return put_point(schema, text, bytes, to);
-    case FORM_GEOMETRY:
+    case AS_GEOMETRY:
         put_geometry(schema, at, bytes, to);
         return NULL;
-    case FORM_ZONED_TIME:
+    case AS_ZONED_TIME:
         if (!parse_zoned_time(text, bytes, made))
             return not_of_its_type;
         leaf_ascii(to, made->data, made->used);
         return NULL;
-    case FORM_BIT:
+    case AS_BIT:
         leaf_boolean(to, bytes && text[bytes - 1] == '1');
         return NULL;
-    case FORM_BITS:
+    case AS_BITS:
         parse_bits(text, bytes, made);
         leaf_bytes(to, made->data, made->used);
         return NULL;
-    case FORM_BINARY_HEX:
+    case AS_BINARY_HEX:
         scalar_hex(made, at, bytes);
         leaf_ascii(to, made->data, made->used);
         return NULL;
-    case FORM_BINARY_BASE64:
-    case FORM_BINARY_BASE64_URL:
-        scalar_base64(made, at, bytes, schema->form == FORM_BINARY_BASE64_URL);
+    case AS_BINARY_BASE64:
+    case AS_BINARY_BASE64_URL:
+        scalar_base64(made, at, bytes, schema->form == AS_BINARY_BASE64_URL);
         leaf_ascii(to, made->data, made->used);
         return NULL;
     default:
@@ -271,14 +273,14 @@ static const char *put_converted(const ConnectSchema *schema, const uint8_t *at,
 static const char *put_decimal(const ConnectSchema *schema, __int128 value, ValueScratch *scratch,
                                Bytes *to)
 {
-    if (LIKELY(schema->form == FORM_DECIMAL_BYTES)) {
+    if (LIKELY(schema->form == AS_DECIMAL_BYTES)) {
         uint8_t bytes[NUMERIC_I128_BYTES];
         leaf_bytes(to, bytes, numeric_i128(bytes, value));
         return NULL;
     }
     char text[NUMERIC_TEXT_BYTES];
     unsigned bytes = numeric_text(text, value, (unsigned)schema->scale);
-    if (schema->form == FORM_DECIMAL_DOUBLE)
+    if (schema->form == AS_DECIMAL_DOUBLE)
         return put_real_text(text, bytes, scratch, to);
     leaf_ascii(to, text, bytes);
     return NULL;
@@ -291,20 +293,20 @@ static const char *put_value(const ConnectSchema *schema, const Column *column, 
     const uint8_t *at;
     char text[SCALAR_TIMESTAMP_BYTES];
     switch (schema->form) {
-    case FORM_BOOLEAN:
+    case AS_BOOLEAN:
         leaf_boolean(to, bit_get(column->values, row));
         return NULL;
-    case FORM_INTEGER:
+    case AS_INTEGER:
         leaf_integer(to, integer_at(column, row));
         return NULL;
-    case FORM_REAL:
+    case AS_REAL:
         leaf_real(to, real_at(column, row), schema->kind == CONNECT_FLOAT);
         return NULL;
-    case FORM_TEXT:
+    case AS_TEXT:
         at = column_bytes(column, row, &bytes);
         leaf_text(to, at, bytes);
         return NULL;
-    case FORM_BINARY:
+    case AS_BINARY:
         if (column->width) {
             leaf_bytes(to, column->values + (size_t)row * column->width, column->width);
             return NULL;
@@ -312,30 +314,30 @@ static const char *put_value(const ConnectSchema *schema, const Column *column, 
         at = column_bytes(column, row, &bytes);
         leaf_bytes(to, at, bytes);
         return NULL;
-    case FORM_UUID_TEXT:
+    case AS_UUID_TEXT:
         scalar_uuid(text, column->values + (size_t)row * 16);
         leaf_ascii(to, text, 36);
         return NULL;
-    case FORM_DECIMAL_BYTES:
-    case FORM_DECIMAL_DOUBLE:
-    case FORM_DECIMAL_TEXT:
+    case AS_DECIMAL_BYTES:
+    case AS_DECIMAL_DOUBLE:
+    case AS_DECIMAL_TEXT:
         return put_decimal(schema, decimal_at(column, row), scratch, to);
-    case FORM_MICROS: {
+    case AS_MICROS: {
         int64_t micros = column_i64(column, row);
         leaf_integer(to, schema->divisor == 1 ? micros : scalar_floor(micros, schema->divisor));
         return NULL;
     }
-    case FORM_ZONED_TIMESTAMP:
+    case AS_ZONED_TIMESTAMP:
         leaf_ascii(to, text, scalar_timestamp(text, column_i64(column, row), schema->digits));
         return NULL;
-    case FORM_PAIRS_TEXT:
+    case AS_PAIRS_TEXT:
         put_pairs_text(column, row, scratch, to);
         return NULL;
-    case FORM_PAIRS:
+    case AS_PAIRS:
         return put_pairs(schema, column, row, to);
-    case FORM_ELEMENTS:
+    case AS_ELEMENTS:
         return put_elements(schema, column, row, scratch, to);
-    case FORM_ATTRIBUTES:
+    case AS_ATTRIBUTES:
         return put_attributes(schema, column, row, scratch, to);
     default:
         at = column_bytes(column, row, &bytes);

@@ -11,7 +11,7 @@ typedef struct ValueScratch {
 void value_scratch_done(ValueScratch *scratch);
 
 typedef enum RowPart {
-    ROW_WHOLE, /* all columns are there, or unchanged */
+    ROW_WHOLE,   /* all columns are there, or unchanged */
     ROW_OLD_KEY, /* only the key's are: the others are absent */
 } RowPart;
 
