@@ -39,7 +39,9 @@ static const BenchColumn accounts[] = {
     {"abalance", {.kind = TYPE_INT32}, true, {.name = "int4", .modifier = -1}},
     {"name", {.kind = TYPE_STRING}, true, {.name = "text", .modifier = -1}},
     {"note", {.kind = TYPE_STRING}, false, {.name = "text", .modifier = -1}},
-    {"amount", {.kind = TYPE_DECIMAL, .precision = 12, .scale = 2}, true,
+    {"amount",
+     {.kind = TYPE_DECIMAL, .precision = 12, .scale = 2},
+     true,
      {.name = "numeric", .modifier = NUMERIC_12_2}},
     {"updated", {.kind = TYPE_TIMESTAMPTZ}, true, {.name = "timestamptz", .modifier = -1}},
 };
@@ -48,7 +50,9 @@ static const BenchColumn mixed[] = {
     {"id", {.kind = TYPE_INT64}, true, {.name = "int8", .modifier = -1}},
     {"qty", {.kind = TYPE_INT32}, false, {.name = "int4", .modifier = -1}},
     {"price", {.kind = TYPE_FLOAT64}, false, {.name = "float8", .modifier = -1}},
-    {"amount", {.kind = TYPE_DECIMAL, .precision = 12, .scale = 2}, false,
+    {"amount",
+     {.kind = TYPE_DECIMAL, .precision = 12, .scale = 2},
+     false,
      {.name = "numeric", .modifier = NUMERIC_12_2}},
     {"ts", {.kind = TYPE_TIMESTAMPTZ}, false, {.name = "timestamptz", .modifier = -1}},
     {"day", {.kind = TYPE_DATE}, false, {.name = "date", .modifier = -1}},
@@ -166,7 +170,8 @@ int main(int argument_count, char **arguments)
     TopicRow *about = mem_array(BATCH_ROWS, sizeof *about);
     TopicTransaction transactions[BATCH_ROWS / 100];
     for (uint32_t row = 0; row < BATCH_ROWS; row++) {
-        batch_row_begin(batch, row % 5 ? ROW_UPDATE : ROW_INSERT, (RowPosition){100000 + row / 100, row});
+        batch_row_begin(batch, row % 5 ? ROW_UPDATE : ROW_INSERT,
+                        (RowPosition){100000 + row / 100, row});
         for (size_t i = 0; i < count; i++)
             put_value(batch, &batch->columns[i], row);
         about[row] = (TopicRow){.lsn = 37754896 + 320 * (uint64_t)row,
