@@ -173,9 +173,10 @@ class TestDebezium(unittest.TestCase):
         fetch()
         cls.folder = Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="firn-topic-")))
         cls.postgres, cls.broker, cls.registry = Postgres(), Broker(), Registry()
-        with ThreadPoolExecutor(3) as starts:
-            for started in [starts.submit(server.start) for server in (cls.postgres, cls.broker, cls.registry)]:
-                cls.addClassCleanup(started.result().stop)
+        # Side by side. A server dies with the thread that started it, so the threads stay as long as the class.
+        starts = cls.enterClassContext(ThreadPoolExecutor(3))
+        for started in [starts.submit(server.start) for server in (cls.postgres, cls.broker, cls.registry)]:
+            cls.addClassCleanup(started.result().stop)
         cls.postgres.create_database(DATABASE)
         cls._execute(topic_tables.SETUP, *topic_tables.COPIED)
         connect = Connect(cls.broker, {name: connector_settings(cls.postgres, cls.registry, name) for name in FORMS})
