@@ -45,9 +45,10 @@ MUST_CHECK bool kafka_topic_drop(KafkaClient *client, const char *name, Error *e
 
 /* What is declared of the stream's topics (partitions, replication, min.insync.replicas, retention,
  * cleanup policy, settings) as a KafkaTopicSpec; the texts live in *hold. */
+#define KAFKA_HOLD_MAX 67
 typedef struct KafkaTopicHold {
-    KafkaSetting settings[64 + 4];
-    char numbers[3][24];
+    KafkaSetting settings[KAFKA_HOLD_MAX];
+    char numbers[2][24];
 } KafkaTopicHold;
 void kafka_topic_declared(const StreamSpec *stream, const char *name, KafkaTopicHold *hold,
                           KafkaTopicSpec *ret);

@@ -38,6 +38,9 @@ MUST_CHECK bool kafka_conf_number(rd_kafka_conf_t *conf, const char *name, int64
                                   const char *field, Error *err);
 rd_kafka_conf_t *kafka_conf_new(const KafkaSpec *spec, const KafkaClientOptions *options,
                                 Error *err);
+/* Certificates and keys are read at once: CONFIG "KafkaTls" for what is none. */
+MUST_CHECK bool kafka_conf_try(const KafkaSpec *spec, const KafkaClientOptions *options,
+                               Error *err);
 
 /* client.c: takes the conf in any case. `client` is zeroed memory of the caller's. */
 MUST_CHECK bool kafka_client_start(KafkaClient *client, rd_kafka_conf_t *conf,

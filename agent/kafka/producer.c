@@ -72,7 +72,9 @@ static rd_kafka_resp_err_t begin_intercepting(rd_kafka_t *rk, const rd_kafka_con
 static void something_changed(void *context)
 {
     KafkaProducer *producer = context;
-    if (rd_kafka_fatal_error(producer->client.rk, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    /* Of a gap the records that made it say more: they come right behind. */
+    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(producer->client.rk, NULL, 0);
+    if (fatal && fatal != RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
         atomic_store(&producer->broken, true);
     pthread_mutex_lock(&producer->lock);
     pthread_cond_broadcast(&producer->changed);
@@ -276,7 +278,8 @@ bool producer_works(KafkaProducer *producer, Error *err)
 {
     char text[256] = "";
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(producer->client.rk, text, sizeof text);
-    if (!atomic_load(&producer->broken) && !code)
+    if (!atomic_load(&producer->broken) &&
+        (!code || code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE))
         return true;
     pthread_mutex_lock(&producer->lock);
     AUTO(mem_free)

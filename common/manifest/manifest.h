@@ -108,6 +108,7 @@ typedef enum CleanupPolicy {
 typedef enum StreamFormat { STREAM_JSON, STREAM_AVRO } StreamFormat;
 typedef enum StreamDelivery { DELIVERY_IDEMPOTENT, DELIVERY_TRANSACTIONAL } StreamDelivery;
 
+#define KAFKA_SETTINGS_MAX 64
 typedef struct TopicSetting {
     char *name, *value;
 } TopicSetting;

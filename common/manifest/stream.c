@@ -114,10 +114,14 @@ static void check_topics(const Place *place, const StreamSpec *stream)
         place_report(place, KAFKA ".retention", NULL,
                      "says nothing with cleanupPolicy Compact: leave it out, or write "
                      "CompactAndDelete");
-    for (size_t i = 0; i < stream->settings.count; i++)
-        for (size_t j = 0; j < i && stream->settings.items[i].name; j++) {
+    if (stream->settings.count > KAFKA_SETTINGS_MAX)
+        place_report(place, KAFKA ".topicSettings", NULL, "has more than %d settings",
+                     KAFKA_SETTINGS_MAX);
+    for (size_t i = 0; i < stream->settings.count && i < KAFKA_SETTINGS_MAX; i++)
+        for (size_t j = 0; j < i; j++) {
             const char *earlier = stream->settings.items[j].name;
-            if (!earlier || strcmp(earlier, stream->settings.items[i].name) != 0)
+            if (!earlier || !stream->settings.items[i].name ||
+                strcmp(earlier, stream->settings.items[i].name) != 0)
                 continue;
             AUTO(mem_free) char *path = mem_format(KAFKA ".topicSettings[%zu].name", i);
             place_report(place, path, earlier, "stands in the list twice: write it once");
