@@ -5,12 +5,6 @@
 
 #include "agent/topic/topic.h"
 
-typedef struct TopicConnectorSpec {
-    const char *connector; /* topic.prefix */
-    const char *database;
-    uint32_t key_id, value_id; /* TOPIC_AVRO: as registered */
-} TopicConnectorSpec;
-
 typedef enum ConnectorTopic {
     CONNECTOR_HEARTBEAT,
     CONNECTOR_TRANSACTION,
@@ -22,8 +16,10 @@ char *connector_topic_name(ConnectorTopic topic, const char *connector) OWNED_BY
 
 typedef struct ConnectorRecords ConnectorRecords; /* of one of these topics */
 void connector_records_free(ConnectorRecords *records);
-ConnectorRecords *connector_records_new(ConnectorTopic topic, const TopicConnectorSpec *spec,
-                                        const TopicOptions *options) OWNED_BY(connector_records_free);
+/* connector: Debezium's topic.prefix. Everything is copied. */
+ConnectorRecords *connector_records_new(ConnectorTopic topic, const char *connector,
+                                        const char *database, const TopicOptions *options)
+    OWNED_BY(connector_records_free);
 const char *connector_key_schema(const ConnectorRecords *records); /* as topic_table_key_schema */
 const char *connector_value_schema(const ConnectorRecords *records);
 void connector_set_ids(ConnectorRecords *records, uint32_t key_id, uint32_t value_id);
@@ -39,9 +35,9 @@ typedef struct TransactionCount {
 void connector_transaction(ConnectorRecords *records, const TopicTransaction *transaction,
                            uint64_t lsn, bool ended, const TransactionCount *counts,
                            size_t count_count, TopicRecords *to);
-/* pg_logical_emit_message: op m. */
+/* pg_logical_emit_message: op m. Of the row: lsn and orders. */
 void connector_message(ConnectorRecords *records, const TopicTransaction *transaction,
-                       uint64_t lsn, const char *prefix, const void *content, size_t content_bytes,
-                       int64_t now_us, TopicRecords *to);
+                       const TopicRow *row, const char *prefix, const void *content,
+                       size_t content_bytes, int64_t now_us, TopicRecords *to);
 
 DEFINE_AUTO(ConnectorRecords, connector_records_free);

@@ -18,7 +18,8 @@
  *   array, map     7, then 4 bytes count, each element (a map: key, value) as above
  *   composite      8, then each attribute
  *
- * A table without a key has the hash of nothing: all its records in one partition, in their order. */
+ * A table without a key has the hash of nothing: all its records in one partition, in their order.
+ */
 #pragma once
 
 #include "agent/topic/topic.h"

@@ -5,12 +5,15 @@
  * says of their rows, out come bytes, a partition's hash and headers.
  *
  *   topic.h        the contract            table.c       a table's records   row.c    one record
- *   source_block.c the block `source`      connector.c   topics that are of no table
+ *   topic.h        the contract            table.c, rows.c  a table's records
+ *   envelope.h     what stands around a row: source, transaction, op, times
+ *   connector.h    records of no table     registry.h     a schema registry
  *   connect_schema.h  Connect's schema of a table, from ours and the source's types
- *   schema_text.c  that schema as JSON and as Avro       name.c   names of schemas and topics
- *   value.c        a value of a batch in either format   defaults.c  values that stand in
- *   scalar.h       numbers, times, base64 …  as text     numeric.c   decimals and their bytes
- *   partition.h    where a key goes                      registry.h  a schema registry
+ *   schema_text.h  that schema as JSON, as Avro           literal.h  values that stand in
+ *   values.h       rows and values; json.c, avro.c share value_body.h
+ *   scalar.h       numbers, times, base64 … as text       numeric.h  decimals and their bytes
+ *   parse.h        values that come as the server's text  name.h     names of topics, schemas
+ *   partition.h    where a key goes
  *
  * What is written once for a table and its columns (names, schemas, the block's constant parts) is
  * made by topic_table_new; a row appends to one growing buffer and allocates nothing. A TopicTable
@@ -41,6 +44,7 @@
  *   | headers                      | __debezium.context.* on each      | `firn` (below); newkey
  *   |                              |                                   | and oldkey as there
  *   | TRUNCATE                     | one record                        | one in every partition
+ *   | elements of an enum[]        | required                          | may be null
  *   | a key's partition            | murmur2 of the key's bytes        | partition.h
  *   | ts_ns                        | nanoseconds                       | ends with 000
  *   | geometry not null            | optional all the same             | as there
@@ -61,43 +65,43 @@ typedef enum TopicFormat {
 } TopicFormat;
 
 typedef enum TopicTime { /* [time.precision.mode] */
-    TOPIC_TIME_ADAPTIVE,
-    TOPIC_TIME_ADAPTIVE_MICROSECONDS, /* adaptive_time_microseconds */
-    TOPIC_TIME_CONNECT,
+                         TOPIC_TIME_ADAPTIVE,
+                         TOPIC_TIME_ADAPTIVE_MICROSECONDS, /* adaptive_time_microseconds */
+                         TOPIC_TIME_CONNECT,
 } TopicTime;
 
 typedef enum TopicDecimal { /* [decimal.handling.mode] */
-    TOPIC_DECIMAL_PRECISE,
-    TOPIC_DECIMAL_DOUBLE,
-    TOPIC_DECIMAL_STRING,
+                            TOPIC_DECIMAL_PRECISE,
+                            TOPIC_DECIMAL_DOUBLE,
+                            TOPIC_DECIMAL_STRING,
 } TopicDecimal;
 
 typedef enum TopicBinary { /* [binary.handling.mode] */
-    TOPIC_BINARY_BYTES,
-    TOPIC_BINARY_BASE64,
-    TOPIC_BINARY_BASE64_URL,
-    TOPIC_BINARY_HEX,
+                           TOPIC_BINARY_BYTES,
+                           TOPIC_BINARY_BASE64,
+                           TOPIC_BINARY_BASE64_URL,
+                           TOPIC_BINARY_HEX,
 } TopicBinary;
 
 typedef enum TopicInterval { /* [interval.handling.mode] */
-    TOPIC_INTERVAL_NUMERIC,
-    TOPIC_INTERVAL_STRING,
+                             TOPIC_INTERVAL_NUMERIC,
+                             TOPIC_INTERVAL_STRING,
 } TopicInterval;
 
 typedef enum TopicHstore { /* [hstore.handling.mode] */
-    TOPIC_HSTORE_JSON,
-    TOPIC_HSTORE_MAP,
+                           TOPIC_HSTORE_JSON,
+                           TOPIC_HSTORE_MAP,
 } TopicHstore;
 
 typedef enum TopicUnknown { /* types that Debezium does not know */
-    TOPIC_UNKNOWN_KEEP,
-    TOPIC_UNKNOWN_OMIT,
+                            TOPIC_UNKNOWN_KEEP,
+                            TOPIC_UNKNOWN_OMIT,
 } TopicUnknown;
 
 typedef enum TopicAdjust { /* [schema.name.adjustment.mode, field.name.adjustment.mode] */
-    TOPIC_ADJUST_NONE,
-    TOPIC_ADJUST_AVRO,         /* what Avro forbids becomes _ */
-    TOPIC_ADJUST_AVRO_UNICODE, /* … becomes _uXXXX, and _ itself __ */
+                           TOPIC_ADJUST_NONE,
+                           TOPIC_ADJUST_AVRO,         /* what Avro forbids becomes _ */
+                           TOPIC_ADJUST_AVRO_UNICODE, /* … becomes _uXXXX, and _ itself __ */
 } TopicAdjust;
 
 #define TOPIC_PLACEHOLDER "__debezium_unavailable_value"
@@ -124,8 +128,8 @@ typedef struct TopicOptions {
 
 /* A column's type in the source's own words, for what agent/record/type.h no longer tells (int2
  * from int4, timestamp(3) from timestamp, json from text). PostgreSQL: pg_type's. */
-typedef struct SourceType SourceType;
-struct SourceType {
+typedef struct ColumnType ColumnType;
+struct ColumnType {
     const char *name; /* typname of the base type: "int4", "bpchar", "geometry"; of an array, an
                        * enum or a composite its own, which is only looked at for int2vector and
                        * oidvector. A domain is what it is made of */
@@ -133,26 +137,27 @@ struct SourceType {
     bool is_enum;
     const char *const *labels; /* of an enum, in their order */
     size_t label_count;
-    const SourceType *children; /* array: the element; composite: its attributes, as in our Type */
+    const ColumnType *children; /* array: the element; composite: its attributes, as in our Type */
     size_t child_count;
 };
 
 typedef struct TopicColumn {
-    SourceType type;
+    ColumnType type;
     /* The column's default as pg_get_expr prints it ("'none'::text", "nextval(…)"), NULL: none.
-     * Stands in the schema as Debezium reads it: constants; computed ones of some types as 0, ''. */
+     * Stands in the schema as Debezium reads it: constants; computed ones of some types as 0, ''.
+     */
     const char *default_expression;
 } TopicColumn;
 
 /* The table at one version of its columns. Everything is copied but the schema, which outlives the
  * TopicTable. */
 typedef struct TopicTableSpec {
-    const char *topic;         /* its name: topic_name() */
-    const char *connector;     /* source.name, Debezium's topic.prefix */
-    const char *database;      /* source.db */
-    const char *schema_name;   /* "public" */
-    const char *table_name;    /* "orders" */
-    const Schema *schema;      /* of its batches */
+    const char *topic;          /* its name: topic_name() */
+    const char *connector;      /* source.name, Debezium's topic.prefix */
+    const char *database;       /* source.db */
+    const char *schema_name;    /* "public" */
+    const char *table_name;     /* "orders" */
+    const Schema *schema;       /* of its batches */
     const TopicColumn *columns; /* one for each field */
     /* Fields of the record's key; NULL: the schema's key [message.key.columns]. Columns that the
      * log does not have of old rows (not of the replica identity) are refused by the capture. */
@@ -177,21 +182,20 @@ void topic_table_set_ids(TopicTable *table, uint32_t key_id, uint32_t value_id);
 /* --- what capture says of rows --- */
 
 typedef enum TopicSnapshot { /* source.snapshot; of a copied table's rows, in the copy's order */
-    TOPIC_SNAPSHOT_FALSE,    /* from the log */
-    TOPIC_SNAPSHOT_TRUE,
-    TOPIC_SNAPSHOT_FIRST, /* of all tables */
-    TOPIC_SNAPSHOT_FIRST_OF_TABLE,
-    TOPIC_SNAPSHOT_LAST_OF_TABLE,
-    TOPIC_SNAPSHOT_LAST,
-    TOPIC_SNAPSHOT_INCREMENTAL, /* ad hoc, beside the stream */
+                             TOPIC_SNAPSHOT_FALSE, /* from the log */
+                             TOPIC_SNAPSHOT_TRUE,
+                             TOPIC_SNAPSHOT_FIRST, /* of all tables */
+                             TOPIC_SNAPSHOT_FIRST_OF_TABLE,
+                             TOPIC_SNAPSHOT_LAST_OF_TABLE,
+                             TOPIC_SNAPSHOT_LAST,
+                             TOPIC_SNAPSHOT_INCREMENTAL, /* ad hoc, beside the stream */
 } TopicSnapshot;
 
 /* A transaction of the source, or the snapshot that rows were copied in. */
 typedef struct TopicTransaction {
     uint64_t id;              /* xid; of a copy: the snapshot's (txid_current); 0: not known */
-    uint64_t last_commit_lsn; /* where the latest transaction before it, or it itself as far as it
-                               * was handed out, stands: the LSN of the first change behind it, as
-                               * Debezium keeps it; 0: none yet */
+    uint64_t last_commit_lsn; /* where the commit before it ended (pgoutput's Commit names it), as
+                               * Debezium has it in source.sequence; 0: not known, or a copy */
     int64_t commit_us;        /* commit time (of a copy: when it began), since 1970 */
     const char *origin;       /* replication origin; NULL: none */
     uint64_t origin_lsn;
@@ -199,7 +203,7 @@ typedef struct TopicTransaction {
 
 /* Of each row of the batch. */
 typedef struct TopicRow {
-    uint64_t lsn;         /* of the change in the log (XLogData's start); of a copy the snapshot's */
+    uint64_t lsn; /* of the change in the log (XLogData's start); of a copy the snapshot's */
     uint32_t transaction; /* index in TopicRows.transactions */
     uint32_t before;      /* row of TopicRows.before with the row's old image, TOPIC_NO_BEFORE:
                            * none. For ROW_UPDATE, ROW_DELETE and ROW_MOVE of a table with REPLICA
@@ -238,16 +242,16 @@ typedef struct TopicSpan {
 } TopicSpan;
 
 typedef struct TopicRecord {
-    TopicSpan key; /* bytes 0: null */
-    TopicSpan value; /* bytes 0: null, a tombstone */
+    TopicSpan key;    /* bytes 0: null */
+    TopicSpan value;  /* bytes 0: null, a tombstone */
     TopicSpan header; /* TOPIC_HEADER's value */
     /* The other key of an update that changed it, with the header's name ("__debezium.newkey" on
      * the old key's records, "__debezium.oldkey" on the new one's); NULL: none. */
     const char *other_name;
     TopicSpan other;
-    uint64_t hash;    /* for topic_partition() */
-    bool everywhere;  /* to be written to every partition: TRUNCATE */
-    uint32_t row;     /* of the batch */
+    uint64_t hash;   /* for topic_partition() */
+    bool everywhere; /* to be written to every partition: TRUNCATE */
+    uint32_t row;    /* of the batch */
 } TopicRecord;
 
 typedef struct TopicRecords {
@@ -266,8 +270,8 @@ static inline void topic_records_done_auto(TopicRecords *at)
 /* Appends the records of rows *from and on, until bytes_max are passed or the rows end (a pair of
  * ROW_MOVE and ROW_UPDATE is never cut); *from is then the next row. One row gives one record (op
  * r, c, u), two (d and its tombstone) or three (a key that changed: d, tombstone, c). DATA for a
- * value that can't be written ("NoDecimal", "BadValue"), with table, column and key: what the rows
- * before it gave is there, *from is that row. */
+ * value that can't be written ("NoDecimal", "BadValue"), with table, column and position: what the
+ * rows before it gave is there, *from is that row. */
 MUST_CHECK bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from,
                              size_t bytes_max, TopicRecords *to, Error *err);
 /* The table was emptied: op t. */
