@@ -139,8 +139,8 @@ static bool look(KafkaClient *client, const char *name, KafkaTopicState *ret, Er
     *ret = (KafkaTopicState){0};
     rd_kafka_topic_t *topic = rd_kafka_topic_new(client->rk, name, NULL);
     const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_resp_err_t code = topic ? rd_kafka_metadata(client->rk, 0, topic, &metadata, LOOK_MS)
-                                     : rd_kafka_last_error();
+    rd_kafka_resp_err_t code =
+        topic ? rd_kafka_metadata(client->rk, 0, topic, &metadata, LOOK_MS) : rd_kafka_last_error();
     if (topic)
         rd_kafka_topic_destroy(topic);
     if (code)
@@ -187,8 +187,9 @@ static bool wait_for_partitions(KafkaClient *client, const char *name, int32_t p
         }
         if (clock_mono_us() > until_us)
             return error_set(err, ERROR_RETRY, "KafkaBusy",
-                             "kafka %s: topic %s has %d of %d partitions after %d s", client->brokers,
-                             name, ret->partitions, partitions, KAFKA_ADMIN_MS / 1000);
+                             "kafka %s: topic %s has %d of %d partitions after %d s",
+                             client->brokers, name, ret->partitions, partitions,
+                             KAFKA_ADMIN_MS / 1000);
         clock_sleep_us(KNOWN_PAUSE_US);
     }
 }
@@ -298,8 +299,8 @@ bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec, KafkaTo
     ASSERT(spec->partitions > 0);
     if (!look(client, spec->name, ret, err))
         return false;
-    if (!ret->exists && (!create(client, spec, err) ||
-                         !wait_for_partitions(client, spec->name, 1, ret, err)))
+    if (!ret->exists &&
+        (!create(client, spec, err) || !wait_for_partitions(client, spec->name, 1, ret, err)))
         return false;
     return compare_topic(client, spec, ret, err);
 }

@@ -31,7 +31,8 @@ MUST_CHECK bool kafka_topic_look(KafkaClient *client, const char *name, KafkaTop
 /* Made if it is missing, and known by every broker on return. One that exists has to be as
  * declared: CONFIG "TopicDiffers" names each setting, what it has and what is wanted; more
  * partitions than declared are fine, fewer are too (*ret says how many: kafka_topic_grow). CONFIG
- * "TopicRefused" when the cluster does not make such a topic (too few brokers, a policy, a name). */
+ * "TopicRefused" when the cluster does not make such a topic (too few brokers, a policy, a name).
+ */
 MUST_CHECK bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec,
                                    KafkaTopicState *ret, Error *err);
 

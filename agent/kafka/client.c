@@ -1,6 +1,6 @@
 /* A client: librdkafka's instance and the one thread that takes its events (errors, statistics,
- * tokens to renew). What went wrong last is kept, so that whoever waits for the brokers can say why.
- * Acknowledgements do not come this way (producer.c). */
+ * tokens to renew). What went wrong last is kept, so that whoever waits for the brokers can say
+ * why. Acknowledgements do not come this way (producer.c). */
 #include "agent/kafka/private.h"
 
 #include <stdlib.h>

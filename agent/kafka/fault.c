@@ -9,7 +9,8 @@ static const char *user_of(const KafkaClient *client)
     return client->user ? client->user : "ANONYMOUS";
 }
 
-/* `what` is a topic as an ACL names it ("topic shop.orders"), or something else of the cluster's. */
+/* `what` is a topic as an ACL names it ("topic shop.orders"), or something else of the cluster's.
+ */
 static bool rights(const KafkaClient *client, Error *err, rd_kafka_resp_err_t code,
                    const char *what, const char *right)
 {

@@ -31,7 +31,8 @@ struct KafkaClient {
     KafkaHealth health;
 };
 
-/* conf.c: the connection's part. Fails with CONFIG "KafkaOption" where librdkafka refuses a value. */
+/* conf.c: the connection's part. Fails with CONFIG "KafkaOption" where librdkafka refuses a value.
+ */
 MUST_CHECK bool kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value,
                                const char *field, Error *err);
 MUST_CHECK bool kafka_conf_number(rd_kafka_conf_t *conf, const char *name, int64_t value,

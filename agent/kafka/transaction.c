@@ -1,6 +1,6 @@
 /* Kafka's transactions around flights. librdkafka tells three kinds of errors apart: those to call
- * again for, those that end the transaction, those that end the producer; what it means for the rows
- * is in producer.h. https://cwiki.apache.org/confluence/display/KAFKA/KIP-98 */
+ * again for, those that end the transaction, those that end the producer; what it means for the
+ * rows is in producer.h. https://cwiki.apache.org/confluence/display/KAFKA/KIP-98 */
 #include "agent/kafka/flight.h"
 
 #include <stdlib.h>

@@ -210,9 +210,8 @@ void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connect
         (void)place_secret_pem(load, place, SECURITY ".caSecretRef.name", kafka->ca.name,
                                kafka->ca.key, "certificate", &kafka->ca_pem);
     if (kafka->token_ca.name)
-        (void)place_secret_pem(load, place, SECURITY ".tokenCaSecretRef.name",
-                               kafka->token_ca.name, kafka->token_ca.key, "certificate",
-                               &kafka->token_ca_pem);
+        (void)place_secret_pem(load, place, SECURITY ".tokenCaSecretRef.name", kafka->token_ca.name,
+                               kafka->token_ca.key, "certificate", &kafka->token_ca_pem);
     if (stream->registry_ca.name)
         (void)place_secret_pem(load, place, REGISTRY ".caSecretRef.name", stream->registry_ca.name,
                                stream->registry_ca.key, "certificate", &stream->registry_ca_pem);
@@ -227,11 +226,11 @@ void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connect
 
 void stream_secrets_wipe(StreamSpec *stream)
 {
-    char **const secrets[] = {
-        &stream->kafka.username,      &stream->kafka.password,      &stream->kafka.client_pem,
-        &stream->kafka.client_key_pem, &stream->kafka.ca_pem,       &stream->kafka.token_ca_pem,
-        &stream->registry_username,   &stream->registry_password,   &stream->registry_token,
-        &stream->registry_ca_pem};
+    char **const secrets[] = {&stream->kafka.username,    &stream->kafka.password,
+                              &stream->kafka.client_pem,  &stream->kafka.client_key_pem,
+                              &stream->kafka.ca_pem,      &stream->kafka.token_ca_pem,
+                              &stream->registry_username, &stream->registry_password,
+                              &stream->registry_token,    &stream->registry_ca_pem};
     for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
         secret_wipe(*secrets[i]);
         *secrets[i] = NULL;

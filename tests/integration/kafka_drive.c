@@ -8,12 +8,10 @@
  *   ensure TOPIC               as the manifest declares; partitions replication record_bytes_max
  *   look TOPIC                 exists partitions replication record_bytes_max
  *   grow TOPIC PARTITIONS      drop TOPIC
- *   send TOPIC FIRST COUNT     records "FIRST" … in flights of 500, key % partitions; waits for room
- *   large TOPIC BYTES          one record of so many bytes between two small ones
- *   drain                      until all that was sent is acknowledged, 60 s at most
- *   begin | commit | abort
- *   figures                    queued acknowledged brokers_up all_down
- *   close                      cluster */
+ *   send TOPIC FIRST COUNT     records "FIRST" … in flights of 500, key % partitions; waits for
+ * room large TOPIC BYTES          one record of so many bytes between two small ones drain until
+ * all that was sent is acknowledged, 60 s at most begin | commit | abort figures queued
+ * acknowledged brokers_up all_down close                      cluster */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -97,8 +97,7 @@ static void defaults(void **state)
     assert_string_equal(tokens->kafka.password, "t0ken");
     assert_string_equal(tokens->kafka.token_url, "https://login/token");
     assert_string_equal(tokens->kafka.token_scope, "kafka");
-    assert_string_equal(tokens->kafka.token_extensions,
-                        "logicalCluster=lkc-1,identityPoolId=pool");
+    assert_string_equal(tokens->kafka.token_extensions, "logicalCluster=lkc-1,identityPoolId=pool");
     assert_non_null(strstr(tokens->kafka.token_ca_pem, "\nca\n"));
     assert_null(tokens->kafka.client_pem);
     assert_null(manifest_find_connector(manifest, "default", "straight")->stream);
@@ -184,7 +183,8 @@ static void refused(void **state)
         Findings findings;
         assert_false(manifest_parse("m", text, strlen(text), &manifest, &findings));
         AUTO(mem_free) char *path = mem_format("spec.stream%s", refusals[i].path);
-        bool found = findings.count == 1 && strncmp(findings.items[0].path, path, strlen(path)) == 0;
+        bool found =
+            findings.count == 1 && strncmp(findings.items[0].path, path, strlen(path)) == 0;
         if (!found || !strstr(findings.items[0].message, refusals[i].words))
             fail_msg("{%s}: %zu findings, the first: %s: %s", refusals[i].stream, findings.count,
                      findings.items[0].path, findings.items[0].message);
@@ -201,10 +201,12 @@ static void secrets(void **state)
         const char *secret, *security, *words;
     } wrong[] = {
         {"username: a", "protocol: SASL_SSL, mechanism: PLAIN, " REF, "has no key password"},
-        {"username: a, password: b", "protocol: SASL_SSL, mechanism: OAUTHBEARER, " REF
-                                     ", tokenEndpoint: \"https://t/\"", "has no key clientId"},
+        {"username: a, password: b",
+         "protocol: SASL_SSL, mechanism: OAUTHBEARER, " REF ", tokenEndpoint: \"https://t/\"",
+         "has no key clientId"},
         {"username: a, password: b", "protocol: SSL, " REF, "has no key tls.crt"},
-        {"tls.crt: one, tls.key: two", "protocol: SSL, " REF, "no certificate in PEM form"},
+        {"tls.crt: one, tls.key: \"-----BEGIN PRIVATE KEY-----\"", "protocol: SSL, " REF,
+         "no certificate in PEM form"},
         {"ca.crt: nothing", "protocol: SSL, caSecretRef: {name: kafka}", "no certificate in PEM"},
         {"one: two", "protocol: SSL, caSecretRef: {name: nobody}", "Secret nobody"},
     };

@@ -51,10 +51,11 @@ static inline void cluster_down(Cluster *cluster)
 
 static inline KafkaProducer *producer_on(Cluster *cluster, const char *transaction_id, Error *err)
 {
-    const KafkaProducerOptions options = {
-        .client = {.client_id = "test", .field = "spec.stream.kafka", .patience_ms = SOON_MS,
-                   .stats_ms = 1000},
-        .transaction_id = transaction_id};
+    const KafkaProducerOptions options = {.client = {.client_id = "test",
+                                                     .field = "spec.stream.kafka",
+                                                     .patience_ms = SOON_MS,
+                                                     .stats_ms = 1000},
+                                          .transaction_id = transaction_id};
     return kafka_producer_open(&cluster->stream, &options, err);
 }
 
@@ -79,8 +80,8 @@ static inline KafkaSent send_numbers(KafkaProducer *producer, KafkaTopic *topic,
                                    .partition = (first + i) % partitions,
                                    .headers = {{"firn", at, (uint32_t)length}}};
     }
-    KafkaSent sent = kafka_producer_send(producer, &bytes, records, (size_t)count, timeout_ms, ret,
-                                         err);
+    KafkaSent sent =
+        kafka_producer_send(producer, &bytes, records, (size_t)count, timeout_ms, ret, err);
     assert_true(sent == KAFKA_SENT ? !bytes.data : bytes.data != NULL);
     free(records);
     bytes_done(&bytes);

@@ -113,11 +113,10 @@ static void a_flight_larger_than_the_room(void **state)
 static void what_passes(void **state)
 {
     (void)state;
-    static const rd_kafka_resp_err_t errors[] = {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-                                                 RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
-                                                 RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
-                                                 RD_KAFKA_RESP_ERR__TRANSPORT,
-                                                 RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE};
+    static const rd_kafka_resp_err_t errors[] = {
+        RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, RD_KAFKA_RESP_ERR__TRANSPORT,
+        RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE};
     Cluster cluster = cluster_up(1, "numbers", 1);
     Error err = {0};
     KafkaProducer *producer = producer_on(&cluster, NULL, &err);
@@ -131,8 +130,8 @@ static void what_passes(void **state)
                          KAFKA_SENT);
         await(producer, number);
         size_t left = 1;
-        assert_int_equal(
-            rd_kafka_mock_broker_error_stack_cnt(cluster.mock, 1, API_PRODUCE, &left), 0);
+        assert_int_equal(rd_kafka_mock_broker_error_stack_cnt(cluster.mock, 1, API_PRODUCE, &left),
+                         0);
         assert_int_equal(left, 0);
     }
     size_t count;

@@ -92,10 +92,10 @@ static void what_passes(void **state)
                          RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, 0,
                          RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, 0),
                      0);
-    assert_int_equal(rd_kafka_mock_broker_push_request_error_rtts(
-                         writer.cluster.mock, 1, API_ADD_PARTITIONS, 1,
-                         RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, 0),
-                     0);
+    assert_int_equal(
+        rd_kafka_mock_broker_push_request_error_rtts(writer.cluster.mock, 1, API_ADD_PARTITIONS, 1,
+                                                     RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, 0),
+        0);
     begin_and_send(&writer, 0);
     commit(&writer);
     size_t left = 1;
@@ -208,10 +208,13 @@ static void not_opened(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(commits),       cmocka_unit_test(aborts),
-        cmocka_unit_test(what_passes),   cmocka_unit_test(not_known_yet),
-        cmocka_unit_test(aborted_by_a_record), cmocka_unit_test(aborted_for_a_right),
-        cmocka_unit_test(fenced),        cmocka_unit_test(not_opened)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(commits),
+                                       cmocka_unit_test(aborts),
+                                       cmocka_unit_test(what_passes),
+                                       cmocka_unit_test(not_known_yet),
+                                       cmocka_unit_test(aborted_by_a_record),
+                                       cmocka_unit_test(aborted_for_a_right),
+                                       cmocka_unit_test(fenced),
+                                       cmocka_unit_test(not_opened)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
