@@ -143,7 +143,7 @@ static bool look(KafkaClient *client, const char *name, KafkaTopicState *ret, Er
         topic ? rd_kafka_metadata(client->rk, 0, topic, &metadata, LOOK_MS) : rd_kafka_last_error();
     if (topic)
         rd_kafka_topic_destroy(topic);
-    if (code)
+    if (code || !metadata)
         return kafka_fault(client, err, code, NULL, what, "Describe");
     if (metadata->topic_cnt == 1)
         code = metadata->topics[0].err;
