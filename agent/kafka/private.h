@@ -21,6 +21,7 @@ struct KafkaClient {
     rd_kafka_t *rk;
     char *brokers, *cluster, *field, *client_id, *user;
     KafkaToken *token;
+    bool token_failed; /* of the thread "kafka" */
     Thread *thread;
     rd_kafka_queue_t *events;
     atomic_bool stop;

@@ -19,6 +19,7 @@
 #define BATCH_BYTES 1000000
 #define TRANSACTION_MS 60000
 #define LINGER_MS 3
+#define CAUSE_MS 1000
 /* Of a record in a batch: lengths, offsets, and what librdkafka counts for its framing. */
 #define FRAME_BYTES 96u
 #define HEADER_FRAME_BYTES 10u
@@ -405,6 +406,19 @@ static uint64_t flight_begin(KafkaProducer *producer, Flight *flight)
     return number;
 }
 
+/* A fatal error is known a moment before the record that led to it says more. */
+static void find_cause(KafkaProducer *producer, Error *err)
+{
+    struct timespec until = moment(CAUSE_MS);
+    bool fatal = rd_kafka_fatal_error(producer->client.rk, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR;
+    pthread_mutex_lock(&producer->lock);
+    while (fatal && !atomic_load(&producer->broken) && wait_changed(producer, CAUSE_MS, &until))
+        continue;
+    pthread_mutex_unlock(&producer->lock);
+    if (atomic_exchange(&producer->broken, true))
+        (void)producer_works(producer, err);
+}
+
 KafkaSent kafka_producer_send(KafkaProducer *producer, Bytes *bytes, const KafkaRecord *records,
                               size_t count, int timeout_ms, uint64_t *ret, Error *err)
 {
@@ -431,13 +445,12 @@ KafkaSent kafka_producer_send(KafkaProducer *producer, Bytes *bytes, const Kafka
     flight->record_bytes = record_total;
     uint64_t number = flight_begin(producer, flight);
     for (size_t i = 0; i < count; i++) {
-        if (UNLIKELY(atomic_load_explicit(&producer->broken, memory_order_relaxed)) ||
-            UNLIKELY(!hand_over(producer, flight, &records[i], err))) {
-            /* What of it is with librdkafka may still be written; the flight is never whole. */
-            if (atomic_exchange(&producer->broken, true))
-                (void)producer_works(producer, err);
-            return KAFKA_FAILED;
-        }
+        bool works = !atomic_load_explicit(&producer->broken, memory_order_relaxed);
+        if (LIKELY(works && hand_over(producer, flight, &records[i], err)))
+            continue;
+        /* What of it is with librdkafka may still be written; the flight is never whole. */
+        find_cause(producer, err);
+        return KAFKA_FAILED;
     }
     *ret = number;
     flight_counted(producer, flight, OPEN - (int64_t)count);
