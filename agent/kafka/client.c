@@ -159,6 +159,8 @@ static void keep_names(KafkaClient *client, rd_kafka_conf_t *conf, const KafkaSp
     client->field = mem_strdup(options->field);
     bool sasl = spec->protocol == KAFKA_SASL_PLAINTEXT || spec->protocol == KAFKA_SASL_SSL;
     client->user = sasl && spec->username ? mem_strdup(spec->username) : NULL;
+    client->scram =
+        sasl && (spec->mechanism == KAFKA_SCRAM_SHA_256 || spec->mechanism == KAFKA_SCRAM_SHA_512);
 }
 
 bool kafka_client_start(KafkaClient *client, rd_kafka_conf_t *conf, const KafkaSpec *spec,

@@ -19,7 +19,8 @@ typedef struct KafkaToken KafkaToken; /* token.c */
 
 struct KafkaClient {
     rd_kafka_t *rk;
-    char *brokers, *cluster, *field, *client_id, *user;
+    char *brokers, *cluster, *field, *user;
+    bool scram;
     KafkaToken *token;
     bool token_failed; /* of the thread "kafka" */
     Thread *thread;

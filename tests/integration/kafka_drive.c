@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <librdkafka/rdkafka.h>
+
 #include "agent/kafka/admin.h"
 #include "agent/kafka/producer.h"
 #include "common/log.h"
@@ -32,14 +34,25 @@ typedef struct Drive {
     KafkaProducer *producer;
     KafkaClient *client; /* the producer's, or by itself */
     uint64_t sent;
+    KafkaTopic *topic; /* the latest, so that no send has to ask a broker that is away */
+    char topic_name[300];
+    KafkaTopicState topic_state;
 } Drive;
 
 static KafkaTopic *topic_of(Drive *drive, const char *name, KafkaTopicState *state, Error *err)
 {
+    if (drive->topic && strcmp(drive->topic_name, name) == 0) {
+        *state = drive->topic_state;
+        return drive->topic;
+    }
     if (!kafka_topic_look(drive->client, name, state, err))
         return NULL;
-    if (state->exists)
-        return kafka_producer_topic(drive->producer, name, state->record_bytes_max, err);
+    if (state->exists) {
+        drive->topic = kafka_producer_topic(drive->producer, name, state->record_bytes_max, err);
+        drive->topic_state = *state;
+        snprintf(drive->topic_name, sizeof drive->topic_name, "%s", name);
+        return drive->topic;
+    }
     error_set(err, ERROR_CONFIG, "NoTopic", "there is no topic %s", name);
     return NULL;
 }
@@ -73,6 +86,7 @@ static bool close_all(Drive *drive)
         kafka_client_free(drive->client);
     drive->producer = NULL;
     drive->client = NULL;
+    drive->topic = NULL;
     drive->sent = 0;
     puts("ok");
     return true;
@@ -215,6 +229,8 @@ static bool command(Drive *drive, char *line, Error *err)
         return open_producer(drive, name, err);
     if (strcmp(verb, "client") == 0 && !open)
         return open_client(drive, err);
+    if (strcmp(verb, "version") == 0)
+        return printf("ok %d\n", rd_kafka_version()) > 0;
     if (strcmp(verb, "close") == 0)
         return close_all(drive);
     if (open && strcmp(verb, "ensure") == 0)

@@ -40,6 +40,8 @@ static void faults(void **state)
           "bootstrapServers): refused");
     check(RD_KAFKA_RESP_ERR__TRANSPORT, "(connecting to a SSL listener?)", cluster, ERROR_RETRY,
           "BrokersUnreachable", "wants TLS");
+    check(RD_KAFKA_RESP_ERR__TRANSPORT, "bad certificate: SSL alert number 42", cluster,
+          ERROR_CONFIG, "KafkaTls", "tls.crt");
     check(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, NULL, cluster, ERROR_RETRY, "BrokersUnreachable",
           "");
     check(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, NULL, topic, ERROR_CONFIG, "KafkaRights",
