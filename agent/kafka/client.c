@@ -52,6 +52,8 @@ static void take_error(KafkaClient *client, rd_kafka_event_t *event)
     char fatal[256] = "";
     if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION && client->token_failed)
         return; /* that there is no token, which we know better */
+    if (code == RD_KAFKA_RESP_ERR__TRANSPORT && strstr(text, " in state UP"))
+        return; /* brokers close idle connections all day long; librdkafka opens them again */
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
         code = rd_kafka_fatal_error(client->rk, fatal, sizeof fatal);
         text = fatal;

@@ -65,9 +65,10 @@ static bool tls(const KafkaClient *client, Error *err, const char *text)
 static bool unreachable(const KafkaClient *client, Error *err, const char *text)
 {
     const char *hint = "";
-    if (strstr(text, "SSL listener"))
+    if (strstr(text, "SSL listener") ||
+        (strstr(text, "APIVERSION_QUERY") && !strstr(text, "ssl://")))
         hint = ", or the listener wants TLS: write protocol SSL or SASL_SSL";
-    else if (strstr(text, "PLAINTEXT broker listener"))
+    else if (strstr(text, "SSL_HANDSHAKE") || strstr(text, "PLAINTEXT broker listener"))
         hint = ", or the listener has no TLS: write protocol PLAINTEXT or SASL_PLAINTEXT";
     return error_set(err, ERROR_RETRY, "BrokersUnreachable",
                      "kafka %s can't be reached (%s.bootstrapServers%s): %s", client->brokers,

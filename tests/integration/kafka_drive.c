@@ -4,7 +4,7 @@
  *
  *   kafka_drive MANIFEST SECRETS_FOLDER
  *
- *   open [TRANSACTION_ID]      a producer            client      only a client, for topics
+ *   open [TRANSACTION_ID|- [PATIENCE_MS]]   a producer     client   only a client, for topics
  *   ensure TOPIC               as the manifest declares; partitions replication record_bytes_max
  *   look TOPIC                 exists partitions replication record_bytes_max
  *   grow TOPIC PARTITIONS      drop TOPIC
@@ -57,11 +57,14 @@ static KafkaTopic *topic_of(Drive *drive, const char *name, KafkaTopicState *sta
     return NULL;
 }
 
-static bool open_producer(Drive *drive, const char *transaction_id, Error *err)
+static bool open_producer(Drive *drive, const char *transaction_id, long patience_ms, Error *err)
 {
     const KafkaProducerOptions options = {
-        .client = {.client_id = "firn-drive", .field = "spec.stream.kafka", .stats_ms = 1000},
-        .transaction_id = *transaction_id ? transaction_id : NULL};
+        .client = {.client_id = "firn-drive",
+                   .field = "spec.stream.kafka",
+                   .patience_ms = patience_ms ? patience_ms : WAIT_MS,
+                   .stats_ms = 1000},
+        .transaction_id = *transaction_id && *transaction_id != '-' ? transaction_id : NULL};
     drive->producer = kafka_producer_open(drive->stream, &options, err);
     drive->client = drive->producer ? kafka_producer_client(drive->producer) : NULL;
     if (drive->client)
@@ -71,7 +74,8 @@ static bool open_producer(Drive *drive, const char *transaction_id, Error *err)
 
 static bool open_client(Drive *drive, Error *err)
 {
-    const KafkaClientOptions options = {.client_id = "firn-drive", .field = "spec.stream.kafka"};
+    const KafkaClientOptions options = {
+        .client_id = "firn-drive", .field = "spec.stream.kafka", .patience_ms = WAIT_MS};
     drive->client = kafka_client_open(&drive->stream->kafka, &options, err);
     if (drive->client)
         printf("ok %s\n", kafka_client_cluster(drive->client));
@@ -226,7 +230,7 @@ static bool command(Drive *drive, char *line, Error *err)
     (void)sscanf(line, "%15s %299s %ld %ld", verb, name, &first, &second);
     bool open = drive->client, producing = drive->producer;
     if (strcmp(verb, "open") == 0 && !open)
-        return open_producer(drive, name, err);
+        return open_producer(drive, name, first, err);
     if (strcmp(verb, "client") == 0 && !open)
         return open_client(drive, err);
     if (strcmp(verb, "version") == 0)

@@ -130,10 +130,10 @@ class Kafka(unittest.TestCase):
         started = time.monotonic()
         self.addCleanup(lambda: print(f"{self.id()}: {time.monotonic() - started:.1f} s", file=sys.stderr))
 
-    def refuse(self, brokers: str, security: str, secrets: dict, kind: str, code: str, *words: str, verb: str = "open"):
+    def refuse(self, brokers: str, security: str, secrets: dict, kind: str, code: str, *words: str):
         with Drive(brokers, security, secrets) as drive:
             with self.assertRaises(Refused) as caught:
-                drive(verb)
+                drive("open", "-", 60_000 if kind == "Config" else 3000)
             self.assertEqual((caught.exception.kind, caught.exception.code), (kind, code), caught.exception)
             for word in words:
                 self.assertIn(word, caught.exception.message)
