@@ -3,10 +3,10 @@
 
 #include "agent/capture/postgres/postgres.h"
 
-Capture *capture_open(const ConnectorSpec *spec, Error *err)
+Capture *capture_open(const ConnectorSpec *spec, const atomic_bool *stop, Error *err)
 {
     if (spec->source_type == SOURCE_POSTGRESQL)
-        return capture_postgres_open(spec, err);
+        return capture_postgres_open(spec, stop, err);
     error_set(err, ERROR_CONFIG, "UnsupportedSource",
               "spec.source.type of Connector %s: only PostgreSQL is supported yet",
               spec->meta.name);

@@ -36,8 +36,11 @@ typedef struct SourceTable {
 
 void capture_close(Capture *capture);
 /* Connects, checks rights and settings, and finds the tables (include, exclude; the manifest's
- * patterns). The spec outlives it. */
-Capture *capture_open(const ConnectorSpec *spec, Error *err) OWNED_BY(capture_close);
+ * patterns). The spec outlives it.
+ * stop (NULL: never): when it is set, nothing waits for the source much longer, however long it
+ * would (a lock, an old transaction): RETRY "Stopped". */
+Capture *capture_open(const ConnectorSpec *spec, const atomic_bool *stop, Error *err)
+    OWNED_BY(capture_close);
 
 const SourceTable *capture_tables(const Capture *capture, size_t *ret_count);
 /* Gives columns of a table other types than the source's become, and descriptions, as the lake
@@ -119,8 +122,7 @@ CopyReader *capture_copy_reader_open(Capture *capture, Error *err)
 MUST_CHECK bool capture_copy_begin(CopyReader *reader, const CopyRange *range, Error *err);
 /* *ret NULL at the range's end. The caller owns the batch (ops ROW_READ). */
 MUST_CHECK bool capture_copy_next(CopyReader *reader, Batch **ret, Error *err);
-/* Makes a copy_next that blocks in another thread return (RETRY "Cancelled"); safe from any thread.
- */
+/* Makes a copy_begin or copy_next that blocks in another thread return (RETRY); from any thread. */
 void capture_copy_cancel(CopyReader *reader);
 /* Every reader is open and keeps the snapshot for itself; the source need not, and keeps no log for
  * it. */

@@ -67,7 +67,7 @@ static bool unit_drop(const Manifest *manifest, const ConnectorSpec *connector,
 
 static bool connector_drop(const Manifest *manifest, const ConnectorSpec *connector, Error *err)
 {
-    AUTO(capture_close) Capture *capture = capture_open(connector, err);
+    AUTO(capture_close) Capture *capture = capture_open(connector, NULL, err);
     if (!capture)
         return false;
     size_t source_count;

@@ -29,7 +29,8 @@ static void found(void *context, const char *name)
 /* Would a start now go through? */
 static bool would_open(const Flow *flow, Error *err)
 {
-    AUTO(capture_close) Capture *probe = capture_open(flow->pipeline->connector, err);
+    AUTO(capture_close)
+    Capture *probe = capture_open(flow->pipeline->connector, &flow->pipeline->stop, err);
     return probe != NULL;
 }
 

@@ -53,7 +53,7 @@ static bool prepare(Flow *flow, Error *err)
 static bool attempt(Flow *flow, Error *err)
 {
     flow_phase(flow, PHASE_PENDING);
-    flow->capture = capture_open(flow->pipeline->connector, err);
+    flow->capture = capture_open(flow->pipeline->connector, &flow->pipeline->stop, err);
     if (!flow->capture || !capture_told(flow->capture, &flow->told, err))
         return false;
     if (!flow_bind(flow, err) || !prepare(flow, err) || !flow_copy_open(flow, err))

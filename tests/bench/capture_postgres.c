@@ -231,7 +231,7 @@ int main(int count, char **arguments)
     Error err = {0};
     if (strcmp(arguments[1], "drop") == 0)
         return capture_drop(&spec, &err) ? 0 : fail("drop", &err);
-    AUTO(capture_close) Capture *capture = capture_open(&spec, &err);
+    AUTO(capture_close) Capture *capture = capture_open(&spec, NULL, &err);
     if (!capture)
         return fail("open", &err);
     size_t tables;

@@ -7,6 +7,7 @@
 #include "agent/capture/postgres/connect.h"
 
 #include <errno.h>
+#include <libpq-events.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -17,9 +18,12 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 #define CONNECT_TIMEOUT_MS 10000
+#define WAIT_MS 100
+#define SLOW_US 10000000 /* a query that takes so long is worth a word */
 #define DEBIAN_CA_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 #define SERVER_VERSION_MIN 140000 /* 13 has neither binary values nor streaming in pgoutput */
 
@@ -172,6 +176,20 @@ static const char *login_way_out(const ConnectorSpec *spec, const char *text)
     return NULL;
 }
 
+/* The line of the text that is of TLS: of a host's addresses others may be refused before. */
+static const char *tls_line(const char *text)
+{
+    static const char *const words[] = {"SSL", "certificate", "private key"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        const char *found = strstr(text, words[i]);
+        while (found && found > text && found[-1] != '\n')
+            found--;
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
 /* A failed connection: libpq's text, in which VERBOSE puts "FATAL:  28P01: …" for the server's own
  * refusals; everything else is the network's, TLS's or the name service's. */
 static bool classify_connection(const ConnectorSpec *spec, const char *host, PGconn *connection,
@@ -183,7 +201,8 @@ static bool classify_connection(const ConnectorSpec *spec, const char *host, PGc
     size_t letters = colon ? strspn(colon + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") : 0;
     if (letters == 5 && colon[8] == ':')
         memcpy(state, colon + 3, 5);
-    const char *from = state[0] ? colon + 10 : text;
+    const char *of_tls = tls_line(text);
+    const char *from = state[0] ? colon + 10 : of_tls ? of_tls : text;
     size_t length = strcspn(from, "\n");
     snprintf(line, sizeof line, "%.*s", length > 290 ? 290 : (int)length, from);
     if (state[0]) {
@@ -202,7 +221,7 @@ static bool classify_connection(const ConnectorSpec *spec, const char *host, PGc
                   "the server asks user %s for a password; add the key password to the Secret that "
                   "spec.source.credentialsSecretRef names",
                   spec->username);
-    } else if (strstr(text, "SSL") || strstr(text, "certificate") || strstr(text, "private key")) {
+    } else if (of_tls) {
         error_set(err, ERROR_CONFIG, "TlsFailed", "%.200s; %s", line, tls_way_out(text));
     } else {
         error_set(err, ERROR_RETRY, "HostUnreachable",
@@ -284,26 +303,48 @@ static const char *path_or_null(const PemFile *file)
     return file->path[0] ? file->path : NULL;
 }
 
-/* Drives the start of a connection to its end, or to the deadline. */
-static bool connect_drive(PGconn *connection, int64_t deadline_us)
+static bool lasts(const Patience *patience)
+{
+    return !patience || patience->lasts(patience->context);
+}
+
+/* Drives the start of a connection to its end, or to the deadline, or to the patience's. */
+static bool connect_drive(PGconn *connection, const Patience *patience, int64_t deadline_us)
 {
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
     while (status != PGRES_POLLING_OK && status != PGRES_POLLING_FAILED) {
         struct pollfd polled = {.fd = PQsocket(connection),
                                 .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
-        int64_t left_us = deadline_us - clock_mono_us();
-        int ready = left_us <= 0 ? 0 : poll(&polled, 1, (int)(left_us / 1000) + 1);
-        if (ready == 0)
-            return false;
+        int ready = poll(&polled, 1, WAIT_MS);
         if (ready < 0 && errno != EINTR)
             return false;
-        status = PQconnectPoll(connection);
+        if (ready > 0)
+            status = PQconnectPoll(connection);
+        if (clock_mono_us() >= deadline_us || !lasts(patience))
+            return false;
     }
     return true;
 }
 
+/* A connection keeps its patience as libpq keeps data for the program's own use. */
+static int on_event(PGEventId id, void *info, void *own)
+{
+    (void)id;
+    (void)info;
+    (void)own;
+    return 1;
+}
+
+static void keep_patience(PGconn *connection, const Patience *patience)
+{
+    int kept = PQregisterEventProc(connection, on_event, "patience", NULL);
+    ASSERT(kept); /* else memory is at its end */
+    kept = PQsetInstanceData(connection, on_event, (void *)(uintptr_t)patience);
+    ASSERT(kept);
+}
+
 static PGconn *connect_host(const ConnectorSpec *spec, const char *host, bool replication,
-                            const TlsFiles *tls, Error *err)
+                            const Patience *patience, const TlsFiles *tls, Error *err)
 {
     char port[8];
     snprintf(port, sizeof port, "%u", spec->port);
@@ -352,9 +393,11 @@ static PGconn *connect_host(const ConnectorSpec *spec, const char *host, bool re
         NULL};
     AUTO(connect_close) PGconn *connection = PQconnectStartParams(names, values, 0);
     ASSERT(connection);
+    keep_patience(connection, patience);
     PQsetErrorVerbosity(connection, PQERRORS_VERBOSE);
     int64_t deadline_us = clock_mono_us() + INT64_C(1000) * CONNECT_TIMEOUT_MS;
-    if (PQstatus(connection) != CONNECTION_BAD && !connect_drive(connection, deadline_us)) {
+    if (PQstatus(connection) != CONNECTION_BAD &&
+        !connect_drive(connection, patience, deadline_us)) {
         error_set(err, ERROR_RETRY, "HostUnreachable",
                   "postgres %s:%u did not answer within %d ms; check spec.source.host and port, "
                   "and that no firewall is between",
@@ -377,14 +420,15 @@ static PGconn *connect_host(const ConnectorSpec *spec, const char *host, bool re
     return TAKE(connection);
 }
 
-PGconn *connect_open(const ConnectorSpec *spec, bool replication, Error *err)
+PGconn *connect_open(const ConnectorSpec *spec, bool replication, const Patience *patience,
+                     Error *err)
 {
     TlsFiles tls;
     if (!tls_open(spec, &tls, err))
         return NULL;
     PGconn *connection = NULL;
     for (size_t i = 0; i < spec->hosts.count && !connection; i++)
-        connection = connect_host(spec, spec->hosts.texts[i], replication, &tls, err);
+        connection = connect_host(spec, spec->hosts.texts[i], replication, patience, &tls, err);
     tls_close(&tls);
     return connection;
 }
@@ -416,12 +460,7 @@ static PGresult *check(PGconn *connection, PGresult *taken, ExecStatusType wante
     return connect_check(connection, result, wanted, err) ? TAKE(result) : NULL;
 }
 
-PGresult *connect_query(PGconn *connection, ExecStatusType wanted, const char *sql, Error *err)
-{
-    return check(connection, PQexec(connection, sql), wanted, err);
-}
-
-/* Asks the server to stop, and reads what it says to that. */
+/* Asks the server to stop. */
 static void cancel(PGconn *connection)
 {
     char unused[256];
@@ -429,38 +468,121 @@ static void cancel(PGconn *connection)
     if (asked)
         (void)!PQcancel(asked, unused, sizeof unused);
     PQfreeCancel(asked);
+}
+
+static void drop_results(PGconn *connection)
+{
     for (PGresult *result; (result = PQgetResult(connection));)
         PQclear(result);
+}
+
+/* Waits until PQgetResult would not. False: given up, and the server was asked to stop. */
+static bool wait_result(PGconn *connection, const char *sql, int64_t deadline_us, Error *err)
+{
+    const Patience *patience = PQinstanceData(connection, on_event);
+    int64_t since_us = clock_mono_us();
+    bool said = false;
+    while (PQisBusy(connection)) {
+        struct pollfd polled = {.fd = PQsocket(connection), .events = POLLIN};
+        (void)!poll(&polled, 1, WAIT_MS);
+        if (!PQconsumeInput(connection))
+            return true; /* the result says so */
+        int64_t now_us = clock_mono_us();
+        if (now_us >= deadline_us) {
+            cancel(connection);
+            drop_results(connection);
+            return error_set(err, ERROR_RETRY, "Timeout", "no answer to '%.80s' within %d s", sql,
+                             (int)((now_us - since_us) / 1000000));
+        }
+        if (!lasts(patience)) {
+            cancel(connection); /* else it would wait for its lock even when we are gone */
+            return error_set(err, ERROR_RETRY, "Stopped",
+                             "told to stop while the source had not answered '%.80s'", sql);
+        }
+        if (!said && now_us - since_us >= SLOW_US)
+            log_warn("the source does not answer a query; does it wait for a lock that an open "
+                     "transaction holds? SELECT pid, pg_blocking_pids(pid), query FROM "
+                     "pg_stat_activity WHERE application_name = 'firn-agent'",
+                     LOG_T("query", sql));
+        said = said || now_us - since_us >= SLOW_US;
+    }
+    return true;
+}
+
+/* The last result of what was sent. NULL: given up. */
+static PGresult *answer(PGconn *connection, const char *sql, int64_t deadline_us, Error *err)
+{
+    AUTO(result_clear) PGresult *last = NULL;
+    for (;;) {
+        if (!wait_result(connection, sql, deadline_us, err))
+            return NULL;
+        PGresult *result = PQgetResult(connection);
+        if (!result)
+            break;
+        result_clear(last);
+        last = result;
+    }
+    if (!last) /* the connection broke: what PQgetResult has said before */
+        last = PQmakeEmptyPGresult(connection, PGRES_FATAL_ERROR);
+    return TAKE(last);
+}
+
+/* What is left of an earlier question on the connection is nobody's any more. */
+static bool ready(PGconn *connection, const char *sql, int64_t deadline_us, Error *err)
+{
+    do {
+        if (!wait_result(connection, sql, deadline_us, err))
+            return false;
+        AUTO(result_clear) PGresult *result = PQgetResult(connection);
+        if (!result)
+            return true;
+    } while (true);
+}
+
+static PGresult *query(PGconn *connection, ExecStatusType wanted, const char *sql,
+                       int64_t deadline_us, Error *err)
+{
+    if (!ready(connection, sql, deadline_us, err))
+        return NULL;
+    if (!PQsendQuery(connection, sql))
+        return check(connection, NULL, wanted, err);
+    PGresult *result = answer(connection, sql, deadline_us, err);
+    return result ? check(connection, result, wanted, err) : NULL;
+}
+
+PGresult *connect_query(PGconn *connection, ExecStatusType wanted, const char *sql, Error *err)
+{
+    return query(connection, wanted, sql, INT64_MAX, err);
 }
 
 PGresult *connect_query_within(PGconn *connection, ExecStatusType wanted, const char *sql,
                                int timeout_ms, Error *err)
 {
-    int64_t deadline_us = clock_mono_us() + INT64_C(1000) * timeout_ms;
-    if (!PQsendQuery(connection, sql))
-        return check(connection, NULL, wanted, err);
-    while (PQconsumeInput(connection) && PQisBusy(connection)) {
-        struct pollfd polled = {.fd = PQsocket(connection), .events = POLLIN};
-        int64_t left_us = deadline_us - clock_mono_us();
-        if (left_us <= 0) {
-            cancel(connection);
-            error_set(err, ERROR_RETRY, "Timeout", "no answer to '%.80s' within %d s", sql,
-                      timeout_ms / 1000);
-            return NULL;
-        }
-        (void)!poll(&polled, 1, (int)(left_us / 1000) + 1);
-    }
-    PGresult *result = PQgetResult(connection);
-    for (PGresult *more; (more = PQgetResult(connection));)
-        PQclear(more);
-    return check(connection, result, wanted, err);
+    return query(connection, wanted, sql, clock_mono_us() + INT64_C(1000) * timeout_ms, err);
+}
+
+static PGresult *ask(PGconn *connection, const char *sql, int count, const Oid *types,
+                     const char *const *values, const int *lengths, const int *formats,
+                     int result_format, Error *err)
+{
+    if (!ready(connection, sql, INT64_MAX, err))
+        return NULL;
+    if (!PQsendQueryParams(connection, sql, count, types, values, lengths, formats, result_format))
+        return PQmakeEmptyPGresult(connection, PGRES_FATAL_ERROR);
+    return answer(connection, sql, INT64_MAX, err);
+}
+
+PGresult *connect_ask(PGconn *connection, const char *sql, int count, const Oid *types,
+                      const char *const *values, const int *lengths, const int *formats, Error *err)
+{
+    return ask(connection, sql, count, types, values, lengths, formats, 1, err);
 }
 
 PGresult *connect_query_with(PGconn *connection, ExecStatusType wanted, const char *sql, int count,
                              const char *const *values, Error *err)
 {
-    return check(connection, PQexecParams(connection, sql, count, NULL, values, NULL, NULL, 0),
-                 wanted, err);
+    PGresult *result = ask(connection, sql, count, NULL, values, NULL, NULL, 0, err);
+    return result ? check(connection, result, wanted, err) : NULL;
 }
 
 char *connect_value(PGconn *connection, const char *sql, Error *err)

@@ -12,12 +12,21 @@ DEFINE_AUTO(PGconn, connect_close);
 void result_clear(PGresult *result);
 DEFINE_AUTO(PGresult, result_clear);
 
-/* An ordinary connection, or one for replication commands (which also takes plain SQL). Tries the
- * spec's hosts in turn; with several, only a primary is taken. The spec's texts are not kept. */
-PGconn *connect_open(const ConnectorSpec *spec, bool replication, Error *err)
-    OWNED_BY(connect_close);
+/* Asked about ten times a second, in the thread that waits for a server: is it to wait on? False
+ * ends the wait: RETRY "Stopped". */
+typedef struct Patience {
+    bool (*lasts)(void *context);
+    void *context;
+} Patience;
 
-/* Runs one command and checks that it ended as `wanted`; NULL with *err filled when not. */
+/* An ordinary connection, or one for replication commands (which also takes plain SQL). Tries the
+ * spec's hosts in turn; with several, only a primary is taken. The spec's texts are not kept; the
+ * patience is, for all that the connection is asked (NULL: endless). */
+PGconn *connect_open(const ConnectorSpec *spec, bool replication, const Patience *patience,
+                     Error *err) OWNED_BY(connect_close);
+
+/* Runs one command and checks that it ended as `wanted`; NULL with *err filled when not. What it
+ * waits for may be a lock of somebody's open transaction: as long as the patience lasts. */
 PGresult *connect_query(PGconn *connection, ExecStatusType wanted, const char *sql, Error *err)
     OWNED_BY(result_clear);
 /* The same, given up after timeout_ms: RETRY "Timeout". */
@@ -26,6 +35,11 @@ PGresult *connect_query_within(PGconn *connection, ExecStatusType wanted, const 
 /* The same with text parameters. */
 PGresult *connect_query_with(PGconn *connection, ExecStatusType wanted, const char *sql, int count,
                              const char *const *values, Error *err) OWNED_BY(result_clear);
+/* With parameters as PQexecParams has them, and the values in binary. The result is whatever the
+ * server said: connect_check. NULL: the patience ended. */
+PGresult *connect_ask(PGconn *connection, const char *sql, int count, const Oid *types,
+                      const char *const *values, const int *lengths, const int *formats, Error *err)
+    OWNED_BY(result_clear);
 /* One text value of one row; the caller frees. NULL on failure; "" for null. */
 char *connect_value(PGconn *connection, const char *sql, Error *err) OWNED_BY(free);
 

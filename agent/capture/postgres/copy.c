@@ -39,6 +39,8 @@ typedef struct TableReader {
     PGconn *connection;
     Wire wire;
     int wake_fd;
+    atomic_bool cancelled;
+    Patience patience;    /* until then */
     const PgTable *table; /* of the range being read; NULL between ranges */
     uint32_t table_number;
     bool header_read;
@@ -64,6 +66,11 @@ static bool enter_snapshot(TableReader *reader, Error *err)
            command(reader->connection, set, err);
 }
 
+static bool goes_on(void *context)
+{
+    return !atomic_load(&((TableReader *)context)->cancelled);
+}
+
 CopyReader *copy_reader_open(Capture *capture, Error *err)
 {
     Postgres *postgres = postgres_of(capture);
@@ -72,6 +79,7 @@ CopyReader *copy_reader_open(Capture *capture, Error *err)
     reader->base.driver = capture->driver;
     reader->postgres = postgres;
     reader->wire.fd = -1;
+    reader->patience = (Patience){goes_on, reader};
     size_t widest = 0;
     for (size_t i = 0; i < postgres->table_count; i++)
         if (postgres->sources[i].schema->field_count > widest)
@@ -81,7 +89,7 @@ CopyReader *copy_reader_open(Capture *capture, Error *err)
     if (reader->wake_fd < 0)
         error_errno(err, ERROR_FATAL, "NoDescriptor", errno, "eventfd");
     else
-        reader->connection = connect_open(postgres->spec, false, err);
+        reader->connection = connect_open(postgres->spec, false, &reader->patience, err);
     if (!reader->connection || !enter_snapshot(reader, err)) {
         copy_reader_free(&reader->base);
         return NULL;
@@ -104,8 +112,10 @@ void copy_reader_free(CopyReader *base)
 
 void copy_cancel(CopyReader *base)
 {
+    TableReader *reader = (TableReader *)base;
     uint64_t one = 1;
-    ssize_t wrote = write(((TableReader *)base)->wake_fd, &one, sizeof one);
+    atomic_store(&reader->cancelled, true);
+    ssize_t wrote = write(reader->wake_fd, &one, sizeof one);
     (void)wrote; /* full means it is awake already */
 }
 

@@ -5,8 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/capture/postgres/connect.h"
+#include "common/clock.h"
 #include "common/mem.h"
+
+/* Draining may still need an answer, but not one that waits for somebody's open transaction. */
+#define STOP_PATIENCE_US 2000000
 
 bool postgres_lsn_parse(const char *text, uint64_t *ret, Error *err)
 {
@@ -23,14 +26,27 @@ bool postgres_query_open(Postgres *postgres, Error *err)
     if (postgres->query && PQstatus(postgres->query) == CONNECTION_OK)
         return true;
     connect_close(postgres->query);
-    postgres->query = connect_open(postgres->spec, false, err);
+    postgres->query = connect_open(postgres->spec, false, &postgres->patience, err);
     return postgres->query != NULL;
+}
+
+static bool patience_lasts(void *context)
+{
+    Postgres *postgres = context;
+    if (postgres->stream)
+        stream_keep(postgres->stream);
+    if (!postgres->stop || !atomic_load(postgres->stop))
+        return true;
+    int64_t now_us = clock_mono_us();
+    if (!postgres->stopped_us)
+        postgres->stopped_us = now_us;
+    return now_us - postgres->stopped_us < STOP_PATIENCE_US;
 }
 
 static bool replication_open(Postgres *postgres, Error *err)
 {
     if (!postgres->replication)
-        postgres->replication = connect_open(postgres->spec, true, err);
+        postgres->replication = connect_open(postgres->spec, true, &postgres->patience, err);
     return postgres->replication != NULL;
 }
 
@@ -193,11 +209,13 @@ static const CaptureDriver driver = {
     .figures = stream_figures,
 };
 
-Capture *capture_postgres_open(const ConnectorSpec *spec, Error *err)
+Capture *capture_postgres_open(const ConnectorSpec *spec, const atomic_bool *stop, Error *err)
 {
     Postgres *postgres = mem_zalloc(sizeof *postgres);
     postgres->base.driver = &driver;
     postgres->spec = spec;
+    postgres->stop = stop;
+    postgres->patience = (Patience){patience_lasts, postgres};
     if (!postgres_query_open(postgres, err) || !check_settings(postgres, err) ||
         !replication_open(postgres, err) || !identify(postgres, err)) {
         postgres_close(&postgres->base);
@@ -215,7 +233,7 @@ bool capture_postgres_drop(const ConnectorSpec *spec, Error *err)
 {
     if (!spec->pg_manage)
         return true;
-    AUTO(connect_close) PGconn *connection = connect_open(spec, false, err);
+    AUTO(connect_close) PGconn *connection = connect_open(spec, false, NULL, err);
     if (!connection)
         return false;
     AUTO(mem_free) char *slot = connect_literal(spec->pg_slot);

@@ -28,6 +28,7 @@
 #include <stdatomic.h>
 
 #include "agent/capture/capture.h"
+#include "agent/capture/postgres/connect.h"
 #include "agent/capture/postgres/types.h"
 #include "common/bytes.h"
 #include "common/reader.h"
@@ -96,6 +97,9 @@ typedef struct Postgres {
     RowPosition copy_at; /* what the snapshot stands for */
     RowPosition start;   /* where the stream begins; 0: where the slot stands */
     Stream *stream;      /* NULL before capture_stream_start */
+    Patience patience;   /* of its connections */
+    const atomic_bool *stop;
+    int64_t stopped_us; /* when it was seen that it is to stop; 0: not yet */
 } Postgres;
 
 static inline Postgres *postgres_of(Capture *capture)
@@ -191,9 +195,12 @@ void stream_close(Stream *stream);
 MUST_CHECK bool stream_start(Capture *capture, Error *err);
 MUST_CHECK bool stream_next(Capture *capture, int timeout_ms, Change *ret, Error *err);
 MUST_CHECK bool stream_idle(Capture *capture, Error *err);
+/* While the capture's thread waits for something else: the server is answered, nothing is read. */
+void stream_keep(Stream *stream);
 void stream_confirm(Capture *capture, RowPosition durable);
 void stream_figures(const Capture *capture, CaptureFigures *ret);
 
 /* --- postgres.c --- */
-Capture *capture_postgres_open(const ConnectorSpec *spec, Error *err) OWNED_BY(capture_close);
+Capture *capture_postgres_open(const ConnectorSpec *spec, const atomic_bool *stop, Error *err)
+    OWNED_BY(capture_close);
 MUST_CHECK bool capture_postgres_drop(const ConnectorSpec *spec, Error *err);

@@ -132,7 +132,7 @@ bool stream_start(Capture *capture, Error *err)
     stream->wire.fd = -1;
     stream->connection = TAKE(postgres->replication);
     if (!stream->connection)
-        stream->connection = connect_open(postgres->spec, true, err);
+        stream->connection = connect_open(postgres->spec, true, &postgres->patience, err);
     if (!stream->connection) {
         stream_close(stream);
         return false;
@@ -220,6 +220,12 @@ bool stream_idle(Capture *capture, Error *err)
               watch_step(&stream->watch, stream->now_us, stream->received, err);
     publish_figures(stream);
     return ok;
+}
+
+void stream_keep(Stream *stream)
+{
+    stream->now_us = clock_mono_us();
+    (void)!status_if_due(stream, NULL); /* whoever reads next finds out */
 }
 
 void stream_confirm(Capture *capture, RowPosition durable)

@@ -134,15 +134,16 @@ typedef struct Key {
     int count;
 } Key;
 
-static void ask(Toast *toast, const PgTable *table, char *const *names, const Key *key,
-                const uint32_t *fields, size_t count)
+static bool ask(Toast *toast, const PgTable *table, char *const *names, const Key *key,
+                const uint32_t *fields, size_t count, Error *err)
 {
     AUTO(text_done) Bytes sql = {0};
     write_sql(table, names, fields, count, &sql);
     toast_done(toast);
     toast->reads++;
-    toast->latest = PQexecParams(toast->postgres->query, (const char *)sql.data, key->count,
-                                 key->types, key->values, key->lengths, key->formats, 1);
+    toast->latest = connect_ask(toast->postgres->query, (const char *)sql.data, key->count,
+                                key->types, key->values, key->lengths, key->formats, err);
+    return toast->latest != NULL;
 }
 
 /* By what the columns are called now. A value of a column that is dropped by now is null: nobody
@@ -165,8 +166,7 @@ static bool ask_again(Toast *toast, const PgTable *table, const Key *key, PgValu
                        "be fetched; load the table again with --resnapshot %s",
                        table->name, table->name);
     *count = there;
-    if (ok)
-        ask(toast, table, names, key, left, there);
+    ok = ok && ask(toast, table, names, key, left, there, err);
     for (size_t i = 0; i < field_count; i++)
         free(names[i]);
     free(names);
@@ -187,9 +187,9 @@ bool toast_fetch(void *context, const PgTable *table, PgValue *values, const uin
         key.lengths[i] = (int)value->bytes;
         key.formats[i] = 1;
     }
-    if (!postgres_query_open(toast->postgres, err))
+    if (!postgres_query_open(toast->postgres, err) ||
+        !ask(toast, table, NULL, &key, fields, count, err))
         return false;
-    ask(toast, table, NULL, &key, fields, count);
     AUTO(mem_free) uint32_t *left = NULL;
     if (UNLIKELY(lacks_column(toast->latest) || !is_meant(table, toast->latest, fields, count))) {
         left = mem_array(count, sizeof *left);
