@@ -437,7 +437,7 @@ int main(int count, char **arguments)
                           .password = getenv("PGPASSWORD")};
     Error err = {0};
     arena = arena_new(65536);
-    AUTO(capture_close) Capture *capture = capture_open(&spec, &err);
+    AUTO(capture_close) Capture *capture = capture_open(&spec, NULL, &err);
     if (!capture)
         fail("open", &err);
     size_t table_count;
