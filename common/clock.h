@@ -7,3 +7,6 @@
 int64_t clock_wall_us(void);
 int64_t clock_mono_us(void);
 void clock_sleep_us(int64_t us);
+/* How long something takes: tests' builds (those with crash points) ask that variable first, in
+ * milliseconds. */
+int64_t clock_asked_us(const char *variable, int64_t usual_us);

@@ -45,8 +45,9 @@ static void sweep(BoundTable *table)
 {
     Error err = {0};
     table->swept = true;
-    if (!table_sweep_unfinished(
-            table->table, clock_wall_us() - flow_time_us("FIRN_SWEEP_AGE_MS", SWEEP_AGE_US), &err))
+    if (!table_sweep_unfinished(table->table,
+                                clock_wall_us() - clock_asked_us("FIRN_SWEEP_AGE_MS", SWEEP_AGE_US),
+                                &err))
         log_info("unfinished uploads were not looked for", LOG_T("table", table->name),
                  LOG_T("reason", err.code), LOG_T("error", err.message));
 }

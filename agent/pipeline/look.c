@@ -31,7 +31,7 @@ static bool would_open(const Flow *flow, Error *err)
 {
     AUTO(capture_close)
     Capture *probe = capture_open(flow->pipeline->connector,
-                                  &(CaptureOptions){.stop = &flow->pipeline->stop}, err);
+                                  &(CaptureOptions){.stop = &flow->pipeline->base.stop}, err);
     return probe != NULL;
 }
 
@@ -41,11 +41,11 @@ void flow_look(Flow *flow, int64_t *after_us)
     Look look = {.flow = flow};
     Error err = {0};
     if (*after_us == 0)
-        *after_us = now_us + flow_time_us("FIRN_LOOK_MS", LOOK_US);
+        *after_us = now_us + clock_asked_us("FIRN_LOOK_MS", LOOK_US);
     /* a copy goes on to its end first: what it read since its last commit would be read again */
     if (now_us < *after_us || atomic_load(&flow->copying) || flow_stopping(flow))
         return;
-    *after_us = now_us + flow_time_us("FIRN_LOOK_MS", LOOK_US);
+    *after_us = now_us + clock_asked_us("FIRN_LOOK_MS", LOOK_US);
     if (!capture_look(flow->capture, found, &look, &err)) {
         log_info("the source's catalog was not read", LOG_T("reason", err.code),
                  LOG_T("error", err.message));
