@@ -1,0 +1,281 @@
+/* Rows of one table → records of a Kafka topic, as Debezium's connector for PostgreSQL (3.5) and
+ * Connect's converters would write them: the envelope {before, after, source, transaction, op,
+ * ts_ms, ts_us, ts_ns} and the key, in JSON, in JSON with its schema, or in Avro with Confluent's
+ * framing. No Kafka client, no thread, no I/O (but registry.h): in come batches and what the source
+ * says of their rows, out come bytes, a partition's hash and headers.
+ *
+ *   topic.h        the contract            table.c       a table's records   row.c    one record
+ *   topic.h        the contract            table.c, rows.c  a table's records
+ *   envelope.h     what stands around a row: source, transaction, op, times
+ *   connector.h    records of no table     registry.h     a schema registry
+ *   connect_schema.h  Connect's schema of a table, from ours and the source's types
+ *   schema_text.h  that schema as JSON, as Avro           literal.h  values that stand in
+ *   values.h       rows and values; json.c, avro.c share value_body.h
+ *   scalar.h       numbers, times, base64 … as text       numeric.h  decimals and their bytes
+ *   parse.h        values that come as the server's text  name.h     names of topics, schemas
+ *   partition.h    where a key goes
+ *
+ * What is written once for a table and its columns (names, schemas, the block's constant parts) is
+ * made by topic_table_new; a row appends to one growing buffer and allocates nothing. A TopicTable
+ * may be used by one thread at a time.
+ *
+ * Differences from Debezium 3.5 that stay (tests/integration/test_topic_debezium.py compares):
+ *
+ *   | what                         | Debezium                          | here
+ *   |------------------------------|-----------------------------------|------------------------
+ *   | null in a column that has a  | Connect's converters write the    | null, unless
+ *   | default                      | default                           | nulls_as_defaults
+ *   | types it does not know       | left out (include.unknown.        | their text; composites
+ *   | (jsonpath, xid, tid, tsquery,| datatypes: its bytes)             | as structs, other
+ *   | multiranges, composites, box,|                                   | arrays as arrays;
+ *   | money[], interval[], xml[] …)|                                   | TOPIC_UNKNOWN_OMIT: out
+ *   | name, streamed               | null                              | the text
+ *   | int2vector, bit(n)[], several| empty, null, or nulls inside      | the elements; several
+ *   | dimensions                   |                                   | dimensions stop capture
+ *   | numeric(p,s) with s < 0      |                                   | as numeric without p, s
+ *   | NaN, Infinity in a decimal   | the connector stops, but for      | DATA "NoDecimal" likewise
+ *   |                              | decimal.handling.mode=string      |
+ *   | numeric[] left out by update | null                              | an empty array
+ *   | an unchanged value of another| null (uuid[]'s placeholder is a   | null, or the empty value
+ *   | type (date[] …)              | list of character codes, too)     | where it is required
+ *   | dates before 1582, copied    | in the Julian calendar            | Gregorian, as streamed
+ *   | hstore's pairs               | in the order of Java's hash       | in the server's
+ *   | float8 in JSON               | 1.0E300                           | 1e+300, the same number
+ *   | headers                      | __debezium.context.* on each      | `firn` (below); newkey
+ *   |                              |                                   | and oldkey as there
+ *   | TRUNCATE                     | one record                        | one in every partition
+ *   | elements of an enum[]        | required                          | may be null
+ *   | a key's partition            | murmur2 of the key's bytes        | partition.h
+ *   | ts_ns                        | nanoseconds                       | ends with 000
+ *   | geometry not null            | optional all the same             | as there
+ *
+ * https://debezium.io/documentation/reference/3.5/connectors/postgresql.html */
+#pragma once
+
+#include "agent/record/batch.h"
+#include "common/bytes.h"
+#include "common/error.h"
+
+/* --- what a table's records look like; the words of Debezium's options in brackets --- */
+
+typedef enum TopicFormat {
+    TOPIC_JSON,             /* JsonConverter, schemas.enable=false */
+    TOPIC_JSON_WITH_SCHEMA, /* schemas.enable=true: {"schema": …, "payload": …} */
+    TOPIC_AVRO,             /* AvroConverter; 0x00, the schema's id in 4 bytes big-endian, Avro */
+} TopicFormat;
+
+typedef enum TopicTime { /* [time.precision.mode] */
+                         TOPIC_TIME_ADAPTIVE,
+                         TOPIC_TIME_ADAPTIVE_MICROSECONDS, /* adaptive_time_microseconds */
+                         TOPIC_TIME_CONNECT,
+} TopicTime;
+
+typedef enum TopicDecimal { /* [decimal.handling.mode] */
+                            TOPIC_DECIMAL_PRECISE,
+                            TOPIC_DECIMAL_DOUBLE,
+                            TOPIC_DECIMAL_STRING,
+} TopicDecimal;
+
+typedef enum TopicBinary { /* [binary.handling.mode] */
+                           TOPIC_BINARY_BYTES,
+                           TOPIC_BINARY_BASE64,
+                           TOPIC_BINARY_BASE64_URL,
+                           TOPIC_BINARY_HEX,
+} TopicBinary;
+
+typedef enum TopicInterval { /* [interval.handling.mode] */
+                             TOPIC_INTERVAL_NUMERIC,
+                             TOPIC_INTERVAL_STRING,
+} TopicInterval;
+
+typedef enum TopicHstore { /* [hstore.handling.mode] */
+                           TOPIC_HSTORE_JSON,
+                           TOPIC_HSTORE_MAP,
+} TopicHstore;
+
+typedef enum TopicUnknown { /* types that Debezium does not know */
+                            TOPIC_UNKNOWN_KEEP,
+                            TOPIC_UNKNOWN_OMIT,
+} TopicUnknown;
+
+typedef enum TopicAdjust { /* [schema.name.adjustment.mode, field.name.adjustment.mode] */
+                           TOPIC_ADJUST_NONE,
+                           TOPIC_ADJUST_AVRO,         /* what Avro forbids becomes _ */
+                           TOPIC_ADJUST_AVRO_UNICODE, /* … becomes _uXXXX, and _ itself __ */
+} TopicAdjust;
+
+#define TOPIC_PLACEHOLDER "__debezium_unavailable_value"
+#define TOPIC_DEBEZIUM_VERSION "3.5.0.Final"
+
+typedef struct TopicOptions {
+    TopicFormat format;
+    TopicTime time;
+    TopicDecimal decimal;
+    TopicBinary binary;
+    TopicInterval interval;
+    TopicHstore hstore;
+    TopicUnknown unknown;
+    TopicAdjust schema_names; /* with TOPIC_AVRO never NONE: then AVRO is taken */
+    TopicAdjust field_names;  /* the same */
+    bool no_tombstones;       /* [tombstones.on.delete=false] */
+    bool transactions;        /* [provide.transaction.metadata]: the block `transaction` */
+    bool nulls_as_defaults;   /* [replace.null.with.default of the converters, true there] */
+    const char *placeholder;  /* [unavailable.value.placeholder] NULL: TOPIC_PLACEHOLDER */
+    const char *version;      /* source.version; NULL: TOPIC_DEBEZIUM_VERSION, whose format it is */
+} TopicOptions;
+
+/* --- what capture says of a table --- */
+
+/* A column's type in the source's own words, for what agent/record/type.h no longer tells (int2
+ * from int4, timestamp(3) from timestamp, json from text). PostgreSQL: pg_type's. */
+typedef struct ColumnType ColumnType;
+struct ColumnType {
+    const char *name; /* typname of the base type: "int4", "bpchar", "geometry"; of an array, an
+                       * enum or a composite its own, which is only looked at for int2vector and
+                       * oidvector. A domain is what it is made of */
+    int32_t modifier; /* atttypmod (of a domain: typtypmod); -1: none. An array has its element's */
+    bool is_enum;
+    const char *const *labels; /* of an enum, in their order */
+    size_t label_count;
+    const ColumnType *children; /* array: the element; composite: its attributes, as in our Type */
+    size_t child_count;
+};
+
+typedef struct TopicColumn {
+    ColumnType type;
+    /* The column's default as pg_get_expr prints it ("'none'::text", "nextval(…)"), NULL: none.
+     * Stands in the schema as Debezium reads it: constants; computed ones of some types as 0, ''.
+     */
+    const char *default_expression;
+} TopicColumn;
+
+/* The table at one version of its columns. Everything is copied but the schema, which outlives the
+ * TopicTable. */
+typedef struct TopicTableSpec {
+    const char *topic;          /* its name: topic_name() */
+    const char *connector;      /* source.name, Debezium's topic.prefix */
+    const char *database;       /* source.db */
+    const char *schema_name;    /* "public" */
+    const char *table_name;     /* "orders" */
+    const Schema *schema;       /* of its batches */
+    const TopicColumn *columns; /* one for each field */
+    /* Fields of the record's key; NULL: the schema's key [message.key.columns]. Columns that the
+     * log does not have of old rows (not of the replica identity) are refused by the capture. */
+    const uint32_t *key;
+    size_t key_count;
+    uint32_t version; /* of the columns, for the header */
+} TopicTableSpec;
+
+typedef struct TopicTable TopicTable;
+void topic_table_free(TopicTable *table);
+/* CONFIG "NoSuchType" when a column's type in the schema and at the source don't go together,
+ * "NameTaken" when two columns get one name by TopicAdjust. */
+TopicTable *topic_table_new(const TopicTableSpec *spec, const TopicOptions *options, Error *err)
+    OWNED_BY(topic_table_free);
+/* The texts to register, under the subjects "<topic>-key" and "<topic>-value"; NULL key: the table
+ * has none. Only of TOPIC_AVRO; for JSON with its schema what stands under "schema". */
+const char *topic_table_key_schema(const TopicTable *table);
+const char *topic_table_value_schema(const TopicTable *table);
+/* TOPIC_AVRO: what the registry calls them. Before the first row. */
+void topic_table_set_ids(TopicTable *table, uint32_t key_id, uint32_t value_id);
+
+/* --- what capture says of rows --- */
+
+typedef enum TopicSnapshot { /* source.snapshot; of a copied table's rows, in the copy's order */
+                             TOPIC_SNAPSHOT_FALSE, /* from the log */
+                             TOPIC_SNAPSHOT_TRUE,
+                             TOPIC_SNAPSHOT_FIRST, /* of all tables */
+                             TOPIC_SNAPSHOT_FIRST_OF_TABLE,
+                             TOPIC_SNAPSHOT_LAST_OF_TABLE,
+                             TOPIC_SNAPSHOT_LAST,
+                             TOPIC_SNAPSHOT_INCREMENTAL, /* ad hoc, beside the stream */
+} TopicSnapshot;
+
+/* A transaction of the source, or the snapshot that rows were copied in. */
+typedef struct TopicTransaction {
+    uint64_t id;              /* xid; of a copy: the snapshot's (txid_current); 0: not known */
+    uint64_t last_commit_lsn; /* where the commit before it ended (pgoutput's Commit names it), as
+                               * Debezium has it in source.sequence; 0: not known, or a copy */
+    int64_t commit_us;        /* commit time (of a copy: when it began), since 1970 */
+    const char *origin;       /* replication origin; NULL: none */
+    uint64_t origin_lsn;
+} TopicTransaction;
+
+/* Of each row of the batch. */
+typedef struct TopicRow {
+    uint64_t lsn; /* of the change in the log (XLogData's start); of a copy the snapshot's */
+    uint32_t transaction; /* index in TopicRows.transactions */
+    uint32_t before;      /* row of TopicRows.before with the row's old image, TOPIC_NO_BEFORE:
+                           * none. For ROW_UPDATE, ROW_DELETE and ROW_MOVE of a table with REPLICA
+                           * IDENTITY FULL */
+    uint64_t total_order; /* within the transaction, from 1, and among those of this table; only */
+    uint64_t table_order; /* looked at with TopicOptions.transactions; 0: the block is null */
+    TopicSnapshot snapshot;
+} TopicRow;
+#define TOPIC_NO_BEFORE UINT32_MAX
+
+typedef struct TopicRows {
+    const Batch *batch;
+    const TopicTransaction *transactions;
+    const TopicRow *rows; /* as many as the batch has */
+    const Batch *before;  /* old images, with the same schema; NULL: none */
+    int64_t now_us;       /* the envelope's ts_ms, ts_us, ts_ns */
+} TopicRows;
+
+/* --- the records --- */
+
+#define TOPIC_HEADER "firn"
+/* Its value, big-endian: 8 bytes major, 8 bytes minor (agent/record/position.h), 4 bytes version of
+ * the columns, 1 byte kind, then 2 bytes for each field (its index in the schema) that the update
+ * left out, so that a value that looks like the placeholder is none. */
+#define TOPIC_HEADER_BYTES 21
+typedef enum TopicKind {
+    TOPIC_KIND_ROW,
+    TOPIC_KIND_TOMBSTONE,
+    TOPIC_KIND_TRUNCATE,
+} TopicKind;
+
+/* Offsets into TopicRecords.bytes. */
+typedef struct TopicSpan {
+    size_t at;
+    size_t bytes;
+} TopicSpan;
+
+typedef struct TopicRecord {
+    TopicSpan key;    /* bytes 0: null */
+    TopicSpan value;  /* bytes 0: null, a tombstone */
+    TopicSpan header; /* TOPIC_HEADER's value */
+    /* The other key of an update that changed it, with the header's name ("__debezium.newkey" on
+     * the old key's records, "__debezium.oldkey" on the new one's); NULL: none. */
+    const char *other_name;
+    TopicSpan other;
+    uint64_t hash;   /* for topic_partition() */
+    bool everywhere; /* to be written to every partition: TRUNCATE */
+    uint32_t row;    /* of the batch */
+} TopicRecord;
+
+typedef struct TopicRecords {
+    Bytes bytes;
+    TopicRecord *items;
+    size_t count, held;
+} TopicRecords;
+void topic_records_done(TopicRecords *records);
+void topic_records_clear(TopicRecords *records); /* memory is kept */
+/* AUTO(topic_records_done) TopicRecords records = {0}; */
+static inline void topic_records_done_auto(TopicRecords *at)
+{
+    topic_records_done(at);
+}
+
+/* Appends the records of rows *from and on, until bytes_max are passed or the rows end (a pair of
+ * ROW_MOVE and ROW_UPDATE is never cut); *from is then the next row. One row gives one record (op
+ * r, c, u), two (d and its tombstone) or three (a key that changed: d, tombstone, c). DATA for a
+ * value that can't be written ("NoDecimal", "BadValue"), with table, column and position: what the
+ * rows before it gave is there, *from is that row. */
+MUST_CHECK bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from,
+                             size_t bytes_max, TopicRecords *to, Error *err);
+/* The table was emptied: op t. */
+void topic_encode_truncate(TopicTable *table, const TopicTransaction *transaction,
+                           const TopicRow *row, RowPosition at, int64_t now_us, TopicRecords *to);
+
+DEFINE_AUTO(TopicTable, topic_table_free);
