@@ -42,6 +42,20 @@ static Manifest *load(const Options *options, bool resolve_secrets)
     return manifest;
 }
 
+/* As load, of what this version runs. */
+static Manifest *load_to_run(const Options *options)
+{
+    Manifest *manifest = load(options, true);
+    Findings findings = {0};
+    if (manifest && !manifest_runs(manifest, &findings)) {
+        print_findings(&findings);
+        manifest_free(manifest);
+        manifest = NULL;
+    }
+    findings_done(&findings);
+    return manifest;
+}
+
 static int failed(const char *what, const Error *err)
 {
     fprintf(stderr, "firn-agent: %s: %s: %s\n", what, err->code, err->message);
@@ -50,7 +64,7 @@ static int failed(const char *what, const Error *err)
 
 static int run(const Options *options)
 {
-    Manifest *manifest = load(options, true);
+    Manifest *manifest = load_to_run(options);
     if (!manifest)
         return EXIT_REFUSED;
     int code = EXIT_REFUSED;
@@ -123,7 +137,7 @@ static int drop(const Options *options)
 {
     if (!agreed(options))
         return EXIT_USAGE;
-    Manifest *manifest = load(options, true);
+    Manifest *manifest = load_to_run(options);
     if (!manifest)
         return EXIT_REFUSED;
     Error err = {0};
