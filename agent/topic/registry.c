@@ -64,9 +64,11 @@ Registry *registry_new(const RegistryOptions *options, Error *err)
 {
     const char *url = options->url ? options->url : "";
     if ((strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) ||
-        strpbrk(url, "?# ")) {
-        error_set(err, ERROR_CONFIG, "RegistryUrl",
-                  "the schema registry's address must be http://… or https://…, without a query");
+        strpbrk(url, "?#@ ")) {
+        error_set(
+            err, ERROR_CONFIG, "RegistryUrl",
+            "the schema registry's address must be http://… or https://…, without a query, and "
+            "without user and password: those stand in a Secret");
         return NULL;
     }
     HttpClientOptions client_options = {.ca_pem = options->ca_pem};

@@ -30,7 +30,7 @@ typedef struct TypeCase {
         "{\"type\":\"bytes\",\"scale\":" s ",\"precision\":" p                                     \
         ",\"connect.version\":1,\"connect.parameters\":{\"scale\":\"" s                            \
         "\",\"connect.decimal.precision\":\"" p "\"},\"connect.name\":\"org.apache.kafka.connect." \
-                                                "data.Decimal\",\"logicalType\":\"decimal\"}"
+        "data.Decimal\",\"logicalType\":\"decimal\"}"
 
 #define NUMERIC(p, s) (((p) << 16 | (s)) + 4)
 
@@ -298,7 +298,7 @@ static const TypeCase cases[] = {
      {0},
      .number = 45296123456,
      .json = "45296123456",
-     "80cd8fbed102",
+     "80f9dfbdd102",
      NAMED("int64", "long", "io.debezium.time.MicroTime")},
     {"time",
      3,
@@ -306,7 +306,7 @@ static const TypeCase cases[] = {
      {0},
      .number = 45296123000,
      .json = "45296123",
-     "f6a79a2b",
+     "f6a7992b",
      NAMED("int32", "int", "io.debezium.time.Time")},
     {"time",
      3,
@@ -372,7 +372,7 @@ static const TypeCase cases[] = {
      {0},
      .text = "1 year 2 mons 3 days 04:05:06.000007",
      .json = "37091106000007",
-     "8eb9dec9ffee10",
+     "8eb294a3feee10",
      NAMED("int64", "long", "io.debezium.time.MicroDuration")},
     {"interval",
      -1,
