@@ -175,7 +175,7 @@ bool kafka_client_start(KafkaClient *client, rd_kafka_conf_t *conf, const KafkaS
     rd_kafka_conf_set_events(conf, events);
     rd_kafka_conf_set_log_cb(conf, log_line);
     char text[512] = "";
-    client->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    client->rk = rd_kafka_new(client->consumes ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, text, sizeof text);
     if (!client->rk) { /* PEM that can't be read comes here */
         rd_kafka_conf_destroy(conf);
         bool pem = strstr(text, "ssl.") || strstr(text, "PEM");

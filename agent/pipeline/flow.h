@@ -159,7 +159,6 @@ MUST_CHECK bool flow_bind(Flow *flow, Error *err); /* bind.c */
 void flow_unbind(Flow *flow);
 /* Does a unit take the table of that name? */
 bool flow_takes(const Flow *flow, const char *name);
-void flow_look(Flow *flow, int64_t *after_us); /* look.c */
 /* copy.c. Open: in the capture's thread, before the stream; the tables take rows of the stream from
  * then on. Start: the writers run. Join: before they end. */
 MUST_CHECK bool flow_copy_open(Flow *flow, Error *err);

@@ -7,7 +7,6 @@
  *   bind.c       which captured table goes into which lake table
  *   copy.c       the initial copy: readers side by side, each with a Parquet writer of its own
  *   stream.c     the capture thread: reads the log, hands items to the writers, confirms late
- *   look.c       tables that are added at the source
  *   writer.c     writer threads: apply batches, join pieces of copies, commit at checkpoints
  *   commit.c     what comes of a commit's answer
  *   record.c     what was confirmed, beside the warehouse (law 2)

@@ -223,6 +223,11 @@ static bool drain(Stream *stream, Error *err)
     return false;
 }
 
+static bool takes(void *context, const char *table_name)
+{
+    return flow_takes(context, table_name);
+}
+
 static bool follow(Stream *stream, Error *err)
 {
     Flow *flow = stream->flow;
@@ -233,7 +238,10 @@ static bool follow(Stream *stream, Error *err)
         if (!capture_next(flow->capture, NEXT_MS, &change, err) ||
             !hand_out(stream, &change, err) || !confirm(stream, false, err))
             return false;
-        flow_look(flow, &stream->look_after_us);
+        /* a copy goes on to its end first: what it read since its last commit would be read again */
+        if (!atomic_load(&flow->copying))
+            supervised_look(&flow->pipeline->base, flow->capture, takes, flow, &flow->leaves,
+                            &stream->look_after_us);
     }
     flow_phase(flow, PHASE_DRAINING);
     return drain(stream, err);

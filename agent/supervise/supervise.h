@@ -3,6 +3,7 @@
  * first member of its own struct, and the files of its folder may read and write its fields.
  *
  *   supervise.c  the loop: the one place that reads an error's kind; and tables to copy anew
+ *   look.c       tables that are added at the source
  *   headroom.c   the log that the source keeps
  *   progress.c   figures for metrics, health and the progress line */
 #pragma once
@@ -120,6 +121,13 @@ void supervised_copy_begun(Supervised *supervised, const char *table_name);
 /* headroom.c */
 void headroom_register(Supervised *supervised, const char *label);
 void supervised_headroom(Supervised *supervised, const CaptureFigures *figures);
+
+/* look.c. Is there a table that was not there when the capture was opened, that `takes` takes and
+ * that could be captured? Then *leaves is set: the flow is to drain, and another one to begin. Asks
+ * now and then; *after_us begins as 0. In the capture's thread. */
+typedef bool SupervisedTakes(void *context, const char *table_name);
+void supervised_look(Supervised *supervised, Capture *capture, SupervisedTakes *takes,
+                     void *context, atomic_bool *leaves, int64_t *after_us);
 
 /* --- progress.c --- */
 void progress_register(Supervised *supervised);

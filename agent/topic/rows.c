@@ -290,3 +290,10 @@ void topic_encode_truncate(TopicTable *table, const TopicTransaction *transactio
                          &to->bytes, &unused);
     ASSERT(put);
 }
+
+void topic_encode_copied(TopicTable *table, RowPosition at, TopicRecords *to)
+{
+    TopicRecord *record = topic_record_add(to);
+    record->everywhere = true;
+    record->header = put_header(table, at, TOPIC_KIND_COPIED, NULL, 0, &to->bytes);
+}

@@ -211,6 +211,7 @@ typedef enum TopicKind {
     TOPIC_KIND_ROW,
     TOPIC_KIND_TOMBSTONE,
     TOPIC_KIND_TRUNCATE,
+    TOPIC_KIND_COPIED, /* a marker without key and value: the table's copy ends here */
 } TopicKind;
 
 /* Offsets into TopicRecords.bytes. */
@@ -255,5 +256,8 @@ MUST_CHECK bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t 
 /* The table was emptied: op t. */
 void topic_encode_truncate(TopicTable *table, const TopicTransaction *transaction,
                            const TopicRow *row, RowPosition at, int64_t now_us, TopicRecords *to);
+
+/* The end of the table's copy, which began at that position. */
+void topic_encode_copied(TopicTable *table, RowPosition at, TopicRecords *to);
 
 DEFINE_AUTO(TopicTable, topic_table_free);
