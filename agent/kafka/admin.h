@@ -31,7 +31,8 @@ MUST_CHECK bool kafka_topic_look(KafkaClient *client, const char *name, KafkaTop
 /* Made if it is missing, and known by every broker on return. One that exists has to be as
  * declared: CONFIG "TopicDiffers" names each setting, what it has and what is wanted; more
  * partitions than declared are fine, fewer are too (*ret says how many: kafka_topic_grow). CONFIG
- * "TopicRefused" when the cluster does not make such a topic (too few brokers, a policy, a name). */
+ * "TopicRefused" when the cluster does not make such a topic (too few brokers, a policy, a name).
+ */
 MUST_CHECK bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec,
                                    KafkaTopicState *ret, Error *err);
 
@@ -45,9 +46,10 @@ MUST_CHECK bool kafka_topic_drop(KafkaClient *client, const char *name, Error *e
 
 /* What is declared of the stream's topics (partitions, replication, min.insync.replicas, retention,
  * cleanup policy, settings) as a KafkaTopicSpec; the texts live in *hold. */
+#define KAFKA_HOLD_MAX 67
 typedef struct KafkaTopicHold {
-    KafkaSetting settings[64 + 4];
-    char numbers[3][24];
+    KafkaSetting settings[KAFKA_HOLD_MAX];
+    char numbers[2][24];
 } KafkaTopicHold;
 void kafka_topic_declared(const StreamSpec *stream, const char *name, KafkaTopicHold *hold,
                           KafkaTopicSpec *ret);

@@ -1,6 +1,6 @@
 /* A client: librdkafka's instance and the one thread that takes its events (errors, statistics,
- * tokens to renew). What went wrong last is kept, so that whoever waits for the brokers can say why.
- * Acknowledgements do not come this way (producer.c). */
+ * tokens to renew). What went wrong last is kept, so that whoever waits for the brokers can say
+ * why. Acknowledgements do not come this way (producer.c). */
 #include "agent/kafka/private.h"
 
 #include <stdlib.h>
@@ -15,7 +15,8 @@
 static void log_line(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     (void)rk;
-    LogLevel ours = level <= 4 ? LOG_WARN : LOG_DEBUG; /* of syslog's levels; 3 is one failed try */
+    /* Of syslog's levels; 3 is one failed try. CONFWARN is what conf.c chose knowingly. */
+    LogLevel ours = level <= 4 && strcmp(facility, "CONFWARN") != 0 ? LOG_WARN : LOG_DEBUG;
     log_event(ours, "kafka", LOG_T("facility", facility), LOG_T("text", text));
 }
 
@@ -175,13 +176,14 @@ bool kafka_client_start(KafkaClient *client, rd_kafka_conf_t *conf, const KafkaS
     rd_kafka_conf_set_events(conf, events);
     rd_kafka_conf_set_log_cb(conf, log_line);
     char text[512] = "";
-    client->rk = rd_kafka_new(client->consumes ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, text, sizeof text);
-    if (!client->rk) { /* PEM that can't be read comes here */
+    if (!kafka_conf_try(spec, options, err)) {
         rd_kafka_conf_destroy(conf);
-        bool pem = strstr(text, "ssl.") || strstr(text, "PEM");
-        return error_set(err, ERROR_CONFIG, pem ? "KafkaTls" : "KafkaOption", "%s: %s",
-                         options->field, text);
+        return false;
     }
+    client->rk = rd_kafka_new(client->consumes ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, text,
+                              sizeof text);
+    if (!client->rk) /* not freed: librdkafka 2.0.2 has half freed one that has interceptors */
+        return error_set(err, ERROR_CONFIG, "KafkaOption", "%s: %s", options->field, text);
     client->events = rd_kafka_queue_get_main(client->rk);
     client->thread = thread_start("kafka", take_events, client);
     return wait_for_cluster(client, options->patience_ms ? options->patience_ms : KAFKA_PATIENCE_MS,

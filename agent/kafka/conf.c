@@ -74,7 +74,7 @@ static bool set_all(rd_kafka_conf_t *conf, const KafkaSpec *spec, const char *br
     static const char *const protocols[] = {"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"};
     const char *field = options->field;
     AUTO(mem_free) char *where = mem_format("%s.bootstrapServers", field);
-    if (!kafka_conf_set(conf, "bootstrap.servers", brokers, where, err) ||
+    if ((brokers && !kafka_conf_set(conf, "bootstrap.servers", brokers, where, err)) ||
         !kafka_conf_set(conf, "security.protocol", protocols[spec->protocol], field, err) ||
         !kafka_conf_set(conf, "client.id", options->client_id, field, err) ||
         !kafka_conf_set(conf, "socket.keepalive.enable", "true", field, err) ||
@@ -92,13 +92,49 @@ static bool set_all(rd_kafka_conf_t *conf, const KafkaSpec *spec, const char *br
            set_sasl(conf, spec, field, err);
 }
 
-rd_kafka_conf_t *kafka_conf_new(const KafkaSpec *spec, const KafkaClientOptions *options,
-                                Error *err)
+/* brokers NULL: none */
+static rd_kafka_conf_t *conf_of(const KafkaSpec *spec, const char *brokers,
+                                const KafkaClientOptions *options, Error *err)
 {
-    AUTO(mem_free) char *brokers = join(&spec->brokers);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     if (set_all(conf, spec, brokers, options, err))
         return conf;
     rd_kafka_conf_destroy(conf);
     return NULL;
+}
+
+rd_kafka_conf_t *kafka_conf_new(const KafkaSpec *spec, const KafkaClientOptions *options,
+                                Error *err)
+{
+    AUTO(mem_free) char *brokers = join(&spec->brokers);
+    return conf_of(spec, brokers, options, err);
+}
+
+static void no_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    (void)rk;
+    (void)level;
+    (void)facility;
+    (void)text;
+}
+
+bool kafka_conf_try(const KafkaSpec *spec, const KafkaClientOptions *options, Error *err)
+{
+    if (spec->protocol != KAFKA_SSL && spec->protocol != KAFKA_SASL_SSL)
+        return true;
+    rd_kafka_conf_t *conf = conf_of(spec, NULL, options, err);
+    if (!conf)
+        return false;
+    char text[512] = "";
+    rd_kafka_conf_set_log_cb(conf, no_log); /* about a client without brokers */
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    if (rk) {
+        rd_kafka_destroy(rk);
+        return true;
+    }
+    rd_kafka_conf_destroy(conf);
+    return error_set(err, ERROR_CONFIG, "KafkaTls",
+                     "%s.security: a certificate or key of caSecretRef or credentialsSecretRef "
+                     "can't be used: %s",
+                     options->field, text);
 }

@@ -9,7 +9,8 @@ static const char *user_of(const KafkaClient *client)
     return client->user ? client->user : "ANONYMOUS";
 }
 
-/* `what` is a topic as an ACL names it ("topic shop.orders"), or something else of the cluster's. */
+/* `what` is a topic as an ACL names it ("topic shop.orders"), or something else of the cluster's.
+ */
 static bool rights(const KafkaClient *client, Error *err, rd_kafka_resp_err_t code,
                    const char *what, const char *right)
 {
@@ -38,7 +39,7 @@ static bool tls(const KafkaClient *client, Error *err, const char *text)
     if (strstr(text, "certificate verify failed") || strstr(text, "unable to get"))
         hint = "the broker's certificate is not of the authority in caSecretRef, or not its "
                "host's (verifyHost)";
-    else if (strstr(text, "wrong version number") || strstr(text, "connecting to a PLAINTEXT"))
+    else if (strstr(text, "wrong version number"))
         hint = "the listener does not speak TLS: write another port, or protocol PLAINTEXT or "
                "SASL_PLAINTEXT";
     else if (strstr(text, "certificate required") || strstr(text, "bad certificate") ||
@@ -54,6 +55,8 @@ static bool unreachable(const KafkaClient *client, Error *err, const char *text)
     const char *hint = "";
     if (strstr(text, "SSL listener"))
         hint = ", or the listener wants TLS: write protocol SSL or SASL_SSL";
+    else if (strstr(text, "PLAINTEXT broker listener"))
+        hint = ", or the listener has no TLS: write protocol PLAINTEXT or SASL_PLAINTEXT";
     return error_set(err, ERROR_RETRY, "BrokersUnreachable",
                      "kafka %s can't be reached (%s.bootstrapServers%s): %s", client->brokers,
                      client->field, hint, text);

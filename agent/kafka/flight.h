@@ -29,7 +29,8 @@ struct KafkaProducer {
     bool transactional;
     KafkaTopic *topics;
 
-    atomic_bool broken; /* a record failed for good, or a fatal error: nothing more is handed over */
+    atomic_bool
+        broken; /* a record failed for good, or a fatal error: nothing more is handed over */
     /* The first record that failed, by the broker's thread that was told. */
     atomic_int failed_code;
     char failed_topic[256];

@@ -27,18 +27,18 @@ typedef struct StreamSpec StreamSpec; /* … */
 typedef struct KafkaClient KafkaClient;
 
 typedef struct KafkaClientOptions {
-    const char *client_id;  /* as brokers' logs and quotas have it */
-    const char *field;      /* where the KafkaSpec stands: "spec.stream.kafka"; for messages */
-    int64_t patience_ms;    /* how long the brokers may be unreachable at the start; 0: 10 s */
-    int64_t stats_ms;       /* how often the figures of brokers are taken; 0: 5 s */
+    const char *client_id; /* as brokers' logs and quotas have it */
+    const char *field;     /* where the KafkaSpec stands: "spec.stream.kafka"; for messages */
+    int64_t patience_ms;   /* how long the brokers may be unreachable at the start; 0: 10 s */
+    int64_t stats_ms;      /* how often the figures of brokers are taken; 0: 5 s */
 } KafkaClientOptions;
 
 /* Waits for what is under way to end, but for no broker. */
 void kafka_client_free(KafkaClient *client);
 /* Connected: some broker has answered and knows who we are. Errors as above. The spec outlives
  * it. */
-KafkaClient *kafka_client_open(const KafkaSpec *spec, const KafkaClientOptions *options,
-                               Error *err) OWNED_BY(kafka_client_free);
+KafkaClient *kafka_client_open(const KafkaSpec *spec, const KafkaClientOptions *options, Error *err)
+    OWNED_BY(kafka_client_free);
 
 /* "kafka/<cluster id>", for positions and messages; the client's. */
 const char *kafka_client_cluster(const KafkaClient *client);

@@ -32,13 +32,17 @@ struct KafkaClient {
     KafkaHealth health;
 };
 
-/* conf.c: the connection's part. Fails with CONFIG "KafkaOption" where librdkafka refuses a value. */
+/* conf.c: the connection's part. Fails with CONFIG "KafkaOption" where librdkafka refuses a value.
+ */
 MUST_CHECK bool kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value,
                                const char *field, Error *err);
 MUST_CHECK bool kafka_conf_number(rd_kafka_conf_t *conf, const char *name, int64_t value,
                                   const char *field, Error *err);
 rd_kafka_conf_t *kafka_conf_new(const KafkaSpec *spec, const KafkaClientOptions *options,
                                 Error *err);
+/* Certificates and keys are read at once: CONFIG "KafkaTls" for what is none. */
+MUST_CHECK bool kafka_conf_try(const KafkaSpec *spec, const KafkaClientOptions *options,
+                               Error *err);
 
 /* client.c: takes the conf in any case. `client` is zeroed memory of the caller's. */
 MUST_CHECK bool kafka_client_start(KafkaClient *client, rd_kafka_conf_t *conf,

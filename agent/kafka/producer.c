@@ -72,7 +72,9 @@ static rd_kafka_resp_err_t begin_intercepting(rd_kafka_t *rk, const rd_kafka_con
 static void something_changed(void *context)
 {
     KafkaProducer *producer = context;
-    if (rd_kafka_fatal_error(producer->client.rk, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    /* Of a gap the records that made it say more: they come right behind. */
+    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(producer->client.rk, NULL, 0);
+    if (fatal && fatal != RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
         atomic_store(&producer->broken, true);
     pthread_mutex_lock(&producer->lock);
     pthread_cond_broadcast(&producer->changed);
@@ -136,18 +138,18 @@ static bool set_producing(rd_kafka_conf_t *conf, const StreamSpec *stream,
     const char *field = options->client.field;
     int64_t linger_ms = options->linger_ms ? options->linger_ms : LINGER_MS;
     AUTO(mem_free) char *compression = mem_format("%s.compression", field);
-    bool ok = kafka_conf_set(conf, "compression.codec", codecs[stream->compression], compression,
-                             err) &&
-              kafka_conf_set(conf, "acks", "all", field, err) &&
-              kafka_conf_set(conf, "enable.idempotence", "true", field, err) &&
-              kafka_conf_number(conf, "max.in.flight", 5, field, err) &&
-              /* the limit is ours: flights */
-              kafka_conf_number(conf, "queue.buffering.max.messages", 0, field, err) &&
-              kafka_conf_number(conf, "queue.buffering.max.kbytes", INT32_MAX, field, err) &&
-              kafka_conf_number(conf, "message.max.bytes", 1000000000, field, err) &&
-              kafka_conf_number(conf, "batch.size", (int64_t)batch_bytes, field, err) &&
-              kafka_conf_number(conf, "batch.num.messages", 100000, field, err) &&
-              kafka_conf_number(conf, "linger.ms", linger_ms < 0 ? 0 : linger_ms, field, err);
+    bool ok =
+        kafka_conf_set(conf, "compression.codec", codecs[stream->compression], compression, err) &&
+        kafka_conf_set(conf, "acks", "all", field, err) &&
+        kafka_conf_set(conf, "enable.idempotence", "true", field, err) &&
+        kafka_conf_number(conf, "max.in.flight", 5, field, err) &&
+        /* the limit is ours: flights */
+        kafka_conf_number(conf, "queue.buffering.max.messages", 0, field, err) &&
+        kafka_conf_number(conf, "queue.buffering.max.kbytes", INT32_MAX, field, err) &&
+        kafka_conf_number(conf, "message.max.bytes", 1000000000, field, err) &&
+        kafka_conf_number(conf, "batch.size", (int64_t)batch_bytes, field, err) &&
+        kafka_conf_number(conf, "batch.num.messages", 100000, field, err) &&
+        kafka_conf_number(conf, "linger.ms", linger_ms < 0 ? 0 : linger_ms, field, err);
     if (ok && !options->transaction_id) /* a transaction is aborted as a whole */
         ok = kafka_conf_set(conf, "message.timeout.ms", "0", field, err) &&
              kafka_conf_set(conf, "enable.gapless.guarantee", "true", field, err);
@@ -276,17 +278,16 @@ bool producer_works(KafkaProducer *producer, Error *err)
 {
     char text[256] = "";
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(producer->client.rk, text, sizeof text);
-    if (!atomic_load(&producer->broken) && !code)
+    if (!atomic_load(&producer->broken) && (!code || code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE))
         return true;
     pthread_mutex_lock(&producer->lock);
     AUTO(mem_free)
     char *what = mem_strdup(*producer->failed_topic ? producer->failed_topic : "the producer");
     rd_kafka_resp_err_t failed = (rd_kafka_resp_err_t)atomic_load(&producer->failed_code);
     pthread_mutex_unlock(&producer->lock);
-    bool is_purged = failed == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
-                     failed == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ||
-                     failed == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE ||
-                     failed == RD_KAFKA_RESP_ERR__FATAL;
+    bool is_purged =
+        failed == RD_KAFKA_RESP_ERR__PURGE_QUEUE || failed == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ||
+        failed == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE || failed == RD_KAFKA_RESP_ERR__FATAL;
     if (failed && !is_purged)
         return kafka_fault(&producer->client, err, failed, NULL, what, "Write");
     return kafka_fault(&producer->client, err, code ? code : failed, text, what, "Write");
@@ -451,7 +452,8 @@ bool kafka_producer_wait(KafkaProducer *producer, uint64_t known, int timeout_ms
     struct timespec until = moment(timeout_ms < 0 ? 0 : timeout_ms);
     pthread_mutex_lock(&producer->lock);
     uint64_t wakes = producer->wakes;
-    while (producer->acknowledged <= known && producer->wakes == wakes && !atomic_load(&producer->broken))
+    while (producer->acknowledged <= known && producer->wakes == wakes &&
+           !atomic_load(&producer->broken))
         if (!wait_changed(producer, timeout_ms, &until))
             break;
     *ret = producer->acknowledged;

@@ -98,9 +98,9 @@ MUST_CHECK bool kafka_producer_abort(KafkaProducer *producer, int timeout_ms, Er
 #define KAFKA_LATENCY_BUCKETS 32
 typedef struct KafkaFigures {
     uint64_t queued_flights, queued_records, queued_bytes;
-    uint64_t sent_records, sent_bytes;     /* of all flights handed over */
+    uint64_t sent_records, sent_bytes; /* of all flights handed over */
     uint64_t acknowledged_records, acknowledged_bytes;
-    int64_t oldest_us;                     /* age of the oldest flight that is not acknowledged */
+    int64_t oldest_us;                       /* age of the oldest flight that is not acknowledged */
     uint64_t latency[KAFKA_LATENCY_BUCKETS]; /* flights acknowledged in [2^i, 2^(i+1)) us */
     KafkaHealth health;
 } KafkaFigures;

@@ -1,6 +1,6 @@
 /* OAUTHBEARER: Debian's librdkafka is built without its OIDC, so the token comes over our own HTTP
- * client: its limits, its errors, a CA of one's own. librdkafka asks for a new one at four fifths of
- * the token's life; it knows the login's end by the token's `expires_in`. RFC 6749 section 4.4,
+ * client: its limits, its errors, a CA of one's own. librdkafka asks for a new one at four fifths
+ * of the token's life; it knows the login's end by the token's `expires_in`. RFC 6749 section 4.4,
  * RFC 7628 */
 #include <jansson.h>
 #include <stdlib.h>
@@ -34,9 +34,8 @@ void kafka_token_free(KafkaToken *token)
 
 KafkaToken *kafka_token_new(const KafkaSpec *spec, const char *field, Error *err)
 {
-    HttpClient *http =
-        http_client_new(&(HttpClientOptions){.ca_pem = spec->token_ca_pem, .connections_max = 1},
-                        err);
+    HttpClient *http = http_client_new(
+        &(HttpClientOptions){.ca_pem = spec->token_ca_pem, .connections_max = 1}, err);
     if (!http) {
         error_wrap(err, "%s.security.tokenCaSecretRef", field);
         return NULL;
@@ -76,8 +75,7 @@ static bool hand_over(const KafkaToken *token, rd_kafka_t *rk, const HttpAnswer 
     json_t *body = json_loadb((const char *)answer->body.data, answer->body.used, 0, NULL);
     const char *value = json_string_value(json_object_get(body, "access_token"));
     const json_t *expires = json_object_get(body, "expires_in");
-    int64_t life_s =
-        json_is_integer(expires) ? json_integer_value(expires) : LIFETIME_DEFAULT_S;
+    int64_t life_s = json_is_integer(expires) ? json_integer_value(expires) : LIFETIME_DEFAULT_S;
     life_s = life_s < 1 ? 1 : life_s > LIFETIME_MAX_S ? LIFETIME_MAX_S : life_s;
     bool good = value && *value && strlen(value) <= TOKEN_BYTES_MAX;
     for (const char *c = value; good && *c; c++)
@@ -93,8 +91,10 @@ static bool hand_over(const KafkaToken *token, rd_kafka_t *rk, const HttpAnswer 
     else if (rd_kafka_oauthbearer_set_token(rk, value, clock_wall_us() / 1000 + life_s * 1000,
                                             token->spec->username, extensions, count, why,
                                             sizeof why) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        good = error_set(err, ERROR_CONFIG, "KafkaLogin", "%s.security: librdkafka refuses the "
-                         "token: %s", token->field, why);
+        good = error_set(err, ERROR_CONFIG, "KafkaLogin",
+                         "%s.security: librdkafka refuses the "
+                         "token: %s",
+                         token->field, why);
     json_decref(body);
     return good;
 }

@@ -1,9 +1,10 @@
 /* Kafka's transactions around flights. librdkafka tells three kinds of errors apart: those to call
- * again for, those that end the transaction, those that end the producer; what it means for the rows
- * is in producer.h. https://cwiki.apache.org/confluence/display/KAFKA/KIP-98 */
+ * again for, those that end the transaction, those that end the producer; what it means for the
+ * rows is in producer.h. https://cwiki.apache.org/confluence/display/KAFKA/KIP-98 */
 #include "agent/kafka/flight.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 
@@ -47,10 +48,13 @@ bool kafka_producer_abort(KafkaProducer *producer, int timeout_ms, Error *err)
 static bool aborted(KafkaProducer *producer, rd_kafka_error_t *error, Error *err)
 {
     Error cause = {0}, again = {0};
-    (void)producer_works(producer, &cause); /* the record that failed, with its topic */
-    if (cause.kind == ERROR_NONE)
-        (void)kafka_fault(&producer->client, &cause, rd_kafka_error_code(error),
-                          rd_kafka_error_string(error), WHAT, "Write");
+    char what[sizeof producer->failed_topic] = WHAT;
+    pthread_mutex_lock(&producer->lock);
+    if (atomic_load(&producer->failed_code) == (int)rd_kafka_error_code(error))
+        memcpy(what, producer->failed_topic, sizeof what);
+    pthread_mutex_unlock(&producer->lock);
+    (void)kafka_fault(&producer->client, &cause, rd_kafka_error_code(error),
+                      rd_kafka_error_string(error), what, "Write");
     rd_kafka_error_destroy(error);
     if (!kafka_producer_abort(producer, ABORT_MS, &again)) {
         *err = kafka_fault_is_final(&cause) ? cause : again;

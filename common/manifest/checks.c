@@ -290,8 +290,9 @@ bool check_topic(const char *text, const char **ret_wanted)
 bool check_topic_template(const char *text, const char **ret_wanted)
 {
     static const char *const names[] = {"{connector}", "{database}", "{schema}", "{table}"};
-    *ret_wanted = "a topic's name with {connector}, {database}, {schema} and {table} in it; {table} "
-                  "has to be there";
+    *ret_wanted =
+        "a topic's name with {connector}, {database}, {schema} and {table} in it; {table} "
+        "has to be there";
     for (const char *at = text; *at;) {
         size_t known = 0;
         for (size_t i = 0; i < ARRAY_LEN(names); i++)

@@ -21,6 +21,6 @@ TextCheck check_partition;   /* a transform of the Iceberg specification, with i
 TextCheck check_brokers;     /* host:port, with commas between */
 TextCheck check_topic;       /* a name that Kafka takes */
 TextCheck check_topic_template;
-TextCheck check_topic_setting;    /* [a-z.]: not what has a field of its own */
-TextCheck check_retention;        /* a duration or Forever */
-TextCheck check_sasl_extensions;  /* name=value,name=value: RFC 7628 section 3.1 */
+TextCheck check_topic_setting;   /* [a-z.]: not what has a field of its own */
+TextCheck check_retention;       /* a duration or Forever */
+TextCheck check_sasl_extensions; /* name=value,name=value: RFC 7628 section 3.1 */

@@ -84,7 +84,7 @@ struct KafkaSpec {
     SecretRef credentials;    /* username and password; clientId and clientSecret (OAUTHBEARER);
                                  tls.crt and tls.key, alone or beside them */
     SecretRef ca;
-    bool verify_host;                         /* that the certificate is the host's */
+    bool verify_host;                                 /* that the certificate is the host's */
     char *token_url, *token_scope, *token_extensions; /* OAUTHBEARER; NULL: not given */
     SecretRef token_ca;
     char *username, *password; /* of OAUTHBEARER: client id, client secret */
@@ -108,6 +108,7 @@ typedef enum CleanupPolicy {
 typedef enum StreamFormat { STREAM_JSON, STREAM_AVRO } StreamFormat;
 typedef enum StreamDelivery { DELIVERY_IDEMPOTENT, DELIVERY_TRANSACTIONAL } StreamDelivery;
 
+#define KAFKA_SETTINGS_MAX 64
 typedef struct TopicSetting {
     char *name, *value;
 } TopicSetting;
@@ -123,16 +124,16 @@ struct StreamSpec {
     char *topic_prefix;   /* default: the Connector's name */
     char *topic_template; /* with {connector} (the prefix), {database}, {schema}, {table} */
     uint32_t partitions;
-    uint32_t replication;           /* 0: the brokers' default */
-    uint32_t min_insync_replicas;   /* 0: the brokers' default */
-    int64_t retention_ms;           /* 0: the brokers' default; INT64_MAX: for ever */
-    char *retention;                /* as written */
-    CleanupPolicy cleanup;          /* CLEANUP_DEFAULT: the brokers' */
-    TopicSettings settings; /* any other of Kafka's, for the topics that are made */
+    uint32_t replication;         /* 0: the brokers' default */
+    uint32_t min_insync_replicas; /* 0: the brokers' default */
+    int64_t retention_ms;         /* 0: the brokers' default; INT64_MAX: for ever */
+    char *retention;              /* as written */
+    CleanupPolicy cleanup;        /* CLEANUP_DEFAULT: the brokers' */
+    TopicSettings settings;       /* any other of Kafka's, for the topics that are made */
     KafkaCompression compression;
     uint64_t buffer_bytes; /* rows on their way to Kafka */
     StreamFormat format;
-    char *registry_url; /* Avro */
+    char *registry_url;             /* Avro */
     SecretRef registry_credentials; /* username and password, or token */
     SecretRef registry_ca;
     char *registry_username, *registry_password, *registry_token, *registry_ca_pem;

@@ -114,10 +114,14 @@ static void check_topics(const Place *place, const StreamSpec *stream)
         place_report(place, KAFKA ".retention", NULL,
                      "says nothing with cleanupPolicy Compact: leave it out, or write "
                      "CompactAndDelete");
-    for (size_t i = 0; i < stream->settings.count; i++)
-        for (size_t j = 0; j < i && stream->settings.items[i].name; j++) {
+    if (stream->settings.count > KAFKA_SETTINGS_MAX)
+        place_report(place, KAFKA ".topicSettings", NULL, "has more than %d settings",
+                     KAFKA_SETTINGS_MAX);
+    for (size_t i = 0; i < stream->settings.count && i < KAFKA_SETTINGS_MAX; i++)
+        for (size_t j = 0; j < i; j++) {
             const char *earlier = stream->settings.items[j].name;
-            if (!earlier || strcmp(earlier, stream->settings.items[i].name) != 0)
+            if (!earlier || !stream->settings.items[i].name ||
+                strcmp(earlier, stream->settings.items[i].name) != 0)
                 continue;
             AUTO(mem_free) char *path = mem_format(KAFKA ".topicSettings[%zu].name", i);
             place_report(place, path, earlier, "stands in the list twice: write it once");
@@ -206,9 +210,8 @@ void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connect
         (void)place_secret_pem(load, place, SECURITY ".caSecretRef.name", kafka->ca.name,
                                kafka->ca.key, "certificate", &kafka->ca_pem);
     if (kafka->token_ca.name)
-        (void)place_secret_pem(load, place, SECURITY ".tokenCaSecretRef.name",
-                               kafka->token_ca.name, kafka->token_ca.key, "certificate",
-                               &kafka->token_ca_pem);
+        (void)place_secret_pem(load, place, SECURITY ".tokenCaSecretRef.name", kafka->token_ca.name,
+                               kafka->token_ca.key, "certificate", &kafka->token_ca_pem);
     if (stream->registry_ca.name)
         (void)place_secret_pem(load, place, REGISTRY ".caSecretRef.name", stream->registry_ca.name,
                                stream->registry_ca.key, "certificate", &stream->registry_ca_pem);
@@ -223,11 +226,11 @@ void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connect
 
 void stream_secrets_wipe(StreamSpec *stream)
 {
-    char **const secrets[] = {
-        &stream->kafka.username,      &stream->kafka.password,      &stream->kafka.client_pem,
-        &stream->kafka.client_key_pem, &stream->kafka.ca_pem,       &stream->kafka.token_ca_pem,
-        &stream->registry_username,   &stream->registry_password,   &stream->registry_token,
-        &stream->registry_ca_pem};
+    char **const secrets[] = {&stream->kafka.username,    &stream->kafka.password,
+                              &stream->kafka.client_pem,  &stream->kafka.client_key_pem,
+                              &stream->kafka.ca_pem,      &stream->kafka.token_ca_pem,
+                              &stream->registry_username, &stream->registry_password,
+                              &stream->registry_token,    &stream->registry_ca_pem};
     for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
         secret_wipe(*secrets[i]);
         *secrets[i] = NULL;

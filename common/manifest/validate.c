@@ -458,15 +458,16 @@ static void resolve_credentials(const Load *load, const Place *place, ConnectorS
     const char *path = "spec.source.credentialsSecretRef.name", *name = connector->credentials.name;
     if (!place_secret(load, place, path, name, "username", &connector->username))
         return;
-    bool shows = place_secret_has(load, place, name, "tls.crt") || place_secret_has(load, place, name, "tls.key");
+    bool shows = place_secret_has(load, place, name, "tls.crt") ||
+                 place_secret_has(load, place, name, "tls.key");
     if (!shows || place_secret_has(load, place, name, "password"))
         (void)place_secret(load, place, path, name, "password", &connector->password);
     if (!shows)
         return;
     (void)(place_secret_pem(load, place, path, name, "tls.crt", "certificate",
-                       &connector->client_pem) &&
+                            &connector->client_pem) &&
            place_secret_pem(load, place, path, name, "tls.key", "private key",
-                       &connector->client_key_pem));
+                            &connector->client_key_pem));
     if (connector->tls_mode == TLS_DISABLE)
         place_report(place, "spec.source.tls.mode", NULL,
                      "Disable never shows the certificate that Secret %s has: write Require, or "
@@ -483,7 +484,7 @@ void manifest_resolve_secrets(Load *load)
             resolve_credentials(load, &place, connector);
         if (connector->tls_ca.name &&
             place_secret(load, &place, "spec.source.tls.caSecretRef.name", connector->tls_ca.name,
-                    connector->tls_ca.key, &connector->ca_pem) &&
+                         connector->tls_ca.key, &connector->ca_pem) &&
             !strstr(connector->ca_pem, "-----BEGIN CERTIFICATE-----"))
             place_report(&place, "spec.source.tls.caSecretRef.name", NULL,
                          "key %s of Secret %s holds no certificate in PEM form",
