@@ -196,16 +196,18 @@ void source_block_put(SourceBlock *block, const TopicTransaction *transaction, u
     char text[SCALAR_I64_BYTES + 8]; /* "123"] */
     unsigned digits = scalar_u64(text + 2, lsn), from = 0, end;
     if (UNLIKELY(!lsn)) {
-        memcpy(text, "null]", 5);
-        end = 5;
+        static const char none[] = {'n', 'u', 'l', 'l', ']'};
+        memcpy(text, none, sizeof none);
+        end = sizeof none;
     } else if (block->avro) {
         text[from = 1] = '"';
         text[2 + digits] = '"';
         text[3 + digits] = ']';
         end = 4 + digits;
     } else {
-        memcpy(text, "\\\"", 2);
-        memcpy(text + 2 + digits, "\\\"]", 3);
+        static const char quote[] = {'\\', '"', ']'};
+        memcpy(text, quote, 2);
+        memcpy(text + 2 + digits, quote, sizeof quote);
         end = 5 + digits;
     }
     bytes_put(to, block->head.data, block->head.used);

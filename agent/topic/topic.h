@@ -4,7 +4,6 @@
  * framing. No Kafka client, no thread, no I/O (but registry.h): in come batches and what the source
  * says of their rows, out come bytes, a partition's hash and headers.
  *
- *   topic.h        the contract            table.c       a table's records   row.c    one record
  *   topic.h        the contract            table.c, rows.c  a table's records
  *   envelope.h     what stands around a row: source, transaction, op, times
  *   connector.h    records of no table     registry.h     a schema registry
@@ -33,11 +32,12 @@
  *   | int2vector, bit(n)[], several| empty, null, or nulls inside      | the elements; several
  *   | dimensions                   |                                   | dimensions stop capture
  *   | numeric(p,s) with s < 0      |                                   | as numeric without p, s
- *   | NaN, Infinity in a decimal   | the connector stops, but for      | DATA "NoDecimal" likewise
- *   |                              | decimal.handling.mode=string      |
- *   | numeric[] left out by update | null                              | an empty array
- *   | an unchanged value of another| null (uuid[]'s placeholder is a   | null, or the empty value
- *   | type (date[] …)              | list of character codes, too)     | where it is required
+ *   | NaN, Infinity in a decimal   | no decimal but with mode string   | DATA "NoDecimal" but with
+ *   |                              |                                   | STRING and DOUBLE
+ *   | infinite intervals           |                                   | greatest, least int64
+ *   | arrays of a domain           | left out                          | arrays
+ *   | a value left out, of a type  | null; date[]: the placeholder's   | null; the empty value
+ *   | that has no placeholder      | character codes as days           | where it is required
  *   | dates before 1582, copied    | in the Julian calendar            | Gregorian, as streamed
  *   | hstore's pairs               | in the order of Java's hash       | in the server's
  *   | float8 in JSON               | 1.0E300                           | 1e+300, the same number
@@ -47,7 +47,6 @@
  *   | elements of an enum[]        | required                          | may be null
  *   | a key's partition            | murmur2 of the key's bytes        | partition.h
  *   | ts_ns                        | nanoseconds                       | ends with 000
- *   | geometry not null            | optional all the same             | as there
  *
  * https://debezium.io/documentation/reference/3.5/connectors/postgresql.html */
 #pragma once

@@ -1,5 +1,5 @@
 """A private Kafka broker (KRaft, one node), a schema registry that speaks Confluent's API (Apicurio), and Kafka
-Connect with Debezium's connector for PostgreSQL."""
+Connect with Debezium's connector for PostgreSQL. Run by itself it fetches what they need, ahead of their first use."""
 
 import io
 import json
@@ -243,3 +243,7 @@ class Connect(_Java):
             "slot.name": f"dbz_{prefix}", "publication.name": f"dbz_{prefix}", "publication.autocreate.mode": "filtered",
             "poll.interval.ms": 50, **{name.replace("_", "."): value for name, value in more.items()},
         }  # fmt: skip
+
+
+if __name__ == "__main__":
+    fetch()

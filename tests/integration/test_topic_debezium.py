@@ -16,13 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness import topic_tables
-from harness.agent import ROOT
 from harness.kafka import Broker, Connect, Registry, fetch
 from harness.postgres import PASSWORD, Postgres
 from harness.process import die_with_parent
 from harness.wait import wait_until
 
-PROGRAM = ROOT / "build" / os.environ.get("FIRN_BUILD", "debug") / "tests" / "topic_records"
+PROGRAM = os.environ.get("TOPIC_RECORDS", "build/asan/tests/topic_records")
 DATABASE = "source"
 WAIT_SECONDS = 90
 JSON = "org.apache.kafka.connect.json.JsonConverter"
