@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/pipeline/pipeline.h"
+#include "agent/relay/relay.h"
 #include "common/clock.h"
 #include "common/http/http_server.h"
 #include "common/mem.h"
@@ -198,14 +199,16 @@ static void runs_start(Server *server, const Manifest *manifest, const Options *
     server->runs = mem_array(manifest->connector_count, sizeof *server->runs);
     for (size_t i = 0; i < manifest->connector_count; i++) {
         const ConnectorSpec *connector = &manifest->connectors[i];
-        if (connector->state != STATE_RUNNING) {
+        bool relays = options->command == COMMAND_CAPTURE;
+        if (connector->state != STATE_RUNNING || relays != (connector->stream != NULL)) {
             log_info("not running", LOG_T("connector", connector->meta.name));
             continue;
         }
         Run *run = &server->runs[server->run_count++];
         run->name = connector->meta.name;
         run->done_fd = done;
-        run->flow = pipeline_new(manifest, connector, &options->resnapshot);
+        run->flow = relays ? relay_new(connector, &options->resnapshot)
+                           : pipeline_new(manifest, connector, &options->resnapshot);
     }
     for (size_t i = 0; i < server->run_count; i++)
         server->runs[i].thread = thread_start("capture", run_flow, &server->runs[i]);

@@ -53,10 +53,10 @@ static bool read_on(KafkaClient *client, rd_kafka_topic_t *rkt, int32_t partitio
         rd_kafka_resp_err_t code = message->err;
         const KafkaRead record = {message->key, message->payload, message->key_len, message->len,
                                   message->offset};
-        bool ok = code == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
-                  (code ? kafka_fault(client, err, code, rd_kafka_message_errstr(message), what,
-                                      "Read")
-                        : take(context, &record, err));
+        bool ok =
+            code == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
+            (code ? kafka_fault(client, err, code, rd_kafka_message_errstr(message), what, "Read")
+                  : take(context, &record, err));
         rd_kafka_message_destroy(message);
         if (!ok || code == RD_KAFKA_RESP_ERR__PARTITION_EOF)
             return ok;

@@ -13,6 +13,7 @@
 #define KAFKA_FIELD "spec.stream.kafka"
 #define READ_MS 30000
 #define TRANSACTION_MS 300000
+#define ABORT_MS 3000
 #define SETTINGS_MAX 2
 
 /* ---------- Kafka ---------- */
@@ -63,7 +64,8 @@ static void compacted_spec(const StreamSpec *stream, const char *name, KafkaSett
         settings[ret->setting_count++] = (KafkaSetting){"min.insync.replicas", replicas};
 }
 
-bool flow_topic_open(RelayFlow *flow, const char *name, bool compacted, RelayTopic *ret, Error *err)
+bool relay_topic_open(RelayFlow *flow, const char *name, bool compacted, RelayTopic *ret,
+                      Error *err)
 {
     KafkaTopicSpec spec;
     KafkaTopicHold hold;
@@ -76,8 +78,7 @@ bool flow_topic_open(RelayFlow *flow, const char *name, bool compacted, RelayTop
         kafka_topic_declared(flow->stream, name, &hold, &spec);
     if (!kafka_topic_ensure(kafka_producer_client(flow->producer), &spec, &state, err))
         return false;
-    KafkaTopic *kafka =
-        kafka_producer_topic(flow->producer, name, state.record_bytes_max, err);
+    KafkaTopic *kafka = kafka_producer_topic(flow->producer, name, state.record_bytes_max, err);
     if (!kafka) {
         if (strcmp(err->code, "BatchTooLarge") == 0) /* the next flow makes smaller ones */
             flow->relay->batch_bytes = state.record_bytes_max;
@@ -92,7 +93,7 @@ bool flow_topic_open(RelayFlow *flow, const char *name, bool compacted, RelayTop
     return true;
 }
 
-bool flow_open_kafka(RelayFlow *flow, Error *err)
+bool relay_open_kafka(RelayFlow *flow, Error *err)
 {
     const ConnectorSpec *connector = flow->relay->base.connector;
     AUTO(mem_free)
@@ -102,7 +103,7 @@ bool flow_open_kafka(RelayFlow *flow, Error *err)
     char *topic = mem_format("%s." STATE_TOPIC_SUFFIX, flow->stream->topic_prefix);
     /* whoever wrote before us is fenced before its state is read */
     if (!open_producer(flow, &client, err) || !open_registry(flow, err) ||
-        !flow_topic_open(flow, topic, true, &flow->state_topic, err) ||
+        !relay_topic_open(flow, topic, true, &flow->state_topic, err) ||
         !kafka_topic_read(&flow->stream->kafka, &client, topic, 0, READ_MS, take_state,
                           &flow->state, err))
         return false;
@@ -220,8 +221,7 @@ static bool bind_state(RelayFlow *flow, RelayTable *table, RowPosition start, Er
     if (!known)
         table->state = state_add(&flow->state, table->name, table->topic.name);
     table->complete = known && !resnapshot && table->state->complete;
-    table->begins =
-        !known || resnapshot || (!table->complete && !goes_on(flow, table));
+    table->begins = !known || resnapshot || (!table->complete && !goes_on(flow, table));
     table->emptied = known && table->begins;
     return table->begins || go_on(flow, table, start, err);
 }
@@ -237,7 +237,7 @@ static bool bind_table(RelayFlow *flow, RelayTable *table, const SourceTable *so
                  LOG_T("table", table->name), LOG_T("columns", source->left_out));
     const TopicTableSpec names = topic_spec(flow, table, NULL);
     AUTO(mem_free) char *topic = topic_name(flow->stream->topic_template, &names, err);
-    if (!topic || !flow_topic_open(flow, topic, false, &table->topic, err))
+    if (!topic || !relay_topic_open(flow, topic, false, &table->topic, err))
         return error_wrap(err, "table %s", table->name);
     for (size_t i = 0; i < number; i++)
         if (strcmp(flow->tables[i].topic.name, topic) == 0)
@@ -255,7 +255,7 @@ static bool bind_table(RelayFlow *flow, RelayTable *table, const SourceTable *so
     return bind_state(flow, table, start, err);
 }
 
-bool flow_bind(RelayFlow *flow, RowPosition start, Error *err)
+bool relay_bind(RelayFlow *flow, RowPosition start, Error *err)
 {
     size_t count;
     const SourceTable *sources = capture_tables(flow->capture, &count);
@@ -272,7 +272,7 @@ bool flow_bind(RelayFlow *flow, RowPosition start, Error *err)
     return true;
 }
 
-void flow_unbind(RelayFlow *flow)
+void relay_unbind(RelayFlow *flow)
 {
     for (size_t i = 0; i < flow->table_count; i++) {
         RelayTable *table = &flow->tables[i];
@@ -289,5 +289,8 @@ void flow_unbind(RelayFlow *flow)
     outbox_done(&flow->box);
     state_done(&flow->state);
     registry_free(flow->registry);
+    /* else its readers wait for the next instance, or for the cluster's patience to end */
+    if (flow->in_transaction)
+        (void)!kafka_producer_abort(flow->producer, ABORT_MS, &(Error){0});
     kafka_producer_free(flow->producer);
 }

@@ -1,18 +1,19 @@
 /* The initial copy, before the stream. Each reader is one thread with one connection in the shared
- * snapshot: it reads ranges of tables and makes records of them, which the capture thread sends. When
- * all of a range is acknowledged, the table's state says so; after a crash only what it does not
- * say is read again, in a new snapshot.
+ * snapshot: it reads ranges of tables and makes records of them, which the capture thread sends.
+ * When all of a range is acknowledged, the table's state says so; after a crash only what it does
+ * not say is read again, in a new snapshot.
  *
- * Why that gives the source's table in the end, for whoever folds the topic by key: the stream brings
- * every change behind L, where the table's first snapshot was taken, in order, and each key's records
- * are in one partition, in the order sent. A row that no change behind L concerns comes from whatever
- * snapshot its range was read in. One that a change concerns gets its last word from the stream,
- * which comes behind the copy. Columns: a range is read under a lock that keeps them, and is refused
- * when they are not those that the copy began with; then it begins anew, behind a record that empties
- * the table.
+ * Why that gives the source's table in the end, for whoever folds the topic by key: the stream
+ * brings every change behind L, where the table's first snapshot was taken, in order, and each
+ * key's records are in one partition, in the order sent. A row that no change behind L concerns
+ * comes from whatever snapshot its range was read in. One that a change concerns gets its last word
+ * from the stream, which comes behind the copy. Columns: a range is read under a lock that keeps
+ * them, and is refused when they are not those that the copy began with; then it begins anew,
+ * behind a record that empties the table.
  *
  * Transactional: a range's records, and that it is done, are committed together, so that nothing is
- * there twice; only a range of more than RANGE_HELD_MAX is cut, and a crash just then repeats it. */
+ * there twice; only a range of more than RANGE_HELD_MAX is cut, and a crash just then repeats it.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,7 +98,7 @@ static void parcel_free(void *at)
 
 static bool copy_over(const CopyRun *run)
 {
-    return flow_failed(run->flow) || flow_stopping(run->flow);
+    return relay_failed(run->flow) || relay_stopping(run->flow);
 }
 
 static bool cancelled(Error *err)
@@ -269,8 +270,8 @@ static void reader_run(void *argument)
     Reader *reader = argument;
     CopyRun *run = reader->run;
     Error err = {0};
-    if (!work(reader, &err) && !flow_stopping(run->flow))
-        flow_fail(run->flow, &err);
+    if (!work(reader, &err) && !relay_stopping(run->flow))
+        relay_fail(run->flow, &err);
     /* its snapshot holds up VACUUM, and its locks DDL: no longer than needed */
     pthread_mutex_lock(&run->lock);
     CopyReader *capture = TAKE(reader->capture);
@@ -325,7 +326,7 @@ static bool table_read(CopyRun *run, RelayTable *table, Error *err)
     if (!table->topic.keyed)
         topic_encode_copied(table->encoder, table->state->begun,
                             outbox_to(&flow->box, &table->topic));
-    if (!flow_send(flow, &flow->box, err))
+    if (!relay_send(flow, &flow->box, err))
         return false;
     note(run, (Note){.flight = flow->sent, .table = table, .completes = true});
     return true;
@@ -335,7 +336,7 @@ static bool take_parcel(CopyRun *run, Parcel *parcel, Error *err)
 {
     RelayFlow *flow = run->flow;
     RelayTable *table = parcel->table;
-    if (!flow_send(flow, &parcel->box, err))
+    if (!relay_send(flow, &parcel->box, err))
         return false;
     if (!parcel->ends)
         return true;
@@ -362,7 +363,7 @@ static bool put_states(CopyRun *run, Error *err)
         if (table->dirty)
             state_put_table(table->state, outbox_to(&flow->box, &flow->state_topic));
     }
-    if (!flow_send(flow, &flow->box, err) || (flow->transactional && !flow_commit(flow, err)))
+    if (!relay_send(flow, &flow->box, err) || (flow->transactional && !relay_commit(flow, err)))
         return false;
     CRASH_POINT("relay-copy-state");
     for (size_t i = 0; i < run->task_count; i++) {
@@ -378,7 +379,7 @@ static bool step(CopyRun *run, bool last, Error *err)
 {
     RelayFlow *flow = run->flow;
     int64_t now_us = clock_mono_us();
-    if (!flow_acknowledge(flow, err))
+    if (!relay_acknowledge(flow, err))
         return false;
     if (now_us < run->state_us && !last)
         return true;
@@ -430,8 +431,8 @@ static bool begin(CopyRun *run, Error *err)
         return true;
     const Position from = position_of(capture_source(flow->capture), flow->durable);
     state_put_position(flow->relay->base.name, &from, outbox_to(&flow->box, &flow->state_topic));
-    if (!flow_send(flow, &flow->box, err) || (flow->transactional && !flow_commit(flow, err)) ||
-        !flow_settle(flow, err))
+    if (!relay_send(flow, &flow->box, err) || (flow->transactional && !relay_commit(flow, err)) ||
+        !relay_settle(flow, err))
         return false;
     CRASH_POINT("relay-copy-begun");
     for (size_t i = 0; i < run->task_count; i++)
@@ -468,7 +469,7 @@ static bool send_all(CopyRun *run, Error *err)
         bool ok = result != QUEUE_OK || take_parcel(run, item, err);
         if (result == QUEUE_OK)
             parcel_free(item);
-        if (!ok || !step(run, false, err) || !flow_idle(flow, err))
+        if (!ok || !step(run, false, err) || !relay_idle(flow, err))
             return false;
         report_if_due(run);
         if (ended && result != QUEUE_OK)
@@ -477,7 +478,7 @@ static bool send_all(CopyRun *run, Error *err)
     return true;
 }
 
-bool flow_copy(RelayFlow *flow, Error *err)
+bool relay_copy(RelayFlow *flow, Error *err)
 {
     CopyRun *run = flow->copy;
     if (!run->task_count)
@@ -490,15 +491,15 @@ bool flow_copy(RelayFlow *flow, Error *err)
         run->readers[i].thread = thread_start("copy", reader_run, &run->readers[i]);
     bool ok = send_all(run, err);
     if (!ok)
-        flow_fail(flow, err);
+        relay_fail(flow, err);
     queue_close(run->queue);
     readers_join(run);
-    if (flow_failed(flow)) {
+    if (relay_failed(flow)) {
         *err = flow->error;
         return false;
     }
     /* what was sent is acknowledged; then what says so */
-    return flow_settle(flow, err) && step(run, true, err) && flow_settle(flow, err);
+    return relay_settle(flow, err) && step(run, true, err) && relay_settle(flow, err);
 }
 
 /* ---------- beginning and end ---------- */
@@ -542,8 +543,8 @@ static bool task_plan(RelayFlow *flow, CopyTask *task, Error *err)
     uint64_t all = table->source->bytes_estimate;
     table->rows_estimate = table->source->rows_estimate;
     if (!table->begins && all > table->bytes_estimate)
-        table->rows_estimate = (uint64_t)((double)table->rows_estimate *
-                                          (double)table->bytes_estimate / (double)all);
+        table->rows_estimate =
+            (uint64_t)((double)table->rows_estimate * (double)table->bytes_estimate / (double)all);
     metric_set(table->metrics.copying, 1);
     metric_set(table->metrics.copy_rows_estimate, (double)table->rows_estimate);
     metric_set(table->metrics.copy_bytes_estimate, (double)table->bytes_estimate);
@@ -572,7 +573,7 @@ static bool readers_open(CopyRun *run, Error *err)
     return true;
 }
 
-bool flow_copy_open(RelayFlow *flow, Error *err)
+bool relay_copy_open(RelayFlow *flow, Error *err)
 {
     CopyRun *run = flow->copy = mem_zalloc(sizeof *run);
     uint64_t rate = flow->relay->base.connector->snapshot_rows_per_second;
@@ -594,7 +595,7 @@ bool flow_copy_open(RelayFlow *flow, Error *err)
     return readers_open(run, err) && capture_copy_done(flow->capture, err);
 }
 
-void flow_copy_close(RelayFlow *flow)
+void relay_copy_close(RelayFlow *flow)
 {
     CopyRun *run = flow->copy;
     if (!run)

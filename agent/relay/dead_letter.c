@@ -1,5 +1,5 @@
-/* Records that are larger than their topic takes: law 7. The topic "<prefix>.firn-dead-letters" gets
- * each whole, in pieces where it has to be: first a record that tells of it, then its value,
+/* Records that are larger than their topic takes: law 7. The topic "<prefix>.firn-dead-letters"
+ * gets each whole, in pieces where it has to be: first a record that tells of it, then its value,
  * all under one key, "<topic>/<position>", in partition 0:
  *
  *   {"topic", "partition", "position": "<major>.<minor>", "reason", "keyBytes", "key": in hex,
@@ -7,8 +7,8 @@
  *   header "firn.piece": its number in four bytes, big-endian, from 0; the value a piece of the
  *   record's value
  *
- * The pieces joined are the record as it would have been written. A key of more than KEY_BYTES is cut
- * (the value has it whole). */
+ * The pieces joined are the record as it would have been written. A key of more than KEY_BYTES is
+ * cut (the value has it whole). */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -56,7 +56,7 @@ static bool open_topic(RelayFlow *flow, Error *err)
     if (flow->dead_letters.name)
         return true;
     AUTO(mem_free) char *name = mem_format("%s.firn-dead-letters", flow->stream->topic_prefix);
-    return flow_topic_open(flow, name, false, &flow->dead_letters, err);
+    return relay_topic_open(flow, name, false, &flow->dead_letters, err);
 }
 
 /* The flight of its description and pieces. */
@@ -70,10 +70,10 @@ static bool send_all(RelayFlow *flow, const char *topic, const char *position,
     uint32_t shown = record->key_bytes < KEY_BYTES ? record->key_bytes : KEY_BYTES;
     AUTO(mem_free) char *key = hex(record->key, shown);
     AUTO(mem_free) char *name = mem_format("%s/%s", topic, position);
-    json_t *json = json_pack(
-        "{s:s,s:i,s:s,s:s,s:i,s:s,s:I,s:i}", "topic", topic, "partition", (int)record->partition,
-        "position", position, "reason", why->message, "keyBytes", (int)record->key_bytes, "key",
-        key, "valueBytes", (json_int_t)record->value_bytes, "pieces", (int)pieces);
+    json_t *json = json_pack("{s:s,s:i,s:s,s:s,s:i,s:s,s:I,s:i}", "topic", topic, "partition",
+                             (int)record->partition, "position", position, "reason", why->message,
+                             "keyBytes", (int)record->key_bytes, "key", key, "valueBytes",
+                             (json_int_t)record->value_bytes, "pieces", (int)pieces);
     ASSERT(json);
     AUTO(mem_free) char *text = json_dumps(json, JSON_COMPACT);
     json_decref(json);
@@ -99,21 +99,21 @@ static bool send_all(RelayFlow *flow, const char *topic, const char *position,
     }
     for (;;) {
         uint64_t number;
-        KafkaSent sent = kafka_producer_send(flow->producer, &bytes, records, pieces + 1, 200,
-                                             &number, err);
+        KafkaSent sent =
+            kafka_producer_send(flow->producer, &bytes, records, pieces + 1, 200, &number, err);
         if (sent == KAFKA_SENT) {
             flow->sent = number;
             return true;
         }
-        if (sent == KAFKA_FAILED || !flow_idle(flow, err)) {
+        if (sent == KAFKA_FAILED || !relay_idle(flow, err)) {
             bytes_done(&bytes);
             return false;
         }
     }
 }
 
-bool flow_dead_letter(RelayFlow *flow, Outbox *box, const KafkaRecord *record, const Error *why,
-                      Error *err)
+bool relay_dead_letter(RelayFlow *flow, Outbox *box, const KafkaRecord *record, const Error *why,
+                       Error *err)
 {
     const char *topic = "?";
     for (size_t i = 0; i < box->run_count; i++)
@@ -125,7 +125,6 @@ bool flow_dead_letter(RelayFlow *flow, Outbox *box, const KafkaRecord *record, c
     metric_add(flow->relay->metrics.dead_letters, 1);
     log_warn("a record is too large for its topic: it is among the dead letters",
              LOG_T("topic", topic), LOG_T("position", position),
-             LOG_T("dead_letters", flow->dead_letters.name),
-             LOG_U("bytes", record->value_bytes));
+             LOG_T("dead_letters", flow->dead_letters.name), LOG_U("bytes", record->value_bytes));
     return true;
 }

@@ -132,25 +132,25 @@ typedef struct RelayFlow {
     atomic_uint_fast64_t rows;
 } RelayFlow;
 
-void flow_fail(RelayFlow *flow, const Error *err);
-static inline bool flow_failed(const RelayFlow *flow)
+void relay_fail(RelayFlow *flow, const Error *err);
+static inline bool relay_failed(const RelayFlow *flow)
 {
     return atomic_load_explicit(&flow->failed, memory_order_relaxed);
 }
-static inline bool flow_stopping(const RelayFlow *flow)
+static inline bool relay_stopping(const RelayFlow *flow)
 {
     return atomic_load_explicit(&flow->relay->base.stop, memory_order_relaxed) ||
            atomic_load_explicit(&flow->leaves, memory_order_relaxed);
 }
 
 /* --- bind.c --- */
-MUST_CHECK bool flow_open_kafka(RelayFlow *flow, Error *err); /* and reads the state */
+MUST_CHECK bool relay_open_kafka(RelayFlow *flow, Error *err); /* and reads the state */
 /* start: where the stream goes on, of what the state says; {0, 0}: nowhere yet. */
-MUST_CHECK bool flow_bind(RelayFlow *flow, RowPosition start, Error *err);
-void flow_unbind(RelayFlow *flow);
+MUST_CHECK bool relay_bind(RelayFlow *flow, RowPosition start, Error *err);
+void relay_unbind(RelayFlow *flow);
 /* A topic that is there, as the declared ones or compacted. */
-MUST_CHECK bool flow_topic_open(RelayFlow *flow, const char *name, bool compacted, RelayTopic *ret,
-                                Error *err);
+MUST_CHECK bool relay_topic_open(RelayFlow *flow, const char *name, bool compacted, RelayTopic *ret,
+                                 Error *err);
 /* The table has these columns from here on: schemas are registered, and a new encoder made. */
 MUST_CHECK bool table_columns(RelayFlow *flow, RelayTable *table, const Schema *schema,
                               const ColumnsVersion *columns, Error *err);
@@ -171,29 +171,29 @@ MUST_CHECK bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *enco
                                 Error *err);
 /* Over to Kafka; waits while it takes nothing, and answers the source. The box is empty after. In
  * the capture thread, as all that follows. */
-MUST_CHECK bool flow_send(RelayFlow *flow, Outbox *box, Error *err);
+MUST_CHECK bool relay_send(RelayFlow *flow, Outbox *box, Error *err);
 /* What was acknowledged by now. */
-MUST_CHECK bool flow_acknowledge(RelayFlow *flow, Error *err);
+MUST_CHECK bool relay_acknowledge(RelayFlow *flow, Error *err);
 /* Until all that was sent is acknowledged; the source is answered meanwhile. */
-MUST_CHECK bool flow_settle(RelayFlow *flow, Error *err);
+MUST_CHECK bool relay_settle(RelayFlow *flow, Error *err);
 /* Transactional: what was sent since the last time, for good. */
-MUST_CHECK bool flow_commit(RelayFlow *flow, Error *err);
+MUST_CHECK bool relay_commit(RelayFlow *flow, Error *err);
 /* The source is answered, if it is time to. */
-MUST_CHECK bool flow_idle(RelayFlow *flow, Error *err);
+MUST_CHECK bool relay_idle(RelayFlow *flow, Error *err);
 
 /* dead_letter.c: record `index` of the box goes there. */
-MUST_CHECK bool flow_dead_letter(RelayFlow *flow, Outbox *box, const KafkaRecord *record,
-                                 const Error *why, Error *err);
+MUST_CHECK bool relay_dead_letter(RelayFlow *flow, Outbox *box, const KafkaRecord *record,
+                                  const Error *why, Error *err);
 
 /* --- copy.c --- */
-MUST_CHECK bool flow_copy_open(RelayFlow *flow, Error *err);
-MUST_CHECK bool flow_copy(RelayFlow *flow, Error *err); /* until complete, or told to stop */
-void flow_copy_close(RelayFlow *flow);
+MUST_CHECK bool relay_copy_open(RelayFlow *flow, Error *err);
+MUST_CHECK bool relay_copy(RelayFlow *flow, Error *err); /* until complete, or told to stop */
+void relay_copy_close(RelayFlow *flow);
 
 /* --- stream.c --- */
-MUST_CHECK bool flow_stream(RelayFlow *flow, Error *err); /* returns on stop */
+MUST_CHECK bool relay_stream(RelayFlow *flow, Error *err); /* returns on stop */
 
 /* --- progress.c --- */
 void relay_register(Relay *relay);
 void table_register(RelayTable *table);
-void flow_show(RelayFlow *flow); /* if it is time to */
+void relay_show(RelayFlow *flow); /* if it is time to */

@@ -1,10 +1,11 @@
-/* Records gathered, handed to Kafka as flights, and what comes of them. A flight may hold records of
- * several topics; whose they are is kept in runs. While Kafka takes nothing the source is answered,
- * and nothing is read: that is all the memory there is. */
+/* Records gathered, handed to Kafka as flights, and what comes of them. A flight may hold records
+ * of several topics; whose they are is kept in runs. While Kafka takes nothing the source is
+ * answered, and nothing is read: that is all the memory there is. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/relay/flow.h"
+#include "agent/topic/partition.h"
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/mem.h"
@@ -141,11 +142,11 @@ static size_t address(RelayFlow *flow, const Outbox *box)
 }
 
 /* What each record is of is known by its place alone: leaving one out keeps the others'. */
-static bool leave_out(RelayFlow *flow, Outbox *box, size_t *count, uint64_t index,
-                      const Error *why, Error *err)
+static bool leave_out(RelayFlow *flow, Outbox *box, size_t *count, uint64_t index, const Error *why,
+                      Error *err)
 {
     ASSERT(index < *count);
-    if (!flow_dead_letter(flow, box, &flow->scratch[index], why, err))
+    if (!relay_dead_letter(flow, box, &flow->scratch[index], why, err))
         return false;
     memmove(flow->scratch + index, flow->scratch + index + 1,
             (*count - index - 1) * sizeof *flow->scratch);
@@ -153,17 +154,17 @@ static bool leave_out(RelayFlow *flow, Outbox *box, size_t *count, uint64_t inde
     return true;
 }
 
-bool flow_idle(RelayFlow *flow, Error *err)
+bool relay_idle(RelayFlow *flow, Error *err)
 {
     int64_t now_us = clock_mono_us();
     if (now_us - flow->idle_us < IDLE_US)
         return true;
     flow->idle_us = now_us;
-    flow_show(flow);
+    relay_show(flow);
     return !flow->holds || capture_idle(flow->capture, err);
 }
 
-bool flow_send(RelayFlow *flow, Outbox *box, Error *err)
+bool relay_send(RelayFlow *flow, Outbox *box, Error *err)
 {
     if (!box->records.count) {
         box_clear(box);
@@ -190,7 +191,7 @@ bool flow_send(RelayFlow *flow, Outbox *box, Error *err)
             Error why = *err;
             if (why.kind != ERROR_DATA || !leave_out(flow, box, &count, number, &why, err))
                 return false;
-        } else if (!flow_idle(flow, err)) {
+        } else if (!relay_idle(flow, err)) {
             return false;
         }
     }
@@ -199,7 +200,7 @@ bool flow_send(RelayFlow *flow, Outbox *box, Error *err)
 }
 
 /* ---------- what became of it ---------- */
-bool flow_acknowledge(RelayFlow *flow, Error *err)
+bool relay_acknowledge(RelayFlow *flow, Error *err)
 {
     uint64_t number;
     bool ok = kafka_producer_wait(flow->producer, flow->acknowledged, 0, &number, err);
@@ -214,18 +215,18 @@ bool flow_acknowledge(RelayFlow *flow, Error *err)
     return ok;
 }
 
-bool flow_settle(RelayFlow *flow, Error *err)
+bool relay_settle(RelayFlow *flow, Error *err)
 {
     while (flow->acknowledged < flow->sent) {
         uint64_t number;
         if (!kafka_producer_wait(flow->producer, flow->acknowledged, BLOCKED_MS, &number, err) ||
-            !flow_acknowledge(flow, err) || !flow_idle(flow, err))
+            !relay_acknowledge(flow, err) || !relay_idle(flow, err))
             return false;
     }
-    return flow_acknowledge(flow, err);
+    return relay_acknowledge(flow, err);
 }
 
-bool flow_commit(RelayFlow *flow, Error *err)
+bool relay_commit(RelayFlow *flow, Error *err)
 {
     ASSERT(flow->transactional);
     if (!flow->in_transaction)
@@ -239,12 +240,12 @@ bool flow_commit(RelayFlow *flow, Error *err)
             *err = why;
             return false;
         }
-        if (!flow_idle(flow, err))
+        if (!relay_idle(flow, err))
             return false;
     }
     CRASH_POINT("relay-committed");
     flow->in_transaction = false;
     flow->transactions++;
     metric_add(flow->relay->metrics.transactions, 1);
-    return flow_acknowledge(flow, err);
+    return relay_acknowledge(flow, err);
 }

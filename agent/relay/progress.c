@@ -13,23 +13,20 @@ void relay_register(Relay *relay)
                          "Records handed to Kafka's client and not acknowledged", label);
     relay->metrics.queued_records = metrics_register(METRIC_GAUGE, "firn_stream_queued_records",
                                                      "The same, as a number", label);
-    relay->metrics.oldest =
-        metrics_register(METRIC_GAUGE, "firn_stream_oldest_seconds",
-                         "For how long the oldest of them has waited", label);
-    relay->metrics.records = metrics_register(
-        METRIC_GAUGE, "firn_stream_acknowledged_records", "Records acknowledged by this flow",
-        label);
+    relay->metrics.oldest = metrics_register(METRIC_GAUGE, "firn_stream_oldest_seconds",
+                                             "For how long the oldest of them has waited", label);
+    relay->metrics.records = metrics_register(METRIC_GAUGE, "firn_stream_acknowledged_records",
+                                              "Records acknowledged by this flow", label);
     relay->metrics.bytes = metrics_register(METRIC_GAUGE, "firn_stream_acknowledged_bytes",
                                             "The same in bytes, before compression", label);
     relay->metrics.brokers_up = metrics_register(METRIC_GAUGE, "firn_stream_brokers_up",
                                                  "Brokers with a connection that works", label);
     relay->metrics.retries = metrics_register(METRIC_GAUGE, "firn_stream_retries",
                                               "Requests that this flow sent again", label);
-    relay->metrics.dead_letters =
-        metrics_register(METRIC_COUNTER, "firn_dead_letters_total",
-                         "Records that went to the dead letters", label);
-    relay->metrics.transactions = metrics_register(
-        METRIC_COUNTER, "firn_stream_transactions_total", "Kafka transactions committed", label);
+    relay->metrics.dead_letters = metrics_register(METRIC_COUNTER, "firn_dead_letters_total",
+                                                   "Records that went to the dead letters", label);
+    relay->metrics.transactions = metrics_register(METRIC_COUNTER, "firn_stream_transactions_total",
+                                                   "Kafka transactions committed", label);
 }
 
 void table_register(RelayTable *table)
@@ -67,7 +64,7 @@ static void show_kafka(RelayFlow *flow)
     metric_set(relay->metrics.retries, (double)figures.health.retries);
 }
 
-void flow_show(RelayFlow *flow)
+void relay_show(RelayFlow *flow)
 {
     int64_t now_us = clock_mono_us();
     if (now_us < flow->figures_after_us)
@@ -79,7 +76,7 @@ void flow_show(RelayFlow *flow)
                    .durable = flow->durable,
                    .rows = atomic_load(&flow->rows),
                    .commits = flow->transactions,
-                   .draining = flow_stopping(flow),
+                   .draining = relay_stopping(flow),
                    .copy = {.tables = flow->copying}};
     for (size_t i = 0; flow->copying && i < flow->table_count; i++) {
         RelayTable *table = &flow->tables[i];

@@ -12,7 +12,7 @@
 
 #define LINGER_US 3000 /* of rows before a checkpoint: commit → consumer within milliseconds */
 
-void flow_fail(RelayFlow *flow, const Error *err)
+void relay_fail(RelayFlow *flow, const Error *err)
 {
     pthread_mutex_lock(&flow->lock);
     if (!atomic_load(&flow->failed)) {
@@ -83,11 +83,10 @@ static bool prepare(RelayFlow *flow, RowPosition start, Error *err)
         RelayTable *table = &flow->tables[i];
         if (table->begins)
             table_state_begin(table->state, flow->copied.at, table->source->shape);
-        const ColumnsVersion *columns =
-            table_state_columns(table->state, table->complete && row_position_compare(
-                                                                     start, table->state->begun) > 0
-                                                  ? start
-                                                  : table->state->begun);
+        const ColumnsVersion *columns = table_state_columns(
+            table->state, table->complete && row_position_compare(start, table->state->begun) > 0
+                              ? start
+                              : table->state->begun);
         if (!table_columns(flow, table, table->source->schema, columns, err))
             return false;
     }
@@ -114,26 +113,24 @@ static bool attempt(RelayFlow *flow, Error *err)
     RowPosition told, start = {0};
     const ConnectorSpec *connector = flow->relay->base.connector;
     supervised_phase(&flow->relay->base, PHASE_PENDING);
-    flow->capture = capture_open(connector,
-                                 &(CaptureOptions){.stop = &flow->relay->base.stop,
-                                                   .origins = true,
-                                                   .linger_us = LINGER_US},
-                                 err);
-    if (!flow->capture || !flow_open_kafka(flow, err) ||
-        !capture_told(flow->capture, &told, err))
+    flow->capture = capture_open(
+        connector,
+        &(CaptureOptions){.stop = &flow->relay->base.stop, .origins = true, .linger_us = LINGER_US},
+        err);
+    if (!flow->capture || !relay_open_kafka(flow, err) || !capture_told(flow->capture, &told, err))
         return false;
     if (!forgets_all(flow) && !find_start(flow, told, &start, err))
         return false;
-    if (!flow_bind(flow, start, err) || !prepare(flow, start, err) ||
-        (!told.major && !capture_told(flow->capture, &told, err)) || !flow_copy_open(flow, err))
+    if (!relay_bind(flow, start, err) || !prepare(flow, start, err) ||
+        (!told.major && !capture_told(flow->capture, &told, err)) || !relay_copy_open(flow, err))
         return false;
-    if (flow_stopping(flow))
+    if (relay_stopping(flow))
         return true;
     if (connector->snapshot_mode == SNAPSHOT_ONLY)
-        return flow_copy(flow, err);
-    if (!hold(flow, told, err) || !flow_copy(flow, err))
+        return relay_copy(flow, err);
+    if (!hold(flow, told, err) || !relay_copy(flow, err))
         return false;
-    return flow_stopping(flow) || flow_stream(flow, err);
+    return relay_stopping(flow) || relay_stream(flow, err);
 }
 
 /* What the next flow has to know of this one. */
@@ -160,8 +157,8 @@ static bool run(Supervised *supervised, bool *ret_again, Error *err)
     *ret_again = atomic_load(&flow->leaves);
     remember(flow);
     supervised_ended(supervised, flow->capture, atomic_load(&flow->rows), flow->transactions);
-    flow_copy_close(flow);
-    flow_unbind(flow);
+    relay_copy_close(flow);
+    relay_unbind(flow);
     capture_close(flow->capture);
     pthread_mutex_destroy(&flow->lock);
     free(flow);

@@ -74,8 +74,7 @@ static void state_drop(State *state, const char *name)
 /* ---------- a table's columns ---------- */
 static void columns_add(TableState *table, uint32_t version, RowPosition from, const char *shape)
 {
-    table->columns =
-        mem_regrow(table->columns, table->column_count + 1, sizeof *table->columns);
+    table->columns = mem_regrow(table->columns, table->column_count + 1, sizeof *table->columns);
     table->columns[table->column_count++] = (ColumnsVersion){version, from, mem_strdup(shape)};
 }
 
@@ -234,8 +233,7 @@ static bool take_table(State *state, const char *key, json_t *value, Error *err)
     const char *topic = json_string_value(json_object_get(value, "topic"));
     const char *copy = json_string_value(json_object_get(value, "copy"));
     RowPosition begun;
-    if (!topic || !copy ||
-        !place_parse(json_string_value(json_object_get(value, "begun")), &begun))
+    if (!topic || !copy || !place_parse(json_string_value(json_object_get(value, "begun")), &begun))
         return bad(key, "it lacks a member", err);
     state_drop(state, name);
     TableState *table = state_add(state, name, topic);
@@ -261,8 +259,8 @@ bool state_take(State *state, const void *key, size_t key_bytes, const void *val
     json_t *json = json_loadb(value, value_bytes, 0, NULL);
     bool ok = json_integer_value(json_object_get(json, "version")) == STATE_VERSION ||
               bad(name, "it is none of this version of Firn", err);
-    ok = ok && (is_table ? take_table(state, name, json, err)
-                         : take_position(state, name, json, err));
+    ok = ok &&
+         (is_table ? take_table(state, name, json, err) : take_position(state, name, json, err));
     json_decref(json);
     return ok;
 }

@@ -12,8 +12,9 @@
  * told, which counts. Transactional: written in the transaction of the rows, and counts itself.
  *
  * begun: the position of the snapshot that the copy began in: the stream has what is behind it.
- * columns: what the table's columns were from a place of the log on; the log is read with the latest
- * at or before the position, so those that are older are forgotten. Positions are "<major>.<minor>".
+ * columns: what the table's columns were from a place of the log on; the log is read with the
+ * latest at or before the position, so those that are older are forgotten. Positions are
+ * "<major>.<minor>".
  *
  * Records of rows and those of the state are in different partitions: with Idempotent, what says
  * that rows are there is sent when they are acknowledged. */
@@ -66,8 +67,8 @@ void state_put_table(const TableState *table, TopicRecords *to);
 
 /* The latest at or before the position; NULL: none. */
 const ColumnsVersion *table_state_columns(const TableState *table, RowPosition at);
-/* Of these columns from there on: the one that says so already (a restart learns again what it knew),
- * or a new one. */
+/* Of these columns from there on: the one that says so already (a restart learns again what it
+ * knew), or a new one. */
 const ColumnsVersion *table_state_learn(TableState *table, RowPosition from, const char *shape);
 /* Nobody goes back behind `at`. */
 void table_state_forget(TableState *table, RowPosition at);

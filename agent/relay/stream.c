@@ -1,11 +1,11 @@
-/* The capture thread, once the copy is complete: reads the log, makes records of it, sends them, and
- * confirms to the source what is acknowledged: first the state, then the source (law 1).
+/* The capture thread, once the copy is complete: reads the log, makes records of it, sends them,
+ * and confirms to the source what is acknowledged: first the state, then the source (law 1).
  *
  * Idempotent: what was handed out at a checkpoint is sent at once; the position follows when all
- * before it is acknowledged. Transactional: a transaction is committed at the first checkpoint after
- * TRANSACTION_US, or BEHIND_US while the source is ahead, with the position in it. A transaction of
- * the source that is larger than the capture gathers between checkpoints is one of Kafka's all the
- * same. */
+ * before it is acknowledged. Transactional: a transaction is committed at the first checkpoint
+ * after TRANSACTION_US, or BEHIND_US while the source is ahead, with the position in it. A
+ * transaction of the source that is larger than the capture gathers between checkpoints is one of
+ * Kafka's all the same. */
 #include "agent/relay/flow.h"
 #include "common/clock.h"
 #include "common/crash.h"
@@ -16,8 +16,8 @@
 #define CONFIRM_US 1000000
 #define DRAIN_CHECKPOINT_US 5000000
 #define TRANSACTION_US 15000
-#define BEHIND_US 150000          /* a transaction while rows wait at the source */
-#define BEHIND_AGE_US 1000000     /* rows this old do */
+#define BEHIND_US 150000      /* a transaction while rows wait at the source */
+#define BEHIND_AGE_US 1000000 /* rows this old do */
 #define TRANSACTION_BYTES ((uint64_t)8 << 20)
 
 typedef struct Stream {
@@ -29,7 +29,7 @@ typedef struct Stream {
 /* ---------- changes ---------- */
 static bool send_if_full(RelayFlow *flow, Error *err)
 {
-    return flow->box.records.bytes.used < FLIGHT_BYTES || flow_send(flow, &flow->box, err);
+    return flow->box.records.bytes.used < FLIGHT_BYTES || relay_send(flow, &flow->box, err);
 }
 
 static bool on_batch(RelayFlow *flow, RelayTable *table, const Batch *batch, Error *err)
@@ -56,12 +56,11 @@ static bool on_truncate(RelayFlow *flow, RelayTable *table, const Change *change
     return true;
 }
 
-/* The state learns of the columns before the source can be told of rows that have them: it is in the
- * same order of flights. */
+/* The state learns of the columns before the source can be told of rows that have them: it is in
+ * the same order of flights. */
 static bool on_schema(RelayFlow *flow, RelayTable *table, const Change *change, Error *err)
 {
-    const ColumnsVersion *columns =
-        table_state_learn(table->state, change->row, change->shape);
+    const ColumnsVersion *columns = table_state_learn(table->state, change->row, change->shape);
     if (!table_columns(flow, table, change->schema, columns, err))
         return false;
     table_state_forget(table->state, flow->recorded);
@@ -153,7 +152,7 @@ static bool confirm(RelayFlow *flow, bool last, Error *err)
     flow->confirm_after_us = now_us + clock_asked_us("FIRN_CONFIRM_MS", CONFIRM_US);
     put_position(flow, flow->durable);
     RowPosition at = flow->durable;
-    if (!flow_send(flow, &flow->box, err))
+    if (!relay_send(flow, &flow->box, err))
         return false;
     flow->recording = (Point){flow->sent, at};
     return true;
@@ -162,13 +161,12 @@ static bool confirm(RelayFlow *flow, bool last, Error *err)
 static bool pass_on(Stream *stream, bool last, Error *err)
 {
     RelayFlow *flow = stream->flow;
-    if (stream->at_checkpoint &&
-        row_position_compare(flow->checkpoint, flow->durable) > 0) {
-        if (!flow_send(flow, &flow->box, err))
+    if (stream->at_checkpoint && row_position_compare(flow->checkpoint, flow->durable) > 0) {
+        if (!relay_send(flow, &flow->box, err))
             return false;
         add_point(flow);
     }
-    return flow_acknowledge(flow, err) && confirm(flow, last, err);
+    return relay_acknowledge(flow, err) && confirm(flow, last, err);
 }
 
 /* ---------- transactional ---------- */
@@ -194,12 +192,12 @@ static bool commit_on(Stream *stream, bool last, Error *err)
     RelayFlow *flow = stream->flow;
     int64_t now_us = clock_mono_us();
     /* what there is is sent meanwhile, so that the commit waits for little */
-    if (stream->at_checkpoint && !flow_send(flow, &flow->box, err))
+    if (stream->at_checkpoint && !relay_send(flow, &flow->box, err))
         return false;
     if (!stream->at_checkpoint || !transaction_due(flow, last, now_us))
         return true;
     put_position(flow, flow->checkpoint);
-    if (!flow_send(flow, &flow->box, err) || !flow_commit(flow, err))
+    if (!relay_send(flow, &flow->box, err) || !relay_commit(flow, err))
         return false;
     flow->durable = flow->recorded = flow->checkpoint;
     if (now_us < flow->confirm_after_us && !last)
@@ -215,7 +213,7 @@ static bool settle(Stream *stream, bool last, Error *err)
     RelayFlow *flow = stream->flow;
     bool ok = flow->transactional ? commit_on(stream, last, err) : pass_on(stream, last, err);
     if (ok)
-        flow_show(flow);
+        relay_show(flow);
     flow->idle_us = clock_mono_us(); /* capture_next answers, too */
     return ok;
 }
@@ -248,11 +246,11 @@ static bool drain(Stream *stream, Error *err)
     if (!stream->at_checkpoint)
         return true; /* of what was sent since the checkpoint nothing is confirmed */
     for (int step = 0; step < 3; step++) /* the rows, the state, the source */
-        if (!settle(stream, true, err) || !flow_settle(flow, err))
+        if (!settle(stream, true, err) || !relay_settle(flow, err))
             return false;
     tell_source(flow);
     flow->idle_us = 0;
-    return flow_idle(flow, err);
+    return relay_idle(flow, err);
 }
 
 static bool takes(void *context, const char *name)
@@ -262,11 +260,11 @@ static bool takes(void *context, const char *name)
     return true; /* the capture's patterns decide */
 }
 
-bool flow_stream(RelayFlow *flow, Error *err)
+bool relay_stream(RelayFlow *flow, Error *err)
 {
     Stream stream = {.flow = flow, .at_checkpoint = true};
     flow->confirmed = (RowPosition){0};
-    while (!flow_stopping(flow)) {
+    while (!relay_stopping(flow)) {
         if (!next(&stream, err))
             return false;
         supervised_look(&flow->relay->base, flow->capture, takes, NULL, &flow->leaves,

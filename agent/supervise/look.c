@@ -32,8 +32,8 @@ static void found(void *context, const char *name)
 static bool would_open(const Supervised *supervised, Error *err)
 {
     AUTO(capture_close)
-    Capture *probe = capture_open(supervised->connector,
-                                  &(CaptureOptions){.stop = &supervised->stop}, err);
+    Capture *probe =
+        capture_open(supervised->connector, &(CaptureOptions){.stop = &supervised->stop}, err);
     return probe != NULL;
 }
 

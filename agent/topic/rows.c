@@ -59,7 +59,7 @@ static bool put_key(TopicTable *table, const Batch *batch, uint32_t row, TopicSp
             partition_put(canonical, &batch->columns[field->column], row, field->is_number);
         }
     }
-    *ret_hash = partition_hash(canonical);
+    *ret_hash = topic_hash(canonical);
     return true;
 }
 
