@@ -50,7 +50,7 @@ static bool take_state(void *context, const KafkaRead *record, Error *err)
                       err);
 }
 
-/* A compacted topic of one partition, whatever is declared of those with rows. */
+/* A topic of one partition; the state's compacted, whatever is declared of those with rows. */
 static void compacted_spec(const StreamSpec *stream, const char *name, KafkaSetting *settings,
                            char replicas[24], KafkaTopicSpec *ret)
 {
@@ -64,18 +64,20 @@ static void compacted_spec(const StreamSpec *stream, const char *name, KafkaSett
         settings[ret->setting_count++] = (KafkaSetting){"min.insync.replicas", replicas};
 }
 
-bool relay_topic_open(RelayFlow *flow, const char *name, bool compacted, RelayTopic *ret,
-                      Error *err)
+bool relay_topic_open(RelayFlow *flow, const char *name, TopicUse use, RelayTopic *ret, Error *err)
 {
     KafkaTopicSpec spec;
     KafkaTopicHold hold;
     KafkaSetting settings[SETTINGS_MAX];
     char replicas[24];
     KafkaTopicState state;
+    bool compacted = use == USE_STATE;
     if (compacted)
         compacted_spec(flow->stream, name, settings, replicas, &spec);
     else
         kafka_topic_declared(flow->stream, name, &hold, &spec);
+    if (use == USE_CONNECTOR)
+        spec.partitions = 1;
     if (!kafka_topic_ensure(kafka_producer_client(flow->producer), &spec, &state, err))
         return false;
     KafkaTopic *kafka = kafka_producer_topic(flow->producer, name, state.record_bytes_max, err);
@@ -103,7 +105,7 @@ bool relay_open_kafka(RelayFlow *flow, Error *err)
     char *topic = mem_format("%s." STATE_TOPIC_SUFFIX, flow->stream->topic_prefix);
     /* whoever wrote before us is fenced before its state is read */
     if (!open_producer(flow, &client, err) || !open_registry(flow, err) ||
-        !relay_topic_open(flow, topic, true, &flow->state_topic, err) ||
+        !relay_topic_open(flow, topic, USE_STATE, &flow->state_topic, err) ||
         !kafka_topic_read(&flow->stream->kafka, &client, topic, 0, READ_MS, take_state,
                           &flow->state, err))
         return false;
@@ -118,7 +120,18 @@ bool relay_open_kafka(RelayFlow *flow, Error *err)
 /* ---------- a table's records ---------- */
 static TopicOptions topic_options(const StreamSpec *stream)
 {
-    return (TopicOptions){.format = stream->format == STREAM_AVRO ? TOPIC_AVRO : TOPIC_JSON};
+    const RecordsSpec *records = &stream->records;
+    return (TopicOptions){.format = stream->format == STREAM_AVRO ? TOPIC_AVRO
+                                    : records->schemas            ? TOPIC_JSON_WITH_SCHEMA
+                                                                  : TOPIC_JSON,
+                          .time = (TopicTime)records->time,
+                          .decimal = (TopicDecimal)records->decimal,
+                          .binary = (TopicBinary)records->binary,
+                          .interval = (TopicInterval)records->interval,
+                          .hstore = (TopicHstore)records->hstore,
+                          .unknown = (TopicUnknown)records->unknown,
+                          .no_tombstones = !records->tombstones,
+                          .nulls_as_defaults = records->nulls_as_defaults};
 }
 
 static TopicTableSpec topic_spec(const RelayFlow *flow, const RelayTable *table,
@@ -237,7 +250,7 @@ static bool bind_table(RelayFlow *flow, RelayTable *table, const SourceTable *so
                  LOG_T("table", table->name), LOG_T("columns", source->left_out));
     const TopicTableSpec names = topic_spec(flow, table, NULL);
     AUTO(mem_free) char *topic = topic_name(flow->stream->topic_template, &names, err);
-    if (!topic || !relay_topic_open(flow, topic, false, &table->topic, err))
+    if (!topic || !relay_topic_open(flow, topic, USE_TABLE, &table->topic, err))
         return error_wrap(err, "table %s", table->name);
     for (size_t i = 0; i < number; i++)
         if (strcmp(flow->tables[i].topic.name, topic) == 0)
@@ -285,6 +298,7 @@ void relay_unbind(RelayFlow *flow)
     free(flow->tables);
     free(flow->state_topic.name);
     free(flow->dead_letters.name);
+    relay_others_close(flow);
     free(flow->scratch);
     outbox_done(&flow->box);
     state_done(&flow->state);

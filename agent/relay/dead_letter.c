@@ -56,7 +56,7 @@ static bool open_topic(RelayFlow *flow, Error *err)
     if (flow->dead_letters.name)
         return true;
     AUTO(mem_free) char *name = mem_format("%s.firn-dead-letters", flow->stream->topic_prefix);
-    return relay_topic_open(flow, name, false, &flow->dead_letters, err);
+    return relay_topic_open(flow, name, USE_CONNECTOR, &flow->dead_letters, err);
 }
 
 /* The flight of its description and pieces. */

@@ -10,6 +10,7 @@
 #include "agent/kafka/producer.h"
 #include "agent/relay/relay.h"
 #include "agent/relay/state.h"
+#include "agent/topic/connector.h"
 #include "agent/topic/registry.h"
 #include "agent/topic/topic.h"
 #include "common/queue.h"
@@ -85,6 +86,11 @@ typedef struct Relay {
     } metrics;
 } Relay;
 
+typedef struct OtherTopic {
+    RelayTopic topic;
+    ConnectorRecords *records; /* NULL: not asked for */
+} OtherTopic;
+
 typedef struct CopyRun CopyRun; /* copy.c */
 
 typedef struct RelayFlow {
@@ -98,7 +104,9 @@ typedef struct RelayFlow {
     State state;
     RelayTopic state_topic;
     RelayTopic dead_letters; /* name NULL: not needed yet */
-    RelayTable *tables;      /* as capture numbers them */
+    OtherTopic heartbeats, messages;
+    int64_t heartbeat_us; /* the next one */
+    RelayTable *tables;   /* as capture numbers them */
     size_t table_count;
     Position copied; /* what the copy's snapshot stands for */
     bool holds;      /* the stream has begun: the source wants to be answered */
@@ -148,8 +156,10 @@ MUST_CHECK bool relay_open_kafka(RelayFlow *flow, Error *err); /* and reads the 
 /* start: where the stream goes on, of what the state says; {0, 0}: nowhere yet. */
 MUST_CHECK bool relay_bind(RelayFlow *flow, RowPosition start, Error *err);
 void relay_unbind(RelayFlow *flow);
-/* A topic that is there, as the declared ones or compacted. */
-MUST_CHECK bool relay_topic_open(RelayFlow *flow, const char *name, bool compacted, RelayTopic *ret,
+/* A topic that is there: of a table's rows, as declared; of the connector's own, of one partition;
+ * the state's, compacted, too. */
+typedef enum TopicUse { USE_TABLE, USE_CONNECTOR, USE_STATE } TopicUse;
+MUST_CHECK bool relay_topic_open(RelayFlow *flow, const char *name, TopicUse use, RelayTopic *ret,
                                  Error *err);
 /* The table has these columns from here on: schemas are registered, and a new encoder made. */
 MUST_CHECK bool table_columns(RelayFlow *flow, RelayTable *table, const Schema *schema,
@@ -192,6 +202,12 @@ void relay_copy_close(RelayFlow *flow);
 
 /* --- stream.c --- */
 MUST_CHECK bool relay_stream(RelayFlow *flow, Error *err); /* returns on stop */
+
+/* --- others.c: records of no table, where the manifest asks for them --- */
+MUST_CHECK bool relay_others_open(RelayFlow *flow, Error *err);
+void relay_others_close(RelayFlow *flow);
+void relay_put_message(RelayFlow *flow, const Change *change);
+void relay_put_heartbeat(RelayFlow *flow); /* if it is time to */
 
 /* --- progress.c --- */
 void relay_register(Relay *relay);

@@ -121,8 +121,9 @@ static bool attempt(RelayFlow *flow, Error *err)
         return false;
     if (!forgets_all(flow) && !find_start(flow, told, &start, err))
         return false;
-    if (!relay_bind(flow, start, err) || !prepare(flow, start, err) ||
-        (!told.major && !capture_told(flow->capture, &told, err)) || !relay_copy_open(flow, err))
+    if (!relay_bind(flow, start, err) || !relay_others_open(flow, err) ||
+        !prepare(flow, start, err) || (!told.major && !capture_told(flow->capture, &told, err)) ||
+        !relay_copy_open(flow, err))
         return false;
     if (relay_stopping(flow))
         return true;

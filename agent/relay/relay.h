@@ -6,6 +6,7 @@
  *   copy.c         the initial copy: readers side by side, each encoding by itself
  *   stream.c       the capture thread: reads the log, encodes, sends, confirms late
  *   outbox.c       records gathered, handed to Kafka, acknowledged or committed
+ *   others.c       records of no table: heartbeats, messages of the log
  *   dead_letter.c  records that are too large for their topic
  *   state.c        what stands in the state topic (state.h)
  *   progress.c     metrics

@@ -100,7 +100,9 @@ static bool take(Stream *stream, const Change *change, Error *err)
         on_checkpoint(stream, change);
         return true;
     case CHANGE_MESSAGE:
+        relay_put_message(flow, change);
         log_message_free(change->message);
+        stream->at_checkpoint = false;
         return true;
     }
     ASSERT(false);
@@ -161,7 +163,8 @@ static bool confirm(RelayFlow *flow, bool last, Error *err)
 static bool pass_on(Stream *stream, bool last, Error *err)
 {
     RelayFlow *flow = stream->flow;
-    if (stream->at_checkpoint && row_position_compare(flow->checkpoint, flow->durable) > 0) {
+    bool moves = row_position_compare(flow->checkpoint, flow->durable) > 0;
+    if (stream->at_checkpoint && (moves || flow->box.records.count)) {
         if (!relay_send(flow, &flow->box, err))
             return false;
         add_point(flow);
@@ -178,13 +181,11 @@ static int64_t transaction_us(const RelayFlow *flow)
 
 static bool transaction_due(const RelayFlow *flow, bool last, int64_t now_us)
 {
-    bool rows = flow->in_transaction || flow->box.records.count;
-    if (row_position_compare(flow->checkpoint, flow->recorded) <= 0)
-        return false;
+    bool moves = row_position_compare(flow->checkpoint, flow->recorded) > 0;
     if (last || flow->transaction_bytes >= TRANSACTION_BYTES)
-        return true;
-    return rows ? now_us - flow->transaction_us >= transaction_us(flow)
-                : now_us >= flow->confirm_after_us; /* only the position moves */
+        return flow->in_transaction || moves;
+    return flow->in_transaction ? now_us - flow->transaction_us >= transaction_us(flow)
+                                : moves && now_us >= flow->confirm_after_us;
 }
 
 static bool commit_on(Stream *stream, bool last, Error *err)
@@ -211,6 +212,8 @@ static bool commit_on(Stream *stream, bool last, Error *err)
 static bool settle(Stream *stream, bool last, Error *err)
 {
     RelayFlow *flow = stream->flow;
+    if (stream->at_checkpoint)
+        relay_put_heartbeat(flow);
     bool ok = flow->transactional ? commit_on(stream, last, err) : pass_on(stream, last, err);
     if (ok)
         relay_show(flow);
