@@ -2,6 +2,7 @@
 """firn-agent capture: a live shop into Kafka's topics. Every topic, replayed from its beginning and folded by key, is the
 source's table, in order per key; what comes twice comes with the same position and says the same."""
 
+import os
 import signal
 import unittest
 
@@ -101,7 +102,9 @@ class Relay(RelayCase):
     def test_table_added(self):
         self.make_shop(500)
         self.write_manifest()
-        agent = self.start(env={**__import__("os").environ, "FIRN_LOOK_MS": "200"})
+        os.environ["FIRN_LOOK_MS"] = "200"
+        self.addCleanup(os.environ.pop, "FIRN_LOOK_MS")
+        agent = self.start()
         self.wait_agreed(agent)
         self.connection.execute("create table later as select i as id, 'n' || i as name from generate_series(1, 500) i; alter table later add primary key (id)")
         wait_until(lambda: f"{self.prefix}.public.later" in self.broker.topics(), 60, "the table is found", agent.alive)
