@@ -80,7 +80,7 @@ struct ConnectSchema {
     bool is_number;      /* a string that is a numeric, for partition.h */
     uint8_t there, none; /* Avro: what stands before a value, and for none, when it is optional */
     /* Made for a table's columns, in the table's format: */
-    Piece prefix;      /* JSON: {"name": or ,"name": */
+    Piece prefix;      /* JSON: {"name": or ,"name": , padded */
     Piece null;        /* a null */
     Piece absent;      /* a column that the old row does not have */
     Piece unavailable; /* a value that the update left out */

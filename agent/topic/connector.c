@@ -234,8 +234,8 @@ void connector_message(ConnectorRecords *records, const TopicTransaction *transa
                        size_t content_bytes, int64_t now_us, TopicRecords *to)
 {
     ASSERT(records->topic == CONNECTOR_MESSAGE);
-    static const char *const labels[] = {
-        "{\"op\":", ",\"ts_ms\":", ",\"source\":", ",\"transaction\":", ",\"message\":", "}"};
+    /* source_block_put has its own label, and the next one's. */
+    static const char *const labels[] = {"{\"op\":", ",\"ts_ms\":", "", "", ",\"message\":", "}"};
     TopicRecord *record = begin(records, prefix, to);
     Bytes *out = &to->bytes;
     const ConnectSchema *fields = records->value->children;

@@ -104,7 +104,7 @@ void source_block_init(SourceBlock *block, bool avro, const char *version, const
                        const char *database, const char *schema_name, const char *table_name)
 {
     *block = (SourceBlock){.avro = avro};
-    put_label(avro, "{\"version\":", &block->name);
+    put_label(avro, ",\"source\":{\"version\":", &block->name);
     put_text(avro, version, &block->name);
     put_label(avro, ",\"connector\":", &block->name);
     put_text(avro, "postgresql", &block->name);
@@ -185,7 +185,7 @@ static void take_transaction(SourceBlock *block, const TopicTransaction *transac
     } else {
         put_null(avro, tail);
     }
-    put_label(avro, "}", tail);
+    put_label(avro, "},\"transaction\":", tail);
 }
 
 void source_block_put(SourceBlock *block, const TopicTransaction *transaction, uint64_t lsn,

@@ -41,7 +41,7 @@ static inline void source_block_forget(SourceBlock *block)
 {
     block->transaction = NULL;
 }
-/* Without the member's name. */
+/* JSON: from ,"source": to ,"transaction": */
 void source_block_put(SourceBlock *block, const TopicTransaction *transaction, uint64_t lsn,
                       TopicSnapshot snapshot, Bytes *to);
 

@@ -94,7 +94,7 @@ static inline void leaf_field(const ConnectSchema *field, uint32_t at, Bytes *to
 }
 static inline void leaf_prefix(const ConnectSchema *column, Bytes *to)
 {
-    bytes_put(to, column->prefix.at, column->prefix.bytes);
+    scalar_put_padded(to, column->prefix.at, column->prefix.bytes);
 }
 static inline void leaf_struct_end(uint32_t count, Bytes *to)
 {

@@ -116,7 +116,8 @@ void partition_put(Bytes *to, const Column *column, uint32_t row, bool is_number
         char text[NUMERIC_TEXT_BYTES];
         __int128 value;
         memcpy(&value, column->values + (size_t)row * 16, sizeof value);
-        put_number(to, text, numeric_text(text, value, column->field->type.scale));
+        bytes = numeric_text(text, value, column->field->type.scale);
+        put_number(to, text, bytes);
         break;
     }
     case TYPE_STRING:

@@ -103,41 +103,49 @@ static bool put_image(TopicTable *table, Image image, Bytes *to, ValueProblem *p
     return put_struct(table, table->value, image.batch, image.row, image.part, to, problem);
 }
 
-static void put_label(const TopicTable *table, const char *label, size_t bytes, Bytes *to)
-{
-    if (!table->avro)
-        bytes_put(to, label, bytes);
-}
-#define LABEL(table, label, to) put_label(table, label, sizeof(label) - 1, to)
+static const char ops[TABLE_OPS] = {'r', 'c', 'u', 'd', 't'};
+typedef enum Op {
+    OP_READ,
+    OP_CREATE,
+    OP_UPDATE,
+    OP_DELETE,
+    OP_TRUNCATE,
+} Op;
 
-/* From source to the end. */
-static void put_rest(TopicTable *table, const TopicTransaction *transaction, const TopicRow *row,
-                     char op, Bytes *to)
+/* Whatever follows `transaction` is the same for all rows of a call but for op. */
+static void make_endings(TopicTable *table, int64_t now_us)
 {
-    LABEL(table, ",\"source\":", to);
-    source_block_put(&table->source, transaction, row->lsn, row->snapshot, to);
-    LABEL(table, ",\"transaction\":", to);
-    transaction_block_put(table->avro, transaction, row->lsn,
-                          table->options.transactions ? row->total_order : 0, row->table_order, to);
-    char json[] = {',', '"', 'o', 'p', '"', ':', '"', op, '"'}, avro[] = {2, op};
-    bytes_put(to, table->avro ? avro : json, table->avro ? sizeof avro : sizeof json);
-    bytes_put(to, table->times.data, table->times.used);
-    bytes_put(to, table->value_frame.close.data, table->value_frame.close.used);
+    bytes_clear(&table->times);
+    envelope_times(table->avro, now_us, &table->times);
+    for (size_t i = 0; i < TABLE_OPS; i++) {
+        char json[] = {',', '"', 'o', 'p', '"', ':', '"', ops[i], '"'}, avro[] = {2, ops[i]};
+        Bytes *to = &table->endings[i];
+        bytes_clear(to);
+        bytes_put(to, table->avro ? avro : json, table->avro ? sizeof avro : sizeof json);
+        bytes_put(to, table->times.data, table->times.used);
+        bytes_put(to, table->value_frame.close.data, table->value_frame.close.used);
+    }
 }
 
 static bool put_value(TopicTable *table, const TopicTransaction *transaction, const TopicRow *row,
-                      Image before, Image after, char op, TopicSpan *ret, Bytes *to,
+                      Image before, Image after, Op op, TopicSpan *ret, Bytes *to,
                       ValueProblem *problem)
 {
+    const Bytes *open = before.batch ? &table->open_old : &table->open_new;
     ret->at = to->used;
-    bytes_put(to, table->value_frame.open.data, table->value_frame.open.used);
-    LABEL(table, "{\"before\":", to);
-    if (!put_image(table, before, to, problem))
-        return false;
-    LABEL(table, ",\"after\":", to);
+    bytes_put(to, open->data, open->used);
+    if (before.batch) {
+        if (!put_image(table, before, to, problem))
+            return false;
+        if (!table->avro)
+            bytes_put(to, ",\"after\":", 9);
+    }
     if (!put_image(table, after, to, problem))
         return false;
-    put_rest(table, transaction, row, op, to);
+    source_block_put(&table->source, transaction, row->lsn, row->snapshot, to);
+    transaction_block_put(table->avro, transaction, row->lsn,
+                          table->options.transactions ? row->total_order : 0, row->table_order, to);
+    bytes_put(to, table->endings[op].data, table->endings[op].used);
     ret->bytes = to->used - ret->at;
     return true;
 }
@@ -161,7 +169,7 @@ static Image image_before(const TopicRows *rows, uint32_t row)
     return (Image){rows->before, at, ROW_WHOLE};
 }
 
-static bool put_change(Task *task, uint32_t row, Image before, Image after, char op)
+static bool put_change(Task *task, uint32_t row, Image before, Image after, Op op)
 {
     TopicTable *table = task->table;
     const TopicRows *rows = task->rows;
@@ -198,7 +206,7 @@ static bool put_delete(Task *task, uint32_t row)
     Image before = image_before(task->rows, row);
     if (!before.batch)
         before = (Image){task->rows->batch, row, ROW_OLD_KEY};
-    return put_change(task, row, before, (Image){0}, 'd');
+    return put_change(task, row, before, (Image){0}, OP_DELETE);
 }
 
 /* A row whose key changed: the old one deleted, the new one made, each naming the other. */
@@ -218,7 +226,7 @@ static bool put_pair(Task *task, uint32_t row)
     TopicSpan old_key = deletion->key;
     put_tombstone(task, row);
     size_t made = task->to->count;
-    if (!put_change(task, row + 1, (Image){0}, (Image){batch, row + 1, ROW_WHOLE}, 'c'))
+    if (!put_change(task, row + 1, (Image){0}, (Image){batch, row + 1, ROW_WHOLE}, OP_CREATE))
         return false;
     task->to->items[made].other_name = task->table->key ? OTHER_OLD : NULL;
     task->to->items[made].other = old_key;
@@ -231,11 +239,11 @@ static bool put_one(Task *task, uint32_t row)
     Image after = {batch, row, ROW_WHOLE};
     switch ((RowOp)batch->ops[row]) {
     case ROW_READ:
-        return put_change(task, row, (Image){0}, after, 'r');
+        return put_change(task, row, (Image){0}, after, OP_READ);
     case ROW_INSERT:
-        return put_change(task, row, (Image){0}, after, 'c');
+        return put_change(task, row, (Image){0}, after, OP_CREATE);
     case ROW_UPDATE:
-        return put_change(task, row, image_before(task->rows, row), after, 'u');
+        return put_change(task, row, image_before(task->rows, row), after, OP_UPDATE);
     case ROW_DELETE:
         if (!put_delete(task, row))
             return false;
@@ -262,8 +270,7 @@ bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from, size
 {
     Task task = {.table = table, .rows = rows, .to = to};
     source_block_forget(&table->source);
-    bytes_clear(&table->times);
-    envelope_times(table->avro, rows->now_us, &table->times);
+    make_endings(table, rows->now_us);
     while (*from < rows->batch->row_count && to->bytes.used < bytes_max) {
         size_t bytes = to->bytes.used, count = to->count;
         if (UNLIKELY(!put_one(&task, *from))) {
@@ -281,13 +288,12 @@ void topic_encode_truncate(TopicTable *table, const TopicTransaction *transactio
 {
     ValueProblem unused;
     source_block_forget(&table->source);
-    bytes_clear(&table->times);
-    envelope_times(table->avro, now_us, &table->times);
+    make_endings(table, now_us);
     TopicRecord *record = topic_record_add(to);
     record->everywhere = true;
     record->header = put_header(table, at, TOPIC_KIND_TRUNCATE, NULL, 0, &to->bytes);
-    bool put = put_value(table, transaction, row, (Image){0}, (Image){0}, 't', &record->value,
-                         &to->bytes, &unused);
+    bool put = put_value(table, transaction, row, (Image){0}, (Image){0}, OP_TRUNCATE,
+                         &record->value, &to->bytes, &unused);
     ASSERT(put);
 }
 

@@ -14,6 +14,27 @@ const char scalar_pairs[200] = "000102030405060708091011121314151617181920212223
                                "50515253545556575859606162636465666768697071727374"
                                "75767778798081828384858687888990919293949596979899";
 
+const uint64_t scalar_powers[20] = {1,
+                                    10,
+                                    100,
+                                    1000,
+                                    10000,
+                                    100000,
+                                    1000000,
+                                    10000000,
+                                    100000000,
+                                    1000000000,
+                                    10000000000,
+                                    100000000000,
+                                    1000000000000,
+                                    10000000000000,
+                                    100000000000000,
+                                    1000000000000000,
+                                    10000000000000000,
+                                    100000000000000000,
+                                    1000000000000000000,
+                                    10000000000000000000u};
+
 /* --- times --- */
 
 /* Years that begin in March, in eras of 400: every month then begins at a fixed day of its year. */
@@ -93,25 +114,27 @@ static const char escapes[256] = {
     [21] = 'u', [22] = 'u', [23] = 'u', [24] = 'u', [25] = 'u',  [26] = 'u',   [27] = 'u',
     [28] = 'u', [29] = 'u', [30] = 'u', [31] = 'u', ['"'] = '"', ['\\'] = '\\'};
 
-/* How many bytes stand at the beginning that need no escape; eight at a time: a byte's high bit is
- * set where one of the three differences borrows, exact up to the first such byte. */
-static size_t plain_run(const uint8_t *at, size_t bytes)
+/* Copies bytes up to the first that needs an escape, and returns how many. Eight at a time: a
+ * byte's high bit is set where one of the three differences borrows, exact up to the first such
+ * byte. `to` has room for seven more than are copied. */
+static size_t copy_plain(uint8_t *to, const uint8_t *at, size_t bytes)
 {
     const uint64_t ones = 0x0101010101010101, highs = 0x8080808080808080;
     size_t run = 0;
     for (; bytes - run >= 8; run += 8) {
         uint64_t word, quote, slash;
         memcpy(&word, at + run, 8);
+        memcpy(to + run, &word, 8);
         quote = word ^ (ones * '"');
         slash = word ^ (ones * '\\');
         uint64_t found = (((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) |
                           ((slash - ones) & ~slash)) &
                          highs;
-        if (found)
+        if (UNLIKELY(found))
             return run + (size_t)(__builtin_ctzll(found) / 8);
     }
-    while (run < bytes && !escapes[at[run]])
-        run++;
+    for (; run < bytes && !escapes[at[run]]; run++)
+        to[run] = at[run];
     return run;
 }
 
@@ -119,19 +142,20 @@ void scalar_json_string(Bytes *to, const void *text, size_t bytes)
 {
     static const char digits[] = "0123456789ABCDEF";
     const uint8_t *at = text;
-    bytes_reserve(to, bytes + 2);
+    bytes_reserve(to, bytes + 16);
     to->data[to->used++] = '"';
-    while (bytes) {
-        size_t run = plain_run(at, bytes);
-        bytes_put(to, at, run);
+    for (;;) {
+        size_t run = copy_plain(to->data + to->used, at, bytes);
+        to->used += run;
         at += run;
         bytes -= run;
-        if (!bytes)
+        if (LIKELY(!bytes))
             break;
         char escape[6] = {'\\', escapes[*at], '0', '0', digits[*at >> 4], digits[*at & 15]};
         bytes_put(to, escape, escape[1] == 'u' ? 6 : 2);
         at++;
         bytes--;
+        bytes_reserve(to, bytes + 16);
     }
     bytes_put_u8(to, '"');
 }

@@ -19,6 +19,10 @@ void topic_table_free(TopicTable *table)
     bytes_done(&table->value_text);
     bytes_done(&table->partition_key);
     bytes_done(&table->times);
+    bytes_done(&table->open_new);
+    bytes_done(&table->open_old);
+    for (size_t i = 0; i < TABLE_OPS; i++)
+        bytes_done(&table->endings[i]);
     arena_free(table->arena);
     free(table);
 }
@@ -67,7 +71,10 @@ static void make_prefix(const TopicTable *table, ConnectSchema *column, bool fir
     bytes_put_u8(&made, first ? '{' : ',');
     scalar_json_string(&made, column->field, strlen(column->field));
     bytes_put_u8(&made, ':');
+    size_t bytes = made.used;
+    bytes_put(&made, (const char[SCALAR_PADDING]){0}, SCALAR_PADDING);
     column->prefix = piece_of(table->arena, &made);
+    column->prefix.bytes = bytes;
     bytes_done(&made);
 }
 
@@ -163,6 +170,22 @@ static bool make_key(TopicTable *table, const TopicTableSpec *spec, Error *err)
     return true;
 }
 
+/* What stands before the new row where there is no old one, and before the old one. */
+static void make_openings(TopicTable *table)
+{
+    const Bytes *open = &table->value_frame.open;
+    bytes_clear(&table->open_new);
+    bytes_clear(&table->open_old);
+    bytes_put(&table->open_new, open->data, open->used);
+    bytes_put(&table->open_old, open->data, open->used);
+    if (table->avro) {
+        bytes_put_u8(&table->open_new, 0);
+        return;
+    }
+    scalar_put_text(&table->open_new, "{\"before\":null,\"after\":");
+    scalar_put_text(&table->open_old, "{\"before\":");
+}
+
 TopicTable *topic_table_new(const TopicTableSpec *spec, const TopicOptions *options, Error *err)
 {
     TopicTable *table = mem_zalloc(sizeof *table);
@@ -196,6 +219,7 @@ TopicTable *topic_table_new(const TopicTableSpec *spec, const TopicOptions *opti
     frame_init(&table->value_frame, own->format, (const char *)table->value_text.data);
     source_block_init(&table->source, table->avro, own->version, spec->connector, spec->database,
                       spec->schema_name, spec->table_name);
+    make_openings(table);
     return table;
 }
 
@@ -214,4 +238,5 @@ void topic_table_set_ids(TopicTable *table, uint32_t key_id, uint32_t value_id)
     if (table->key)
         frame_set_id(&table->key_frame, key_id);
     frame_set_id(&table->value_frame, value_id);
+    make_openings(table);
 }

@@ -4,6 +4,8 @@
 #include "agent/topic/envelope.h"
 #include "agent/topic/values.h"
 
+#define TABLE_OPS 5 /* r c u d t */
+
 struct TopicTable {
     Arena *arena;
     TopicOptions options; /* its texts in the arena */
@@ -19,5 +21,8 @@ struct TopicTable {
     SourceBlock source;
     ValueScratch scratch;
     Bytes partition_key; /* scratch */
-    Bytes times;         /* of the rows being written */
+    /* So that a row is a few copies: */
+    Bytes open_new, open_old; /* of the value, to the first row */
+    Bytes times;              /* of the rows being written */
+    Bytes endings[TABLE_OPS]; /* from behind `transaction`, with these times */
 };

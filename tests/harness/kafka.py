@@ -142,10 +142,20 @@ class Broker(_Java):
             consumer.close()
 
 
+def _without_logical(schema):
+    if isinstance(schema, dict):
+        return {name: _without_logical(value) for name, value in schema.items() if name != "logicalType"}
+    return [_without_logical(one) for one in schema] if isinstance(schema, list) else schema
+
+
 class Registry(_Java):
     """`url` is the base of Confluent's API."""
 
     name = "registry"
+
+    def __init__(self):
+        super().__init__()
+        self._schemas: dict[int, dict] = {}
 
     @property
     def url(self) -> str:
@@ -173,16 +183,19 @@ class Registry(_Java):
             return False
 
     def schema(self, number: int) -> dict:
-        return json.loads(self.ask("GET", f"/schemas/ids/{number}")["schema"])
+        if number not in self._schemas:
+            self._schemas[number] = json.loads(self.ask("GET", f"/schemas/ids/{number}")["schema"])
+        return self._schemas[number]
 
     def read_avro(self, data: bytes) -> tuple[int, dict]:
-        """The schema's id and the value, of bytes in Confluent's framing."""
+        """The schema's id and the value, of bytes in Confluent's framing. Logical types are left as numbers and bytes:
+        Python's dates end where PostgreSQL's go on."""
         import fastavro
 
         magic, number = struct.unpack(">bI", data[:5])
         if magic != 0:
             raise AssertionError(f"not in Confluent's framing: {data[:5].hex()}")
-        schema = fastavro.parse_schema(self.schema(number))
+        schema = fastavro.parse_schema(_without_logical(self.schema(number)))
         rest = io.BytesIO(data[5:])
         value = fastavro.schemaless_reader(rest, schema)
         if rest.read(1):

@@ -139,6 +139,13 @@ def decode(form: str, data: bytes | None, registry):
     return {"schema": None, "value": text}
 
 
+def pairs(value):
+    """An hstore, or several, whatever its form and order."""
+    if isinstance(value, list):
+        return [pairs(one) for one in value]
+    return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+
+
 def row_schemas(schema):
     """The parts of a schema (JSON's or Avro's) that describe a row of the table: lists of fields, to be changed."""
     if isinstance(schema, dict):
@@ -256,10 +263,8 @@ class TestDebezium(unittest.TestCase):
             if name in skipped:
                 continue
             own = ours[name]
-            if name in ("h", "ah") and isinstance(value, (str, list)):  # Java's order of pairs
-                own, value = (json.loads(v) if isinstance(v, str) else v for v in (own, value))
-            if isinstance(value, float) and value != value:
-                self.assertNotEqual(own, own, f"{place}.{name}")
+            if name in ("h", "ah"):  # Java's order of pairs
+                self.assertEqual(pairs(own), pairs(value), f"{place}.{name}")
                 continue
             self.assertEqual(repr(own), repr(value), f"{place}.{name}")
 
@@ -349,14 +354,14 @@ class TestDebezium(unittest.TestCase):
         self.assertEqual(
             {name: row[name] for name in ("jp", "pa", "mr", "xi", "x8", "ti", "rc", "tq", "lsn", "am", "aiv", "anm", "apos", "v2", "apt", "abit")},
             {"jp": '$."a"', "pa": {"a": 1, "b": "x"}, "mr": "{[1,2),[5,9)}", "xi": 7, "x8": "77", "ti": "(1,2)", "rc": row["rc"],
-             "tq": "'a' & 'b'", "lsn": "16/B374D848", "am": ["1.50"], "aiv": ["1 day"], "anm": ["nm"], "apos": [1, 2],
-             "v2": [1, 2, 3], "apt": ["(1,2)"], "abit": ["10110"]})  # fmt: skip
+             "tq": "'a' & 'b'", "lsn": "16/B374D848", "am": ["AJY="], "aiv": [86400000000], "anm": ["nm"], "apos": [1, 2],
+             "v2": [1, 2, 3], "apt": [{"x": 1.0, "y": 2.0, "wkb": "AQEAAAAAAAAAAADwPwAAAAAAAABA", "srid": None}], "abit": ["Fg=="]})  # fmt: skip
         self.assertIsInstance(row["rc"], int)
         nulls = [json.loads(r["value"])["after"] for r in found["plain"] if r["value"]]
         self.assertIn({"note": None, "i2": None}, [{"note": r["note"], "i2": r["i2"]} for r in nulls if r])
         header = found["toast"][-1]["header"]
         columns = struct.unpack(f">{(len(header) - 21) // 2}H", header[21:])
-        self.assertLess({2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17, 18}, set(columns) | {99})
+        self.assertLessEqual({2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17, 18}, set(columns))
 
     def test_one_key_one_place(self):
         """Whatever the form; and every record of a key has its hash."""
