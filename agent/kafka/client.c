@@ -50,6 +50,8 @@ static void take_error(KafkaClient *client, rd_kafka_event_t *event)
     rd_kafka_resp_err_t code = rd_kafka_event_error(event);
     const char *text = rd_kafka_event_error_string(event);
     char fatal[256] = "";
+    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION && client->token_failed)
+        return; /* that there is no token, which we know better */
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
         code = rd_kafka_fatal_error(client->rk, fatal, sizeof fatal);
         text = fatal;
@@ -76,7 +78,8 @@ static void take_stats(KafkaClient *client, rd_kafka_event_t *event)
 static void renew_token(KafkaClient *client)
 {
     Error err = {0};
-    if (kafka_token_renew(client->token, client->rk, &err))
+    client->token_failed = !kafka_token_renew(client->token, client->rk, &err);
+    if (!client->token_failed)
         return;
     (void)rd_kafka_oauthbearer_set_token_failure(client->rk, err.message);
     set_problem(client, &err);

@@ -1,8 +1,10 @@
-/* Flights: what producer.c and transaction.c share. */
+/* Flights: what flight.c, producer.c, send.c and transaction.c share. */
 #pragma once
 
 #include "agent/kafka/private.h"
 #include "agent/kafka/producer.h"
+
+#define FLIGHT_OPEN ((int64_t)1 << 40)
 
 typedef struct Flight {
     struct Flight *next;
@@ -11,8 +13,8 @@ typedef struct Flight {
     uint64_t records;
     uint64_t record_bytes; /* keys, values, headers */
     int64_t sent_us;
-    /* How many records are not acknowledged. While records are being handed over it has OPEN more
-     * than there are, so that counting needs nothing atomic on the sender's side. */
+    /* How many records are not acknowledged. While records are being handed over it has FLIGHT_OPEN
+     * more than there are, so that counting needs nothing atomic on the sender's side. */
     _Atomic int64_t left;
 } Flight;
 
@@ -45,8 +47,12 @@ struct KafkaProducer {
     KafkaFigures figures; /* but what is derived */
 };
 
-/* Takes the flights off that are whole; the lock is held. */
-void flights_settle(KafkaProducer *producer);
+/* Counts its acknowledgements from now on. */
+void flights_intercept(KafkaProducer *producer, rd_kafka_conf_t *conf);
+/* The flight's number; it is open. */
+uint64_t flight_begin(KafkaProducer *producer, Flight *flight);
+/* So many less are left; with none the flight is whole, and may be gone on return. */
+void flight_counted(KafkaProducer *producer, Flight *flight, int64_t by);
 /* Frees all of them, acknowledged or not; no record of them is with librdkafka any more. */
 void flights_forget(KafkaProducer *producer);
 /* True: it goes on; else why not. */

@@ -22,6 +22,7 @@ struct KafkaClient {
     bool consumes; /* reader.c; else it produces */
     char *brokers, *cluster, *field, *client_id, *user;
     KafkaToken *token;
+    bool token_failed; /* of the thread "kafka" */
     Thread *thread;
     rd_kafka_queue_t *events;
     atomic_bool stop;

@@ -65,13 +65,14 @@ typedef struct KafkaRecord { /* what it points to lies in the flight's bytes; na
 typedef enum KafkaSent {
     KAFKA_SENT,   /* bytes are the producer's, *bytes is empty */
     KAFKA_FULL,   /* no room within timeout_ms: bytes are still the caller's */
-    KAFKA_FAILED, /* *err says why; bytes are still the caller's */
+    KAFKA_FAILED, /* *err says why; of DATA, bytes are still the caller's, else they may be empty */
 } KafkaSent;
 
-/* Hands a flight over; count > 0. A flight larger than bytes_max is let in when there is no other.
- * timeout_ms 0 does not wait. KAFKA_FAILED: DATA "RecordTooLarge" with *ret the index of the record
- * (nothing was sent: leave it out and send again); else the producer's failure, as in
- * kafka_producer_wait. KAFKA_SENT: *ret is the flight's number. */
+/* Hands a flight over; count > 0. (With Transactional a producer that failed may also go on after
+ * kafka_producer_abort, unless the failure was FATAL.) A flight larger than bytes_max is let in
+ * when there is no other. timeout_ms 0 does not wait. KAFKA_FAILED: DATA "RecordTooLarge" with *ret
+ * the index of the record (nothing was sent: leave it out and send again); else the producer's
+ * failure, as in kafka_producer_wait. KAFKA_SENT: *ret is the flight's number. */
 MUST_CHECK KafkaSent kafka_producer_send(KafkaProducer *producer, Bytes *bytes,
                                          const KafkaRecord *records, size_t count, int timeout_ms,
                                          uint64_t *ret, Error *err);

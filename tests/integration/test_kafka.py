@@ -266,6 +266,12 @@ class Kafka(unittest.TestCase):
             drive("large", topic, 1_040_000)
             drive("drain")
             self.assertEqual([len(message.value()) for message in self.broker.read(topic)], [10, 1_040_000, 10])
+            largest = 1_048_588 - 96 - 1  # what is let in the broker takes, and not a byte more is
+            drive("large", topic, largest)
+            drive("drain")
+            with self.assertRaises(Refused) as caught:
+                drive("large", topic, largest + 1)
+            self.assertEqual(caught.exception.code, "RecordTooLarge")
             # Somebody makes the limit smaller beneath us: looked at again, nothing lost.
             resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[
                 ConfigEntry("max.message.bytes", "1000", incremental_operation=AlterConfigOpType.SET)])  # fmt: skip

@@ -186,6 +186,26 @@ static void what_does_not_pass(void **state)
     check_final(RD_KAFKA_RESP_ERR_INVALID_RECORD, ERROR_RETRY, "KafkaBusy", "INVALID_RECORD");
 }
 
+/* The failure comes while records are being handed over: it says why all the same. */
+static void fails_while_sending(void **state)
+{
+    (void)state;
+    Cluster cluster = cluster_up(1, "numbers", 1);
+    Error err = {0};
+    KafkaProducer *producer = producer_on(&cluster, NULL, &err);
+    KafkaTopic *topic = kafka_producer_topic(producer, "numbers", 1 << 20, &err);
+    uint64_t number = 0;
+    rd_kafka_mock_push_request_errors(cluster.mock, API_PRODUCE, 1,
+                                      RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    KafkaSent sent = KAFKA_SENT;
+    for (int i = 0; i < 100000 && sent == KAFKA_SENT; i++)
+        sent = send_numbers(producer, topic, i * 10, 10, 1, SOON_MS, &number, &err);
+    assert_int_equal(sent, KAFKA_FAILED);
+    assert_string_equal(err.code, "KafkaRights");
+    kafka_producer_free(producer);
+    cluster_down(&cluster);
+}
+
 static void a_record_too_large(void **state)
 {
     (void)state;
@@ -304,6 +324,7 @@ int main(void)
                                        cmocka_unit_test(a_flight_larger_than_the_room),
                                        cmocka_unit_test(what_passes),
                                        cmocka_unit_test(what_does_not_pass),
+                                       cmocka_unit_test(fails_while_sending),
                                        cmocka_unit_test(a_record_too_large),
                                        cmocka_unit_test(stops_without_brokers),
                                        cmocka_unit_test(is_woken),
