@@ -178,15 +178,12 @@ static bool put_batch(Reader *reader, CopyTask *task, const CopyRange *range, co
     pthread_mutex_unlock(&run->lock);
     if (last != TOPIC_SNAPSHOT_TRUE)
         marks[batch->row_count - 1] = last;
+    size_t most = run->flow->transactional ? RANGE_HELD_MAX : FLIGHT_BYTES;
     for (uint32_t row = 0; row < batch->row_count;) {
         Parcel *parcel = parcel_of(reader, task, range);
-        size_t held = parcel->box.records.bytes.used;
         if (!outbox_put_rows(&parcel->box, &table->topic, reader->encoders[table->number], batch,
-                             marks, &row, err))
-            return false;
-        bool is_full = parcel->box.records.bytes.used >= FLIGHT_BYTES;
-        bool holds = run->flow->transactional && held < RANGE_HELD_MAX;
-        if (is_full && !holds && !hand_over(reader, err))
+                             marks, most, &row, err) ||
+            (parcel->box.records.bytes.used >= most && !hand_over(reader, err)))
             return false;
     }
     return true;

@@ -175,10 +175,11 @@ TopicRecords *outbox_to(Outbox *box, RelayTopic *topic);
 /* A marker for every partition of the table's topic. */
 void outbox_put_emptied(Outbox *box, RelayTable *table, const TransactionOrigin *transaction,
                         uint64_t lsn, RowPosition at);
-/* The rows of a batch with origins, from *row on, until the box is full; *row == row_count: all. */
+/* The rows of a batch with origins, from *row on, until the box has bytes_max; *row == row_count:
+ * all. */
 MUST_CHECK bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *encoder,
-                                const Batch *batch, const TopicSnapshot *snapshots, uint32_t *row,
-                                Error *err);
+                                const Batch *batch, const TopicSnapshot *snapshots,
+                                size_t bytes_max, uint32_t *row, Error *err);
 /* Over to Kafka; waits while it takes nothing, and answers the source. The box is empty after. In
  * the capture thread, as all that follows. */
 MUST_CHECK bool relay_send(RelayFlow *flow, Outbox *box, Error *err);

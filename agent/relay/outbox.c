@@ -42,7 +42,7 @@ static TopicTransaction topic_transaction(const TransactionOrigin *origin)
 }
 
 bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *encoder, const Batch *batch,
-                     const TopicSnapshot *snapshots, uint32_t *row, Error *err)
+                     const TopicSnapshot *snapshots, size_t bytes_max, uint32_t *row, Error *err)
 {
     const Origins *origins = batch->origins;
     AUTO(mem_free)
@@ -61,7 +61,7 @@ bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *encoder, const 
                              .snapshot = snapshots ? snapshots[i] : TOPIC_SNAPSHOT_FALSE};
     }
     const TopicRows all = {batch, transactions, rows, origins->before, clock_wall_us()};
-    return topic_encode(encoder, &all, row, FLIGHT_BYTES, outbox_to(box, topic), err);
+    return topic_encode(encoder, &all, row, bytes_max, outbox_to(box, topic), err);
 }
 
 void outbox_put_emptied(Outbox *box, RelayTable *table, const TransactionOrigin *transaction,
