@@ -131,6 +131,7 @@ static TopicOptions topic_options(const StreamSpec *stream)
                           .hstore = (TopicHstore)records->hstore,
                           .unknown = (TopicUnknown)records->unknown,
                           .no_tombstones = !records->tombstones,
+                          .transactions = records->transactions,
                           .nulls_as_defaults = records->nulls_as_defaults};
 }
 
@@ -299,6 +300,7 @@ void relay_unbind(RelayFlow *flow)
     free(flow->state_topic.name);
     free(flow->dead_letters.name);
     relay_others_close(flow);
+    relay_counted_done(flow);
     free(flow->scratch);
     outbox_done(&flow->box);
     state_done(&flow->state);

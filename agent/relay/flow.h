@@ -91,6 +91,13 @@ typedef struct OtherTopic {
     ConnectorRecords *records; /* NULL: not asked for */
 } OtherTopic;
 
+typedef struct CountedTransaction { /* transactions.c */
+    uint64_t commit_lsn, first_lsn;
+    TransactionOrigin origin;
+    TransactionCount *counts;
+    size_t table_count;
+} CountedTransaction;
+
 typedef struct CopyRun CopyRun; /* copy.c */
 
 typedef struct RelayFlow {
@@ -104,7 +111,9 @@ typedef struct RelayFlow {
     State state;
     RelayTopic state_topic;
     RelayTopic dead_letters; /* name NULL: not needed yet */
-    OtherTopic heartbeats, messages;
+    OtherTopic heartbeats, messages, transactions_topic;
+    CountedTransaction *counted; /* by commit_lsn */
+    size_t counted_count, counted_held;
     int64_t heartbeat_us; /* the next one */
     RelayTable *tables;   /* as capture numbers them */
     size_t table_count;
@@ -209,6 +218,12 @@ MUST_CHECK bool relay_others_open(RelayFlow *flow, Error *err);
 void relay_others_close(RelayFlow *flow);
 void relay_put_message(RelayFlow *flow, const Change *change);
 void relay_put_heartbeat(RelayFlow *flow); /* if it is time to */
+
+/* --- transactions.c; nothing, unless the manifest asks for it --- */
+void relay_counted_done(RelayFlow *flow);
+void relay_count_rows(RelayFlow *flow, const RelayTable *table, const Batch *batch);
+void relay_count_truncate(RelayFlow *flow, const RelayTable *table, const Change *change);
+void relay_put_counted(RelayFlow *flow); /* those that are whole at the checkpoint */
 
 /* --- progress.c --- */
 void relay_register(Relay *relay);

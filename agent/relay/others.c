@@ -31,12 +31,14 @@ bool relay_others_open(RelayFlow *flow, Error *err)
 {
     const RecordsSpec *wanted = &flow->stream->records;
     return (!wanted->heartbeats || open_topic(flow, CONNECTOR_HEARTBEAT, &flow->heartbeats, err)) &&
+           (!wanted->transactions ||
+            open_topic(flow, CONNECTOR_TRANSACTION, &flow->transactions_topic, err)) &&
            (!wanted->messages || open_topic(flow, CONNECTOR_MESSAGE, &flow->messages, err));
 }
 
 void relay_others_close(RelayFlow *flow)
 {
-    OtherTopic *const all[] = {&flow->heartbeats, &flow->messages};
+    OtherTopic *const all[] = {&flow->heartbeats, &flow->messages, &flow->transactions_topic};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         connector_records_free(all[i]->records);
         free(all[i]->topic.name);

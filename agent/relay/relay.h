@@ -7,6 +7,7 @@
  *   stream.c       the capture thread: reads the log, encodes, sends, confirms late
  *   outbox.c       records gathered, handed to Kafka, acknowledged or committed
  *   others.c       records of no table: heartbeats, messages of the log
+ *   transactions.c transaction metadata
  *   dead_letter.c  records that are too large for their topic
  *   state.c        what stands in the state topic (state.h)
  *   progress.c     metrics

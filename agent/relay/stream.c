@@ -39,6 +39,7 @@ static bool on_batch(RelayFlow *flow, RelayTable *table, const Batch *batch, Err
                              &row, err) ||
             !send_if_full(flow, err))
             return false;
+    relay_count_rows(flow, table, batch);
     atomic_fetch_add(&flow->rows, batch->row_count);
     metric_add(table->metrics.changes, batch->row_count);
     return true;
@@ -53,6 +54,7 @@ static bool on_truncate(RelayFlow *flow, RelayTable *table, const Change *change
                          "spec.stream.kafka.cleanupPolicy to Delete, here and at the topic, or "
                          "exclude the table (spec.source.tables.exclude)",
                          table->name, table->topic.name);
+    relay_count_truncate(flow, table, change);
     outbox_put_emptied(&flow->box, table, &change->transaction, change->lsn, change->row);
     return true;
 }
@@ -77,6 +79,7 @@ static void on_checkpoint(Stream *stream, const Change *change)
     RelayFlow *flow = stream->flow;
     flow->checkpoint = change->position.at;
     stream->at_checkpoint = true;
+    relay_put_counted(flow);
     marks_put(&flow->marks, change);
 }
 

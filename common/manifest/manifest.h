@@ -143,8 +143,9 @@ typedef struct RecordsSpec {
     bool schemas; /* JSON: each record with its schema */
     bool tombstones;
     bool nulls_as_defaults;
-    bool messages;   /* a topic for the log's logical messages */
-    bool heartbeats; /* a topic for them, at source.heartbeat.interval */
+    bool transactions; /* a topic of transactions, and in each record the one that it is of */
+    bool messages;     /* a topic for the log's logical messages */
+    bool heartbeats;   /* a topic for them, at source.heartbeat.interval */
     RecordTime time;
     RecordDecimal decimal;
     RecordBinary binary;

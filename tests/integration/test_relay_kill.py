@@ -57,7 +57,7 @@ class Kill(RelayCase):
         self.make_shop()
         self.write_manifest(delivery=delivery)
         with self.traffic(SEED, bulk=False):
-            for name, often in self.dice.sample(copying, len(copying)):
+            for name, often in copying:  # in the order in which they are passed: one that has struck may not come again
                 self.kill_at_point(name, often)
             self.kill_at_random()
             whole = self.start()

@@ -174,8 +174,8 @@ class Refusals(RelayCase):
         self.write_manifest(kafka="topicTemplate: \"{connector}.{table}\"", include='["public.orders", "other.orders"]')
         self.assert_refused("TopicTaken", "public.orders", "other.orders")
 
-    def test_messages_and_heartbeats(self):
-        agent = self.start_whole(stream="    records: {messages: true, heartbeats: true, tombstones: false, time: Connect}\n")
+    def test_records_of_no_table(self):
+        agent = self.start_whole(stream="    records: {messages: true, heartbeats: true, transactions: true, tombstones: false, time: Connect}\n")
         self.connection.execute("select pg_logical_emit_message(true, 'app', 'hello')")
         self.connection.execute("delete from order_lines where order_id = 1")
         self.wait_agreed(agent)
@@ -184,6 +184,12 @@ class Refusals(RelayCase):
         self.assertIn("app", [message["prefix"] for message in contents])
         self.assertGreaterEqual(len(self.broker.read(f"__debezium-heartbeat.{self.prefix}")), 1)
         self.assertEqual(self.topic("order_lines").ops["tombstone"], 0)
+        told = [json.loads(record.value()) for record in self.broker.read(f"{self.prefix}.transaction")]
+        self.assertEqual([each["status"] for each in told], ["BEGIN", "END"])
+        self.assertEqual(told[1]["event_count"], 3)
+        self.assertEqual(told[1]["data_collections"], [{"data_collection": "public.order_lines", "event_count": 3}])
+        deleted = [json.loads(record.value()) for record in self.topic("order_lines").messages if record.value()]
+        self.assertEqual([each["transaction"]["total_order"] for each in deleted if each["op"] == "d"], [1, 2, 3])
         self.assertIn(ROW, [Header(message).kind for message in self.topic("orders").messages])
 
     def test_state_is_compacted(self):
