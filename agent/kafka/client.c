@@ -52,6 +52,8 @@ static void take_error(KafkaClient *client, rd_kafka_event_t *event)
     char fatal[256] = "";
     if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION && client->token_failed)
         return; /* that there is no token, which we know better */
+    if (code == RD_KAFKA_RESP_ERR__TRANSPORT && strstr(text, " in state UP"))
+        return; /* brokers close idle connections all day long; librdkafka opens them again */
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
         code = rd_kafka_fatal_error(client->rk, fatal, sizeof fatal);
         text = fatal;
@@ -159,6 +161,8 @@ static void keep_names(KafkaClient *client, rd_kafka_conf_t *conf, const KafkaSp
     client->field = mem_strdup(options->field);
     bool sasl = spec->protocol == KAFKA_SASL_PLAINTEXT || spec->protocol == KAFKA_SASL_SSL;
     client->user = sasl && spec->username ? mem_strdup(spec->username) : NULL;
+    client->scram =
+        sasl && (spec->mechanism == KAFKA_SCRAM_SHA_256 || spec->mechanism == KAFKA_SCRAM_SHA_512);
 }
 
 bool kafka_client_start(KafkaClient *client, rd_kafka_conf_t *conf, const KafkaSpec *spec,

@@ -79,8 +79,6 @@ static bool set_all(rd_kafka_conf_t *conf, const KafkaSpec *spec, const char *br
         !kafka_conf_set(conf, "client.id", options->client_id, field, err) ||
         !kafka_conf_set(conf, "socket.keepalive.enable", "true", field, err) ||
         !kafka_conf_set(conf, "socket.nagle.disable", "true", field, err) ||
-        /* idle connections are closed by brokers all day long */
-        !kafka_conf_set(conf, "log.connection.close", "false", field, err) ||
         !kafka_conf_set(conf, "reconnect.backoff.max.ms", "2000", field, err) ||
         !kafka_conf_number(conf, "statistics.interval.ms",
                            options->stats_ms ? options->stats_ms : KAFKA_STATS_MS, field, err))

@@ -25,8 +25,20 @@ static bool rights(const KafkaClient *client, Error *err, rd_kafka_resp_err_t co
                      client->brokers, user_of(client), right, what, user_of(client), right, on);
 }
 
+/* librdkafka before 2.6.0 puts its own nonce in front of the server's once more, which already
+ * begins with it. Kafka used to let that pass (RFC 5802 section 5.1; CVE-2024-56128). */
+#define SCRAM_MENDED 0x02060000
+
 static bool login(const KafkaClient *client, Error *err, const char *text)
 {
+    if (client->scram && rd_kafka_version() < SCRAM_MENDED)
+        return error_set(err, ERROR_CONFIG, "KafkaLogin",
+                         "kafka %s does not let %s in: check %s.security (credentialsSecretRef). "
+                         "Or the broker holds SCRAM to its rules, as Kafka 4 does: librdkafka "
+                         "before 2.6.0 can't log in there (this is %s): write PLAIN with SASL_SSL, "
+                         "OAUTHBEARER, or SSL with tls.crt and tls.key. %.120s",
+                         client->brokers, user_of(client), client->field, rd_kafka_version_str(),
+                         text);
     return error_set(err, ERROR_CONFIG, "KafkaLogin",
                      "kafka %s does not let %s in: check %s.security (mechanism, "
                      "credentialsSecretRef): %s",
@@ -53,9 +65,10 @@ static bool tls(const KafkaClient *client, Error *err, const char *text)
 static bool unreachable(const KafkaClient *client, Error *err, const char *text)
 {
     const char *hint = "";
-    if (strstr(text, "SSL listener"))
+    if (strstr(text, "SSL listener") ||
+        (strstr(text, "APIVERSION_QUERY") && !strstr(text, "ssl://")))
         hint = ", or the listener wants TLS: write protocol SSL or SASL_SSL";
-    else if (strstr(text, "PLAINTEXT broker listener"))
+    else if (strstr(text, "SSL_HANDSHAKE") || strstr(text, "PLAINTEXT broker listener"))
         hint = ", or the listener has no TLS: write protocol PLAINTEXT or SASL_PLAINTEXT";
     return error_set(err, ERROR_RETRY, "BrokersUnreachable",
                      "kafka %s can't be reached (%s.bootstrapServers%s): %s", client->brokers,
@@ -75,8 +88,10 @@ bool kafka_fault(const KafkaClient *client, Error *err, rd_kafka_resp_err_t code
         return login(client, err, text);
     case RD_KAFKA_RESP_ERR__SSL:
         return tls(client, err, text);
+    case RD_KAFKA_RESP_ERR__TRANSPORT: /* TLS 1.3 refuses a client after the handshake */
+        return strstr(text, "SSL alert number") ? tls(client, err, text)
+                                                : unreachable(client, err, text);
     case RD_KAFKA_RESP_ERR__RESOLVE:
-    case RD_KAFKA_RESP_ERR__TRANSPORT:
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
         return unreachable(client, err, text);
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:

@@ -20,7 +20,8 @@ typedef struct KafkaToken KafkaToken; /* token.c */
 struct KafkaClient {
     rd_kafka_t *rk;
     bool consumes; /* reader.c; else it produces */
-    char *brokers, *cluster, *field, *client_id, *user;
+    char *brokers, *cluster, *field, *user;
+    bool scram;
     KafkaToken *token;
     bool token_failed; /* of the thread "kafka" */
     Thread *thread;

@@ -10,7 +10,9 @@ import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, AdminClient, ResourcePatternType, ResourceType
+from confluent_kafka.admin import (
+    AclBinding, AclPermissionType, AclOperation, AdminClient, ResourcePatternType, ResourceType, ScramCredentialInfo, ScramMechanism,
+    UserScramCredentialUpsertion)  # fmt: skip
 
 from harness import authority
 from harness.kafka import JARS, READ_SECONDS, Broker, _properties
@@ -76,18 +78,30 @@ class SecureBroker(Broker):
             "offsets.topic.replication.factor": 1, "offsets.topic.num.partitions": 1,
             "transaction.state.log.replication.factor": 1, "transaction.state.log.min.isr": 1,
             "transaction.state.log.num.partitions": 1, "share.coordinator.state.topic.replication.factor": 1,
-            "share.coordinator.state.topic.min.isr": 1, "group.initial.rebalance.delay.ms": 0, **self._security(),
+            "share.coordinator.state.topic.min.isr": 1, "group.initial.rebalance.delay.ms": 0,
+            # a broker that was killed is let back in once its session is over
+            "broker.session.timeout.ms": 1500, "broker.heartbeat.interval.ms": 300, **self._security(),
         })  # fmt: skip
         java = [*self.java("512m"), "-cp", fetched("maven", str(JARS))]
-        scram = [word for size in ("256", "512")
-                 for word in ("--add-scram", f"SCRAM-SHA-{size}=[name={USER},password=\"{PASSWORD}\"]")]  # fmt: skip
         done = subprocess.run(
-            [*java, "kafka.tools.StorageTool", "format", "-t", "Zmlybi10ZXN0LWNsdXN0ZQ", "-c", settings, *scram],
+            [*java, "kafka.tools.StorageTool", "format", "-t", "Zmlybi10ZXN0LWNsdXN0ZQ", "-c", settings],
             capture_output=True, text=True, stdin=subprocess.DEVNULL)  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"StorageTool: {done.stdout}{done.stderr}")
         self.call = [*java, "kafka.Kafka", settings]
         return self.call, {}
+
+    def start(self):
+        super().start()
+        try:
+            admin = AdminClient({"bootstrap.servers": self.bootstrap})  # has to outlive its futures
+            for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+                wanted = UserScramCredentialUpsertion(USER, ScramCredentialInfo(mechanism, 4096), PASSWORD.encode())
+                admin.alter_user_scram_credentials([wanted])[USER].result(READ_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
+        return self
 
     def restart(self):
         """Killed, and started again with what it had written."""
@@ -102,7 +116,8 @@ class SecureBroker(Broker):
         """USER may do these."""
         bindings = [AclBinding(kind, name, ResourcePatternType.LITERAL, PRINCIPAL, "*", operation, AclPermissionType.ALLOW)
                     for kind, name, operation in rights]  # fmt: skip
-        for future in AdminClient({"bootstrap.servers": self.bootstrap}).create_acls(bindings).values():
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})  # has to outlive its futures
+        for future in admin.create_acls(bindings).values():
             future.result(READ_SECONDS)
 
 

@@ -4,7 +4,7 @@
  *
  *   kafka_drive MANIFEST SECRETS_FOLDER
  *
- *   open [TRANSACTION_ID]      a producer            client      only a client, for topics
+ *   open [TRANSACTION_ID|- [PATIENCE_MS]]   a producer     client   only a client, for topics
  *   ensure TOPIC               as the manifest declares; partitions replication record_bytes_max
  *   look TOPIC                 exists partitions replication record_bytes_max
  *   grow TOPIC PARTITIONS      drop TOPIC
@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <librdkafka/rdkafka.h>
 
 #include "agent/kafka/admin.h"
 #include "agent/kafka/producer.h"
@@ -32,23 +34,37 @@ typedef struct Drive {
     KafkaProducer *producer;
     KafkaClient *client; /* the producer's, or by itself */
     uint64_t sent;
+    KafkaTopic *topic; /* the latest, so that no send has to ask a broker that is away */
+    char topic_name[300];
+    KafkaTopicState topic_state;
 } Drive;
 
 static KafkaTopic *topic_of(Drive *drive, const char *name, KafkaTopicState *state, Error *err)
 {
+    if (drive->topic && strcmp(drive->topic_name, name) == 0) {
+        *state = drive->topic_state;
+        return drive->topic;
+    }
     if (!kafka_topic_look(drive->client, name, state, err))
         return NULL;
-    if (state->exists)
-        return kafka_producer_topic(drive->producer, name, state->record_bytes_max, err);
+    if (state->exists) {
+        drive->topic = kafka_producer_topic(drive->producer, name, state->record_bytes_max, err);
+        drive->topic_state = *state;
+        snprintf(drive->topic_name, sizeof drive->topic_name, "%s", name);
+        return drive->topic;
+    }
     error_set(err, ERROR_CONFIG, "NoTopic", "there is no topic %s", name);
     return NULL;
 }
 
-static bool open_producer(Drive *drive, const char *transaction_id, Error *err)
+static bool open_producer(Drive *drive, const char *transaction_id, long patience_ms, Error *err)
 {
     const KafkaProducerOptions options = {
-        .client = {.client_id = "firn-drive", .field = "spec.stream.kafka", .stats_ms = 1000},
-        .transaction_id = *transaction_id ? transaction_id : NULL};
+        .client = {.client_id = "firn-drive",
+                   .field = "spec.stream.kafka",
+                   .patience_ms = patience_ms ? patience_ms : WAIT_MS,
+                   .stats_ms = 1000},
+        .transaction_id = *transaction_id && *transaction_id != '-' ? transaction_id : NULL};
     drive->producer = kafka_producer_open(drive->stream, &options, err);
     drive->client = drive->producer ? kafka_producer_client(drive->producer) : NULL;
     if (drive->client)
@@ -58,7 +74,8 @@ static bool open_producer(Drive *drive, const char *transaction_id, Error *err)
 
 static bool open_client(Drive *drive, Error *err)
 {
-    const KafkaClientOptions options = {.client_id = "firn-drive", .field = "spec.stream.kafka"};
+    const KafkaClientOptions options = {
+        .client_id = "firn-drive", .field = "spec.stream.kafka", .patience_ms = WAIT_MS};
     drive->client = kafka_client_open(&drive->stream->kafka, &options, err);
     if (drive->client)
         printf("ok %s\n", kafka_client_cluster(drive->client));
@@ -73,6 +90,7 @@ static bool close_all(Drive *drive)
         kafka_client_free(drive->client);
     drive->producer = NULL;
     drive->client = NULL;
+    drive->topic = NULL;
     drive->sent = 0;
     puts("ok");
     return true;
@@ -212,9 +230,11 @@ static bool command(Drive *drive, char *line, Error *err)
     (void)sscanf(line, "%15s %299s %ld %ld", verb, name, &first, &second);
     bool open = drive->client, producing = drive->producer;
     if (strcmp(verb, "open") == 0 && !open)
-        return open_producer(drive, name, err);
+        return open_producer(drive, name, first, err);
     if (strcmp(verb, "client") == 0 && !open)
         return open_client(drive, err);
+    if (strcmp(verb, "version") == 0)
+        return printf("ok %d\n", rd_kafka_version()) > 0;
     if (strcmp(verb, "close") == 0)
         return close_all(drive);
     if (open && strcmp(verb, "ensure") == 0)

@@ -1,11 +1,13 @@
-# seconds: 240
+# seconds: 300
 """agent/kafka against a real broker: every way to log in and what is said when it fails, rights, topics'
 settings, a broker that is killed in the middle of writing, two writers with one transactional id, records that
 are too large."""
 
 import os
 import subprocess
+import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from harness.kafka_secure import PASSWORD, USER, SecureBroker, TokenServer
 from harness.process import die_with_parent, free_port
 
 PROGRAM = os.environ.get("KAFKA_DRIVE", "build/asan/tests/kafka_drive")
+SCRAM_MENDED = 0x02060000  # librdkafka's version; Debian 12's can't log in with SCRAM at Kafka 4
 WRITE = (AclOperation.WRITE, AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
 
 CONNECTOR = """
@@ -96,6 +99,8 @@ class Kafka(unittest.TestCase):
         cls.broker = SecureBroker()
         cls.broker.start()
         cls.addClassCleanup(cls.broker.stop)
+        with Drive(cls.broker.bootstrap) as drive:
+            cls.scram_works = int(drive("version")[0]) >= SCRAM_MENDED
 
     def topic(self, name: str, partitions: int = 1, readable: bool = True, **settings: str) -> str:
         self.broker.create_topic(name, partitions, **settings)
@@ -121,10 +126,14 @@ class Kafka(unittest.TestCase):
             self.assertEqual(drive("drain"), ["2"])
         self.assert_numbers(topic, 1000, 2)
 
-    def refuse(self, brokers: str, security: str, secrets: dict, kind: str, code: str, *words: str, verb: str = "open"):
+    def setUp(self):
+        started = time.monotonic()
+        self.addCleanup(lambda: print(f"{self.id()}: {time.monotonic() - started:.1f} s", file=sys.stderr))
+
+    def refuse(self, brokers: str, security: str, secrets: dict, kind: str, code: str, *words: str):
         with Drive(brokers, security, secrets) as drive:
             with self.assertRaises(Refused) as caught:
-                drive(verb)
+                drive("open", "-", 60_000 if kind == "Config" else 3000)
             self.assertEqual((caught.exception.kind, caught.exception.code), (kind, code), caught.exception)
             for word in words:
                 self.assertIn(word, caught.exception.message)
@@ -146,7 +155,11 @@ class Kafka(unittest.TestCase):
     def test_sasl(self):
         for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
             with self.subTest(mechanism):
-                self.write(mechanism, "SASL", self.sasl(mechanism), self.login())
+                if mechanism == "PLAIN" or self.scram_works:
+                    self.write(mechanism, "SASL", self.sasl(mechanism), self.login())
+                else:  # and we say so
+                    self.refuse(self.broker.at("SASL"), self.sasl(mechanism), self.login(), "Config", "KafkaLogin",
+                                "librdkafka before 2.6.0", USER)  # fmt: skip
                 self.refuse(self.broker.at("SASL"), self.sasl(mechanism), self.login("wrong"), "Config", "KafkaLogin",
                             USER, "spec.stream.kafka.security")  # fmt: skip
         self.refuse(self.broker.at("OAUTH"), self.sasl("PLAIN"), self.login(), "Config", "KafkaLogin", "mechanism")
@@ -154,7 +167,8 @@ class Kafka(unittest.TestCase):
     def test_tls(self):
         ca = "caSecretRef: {name: ca}"
         self.write("tls", "TLS", f"protocol: SSL, {ca}", self.authority())
-        self.write("sasl-tls", "SASLTLS", f"{self.sasl('SCRAM-SHA-512', 'SASL_SSL')}, {ca}", {**self.authority(), **self.login()})
+        mechanism = "SCRAM-SHA-512" if self.scram_works else "PLAIN"
+        self.write("sasl-tls", "SASLTLS", f"{self.sasl(mechanism, 'SASL_SSL')}, {ca}", {**self.authority(), **self.login()})
         self.write("mtls", "MTLS", f"protocol: SSL, {ca}, credentialsSecretRef: {{name: kafka}}",
                    {**self.authority(), **self.certificate()})  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
@@ -252,8 +266,9 @@ class Kafka(unittest.TestCase):
             self.assertEqual((caught.exception.kind, caught.exception.code), ("Config", "TopicRefused"))
 
     def settings(self, topic: str) -> dict:
-        future = AdminClient({"bootstrap.servers": self.broker.bootstrap}).describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)])
-        return {name: entry.value for name, entry in next(iter(future.values())).result(READ_SECONDS).items()}
+        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        return {name: entry.value for name, entry in admin.describe_configs([resource])[resource].result(READ_SECONDS).items()}
 
     def test_too_large(self):
         topic = self.topic("large")
@@ -274,11 +289,19 @@ class Kafka(unittest.TestCase):
             self.assertEqual(caught.exception.code, "RecordTooLarge")
             # Somebody makes the limit smaller beneath us: looked at again, nothing lost.
             resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[
-                ConfigEntry("max.message.bytes", "1000", incremental_operation=AlterConfigOpType.SET)])  # fmt: skip
-            AdminClient({"bootstrap.servers": self.broker.bootstrap}).incremental_alter_configs([resource])[resource].result(READ_SECONDS)
+                ConfigEntry("max.message.bytes", "100", incremental_operation=AlterConfigOpType.SET)])  # fmt: skip
+            admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
+            admin.incremental_alter_configs([resource])[resource].result(READ_SECONDS)
+            with self.assertRaises(Refused) as caught:
+                drive("send", topic, 0, 10)
+                drive("drain")
+            self.assertEqual((caught.exception.kind, caught.exception.code), ("Retry", "BatchTooLarge"))
+            drive("close")
+            drive("open")
             with self.assertRaises(Refused) as caught:
                 drive("send", topic, 0, 10)
             self.assertEqual((caught.exception.kind, caught.exception.code), ("Retry", "BatchTooLarge"))
+            self.assertEqual(len(self.broker.read(topic)), 6)
 
     # --- faults ---
 
@@ -287,14 +310,14 @@ class Kafka(unittest.TestCase):
         with Drive(self.broker.bootstrap) as drive:
             drive("open")
             drive("send", topic, 0, 20_000)
-            drive.begin("send", topic, 20_000, 280_000)
+            drive.begin("send", topic, 20_000, 130_000)
             before = self.broker.count(topic)
             self.broker.restart()
-            self.assertLess(before, 300_000)
+            self.assertLess(before, 150_000)
             drive.answer()
             drive("drain")
-            self.assertEqual(drive("figures")[:2], ["0", "300000"])
-        self.assert_numbers(topic, 300_000, 4)
+            self.assertEqual(drive("figures")[:2], ["0", "150000"])
+        self.assert_numbers(topic, 150_000, 4)
 
     def test_zombie(self):
         topic = self.topic("zombie", 2)

@@ -16,7 +16,7 @@ from harness.process import free_port
 from harness.relay import ROW, Header, RelayCase
 from harness.wait import wait_until
 
-LOGIN = "security: {protocol: SASL_PLAINTEXT, mechanism: SCRAM-SHA-256, credentialsSecretRef: {name: kafka}}"
+LOGIN = "security: {protocol: SASL_PLAINTEXT, mechanism: PLAIN, credentialsSecretRef: {name: kafka}}"
 
 
 class Refusals(RelayCase):

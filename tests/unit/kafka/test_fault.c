@@ -40,6 +40,12 @@ static void faults(void **state)
           "bootstrapServers): refused");
     check(RD_KAFKA_RESP_ERR__TRANSPORT, "(connecting to a SSL listener?)", cluster, ERROR_RETRY,
           "BrokersUnreachable", "wants TLS");
+    check(RD_KAFKA_RESP_ERR__TRANSPORT, "bad certificate: SSL alert number 42", cluster,
+          ERROR_CONFIG, "KafkaTls", "tls.crt");
+    check(RD_KAFKA_RESP_ERR__TRANSPORT, "Disconnected (after 2ms in state APIVERSION_QUERY)",
+          cluster, ERROR_RETRY, "BrokersUnreachable", "wants TLS");
+    check(RD_KAFKA_RESP_ERR__TRANSPORT, "ssl://k: Disconnected (after 0ms in state SSL_HANDSHAKE)",
+          cluster, ERROR_RETRY, "BrokersUnreachable", "has no TLS");
     check(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, NULL, cluster, ERROR_RETRY, "BrokersUnreachable",
           "");
     check(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, NULL, topic, ERROR_CONFIG, "KafkaRights",
