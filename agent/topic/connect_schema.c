@@ -150,7 +150,6 @@ static void choose_decimal(Arena *arena, const ColumnType *source, const Type *t
     int scale = (int)((packed & 0x7ff) ^ 1024) - 1024;
     bool is_text = type->kind == TYPE_STRING;
     ret->is_number = is_text;
-    ret->is_money = is_money;
     if (!is_text)
         scale = type->scale;
     if (!is_text && !is_money &&

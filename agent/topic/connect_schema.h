@@ -72,11 +72,10 @@ struct ConnectSchema {
     ConnectSchema *children;   /* array: the element; map: key, value; struct: its fields */
     uint32_t child_count;
     ValueForm form;
-    uint32_t column; /* of the batch, or which child of the struct's column */
-    int32_t scale;   /* of decimals */
-    uint32_t digits; /* AS_ZONED_TIMESTAMP */
-    int64_t divisor; /* AS_MICROS */
-    bool is_money;
+    uint32_t column;     /* of the batch, or which child of the struct's column */
+    int32_t scale;       /* of decimals */
+    uint32_t digits;     /* AS_ZONED_TIMESTAMP */
+    int64_t divisor;     /* AS_MICROS */
     bool is_number;      /* a string that is a numeric, for partition.h */
     uint8_t there, none; /* Avro: what stands before a value, and for none, when it is optional */
     /* Made for a table's columns, in the table's format: */

@@ -48,14 +48,14 @@ static Literal empty_struct(Arena *arena, const ConnectSchema *schema)
 
 Literal literal_empty(Arena *arena, const ConnectSchema *schema)
 {
+    unsigned scale = schema->scale > 0 ? (unsigned)schema->scale : 0;
     switch (schema->form) {
     case AS_DECIMAL_BYTES:
     case AS_NUMERIC_BYTES:
         return (Literal){.bytes = {(const uint8_t *)"", 1}}; /* one zero byte */
     case AS_DECIMAL_TEXT: {
         char text[NUMERIC_TEXT_BYTES];
-        unsigned bytes = numeric_text(text, 0, schema->is_money ? (unsigned)schema->scale : 0);
-        return (Literal){.bytes = piece_copy(arena, text, bytes)};
+        return (Literal){.bytes = piece_copy(arena, text, numeric_text(text, 0, scale))};
     }
     case AS_ZONED_TIMESTAMP:
         return (Literal){.bytes = piece_text("1970-01-01T00:00:00Z")};
@@ -66,6 +66,10 @@ Literal literal_empty(Arena *arena, const ConnectSchema *schema)
     case AS_PAIRS_TEXT:
         return (Literal){.bytes = piece_text("{}")};
     case AS_TEXT:
+        if (schema->is_number && scale < NUMERIC_TEXT_BYTES - 2) {
+            char text[NUMERIC_TEXT_BYTES];
+            return (Literal){.bytes = piece_copy(arena, text, numeric_text(text, 0, scale))};
+        }
         return (Literal){.bytes = piece_text(schema->is_number ? "0" : "")};
     default:
         if (schema->kind == CONNECT_STRUCT)
@@ -88,21 +92,6 @@ static Piece name_uuid(Arena *arena, const char *name)
     char text[36];
     scalar_uuid(text, digest);
     return piece_copy(arena, text, sizeof text);
-}
-
-static Piece unavailable_binary(Arena *arena, ValueForm form, const char *placeholder)
-{
-    Bytes text = {0};
-    const uint8_t *at = (const uint8_t *)placeholder;
-    if (form == AS_BINARY_HEX)
-        scalar_hex(&text, at, strlen(placeholder));
-    else if (form == AS_BINARY)
-        scalar_put_text(&text, placeholder);
-    else
-        scalar_base64(&text, at, strlen(placeholder), form == AS_BINARY_BASE64_URL);
-    Piece piece = piece_copy(arena, text.data, text.used);
-    bytes_done(&text);
-    return piece;
 }
 
 static bool unavailable_list(Arena *arena, const ConnectSchema *element, const char *placeholder,
@@ -141,7 +130,6 @@ bool literal_unavailable(Arena *arena, const ConnectSchema *schema, const char *
     case AS_BINARY_BASE64:
     case AS_BINARY_BASE64_URL:
     case AS_BINARY_HEX:
-        ret->bytes = unavailable_binary(arena, schema->form, placeholder);
         return true;
     case AS_PAIRS_TEXT: {
         Bytes json = {0};

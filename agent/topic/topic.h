@@ -38,6 +38,9 @@
  *   | arrays of a domain           | left out                          | arrays
  *   | a value left out, of a type  | null; date[]: the placeholder's   | null; the empty value
  *   | that has no placeholder      | character codes as days           | where it is required
+ *   | … hstore[], ltree[]; bytea   | null                              | the placeholder
+ *   | as base64; bytea[] as text   |                                   |
+ *   | times of a key's change      | one more for each record          | one for the pair
  *   | dates before 1582, copied    | in the Julian calendar            | Gregorian, as streamed
  *   | hstore's pairs               | in the order of Java's hash       | in the server's
  *   | float8 in JSON               | 1.0E300                           | 1e+300, the same number

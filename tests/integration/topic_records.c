@@ -421,12 +421,14 @@ int main(int count, char **arguments)
     if (count != 3)
         return 2;
     char *host = (char[]){"127.0.0.1"}, *all = (char[]){"public.*"};
+    char *postgis = (char[]){"public.spatial_ref_sys"};
     ConnectorSpec spec = {.meta = {.name = (char[]){"topics"}},
                           .source_type = SOURCE_POSTGRESQL,
                           .hosts = {.texts = &host, .count = 1},
                           .port = (uint16_t)strtol(arguments[1], NULL, 10),
                           .database = arguments[2],
                           .include = {.texts = &all, .count = 1},
+                          .exclude = {.texts = &postgis, .count = 1},
                           .tls_mode = TLS_PREFER,
                           .pg_slot = (char[]){"firn_topics"},
                           .pg_publication = (char[]){"firn_topics"},

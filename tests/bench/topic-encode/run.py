@@ -20,7 +20,7 @@ ROWS = int(1_000_000 * float(os.environ.get("FIRN_BENCH_SCALE", "1")))
 PEER_ROWS = ROWS // 5
 MILLION = 1_000_000
 SUM_MOST = 0.8  # CPU seconds per million, JSON and Avro together
-MEMORY_MOST = 32 << 20
+MEMORY_MOST = 16 << 20
 DEBEZIUM = 27.4  # CPU seconds per million of the accounts table, all of it: capture, conversion, producer
 PROGRAM = Path(sys.argv[1]) / "tests" / "topic_encode_bench"
 
