@@ -132,12 +132,12 @@ typedef struct TopicOptions {
 /* The table at one version of its columns. Everything is copied but the schema, which outlives the
  * TopicTable. */
 typedef struct TopicTableSpec {
-    const char *topic;          /* its name: topic_name() */
-    const char *connector;      /* source.name, Debezium's topic.prefix */
-    const char *database;       /* source.db */
-    const char *schema_name;    /* "public" */
-    const char *table_name;     /* "orders" */
-    const Schema *schema;       /* of its batches */
+    const char *topic;           /* its name: topic_name() */
+    const char *connector;       /* source.name, Debezium's topic.prefix */
+    const char *database;        /* source.db */
+    const char *schema_name;     /* "public" */
+    const char *table_name;      /* "orders" */
+    const Schema *schema;        /* of its batches */
     const SourceColumn *columns; /* one for each field */
     /* Fields of the record's key; NULL: the schema's key [message.key.columns]. Columns that the
      * log does not have of old rows (not of the replica identity) are refused by the capture. */
