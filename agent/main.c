@@ -76,6 +76,26 @@ static int run(const Options *options)
     return code;
 }
 
+/* Connectors whose changes go to Kafka; the others are `run`'s. */
+static int capture(const Options *options)
+{
+    Manifest *manifest = load(options, true);
+    if (!manifest)
+        return EXIT_REFUSED;
+    int code = EXIT_REFUSED;
+    size_t streams = 0;
+    for (size_t i = 0; i < manifest->connector_count; i++)
+        streams += manifest->connectors[i].stream != NULL;
+    if (!streams)
+        fputs("firn-agent: no Connector in the manifests has spec.stream: there are no topics to "
+              "fill\n",
+              stderr);
+    else
+        code = serve(manifest, options);
+    manifest_free(manifest);
+    return code;
+}
+
 static int validate(const Options *options)
 {
     Manifest *manifest = load(options, false);
@@ -173,6 +193,9 @@ int main(int argc, char **argv)
         switch (options.command) {
         case COMMAND_RUN:
             code = run(&options);
+            break;
+        case COMMAND_CAPTURE:
+            code = capture(&options);
             break;
         case COMMAND_VALIDATE:
             code = validate(&options);

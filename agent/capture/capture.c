@@ -78,6 +78,12 @@ bool capture_told(Capture *capture, RowPosition *ret, Error *err)
     return capture->driver->told(capture, ret, err);
 }
 
+bool capture_describe(Capture *capture, const char *shape, Arena *arena, const SourceColumn **ret,
+                      Error *err)
+{
+    return capture->driver->describe(capture, shape, arena, ret, err);
+}
+
 bool capture_look(Capture *capture, CaptureFound *found, void *context, Error *err)
 {
     return capture->driver->look(capture, found, context, err);

@@ -14,8 +14,9 @@
 #include <stdatomic.h>
 
 #include "agent/record/batch.h"
-#include "agent/record/origin.h"
 #include "agent/record/extents.h"
+#include "agent/record/origin.h"
+#include "agent/record/source_column.h"
 #include "common/manifest/manifest.h"
 
 typedef struct Capture Capture;
@@ -82,6 +83,11 @@ bool capture_adopt(const Capture *capture, Position *position, bool passed);
 /* What the source was last told to be durable downstream, asked of it now; {0, 0}: nothing, or it
  * keeps no place for us yet. */
 MUST_CHECK bool capture_told(Capture *capture, RowPosition *ret, Error *err);
+
+/* The columns of a schema whose shape this is, one for each field in their order, as the catalog
+ * describes their types and defaults now; in the arena. In the capture's thread. */
+MUST_CHECK bool capture_describe(Capture *capture, const char *shape, Arena *arena,
+                                 const SourceColumn **ret, Error *err);
 
 /* Tables that the manifest's patterns choose and that were not there at open, as the source is now;
  * each is named to `found`. Only such as could be captured: that can be followed, and are in the
@@ -233,6 +239,8 @@ typedef struct CaptureDriver {
     const char *(*source)(const Capture *capture);
     bool (*adopt)(const Capture *capture, Position *position, bool passed);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
+    bool (*describe)(Capture *capture, const char *shape, Arena *arena, const SourceColumn **ret,
+                     Error *err);
     bool (*look)(Capture *capture, CaptureFound *found, void *context, Error *err);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);
     bool (*copy_plan)(Capture *capture, uint32_t table, uint64_t range_bytes, const Extents *done,

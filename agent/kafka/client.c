@@ -189,7 +189,8 @@ bool kafka_client_start(KafkaClient *client, rd_kafka_conf_t *conf, const KafkaS
         rd_kafka_conf_destroy(conf);
         return false;
     }
-    client->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    client->rk = rd_kafka_new(client->consumes ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, text,
+                              sizeof text);
     if (!client->rk) /* not freed: librdkafka 2.0.2 has half freed one that has interceptors */
         return error_set(err, ERROR_CONFIG, "KafkaOption", "%s: %s", options->field, text);
     client->events = rd_kafka_queue_get_main(client->rk);

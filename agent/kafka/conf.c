@@ -78,6 +78,8 @@ static bool set_all(rd_kafka_conf_t *conf, const KafkaSpec *spec, const char *br
         !kafka_conf_set(conf, "security.protocol", protocols[spec->protocol], field, err) ||
         !kafka_conf_set(conf, "client.id", options->client_id, field, err) ||
         !kafka_conf_set(conf, "socket.keepalive.enable", "true", field, err) ||
+        /* to look for a topic is not to make it */
+        !kafka_conf_set(conf, "allow.auto.create.topics", "false", field, err) ||
         !kafka_conf_set(conf, "socket.nagle.disable", "true", field, err) ||
         !kafka_conf_set(conf, "reconnect.backoff.max.ms", "2000", field, err) ||
         !kafka_conf_number(conf, "statistics.interval.ms",

@@ -4,6 +4,7 @@
  *   admin.h     topics: looked up, made, grown, dropped          admin.c
  *   producer.h  records → topics, idempotent or in transactions  producer.c, send.c, flight.c,
  *                                                                transaction.c
+ *   reader.h    a small topic, read whole                        reader.c
  *   private.h   conf.c (options → librdkafka's), fault.c (its errors → ours), token.c (OAUTHBEARER)
  *
  * Every call takes part of what common/manifest read of the resource (KafkaSpec, StreamSpec), so

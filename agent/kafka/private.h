@@ -19,6 +19,7 @@ typedef struct KafkaToken KafkaToken; /* token.c */
 
 struct KafkaClient {
     rd_kafka_t *rk;
+    bool consumes; /* reader.c; else it produces */
     char *brokers, *cluster, *field, *user;
     bool scram;
     KafkaToken *token;

@@ -184,7 +184,7 @@ static TopicRecord *begin(ConnectorRecords *records, const char *key, TopicRecor
     bytes_put_u8(&canonical, 5);
     bytes_put_u32(&canonical, (uint32_t)strlen(key));
     scalar_put_text(&canonical, key);
-    record->hash = partition_hash(&canonical);
+    record->hash = topic_hash(&canonical);
     bytes_done(&canonical);
     return record;
 }

@@ -143,7 +143,7 @@ void partition_put(Bytes *to, const Column *column, uint32_t row, bool is_number
     }
 }
 
-uint64_t partition_hash(const Bytes *key)
+uint64_t topic_hash(const Bytes *key)
 {
     return XXH64(key->used ? key->data : (const uint8_t *)"", key->used, 0);
 }

@@ -32,4 +32,4 @@ static inline uint32_t topic_partition(uint64_t hash, uint32_t count)
 
 /* Appends the bytes above for one value. is_number: a string that is a numeric. */
 void partition_put(Bytes *to, const Column *column, uint32_t row, bool is_number);
-uint64_t partition_hash(const Bytes *key);
+uint64_t topic_hash(const Bytes *key);

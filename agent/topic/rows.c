@@ -59,7 +59,7 @@ static bool put_key(TopicTable *table, const Batch *batch, uint32_t row, TopicSp
             partition_put(canonical, &batch->columns[field->column], row, field->is_number);
         }
     }
-    *ret_hash = partition_hash(canonical);
+    *ret_hash = topic_hash(canonical);
     return true;
 }
 
@@ -295,4 +295,11 @@ void topic_encode_truncate(TopicTable *table, const TopicTransaction *transactio
     bool put = put_value(table, transaction, row, (Image){0}, (Image){0}, OP_TRUNCATE,
                          &record->value, &to->bytes, &unused);
     ASSERT(put);
+}
+
+void topic_encode_copied(TopicTable *table, RowPosition at, TopicRecords *to)
+{
+    TopicRecord *record = topic_record_add(to);
+    record->everywhere = true;
+    record->header = put_header(table, at, TOPIC_KIND_COPIED, NULL, 0, &to->bytes);
 }

@@ -55,6 +55,7 @@
 #pragma once
 
 #include "agent/record/batch.h"
+#include "agent/record/source_column.h"
 #include "common/bytes.h"
 #include "common/error.h"
 
@@ -128,39 +129,16 @@ typedef struct TopicOptions {
 
 /* --- what capture says of a table --- */
 
-/* A column's type in the source's own words, for what agent/record/type.h no longer tells (int2
- * from int4, timestamp(3) from timestamp, json from text). PostgreSQL: pg_type's. */
-typedef struct ColumnType ColumnType;
-struct ColumnType {
-    const char *name; /* typname of the base type: "int4", "bpchar", "geometry"; of an array, an
-                       * enum or a composite its own, which is only looked at for int2vector and
-                       * oidvector. A domain is what it is made of */
-    int32_t modifier; /* atttypmod (of a domain: typtypmod); -1: none. An array has its element's */
-    bool is_enum;
-    const char *const *labels; /* of an enum, in their order */
-    size_t label_count;
-    const ColumnType *children; /* array: the element; composite: its attributes, as in our Type */
-    size_t child_count;
-};
-
-typedef struct TopicColumn {
-    ColumnType type;
-    /* The column's default as pg_get_expr prints it ("'none'::text", "nextval(…)"), NULL: none.
-     * Stands in the schema as Debezium reads it: constants; computed ones of some types as 0, ''.
-     */
-    const char *default_expression;
-} TopicColumn;
-
 /* The table at one version of its columns. Everything is copied but the schema, which outlives the
  * TopicTable. */
 typedef struct TopicTableSpec {
-    const char *topic;          /* its name: topic_name() */
-    const char *connector;      /* source.name, Debezium's topic.prefix */
-    const char *database;       /* source.db */
-    const char *schema_name;    /* "public" */
-    const char *table_name;     /* "orders" */
-    const Schema *schema;       /* of its batches */
-    const TopicColumn *columns; /* one for each field */
+    const char *topic;           /* its name: topic_name() */
+    const char *connector;       /* source.name, Debezium's topic.prefix */
+    const char *database;        /* source.db */
+    const char *schema_name;     /* "public" */
+    const char *table_name;      /* "orders" */
+    const Schema *schema;        /* of its batches */
+    const SourceColumn *columns; /* one for each field */
     /* Fields of the record's key; NULL: the schema's key [message.key.columns]. Columns that the
      * log does not have of old rows (not of the replica identity) are refused by the capture. */
     const uint32_t *key;
@@ -235,6 +213,7 @@ typedef enum TopicKind {
     TOPIC_KIND_ROW,
     TOPIC_KIND_TOMBSTONE,
     TOPIC_KIND_TRUNCATE,
+    TOPIC_KIND_COPIED, /* a marker without key and value: the table's copy ends here */
 } TopicKind;
 
 /* Offsets into TopicRecords.bytes. */
@@ -279,5 +258,8 @@ MUST_CHECK bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t 
 /* The table was emptied: op t. */
 void topic_encode_truncate(TopicTable *table, const TopicTransaction *transaction,
                            const TopicRow *row, RowPosition at, int64_t now_us, TopicRecords *to);
+
+/* The end of the table's copy, which began at that position. */
+void topic_encode_copied(TopicTable *table, RowPosition at, TopicRecords *to);
 
 DEFINE_AUTO(TopicTable, topic_table_free);

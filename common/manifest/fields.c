@@ -70,6 +70,15 @@ static const Choice cleanup_policies[] = {
     {"Default", false}, {"Delete", false}, {"Compact", false}, {"CompactAndDelete", false}, {0}};
 static const Choice stream_formats[] = {{"Json", false}, {"Avro", false}, {0}};
 static const Choice deliveries[] = {{"Idempotent", false}, {"Transactional", false}, {0}};
+static const Choice record_times[] = {
+    {"Adaptive", false}, {"AdaptiveMicroseconds", false}, {"Connect", false}, {0}};
+static const Choice record_decimals[] = {
+    {"Precise", false}, {"Double", false}, {"String", false}, {0}};
+static const Choice record_binaries[] = {
+    {"Bytes", false}, {"Base64", false}, {"Base64UrlSafe", false}, {"Hex", false}, {0}};
+static const Choice record_intervals[] = {{"Numeric", false}, {"String", false}, {0}};
+static const Choice record_hstores[] = {{"Json", false}, {"Map", false}, {0}};
+static const Choice record_unknowns[] = {{"Keep", false}, {"Omit", false}, {0}};
 static const Choice table_modes[] = {
     {"Upsert", false}, {"Append", false}, {"TruncateLoad", true}, {"Scd2", true}, {0}};
 static const Choice dropped_columns[] = {{"Keep", false}, {"Drop", false}, {0}};
@@ -317,13 +326,47 @@ SHAPE(registry_shape, "schemaRegistry",
       OBJECT("caSecretRef", secret_ref_shape, .offset = offsetof(StreamSpec, registry_ca),
              .doc = "the authority that signed the registry's certificate (PEM)"));
 
+#define RECORDS_BOOL(name_, member, fallback_, doc_)                                               \
+    {                                                                                              \
+        .name = (name_), .kind = FIELD_BOOL, AT(StreamSpec, records.member),                       \
+        .fallback = (fallback_), .doc = (doc_)                                                     \
+    }
+SHAPE(
+    records_shape, "records",
+    RECORDS_BOOL("schemas", schemas, "false", "whether each JSON record has its schema with it"),
+    RECORDS_BOOL("tombstones", tombstones, "true",
+                 "whether a deletion is followed by a record without a value"),
+    RECORDS_BOOL("nullsAsDefaults", nulls_as_defaults, "false",
+                 "whether a null in a column that has a default is written as that"),
+    RECORDS_BOOL("transactions", transactions, "false",
+                 "whether records tell of their transaction, and the topic <prefix>.transaction of "
+                 "each: Debezium's provide.transaction.metadata"),
+    RECORDS_BOOL("messages", messages, "false",
+                 "whether messages of the source's log go to the topic <prefix>.message"),
+    RECORDS_BOOL("heartbeats", heartbeats, "false",
+                 "whether the topic __debezium-heartbeat.<prefix> gets a record at each "
+                 "source.heartbeat.interval"),
+    ENUM("time", record_times, StreamSpec, records.time, .fallback = "Adaptive",
+         .doc = "Debezium's time.precision.mode"),
+    ENUM("decimal", record_decimals, StreamSpec, records.decimal, .fallback = "Precise",
+         .doc = "Debezium's decimal.handling.mode"),
+    ENUM("binary", record_binaries, StreamSpec, records.binary, .fallback = "Bytes",
+         .doc = "Debezium's binary.handling.mode"),
+    ENUM("interval", record_intervals, StreamSpec, records.interval, .fallback = "Numeric",
+         .doc = "Debezium's interval.handling.mode"),
+    ENUM("hstore", record_hstores, StreamSpec, records.hstore, .fallback = "Json",
+         .doc = "Debezium's hstore.handling.mode"),
+    ENUM("unknownTypes", record_unknowns, StreamSpec, records.unknown, .fallback = "Keep",
+         .doc = "whether columns of types that Debezium does not know are there"));
+
 SHAPE(stream_shape, "stream",
       OBJECT("kafka", stream_kafka_shape, .required = true, .doc = "the cluster and its topics"),
       ENUM("format", stream_formats, StreamSpec, format, .fallback = "Json",
            .doc = "how records are written"),
       OBJECT("schemaRegistry", registry_shape, .doc = "who keeps Avro's schemas"),
       ENUM("delivery", deliveries, StreamSpec, delivery, .fallback = "Idempotent",
-           .doc = "whether records come in Kafka's transactions"));
+           .doc = "whether records come in Kafka's transactions"),
+      OBJECT("records", records_shape, .doc = "how rows stand in the records"));
 
 SHAPE(agent_shape, "agent", ANY("image", "the agent's image"),
       ANY("resources", "requests and limits of its containers"),

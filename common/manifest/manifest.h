@@ -117,6 +117,43 @@ typedef struct TopicSettings {
     size_t count;
 } TopicSettings;
 
+/* How values stand in the records, as Debezium's options of the same meaning have them; in the
+ * order of agent/topic/topic.h's. */
+typedef enum RecordTime {
+    RECORD_TIME_ADAPTIVE,
+    RECORD_TIME_MICROSECONDS,
+    RECORD_TIME_CONNECT
+} RecordTime;
+typedef enum RecordDecimal {
+    RECORD_DECIMAL_PRECISE,
+    RECORD_DECIMAL_DOUBLE,
+    RECORD_DECIMAL_STRING
+} RecordDecimal;
+typedef enum RecordBinary {
+    RECORD_BINARY_BYTES,
+    RECORD_BINARY_BASE64,
+    RECORD_BINARY_BASE64_URL,
+    RECORD_BINARY_HEX
+} RecordBinary;
+typedef enum RecordInterval { RECORD_INTERVAL_NUMERIC, RECORD_INTERVAL_STRING } RecordInterval;
+typedef enum RecordHstore { RECORD_HSTORE_JSON, RECORD_HSTORE_MAP } RecordHstore;
+typedef enum RecordUnknown { RECORD_UNKNOWN_KEEP, RECORD_UNKNOWN_OMIT } RecordUnknown;
+
+typedef struct RecordsSpec {
+    bool schemas; /* JSON: each record with its schema */
+    bool tombstones;
+    bool nulls_as_defaults;
+    bool transactions; /* a topic of transactions, and in each record the one that it is of */
+    bool messages;     /* a topic for the log's logical messages */
+    bool heartbeats;   /* a topic for them, at source.heartbeat.interval */
+    RecordTime time;
+    RecordDecimal decimal;
+    RecordBinary binary;
+    RecordInterval interval;
+    RecordHstore hstore;
+    RecordUnknown unknown;
+} RecordsSpec;
+
 /* Connector spec.stream */
 typedef struct StreamSpec StreamSpec;
 struct StreamSpec {
@@ -138,6 +175,7 @@ struct StreamSpec {
     SecretRef registry_ca;
     char *registry_username, *registry_password, *registry_token, *registry_ca_pem;
     StreamDelivery delivery;
+    RecordsSpec records;
 };
 
 typedef struct ConnectorSpec {

@@ -160,6 +160,9 @@ void stream_check(const Place *place, const ConnectorSpec *connector)
     }
     check_topics(place, stream);
     check_registry(place, stream, node);
+    if (stream->format == STREAM_AVRO && stream->records.schemas)
+        place_report(place, "spec.stream.records.schemas", NULL,
+                     "is for format Json alone: Avro's schemas are with the registry");
 }
 
 bool manifest_runs(const Manifest *manifest, Findings *findings)
@@ -172,9 +175,10 @@ bool manifest_runs(const Manifest *manifest, Findings *findings)
         AUTO(mem_free) char *object = mem_format("Connector/%s", connector->meta.name);
         Report report = {
             .findings = findings, .file = connector->meta.file, .object = object, .path = {0}};
-        report_at(&report, connector->meta.line, NULL,
-                  "spec.stream is not run yet by this version: leave it out, and tables are filled "
-                  "straight from the source");
+        report_at(
+            &report, connector->meta.line, NULL,
+            "spec.stream: its topics are filled by firn-agent capture, and tables from topics "
+            "not yet: leave it out, and tables are filled straight from the source");
     }
     return findings->count == 0;
 }

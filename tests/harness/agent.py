@@ -97,12 +97,13 @@ spec:
 class Agent:
     """One run. `crash_at` is NAME or NAME:N (common/crash.h)."""
 
-    def __init__(self, manifest_file: Path, log: Path, crash_at: str = None, http: bool = False, arguments=(), **options):
+    def __init__(self, manifest_file: Path, log: Path, crash_at: str = None, http: bool = False, arguments=(),
+                 subcommand: str = "run", **options):  # fmt: skip
         self.log = log
         self.http_port = free_port() if http else None
         self.crash_at = crash_at
         environment = {**os.environ, **({"FIRN_CRASH_AT": crash_at} if crash_at else {})}
-        call = [binary(), "run", "-f", manifest_file, "--log-format", "json", "--progress", "never", *arguments]
+        call = [binary(), subcommand, "-f", manifest_file, "--log-format", "json", "--progress", "never", *arguments]
         if http:
             call += ["--http", f"127.0.0.1:{self.http_port}"]
         with open(log, "wb") as to:

@@ -115,11 +115,11 @@ static ColumnType load_type(PGconn *connection, const char *oid, int32_t modifie
 }
 
 /* As many as the schema has, by name. */
-static TopicColumn *load_columns(PGconn *connection, const SourceTable *table, bool *ret_whole)
+static SourceColumn *load_columns(PGconn *connection, const SourceTable *table, bool *ret_whole)
 {
     char name[256];
     snprintf(name, sizeof name, "\"%s\".\"%s\"", table->schema_name, table->table_name);
-    TopicColumn *columns = arena_take(arena, (table->schema->field_count + 1) * sizeof *columns);
+    SourceColumn *columns = arena_take(arena, (table->schema->field_count + 1) * sizeof *columns);
     PGresult *found =
         ask(connection,
             "select a.attname, a.atttypid, a.atttypmod, pg_get_expr(d.adbin, d.adrelid), "
@@ -131,7 +131,7 @@ static TopicColumn *load_columns(PGconn *connection, const SourceTable *table, b
     for (int i = 0; i < PQntuples(found); i++) {
         int at = schema_find(table->schema, PQgetvalue(found, i, 0));
         ASSERT(at >= 0);
-        columns[at] = (TopicColumn){
+        columns[at] = (SourceColumn){
             .type = load_type(connection, PQgetvalue(found, i, 1),
                               (int32_t)strtol(PQgetvalue(found, i, 2), NULL, 10)),
             .default_expression = PQgetisnull(found, i, 3) ? NULL : kept(PQgetvalue(found, i, 3))};
@@ -437,7 +437,7 @@ int main(int count, char **arguments)
                           .password = getenv("PGPASSWORD")};
     Error err = {0};
     arena = arena_new(65536);
-    AUTO(capture_close) Capture *capture = capture_open(&spec, NULL, &err);
+    AUTO(capture_close) Capture *capture = capture_open(&spec, &(CaptureOptions){0}, &err);
     if (!capture)
         fail("open", &err);
     size_t table_count;

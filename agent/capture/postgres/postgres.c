@@ -197,6 +197,7 @@ static const CaptureDriver driver = {
     .source = postgres_source,
     .adopt = postgres_adopt,
     .told = postgres_told,
+    .describe = columns_describe,
     .look = tables_look,
     .prepare = postgres_prepare,
     .copy_plan = copy_plan,

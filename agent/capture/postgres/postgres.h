@@ -13,6 +13,7 @@
  *   relation.c     what it says of tables   match.c  which column is which   learn.c  what becomes
  *                  of the table   shape.c  its columns as they are kept beside the lake's table
  *   composites.c   which attribute of a composite is which   retype.c  what becomes of the table
+ *   describe.c     columns in the server's own words, for topics
  *   spool.c        transactions streamed before their end
  *   toast.c        values that an update left out, fetched by key where the table can't fill them
  *   types.c        which type becomes which: the one table
@@ -167,6 +168,10 @@ void table_describe_key(const PgTable *table, const PgValue *values, char *to, s
 /* DATA "BadValue" for a value of `field` that can't be read. */
 bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, const char *why,
                      Error *err);
+
+/* --- describe.c --- */
+MUST_CHECK bool columns_describe(Capture *capture, const char *shape, Arena *arena,
+                                 const SourceColumn **ret, Error *err);
 
 /* --- publication.c --- */
 MUST_CHECK bool publication_prepare(Postgres *postgres, Error *err);

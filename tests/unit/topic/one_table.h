@@ -11,7 +11,7 @@
 
 typedef struct OneTable {
     Schema *schema;
-    TopicColumn columns[2];
+    SourceColumn columns[2];
     Batch *batch;
     TopicTable *table;
     TopicRow row[8];

@@ -136,7 +136,7 @@ static void names_that_meet(void **state)
     Schema *schema = schema_new(2, 0);
     schema->fields[0] = (Field){.name = mem_strdup("a b"), .type.kind = TYPE_INT32};
     schema->fields[1] = (Field){.name = mem_strdup("a_b"), .type.kind = TYPE_INT32};
-    const TopicColumn columns[] = {{.type = {.name = "int4"}}, {.type = {.name = "int4"}}};
+    const SourceColumn columns[] = {{.type = {.name = "int4"}}, {.type = {.name = "int4"}}};
     TopicTableSpec spec = {.topic = "t",
                            .connector = "c",
                            .database = "d",

@@ -115,9 +115,9 @@ static void hashes(void **state)
 {
     (void)state;
     Bytes key = {0};
-    assert_true(partition_hash(&key) == 0xef46db3751d8e999);
+    assert_true(topic_hash(&key) == 0xef46db3751d8e999);
     bytes_put(&key, "abc", 3);
-    assert_true(partition_hash(&key) == 0x44bc2cf5ad770999);
+    assert_true(topic_hash(&key) == 0x44bc2cf5ad770999);
     assert_int_equal(topic_partition(0x44bc2cf5ad770999, 16), 9);
     bytes_done(&key);
 }

@@ -749,7 +749,7 @@ static void what_has_no_form_is_refused(void **state)
                            .schema_name = "s",
                            .table_name = "t",
                            .schema = schema,
-                           .columns = &(TopicColumn){.type = {.name = "text"}}};
+                           .columns = &(SourceColumn){.type = {.name = "text"}}};
     assert_null(topic_table_new(&spec, &(TopicOptions){0}, &err));
     assert_string_equal(err.code, "NoSuchType");
     schema_free(schema);
