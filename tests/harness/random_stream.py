@@ -76,7 +76,7 @@ class RandomStream:
     def _sync(self):
         """The agent has everything, columns too: those it learns with a row."""
         for number in sorted(self.model.touched):
-            self._insert(self.model.tables[number], self._new_rows(1, 0), 0)
+            self._insert(self.model.tables[number], self._new_rows(1, 0), 0, telling=True)
         if not self.running:
             self._add("start")
             self.running = True
@@ -108,10 +108,13 @@ class RandomStream:
             return f"(case i % {len(some)} " + " ".join(f"when {at} then ({value})::{column.kind.name}" for at, value in enumerate(some)) + " end)"
         return f"({self.dice.choice(values + null)})::{column.kind.name}"
 
-    def _insert(self, table: RandomTable, rows: tuple, session: int, light: bool = True):
+    def _insert(self, table: RandomTable, rows: tuple, session: int, light: bool = True, telling: bool = False):
+        """telling: composites of the table's own have values, by which alone the log says what attributes they have."""
         columns = [each for each in table.columns if not each.made]
-        values = [each.key.replace("{i}", "i") if each.key else self._value(each, light) for each in columns]
-        if self.dice.random() < 0.2:  # what has a default may be left out
+        values = [each.key.replace("{i}", "i") if each.key else
+                  f"({each.kind.values[0]})::{each.kind.name}" if telling and each.kind.name.startswith("own") else
+                  self._value(each, light) for each in columns]  # fmt: skip
+        if not telling and self.dice.random() < 0.2:  # what has a default may be left out
             kept = [at for at, each in enumerate(columns)
                     if each.key or each.required or each.kind.null != "null" or self.dice.random() < 0.5]  # fmt: skip
             columns, values = [columns[at] for at in kept], [values[at] for at in kept]
@@ -347,6 +350,7 @@ class RandomStream:
             name = table.own[at]
             table.own[at] = ("b" if name[0] == "a" else "a") + name[1:]
             what = f"rename attribute {name} to {table.own[at]}"
+        self.model.touched.add(table.number)
         self._sql(f"alter type own{table.number} {what}")
 
     def _set_default(self, table: RandomTable):
