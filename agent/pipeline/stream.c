@@ -238,7 +238,8 @@ static bool follow(Stream *stream, Error *err)
         if (!capture_next(flow->capture, NEXT_MS, &change, err) ||
             !hand_out(stream, &change, err) || !confirm(stream, false, err))
             return false;
-        /* a copy goes on to its end first: what it read since its last commit would be read again */
+        /* a copy goes on to its end first: what it read since its last commit would be read again
+         */
         if (!atomic_load(&flow->copying))
             supervised_look(&flow->pipeline->base, flow->capture, takes, flow, &flow->leaves,
                             &stream->look_after_us);
