@@ -131,6 +131,14 @@ static void put_property(TablePending *pending, const char *name, const char *va
     pending->properties[at + 1] = value;
 }
 
+/* In the summary: does the snapshot hold rows of two times? NULL: no copy is concerned. */
+static const char *copy_word(const Table *table)
+{
+    if (!table->copy_next)
+        return table->copying ? "unfinished" : NULL;
+    return strcmp(table->copy_next, COPY_COMPLETE) == 0 ? COPY_COMPLETE : "unfinished";
+}
+
 /* The position, in the snapshot's summary and in the property that names the snapshot; what else
  * the table says of itself, with it. */
 static void put_position(Table *table, const Position *position)
@@ -144,6 +152,12 @@ static void put_position(Table *table, const Position *position)
     pending->summary[1] = pending->text;
     pending->commit.summary = pending->summary;
     pending->commit.summary_count = 1;
+    const char *word = copy_word(table);
+    if (word) {
+        pending->summary[2] = table->copy_property;
+        pending->summary[3] = word;
+        pending->commit.summary_count = 2;
+    }
     pending->commit.properties = pending->properties;
     pending->commit.property_count = 0;
     put_property(pending, table->property, pending->with_snapshot);

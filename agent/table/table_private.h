@@ -19,7 +19,7 @@ typedef struct TablePending {
     Position position;
     char text[POSITION_TEXT_BYTES];
     char *with_snapshot;
-    const char *summary[2], *properties[6]; /* names and values */
+    const char *summary[4], *properties[6]; /* names and values */
 } TablePending;
 
 /* What the table says of itself in its properties: everything up to `position` is in it. */

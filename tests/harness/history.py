@@ -34,13 +34,27 @@ class History:
     @property
     def positions(self) -> list[tuple[int, int]]:
         """Of the snapshots that Firn made, oldest first."""
+        return [position for position, _ in self._commits()]
+
+    def _commits(self) -> list[tuple[tuple[int, int], bool]]:
+        """Their positions, and whether rows of the initial copy, which have none, may have come with them."""
         found = []
         for snapshot in self.snapshots:
-            for key, value in snapshot.get("summary", {}).items():
+            summary = snapshot.get("summary", {})
+            copies = any(key.startswith("firn.copy.") for key in summary)
+            for key, value in summary.items():
                 if key.startswith("firn.position."):
                     major, minor = POSITION.search(value).groups()
-                    found.append((int(major, 16), int(minor, 16)))
+                    found.append(((int(major, 16), int(minor, 16)), copies))
         return found
+
+    @property
+    def repeated(self) -> list[str]:
+        """Commits that do not stand behind the one before; one of the copy may stand where that stands."""
+        commits = self._commits()
+        return [f"{self.name}: position {after} was committed after {before}"
+                for (before, _), (after, copies) in zip(commits, commits[1:])
+                if not (before < after or (copies and before == after))]  # fmt: skip
 
     @property
     def position(self) -> tuple[int, int] | None:
@@ -117,11 +131,7 @@ def load(place: Place, name: str) -> History:
 
 def wrong(history: History) -> list[str]:
     """What is wrong with it; empty: nothing."""
-    found = []
-    positions = history.positions
-    for before, after in zip(positions, positions[1:]):
-        if not before < after:
-            found.append(f"{history.name}: position {after} was committed after {before}")
+    found, positions = history.repeated, history.positions
     ids = [snapshot["snapshot-id"] for snapshot in history.snapshots]
     if len(set(ids)) < len(ids):
         found.append(f"{history.name}: a snapshot id stands twice")

@@ -140,9 +140,19 @@ class Copy(Shop):
                    "part of the copy is durable", agent.alive)  # fmt: skip
         self.assertNotEqual(self.progress(), "complete")
 
+    def words(self, table="big") -> list[str | None]:
+        """What each snapshot's summary says of the copy, oldest first."""
+        snapshots = sorted(self.lake_table(table).snapshots, key=lambda each: each["sequence-number"])
+        return [next((text for key, text in each["summary"].items() if key.startswith("firn.copy.")), None) for each in snapshots]
+
     def finish(self, agent):
         self.wait_agreed(agent)
         self.assertEqual(self.progress(), "complete")
+        said = self.words()
+        self.assertEqual(said.count("complete"), 1, said)
+        last = said.index("complete")
+        self.assertEqual(set(said[:last]) - {"unfinished"}, set(), said)
+        self.assertEqual(set(said[last + 1 :]) - {None}, set(), said)
         self.assert_equal()
         self.assert_equal("pyiceberg")
         self.assert_stopped(agent)

@@ -176,6 +176,20 @@ static const char *login_way_out(const ConnectorSpec *spec, const char *text)
     return NULL;
 }
 
+/* The line of the text that is of TLS: of a host's addresses others may be refused before. */
+static const char *tls_line(const char *text)
+{
+    static const char *const words[] = {"SSL", "certificate", "private key"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        const char *found = strstr(text, words[i]);
+        while (found && found > text && found[-1] != '\n')
+            found--;
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
 /* A failed connection: libpq's text, in which VERBOSE puts "FATAL:  28P01: …" for the server's own
  * refusals; everything else is the network's, TLS's or the name service's. */
 static bool classify_connection(const ConnectorSpec *spec, const char *host, PGconn *connection,
@@ -187,7 +201,8 @@ static bool classify_connection(const ConnectorSpec *spec, const char *host, PGc
     size_t letters = colon ? strspn(colon + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") : 0;
     if (letters == 5 && colon[8] == ':')
         memcpy(state, colon + 3, 5);
-    const char *from = state[0] ? colon + 10 : text;
+    const char *of_tls = tls_line(text);
+    const char *from = state[0] ? colon + 10 : of_tls ? of_tls : text;
     size_t length = strcspn(from, "\n");
     snprintf(line, sizeof line, "%.*s", length > 290 ? 290 : (int)length, from);
     if (state[0]) {
@@ -206,7 +221,7 @@ static bool classify_connection(const ConnectorSpec *spec, const char *host, PGc
                   "the server asks user %s for a password; add the key password to the Secret that "
                   "spec.source.credentialsSecretRef names",
                   spec->username);
-    } else if (strstr(text, "SSL") || strstr(text, "certificate") || strstr(text, "private key")) {
+    } else if (of_tls) {
         error_set(err, ERROR_CONFIG, "TlsFailed", "%.200s; %s", line, tls_way_out(text));
     } else {
         error_set(err, ERROR_RETRY, "HostUnreachable",
