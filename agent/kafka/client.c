@@ -15,8 +15,10 @@
 static void log_line(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     (void)rk;
-    /* Of syslog's levels; 3 is one failed try. CONFWARN is what conf.c chose knowingly. */
-    LogLevel ours = level <= 4 && strcmp(facility, "CONFWARN") != 0 ? LOG_WARN : LOG_DEBUG;
+    /* Of syslog's levels; 3 is one failed try. What is left at the end is left on purpose, and
+     * CONFWARN is what conf.c and producer.c chose knowingly. */
+    bool expected = strcmp(facility, "CONFWARN") == 0 || strcmp(facility, "TERMINATE") == 0;
+    LogLevel ours = level <= 4 && !expected ? LOG_WARN : LOG_DEBUG;
     log_event(ours, "kafka", LOG_T("facility", facility), LOG_T("text", text));
 }
 

@@ -6,8 +6,7 @@
  * WAY firn is agent/kafka; the others are librdkafka by hand, with the same settings, to see what a
  * way costs: how values come in (copied or borrowed), how acknowledgements come out (a callback for
  * each, an event for many, an interceptor), with or without a header.
- *   batch-callback            as rdkafka_performance does: produce_batch, copied, no headers: the
- *                             reference
+ *   batch-callback            as rdkafka_performance does: produce_batch, copied, no headers
  *   copy-callback copy-event borrow-callback borrow-event borrow-interceptor
  *   plain-interceptor         borrowed, no headers
  * Values are JSON-like text that lz4 halves. Prints one line of JSON. */
@@ -272,7 +271,8 @@ static void send_one(Bench *bench, rd_kafka_topic_t *topic, uint8_t *at, long nu
         must(rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL,
              rd_kafka_error_string(error));
         rd_kafka_error_destroy(error);
-        rd_kafka_headers_destroy(headers);
+        if (headers)
+            rd_kafka_headers_destroy(headers);
         clock_sleep_us(1000);
     }
 }
