@@ -155,7 +155,7 @@ static double cpu_seconds(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-static Schema *make_schema(const BenchColumn *columns, size_t count, TopicColumn *sources)
+static Schema *make_schema(const BenchColumn *columns, size_t count, SourceColumn *sources)
 {
     Schema *schema = schema_new(count, 1);
     for (size_t i = 0; i < count; i++) {
@@ -177,7 +177,7 @@ int main(int argument_count, char **arguments)
     TopicOptions options = {.format = strcmp(arguments[2], "avro") == 0     ? TOPIC_AVRO
                                       : strcmp(arguments[2], "schema") == 0 ? TOPIC_JSON_WITH_SCHEMA
                                                                             : TOPIC_JSON};
-    TopicColumn sources[16] = {0};
+    SourceColumn sources[16] = {0};
     AUTO(schema_free) Schema *schema = make_schema(wide ? mixed : accounts, count, sources);
     AUTO(batch_free) Batch *batch = batch_new(schema, 0, BATCH_ROWS);
     TopicRow *about = mem_array(BATCH_ROWS, sizeof *about);

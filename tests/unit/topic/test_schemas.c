@@ -63,7 +63,7 @@ static void expect(const char *file, const char *text)
         fail_msg("%s:\n%s\nnot\n%s", file, text, golden);
 }
 
-static TopicTable *make(const Schema *schema, const TopicColumn *sources, const char *connector,
+static TopicTable *make(const Schema *schema, const SourceColumn *sources, const char *connector,
                         TopicFormat format)
 {
     char topic[64];
@@ -86,7 +86,7 @@ static void as_registered(void **state)
 {
     (void)state;
     Schema *schema = schema_new(COLUMNS, 1);
-    TopicColumn sources[COLUMNS] = {0};
+    SourceColumn sources[COLUMNS] = {0};
     for (size_t i = 0; i < COLUMNS; i++) {
         schema->fields[i] = (Field){.name = mem_strdup(columns[i].name),
                                     .type = columns[i].type,
