@@ -9,6 +9,7 @@
 
 #include "agent/options.h"
 #include "agent/pipeline/pipeline.h"
+#include "agent/relay/relay.h"
 #include "agent/serve.h"
 
 #define FILES_MAX ((rlim_t)65536)
@@ -153,15 +154,24 @@ static bool agreed(const Options *options)
     return fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
+/* What is known of topics goes before what it is known of. */
+static bool drop_all(const Manifest *manifest, Error *err)
+{
+    for (size_t i = 0; i < manifest->connector_count; i++)
+        if (manifest->connectors[i].stream && !relay_drop(&manifest->connectors[i], err))
+            return error_wrap(err, "Connector/%s", manifest->connectors[i].meta.name);
+    return pipeline_drop(manifest, err);
+}
+
 static int drop(const Options *options)
 {
     if (!agreed(options))
         return EXIT_USAGE;
-    Manifest *manifest = load_to_run(options);
+    Manifest *manifest = load(options, true);
     if (!manifest)
         return EXIT_REFUSED;
     Error err = {0};
-    int code = pipeline_drop(manifest, &err) ? EXIT_OK : failed("drop", &err);
+    int code = drop_all(manifest, &err) ? EXIT_OK : failed("drop", &err);
     manifest_free(manifest);
     return code;
 }

@@ -117,6 +117,23 @@ bool relay_open_kafka(RelayFlow *flow, Error *err)
     return true;
 }
 
+bool relay_drop(const ConnectorSpec *connector, Error *err)
+{
+    const char *prefix = connector->stream->topic_prefix;
+    AUTO(mem_free)
+    char *id = mem_format("firn-%s-%s", connector->meta.namespace_name, connector->meta.name);
+    AUTO(mem_free) char *topic = mem_format("%s." STATE_TOPIC_SUFFIX, prefix);
+    AUTO(kafka_client_free)
+    KafkaClient *client =
+        kafka_client_open(&connector->stream->kafka,
+                          &(KafkaClientOptions){.client_id = id, .field = KAFKA_FIELD}, err);
+    if (!client || !kafka_topic_drop(client, topic, err))
+        return false;
+    printf("connector %s/%s: topic %s dropped, topics with rows are kept\n",
+           connector->meta.namespace_name, connector->meta.name, topic);
+    return true;
+}
+
 /* ---------- a table's records ---------- */
 static TopicOptions topic_options(const StreamSpec *stream)
 {

@@ -38,3 +38,7 @@
 /* The Connector has a stream; it and the list outlive what is made. */
 Supervised *relay_new(const ConnectorSpec *connector, const TextList *resnapshot)
     OWNED_BY(supervised_free);
+
+/* `firn-agent drop`: the state topic goes, so that a capture begins anew; topics with rows stay.
+ * Says on stdout what went. */
+MUST_CHECK bool relay_drop(const ConnectorSpec *connector, Error *err);

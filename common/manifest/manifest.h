@@ -336,7 +336,7 @@ MUST_CHECK bool manifest_expand(const IngestionUnitSpec *unit, const char *schem
 const LakeTableSpec *manifest_find_table(const Manifest *manifest, const char *namespace_name,
                                          const char *name);
 
-/* What this version validates and does not run yet, as findings: `run` and `drop` refuse it.
+/* What this version validates and does not run yet, as findings: `run` refuses it.
  * False: there is some. */
 MUST_CHECK bool manifest_runs(const Manifest *manifest, Findings *findings);
 

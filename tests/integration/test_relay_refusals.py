@@ -169,6 +169,16 @@ class Refusals(RelayCase):
         kept = self.topic("customers").rows
         self.assertEqual([row["visits"] for row in kept.values() if row["id"] == 6], [9])
 
+    def test_drop(self):
+        self.assert_goes_on()
+        done = command("drop", "--yes", "-f", self.folder / "manifest.yaml")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"{self.prefix}.firn-state dropped", done.stdout)
+        self.assertIsNone(self.postgres.slot("firn"))
+        topics = self.broker.topics()
+        self.assertIn(f"{self.prefix}.public.orders", topics)
+        self.assertNotIn(f"{self.prefix}.firn-state", topics)
+
     def test_two_tables_one_topic(self):
         self.connection.execute("create schema other; create table other.orders (id int primary key)")
         self.write_manifest(kafka="topicTemplate: \"{connector}.{table}\"", include='["public.orders", "other.orders"]')

@@ -88,6 +88,11 @@ static void defaults(void **state)
     assert_int_equal(small->buffer_bytes, 16 << 20);
     assert_int_equal(small->format, STREAM_JSON);
     assert_int_equal(small->delivery, DELIVERY_IDEMPOTENT);
+    assert_true(small->records.tombstones);
+    assert_false(small->records.schemas || small->records.transactions ||
+                 small->records.heartbeats || small->records.messages);
+    assert_int_equal(small->records.time, RECORD_TIME_ADAPTIVE);
+    assert_int_equal(small->records.decimal, RECORD_DECIMAL_PRECISE);
     const StreamSpec *tokens = stream(manifest, "tokens");
     assert_int_equal(tokens->kafka.brokers.count, 1);
     assert_string_equal(tokens->kafka.brokers.texts[0], "main-kafka-bootstrap.kafka.svc:9093");
@@ -104,7 +109,7 @@ static void defaults(void **state)
     Findings findings;
     assert_false(manifest_runs(manifest, &findings)); /* not yet */
     assert_int_equal(findings.count, 3);
-    assert_non_null(strstr(findings.items[0].message, "spec.stream is not run yet"));
+    assert_non_null(strstr(findings.items[0].message, "firn-agent capture"));
     findings_done(&findings);
     manifest_free(manifest);
 }
