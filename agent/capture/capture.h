@@ -160,7 +160,7 @@ typedef enum ChangeKind {
                         * At transaction boundaries; inside one only when it is larger than
                         * the driver's limit (then position.at.minor > 0) */
     CHANGE_MESSAGE,    /* with CaptureOptions.origins: somebody wrote a message of his own into the
-                        * log;    all rows before it have been handed out */
+                        * log; all rows before it have been handed out */
 } ChangeKind;
 
 typedef struct Change {

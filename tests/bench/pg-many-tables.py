@@ -9,7 +9,7 @@ import sys
 import time
 
 from figures import SCALE, Bench, compare, figure
-from harness.agent import Agent, binary, connector
+from harness.agent import Agent, binary, connector, unit_of_all
 from harness.application import SCHEMAS, Application, AppTraffic
 from harness.process import die_with_parent, free_port
 
@@ -20,21 +20,11 @@ RATE = 2000
 AT_ONCE = 200  # changes of a transaction
 ROWS = 20
 
-UNIT = """\
----
-apiVersion: firn.dev/v1alpha1
-kind: IngestionUnit
-metadata: {{name: all}}
-spec:
-  connectorRef: {{name: shop, tables: ["app*.*"]}}
-  outsourcingUnit: {{table: {{catalog: {{type: Directory, warehouse: {warehouse}}}}}}}
-"""
-
 
 def start(bench: Bench) -> Agent:
     path = bench.folder / "manifest.yaml"
     source = connector(bench.postgres, database="bench", include='["app*.*"]', parallelism=4)
-    path.write_text(source + UNIT.format(warehouse=bench.warehouse))
+    path.write_text(source + unit_of_all("app*.*", bench.warehouse))
     agent = Agent.__new__(Agent)
     agent.log, agent.http_port, agent.crash_at = bench.folder / "agent.log", free_port(), None
     with open(agent.log, "wb") as log:

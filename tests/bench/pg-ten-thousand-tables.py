@@ -9,7 +9,7 @@ import sys
 import time
 
 from figures import SCALE, Bench, compare, figure
-from harness.agent import Agent, connector
+from harness.agent import Agent, connector, unit_of_all
 
 NAME = "pg-ten-thousand-tables"
 TABLES = max(100, int(10_000 * SCALE))
@@ -17,15 +17,6 @@ SECONDS = max(20, int(90 * min(SCALE, 1)))
 RATE = 200
 AT_ONCE = 20  # changes of a transaction
 
-UNIT = """\
----
-apiVersion: firn.dev/v1alpha1
-kind: IngestionUnit
-metadata: {{name: all}}
-spec:
-  connectorRef: {{name: shop, tables: ["public.*"]}}
-  outsourcingUnit: {{table: {{catalog: {{type: Directory, warehouse: {warehouse}}}}}}}
-"""
 MAKE = """
 do $$ begin
     for i in {first}..{last} loop
@@ -39,7 +30,7 @@ end $$"""
 
 def start(bench: Bench) -> Agent:
     path = bench.folder / "manifest.yaml"
-    path.write_text(connector(bench.postgres, database="bench", parallelism=4) + UNIT.format(warehouse=bench.warehouse))
+    path.write_text(connector(bench.postgres, database="bench", parallelism=4) + unit_of_all("public.*", bench.warehouse))
     path.chmod(0o600)
     return Agent(path, bench.folder / "agent.log", http=True, arguments=("--log-level", "warn"))
 

@@ -68,6 +68,19 @@ spec:
 """
 
 
+def unit_of_all(pattern: str, warehouse, more_table: str = "") -> str:
+    """A unit that sends whatever the pattern chooses into a folder. more_table: ", name: value …" of the table."""
+    return f"""\
+---
+apiVersion: firn.dev/v1alpha1
+kind: IngestionUnit
+metadata: {{name: all}}
+spec:
+  connectorRef: {{name: shop, tables: ["{pattern}"]}}
+  outsourcingUnit: {{table: {{catalog: {{type: Directory, warehouse: {warehouse}}}{more_table}}}}}
+"""
+
+
 def manifest(postgres, warehouse, **fields) -> str:
     """A Connector for every table of schema public, and a unit that sends them to WAREHOUSE/shop. Known fields: those of
     connector(), mode, format, interval, more_table (YAML lines), documents (more YAML documents), place (harness/place.py:

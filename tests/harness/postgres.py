@@ -142,12 +142,13 @@ class Postgres:
     def wait_confirmed(self, slot: str, seconds: float, database: str, watch=None):
         """Waits until everything written so far is confirmed by the slot's reader, that is, durable
         in the lake, but for rows of before the slot that a copy is still to read. A new slot counts as
-        confirmed where it begins: the first message lies behind that. The second makes sure that a
-        commit follows what is waited for."""
+        confirmed where it begins: the first message lies behind that, for which one that is lost, and
+        about to be made anew, counts as none. The second makes sure that a commit follows what is
+        waited for."""
 
         def confirmed():
             state = self.slot(slot, connection)
-            return state and state["confirmed"] or 0
+            return state and state["wal_status"] != "lost" and state["confirmed"] or 0
 
         with self.connect(database) as connection:
             wait_until(confirmed, seconds, f"slot {slot} is there", watch)

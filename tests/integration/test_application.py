@@ -10,7 +10,7 @@ import resource
 import time
 import unittest
 
-from harness.agent import OK, connector
+from harness.agent import OK, connector, unit_of_all
 from harness.application import SCHEMAS, Application, AppTraffic
 from harness.case import Shop, compare
 
@@ -18,16 +18,6 @@ TABLES = int(os.environ.get("FIRN_TABLES", "500"))
 ROWS = 20
 PEAK_MAX = 192 << 20
 
-UNIT = """\
----
-apiVersion: firn.dev/v1alpha1
-kind: IngestionUnit
-metadata: {{name: all}}
-spec:
-  connectorRef: {{name: shop, tables: ["app*.*"]}}
-  outsourcingUnit:
-    table: {{catalog: {{type: Directory, warehouse: {warehouse}}}, formatVersion: 3, commitInterval: 5s}}
-"""
 # What has no key keeps every change.
 KEYLESS = """\
 ---
@@ -52,7 +42,8 @@ class Whole(Shop):
         for table in keyless:
             self.connection.execute(f"alter table {table.sql} replica identity full")
         path = self.folder / "manifest.yaml"
-        text = connector(self.postgres, include='["app*.*"]', parallelism=4) + UNIT.format(warehouse=self.warehouse)
+        text = connector(self.postgres, include='["app*.*"]', parallelism=4)
+        text += unit_of_all("app*.*", self.warehouse, ", formatVersion: 3, commitInterval: 5s")
         for number, table in enumerate(keyless):
             text += KEYLESS.format(number=number, table=json.dumps(f"{table.schema}.{table.name}"), warehouse=self.warehouse)
         path.write_text(text)
