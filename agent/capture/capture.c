@@ -131,6 +131,28 @@ bool capture_copy_done(Capture *capture, Error *err)
     return capture->driver->copy_done(capture, err);
 }
 
+CopyReader *capture_beside_open(Capture *capture, Error *err)
+{
+    return capture->driver->beside_open(capture, err);
+}
+
+bool capture_beside_say(CopyReader *reader, const char *text, Error *err)
+{
+    return reader->driver->beside_say(reader, text, err);
+}
+
+bool capture_beside_bound(CopyReader *reader, uint32_t table, const char *after, uint32_t rows,
+                          char **ret, Error *err)
+{
+    return reader->driver->beside_bound(reader, table, after, rows, ret, err);
+}
+
+bool capture_beside_begin(CopyReader *reader, uint32_t table, const char *after, const char *until,
+                          Unseen *ret, Error *err)
+{
+    return reader->driver->beside_begin(reader, table, after, until, ret, err);
+}
+
 void capture_copied(Capture *capture, uint32_t table)
 {
     capture->driver->copied(capture, table);

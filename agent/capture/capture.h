@@ -149,6 +149,31 @@ MUST_CHECK bool capture_copy_done(Capture *capture, Error *err);
  * then a change of them is "ColumnsChanged". From any thread. */
 void capture_copied(Capture *capture, uint32_t table);
 
+/* --- a chunk of a table, read beside a stream --- */
+/* By a capture of its own, opened for it, which neither prepares nor streams: its tables are as the
+ * source has them now. What somebody says (capture_beside_say) comes in the stream of every other
+ * capture as CHANGE_MESSAGE with this prefix, behind all transactions that ended before. */
+#define CAPTURE_BESIDE_PREFIX "firn.chunk"
+/* A connection of its own; the capture stays open as long. */
+CopyReader *capture_beside_open(Capture *capture, Error *err) OWNED_BY(capture_copy_reader_free);
+MUST_CHECK bool capture_beside_say(CopyReader *reader, const char *text, Error *err);
+/* Where a chunk of so many rows behind `after` ends, by the table's key; *ret NULL: there are fewer
+ * rows, the rest is the chunk. Keys are opaque texts, which the caller frees; after NULL: from the
+ * beginning. The table has a key. */
+MUST_CHECK bool capture_beside_bound(CopyReader *reader, uint32_t table, const char *after,
+                                     uint32_t rows, char **ret, Error *err);
+/* What the chunk's snapshot does not show: transactions from `next` on, and those in `open`. */
+typedef struct Unseen {
+    uint64_t oldest, next;
+    uint64_t *open; /* caller frees */
+    size_t open_count;
+} Unseen;
+/* The rows behind `after` up to and with `until` (NULL: open), in a snapshot taken by this call;
+ * then capture_copy_next. RETRY "ColumnsChanged" when the columns are no longer those of the
+ * capture's table. */
+MUST_CHECK bool capture_beside_begin(CopyReader *reader, uint32_t table, const char *after,
+                                     const char *until, Unseen *ret, Error *err);
+
 /* --- the log --- */
 typedef enum ChangeKind {
     CHANGE_NONE,     /* the timeout passed and nothing is there */
@@ -251,6 +276,12 @@ typedef struct CaptureDriver {
     bool (*copy_next)(CopyReader *reader, Batch **ret, Error *err);
     void (*copy_cancel)(CopyReader *reader);
     bool (*copy_done)(Capture *capture, Error *err);
+    CopyReader *(*beside_open)(Capture *capture, Error *err);
+    bool (*beside_say)(CopyReader *reader, const char *text, Error *err);
+    bool (*beside_bound)(CopyReader *reader, uint32_t table, const char *after, uint32_t rows,
+                         char **ret, Error *err);
+    bool (*beside_begin)(CopyReader *reader, uint32_t table, const char *after, const char *until,
+                         Unseen *ret, Error *err);
     void (*copied)(Capture *capture, uint32_t table);
     bool (*stream_start)(Capture *capture, Error *err);
     bool (*next)(Capture *capture, int timeout_ms, Change *ret, Error *err);

@@ -99,6 +99,7 @@ typedef struct CountedTransaction { /* transactions.c */
 } CountedTransaction;
 
 typedef struct CopyRun CopyRun; /* copy.c */
+typedef struct Beside Beside;   /* beside.c */
 
 typedef struct RelayFlow {
     Relay *relay;
@@ -140,6 +141,7 @@ typedef struct RelayFlow {
     Marks marks;
 
     CopyRun *copy;
+    Beside *beside;   /* NULL: nothing is copied beside the stream */
     uint32_t copying; /* tables with rows missing */
 
     pthread_mutex_t lock; /* over error */
@@ -219,6 +221,19 @@ MUST_CHECK bool relay_put_rows(RelayFlow *flow, Outbox *box, RelayTable *table, 
 MUST_CHECK bool relay_copy_open(RelayFlow *flow, Error *err);
 MUST_CHECK bool relay_copy(RelayFlow *flow, Error *err); /* until complete, or told to stop */
 void relay_copy_close(RelayFlow *flow);
+
+/* --- beside.c: all but its reader in the capture thread --- */
+void relay_beside_open(RelayFlow *flow); /* if a copy is asked for; the copy before is complete */
+void relay_beside_close(RelayFlow *flow);
+/* Records of the flow's box from `first` on are changes of the table. */
+void relay_beside_saw(RelayFlow *flow, const RelayTable *table, size_t first);
+void relay_beside_batch(RelayFlow *flow, const Batch *batch);
+/* The table was emptied, or has other columns (of: NULL). */
+void relay_beside_void(RelayFlow *flow, const RelayTable *table, const TransactionOrigin *of);
+MUST_CHECK bool relay_beside_message(RelayFlow *flow, const Change *change, Error *err);
+/* Something is to be done when a chunk is acknowledged. */
+bool relay_beside_waits(const RelayFlow *flow);
+MUST_CHECK bool relay_beside_step(RelayFlow *flow, Error *err);
 
 /* --- stream.c --- */
 MUST_CHECK bool relay_stream(RelayFlow *flow, Error *err); /* returns on stop */

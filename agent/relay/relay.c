@@ -158,6 +158,7 @@ static bool run(Supervised *supervised, bool *ret_again, Error *err)
     *ret_again = atomic_load(&flow->leaves);
     remember(flow);
     supervised_ended(supervised, flow->capture, atomic_load(&flow->rows), flow->transactions);
+    relay_beside_close(flow);
     relay_copy_close(flow);
     relay_unbind(flow);
     capture_close(flow->capture);

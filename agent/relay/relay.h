@@ -4,6 +4,7 @@
  *   relay.c        what agent/supervise runs; one attempt from open to close
  *   bind.c         tables → topics: made or checked, schemas registered, what was sent before
  *   copy.c         the initial copy: readers side by side, each encoding by itself
+ *   beside.c       a copy of single tables beside the stream
  *   stream.c       the capture thread: reads the log, encodes, sends, confirms late
  *   outbox.c       records gathered, handed to Kafka, acknowledged or committed
  *   others.c       records of no table: heartbeats, messages of the log

@@ -30,6 +30,8 @@ static void table_free(TableState *table)
     free(table->name);
     free(table->topic);
     free(table->progress);
+    free(table->again_id);
+    free(table->again_after);
     free(table);
 }
 
@@ -115,6 +117,16 @@ void table_state_forget(TableState *table, RowPosition at)
         memmove(table->columns, table->columns + old, table->column_count * sizeof *needed);
 }
 
+void table_state_again(TableState *table, const char *id, const char *after, bool done)
+{
+    char *new_id = mem_strdup(id), *new_after = after ? mem_strdup(after) : NULL;
+    free(table->again_id);
+    free(table->again_after);
+    table->again_id = new_id;
+    table->again_after = new_after;
+    table->again_done = done;
+}
+
 void table_state_begin(TableState *table, RowPosition at, const char *shape)
 {
     uint32_t version = 0;
@@ -179,14 +191,17 @@ void state_put_table(const TableState *table, TopicRecords *to)
                               json_pack("{s:i,s:s,s:o}", "version", (int)each->version, "from",
                                         place_format(each->from, place), "shape", shape));
     }
+    json_t *again = table->again_id ? json_pack("{s:s,s:s?,s:b}", "id", table->again_id, "after",
+                                                table->again_after, "done", (int)table->again_done)
+                                    : NULL;
     AUTO(mem_free) char *key = mem_format(TABLE_KEY "%s", table->name);
     put(key,
-        json_pack("{s:i,s:s,s:s,s:s,s:o}", "version", STATE_VERSION, "topic", table->topic, "begun",
-                  place_format(table->begun, place), "copy",
+        json_pack("{s:i,s:s,s:s,s:s,s:o,s:o*}", "version", STATE_VERSION, "topic", table->topic,
+                  "begun", place_format(table->begun, place), "copy",
                   table->complete   ? "complete"
                   : table->progress ? table->progress
                                     : "",
-                  "columns", columns),
+                  "columns", columns, "again", again),
         to);
 }
 
@@ -240,6 +255,11 @@ static bool take_table(State *state, const char *key, json_t *value, Error *err)
     table->begun = begun;
     table->complete = strcmp(copy, "complete") == 0;
     table->progress = table->complete ? NULL : mem_strdup(copy);
+    json_t *again = json_object_get(value, "again");
+    const char *id = json_string_value(json_object_get(again, "id"));
+    if (id)
+        table_state_again(table, id, json_string_value(json_object_get(again, "after")),
+                          json_is_true(json_object_get(again, "done")));
     return take_columns(table, json_object_get(value, "columns")) ||
            bad(key, "its columns can't be read", err);
 }

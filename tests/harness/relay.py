@@ -21,6 +21,7 @@ from harness.kafka_secure import SecureBroker
 from harness.postgres import Postgres
 from harness.wait import TimedOut, wait_until
 
+PLACEHOLDER = "__debezium_unavailable_value"
 ROW, TOMBSTONE, TRUNCATE, COPIED = range(4)  # kinds in the header
 EPOCH = datetime(1970, 1, 1)
 AGREE_SECONDS = 90
@@ -110,9 +111,11 @@ class Topic:
             return None
         return self.registry.read_avro(data)[1] if self.registry else json.loads(data)
 
-    def _row(self, image) -> dict:
-        """A column that came after the row was written is null in it: none of the tests' has a default."""
-        return {name: _decoded(*kind, image.get(name)) for name, kind in self.columns.items()}
+    def _row(self, image, before) -> dict:
+        """A column that came after the row was written is null in it: none of the tests' has a default. What an update left
+        out is what the topic had of the row."""
+        return {name: (before or {}).get(name, PLACEHOLDER) if image.get(name) == PLACEHOLDER else _decoded(*kind, image.get(name))
+                for name, kind in self.columns.items()}  # fmt: skip
 
     def _fold(self):
         partition_of, latest, seen = {}, {}, {}
@@ -139,7 +142,7 @@ class Topic:
             if op in ("d", "tombstone"):
                 self.rows.pop(key, None)
             else:
-                self.rows[key] = self._row(value["after"])
+                self.rows[key] = self._row(value["after"], self.rows.get(key))
 
     def _order(self, key, header, op, value, latest, seen):
         """What comes for the first time is never before what came; what comes again says the same."""
