@@ -264,7 +264,8 @@ static bool bind_state(RelayFlow *flow, RelayTable *table, RowPosition start, Er
     table->complete = known && !resnapshot && table->state->complete;
     table->begins = !known || resnapshot || (!table->complete && !goes_on(flow, table));
     table->emptied = known && table->begins;
-    return table->begins || go_on(flow, table, start, err);
+    return relay_partitions(flow, table, known && !moved, err) &&
+           (table->begins || go_on(flow, table, start, err));
 }
 
 static bool bind_table(RelayFlow *flow, RelayTable *table, const SourceTable *source,

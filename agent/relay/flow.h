@@ -48,9 +48,10 @@ typedef struct RelayTable {
     char *name; /* "public.orders" */
     RelayTopic topic;
     TableState *state;
-    bool complete; /* at the start of the flow: nothing is to be copied */
-    bool begins;   /* its copy begins with the first row */
-    bool emptied;  /* rows of an earlier copy stand in the topic: op t comes first */
+    bool complete;             /* at the start of the flow: nothing is to be copied */
+    bool begins;               /* its copy begins with the first row */
+    bool emptied;              /* rows of an earlier copy stand in the topic: op t comes first */
+    uint32_t partitions_there; /* more than topic.partitions: grow.c */
     /* As of now, the stream's: */
     Arena *arena; /* of columns */
     const SourceColumn *columns;
@@ -216,6 +217,12 @@ MUST_CHECK bool relay_dead_letter(RelayFlow *flow, const Outbox *box, const Kafk
 MUST_CHECK bool relay_put_rows(RelayFlow *flow, Outbox *box, RelayTable *table, TopicTable *encoder,
                                const Batch *batch, const TopicSnapshot *snapshots, size_t bytes_max,
                                uint32_t *row, Error *err);
+
+/* --- grow.c --- */
+/* Which partitions the table's keys go to, of the state and the topic that is there. */
+MUST_CHECK bool relay_partitions(RelayFlow *flow, RelayTable *table, bool known, Error *err);
+/* More of them, where more are declared or there. Nothing is on its way; no row has been sent. */
+MUST_CHECK bool relay_grow(RelayFlow *flow, Error *err);
 
 /* --- copy.c --- */
 MUST_CHECK bool relay_copy_open(RelayFlow *flow, Error *err);

@@ -128,8 +128,8 @@ static bool attempt(RelayFlow *flow, Error *err)
     if (relay_stopping(flow))
         return true;
     if (connector->snapshot_mode == SNAPSHOT_ONLY)
-        return relay_copy(flow, err);
-    if (!hold(flow, told, err) || !relay_copy(flow, err))
+        return relay_grow(flow, err) && relay_copy(flow, err);
+    if (!hold(flow, told, err) || !relay_grow(flow, err) || !relay_copy(flow, err))
         return false;
     return relay_stopping(flow) || relay_stream(flow, err);
 }

@@ -196,8 +196,9 @@ void state_put_table(const TableState *table, TopicRecords *to)
                                     : NULL;
     AUTO(mem_free) char *key = mem_format(TABLE_KEY "%s", table->name);
     put(key,
-        json_pack("{s:i,s:s,s:s,s:s,s:o,s:o*}", "version", STATE_VERSION, "topic", table->topic,
-                  "begun", place_format(table->begun, place), "copy",
+        json_pack("{s:i,s:s,s:I,s:I,s:s,s:s,s:o,s:o*}", "version", STATE_VERSION, "topic",
+                  table->topic, "partitions", (json_int_t)table->partitions, "epoch",
+                  (json_int_t)table->epoch, "begun", place_format(table->begun, place), "copy",
                   table->complete   ? "complete"
                   : table->progress ? table->progress
                                     : "",
@@ -253,6 +254,8 @@ static bool take_table(State *state, const char *key, json_t *value, Error *err)
     state_drop(state, name);
     TableState *table = state_add(state, name, topic);
     table->begun = begun;
+    table->partitions = (uint32_t)json_integer_value(json_object_get(value, "partitions"));
+    table->epoch = (uint32_t)json_integer_value(json_object_get(value, "epoch"));
     table->complete = strcmp(copy, "complete") == 0;
     table->progress = table->complete ? NULL : mem_strdup(copy);
     json_t *again = json_object_get(value, "again");

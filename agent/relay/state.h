@@ -4,7 +4,8 @@
  *
  *   position            {"version": 1, "connector": "retail/shop",
  *                        "position": "postgresql/…@0/16B3748.0"}
- *   table/public.orders {"version": 1, "topic": "shop.public.orders", "begun": "23213896.0",
+ *   table/public.orders {"version": 1, "topic": "shop.public.orders", "partitions": 4,
+ *                        "epoch": 0, "begun": "23213896.0",
  *                        "copy": "complete" or extents (agent/record/extents.h),
  *                        "columns": [{"version": 1, "from": "23213896.0", "shape": {…}}, …],
  *                        "again": {"id": "2026-11-22", "after": "[\"4711\"]", "done": false}}
@@ -13,6 +14,7 @@
  * told, which counts. Transactional: written in the transaction of the rows, and counts itself.
  *
  * begun: the position of the snapshot that the copy began in: the stream has what is behind it.
+ * partitions, epoch: where keys go: the topic may have more meanwhile (grow.c).
  * again: the latest copy beside the stream (beside.c), as far as its rows are acknowledged.
  * columns: what the table's columns were from a place of the log on; the log is read with the
  * latest at or before the position, so those that are older are forgotten. Positions are
@@ -36,6 +38,8 @@ typedef struct ColumnsVersion {
 typedef struct TableState {
     char *name; /* "public.orders" */
     char *topic;
+    uint32_t epoch;      /* 0: it never got more partitions */
+    uint32_t partitions; /* that keys go to, in this epoch */
     RowPosition begun;
     bool complete;
     char *progress;    /* extents' text, unless it is complete */

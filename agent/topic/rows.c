@@ -306,3 +306,15 @@ void topic_encode_copied(TopicTable *table, RowPosition at, TopicRecords *to)
     record->everywhere = true;
     record->header = put_header(table, at, TOPIC_KIND_COPIED, NULL, 0, &to->bytes);
 }
+
+void topic_encode_epoch(TopicTable *table, RowPosition at, uint32_t epoch, uint32_t partitions,
+                        uint32_t from, TopicRecords *to)
+{
+    TopicRecord *record = topic_record_add(to);
+    record->everywhere = true;
+    record->everywhere_from = from;
+    record->header = put_header(table, at, TOPIC_KIND_EPOCH, NULL, 0, &to->bytes);
+    bytes_put_u32be(&to->bytes, epoch);
+    bytes_put_u32be(&to->bytes, partitions);
+    record->header.bytes = to->bytes.used - record->header.at;
+}

@@ -22,7 +22,7 @@ from harness.postgres import Postgres
 from harness.wait import TimedOut, wait_until
 
 PLACEHOLDER = "__debezium_unavailable_value"
-ROW, TOMBSTONE, TRUNCATE, COPIED = range(4)  # kinds in the header
+ROW, TOMBSTONE, TRUNCATE, COPIED, EPOCH_BEGINS = range(5)  # kinds in the header
 EPOCH = datetime(1970, 1, 1)
 AGREE_SECONDS = 90
 
@@ -48,6 +48,7 @@ class Header:
         value = dict(message.headers() or [])["firn"]
         self.major, self.minor, self.version, self.kind = struct.unpack(">QQIB", value[:21])
         self.position = (self.major, self.minor)
+        self.epoch, self.partitions = struct.unpack(">II", value[21:29]) if self.kind == EPOCH_BEGINS else (None, None)
 
 
 def _decoded(kind: str, modifier: int, value):
@@ -101,6 +102,7 @@ class Topic:
         self.rows = {}
         self.ops = Counter()
         self.copied = Counter()  # partition → markers
+        self.epochs = Counter()  # (epoch, partition) → markers
         self.snapshots = Counter()
         self.repeated = 0
         self.disordered = []
@@ -117,10 +119,24 @@ class Topic:
         return {name: (before or {}).get(name, PLACEHOLDER) if image.get(name) == PLACEHOLDER else _decoded(*kind, image.get(name))
                 for name, kind in self.columns.items()}  # fmt: skip
 
-    def _fold(self):
-        partition_of, latest, seen = {}, {}, {}
+    def _in_epochs(self):
+        """As somebody reads them who waits at each barrier: (epoch, message)."""
+        epoch_of, found = Counter(), []
         for message in self.messages:
             header = Header(message)
+            if header.kind == EPOCH_BEGINS:
+                self.epochs[header.epoch, message.partition()] += 1
+                epoch_of[message.partition()] = header.epoch
+            else:
+                found.append((epoch_of[message.partition()], message, header))
+        return sorted(found, key=lambda each: each[0])  # stable: by partition and offset within
+
+    def _fold(self):
+        partition_of, latest, seen, now = {}, {}, {}, 0
+        placed = {}  # of this epoch
+        for epoch, message, header in self._in_epochs():
+            if epoch != now:
+                now, placed = epoch, {}
             if header.kind == COPIED:
                 self.copied[message.partition()] += 1
                 continue
@@ -132,8 +148,9 @@ class Topic:
                     self.rows.pop(key, None)
                 continue
             key = _text(self._read(message.key()))
-            if partition_of.setdefault(key, message.partition()) != message.partition():
+            if placed.setdefault(key, message.partition()) != message.partition():
                 self.disordered.append(f"{key} is in two partitions")
+            partition_of[key] = message.partition()
             op = value["op"] if value else "tombstone"
             self.ops[op] += 1
             if value:
