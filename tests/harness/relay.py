@@ -190,13 +190,14 @@ class RelayCase(TestCase):
 
     rows = 3000
     settings: dict[str, str] = {}
+    broker_kind = SecureBroker
     number = 0
 
     @classmethod
     def setUpClass(cls):
         cls.postgres = Postgres(**cls.settings).start()
         cls.addClassCleanup(cls.postgres.stop)
-        cls.broker = SecureBroker()
+        cls.broker = cls.broker_kind()
         cls.broker.start()
         cls.addClassCleanup(cls.broker.stop)
 
