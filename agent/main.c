@@ -9,6 +9,7 @@
 
 #include "agent/options.h"
 #include "agent/pipeline/pipeline.h"
+#include "agent/relay/relay.h"
 #include "agent/serve.h"
 
 #define FILES_MAX ((rlim_t)65536)
@@ -42,6 +43,20 @@ static Manifest *load(const Options *options, bool resolve_secrets)
     return manifest;
 }
 
+/* As load, of what this version runs. */
+static Manifest *load_to_run(const Options *options)
+{
+    Manifest *manifest = load(options, true);
+    Findings findings = {0};
+    if (manifest && !manifest_runs(manifest, &findings)) {
+        print_findings(&findings);
+        manifest_free(manifest);
+        manifest = NULL;
+    }
+    findings_done(&findings);
+    return manifest;
+}
+
 static int failed(const char *what, const Error *err)
 {
     fprintf(stderr, "firn-agent: %s: %s: %s\n", what, err->code, err->message);
@@ -50,12 +65,32 @@ static int failed(const char *what, const Error *err)
 
 static int run(const Options *options)
 {
-    Manifest *manifest = load(options, true);
+    Manifest *manifest = load_to_run(options);
     if (!manifest)
         return EXIT_REFUSED;
     int code = EXIT_REFUSED;
     if (manifest->connector_count == 0)
         fputs("firn-agent: there is no Connector in the manifests: nothing to run\n", stderr);
+    else
+        code = serve(manifest, options);
+    manifest_free(manifest);
+    return code;
+}
+
+/* Connectors whose changes go to Kafka; the others are `run`'s. */
+static int capture(const Options *options)
+{
+    Manifest *manifest = load(options, true);
+    if (!manifest)
+        return EXIT_REFUSED;
+    int code = EXIT_REFUSED;
+    size_t streams = 0;
+    for (size_t i = 0; i < manifest->connector_count; i++)
+        streams += manifest->connectors[i].stream != NULL;
+    if (!streams)
+        fputs("firn-agent: no Connector in the manifests has spec.stream: there are no topics to "
+              "fill\n",
+              stderr);
     else
         code = serve(manifest, options);
     manifest_free(manifest);
@@ -119,6 +154,15 @@ static bool agreed(const Options *options)
     return fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
+/* What is known of topics goes before what it is known of. */
+static bool drop_all(const Manifest *manifest, Error *err)
+{
+    for (size_t i = 0; i < manifest->connector_count; i++)
+        if (manifest->connectors[i].stream && !relay_drop(&manifest->connectors[i], err))
+            return error_wrap(err, "Connector/%s", manifest->connectors[i].meta.name);
+    return pipeline_drop(manifest, err);
+}
+
 static int drop(const Options *options)
 {
     if (!agreed(options))
@@ -127,7 +171,7 @@ static int drop(const Options *options)
     if (!manifest)
         return EXIT_REFUSED;
     Error err = {0};
-    int code = pipeline_drop(manifest, &err) ? EXIT_OK : failed("drop", &err);
+    int code = drop_all(manifest, &err) ? EXIT_OK : failed("drop", &err);
     manifest_free(manifest);
     return code;
 }
@@ -159,6 +203,9 @@ int main(int argc, char **argv)
         switch (options.command) {
         case COMMAND_RUN:
             code = run(&options);
+            break;
+        case COMMAND_CAPTURE:
+            code = capture(&options);
             break;
         case COMMAND_VALIDATE:
             code = validate(&options);

@@ -11,10 +11,11 @@
 static const char help[] =
     "Usage: firn-agent COMMAND [OPTION]...\n"
     "\n"
-    "Keeps Apache Iceberg tables in step with an operational database.\n"
+    "Keeps Apache Iceberg tables and Kafka topics in step with operational databases.\n"
     "\n"
     "Commands:\n"
     "  run       follow the Connectors of the manifests into their tables until stopped\n"
+    "  capture   follow the Connectors that have a stream into their topics until stopped\n"
     "  validate  check manifests and say everything that is wrong with them\n"
     "  inspect   print schema, snapshots, position, files and deletes of tables\n"
     "  drop      remove slots, publications and records of the manifests' Connectors, and\n"
@@ -28,7 +29,7 @@ static const char help[] =
     "      --log-level LEVEL    debug, info (default), warn or error\n"
     "  -h, --help               this text\n"
     "  -V, --version            the version\n"
-    "run:\n"
+    "run, capture:\n"
     "      --http ADDRESS:PORT  serve /healthz, /readyz and /metrics\n"
     "      --progress WHEN      auto (default: on a terminal), always or never\n"
     "      --resnapshot TABLE   load schema.table afresh, whatever was confirmed; patterns are "
@@ -82,7 +83,7 @@ static unsigned commands_of(int option)
     case OPT_PROGRESS:
     case OPT_RESNAPSHOT:
     case OPT_STOP_TIMEOUT:
-        return 1u << COMMAND_RUN;
+        return 1u << COMMAND_RUN | 1u << COMMAND_CAPTURE;
     case OPT_TABLE:
     case OPT_JSON:
         return 1u << COMMAND_INSPECT;
@@ -221,11 +222,11 @@ static bool take_all(int argc, char **argv, Options *options, int *ret_exit)
 
 bool options_parse(int argc, char **argv, Options *ret, int *ret_exit)
 {
-    static const char *const commands[] = {"run", "validate", "inspect", "drop", NULL};
+    static const char *const commands[] = {"run", "capture", "validate", "inspect", "drop", NULL};
     *ret = (Options){.stop_timeout_us = 30000000, .level = LOG_INFO};
     *ret_exit = EXIT_USAGE;
     if (argc < 2)
-        return wrong("a command is missing: run, validate, inspect or drop");
+        return wrong("a command is missing: run, capture, validate, inspect or drop");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         fputs(help, stdout);
@@ -239,7 +240,8 @@ bool options_parse(int argc, char **argv, Options *ret, int *ret_exit)
     }
     int command = one_of(argv[1], commands);
     if (command < 0)
-        return wrong("'%s' is no command; there are run, validate, inspect and drop", argv[1]);
+        return wrong("'%s' is no command; there are run, capture, validate, inspect and drop",
+                     argv[1]);
     ret->command = (Command)command;
     argc--;
     argv++;

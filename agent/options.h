@@ -6,7 +6,13 @@
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
 
-typedef enum Command { COMMAND_RUN, COMMAND_VALIDATE, COMMAND_INSPECT, COMMAND_DROP } Command;
+typedef enum Command {
+    COMMAND_RUN,
+    COMMAND_CAPTURE,
+    COMMAND_VALIDATE,
+    COMMAND_INSPECT,
+    COMMAND_DROP
+} Command;
 typedef enum Progress { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER } Progress;
 
 typedef struct Options {

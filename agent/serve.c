@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/pipeline/pipeline.h"
+#include "agent/relay/relay.h"
 #include "common/clock.h"
 #include "common/http/http_server.h"
 #include "common/mem.h"
@@ -20,10 +21,10 @@
 #define LOOK_MS 1000
 
 typedef struct Run {
-    Pipeline *pipeline;
+    Supervised *flow;
     Thread *thread;
     const char *name;
-    int done_fd; /* written to when the pipeline ends */
+    int done_fd; /* written to when the flow ends */
     atomic_bool ended;
     bool ok;
     Error err;
@@ -37,10 +38,10 @@ typedef struct Server {
     bool line_open; /* a progress line without its newline is on the terminal */
 } Server;
 
-static void run_pipeline(void *argument)
+static void run_flow(void *argument)
 {
     Run *run = argument;
-    run->ok = pipeline_run(run->pipeline, &run->err);
+    run->ok = supervised_run(run->flow, &run->err);
     atomic_store(&run->ended, true);
     uint64_t one = 1;
     ssize_t written = write(run->done_fd, &one, sizeof one);
@@ -54,14 +55,14 @@ static bool healthy(void *context, char *text, size_t text_bytes)
     return true;
 }
 
-/* Ready: every pipeline follows its source. */
+/* Ready: every flow follows its source. */
 static bool ready(void *context, char *text, size_t text_bytes)
 {
     Server *server = context;
     snprintf(text, text_bytes, "ok");
     for (size_t i = 0; i < server->run_count; i++) {
-        PipelineFigures figures;
-        pipeline_figures(server->runs[i].pipeline, &figures);
+        Figures figures;
+        supervised_figures(server->runs[i].flow, &figures);
         if (figures.phase != PHASE_STREAMING && figures.phase != PHASE_CATCHING_UP) {
             snprintf(text, text_bytes, "%s: %s", server->runs[i].name, phase_name(figures.phase));
             return false;
@@ -70,14 +71,14 @@ static bool ready(void *context, char *text, size_t text_bytes)
     return true;
 }
 
-/* One glance: phase, rows, rows/s, lag, freshness of all pipelines together; the least advanced
+/* One glance: phase, rows, rows/s, lag, freshness of all flows together; the least advanced
  * phase counts. */
 static void progress_line(Server *server, bool terminal)
 {
-    PipelineFigures all = {.phase = PHASE_STOPPED};
+    Figures all = {.phase = PHASE_STOPPED};
     for (size_t i = 0; i < server->run_count; i++) {
-        PipelineFigures one;
-        pipeline_figures(server->runs[i].pipeline, &one);
+        Figures one;
+        supervised_figures(server->runs[i].flow, &one);
         if (one.phase == PHASE_RETRYING || (one.phase < all.phase && all.phase != PHASE_RETRYING))
             all.phase = one.phase;
         all.tables += one.tables;
@@ -116,7 +117,7 @@ static void progress_line(Server *server, bool terminal)
 static void stop_all(Server *server)
 {
     for (size_t i = 0; i < server->run_count; i++)
-        pipeline_stop(server->runs[i].pipeline);
+        supervised_stop(server->runs[i].flow);
 }
 
 static bool any_running(const Server *server, bool *ret_failed)
@@ -130,7 +131,7 @@ static bool any_running(const Server *server, bool *ret_failed)
     return running;
 }
 
-/* Until every pipeline has ended. SIGTERM and SIGINT drain; a second one, or the time limit, gives
+/* Until every flow has ended. SIGTERM and SIGINT drain; a second one, or the time limit, gives
  * up. False: gave up. */
 static bool wait_for_end(Server *server, const Options *options, int signals, int done)
 {
@@ -195,21 +196,22 @@ static int outcome(Server *server)
 
 static void runs_start(Server *server, const Manifest *manifest, const Options *options, int done)
 {
-    const PipelineOptions pipeline_options = {.resnapshot = &options->resnapshot};
     server->runs = mem_array(manifest->connector_count, sizeof *server->runs);
     for (size_t i = 0; i < manifest->connector_count; i++) {
         const ConnectorSpec *connector = &manifest->connectors[i];
-        if (connector->state != STATE_RUNNING) {
+        bool relays = options->command == COMMAND_CAPTURE;
+        if (connector->state != STATE_RUNNING || relays != (connector->stream != NULL)) {
             log_info("not running", LOG_T("connector", connector->meta.name));
             continue;
         }
         Run *run = &server->runs[server->run_count++];
         run->name = connector->meta.name;
         run->done_fd = done;
-        run->pipeline = pipeline_new(manifest, connector, &pipeline_options);
+        run->flow = relays ? relay_new(connector, &options->resnapshot)
+                           : pipeline_new(manifest, connector, &options->resnapshot);
     }
     for (size_t i = 0; i < server->run_count; i++)
-        server->runs[i].thread = thread_start("capture", run_pipeline, &server->runs[i]);
+        server->runs[i].thread = thread_start("capture", run_flow, &server->runs[i]);
 }
 
 int serve(const Manifest *manifest, const Options *options)
@@ -248,7 +250,7 @@ int serve(const Manifest *manifest, const Options *options)
     int code = options->http_address && !http ? EXIT_REFUSED : outcome(&server);
     http_server_stop(http);
     for (size_t i = 0; i < server.run_count; i++)
-        pipeline_free(server.runs[i].pipeline);
+        supervised_free(server.runs[i].flow);
     free(server.runs);
     close(signals);
     close(done);

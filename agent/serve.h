@@ -1,4 +1,5 @@
-/* `firn-agent run`: a thread for each Connector, the signals, the HTTP server, the progress line.
+/* `firn-agent run` and `capture`: a thread for each Connector, the signals, the HTTP server, the
+ * progress line.
  */
 #pragma once
 

@@ -1,4 +1,4 @@
-# What comes from Debian's packages, and how one folder becomes one library.
+# What comes from Debian's packages (and librdkafka), and how one folder becomes one library.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
@@ -11,6 +11,19 @@ pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
 pkg_check_modules(EXPAT REQUIRED IMPORTED_TARGET expat)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
+
+# Not Debian 12's own: deploy/librdkafka says why.
+execute_process(
+  COMMAND ${CMAKE_SOURCE_DIR}/deploy/librdkafka
+  OUTPUT_VARIABLE RDKAFKA_PREFIX
+  OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+add_library(rdkafka STATIC IMPORTED)
+set_target_properties(
+  rdkafka
+  PROPERTIES IMPORTED_LOCATION ${RDKAFKA_PREFIX}/lib/librdkafka.a
+             INTERFACE_INCLUDE_DIRECTORIES ${RDKAFKA_PREFIX}/include
+             INTERFACE_LINK_LIBRARIES
+             "PkgConfig::ZLIB;PkgConfig::ZSTD;PkgConfig::SSL;PkgConfig::CURL;Threads::Threads;m;dl;rt")
 find_library(ROARING_LIBRARY roaring REQUIRED)
 find_library(SNAPPY_LIBRARY snappy REQUIRED)
 

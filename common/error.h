@@ -1,6 +1,6 @@
 /* One error value for every fallible call. The kind is the policy, not the cause: it says what the
- * supervisor does next. Only pipeline/supervise.c, reconcile/reconcile.c and main read the kind and
- * log. */
+ * supervisor does next. Only supervise/supervise.c, reconcile/reconcile.c and main read the kind
+ * and log. */
 #pragma once
 
 #include "common/attrs.h"

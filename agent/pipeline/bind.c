@@ -215,11 +215,11 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                            .interval_us = table->spec->commit_interval_ms * 1000,
                            .bytes_max = table->spec->file_target_bytes,
                            .names_positions = table->spec->mode == MODE_UPSERT,
-                           .resnapshot = pipeline_resnapshots(flow->pipeline, name),
+                           .resnapshot = supervised_resnapshots(&flow->pipeline->base, name),
                            .copy_whole =
                                table->spec->mode == MODE_APPEND ||
                                flow->pipeline->connector->snapshot_mode == SNAPSHOT_ONLY ||
-                               pipeline_copies_anew(flow->pipeline, name)};
+                               supervised_copies_anew(&flow->pipeline->base, name)};
     follow_init(&table->follow, &rules);
     Resume going_on = {flow->capture, source, number};
     TableOptions options = {.spec = table->spec,
@@ -287,9 +287,9 @@ bool flow_bind(Flow *flow, Error *err)
             err, ERROR_CONFIG, "NoTables",
             "Connector/%s: no table of the database matches source.tables and an IngestionUnit",
             flow->pipeline->connector->meta.name);
-    pthread_mutex_lock(&flow->pipeline->lock);
-    flow->pipeline->figures.tables = (uint32_t)flow->table_count;
-    pthread_mutex_unlock(&flow->pipeline->lock);
+    pthread_mutex_lock(&flow->pipeline->base.lock);
+    flow->pipeline->base.figures.tables = (uint32_t)flow->table_count;
+    pthread_mutex_unlock(&flow->pipeline->base.lock);
     return true;
 }
 

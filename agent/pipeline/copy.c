@@ -335,7 +335,7 @@ void flow_copy_committed(Flow *flow, BoundTable *table)
     if (!copy->active)
         return;
     if (table->begins)
-        pipeline_copy_begun(flow->pipeline, table->name);
+        supervised_copy_begun(&flow->pipeline->base, table->name);
     table->begins = false;
     if (table_copy_progress(table->table))
         return;

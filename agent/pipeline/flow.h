@@ -23,14 +23,6 @@ typedef struct Warehouse {
     StoreTag record_tag; /* of what stands there, as read or written last */
 } Warehouse;
 
-/* What is said of the source's log (headroom.c). */
-typedef struct Headroom {
-    Metric *retained, *bytes, *seconds, *status, *heartbeats;
-    LogStatus said_status; /* with the latest warning; LOG_UNKNOWN: there is none */
-    int64_t again_us;
-    int64_t short_us; /* when it was short last */
-} Headroom;
-
 typedef struct TableMetrics {
     Metric *changes, *rows, *commits, *memory, *committed, *filled;
     Metric *copying, *copy_rows, *copy_bytes, *copy_rows_estimate, *copy_bytes_estimate;
@@ -119,33 +111,12 @@ typedef struct Writer {
     uint32_t number;
 } Writer;
 
-/* A set. */
-typedef struct Names {
-    char **items;
-    size_t count;
-} Names;
-
 struct Pipeline {
+    Supervised base;
     const Manifest *manifest;
     const ConnectorSpec *connector;
-    PipelineOptions options;
-    char *name;             /* "retail/shop" */
     json_t *units_by_table; /* of units that name a table: their numbers in the manifest */
-    atomic_bool stop;
-    pthread_mutex_t lock; /* over figures */
-    PipelineFigures figures;
-    Names begun;          /* tables whose --resnapshot has begun: a retry goes on with it */
-    Names outdated;       /* tables whose copy has to begin anew: its columns changed */
-    uint64_t rows_before; /* of earlier attempts */
-    uint64_t commits_before;
-    bool again; /* the flow ended to begin anew with more tables */
-    uint64_t keyed_reads_before;
-    uint64_t heartbeats_before;
-    Headroom headroom;
-    Names without_rows; /* tables that once lacked a row that an update was of */
-    struct {
-        Metric *phase, *lag, *freshness, *restarts, *confirmed, *received, *keyed_reads;
-    } metrics;
+    Names without_rows; /* tables that once lacked a row that an update was of; under base.lock */
 };
 
 struct Flow {
@@ -186,7 +157,7 @@ static inline bool flow_failed(Flow *flow)
 }
 static inline bool flow_stopping(Flow *flow)
 {
-    return atomic_load_explicit(&flow->pipeline->stop, memory_order_relaxed) ||
+    return atomic_load_explicit(&flow->pipeline->base.stop, memory_order_relaxed) ||
            atomic_load_explicit(&flow->leaves, memory_order_relaxed);
 }
 void flow_phase(Flow *flow, Phase phase);
@@ -196,8 +167,6 @@ void flow_unbind(Flow *flow);
 json_t *flow_units_by_table(const Pipeline *pipeline);
 /* Does a unit take the table of that name? */
 bool flow_takes(const Flow *flow, const char *name);
-/* look.c. False: a table can't be followed as it is now (CONFIG). */
-MUST_CHECK bool flow_look(Flow *flow, int64_t *after_us, Error *ret_err);
 /* copy.c. Open: in the capture's thread, before the stream; the tables take rows of the stream from
  * then on. Start: the writers run. Join: before they end. */
 MUST_CHECK bool flow_copy_open(Flow *flow, Error *err);
@@ -228,16 +197,10 @@ bool record_entry(const BoundTable *table, RecordEntry *ret, Position *ret_entry
 MUST_CHECK bool record_write(Flow *flow, RowPosition durable, Error *err);
 /* The least position that the records of all warehouses hold; {0, 0} where there is none. */
 MUST_CHECK bool record_read(Flow *flow, RowPosition *ret, Error *err);
-/* supervise.c: what outlives a flow. Was it asked for, and has not begun yet? */
-bool pipeline_resnapshots(Pipeline *pipeline, const char *table_name);
-/* Has the table's unfinished copy to begin anew? */
-bool pipeline_copies_anew(Pipeline *pipeline, const char *table_name);
-void pipeline_outdated(Pipeline *pipeline, const char *table_name);
+/* supervise.c: what outlives a flow. */
 /* Did the table once lack a row that an update was of? */
 bool pipeline_lacks_rows(Pipeline *pipeline, const char *table_name);
 void pipeline_lacked_row(Pipeline *pipeline, const char *table_name);
-/* The table's copy has begun, durably: neither is true from here on. */
-void pipeline_copy_begun(Pipeline *pipeline, const char *table_name);
 void progress_copy(Flow *flow, CopyFigures *ret);
 void progress_copy_begin(BoundTable *table);
 /* A thread does these two, one job at a time, so that the capture thread never waits for a store.
@@ -251,12 +214,9 @@ typedef struct RecordAnswer {
 Recorder *recorder_start(Flow *flow);   /* recorder.c */
 void recorder_stop(Recorder *recorder); /* when the job under way has ended */
 void recorder_ask(Recorder *recorder, ConfirmAction action);
-bool recorder_take(Recorder *recorder, RecordAnswer *ret);     /* false: not answered yet */
-void headroom_register(Pipeline *pipeline, const char *label); /* headroom.c */
-void flow_headroom(Flow *flow, const CaptureFigures *figures);
+bool recorder_take(Recorder *recorder, RecordAnswer *ret); /* false: not answered yet */
 /* fills.c. The table holds every row by now: what its updates leave out it fills in itself. */
 void flow_fills(Flow *flow, const BoundTable *table);
 void flow_put_failed(Flow *flow, const BoundTable *table, const Error *err);
-void progress_register(Pipeline *pipeline); /* progress.c */
 void progress_table_register(BoundTable *table);
 void progress_table(BoundTable *table);

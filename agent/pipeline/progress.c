@@ -1,36 +1,8 @@
-/* What a pipeline shows of itself: Prometheus metrics. Names carry their unit; labels are the
- * connector and, for a table's, the source's name of it. The number of tables bounds the number of
- * series. */
+/* What a pipeline shows of its tables: Prometheus metrics. Names carry their unit; labels are the
+ * source's name of the table and the unit. The number of tables bounds the number of series. */
 
 #include "agent/pipeline/flow.h"
 #include "common/mem.h"
-
-void progress_register(Pipeline *pipeline)
-{
-    AUTO(mem_free) char *label = metrics_label("connector", pipeline->name);
-    pipeline->metrics.phase = metrics_register(
-        METRIC_GAUGE, "firn_phase",
-        "0 Pending, 1 Snapshotting, 2 CatchingUp, 3 Streaming, 4 Retrying, 5 Draining, 6 Stopped",
-        label);
-    pipeline->metrics.lag =
-        metrics_register(METRIC_GAUGE, "firn_lag_bytes",
-                         "Log between what is durable in the lake and the source's end", label);
-    pipeline->metrics.freshness =
-        metrics_register(METRIC_GAUGE, "firn_freshness_seconds",
-                         "Age of the oldest source transaction that is not yet durable", label);
-    pipeline->metrics.restarts = metrics_register(METRIC_COUNTER, "firn_restarts_total",
-                                                  "Flows started again after an error", label);
-    pipeline->metrics.confirmed =
-        metrics_register(METRIC_GAUGE, "firn_confirmed_position",
-                         "Position told to the source as durable (an LSN as a number)", label);
-    pipeline->metrics.received =
-        metrics_register(METRIC_GAUGE, "firn_received_position",
-                         "Position read from the source (an LSN as a number)", label);
-    headroom_register(pipeline, label);
-    pipeline->metrics.keyed_reads = metrics_register(
-        METRIC_COUNTER, "firn_keyed_reads_total",
-        "Queries to the source for large values that an update left out of the log", label);
-}
 
 void progress_table_register(BoundTable *table)
 {

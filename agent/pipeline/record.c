@@ -104,7 +104,7 @@ static bool write_one(Flow *flow, Warehouse *warehouse, const char *position, Er
                                       position_format(&at, text)));
     }
     pthread_mutex_unlock(&flow->lock);
-    json_t *record = json_pack("{s:s,s:s,s:o}", "connector", flow->pipeline->name, "position",
+    json_t *record = json_pack("{s:s,s:s,s:o}", "connector", flow->pipeline->base.name, "position",
                                position, "tables", tables);
     ASSERT(record);
     char *text = json_dumps(record, JSON_INDENT(1) | JSON_SORT_KEYS);

@@ -19,11 +19,7 @@ void flow_fail(Flow *flow, const Error *err)
 
 void flow_phase(Flow *flow, Phase phase)
 {
-    Pipeline *pipeline = flow->pipeline;
-    pthread_mutex_lock(&pipeline->lock);
-    pipeline->figures.phase = phase;
-    pthread_mutex_unlock(&pipeline->lock);
-    metric_set(pipeline->metrics.phase, phase);
+    supervised_phase(&flow->pipeline->base, phase);
 }
 
 /* What the tables and the record know, told to the source; the slot and the copy's snapshot in
@@ -54,7 +50,7 @@ static bool attempt(Flow *flow, Error *err)
 {
     flow_phase(flow, PHASE_PENDING);
     flow->capture = capture_open(flow->pipeline->connector,
-                                 &(CaptureOptions){.stop = &flow->pipeline->stop}, err);
+                                 &(CaptureOptions){.stop = &flow->pipeline->base.stop}, err);
     if (!flow->capture || !capture_told(flow->capture, &flow->told, err))
         return false;
     if (!flow_bind(flow, err) || !prepare(flow, err) || !flow_copy_open(flow, err))
@@ -72,32 +68,24 @@ static void remember(const Flow *flow)
         const BoundTable *table = &flow->tables[i];
         if (!table->source || !atomic_load(&table->source->changed))
             continue;
-        pipeline_outdated(flow->pipeline, table->name);
+        supervised_outdated(&flow->pipeline->base, table->name);
         log_info("columns changed while the table was copied: its copy begins anew",
                  LOG_T("table", table->name));
         CRASH_POINT("copy-outdated");
     }
 }
 
-bool flow_run(Pipeline *pipeline, Error *err)
+bool flow_run(Pipeline *pipeline, bool *ret_again, Error *err)
 {
     Flow flow = {.pipeline = pipeline};
     pthread_mutex_init(&flow.lock, NULL);
     bool ok = attempt(&flow, err);
-    CaptureFigures figures = {0};
-    if (flow.capture)
-        capture_figures(flow.capture, &figures);
-    pipeline->keyed_reads_before += figures.keyed_reads;
-    pipeline->heartbeats_before += figures.heartbeats;
-    pipeline->again = ok && atomic_load(&flow.leaves);
+    *ret_again = atomic_load(&flow.leaves);
     remember(&flow);
+    supervised_ended(&pipeline->base, flow.capture, flow.rows, flow.commits);
     flow_copy_close(&flow);
     flow_unbind(&flow);
     capture_close(flow.capture);
     pthread_mutex_destroy(&flow.lock);
-    pthread_mutex_lock(&pipeline->lock);
-    pipeline->rows_before += flow.rows;
-    pipeline->commits_before += flow.commits;
-    pthread_mutex_unlock(&pipeline->lock);
     return ok;
 }

@@ -13,15 +13,6 @@
 #define CONFIRM_US 1000000
 #define FIGURES_US 100000
 #define DRAIN_CHECKPOINT_US 5000000
-#define BEHIND_US 10000000 /* transactions older than this when they are read: catching up */
-#define MARKS 256          /* checkpoints remembered for freshness, at most one per CONFIRM_US */
-
-/* A checkpoint handed to the writers: when it is durable, rows committed at the source by commit_us
- * are in the lake. */
-typedef struct Mark {
-    RowPosition at;
-    int64_t commit_us;
-} Mark;
 
 typedef struct Stream {
     Flow *flow;
@@ -29,10 +20,7 @@ typedef struct Stream {
     RowPosition checkpoint; /* the latest one handed out */
     int64_t figures_after_us;
     bool at_checkpoint; /* nothing was handed out since */
-    int64_t behind_us;  /* age of the latest transaction when it was handed out */
-    Mark marks[MARKS];
-    size_t mark_head, mark_count;
-    int64_t mark_after_us;
+    Marks marks;        /* of checkpoints handed to the writers */
     int64_t look_after_us;
 } Stream;
 
@@ -62,17 +50,6 @@ static bool put_all(Stream *stream, ItemKind kind, RowPosition at, Error *err)
                  err))
             return false;
     return true;
-}
-
-static void mark(Stream *stream, const Change *change)
-{
-    int64_t now_us = clock_mono_us();
-    stream->behind_us = change->commit_us ? clock_wall_us() - change->commit_us : 0;
-    if (!change->commit_us || now_us < stream->mark_after_us || stream->mark_count == MARKS)
-        return;
-    stream->mark_after_us = now_us + CONFIRM_US;
-    stream->marks[(stream->mark_head + stream->mark_count++) % MARKS] =
-        (Mark){change->position.at, change->commit_us};
 }
 
 static ItemKind item_kind(ChangeKind kind)
@@ -113,7 +90,7 @@ static bool hand_out(Stream *stream, const Change *change, Error *err)
         confirm_received(&flow->confirm, stream->checkpoint);
         pthread_mutex_unlock(&flow->lock);
         stream->at_checkpoint = true;
-        mark(stream, change);
+        marks_put(&stream->marks, change);
         return put_all(stream, ITEM_CHECKPOINT, change->position.at, err);
     case CHANGE_MESSAGE: /* not asked for */
         break;
@@ -124,41 +101,15 @@ static bool hand_out(Stream *stream, const Change *change, Error *err)
 static void figures(Stream *stream, RowPosition durable)
 {
     Flow *flow = stream->flow;
-    Pipeline *pipeline = flow->pipeline;
-    while (stream->mark_count &&
-           row_position_compare(stream->marks[stream->mark_head].at, durable) <= 0) {
-        stream->mark_head = (stream->mark_head + 1) % MARKS;
-        stream->mark_count--;
-    }
     CaptureFigures capture;
-    CopyFigures copy;
     capture_figures(flow->capture, &capture);
-    progress_copy(flow, &copy);
-    uint64_t lag = capture.source_end > durable.major ? capture.source_end - durable.major : 0;
-    int64_t freshness_us =
-        stream->mark_count ? clock_wall_us() - stream->marks[stream->mark_head].commit_us : 0;
-    bool behind = stream->mark_count && stream->behind_us > BEHIND_US;
-    pthread_mutex_lock(&pipeline->lock);
-    PipelineFigures *to = &pipeline->figures;
-    to->phase = flow_stopping(flow) ? PHASE_DRAINING
-                : copy.tables       ? PHASE_SNAPSHOTTING
-                : behind            ? PHASE_CATCHING_UP
-                                    : PHASE_STREAMING;
-    to->copy = copy;
-    to->lag_bytes = lag;
-    to->freshness_us = freshness_us;
-    to->rows = pipeline->rows_before + atomic_load(&flow->rows);
-    to->commits = pipeline->commits_before + atomic_load(&flow->commits);
-    to->error[0] = '\0';
-    pthread_mutex_unlock(&pipeline->lock);
-    metric_set(pipeline->metrics.phase, to->phase);
-    metric_set(pipeline->metrics.lag, (double)lag);
-    metric_set(pipeline->metrics.freshness, (double)freshness_us / 1e6);
-    metric_set(pipeline->metrics.confirmed, (double)capture.confirmed.major);
-    metric_set(pipeline->metrics.received, (double)capture.received.major);
-    metric_set(pipeline->metrics.keyed_reads,
-               (double)(pipeline->keyed_reads_before + capture.keyed_reads));
-    flow_headroom(flow, &capture);
+    Shown shown = {.capture = &capture,
+                   .durable = durable,
+                   .rows = atomic_load(&flow->rows),
+                   .commits = atomic_load(&flow->commits),
+                   .draining = flow_stopping(flow)};
+    progress_copy(flow, &shown.copy);
+    supervised_show(&flow->pipeline->base, &stream->marks, &shown);
 }
 
 static RowPosition durable_now(Flow *flow)
@@ -272,6 +223,11 @@ static bool drain(Stream *stream, Error *err)
     return false;
 }
 
+static bool takes(void *context, const char *table_name)
+{
+    return flow_takes(context, table_name);
+}
+
 static bool follow(Stream *stream, Error *err)
 {
     Flow *flow = stream->flow;
@@ -280,8 +236,13 @@ static bool follow(Stream *stream, Error *err)
         if (flow_failed(flow))
             return false;
         if (!capture_next(flow->capture, NEXT_MS, &change, err) ||
-            !hand_out(stream, &change, err) || !confirm(stream, false, err) ||
-            !flow_look(flow, &stream->look_after_us, err))
+            !hand_out(stream, &change, err) || !confirm(stream, false, err))
+            return false;
+        /* a copy goes on to its end first: what it read since its last commit would be read again
+         */
+        if (!atomic_load(&flow->copying) &&
+            !supervised_look(&flow->pipeline->base, flow->capture, takes, flow, &flow->leaves,
+                             &stream->look_after_us, err))
             return false;
     }
     flow_phase(flow, PHASE_DRAINING);

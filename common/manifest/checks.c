@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/mem.h"
 #include "common/text.h"
 
 #define PG_NAME_BYTES_MAX 63u
@@ -252,4 +253,102 @@ bool check_partition(const char *text, const char **ret_wanted)
         return *at != ')' && !strchr(at, ',');
     }
     return false;
+}
+
+bool check_brokers(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "brokers as host:port, with commas between several (no http://, no user)";
+    for (const char *at = text;; at++) {
+        size_t bytes = strcspn(at, ",");
+        AUTO(mem_free) char *one = mem_strndup(at, bytes);
+        const char *colon = strrchr(one, ':');
+        if (!colon || strstr(one, "://") || strlen(one) > 300)
+            return false;
+        size_t authority;
+        if (!is_authority(one, &authority) || one[authority])
+            return false;
+        at += bytes;
+        if (!*at)
+            return true;
+    }
+}
+
+static bool is_topic_letter(char c)
+{
+    return isalnum((unsigned char)c) || strchr("._-", c);
+}
+
+bool check_topic(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "a topic's name: letters, digits, . _ and -, at most 249, not . or ..";
+    for (const char *at = text; *at; at++)
+        if (!is_topic_letter(*at))
+            return false;
+    return strlen(text) <= 249 && strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
+}
+
+bool check_topic_template(const char *text, const char **ret_wanted)
+{
+    static const char *const names[] = {"{connector}", "{database}", "{schema}", "{table}"};
+    *ret_wanted =
+        "a topic's name with {connector}, {database}, {schema} and {table} in it; {table} "
+        "has to be there";
+    for (const char *at = text; *at;) {
+        size_t known = 0;
+        for (size_t i = 0; i < ARRAY_LEN(names); i++)
+            if (strncmp(at, names[i], strlen(names[i])) == 0)
+                known = strlen(names[i]);
+        if (!known && !is_topic_letter(*at))
+            return false;
+        at += known ? known : 1;
+    }
+    return strstr(text, "{table}");
+}
+
+bool check_topic_setting(const char *text, const char **ret_wanted)
+{
+    static const struct {
+        const char *setting, *wanted;
+    } own[] = {{"retention.ms", "a setting for here: write retention"},
+               {"cleanup.policy", "a setting for here: write cleanupPolicy"},
+               {"min.insync.replicas", "a setting for here: write minInsyncReplicas"}};
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        *ret_wanted = own[i].wanted;
+        if (strcmp(text, own[i].setting) == 0)
+            return false;
+    }
+    *ret_wanted = "a topic's setting as Kafka names it, such as max.message.bytes";
+    for (const char *at = text; *at; at++)
+        if (!islower((unsigned char)*at) && *at != '.')
+            return false;
+    return strchr(text, '.') && strlen(text) <= 64;
+}
+
+bool check_retention(const char *text, const char **ret_wanted)
+{
+    int64_t ms;
+    *ret_wanted = "a duration such as 7d, or Forever";
+    return strcmp(text, "Forever") == 0 || (text_duration_parse(text, &ms) && ms > 0);
+}
+
+bool check_sasl_extensions(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "name=value,name=value, with letters alone in the names (auth is taken)";
+    for (const char *at = text;; at++) {
+        size_t name = 0;
+        while (isalpha((unsigned char)at[name]))
+            name++;
+        if (!name || at[name] != '=' || (name == 4 && strncmp(at, "auth", 4) == 0))
+            return false;
+        at += name + 1;
+        size_t value = strcspn(at, ",");
+        for (size_t i = 0; i < value; i++)
+            if (at[i] < 0x20 || at[i] > 0x7e)
+                return false;
+        if (!value)
+            return false;
+        at += value;
+        if (!*at)
+            return true;
+    }
 }

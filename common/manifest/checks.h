@@ -18,3 +18,9 @@ TextCheck check_line;        /* anything without control characters */
 TextCheck check_lake_name;   /* a database or table: one part of a path */
 TextCheck check_column_type; /* a primitive type of Iceberg */
 TextCheck check_partition;   /* a transform of the Iceberg specification, with its column */
+TextCheck check_brokers;     /* host:port, with commas between */
+TextCheck check_topic;       /* a name that Kafka takes */
+TextCheck check_topic_template;
+TextCheck check_topic_setting;   /* [a-z.]: not what has a field of its own */
+TextCheck check_retention;       /* a duration or Forever */
+TextCheck check_sasl_extensions; /* name=value,name=value: RFC 7628 section 3.1 */

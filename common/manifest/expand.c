@@ -238,6 +238,8 @@ void manifest_complete(Load *load)
     Manifest *manifest = load->manifest;
     for (size_t i = 0; i < manifest->connector_count; i++) {
         ConnectorSpec *connector = &manifest->connectors[i];
+        if (connector->stream)
+            stream_complete(connector, yaml_get(load->connector_nodes[i], "spec"));
         if (!connector->meta.name)
             continue;
         AUTO(mem_free) char *slot = slot_default(connector->meta.name);

@@ -57,6 +57,28 @@ static const Choice catalog_types[] = {
     {"Rest", false}, {"Glue", true}, {"Jdbc", true}, {"Directory", false}, {0}};
 static const Choice catalog_auths[] = {
     {"None", false}, {"Bearer", false}, {"OAuth2", false}, {"SigV4", false}, {0}};
+static const Choice kafka_protocols[] = {
+    {"PLAINTEXT", false}, {"SSL", false}, {"SASL_PLAINTEXT", false}, {"SASL_SSL", false}, {0}};
+static const Choice kafka_mechanisms[] = {{"PLAIN", false},
+                                          {"SCRAM-SHA-256", false},
+                                          {"SCRAM-SHA-512", false},
+                                          {"OAUTHBEARER", false},
+                                          {0}};
+static const Choice kafka_compressions[] = {{"None", false}, {"Gzip", false}, {"Snappy", false},
+                                            {"Lz4", false},  {"Zstd", false}, {0}};
+static const Choice cleanup_policies[] = {
+    {"Default", false}, {"Delete", false}, {"Compact", false}, {"CompactAndDelete", false}, {0}};
+static const Choice stream_formats[] = {{"Json", false}, {"Avro", false}, {0}};
+static const Choice deliveries[] = {{"Idempotent", false}, {"Transactional", false}, {0}};
+static const Choice record_times[] = {
+    {"Adaptive", false}, {"AdaptiveMicroseconds", false}, {"Connect", false}, {0}};
+static const Choice record_decimals[] = {
+    {"Precise", false}, {"Double", false}, {"String", false}, {0}};
+static const Choice record_binaries[] = {
+    {"Bytes", false}, {"Base64", false}, {"Base64UrlSafe", false}, {"Hex", false}, {0}};
+static const Choice record_intervals[] = {{"Numeric", false}, {"String", false}, {0}};
+static const Choice record_hstores[] = {{"Json", false}, {"Map", false}, {0}};
+static const Choice record_unknowns[] = {{"Keep", false}, {"Omit", false}, {0}};
 static const Choice table_modes[] = {
     {"Upsert", false}, {"Append", false}, {"TruncateLoad", true}, {"Scd2", true}, {0}};
 static const Choice dropped_columns[] = {{"Keep", false}, {"Drop", false}, {0}};
@@ -186,6 +208,177 @@ SHAPE(source_shape, "source",
       LATER("mysql", "what only MySQL and MariaDB have"),
       LATER("dynamodb", "what only DynamoDB has"));
 
+/* What belongs to which protocol and mechanism: stream.c. */
+SHAPE(kafka_secret_shape, "credentialsSecretRef",
+      TEXT("name", SecretRef, name, .required = true, .check = check_object_name,
+           .doc = "the Secret with username and password, of OAUTHBEARER clientId and "
+                  "clientSecret; with tls.crt and tls.key where clients show a certificate"));
+
+SHAPE(kafka_security_shape, "security",
+      ENUM("protocol", kafka_protocols, KafkaSpec, protocol, .fallback = "PLAINTEXT",
+           .doc = "the listener's security protocol, as Kafka names it"),
+      ENUM("mechanism", kafka_mechanisms, KafkaSpec, mechanism, .fallback = "PLAIN",
+           .doc = "how SASL shows who one is"),
+      OBJECT("credentialsSecretRef", kafka_secret_shape, .offset = offsetof(KafkaSpec, credentials),
+             .doc = "names the Secret that shows who one is"),
+      OBJECT("caSecretRef", secret_ref_shape, .offset = offsetof(KafkaSpec, ca),
+             .doc = "the authority that signed the brokers' certificates (PEM); the system's "
+                    "unless given"),
+      {.name = "verifyHost",
+       .kind = FIELD_BOOL,
+       AT(KafkaSpec, verify_host),
+       .fallback = "true",
+       .doc = "whether a broker's certificate must be its host's"},
+      TEXT("tokenEndpoint", KafkaSpec, token_url, .check = check_url,
+           .doc = "where OAUTHBEARER gets its token for clientId and clientSecret"),
+      TEXT("tokenScope", KafkaSpec, token_scope, .check = check_line,
+           .doc = "the scope that is asked for"),
+      TEXT("tokenExtensions", KafkaSpec, token_extensions, .check = check_sasl_extensions,
+           .doc = "sent to the brokers with the token: name=value,name=value"),
+      OBJECT("tokenCaSecretRef", secret_ref_shape, .offset = offsetof(KafkaSpec, token_ca),
+             .doc = "the authority that signed the token endpoint's certificate (PEM); the "
+                    "system's unless given"));
+
+SHAPE(strimzi_shape, "strimzi",
+      TEXT("cluster", KafkaSpec, strimzi.cluster, .required = true, .check = check_object_name,
+           .doc = "the name of Strimzi's Kafka resource"),
+      TEXT("namespace", KafkaSpec, strimzi.namespace_name, .check = check_object_name,
+           .doc = "where it is; the Connector's unless given"),
+      {.name = "port",
+       .kind = FIELD_INTEGER,
+       AT(KafkaSpec, strimzi.port),
+       .least = 1,
+       .most = 65535,
+       .doc = "the listener's; 9093 with TLS and 9092 without unless given"});
+
+SHAPE(topic_setting_shape, "topicSettings[]",
+      TEXT("name", TopicSetting, name, .required = true, .check = check_topic_setting,
+           .doc = "a topic's setting as Kafka names it, such as max.message.bytes"),
+      TEXT("value", TopicSetting, value, .required = true, .check = check_line,
+           .doc = "its value, in quotes"));
+
+SHAPE(stream_kafka_shape, "kafka",
+      {.name = "bootstrapServers",
+       .kind = FIELD_TEXTS,
+       .one_or_many = true,
+       AT(StreamSpec, kafka.brokers),
+       .check = check_brokers,
+       .doc = "brokers to begin with, host:port; several in a list, or with commas between"},
+      OBJECT("strimzi", strimzi_shape, .offset = offsetof(StreamSpec, kafka),
+             .doc = "a cluster of Strimzi's, in place of bootstrapServers"),
+      OBJECT("security", kafka_security_shape, .offset = offsetof(StreamSpec, kafka),
+             .doc = "encryption, and how one shows who one is"),
+      TEXT("topicPrefix", StreamSpec, topic_prefix, .check = check_topic,
+           .doc = "what the topics' names begin with; the Connector's name unless given"),
+      TEXT("topicTemplate", StreamSpec, topic_template, .check = check_topic_template,
+           .fallback = "{connector}.{schema}.{table}",
+           .doc = "a table's topic: {connector} is the prefix; {database}, {schema}, {table}"),
+      {.name = "partitions",
+       .kind = FIELD_INTEGER,
+       AT(StreamSpec, partitions),
+       .fallback = "1",
+       .least = 1,
+       .most = 10000,
+       .doc = "partitions of each topic"},
+      {.name = "replicationFactor",
+       .kind = FIELD_INTEGER,
+       AT(StreamSpec, replication),
+       .least = 1,
+       .most = 100,
+       .doc = "replicas of each partition; the brokers' default unless given"},
+      {.name = "minInsyncReplicas",
+       .kind = FIELD_INTEGER,
+       AT(StreamSpec, min_insync_replicas),
+       .least = 1,
+       .most = 100,
+       .doc = "replicas that must have a record before it counts; the brokers' default unless "
+              "given"},
+      TEXT("retention", StreamSpec, retention, .check = check_retention,
+           .doc = "how long records are kept, or Forever; the brokers' default unless given"),
+      ENUM("cleanupPolicy", cleanup_policies, StreamSpec, cleanup, .fallback = "Default",
+           .doc = "whether old records go by age or when a newer one has their key"),
+      {.name = "topicSettings",
+       .kind = FIELD_OBJECTS,
+       AT(StreamSpec, settings),
+       .shape = &topic_setting_shape,
+       .item_bytes = sizeof(TopicSetting),
+       .doc = "other settings of the topics"},
+      ENUM("compression", kafka_compressions, StreamSpec, compression, .fallback = "Lz4",
+           .doc = "how batches are compressed"),
+      {.name = "buffer",
+       .kind = FIELD_QUANTITY,
+       AT(StreamSpec, buffer_bytes),
+       .fallback = "16Mi",
+       .least = 1 << 20,
+       .most = 4LL << 30,
+       .doc = "memory for records on their way to the brokers"});
+
+SHAPE(registry_secret_shape, "credentialsSecretRef",
+      TEXT("name", SecretRef, name, .required = true, .check = check_object_name,
+           .doc = "the Secret with username and password, or token"));
+
+SHAPE(registry_shape, "schemaRegistry",
+      TEXT("url", StreamSpec, registry_url, .required = true, .check = check_url,
+           .doc = "where Confluent's API of the registry answers"),
+      OBJECT("credentialsSecretRef", registry_secret_shape,
+             .offset = offsetof(StreamSpec, registry_credentials),
+             .doc = "names the Secret for the registry"),
+      OBJECT("caSecretRef", secret_ref_shape, .offset = offsetof(StreamSpec, registry_ca),
+             .doc = "the authority that signed the registry's certificate (PEM)"));
+
+#define RECORDS_BOOL(name_, member, fallback_, doc_)                                               \
+    {                                                                                              \
+        .name = (name_), .kind = FIELD_BOOL, AT(StreamSpec, records.member),                       \
+        .fallback = (fallback_), .doc = (doc_)                                                     \
+    }
+SHAPE(
+    records_shape, "records",
+    RECORDS_BOOL("schemas", schemas, "false", "whether each JSON record has its schema with it"),
+    RECORDS_BOOL("tombstones", tombstones, "true",
+                 "whether a deletion is followed by a record without a value"),
+    RECORDS_BOOL("nullsAsDefaults", nulls_as_defaults, "false",
+                 "whether a null in a column that has a default is written as that"),
+    RECORDS_BOOL("transactions", transactions, "false",
+                 "whether records tell of their transaction, and the topic <prefix>.transaction of "
+                 "each: Debezium's provide.transaction.metadata"),
+    RECORDS_BOOL("messages", messages, "false",
+                 "whether messages of the source's log go to the topic <prefix>.message"),
+    RECORDS_BOOL("heartbeats", heartbeats, "false",
+                 "whether the topic __debezium-heartbeat.<prefix> gets a record at each "
+                 "source.heartbeat.interval"),
+    ENUM("time", record_times, StreamSpec, records.time, .fallback = "Adaptive",
+         .doc = "Debezium's time.precision.mode"),
+    ENUM("decimal", record_decimals, StreamSpec, records.decimal, .fallback = "Precise",
+         .doc = "Debezium's decimal.handling.mode"),
+    ENUM("binary", record_binaries, StreamSpec, records.binary, .fallback = "Bytes",
+         .doc = "Debezium's binary.handling.mode"),
+    ENUM("interval", record_intervals, StreamSpec, records.interval, .fallback = "Numeric",
+         .doc = "Debezium's interval.handling.mode"),
+    ENUM("hstore", record_hstores, StreamSpec, records.hstore, .fallback = "Json",
+         .doc = "Debezium's hstore.handling.mode"),
+    ENUM("unknownTypes", record_unknowns, StreamSpec, records.unknown, .fallback = "Keep",
+         .doc = "whether columns of types that Debezium does not know are there"));
+
+SHAPE(resnapshot_shape, "resnapshot",
+      TEXT("id", StreamSpec, resnapshot_id, .required = true, .check = check_line,
+           .doc = "any text; another one asks for another copy"),
+      {.name = "tables",
+       .kind = FIELD_TEXTS,
+       .required = true,
+       AT(StreamSpec, resnapshot),
+       .check = check_pattern,
+       .doc = "patterns of the tables to be copied once more while the stream goes on"});
+
+SHAPE(stream_shape, "stream",
+      OBJECT("kafka", stream_kafka_shape, .required = true, .doc = "the cluster and its topics"),
+      ENUM("format", stream_formats, StreamSpec, format, .fallback = "Json",
+           .doc = "how records are written"),
+      OBJECT("schemaRegistry", registry_shape, .doc = "who keeps Avro's schemas"),
+      ENUM("delivery", deliveries, StreamSpec, delivery, .fallback = "Idempotent",
+           .doc = "whether records come in Kafka's transactions"),
+      OBJECT("records", records_shape, .doc = "how rows stand in the records"),
+      OBJECT("resnapshot", resnapshot_shape, .doc = "a copy of tables beside the stream"));
+
 SHAPE(agent_shape, "agent", ANY("image", "the agent's image"),
       ANY("resources", "requests and limits of its containers"),
       LATER("tablesPerProcess", "how many tables share a process", .same = "1"),
@@ -195,7 +388,12 @@ SHAPE(connector_spec_shape, "a Connector's spec",
       ENUM("state", connector_states, ConnectorSpec, state, .fallback = "Running",
            .doc = "whether it runs"),
       OBJECT("source", source_shape, .required = true, .doc = "the database that is read"),
-      LATER("stream", "the Kafka topics between source and tables"),
+      {.name = "stream",
+       .kind = FIELD_OWNED,
+       .shape = &stream_shape,
+       .offset = offsetof(ConnectorSpec, stream),
+       .width = sizeof(StreamSpec),
+       .doc = "the Kafka topics between source and tables"},
       LATER("piiColumns", "columns protected before Kafka"),
       OBJECT("agent", agent_shape, .doc = "how its Pods are made"));
 

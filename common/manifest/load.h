@@ -28,6 +28,20 @@ void lake_resolve(const Load *load, const Place *place, const char *prefix, Lake
 void lake_secrets_copy(LakeTableSpec *to, const LakeTableSpec *from); /* `to` has none yet */
 void lake_secrets_wipe(LakeTableSpec *table);                         /* and frees them */
 
+/* stream.c: spec.stream of one Connector, which has one. */
+void stream_complete(ConnectorSpec *connector, const YamlNode *spec);
+void stream_check(const Place *place, const ConnectorSpec *connector);
+void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connector);
+void stream_secrets_wipe(StreamSpec *stream); /* and frees them */
+
+/* validate.c: a key of a Secret, or a finding at `path`. */
+bool place_secret(const Load *load, const Place *place, const char *path, const char *name,
+                  const char *key, char **ret_value);
+bool place_secret_has(const Load *load, const Place *place, const char *name, const char *key);
+/* … that holds "certificate" or "private key" in PEM form. */
+bool place_secret_pem(const Load *load, const Place *place, const char *path, const char *name,
+                      const char *key, const char *what, char **ret_value);
+
 /* Findings about an object that has been read; path is whole ("spec.source.host"). */
 struct Place {
     Findings *findings;

@@ -6,6 +6,7 @@
  *   parse.c     libyaml events → a tree with lines (yaml.h) → structs
  *   validate.c  what goes beyond one field
  *   lake.c      catalog and storage of a table, and their Secrets
+ *   stream.c    the Kafka topics of a Connector, and their Secrets
  *   expand.c    patterns: connectorRef.tables and outsourcingUnit → owned units and tables */
 #pragma once
 
@@ -55,6 +56,130 @@ typedef struct ObjectMeta {
     const char *file;     /* as given on the command line */
 } ObjectMeta;
 
+typedef enum KafkaProtocol {
+    KAFKA_PLAINTEXT,
+    KAFKA_SSL,
+    KAFKA_SASL_PLAINTEXT,
+    KAFKA_SASL_SSL
+} KafkaProtocol;
+typedef enum KafkaMechanism {
+    KAFKA_PLAIN,
+    KAFKA_SCRAM_SHA_256,
+    KAFKA_SCRAM_SHA_512,
+    KAFKA_OAUTHBEARER
+} KafkaMechanism;
+
+/* How a Kafka cluster is reached. What is resolved from Secrets is wiped by manifest_free and never
+ * logged. */
+typedef struct KafkaSpec KafkaSpec;
+struct KafkaSpec {
+    TextList brokers; /* "host:port"; of strimzi, its bootstrap service */
+    struct {
+        char *cluster; /* NULL: not given */
+        char *namespace_name;
+        uint16_t port;
+    } strimzi;
+    KafkaProtocol protocol;
+    KafkaMechanism mechanism; /* of the two SASL protocols */
+    SecretRef credentials;    /* username and password; clientId and clientSecret (OAUTHBEARER);
+                                 tls.crt and tls.key, alone or beside them */
+    SecretRef ca;
+    bool verify_host;                                 /* that the certificate is the host's */
+    char *token_url, *token_scope, *token_extensions; /* OAUTHBEARER; NULL: not given */
+    SecretRef token_ca;
+    char *username, *password; /* of OAUTHBEARER: client id, client secret */
+    char *client_pem, *client_key_pem;
+    char *ca_pem, *token_ca_pem; /* NULL: the system's */
+};
+
+typedef enum KafkaCompression {
+    KAFKA_NONE,
+    KAFKA_GZIP,
+    KAFKA_SNAPPY,
+    KAFKA_LZ4,
+    KAFKA_ZSTD
+} KafkaCompression;
+typedef enum CleanupPolicy {
+    CLEANUP_DEFAULT,
+    CLEANUP_DELETE,
+    CLEANUP_COMPACT,
+    CLEANUP_COMPACT_DELETE
+} CleanupPolicy;
+typedef enum StreamFormat { STREAM_JSON, STREAM_AVRO } StreamFormat;
+typedef enum StreamDelivery { DELIVERY_IDEMPOTENT, DELIVERY_TRANSACTIONAL } StreamDelivery;
+
+#define KAFKA_SETTINGS_MAX 64
+typedef struct TopicSetting {
+    char *name, *value;
+} TopicSetting;
+typedef struct TopicSettings {
+    TopicSetting *items;
+    size_t count;
+} TopicSettings;
+
+/* How values stand in the records, as Debezium's options of the same meaning have them; in the
+ * order of agent/topic/topic.h's. */
+typedef enum RecordTime {
+    RECORD_TIME_ADAPTIVE,
+    RECORD_TIME_MICROSECONDS,
+    RECORD_TIME_CONNECT
+} RecordTime;
+typedef enum RecordDecimal {
+    RECORD_DECIMAL_PRECISE,
+    RECORD_DECIMAL_DOUBLE,
+    RECORD_DECIMAL_STRING
+} RecordDecimal;
+typedef enum RecordBinary {
+    RECORD_BINARY_BYTES,
+    RECORD_BINARY_BASE64,
+    RECORD_BINARY_BASE64_URL,
+    RECORD_BINARY_HEX
+} RecordBinary;
+typedef enum RecordInterval { RECORD_INTERVAL_NUMERIC, RECORD_INTERVAL_STRING } RecordInterval;
+typedef enum RecordHstore { RECORD_HSTORE_JSON, RECORD_HSTORE_MAP } RecordHstore;
+typedef enum RecordUnknown { RECORD_UNKNOWN_KEEP, RECORD_UNKNOWN_OMIT } RecordUnknown;
+
+typedef struct RecordsSpec {
+    bool schemas; /* JSON: each record with its schema */
+    bool tombstones;
+    bool nulls_as_defaults;
+    bool transactions; /* a topic of transactions, and in each record the one that it is of */
+    bool messages;     /* a topic for the log's logical messages */
+    bool heartbeats;   /* a topic for them, at source.heartbeat.interval */
+    RecordTime time;
+    RecordDecimal decimal;
+    RecordBinary binary;
+    RecordInterval interval;
+    RecordHstore hstore;
+    RecordUnknown unknown;
+} RecordsSpec;
+
+/* Connector spec.stream */
+typedef struct StreamSpec StreamSpec;
+struct StreamSpec {
+    KafkaSpec kafka;
+    char *topic_prefix;   /* default: the Connector's name */
+    char *topic_template; /* with {connector} (the prefix), {database}, {schema}, {table} */
+    uint32_t partitions;
+    uint32_t replication;         /* 0: the brokers' default */
+    uint32_t min_insync_replicas; /* 0: the brokers' default */
+    int64_t retention_ms;         /* 0: the brokers' default; INT64_MAX: for ever */
+    char *retention;              /* as written */
+    CleanupPolicy cleanup;        /* CLEANUP_DEFAULT: the brokers' */
+    TopicSettings settings;       /* any other of Kafka's, for the topics that are made */
+    KafkaCompression compression;
+    uint64_t buffer_bytes; /* rows on their way to Kafka */
+    StreamFormat format;
+    char *registry_url;             /* Avro */
+    SecretRef registry_credentials; /* username and password, or token */
+    SecretRef registry_ca;
+    char *registry_username, *registry_password, *registry_token, *registry_ca_pem;
+    StreamDelivery delivery;
+    RecordsSpec records;
+    char *resnapshot_id; /* NULL: none is asked for */
+    TextList resnapshot; /* patterns of the tables that are copied once more, once for the id */
+};
+
 typedef struct ConnectorSpec {
     ObjectMeta meta;
     UnitState state;
@@ -75,6 +200,7 @@ typedef struct ConnectorSpec {
     char *pg_slot;         /* default firn_<name> with what a slot name can't have turned to _ */
     char *pg_publication;
     bool pg_manage;
+    StreamSpec *stream; /* NULL: straight from source to table */
     /* resolved from the Secret at load; wiped by manifest_free. Never logged. */
     char *username;
     char *password;                    /* NULL: the client's certificate says enough */
@@ -211,5 +337,10 @@ MUST_CHECK bool manifest_expand(const IngestionUnitSpec *unit, const char *schem
                                 char **ret_unit_name, Error *err);
 const LakeTableSpec *manifest_find_table(const Manifest *manifest, const char *namespace_name,
                                          const char *name);
+
+/* What this version validates and does not run yet, as findings: `run` refuses it.
+ * False: there is some. */
+MUST_CHECK bool manifest_runs(const Manifest *manifest, Findings *findings);
+
 const ConnectorSpec *manifest_find_connector(const Manifest *manifest, const char *namespace_name,
                                              const char *name);

@@ -332,6 +332,8 @@ void manifest_free(Manifest *manifest)
         secret_wipe(connector->client_pem);
         secret_wipe(connector->client_key_pem);
         secret_wipe(connector->ca_pem);
+        if (connector->stream)
+            stream_secrets_wipe(connector->stream);
         shape_free(&connector_shape, connector);
     }
     for (size_t i = 0; i < manifest->table_count; i++) {

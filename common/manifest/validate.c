@@ -81,6 +81,8 @@ static void check_connector(Load *load, size_t index)
                      "with",
                      connector->tls_mode == TLS_VERIFY_CA ? "VerifyCa" : "VerifyFull");
     check_repeats(&place, "spec.source.host", &connector->hosts);
+    if (connector->stream)
+        stream_check(&place, connector);
     for (size_t i = 0; i < index; i++) {
         const ConnectorSpec *other = &load->manifest->connectors[i];
         check_name_taken(&place, &other->meta);
@@ -416,8 +418,8 @@ void manifest_validate(Load *load)
 
 /* --- Secrets --- */
 
-static bool resolve(const Load *load, const Place *place, const char *path, const char *name,
-                    const char *key, char **ret_value)
+bool place_secret(const Load *load, const Place *place, const char *path, const char *name,
+                  const char *key, char **ret_value)
 {
     Error err;
     if (secret_get(load->manifest->secrets, place->meta->namespace_name, name, key, ret_value,
@@ -427,7 +429,7 @@ static bool resolve(const Load *load, const Place *place, const char *path, cons
     return false;
 }
 
-static bool has_key(const Load *load, const Place *place, const char *name, const char *key)
+bool place_secret_has(const Load *load, const Place *place, const char *name, const char *key)
 {
     Error err;
     char *value = NULL;
@@ -437,14 +439,16 @@ static bool has_key(const Load *load, const Place *place, const char *name, cons
     return found || strcmp(err.code, "SecretMissing") != 0; /* one that can't be read is there */
 }
 
-static bool resolve_pem(const Load *load, const Place *place, const char *path, const char *name,
-                        const char *key, const char *marker, char **ret_value)
+bool place_secret_pem(const Load *load, const Place *place, const char *path, const char *name,
+                      const char *key, const char *what, char **ret_value)
 {
-    if (!resolve(load, place, path, name, key, ret_value))
+    if (!place_secret(load, place, path, name, key, ret_value))
         return false;
-    if (!strstr(*ret_value, "-----BEGIN ") || !strstr(*ret_value, marker))
+    bool is_key = strcmp(what, "private key") == 0;
+    if (!strstr(*ret_value, "-----BEGIN ") ||
+        !strstr(*ret_value, is_key ? "PRIVATE KEY-----" : "CERTIFICATE-----"))
         place_report(place, path, NULL, "key %s of Secret %s holds no %s in PEM form", key, name,
-                     strstr(marker, "KEY") ? "private key" : "certificate");
+                     what);
     return true;
 }
 
@@ -452,17 +456,18 @@ static bool resolve_pem(const Load *load, const Place *place, const char *path, 
 static void resolve_credentials(const Load *load, const Place *place, ConnectorSpec *connector)
 {
     const char *path = "spec.source.credentialsSecretRef.name", *name = connector->credentials.name;
-    if (!resolve(load, place, path, name, "username", &connector->username))
+    if (!place_secret(load, place, path, name, "username", &connector->username))
         return;
-    bool shows = has_key(load, place, name, "tls.crt") || has_key(load, place, name, "tls.key");
-    if (!shows || has_key(load, place, name, "password"))
-        (void)resolve(load, place, path, name, "password", &connector->password);
+    bool shows = place_secret_has(load, place, name, "tls.crt") ||
+                 place_secret_has(load, place, name, "tls.key");
+    if (!shows || place_secret_has(load, place, name, "password"))
+        (void)place_secret(load, place, path, name, "password", &connector->password);
     if (!shows)
         return;
-    (void)(resolve_pem(load, place, path, name, "tls.crt", "CERTIFICATE-----",
-                       &connector->client_pem) &&
-           resolve_pem(load, place, path, name, "tls.key", "PRIVATE KEY-----",
-                       &connector->client_key_pem));
+    (void)(place_secret_pem(load, place, path, name, "tls.crt", "certificate",
+                            &connector->client_pem) &&
+           place_secret_pem(load, place, path, name, "tls.key", "private key",
+                            &connector->client_key_pem));
     if (connector->tls_mode == TLS_DISABLE)
         place_report(place, "spec.source.tls.mode", NULL,
                      "Disable never shows the certificate that Secret %s has: write Require, or "
@@ -478,12 +483,18 @@ void manifest_resolve_secrets(Load *load)
         if (connector->credentials.name)
             resolve_credentials(load, &place, connector);
         if (connector->tls_ca.name &&
-            resolve(load, &place, "spec.source.tls.caSecretRef.name", connector->tls_ca.name,
-                    connector->tls_ca.key, &connector->ca_pem) &&
+            place_secret(load, &place, "spec.source.tls.caSecretRef.name", connector->tls_ca.name,
+                         connector->tls_ca.key, &connector->ca_pem) &&
             !strstr(connector->ca_pem, "-----BEGIN CERTIFICATE-----"))
             place_report(&place, "spec.source.tls.caSecretRef.name", NULL,
                          "key %s of Secret %s holds no certificate in PEM form",
                          connector->tls_ca.key, connector->tls_ca.name);
+    }
+    for (size_t i = 0; i < load->manifest->connector_count; i++) {
+        ConnectorSpec *connector = &load->manifest->connectors[i];
+        Place place = {load->findings, "Connector", &connector->meta, load->connector_nodes[i]};
+        if (connector->stream)
+            stream_resolve(load, &place, connector);
     }
     for (size_t i = 0; i < load->manifest->table_count; i++) {
         LakeTableSpec *table = &load->manifest->tables[i];

@@ -112,13 +112,13 @@ class Agent:
     crash points are (FIRN_CONFIRM_MS, unless that is set already)."""
 
     def __init__(self, manifest_file: Path, log: Path, crash_at: str = None, http: bool = False, arguments=(),
-                 confirm_ms: int = 0, **options):
+                 confirm_ms: int = 0, subcommand: str = "run", **options):
         self.log = log
         self.http_port = free_port() if http else None
         self.crash_at = crash_at
         environment = {**({"FIRN_CONFIRM_MS": str(confirm_ms)} if confirm_ms else {}), **os.environ,
                        **({"FIRN_CRASH_AT": crash_at} if crash_at else {})}  # fmt: skip
-        call = [binary(), "run", "-f", manifest_file, "--log-format", "json", "--progress", "never", *arguments]
+        call = [binary(), subcommand, "-f", manifest_file, "--log-format", "json", "--progress", "never", *arguments]
         if http:
             call += ["--http", f"127.0.0.1:{self.http_port}"]
         with open(log, "wb") as to:

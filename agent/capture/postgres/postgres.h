@@ -5,6 +5,7 @@
  *   tables.c       the tables, their columns, types and keys
  *   publication.c  what the slot decodes   slot.c  from where, and the snapshot for the copy
  *   plan.c, copy.c the copy: its parts and ranges; binary COPY of them
+ *   beside.c       a chunk of a table by its key, beside the stream
  *   timeline.c     positions of before a standby was promoted
  *   stream.c       the log: START_REPLICATION, confirming
  *   watch.c        what the slot makes the server keep, and heartbeats
@@ -13,6 +14,7 @@
  *   relation.c     what it says of tables   match.c  which column is which   learn.c  what becomes
  *                  of the table   shape.c  its columns as they are kept beside the lake's table
  *   composites.c   which attribute of a composite is which   retype.c  what becomes of the table
+ *   describe.c     columns in the server's own words, for topics
  *   spool.c        transactions streamed before their end
  *   toast.c        values that an update left out, fetched by key where the table can't fill them
  *   types.c        which type becomes which: the one table
@@ -168,6 +170,10 @@ void table_describe_key(const PgTable *table, const PgValue *values, char *to, s
 bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, const char *why,
                      Error *err);
 
+/* --- describe.c --- */
+MUST_CHECK bool columns_describe(Capture *capture, const char *shape, Arena *arena,
+                                 const SourceColumn **ret, Error *err);
+
 /* --- publication.c --- */
 MUST_CHECK bool publication_prepare(Postgres *postgres, Error *err);
 
@@ -207,6 +213,14 @@ void copy_cancel(CopyReader *reader);
 MUST_CHECK bool copy_decode_row(const PgTable *table, Batch *batch, RowPosition position,
                                 PgValue *values, const uint8_t *tuple, size_t bytes, Error *err);
 MUST_CHECK bool copy_read_header(const PgTable *table, Reader *in, Error *err);
+
+/* --- beside.c --- */
+CopyReader *beside_open(Capture *capture, Error *err);
+MUST_CHECK bool beside_say(CopyReader *reader, const char *text, Error *err);
+MUST_CHECK bool beside_bound(CopyReader *reader, uint32_t table, const char *after, uint32_t rows,
+                             char **ret, Error *err);
+MUST_CHECK bool beside_begin(CopyReader *reader, uint32_t table, const char *after,
+                             const char *until, Unseen *ret, Error *err);
 
 /* --- stream.c --- */
 void stream_close(Stream *stream);

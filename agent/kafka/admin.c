@@ -1,0 +1,392 @@
+/* Topics, by librdkafka's admin API: each call makes its own queue, sends one request to the
+ * controller and waits for the answer. What a topic is set to is asked for with DescribeConfigs and
+ * compared as numbers where both are numbers. */
+#include "agent/kafka/admin.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/kafka/private.h"
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+#define LOOK_MS 10000
+#define KNOWN_PAUSE_US 20000
+
+/* --- one request --- */
+
+typedef struct Ask {
+    KafkaClient *client;
+    rd_kafka_queue_t *queue;
+    rd_kafka_AdminOptions_t *options;
+    rd_kafka_event_t *event;
+} Ask;
+
+static Ask ask_begin(KafkaClient *client, rd_kafka_admin_op_t operation)
+{
+    char text[256];
+    Ask ask = {.client = client,
+               .queue = rd_kafka_queue_new(client->rk),
+               .options = rd_kafka_AdminOptions_new(client->rk, operation)};
+    ASSERT(rd_kafka_AdminOptions_set_request_timeout(ask.options, KAFKA_ADMIN_MS, text,
+                                                     sizeof text) == RD_KAFKA_RESP_ERR_NO_ERROR);
+    return ask;
+}
+
+/* The answer as a whole; what it says of the topic the caller looks at. */
+static bool ask_wait(Ask *ask, const char *what, const char *right, Error *err)
+{
+    ask->event = rd_kafka_queue_poll(ask->queue, KAFKA_ADMIN_MS + 5000);
+    if (!ask->event)
+        return error_set(err, ERROR_RETRY, "KafkaBusy", "kafka %s: no answer about %s in time",
+                         ask->client->brokers, what);
+    rd_kafka_resp_err_t code = rd_kafka_event_error(ask->event);
+    return !code || kafka_fault(ask->client, err, code, rd_kafka_event_error_string(ask->event),
+                                what, right);
+}
+
+static void ask_end(Ask *ask)
+{
+    if (ask->event)
+        rd_kafka_event_destroy(ask->event);
+    rd_kafka_AdminOptions_destroy(ask->options);
+    rd_kafka_queue_destroy(ask->queue);
+}
+
+/* --- settings --- */
+
+typedef bool EachSetting(void *context, const char *name, const char *value, Error *err);
+
+static bool settings_of(KafkaClient *client, const char *name, EachSetting *each, void *context,
+                        Error *err)
+{
+    AUTO(mem_free) char *what = mem_format("topic %s", name);
+    Ask ask = ask_begin(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_ConfigResource_t *resource =
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
+    rd_kafka_DescribeConfigs(client->rk, &resource, 1, ask.options, ask.queue);
+    rd_kafka_ConfigResource_destroy(resource);
+    bool ok = ask_wait(&ask, what, "DescribeConfigs", err);
+    size_t count = 0;
+    const rd_kafka_ConfigResource_t **found =
+        ok ? rd_kafka_DescribeConfigs_result_resources(
+                 rd_kafka_event_DescribeConfigs_result(ask.event), &count)
+           : NULL;
+    if (ok && count != 1)
+        ok = error_set(err, ERROR_RETRY, "KafkaBusy", "kafka %s: no settings of %s",
+                       client->brokers, what);
+    if (ok && rd_kafka_ConfigResource_error(found[0]))
+        ok = kafka_fault(client, err, rd_kafka_ConfigResource_error(found[0]),
+                         rd_kafka_ConfigResource_error_string(found[0]), what, "DescribeConfigs");
+    const rd_kafka_ConfigEntry_t **entries = NULL;
+    size_t entry_count = 0;
+    if (ok)
+        entries = rd_kafka_ConfigResource_configs(found[0], &entry_count);
+    for (size_t i = 0; ok && i < entry_count; i++) {
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+        ok = !value || each(context, rd_kafka_ConfigEntry_name(entries[i]), value, err);
+    }
+    ask_end(&ask);
+    return ok;
+}
+
+/* "delete,compact" is "compact,delete". */
+static bool same_list(const char *a, const char *b)
+{
+    if (strlen(a) != strlen(b))
+        return false;
+    for (const char *at = a; *at;) {
+        size_t bytes = strcspn(at, ",");
+        bool found = false;
+        for (const char *other = b; *other && !found;) {
+            size_t other_bytes = strcspn(other, ",");
+            found = bytes == other_bytes && strncmp(at, other, bytes) == 0;
+            other += other_bytes + (other[other_bytes] == ',');
+        }
+        if (!found)
+            return false;
+        at += bytes + (at[bytes] == ',');
+    }
+    return true;
+}
+
+static bool same_value(const char *a, const char *b)
+{
+    char *a_end, *b_end;
+    double left = strtod(a, &a_end), right = strtod(b, &b_end);
+    if (*a && *b && !*a_end && !*b_end)
+        return left == right;
+    return same_list(a, b);
+}
+
+/* --- looking --- */
+
+static bool find_limit(void *context, const char *name, const char *value, Error *err)
+{
+    (void)err;
+    int64_t bytes;
+    if (strcmp(name, "max.message.bytes") == 0 && text_integer_parse(value, &bytes) && bytes > 0)
+        *(uint64_t *)context = (uint64_t)bytes;
+    return true;
+}
+
+static bool look(KafkaClient *client, const char *name, KafkaTopicState *ret, Error *err)
+{
+    AUTO(mem_free) char *what = mem_format("topic %s", name);
+    *ret = (KafkaTopicState){0};
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(client->rk, name, NULL);
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t code =
+        topic ? rd_kafka_metadata(client->rk, 0, topic, &metadata, LOOK_MS) : rd_kafka_last_error();
+    if (topic)
+        rd_kafka_topic_destroy(topic);
+    if (code || !metadata)
+        return kafka_fault(client, err, code, NULL, what, "Describe");
+    if (metadata->topic_cnt == 1)
+        code = metadata->topics[0].err;
+    if (!code && metadata->topic_cnt == 1) {
+        const rd_kafka_metadata_topic_t *found = &metadata->topics[0];
+        ret->exists = found->partition_cnt > 0;
+        ret->partitions = found->partition_cnt;
+        for (int i = 0; i < found->partition_cnt; i++) {
+            int32_t replicas = found->partitions[i].replica_cnt;
+            if (i == 0 || replicas < ret->replication)
+                ret->replication = replicas;
+        }
+    }
+    rd_kafka_metadata_destroy(metadata);
+    if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        return true;
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION)
+        return error_set(err, ERROR_CONFIG, "TopicRefused", "kafka takes no topic named %s", name);
+    return !code || kafka_fault(client, err, code, NULL, what, "Describe");
+}
+
+bool kafka_topic_look(KafkaClient *client, const char *name, KafkaTopicState *ret, Error *err)
+{
+    return look(client, name, ret, err) &&
+           (!ret->exists || settings_of(client, name, find_limit, &ret->record_bytes_max, err));
+}
+
+/* A topic's birth and growth spread from the controller to the brokers. */
+static bool wait_for_partitions(KafkaClient *client, const char *name, int32_t partitions,
+                                KafkaTopicState *ret, Error *err)
+{
+    int64_t until_us = clock_mono_us() + KAFKA_ADMIN_MS * 1000LL;
+    for (;;) {
+        Error passing = {0};
+        bool ok = look(client, name, ret, &passing);
+        if (ok && ret->partitions >= partitions)
+            return true;
+        if (!ok && passing.kind != ERROR_RETRY) {
+            *err = passing;
+            return false;
+        }
+        if (clock_mono_us() > until_us)
+            return error_set(err, ERROR_RETRY, "KafkaBusy",
+                             "kafka %s: topic %s has %d of %d partitions after %d s",
+                             client->brokers, name, ret->partitions, partitions,
+                             KAFKA_ADMIN_MS / 1000);
+        clock_sleep_us(KNOWN_PAUSE_US);
+    }
+}
+
+/* --- making --- */
+
+/* The cluster's word on one topic. */
+static bool topic_answer(const KafkaClient *client, const rd_kafka_topic_result_t *const *results,
+                         size_t count, rd_kafka_resp_err_t fine, const char *what,
+                         const char *right, Error *err)
+{
+    rd_kafka_resp_err_t code =
+        count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+    const char *text = count == 1 ? rd_kafka_topic_result_error_string(results[0]) : NULL;
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
+    case RD_KAFKA_RESP_ERR_INVALID_PARTITIONS:
+    case RD_KAFKA_RESP_ERR_INVALID_CONFIG:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+    case RD_KAFKA_RESP_ERR_INVALID_REQUEST:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_TOPIC_DELETION_DISABLED:
+        return error_set(err, ERROR_CONFIG, "TopicRefused", "kafka %s refuses %s: %s (%s)",
+                         client->brokers, what, text ? text : rd_kafka_err2str(code),
+                         client->field);
+    default:
+        return !code || code == fine || kafka_fault(client, err, code, text, what, right);
+    }
+}
+
+static bool create(KafkaClient *client, const KafkaTopicSpec *spec, Error *err)
+{
+    AUTO(mem_free) char *what = mem_format("topic %s", spec->name);
+    char text[256] = "";
+    rd_kafka_NewTopic_t *topic =
+        rd_kafka_NewTopic_new(spec->name, spec->partitions,
+                              spec->replication ? spec->replication : -1, text, sizeof text);
+    if (!topic)
+        return error_set(err, ERROR_CONFIG, "TopicRefused", "%s: %s", what, text);
+    for (size_t i = 0; i < spec->setting_count; i++)
+        (void)rd_kafka_NewTopic_set_config(topic, spec->settings[i].name, spec->settings[i].value);
+    Ask ask = ask_begin(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_CreateTopics(client->rk, &topic, 1, ask.options, ask.queue);
+    rd_kafka_NewTopic_destroy(topic);
+    bool ok = ask_wait(&ask, what, "Create", err);
+    if (ok) {
+        size_t count = 0;
+        const rd_kafka_topic_result_t *const *results =
+            (const rd_kafka_topic_result_t *const *)rd_kafka_CreateTopics_result_topics(
+                rd_kafka_event_CreateTopics_result(ask.event), &count);
+        ok = topic_answer(client, results, count, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, what,
+                          "Create", err);
+    }
+    ask_end(&ask);
+    return ok;
+}
+
+typedef struct Compare {
+    const KafkaTopicSpec *spec;
+    KafkaTopicState *state;
+    Bytes differences;
+} Compare;
+
+static void put_difference(Bytes *to, const char *name, const char *has, const char *wants)
+{
+    AUTO(mem_free)
+    char *text = mem_format("%s%s is %.64s, wanted %.64s", to->used ? "; " : "", name, has, wants);
+    bytes_put(to, text, strlen(text));
+}
+
+static bool compare_setting(void *context, const char *name, const char *value, Error *err)
+{
+    Compare *compare = context;
+    (void)find_limit(&compare->state->record_bytes_max, name, value, err);
+    for (size_t i = 0; i < compare->spec->setting_count; i++)
+        if (strcmp(compare->spec->settings[i].name, name) == 0 &&
+            !same_value(value, compare->spec->settings[i].value))
+            put_difference(&compare->differences, name, value, compare->spec->settings[i].value);
+    return true;
+}
+
+/* What is there against what is declared. */
+static bool compare_topic(KafkaClient *client, const KafkaTopicSpec *spec, KafkaTopicState *state,
+                          Error *err)
+{
+    Compare compare = {.spec = spec, .state = state};
+    bool ok = settings_of(client, spec->name, compare_setting, &compare, err);
+    if (ok && spec->replication && spec->replication != state->replication) {
+        char has[16], wants[16];
+        snprintf(has, sizeof has, "%d", state->replication);
+        snprintf(wants, sizeof wants, "%d", spec->replication);
+        put_difference(&compare.differences, "replication factor", has, wants);
+    }
+    if (ok && compare.differences.used)
+        ok = error_set(err, ERROR_CONFIG, "TopicDiffers",
+                       "kafka %s: topic %s exists with other settings: %.*s. Alter the topic "
+                       "(kafka-configs), or %s",
+                       client->brokers, spec->name, (int)compare.differences.used,
+                       (const char *)compare.differences.data, client->field);
+    bytes_done(&compare.differences);
+    return ok;
+}
+
+bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec, KafkaTopicState *ret,
+                        Error *err)
+{
+    ASSERT(spec->partitions > 0);
+    if (!look(client, spec->name, ret, err))
+        return false;
+    if (!ret->exists &&
+        (!create(client, spec, err) || !wait_for_partitions(client, spec->name, 1, ret, err)))
+        return false;
+    return compare_topic(client, spec, ret, err);
+}
+
+bool kafka_topic_grow(KafkaClient *client, const char *name, int32_t partitions, Error *err)
+{
+    AUTO(mem_free) char *what = mem_format("topic %s", name);
+    KafkaTopicState state;
+    if (!look(client, name, &state, err))
+        return false;
+    if (!state.exists)
+        return error_set(err, ERROR_RETRY, "TopicGone", "kafka %s: there is no %s", client->brokers,
+                         what);
+    if (state.partitions == partitions)
+        return true;
+    if (state.partitions > partitions)
+        return error_set(err, ERROR_CONFIG, "TopicDiffers",
+                         "kafka %s: %s has %d partitions, wanted %d: a topic can't lose partitions "
+                         "(%s.partitions)",
+                         client->brokers, what, state.partitions, partitions, client->field);
+    char text[256] = "";
+    rd_kafka_NewPartitions_t *more =
+        rd_kafka_NewPartitions_new(name, (size_t)partitions, text, sizeof text);
+    if (!more)
+        return error_set(err, ERROR_CONFIG, "TopicRefused", "%s: %s", what, text);
+    Ask ask = ask_begin(client, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS);
+    rd_kafka_CreatePartitions(client->rk, &more, 1, ask.options, ask.queue);
+    rd_kafka_NewPartitions_destroy(more);
+    bool ok = ask_wait(&ask, what, "Alter", err);
+    if (ok) {
+        size_t count = 0;
+        const rd_kafka_topic_result_t *const *results =
+            (const rd_kafka_topic_result_t *const *)rd_kafka_CreatePartitions_result_topics(
+                rd_kafka_event_CreatePartitions_result(ask.event), &count);
+        ok = topic_answer(client, results, count, RD_KAFKA_RESP_ERR_NO_ERROR, what, "Alter", err);
+    }
+    ask_end(&ask);
+    return ok && wait_for_partitions(client, name, partitions, &state, err);
+}
+
+bool kafka_topic_drop(KafkaClient *client, const char *name, Error *err)
+{
+    AUTO(mem_free) char *what = mem_format("topic %s", name);
+    rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(name);
+    Ask ask = ask_begin(client, RD_KAFKA_ADMIN_OP_DELETETOPICS);
+    rd_kafka_DeleteTopics(client->rk, &topic, 1, ask.options, ask.queue);
+    rd_kafka_DeleteTopic_destroy(topic);
+    bool ok = ask_wait(&ask, what, "Delete", err);
+    if (ok) {
+        size_t count = 0;
+        const rd_kafka_topic_result_t *const *results =
+            (const rd_kafka_topic_result_t *const *)rd_kafka_DeleteTopics_result_topics(
+                rd_kafka_event_DeleteTopics_result(ask.event), &count);
+        ok = topic_answer(client, results, count, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, what,
+                          "Delete", err);
+    }
+    ask_end(&ask);
+    return ok;
+}
+
+void kafka_topic_declared(const StreamSpec *stream, const char *name, KafkaTopicHold *hold,
+                          KafkaTopicSpec *ret)
+{
+    static_assert(KAFKA_HOLD_MAX == KAFKA_SETTINGS_MAX + 3, "and three with fields of their own");
+    static const char *const policies[] = {NULL, "delete", "compact", "compact,delete"};
+    *ret = (KafkaTopicSpec){.name = name,
+                            .partitions = (int32_t)stream->partitions,
+                            .replication = (int32_t)stream->replication,
+                            .settings = hold->settings};
+    KafkaSetting *settings = hold->settings;
+    size_t count = 0;
+    if (stream->min_insync_replicas) {
+        snprintf(hold->numbers[0], sizeof hold->numbers[0], "%u", stream->min_insync_replicas);
+        settings[count++] = (KafkaSetting){"min.insync.replicas", hold->numbers[0]};
+    }
+    if (stream->retention_ms) {
+        bool for_ever = stream->retention_ms == INT64_MAX;
+        snprintf(hold->numbers[1], sizeof hold->numbers[1], "%lld",
+                 for_ever ? -1LL : (long long)stream->retention_ms);
+        settings[count++] = (KafkaSetting){"retention.ms", hold->numbers[1]};
+    }
+    if (policies[stream->cleanup])
+        settings[count++] = (KafkaSetting){"cleanup.policy", policies[stream->cleanup]};
+    ASSERT(stream->settings.count <= KAFKA_SETTINGS_MAX);
+    for (size_t i = 0; i < stream->settings.count; i++)
+        settings[count++] =
+            (KafkaSetting){stream->settings.items[i].name, stream->settings.items[i].value};
+    ret->setting_count = count;
+}

@@ -1,0 +1,55 @@
+/* Topics. What exists is compared with what is declared and never altered silently. Each call asks
+ * the controller and waits for its answer (30 s at most). librdkafka 2.0.2 does not tell a topic's
+ * id: a topic's identity here is the cluster's id and its name. */
+#pragma once
+
+#include "agent/kafka/kafka.h"
+
+typedef struct KafkaSetting {
+    const char *name, *value; /* as Kafka's documentation has them: "retention.ms", "604800000" */
+} KafkaSetting;
+
+typedef struct KafkaTopicSpec {
+    const char *name;
+    int32_t partitions;  /* > 0 */
+    int32_t replication; /* 0: the brokers' default */
+    const KafkaSetting *settings;
+    size_t setting_count;
+} KafkaTopicSpec;
+
+typedef struct KafkaTopicState {
+    bool exists;
+    int32_t partitions;
+    int32_t replication;       /* of the partition that has the fewest */
+    uint64_t record_bytes_max; /* max.message.bytes: a batch of records, as sent */
+} KafkaTopicState;
+
+/* True with exists = false when there is none. CONFIG "KafkaRights" where it may not be seen. */
+MUST_CHECK bool kafka_topic_look(KafkaClient *client, const char *name, KafkaTopicState *ret,
+                                 Error *err);
+
+/* Made if it is missing, and known by every broker on return. One that exists has to be as
+ * declared: CONFIG "TopicDiffers" names each setting, what it has and what is wanted; more
+ * partitions than declared are fine, fewer are too (*ret says how many: kafka_topic_grow). CONFIG
+ * "TopicRefused" when the cluster does not make such a topic (too few brokers, a policy, a name).
+ */
+MUST_CHECK bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec,
+                                   KafkaTopicState *ret, Error *err);
+
+/* More partitions, and known by every broker on return. Keys go elsewhere from then on: the caller
+ * has made its barrier. Fewer than there are is CONFIG "TopicDiffers"; as many is done already. */
+MUST_CHECK bool kafka_topic_grow(KafkaClient *client, const char *name, int32_t partitions,
+                                 Error *err);
+
+/* Gone, with its records; one that does not exist is fine. */
+MUST_CHECK bool kafka_topic_drop(KafkaClient *client, const char *name, Error *err);
+
+/* What is declared of the stream's topics (partitions, replication, min.insync.replicas, retention,
+ * cleanup policy, settings) as a KafkaTopicSpec; the texts live in *hold. */
+#define KAFKA_HOLD_MAX 67
+typedef struct KafkaTopicHold {
+    KafkaSetting settings[KAFKA_HOLD_MAX];
+    char numbers[2][24];
+} KafkaTopicHold;
+void kafka_topic_declared(const StreamSpec *stream, const char *name, KafkaTopicHold *hold,
+                          KafkaTopicSpec *ret);

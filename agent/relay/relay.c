@@ -1,0 +1,186 @@
+/* What agent/supervise runs again and again: one attempt, from open to close, in order. Whatever
+ * ends it, everything it opened is closed here. */
+#include "agent/relay/relay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/relay/flow.h"
+#include "common/crash.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#define LINGER_US 3000 /* of rows before a checkpoint: commit → consumer within milliseconds */
+
+void relay_fail(RelayFlow *flow, const Error *err)
+{
+    pthread_mutex_lock(&flow->lock);
+    if (!atomic_load(&flow->failed)) {
+        flow->error = *err;
+        atomic_store(&flow->failed, true);
+    }
+    pthread_mutex_unlock(&flow->lock);
+}
+
+/* Where the stream goes on, by what the source was told and what the state says. {0, 0}: nothing
+ * was sent yet. */
+static bool find_start(RelayFlow *flow, RowPosition told, RowPosition *ret, Error *err)
+{
+    Position *sent = &flow->state.position;
+    *ret = (RowPosition){0};
+    if (!sent->source[0])
+        return true;
+    if (strcmp(sent->source, capture_source(flow->capture)) != 0 &&
+        !capture_adopt(flow->capture, sent, false))
+        return error_set(err, ERROR_CONFIG, "SourceChanged",
+                         "topics were filled from %s, and Connector/%s reads %s now, which does "
+                         "not go on from there; point it back, or load the tables again with "
+                         "--resnapshot '*.*'",
+                         sent->source, flow->relay->base.connector->meta.name,
+                         capture_source(flow->capture));
+    if (row_position_compare(told, sent->at) > 0)
+        return error_set(err, ERROR_CONFIG, "SlotAhead",
+                         "slot %s was confirmed to %llX, and the topics have everything up to %llX "
+                         "alone: changes between are lost; load the tables again with --resnapshot "
+                         "'*.*'",
+                         flow->relay->base.connector->pg_slot, (unsigned long long)told.major,
+                         (unsigned long long)sent->at.major);
+    *ret = flow->transactional || !told.major ? sent->at : told;
+    return true;
+}
+
+/* Everything begins anew: then nothing of what was sent before counts. */
+static bool forgets_all(const RelayFlow *flow)
+{
+    size_t count;
+    const SourceTable *sources = capture_tables(flow->capture, &count);
+    for (size_t i = 0; i < count; i++) {
+        AUTO(mem_free)
+        char *name = mem_format("%s.%s", sources[i].schema_name, sources[i].table_name);
+        if (!supervised_resnapshots(&flow->relay->base, name))
+            return false;
+    }
+    return true;
+}
+
+/* What the state knows, told to the source; the slot and the copy's snapshot in return. */
+static bool prepare(RelayFlow *flow, RowPosition start, Error *err)
+{
+    CaptureState state = {0};
+    AUTO(mem_free) bool *complete = mem_array(flow->table_count, sizeof *complete);
+    for (size_t i = 0; i < flow->table_count; i++) {
+        complete[i] = flow->tables[i].complete;
+        state.known = state.known || !flow->tables[i].begins;
+    }
+    state.complete = complete;
+    if (state.known)
+        state.from = start;
+    if (!capture_prepare(flow->capture, &state, &flow->copied, err))
+        return false;
+    flow->durable = state.known ? start : flow->copied.at;
+    flow->checkpoint = flow->recorded = flow->durable;
+    for (size_t i = 0; i < flow->table_count; i++) {
+        RelayTable *table = &flow->tables[i];
+        if (table->begins)
+            table_state_begin(table->state, flow->copied.at, table->source->shape);
+        const ColumnsVersion *columns = table_state_columns(
+            table->state, table->complete && row_position_compare(start, table->state->begun) > 0
+                              ? start
+                              : table->state->begun);
+        if (!table_columns(flow, table, table->source->schema, columns, err))
+            return false;
+    }
+    return true;
+}
+
+/* The slot is held by us from here on: has anybody confirmed meanwhile? */
+static bool hold(RelayFlow *flow, RowPosition told, Error *err)
+{
+    RowPosition now;
+    if (!capture_stream_start(flow->capture, err))
+        return false;
+    flow->holds = true;
+    if (!capture_told(flow->capture, &now, err))
+        return false;
+    return row_position_compare(now, told) <= 0 ||
+           error_set(err, ERROR_CONFLICT, "SlotMoved",
+                     "another process has confirmed more to the source meanwhile; run one agent "
+                     "per Connector");
+}
+
+static bool attempt(RelayFlow *flow, Error *err)
+{
+    RowPosition told, start = {0};
+    const ConnectorSpec *connector = flow->relay->base.connector;
+    supervised_phase(&flow->relay->base, PHASE_PENDING);
+    flow->capture = capture_open(
+        connector,
+        &(CaptureOptions){.stop = &flow->relay->base.stop, .origins = true, .linger_us = LINGER_US},
+        err);
+    if (!flow->capture || !relay_open_kafka(flow, err) || !capture_told(flow->capture, &told, err))
+        return false;
+    if (!forgets_all(flow) && !find_start(flow, told, &start, err))
+        return false;
+    if (!relay_bind(flow, start, err) || !relay_others_open(flow, err) ||
+        !prepare(flow, start, err) || (!told.major && !capture_told(flow->capture, &told, err)) ||
+        !relay_copy_open(flow, err))
+        return false;
+    if (relay_stopping(flow))
+        return true;
+    if (connector->snapshot_mode == SNAPSHOT_ONLY)
+        return relay_grow(flow, err) && relay_copy(flow, err);
+    if (!hold(flow, told, err) || !relay_grow(flow, err) || !relay_copy(flow, err))
+        return false;
+    return relay_stopping(flow) || relay_stream(flow, err);
+}
+
+/* What the next flow has to know of this one. */
+static void remember(const RelayFlow *flow)
+{
+    for (size_t i = 0; i < flow->table_count; i++) {
+        const RelayTable *table = &flow->tables[i];
+        if (!table->source || !atomic_load(&table->source->changed))
+            continue;
+        supervised_outdated(&flow->relay->base, table->name);
+        log_info("columns changed while the table was copied: its copy begins anew",
+                 LOG_T("table", table->name));
+    }
+}
+
+static bool run(Supervised *supervised, bool *ret_again, Error *err)
+{
+    RelayFlow *flow = mem_zalloc(sizeof *flow);
+    flow->relay = (Relay *)supervised;
+    flow->stream = flow->relay->stream;
+    flow->transactional = flow->stream->delivery == DELIVERY_TRANSACTIONAL;
+    pthread_mutex_init(&flow->lock, NULL);
+    bool ok = attempt(flow, err);
+    *ret_again = atomic_load(&flow->leaves);
+    remember(flow);
+    supervised_ended(supervised, flow->capture, atomic_load(&flow->rows), flow->transactions);
+    relay_beside_close(flow);
+    relay_copy_close(flow);
+    relay_unbind(flow);
+    capture_close(flow->capture);
+    pthread_mutex_destroy(&flow->lock);
+    free(flow);
+    return ok;
+}
+
+static void relay_free(Supervised *supervised)
+{
+    supervised_done(supervised);
+    free(supervised);
+}
+
+static const SupervisedKind kind = {.attempt = run, .free = relay_free};
+
+Supervised *relay_new(const ConnectorSpec *connector, const TextList *resnapshot)
+{
+    ASSERT(connector->stream);
+    Relay *relay = mem_zalloc(sizeof *relay);
+    supervised_init(&relay->base, &kind, connector, resnapshot);
+    relay->stream = connector->stream;
+    relay_register(relay);
+    return &relay->base;
+}

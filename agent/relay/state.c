@@ -1,0 +1,289 @@
+#include "agent/relay/state.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/topic/envelope.h"
+#include "common/mem.h"
+
+#define STATE_VERSION 1
+#define POSITION_KEY "position"
+#define TABLE_KEY "table/"
+#define PLACE_BYTES 48
+
+/* ---------- in memory ---------- */
+static void columns_done(TableState *table)
+{
+    for (size_t i = 0; i < table->column_count; i++)
+        free(table->columns[i].shape);
+    free(table->columns);
+    table->columns = NULL;
+    table->column_count = 0;
+}
+
+static void table_free(TableState *table)
+{
+    columns_done(table);
+    free(table->name);
+    free(table->topic);
+    free(table->progress);
+    free(table->again_id);
+    free(table->again_after);
+    free(table);
+}
+
+void state_done(State *state)
+{
+    for (size_t i = 0; i < state->table_count; i++)
+        table_free(state->tables[i]);
+    free(state->tables);
+    free(state->connector);
+    *state = (State){0};
+}
+
+TableState *state_table(State *state, const char *name)
+{
+    for (size_t i = 0; i < state->table_count; i++)
+        if (strcmp(state->tables[i]->name, name) == 0)
+            return state->tables[i];
+    return NULL;
+}
+
+TableState *state_add(State *state, const char *name, const char *topic)
+{
+    ASSERT(!state_table(state, name));
+    TableState *table = mem_zalloc(sizeof *table);
+    table->name = mem_strdup(name);
+    table->topic = mem_strdup(topic);
+    state->tables = mem_regrow(state->tables, state->table_count + 1, sizeof(TableState *));
+    state->tables[state->table_count++] = table;
+    return table;
+}
+
+static void state_drop(State *state, const char *name)
+{
+    for (size_t i = 0; i < state->table_count; i++)
+        if (strcmp(state->tables[i]->name, name) == 0) {
+            table_free(state->tables[i]);
+            state->tables[i] = state->tables[--state->table_count];
+            return;
+        }
+}
+
+/* ---------- a table's columns ---------- */
+static void columns_add(TableState *table, uint32_t version, RowPosition from, const char *shape)
+{
+    table->columns = mem_regrow(table->columns, table->column_count + 1, sizeof *table->columns);
+    table->columns[table->column_count++] = (ColumnsVersion){version, from, mem_strdup(shape)};
+}
+
+const ColumnsVersion *table_state_columns(const TableState *table, RowPosition at)
+{
+    const ColumnsVersion *found = NULL;
+    for (size_t i = 0; i < table->column_count; i++)
+        if (row_position_compare(table->columns[i].from, at) <= 0)
+            found = &table->columns[i];
+    return found;
+}
+
+const ColumnsVersion *table_state_learn(TableState *table, RowPosition from, const char *shape)
+{
+    uint32_t version = 0;
+    for (size_t i = 0; i < table->column_count; i++) {
+        const ColumnsVersion *known = &table->columns[i];
+        if (row_position_compare(known->from, from) == 0 && strcmp(known->shape, shape) == 0)
+            return known;
+        version = known->version > version ? known->version : version;
+    }
+    /* What stood behind it was learnt in a life whose end is forgotten. */
+    while (table->column_count &&
+           row_position_compare(table->columns[table->column_count - 1].from, from) >= 0)
+        free(table->columns[--table->column_count].shape);
+    columns_add(table, version + 1, from, shape);
+    return &table->columns[table->column_count - 1];
+}
+
+void table_state_forget(TableState *table, RowPosition at)
+{
+    const ColumnsVersion *needed = table_state_columns(table, at);
+    size_t old = needed ? (size_t)(needed - table->columns) : 0;
+    for (size_t i = 0; i < old; i++)
+        free(table->columns[i].shape);
+    table->column_count -= old;
+    if (old)
+        memmove(table->columns, table->columns + old, table->column_count * sizeof *needed);
+}
+
+void table_state_again(TableState *table, const char *id, const char *after, bool done)
+{
+    char *new_id = mem_strdup(id), *new_after = after ? mem_strdup(after) : NULL;
+    free(table->again_id);
+    free(table->again_after);
+    table->again_id = new_id;
+    table->again_after = new_after;
+    table->again_done = done;
+}
+
+void table_state_begin(TableState *table, RowPosition at, const char *shape)
+{
+    uint32_t version = 0;
+    for (size_t i = 0; i < table->column_count; i++)
+        if (table->columns[i].version > version)
+            version = table->columns[i].version;
+    columns_done(table);
+    columns_add(table, version + 1, at, shape);
+    free(table->progress);
+    table->progress = NULL;
+    table->complete = false;
+    table->begun = at;
+}
+
+/* ---------- records ---------- */
+static const char *place_format(RowPosition at, char ret[PLACE_BYTES])
+{
+    snprintf(ret, PLACE_BYTES, "%" PRIu64 ".%" PRIu64, at.major, at.minor);
+    return ret;
+}
+
+static bool place_parse(const char *text, RowPosition *ret)
+{
+    char more;
+    return text && sscanf(text, "%" SCNu64 ".%" SCNu64 "%c", &ret->major, &ret->minor, &more) == 2;
+}
+
+static TopicSpan append(TopicRecords *to, const char *text)
+{
+    TopicSpan span = {to->bytes.used, strlen(text)};
+    bytes_put(&to->bytes, text, span.bytes);
+    return span;
+}
+
+static void put(const char *key, json_t *value, TopicRecords *to)
+{
+    ASSERT(value);
+    AUTO(mem_free) char *text = json_dumps(value, JSON_COMPACT);
+    json_decref(value);
+    TopicRecord *record = topic_record_add(to);
+    record->key = append(to, key);
+    record->value = append(to, text);
+}
+
+void state_put_position(const char *connector, const Position *position, TopicRecords *to)
+{
+    char text[POSITION_TEXT_BYTES];
+    put(POSITION_KEY,
+        json_pack("{s:i,s:s,s:s}", "version", STATE_VERSION, "connector", connector, "position",
+                  position_format(position, text)),
+        to);
+}
+
+void state_put_table(const TableState *table, TopicRecords *to)
+{
+    char place[PLACE_BYTES];
+    json_t *columns = json_array();
+    for (size_t i = 0; i < table->column_count; i++) {
+        const ColumnsVersion *each = &table->columns[i];
+        json_t *shape = json_loads(each->shape, 0, NULL);
+        json_array_append_new(columns,
+                              json_pack("{s:i,s:s,s:o}", "version", (int)each->version, "from",
+                                        place_format(each->from, place), "shape", shape));
+    }
+    json_t *again = table->again_id ? json_pack("{s:s,s:s?,s:b}", "id", table->again_id, "after",
+                                                table->again_after, "done", (int)table->again_done)
+                                    : NULL;
+    AUTO(mem_free) char *key = mem_format(TABLE_KEY "%s", table->name);
+    put(key,
+        json_pack("{s:i,s:s,s:I,s:I,s:s,s:s,s:o,s:o*}", "version", STATE_VERSION, "topic",
+                  table->topic, "partitions", (json_int_t)table->partitions, "epoch",
+                  (json_int_t)table->epoch, "begun", place_format(table->begun, place), "copy",
+                  table->complete   ? "complete"
+                  : table->progress ? table->progress
+                                    : "",
+                  "columns", columns, "again", again),
+        to);
+}
+
+static bool bad(const char *key, const char *why, Error *err)
+{
+    return error_set(err, ERROR_CONFIG, "BadState",
+                     "the state's record %.100s: %s; when nothing else mends it, delete the topic "
+                     "and load the tables again with --resnapshot '*.*'",
+                     key, why);
+}
+
+static bool take_position(State *state, const char *key, json_t *value, Error *err)
+{
+    const char *connector = json_string_value(json_object_get(value, "connector"));
+    const char *text = json_string_value(json_object_get(value, "position"));
+    if (!connector || !text || !position_parse(text, &state->position, err))
+        return bad(key, "it has no position", err);
+    free(state->connector);
+    state->connector = mem_strdup(connector);
+    return true;
+}
+
+static bool take_columns(TableState *table, json_t *columns)
+{
+    size_t i;
+    json_t *each;
+    json_array_foreach(columns, i, each)
+    {
+        json_int_t version = json_integer_value(json_object_get(each, "version"));
+        RowPosition from;
+        json_t *shape = json_object_get(each, "shape");
+        if (version <= 0 || version > UINT32_MAX || !json_is_object(shape) ||
+            !place_parse(json_string_value(json_object_get(each, "from")), &from))
+            return false;
+        AUTO(mem_free) char *text = json_dumps(shape, JSON_COMPACT);
+        columns_add(table, (uint32_t)version, from, text);
+    }
+    return table->column_count > 0;
+}
+
+static bool take_table(State *state, const char *key, json_t *value, Error *err)
+{
+    const char *name = key + strlen(TABLE_KEY);
+    const char *topic = json_string_value(json_object_get(value, "topic"));
+    const char *copy = json_string_value(json_object_get(value, "copy"));
+    RowPosition begun;
+    if (!topic || !copy || !place_parse(json_string_value(json_object_get(value, "begun")), &begun))
+        return bad(key, "it lacks a member", err);
+    state_drop(state, name);
+    TableState *table = state_add(state, name, topic);
+    table->begun = begun;
+    table->partitions = (uint32_t)json_integer_value(json_object_get(value, "partitions"));
+    table->epoch = (uint32_t)json_integer_value(json_object_get(value, "epoch"));
+    table->complete = strcmp(copy, "complete") == 0;
+    table->progress = table->complete ? NULL : mem_strdup(copy);
+    json_t *again = json_object_get(value, "again");
+    const char *id = json_string_value(json_object_get(again, "id"));
+    if (id)
+        table_state_again(table, id, json_string_value(json_object_get(again, "after")),
+                          json_is_true(json_object_get(again, "done")));
+    return take_columns(table, json_object_get(value, "columns")) ||
+           bad(key, "its columns can't be read", err);
+}
+
+bool state_take(State *state, const void *key, size_t key_bytes, const void *value,
+                size_t value_bytes, Error *err)
+{
+    AUTO(mem_free) char *name = mem_strndup(key ? key : "", key ? key_bytes : 0);
+    bool is_table = strncmp(name, TABLE_KEY, strlen(TABLE_KEY)) == 0;
+    if (!is_table && strcmp(name, POSITION_KEY) != 0)
+        return true; /* of a later version */
+    if (!value) {
+        if (is_table)
+            state_drop(state, name + strlen(TABLE_KEY));
+        return true;
+    }
+    json_t *json = json_loadb(value, value_bytes, 0, NULL);
+    bool ok = json_integer_value(json_object_get(json, "version")) == STATE_VERSION ||
+              bad(name, "it is none of this version of Firn", err);
+    ok = ok &&
+         (is_table ? take_table(state, name, json, err) : take_position(state, name, json, err));
+    json_decref(json);
+    return ok;
+}

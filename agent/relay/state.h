@@ -1,0 +1,87 @@
+/* What a Connector knows of its topics, kept beside them: the topic "<prefix>.firn-state", one
+ * partition, compacted, read whole at the start. Its records are JSON under keys that are plain
+ * text, the newest of a key counts:
+ *
+ *   position            {"version": 1, "connector": "retail/shop",
+ *                        "position": "postgresql/…@0/16B3748.0"}
+ *   table/public.orders {"version": 1, "topic": "shop.public.orders", "partitions": 4,
+ *                        "epoch": 0, "begun": "23213896.0",
+ *                        "copy": "complete" or extents (agent/record/extents.h),
+ *                        "columns": [{"version": 1, "from": "23213896.0", "shape": {…}}, …],
+ *                        "again": {"id": "2026-11-22", "after": "[\"4711\"]", "done": false}}
+ *
+ * position: everything before it is acknowledged. Delivery Idempotent: written before the source is
+ * told, which counts. Transactional: written in the transaction of the rows, and counts itself.
+ *
+ * begun: the position of the snapshot that the copy began in: the stream has what is behind it.
+ * partitions, epoch: where keys go: the topic may have more meanwhile (grow.c).
+ * again: the latest copy beside the stream (beside.c), as far as its rows are acknowledged.
+ * columns: what the table's columns were from a place of the log on; the log is read with the
+ * latest at or before the position, so those that are older are forgotten. Positions are
+ * "<major>.<minor>".
+ *
+ * Records of rows and those of the state are in different partitions: with Idempotent, what says
+ * that rows are there is sent when they are acknowledged. */
+#pragma once
+
+#include "agent/record/position.h"
+#include "agent/topic/topic.h"
+
+#define STATE_TOPIC_SUFFIX "firn-state"
+
+typedef struct ColumnsVersion {
+    uint32_t version;
+    RowPosition from;
+    char *shape; /* SourceTable.shape */
+} ColumnsVersion;
+
+typedef struct TableState {
+    char *name; /* "public.orders" */
+    char *topic;
+    uint32_t epoch;      /* 0: it never got more partitions */
+    uint32_t partitions; /* that keys go to, in this epoch */
+    RowPosition begun;
+    bool complete;
+    char *progress;    /* extents' text, unless it is complete */
+    char *again_id;    /* of the latest copy beside the stream; NULL: none */
+    char *again_after; /* the key up to which its rows are there; NULL: none yet, or all */
+    bool again_done;
+    ColumnsVersion *columns; /* by `from` */
+    size_t column_count;
+} TableState;
+
+typedef struct State {
+    char *connector;   /* "retail/shop"; NULL: nothing was ever sent */
+    Position position; /* source "": none */
+    TableState **tables;
+    size_t table_count;
+} State;
+
+void state_done(State *state);
+/* AUTO(state_done) State state = {0}; */
+static inline void state_done_auto(State *at)
+{
+    state_done(at);
+}
+
+/* One record of the topic. DATA "BadState" for one that can't be read. */
+MUST_CHECK bool state_take(State *state, const void *key, size_t key_bytes, const void *value,
+                           size_t value_bytes, Error *err);
+TableState *state_table(State *state, const char *name); /* NULL: none */
+TableState *state_add(State *state, const char *name, const char *topic);
+
+/* Append a record. */
+void state_put_position(const char *connector, const Position *position, TopicRecords *to);
+void state_put_table(const TableState *table, TopicRecords *to);
+
+/* The latest at or before the position; NULL: none. */
+const ColumnsVersion *table_state_columns(const TableState *table, RowPosition at);
+/* Of these columns from there on: the one that says so already (a restart learns again what it
+ * knew), or a new one. */
+const ColumnsVersion *table_state_learn(TableState *table, RowPosition from, const char *shape);
+/* Nobody goes back behind `at`. */
+void table_state_forget(TableState *table, RowPosition at);
+/* The copy beside the stream has come so far. */
+void table_state_again(TableState *table, const char *id, const char *after, bool done);
+/* The copy begins anew with these columns. */
+void table_state_begin(TableState *table, RowPosition at, const char *shape);

@@ -1,0 +1,33 @@
+/* A schema registry by Confluent's REST API (Confluent's own, Apicurio's ccompat, Karapace …):
+ * registers schemas and remembers their ids. Answers are not trusted.
+ *
+ *   POST <url>/subjects/<subject>/versions   {"schema": "…"}   →  {"id": 7}
+ *
+ * A registry may be used by several threads; calls are one at a time.
+ * https://docs.confluent.io/platform/current/schema-registry/develop/api.html */
+#pragma once
+
+#include "common/error.h"
+#include "common/http/http_client.h"
+
+typedef struct RegistryOptions {
+    const char *url;      /* "http://registry:8080/apis/ccompat/v7" */
+    const char *username; /* basic; NULL: none */
+    const char *password;
+    const char *token;  /* bearer; NULL: none */
+    const char *ca_pem; /* NULL: the system's */
+    uint32_t ids_max;   /* remembered; 0: 10000. The oldest goes first */
+} RegistryOptions;
+
+typedef struct Registry Registry;
+void registry_free(Registry *registry);
+/* CONFIG "RegistryUrl", "BadCertificate". The options are copied. */
+Registry *registry_new(const RegistryOptions *options, Error *err) OWNED_BY(registry_free);
+/* The id of the schema (its Avro text) under the subject, registered where it is not. CONFIG
+ * "SchemaRefused" when the registry says that it is not compatible with what is there, or none
+ * ("…: its answer"); "RegistryDenied" for 401 and 403, "RegistryNotFound" for 404; RETRY
+ * "RegistryAway" and what http_client.h says; RETRY "RegistryAnswer" for an answer that is none. */
+MUST_CHECK bool registry_register(Registry *registry, const char *subject, const char *schema,
+                                  uint32_t *ret_id, Error *err);
+
+DEFINE_AUTO(Registry, registry_free);

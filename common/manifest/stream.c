@@ -1,0 +1,242 @@
+/* spec.stream of a Connector: what goes beyond one field, the defaults that hang on other fields,
+ * and its Secrets. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/manifest/checks.h"
+#include "common/manifest/load.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+#define KAFKA "spec.stream.kafka"
+#define SECURITY KAFKA ".security"
+#define REGISTRY "spec.stream.schemaRegistry"
+
+static bool has_sasl(const KafkaSpec *kafka)
+{
+    return kafka->protocol == KAFKA_SASL_PLAINTEXT || kafka->protocol == KAFKA_SASL_SSL;
+}
+
+static bool has_tls(const KafkaSpec *kafka)
+{
+    return kafka->protocol == KAFKA_SSL || kafka->protocol == KAFKA_SASL_SSL;
+}
+
+/* --- defaults --- */
+
+/* Strimzi puts a Service in front of each cluster's listeners. */
+static void complete_strimzi(KafkaSpec *kafka, const char *namespace_name)
+{
+    if (!kafka->strimzi.namespace_name)
+        kafka->strimzi.namespace_name = mem_strdup(namespace_name);
+    if (!kafka->strimzi.port)
+        kafka->strimzi.port = has_tls(kafka) ? 9093 : 9092;
+    if (kafka->brokers.count)
+        return; /* both: a finding */
+    kafka->brokers.texts = mem_array(1, sizeof *kafka->brokers.texts);
+    kafka->brokers.texts[kafka->brokers.count++] =
+        mem_format("%s-kafka-bootstrap.%s.svc:%u", kafka->strimzi.cluster,
+                   kafka->strimzi.namespace_name, kafka->strimzi.port);
+}
+
+void stream_complete(ConnectorSpec *connector, const YamlNode *spec)
+{
+    StreamSpec *stream = connector->stream;
+    const YamlNode *kafka = yaml_get(yaml_get(spec, "stream"), "kafka");
+    if (stream->kafka.strimzi.cluster && !yaml_get(kafka, "bootstrapServers"))
+        complete_strimzi(&stream->kafka, connector->meta.namespace_name);
+    if (!stream->topic_prefix && connector->meta.name && !yaml_get(kafka, "topicPrefix"))
+        stream->topic_prefix = mem_strdup(connector->meta.name);
+    if (stream->retention && strcmp(stream->retention, "Forever") == 0)
+        stream->retention_ms = INT64_MAX;
+    else if (stream->retention && !text_duration_parse(stream->retention, &stream->retention_ms))
+        stream->retention_ms = 0; /* has its finding */
+    SecretRef *const authorities[] = {&stream->kafka.ca, &stream->kafka.token_ca,
+                                      &stream->registry_ca};
+    for (size_t i = 0; i < ARRAY_LEN(authorities); i++)
+        if (authorities[i]->name && !authorities[i]->key)
+            authorities[i]->key = mem_strdup("ca.crt");
+}
+
+/* --- checks --- */
+
+/* Fields that say nothing without `on`, which `wanted` names. */
+static void check_unused(const Place *place, const YamlNode *security, const char *const *fields,
+                         size_t count, bool on, const char *wanted)
+{
+    for (size_t i = 0; i < count && !on; i++) {
+        if (!yaml_get(security, fields[i]))
+            continue;
+        AUTO(mem_free) char *path = mem_format(SECURITY ".%s", fields[i]);
+        place_report(place, path, NULL, "is for %s alone: leave it out, or write %s", wanted,
+                     wanted);
+    }
+}
+
+static void check_security(const Place *place, const KafkaSpec *kafka, const YamlNode *security)
+{
+    static const char *const sasl_only[] = {"mechanism"};
+    static const char *const tls_only[] = {"caSecretRef", "verifyHost"};
+    static const char *const token_only[] = {"tokenEndpoint", "tokenScope", "tokenExtensions",
+                                             "tokenCaSecretRef"};
+    bool sasl = has_sasl(kafka), tls = has_tls(kafka);
+    bool oauth = sasl && kafka->mechanism == KAFKA_OAUTHBEARER;
+    check_unused(place, security, sasl_only, ARRAY_LEN(sasl_only), sasl,
+                 "protocol SASL_SSL or SASL_PLAINTEXT");
+    check_unused(place, security, tls_only, ARRAY_LEN(tls_only), tls, "protocol SASL_SSL or SSL");
+    check_unused(place, security, token_only, ARRAY_LEN(token_only), oauth,
+                 "mechanism OAUTHBEARER");
+    if (sasl && !yaml_get(security, "mechanism"))
+        place_report(place, SECURITY ".mechanism", NULL,
+                     "is required with SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER");
+    if (sasl && !yaml_get(security, "credentialsSecretRef"))
+        place_report(place, SECURITY ".credentialsSecretRef", NULL,
+                     "is required with SASL: the Secret with %s",
+                     oauth ? "clientId and clientSecret" : "username and password");
+    if (!sasl && !tls && yaml_get(security, "credentialsSecretRef"))
+        place_report(place, SECURITY ".credentialsSecretRef", NULL,
+                     "is not used with protocol PLAINTEXT: leave it out, or write protocol");
+    if (oauth && !yaml_get(security, "tokenEndpoint"))
+        place_report(place, SECURITY ".tokenEndpoint", NULL,
+                     "is required with OAUTHBEARER: where the token comes from");
+    if (kafka->token_ca.name && kafka->token_url && strncmp(kafka->token_url, "http://", 7) == 0)
+        place_report(place, SECURITY ".tokenCaSecretRef", NULL,
+                     "has nothing to check: tokenEndpoint is not https");
+}
+
+static void check_topics(const Place *place, const StreamSpec *stream)
+{
+    if (stream->replication && stream->min_insync_replicas > stream->replication)
+        place_report(place, KAFKA ".minInsyncReplicas", NULL,
+                     "%u is more than the replicationFactor %u: nothing could be written",
+                     stream->min_insync_replicas, stream->replication);
+    if (stream->cleanup == CLEANUP_COMPACT && stream->retention)
+        place_report(place, KAFKA ".retention", NULL,
+                     "says nothing with cleanupPolicy Compact: leave it out, or write "
+                     "CompactAndDelete");
+    if (stream->settings.count > KAFKA_SETTINGS_MAX)
+        place_report(place, KAFKA ".topicSettings", NULL, "has more than %d settings",
+                     KAFKA_SETTINGS_MAX);
+    for (size_t i = 0; i < stream->settings.count && i < KAFKA_SETTINGS_MAX; i++)
+        for (size_t j = 0; j < i; j++) {
+            const char *earlier = stream->settings.items[j].name;
+            if (!earlier || !stream->settings.items[i].name ||
+                strcmp(earlier, stream->settings.items[i].name) != 0)
+                continue;
+            AUTO(mem_free) char *path = mem_format(KAFKA ".topicSettings[%zu].name", i);
+            place_report(place, path, earlier, "stands in the list twice: write it once");
+            break;
+        }
+}
+
+static void check_registry(const Place *place, const StreamSpec *stream, const YamlNode *node)
+{
+    const YamlNode *registry = yaml_get(node, "schemaRegistry");
+    if (stream->format == STREAM_AVRO && !registry)
+        place_report(place, REGISTRY, NULL,
+                     "is required with format Avro: who keeps the records' schemas");
+    if (stream->format == STREAM_JSON && registry)
+        place_report(place, REGISTRY, NULL,
+                     "is for format Avro alone: leave it out, or write format: Avro");
+    if (stream->registry_ca.name && stream->registry_url &&
+        strncmp(stream->registry_url, "http://", 7) == 0)
+        place_report(place, REGISTRY ".caSecretRef", NULL,
+                     "has nothing to check: url is not https");
+}
+
+void stream_check(const Place *place, const ConnectorSpec *connector)
+{
+    const StreamSpec *stream = connector->stream;
+    const YamlNode *node = yaml_at(place->node, "spec.stream"), *kafka = yaml_get(node, "kafka");
+    if (kafka && kafka->kind == YAML_MAP) {
+        bool brokers = yaml_get(kafka, "bootstrapServers"), strimzi = yaml_get(kafka, "strimzi");
+        if (!brokers && !strimzi)
+            place_report(place, KAFKA ".bootstrapServers", NULL,
+                         "is required, unless strimzi names a cluster: write host:port");
+        if (brokers && strimzi)
+            place_report(place, KAFKA ".strimzi", NULL,
+                         "stands beside bootstrapServers: leave out one of both");
+        check_security(place, &stream->kafka, yaml_get(kafka, "security"));
+    }
+    check_topics(place, stream);
+    check_registry(place, stream, node);
+    if (stream->format == STREAM_AVRO && stream->records.schemas)
+        place_report(place, "spec.stream.records.schemas", NULL,
+                     "is for format Json alone: Avro's schemas are with the registry");
+}
+
+bool manifest_runs(const Manifest *manifest, Findings *findings)
+{
+    *findings = (Findings){0};
+    for (size_t i = 0; i < manifest->connector_count; i++) {
+        const ConnectorSpec *connector = &manifest->connectors[i];
+        if (!connector->stream)
+            continue;
+        AUTO(mem_free) char *object = mem_format("Connector/%s", connector->meta.name);
+        Report report = {
+            .findings = findings, .file = connector->meta.file, .object = object, .path = {0}};
+        report_at(
+            &report, connector->meta.line, NULL,
+            "spec.stream: its topics are filled by firn-agent capture, and tables from topics "
+            "not yet: leave it out, and tables are filled straight from the source");
+    }
+    return findings->count == 0;
+}
+
+/* --- Secrets --- */
+
+static void resolve_login(const Load *load, const Place *place, KafkaSpec *kafka)
+{
+    static const char path[] = SECURITY ".credentialsSecretRef.name";
+    const char *name = kafka->credentials.name;
+    bool oauth = kafka->mechanism == KAFKA_OAUTHBEARER;
+    bool shows = place_secret_has(load, place, name, "tls.crt") ||
+                 place_secret_has(load, place, name, "tls.key");
+    if (has_sasl(kafka))
+        (void)(place_secret(load, place, path, name, oauth ? "clientId" : "username",
+                            &kafka->username) &&
+               place_secret(load, place, path, name, oauth ? "clientSecret" : "password",
+                            &kafka->password));
+    if (has_tls(kafka) && (shows || !has_sasl(kafka)))
+        (void)(place_secret_pem(load, place, path, name, "tls.crt", "certificate",
+                                &kafka->client_pem) &&
+               place_secret_pem(load, place, path, name, "tls.key", "private key",
+                                &kafka->client_key_pem));
+}
+
+void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connector)
+{
+    StreamSpec *stream = connector->stream;
+    KafkaSpec *kafka = &stream->kafka;
+    if (kafka->credentials.name)
+        resolve_login(load, place, kafka);
+    if (kafka->ca.name)
+        (void)place_secret_pem(load, place, SECURITY ".caSecretRef.name", kafka->ca.name,
+                               kafka->ca.key, "certificate", &kafka->ca_pem);
+    if (kafka->token_ca.name)
+        (void)place_secret_pem(load, place, SECURITY ".tokenCaSecretRef.name", kafka->token_ca.name,
+                               kafka->token_ca.key, "certificate", &kafka->token_ca_pem);
+    if (stream->registry_ca.name)
+        (void)place_secret_pem(load, place, REGISTRY ".caSecretRef.name", stream->registry_ca.name,
+                               stream->registry_ca.key, "certificate", &stream->registry_ca_pem);
+    const char *name = stream->registry_credentials.name;
+    static const char path[] = REGISTRY ".credentialsSecretRef.name";
+    if (name && place_secret_has(load, place, name, "token"))
+        (void)place_secret(load, place, path, name, "token", &stream->registry_token);
+    else if (name)
+        (void)(place_secret(load, place, path, name, "username", &stream->registry_username) &&
+               place_secret(load, place, path, name, "password", &stream->registry_password));
+}
+
+void stream_secrets_wipe(StreamSpec *stream)
+{
+    char **const secrets[] = {&stream->kafka.username,    &stream->kafka.password,
+                              &stream->kafka.client_pem,  &stream->kafka.client_key_pem,
+                              &stream->kafka.ca_pem,      &stream->kafka.token_ca_pem,
+                              &stream->registry_username, &stream->registry_password,
+                              &stream->registry_token,    &stream->registry_ca_pem};
+    for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
+        secret_wipe(*secrets[i]);
+        *secrets[i] = NULL;
+    }
+}

@@ -1,0 +1,262 @@
+"""A private Kafka broker (KRaft, one node), a schema registry that speaks Confluent's API (Apicurio), and Kafka
+Connect with Debezium's connector for PostgreSQL. Run by itself it fetches what they need, ahead of their first use."""
+
+import io
+import json
+import struct
+import subprocess
+import tarfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from harness.process import free_port
+from harness.server import CACHE, HARNESS, Server, fetched
+
+JARS = HARNESS / "kafka.xml"
+APICURIO = "io.apicurio:apicurio-registry-app:2.6.13.Final:tar.gz:all"
+LOGGING = """status=WARN
+appenders=console
+appender.console.type=Console
+appender.console.name=STDOUT
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=[%d] %p %m (%c)%n
+rootLogger.level=WARN
+rootLogger.appenderRefs=stdout
+rootLogger.appenderRef.stdout.ref=STDOUT
+"""
+READ_SECONDS = 20
+QUICK = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true"]
+
+
+def _registry_folder() -> Path:
+    """Apicurio unpacked, once."""
+    archive = Path(fetched("maven", APICURIO))
+    folder = CACHE / f"apicurio-{archive.name.removesuffix('.tar.gz')}"
+    if not folder.exists():
+        part = folder.with_name(f"{folder.name}.{free_port()}")
+        with tarfile.open(archive) as files:
+            files.extractall(part)
+        try:
+            part.rename(folder)
+        except OSError:  # another test was quicker
+            subprocess.run(["rm", "-rf", part], check=True)
+    return folder
+
+
+def fetch():
+    """Everything, ahead of its first use."""
+    fetched("maven", str(JARS))
+    _registry_folder()
+
+
+def _properties(path: Path, settings: dict):
+    path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+
+
+class _Java(Server):
+    start_seconds = 120
+
+    def java(self, heap: str, *more: str) -> list:
+        logging = self.folder / "log4j2.properties"
+        logging.write_text(LOGGING)
+        return ["java", f"-Xmx{heap}", *QUICK, f"-Dlog4j2.configurationFile={logging}", f"-Djava.io.tmpdir={self.folder}", *more]
+
+
+class Broker(_Java):
+    """`bootstrap` is what clients are given. Topics are made when somebody writes to them, of one partition."""
+
+    name = "kafka"
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def command(self):
+        controller = free_port()
+        settings = self.folder / "server.properties"
+        _properties(settings, {
+            "process.roles": "broker,controller", "node.id": 1, "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}", "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT", "log.dirs": self.folder / "data",
+            "num.partitions": 1, "offsets.topic.replication.factor": 1, "offsets.topic.num.partitions": 1,
+            "transaction.state.log.replication.factor": 1, "transaction.state.log.min.isr": 1,
+            "transaction.state.log.num.partitions": 1, "share.coordinator.state.topic.replication.factor": 1,
+            "share.coordinator.state.topic.min.isr": 1, "group.initial.rebalance.delay.ms": 0,
+        })  # fmt: skip
+        java = [*self.java("512m"), "-cp", fetched("maven", str(JARS))]
+        subprocess.run(
+            [*java, "kafka.tools.StorageTool", "format", "-t", "Zmlybi10ZXN0LWNsdXN0ZQ", "-c", settings],
+            check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)  # fmt: skip
+        return [*java, "kafka.Kafka", settings], {}
+
+    def ready(self) -> bool:
+        try:
+            AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}).list_topics(timeout=1)
+            return True
+        except Exception:  # KafkaException: nobody listens yet
+            return False
+
+    def create_topic(self, name: str, partitions: int = 1, **settings: str):
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(READ_SECONDS)
+
+    def topics(self) -> list[str]:
+        found = AdminClient({"bootstrap.servers": self.bootstrap}).list_topics(timeout=READ_SECONDS).topics
+        return sorted(name for name in found if not name.startswith("__"))
+
+    def count(self, topic: str) -> int:
+        """Offsets behind the last record of all partitions, together."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "harness"})
+        try:
+            known = consumer.list_topics(topic, timeout=READ_SECONDS).topics[topic]
+            if known.error:
+                return 0
+            return sum(consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=READ_SECONDS, cached=False)[1]
+                       for number in known.partitions)  # fmt: skip
+        finally:
+            consumer.close()
+
+    def read(self, topic: str) -> list:
+        """All records that are there (confluent_kafka.Message), partition by partition."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "harness", "enable.partition.eof": True,
+                             "enable.auto.commit": False})  # fmt: skip
+        try:
+            known = consumer.list_topics(topic, timeout=READ_SECONDS).topics[topic]
+            consumer.assign([TopicPartition(topic, number, 0) for number in known.partitions])
+            found, open_partitions = [], len(known.partitions)
+            while open_partitions:
+                message = consumer.poll(READ_SECONDS)
+                if message is None:
+                    raise AssertionError(f"topic {topic}: no end within {READ_SECONDS} s")
+                if message.error():
+                    open_partitions -= 1
+                else:
+                    found.append(message)
+            return sorted(found, key=lambda message: (message.partition(), message.offset()))
+        finally:
+            consumer.close()
+
+
+def _without_logical(schema):
+    if isinstance(schema, dict):
+        return {name: _without_logical(value) for name, value in schema.items() if name != "logicalType"}
+    return [_without_logical(one) for one in schema] if isinstance(schema, list) else schema
+
+
+class Registry(_Java):
+    """`url` is the base of Confluent's API."""
+
+    name = "registry"
+
+    def __init__(self):
+        super().__init__()
+        self._schemas: dict[int, dict] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/apis/ccompat/v7"
+
+    def command(self):
+        return [
+            *self.java("256m"), "-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={self.port}",
+            "-Dregistry.storage.kind=sql", "-jar", str(next(_registry_folder().glob("*-runner.jar"))),
+        ], {}  # fmt: skip
+
+    def ask(self, method: str, path: str, body=None):
+        """The answer's JSON; urllib's HTTPError on a refusal."""
+        data = None if body is None else json.dumps(body).encode()
+        kind = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, data, kind, method=method), timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def ready(self) -> bool:
+        try:
+            self.ask("GET", "/subjects")
+            return True
+        except OSError:
+            return False
+
+    def schema(self, number: int) -> dict:
+        if number not in self._schemas:
+            self._schemas[number] = json.loads(self.ask("GET", f"/schemas/ids/{number}")["schema"])
+        return self._schemas[number]
+
+    def read_avro(self, data: bytes) -> tuple[int, dict]:
+        """The schema's id and the value, of bytes in Confluent's framing. Logical types are left as numbers and bytes:
+        Python's dates end where PostgreSQL's go on."""
+        import fastavro
+
+        magic, number = struct.unpack(">bI", data[:5])
+        if magic != 0:
+            raise AssertionError(f"not in Confluent's framing: {data[:5].hex()}")
+        schema = fastavro.parse_schema(_without_logical(self.schema(number)))
+        rest = io.BytesIO(data[5:])
+        value = fastavro.schemaless_reader(rest, schema)
+        if rest.read(1):
+            raise AssertionError("bytes are left behind the value")
+        return number, value
+
+
+class Connect(_Java):
+    """One worker with these connectors, each a dictionary of its settings."""
+
+    name = "connect"
+
+    def __init__(self, broker: Broker, connectors: dict[str, dict]):
+        super().__init__()
+        self.broker = broker
+        self.connectors = connectors
+
+    def command(self):
+        worker = self.folder / "worker.properties"
+        _properties(worker, {
+            "bootstrap.servers": self.broker.bootstrap, "listeners": f"http://127.0.0.1:{self.port}",
+            "key.converter": "org.apache.kafka.connect.json.JsonConverter",
+            "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+            "offset.storage.file.filename": self.folder / "offsets", "offset.flush.interval.ms": 1000,
+            "plugin.discovery": "only_scan", "producer.linger.ms": 1,
+        })  # fmt: skip
+        files = []
+        for name, settings in self.connectors.items():
+            files.append(self.folder / f"{name}.properties")
+            _properties(files[-1], {"name": name, **settings})
+        return [*self.java("768m"), "-cp", fetched("maven", str(JARS)),
+                "org.apache.kafka.connect.cli.ConnectStandalone", worker, *files], {}  # fmt: skip
+
+    def ask(self, path: str):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            return json.loads(answer.read())
+
+    def ready(self) -> bool:
+        try:
+            states = [self.ask(f"/connectors/{name}/status") for name in self.connectors]
+        except (OSError, urllib.error.HTTPError):
+            return False
+        tasks = [task for state in states for task in state["tasks"]]
+        for task in tasks:
+            if task["state"] == "FAILED":
+                raise AssertionError(f"Debezium: {task['trace'][:2000]}")
+        return len(tasks) == len(states) and all(task["state"] == "RUNNING" for task in tasks)
+
+    @staticmethod
+    def postgres(server, database: str, prefix: str, tables: str, **more: str) -> dict:
+        """Settings of Debezium's connector for a harness.postgres.Postgres; `more` with _ for the dots."""
+        from harness.postgres import PASSWORD
+
+        return {
+            "connector.class": "io.debezium.connector.postgresql.PostgresConnector", "tasks.max": 1, "plugin.name": "pgoutput",
+            "database.hostname": server.host, "database.port": server.port, "database.user": "postgres",
+            "database.password": PASSWORD, "database.dbname": database, "topic.prefix": prefix, "table.include.list": tables,
+            "slot.name": f"dbz_{prefix}", "publication.name": f"dbz_{prefix}", "publication.autocreate.mode": "filtered",
+            "poll.interval.ms": 50, **{name.replace("_", "."): value for name, value in more.items()},
+        }  # fmt: skip
+
+
+if __name__ == "__main__":
+    fetch()

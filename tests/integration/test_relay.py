@@ -1,0 +1,185 @@
+# seconds: 240
+"""firn-agent capture: a live shop into Kafka's topics. Every topic, replayed from its beginning and folded by key, is the
+source's table, in order per key; what comes twice comes with the same position and says the same."""
+
+import json
+import os
+import signal
+import unittest
+
+from harness.agent import OK, REFUSED
+from harness.kafka import Registry
+from harness.relay import Header, RelayCase
+from harness.shop import TABLES
+from harness.wait import wait_until
+
+PARTITIONS = 3
+
+
+class Relay(RelayCase):
+    def test_copy_and_stream(self):
+        self.make_shop()
+        self.write_manifest(partitions=PARTITIONS)
+        agent = self.start(http=True)
+        with self.traffic():
+            agent.wait_ready()
+            self.wait_agreed(agent)
+        self.wait_agreed(agent)
+        metrics = agent.metrics()
+        self.assertGreater(metrics['firn_stream_acknowledged_records{connector="default/shop"}'], self.rows)
+        self.assertEqual(metrics['firn_dead_letters_total{connector="default/shop"}'], 0)
+        self.assert_stopped(agent)
+        topics = self.assert_equal(repeats=False)
+        for topic in topics.values():
+            self.assertEqual(topic.copied, {partition: 1 for partition in range(PARTITIONS)})
+            self.assertEqual(topic.snapshots["last_in_data_collection"] + topic.snapshots["last"], 1)
+            self.assertEqual(topic.snapshots["first_in_data_collection"] + topic.snapshots["first"], 1)
+        self.assertEqual(sum(topic.snapshots["first"] for topic in topics.values()), 1)
+        self.assertEqual(sum(topic.snapshots["last"] for topic in topics.values()), 1)
+        self.assertGreater(sum(topic.ops["d"] for topic in topics.values()), 0)
+        self.assertGreater(sum(topic.ops["u"] for topic in topics.values()), 0)
+        again = self.start()  # from where it stopped: nothing comes twice
+        self.wait_agreed(again)
+        self.assert_stopped(again)
+        self.assert_equal(repeats=False)
+
+    def test_avro(self):
+        self.registry = Registry()
+        self.registry.start()
+        self.addCleanup(self.registry.stop)
+        self.make_shop()
+        self.write_manifest()
+        agent = self.start()
+        with self.traffic():
+            self.wait_agreed(agent)
+        self.wait_agreed(agent)
+        self.connection.execute("alter table customers add column vip boolean; update customers set vip = id % 2 = 0 where id < 20")
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.assert_equal()
+        subjects = self.registry.ask("GET", "/subjects")
+        for table in TABLES:
+            for part in ("key", "value"):
+                self.assertIn(f"{self.prefix}.public.{table}-{part}", subjects)
+
+    def test_transactional(self):
+        self.make_shop()
+        self.write_manifest(delivery="Transactional")
+        agent = self.start(http=True)
+        with self.traffic():
+            self.wait_agreed(agent)
+        self.wait_agreed(agent)
+        self.assertGreater(agent.metrics()['firn_stream_transactions_total{connector="default/shop"}'], 3)
+        self.assert_stopped(agent)
+        self.assert_equal(repeats=False)
+
+    def test_columns_and_truncate(self):
+        self.make_shop(500)
+        self.write_manifest()
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.connection.execute("alter table products add column origin text; update products set origin = 'here' where sku < 'sku-000005'")
+        self.connection.execute("alter table customers rename column notes to remarks; update customers set remarks = 'renamed' where id < 9")
+        self.connection.execute("create table passing (id int primary key, word text); insert into passing values (1, 'a'), (2, 'b')")
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.connection.execute("alter table products drop column weight_kg; update products set stock = stock + 1 where sku < 'sku-000004'")
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.connection.execute("truncate passing; insert into passing values (3, 'c')")
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.assertEqual(self.topic("passing").ops["t"], PARTITIONS)
+        self.assert_equal(("orders", "order_lines", "products", "passing"))
+        customers = self.topic("customers").rows
+        self.assertEqual({row["remarks"] for row in customers.values() if row["id"] < 9}, {"renamed"})
+        written = [(Header(message).version, json.loads(message.value())) for message in self.topic("products").messages if message.value()]
+        versions = {version: set(value["after"]) for version, value in written if value["after"]}
+        self.assertEqual(sorted(versions), [1, 2, 3])
+        self.assertEqual(versions[2] - versions[1], {"origin"})
+        self.assertEqual(versions[2] - versions[3], {"weight_kg"})
+
+    def test_table_added(self):
+        self.make_shop(500)
+        self.write_manifest()
+        os.environ["FIRN_LOOK_MS"] = "200"
+        self.addCleanup(os.environ.pop, "FIRN_LOOK_MS")
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.connection.execute("create table later as select i as id, 'n' || i as name from generate_series(1, 500) i; alter table later add primary key (id)")
+        wait_until(lambda: f"{self.prefix}.public.later" in self.broker.topics(), 60, "the table is found", agent.alive)
+        self.connection.execute("update later set name = 'changed' where id < 100")
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.assert_equal((*TABLES, "later"))
+
+    def test_modes(self):
+        self.make_shop(500)
+        self.write_manifest(snapshot="Only")
+        self.assertEqual(self.start().wait(), OK)
+        self.assert_equal(repeats=False)
+        self.prefix += "never"
+        self.write_manifest(snapshot="Never", slot="never", publication="never")
+        agent = self.start()
+        wait_until(lambda: "columns" in agent.text() or self.postgres.slot("never"), 60, "the slot is there", agent.alive)
+        self.wait_agreed(agent, slot="never")
+        self.connection.execute("update customers set visits = 7 where id = 3")
+        self.wait_agreed(agent, slot="never")
+        self.assert_stopped(agent)
+        customers = self.topic("customers")
+        self.assertEqual((customers.ops["r"], customers.ops["u"]), (0, 1))
+
+    def test_broker_restarts(self):
+        self.make_shop()
+        for delivery in ("Idempotent", "Transactional"):
+            with self.subTest(delivery):
+                self.prefix += delivery
+                self.write_manifest(delivery=delivery, slot=delivery.lower(), publication=delivery.lower())
+                agent = self.start()
+                with self.traffic():
+                    self.wait_agreed(agent, slot=delivery.lower())
+                    self.broker.restart()
+                    self.wait_agreed(agent, slot=delivery.lower())
+                self.wait_agreed(agent, slot=delivery.lower())
+                self.assert_stopped(agent)
+                self.assert_equal(repeats=delivery == "Idempotent")
+
+    def test_zombie(self):
+        """A process that was thought dead wakes: what it had not sent it never sends."""
+        self.make_shop(500)
+        self.write_manifest(delivery="Transactional")
+        first = self.start()
+        with self.traffic():
+            self.wait_agreed(first)
+            first.process.send_signal(signal.SIGSTOP)
+            self.postgres.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where active")
+            second = self.start()
+            self.wait_agreed(second)
+            first.process.send_signal(signal.SIGCONT)
+            self.assertNotEqual(first.wait(60), OK)
+            self.assertIn("Fenced", first.text())
+            self.wait_agreed(second)
+        self.wait_agreed(second)
+        self.assert_stopped(second)
+        self.assert_equal(repeats=False)
+
+    def test_slot_gone(self):
+        self.make_shop(500)
+        self.write_manifest()
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.postgres.execute("select pg_drop_replication_slot('firn')")
+        self.connection.execute("delete from order_lines where order_id < 20")
+        agent = self.start()
+        self.assertEqual(agent.wait(), REFUSED, agent.text())
+        self.assertIn("SlotMissing", agent.text())
+        agent = self.start(arguments=["--resnapshot", "*.*"])
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        topics = self.assert_equal()
+        self.assertEqual(topics["order_lines"].ops["t"], PARTITIONS)
+
+
+if __name__ == "__main__":
+    unittest.main()
