@@ -78,7 +78,7 @@ class Broker(_Java):
         return f"127.0.0.1:{self.port}"
 
     def command(self):
-        return [DEPLOY / "kafka", self.folder, self.port, free_port()], {}
+        return [DEPLOY / "kafka", self.folder, str(self.port), str(free_port())], {}
 
     def ready(self) -> bool:
         try:
