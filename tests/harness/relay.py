@@ -197,6 +197,7 @@ class RelayCase(TestCase):
     rows = 3000
     settings: dict[str, str] = {}
     broker_kind = SecureBroker
+    template = "{prefix}.public.{table}"  # of the topics' names
     number = 0
 
     @classmethod
@@ -250,7 +251,8 @@ class RelayCase(TestCase):
             raise TimedOut(f"{error}; the slot: {self.postgres.slot(slot)}; the agent: {agent.text()[-3000:]}") from None
 
     def topic(self, table: str) -> Topic:
-        return Topic(self.broker, f"{self.prefix}.public.{table}", self.postgres, table, self.registry)
+        name = self.template.format(prefix=self.prefix, table=table)
+        return Topic(self.broker, name, self.postgres, table, self.registry)
 
     def assert_equal(self, tables=shop.TABLES, repeats: bool = True) -> dict[str, Topic]:
         """Every topic, folded, is its table; in order, and what came again was the same."""

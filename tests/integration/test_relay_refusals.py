@@ -84,6 +84,21 @@ class Refusals(RelayCase):
         path.write_text(path.read_text().replace("metadata: {name: shop}", "metadata: {name: other}"))
         self.assert_refused("StateTaken", "default/shop", "topicPrefix")
 
+    def test_topic_moved(self):
+        """A table sent to one topic does not go on in another, unless it is asked to begin there."""
+        self.assert_goes_on()
+        self.connection.execute("delete from order_lines")
+        moved = {"kafka": f'topicTemplate: "{self.prefix}.moved.{{table}}"'}
+        self.write_manifest(**moved)
+        self.assert_refused("TopicMoved", f"{self.prefix}.moved.", "--resnapshot")
+        confirmed = self.postgres.slot("firn")["confirmed"]
+        self.assertLess(confirmed, self.postgres.wal_end())
+        agent = self.start(arguments=("--resnapshot", "*.*"))
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.template = "{prefix}.moved.{table}"
+        self.assert_equal()
+
     def test_no_key_in_compacted_topic(self):
         self.connection.execute("create table keyless (a int); alter table keyless replica identity full")
         self.write_manifest(kafka="cleanupPolicy: Compact")
