@@ -109,7 +109,6 @@ def greetings(oauth: bool) -> list[Fault]:
 
 class Faults(Shop):
     rows = 2000
-    quick = os.environ.get("FIRN_HANGS") != "1"  # each fault waits for a commit to strike; the long form has the usual pace
     settings = {"logical_decoding_work_mem": "'64kB'"}  # a transaction is sent before it is over
     struck: Counter = Counter()  # way and kind, of the whole run
     orphans: Counter = Counter()

@@ -9,7 +9,7 @@ import unittest
 
 import duckdb
 import pyarrow as pa
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.expressions import EqualTo, GreaterThanOrEqual
 
 from harness import history
@@ -59,7 +59,7 @@ class Foreign(Shop):
             try:
                 change()
                 return True
-            except CommitFailedException:
+            except (CommitFailedException, ValidationException):  # it saw what came in between, before or after it asked
                 return False
 
         wait_until(won, RACE_SECONDS, "the foreign commit goes through", self.agent.alive)
