@@ -15,6 +15,7 @@ class Follow(Shop):
     """Each test is made for every combination below."""
 
     format = mode = None
+    quick = True
 
     def manifest(self, **fields):
         self.write_manifest(format=self.format, mode=self.mode, **fields)
@@ -26,6 +27,7 @@ class Follow(Shop):
 
     def live(self):
         """Traffic before, during and after the copy, a stop in between, and traffic again."""
+        self.quick = False  # as users have it
         self.make_shop()
         self.manifest()
         with self.traffic(seed=1) as changes:
