@@ -299,10 +299,28 @@ bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec, KafkaTo
     ASSERT(spec->partitions > 0);
     if (!look(client, spec->name, ret, err))
         return false;
-    if (!ret->exists &&
+    bool made = !ret->exists;
+    if (made &&
         (!create(client, spec, err) || !wait_for_partitions(client, spec->name, 1, ret, err)))
         return false;
+    ret->made = made;
     return compare_topic(client, spec, ret, err);
+}
+
+bool kafka_topic_written(KafkaClient *client, const char *name, int32_t partitions, bool *ret,
+                         Error *err)
+{
+    AUTO(mem_free) char *what = mem_format("topic %s", name);
+    *ret = false;
+    for (int32_t i = 0; i < partitions && !*ret; i++) {
+        int64_t low, high;
+        rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(client->rk, name, i, &low, &high, LOOK_MS);
+        if (code)
+            return kafka_fault(client, err, code, NULL, what, "Describe");
+        *ret = high > 0;
+    }
+    return true;
 }
 
 bool kafka_topic_grow(KafkaClient *client, const char *name, int32_t partitions, Error *err)

@@ -90,6 +90,7 @@ bool relay_topic_open(RelayFlow *flow, const char *name, TopicUse use, RelayTopi
                         .kafka = kafka,
                         .partitions = (uint32_t)state.partitions,
                         .record_bytes_max = state.record_bytes_max,
+                        .made = state.made,
                         .keyed = compacted || flow->stream->cleanup == CLEANUP_COMPACT ||
                                  flow->stream->cleanup == CLEANUP_COMPACT_DELETE};
     return true;
@@ -263,7 +264,13 @@ static bool bind_state(RelayFlow *flow, RelayTable *table, RowPosition start, Er
         table->state = state_add(&flow->state, table->name, table->topic.name);
     table->complete = known && !resnapshot && table->state->complete;
     table->begins = !known || resnapshot || (!table->complete && !goes_on(flow, table));
-    table->emptied = known && table->begins;
+    /* Of a life that was dropped, its topics may have rows which the source has no more. */
+    table->emptied = known;
+    if (!known && !table->topic.made &&
+        !kafka_topic_written(kafka_producer_client(flow->producer), table->topic.name,
+                             (int32_t)table->topic.partitions, &table->emptied, err))
+        return error_wrap(err, "table %s", table->name);
+    table->emptied = table->emptied && table->begins;
     return relay_partitions(flow, table, known && !moved, err) &&
            (table->begins || go_on(flow, table, start, err));
 }
