@@ -37,6 +37,11 @@ MUST_CHECK bool kafka_topic_look(KafkaClient *client, const char *name, KafkaTop
 MUST_CHECK bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec,
                                    KafkaTopicState *ret, Error *err);
 
+/* Makes all that are missing with one request, for thousands; ret_made[i] says which. One that is
+ * refused is kafka_topic_ensure's to tell of, which is to follow for each. */
+MUST_CHECK bool kafka_topics_make(KafkaClient *client, const KafkaTopicSpec *specs, size_t count,
+                                  bool *ret_made, Error *err);
+
 /* Was anything ever written to one of its partitions? */
 MUST_CHECK bool kafka_topic_written(KafkaClient *client, const char *name, int32_t partitions,
                                     bool *ret, Error *err);
