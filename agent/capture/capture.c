@@ -78,6 +78,11 @@ bool capture_told(Capture *capture, RowPosition *ret, Error *err)
     return capture->driver->told(capture, ret, err);
 }
 
+bool capture_unread(Capture *capture, Error *err)
+{
+    return capture->driver->unread(capture, err);
+}
+
 bool capture_describe(Capture *capture, const char *shape, Arena *arena, const SourceColumn **ret,
                       Error *err)
 {

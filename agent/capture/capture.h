@@ -84,6 +84,10 @@ bool capture_adopt(const Capture *capture, Position *position, bool passed);
  * keeps no place for us yet. */
 MUST_CHECK bool capture_told(Capture *capture, RowPosition *ret, Error *err);
 
+/* Does nobody read the log in our place just now? RETRY "SlotActive". For whoever does harm by
+ * beginning beside another process, before it is known at capture_stream_start. */
+MUST_CHECK bool capture_unread(Capture *capture, Error *err);
+
 /* The columns of a schema whose shape this is, one for each field in their order, as the catalog
  * describes their types and defaults now; in the arena. In the capture's thread. */
 MUST_CHECK bool capture_describe(Capture *capture, const char *shape, Arena *arena,
@@ -264,6 +268,7 @@ typedef struct CaptureDriver {
     const char *(*source)(const Capture *capture);
     bool (*adopt)(const Capture *capture, Position *position, bool passed);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
+    bool (*unread)(Capture *capture, Error *err);
     bool (*describe)(Capture *capture, const char *shape, Arena *arena, const SourceColumn **ret,
                      Error *err);
     bool (*look)(Capture *capture, CaptureFound *found, void *context, Error *err);

@@ -24,6 +24,7 @@ typedef struct RelayTopic {
     KafkaTopic *kafka;
     uint32_t partitions;
     uint64_t record_bytes_max;
+    bool made;  /* now */
     bool keyed; /* it takes no record without a key */
 } RelayTopic;
 

@@ -44,7 +44,8 @@ bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *encoder, const 
 void outbox_put_emptied(Outbox *box, RelayTable *table, const TransactionOrigin *transaction,
                         uint64_t lsn, RowPosition at)
 {
-    topic_encode_truncate(table->encoder, transaction, lsn, at, clock_wall_us(),
+    const RowOrigin row = {.lsn = lsn};
+    topic_encode_truncate(table->encoder, transaction, &row, at, clock_wall_us(),
                           outbox_to(box, &table->topic));
 }
 

@@ -117,7 +117,10 @@ static bool attempt(RelayFlow *flow, Error *err)
         connector,
         &(CaptureOptions){.stop = &flow->relay->base.stop, .origins = true, .linger_us = LINGER_US},
         err);
-    if (!flow->capture || !relay_open_kafka(flow, err) || !capture_told(flow->capture, &told, err))
+    /* First: opening Kafka fences whoever writes, and that may be a younger process that holds the
+     * slot, while this one woke from a long sleep. */
+    if (!flow->capture || !capture_unread(flow->capture, err) || !relay_open_kafka(flow, err) ||
+        !capture_told(flow->capture, &told, err))
         return false;
     if (!forgets_all(flow) && !find_start(flow, told, &start, err))
         return false;

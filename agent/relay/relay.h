@@ -22,7 +22,7 @@
  * (law 1). Idempotent: the source's word is the position; what was sent after it is sent again
  * after a crash, with the same positions. Transactional: rows, the tables' state and the position
  * are in one Kafka transaction, and that position counts, however far behind the source's is.
- * Another instance is fenced by its transactional id there, by the slot that is held otherwise.
+ * Another instance is kept off by the slot that is held, and fenced by its transactional id there.
  *
  * The copy comes first, as a consumer of Debezium's topics is used to: rows with op r, the slot
  * held meanwhile; the stream begins behind the first snapshot. After a crash what is missing is

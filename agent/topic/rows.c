@@ -285,17 +285,16 @@ bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from, size
     return true;
 }
 
-void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction, uint64_t lsn,
-                           RowPosition at, int64_t now_us, TopicRecords *to)
+void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction,
+                           const RowOrigin *row, RowPosition at, int64_t now_us, TopicRecords *to)
 {
     ValueProblem unused;
-    const RowOrigin row = {.lsn = lsn};
     source_block_forget(&table->source);
     make_endings(table, now_us);
     TopicRecord *record = topic_record_add(to);
     record->everywhere = true;
     record->header = put_header(table, at, TOPIC_KIND_TRUNCATE, NULL, 0, &to->bytes);
-    bool put = put_value(table, transaction, &row, TOPIC_SNAPSHOT_FALSE, (Image){0}, (Image){0},
+    bool put = put_value(table, transaction, row, TOPIC_SNAPSHOT_FALSE, (Image){0}, (Image){0},
                          OP_TRUNCATE, &record->value, &to->bytes, &unused);
     ASSERT(put);
 }

@@ -240,8 +240,8 @@ static inline void topic_records_done_auto(TopicRecords *at)
 MUST_CHECK bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from,
                              size_t bytes_max, TopicRecords *to, Error *err);
 /* The table was emptied: op t. */
-void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction, uint64_t lsn,
-                           RowPosition at, int64_t now_us, TopicRecords *to);
+void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction,
+                           const RowOrigin *row, RowPosition at, int64_t now_us, TopicRecords *to);
 
 /* The end of the table's copy, which began at that position. */
 void topic_encode_copied(TopicTable *table, RowPosition at, TopicRecords *to);

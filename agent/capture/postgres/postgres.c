@@ -137,6 +137,12 @@ static bool postgres_told(Capture *capture, RowPosition *ret, Error *err)
     return postgres_query_open(postgres, err) && slot_told(postgres, ret, err);
 }
 
+static bool postgres_unread(Capture *capture, Error *err)
+{
+    Postgres *postgres = postgres_of(capture);
+    return postgres_query_open(postgres, err) && slot_unread(postgres, err);
+}
+
 static bool postgres_prepare(Capture *capture, const CaptureState *state, Position *ret_copy,
                              Error *err)
 {
@@ -197,6 +203,7 @@ static const CaptureDriver driver = {
     .source = postgres_source,
     .adopt = postgres_adopt,
     .told = postgres_told,
+    .unread = postgres_unread,
     .describe = columns_describe,
     .look = tables_look,
     .prepare = postgres_prepare,

@@ -117,8 +117,8 @@ static void truncated(void **state)
     (void)state;
     OneTable one;
     make(&one, (TopicOptions){0});
-    topic_encode_truncate(one.table, &one.transaction, 200, (RowPosition){5, 6}, 1700000001000001,
-                          &one.records);
+    topic_encode_truncate(one.table, &one.transaction, &one.row[0], (RowPosition){5, 6},
+                          1700000001000001, &one.records);
     assert_int_equal(one.records.count, 1);
     assert_true(one.records.items[0].everywhere);
     expect(&one, 0, "",
