@@ -30,7 +30,9 @@ SINK_SECONDS = 120
 RECORDS = "    records: {schemas: true, transactions: true, messages: true}\n"
 JSON = "org.apache.kafka.connect.json.JsonConverter"
 WITH_SCHEMA = {f"{side}.converter{setting}": value for side in ("key", "value") for setting, value in (("", JSON), (".schemas.enable", "true"))}
-FROM_THE_BEGINNING = {"consumer.override.auto.offset.reset": "earliest", "tasks.max": 1, **WITH_SCHEMA}
+# Connect's own converter of headers guesses a type for the bytes of each, and the JDBC sink wants all of a record's alike.
+HEADERS = {"header.converter": "org.apache.kafka.connect.storage.StringConverter"}
+FROM_THE_BEGINNING = {"consumer.override.auto.offset.reset": "earliest", "tasks.max": 1, **WITH_SCHEMA, **HEADERS}
 
 
 class Worker(Connect):
@@ -141,6 +143,9 @@ class Peers(RelayCase):
         self.wait_agreed(agent)
         theirs = f"{self.prefix}dbz"
         debezium = Connect.postgres(self.postgres, "shop", theirs, "public.*", snapshot_mode="no_data", provide_transaction_metadata="true")
+        for topic in ("message", "transaction", *(f"public.{table}" for table in TABLES)):
+            self.broker.create_topic(f"{theirs}.{topic}")  # nobody's topics are made for them here
+        self.broker.create_topic(f"{self.prefix}-control")
         with Worker(self.broker, {**self.sinks(), theirs: debezium | WITH_SCHEMA}) as worker:
             self.wait_message(theirs, worker, "begin")
             begin = self.postgres.wal_end()
