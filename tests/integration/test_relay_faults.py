@@ -1,8 +1,9 @@
-# seconds: 300
+# seconds: 400
 """firn-agent capture under live traffic while everything around it has a bad day: kill -9 at points and at random, with
-Transactional a zombie that wakes (Idempotent's sends what it had, late), the broker killed and started again, connections to Kafka and to the source that are cut, reset, slow or hang,
-and with Avro a registry that answers 503. In the end every topic, folded by key, is its table, in order per key; what came
-twice came with the same position, and with Transactional nothing did.
+Transactional a zombie that wakes (Idempotent's sends what it had, late), the broker killed and started again, connections
+to Kafka and to the source that are cut, reset, slow or hang, and with Avro a registry that answers 503. In the end every
+topic, folded by key, is its table, in order per key; what came twice came with the same position, and with Transactional
+nothing did.
 
 FIRN_FAULTS (10) of them, half of them with each delivery; FIRN_SEED makes a run again."""
 
