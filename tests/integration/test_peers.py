@@ -124,7 +124,9 @@ class Peers(RelayCase):
                 value["source"]["name"] = "prefix"
                 for name in ("ts_ms", "ts_us", "ts_ns"):
                     value.pop(name, None)
-            if begin < lsn <= end:
+            if value.get("op") == "m":
+                value.pop("transaction")  # Firn counts rows alone: README
+            if begin < lsn <= end and value.get("id", "").split(":")[0] not in self.noted:
                 found.append(_text(value))
         return found
 
@@ -152,8 +154,11 @@ class Peers(RelayCase):
             traffic = Traffic(self.connection, 7, bulk=False)
             for _ in range(STEPS):
                 traffic.step()
+            self.noted = set()  # transactions that have a message, not a row
             for number in range(10):
-                self.connection.execute("select pg_logical_emit_message(true, 'order', %s)", [f"noted {number} ☃"])
+                with self.connection.transaction():
+                    self.connection.execute("select pg_logical_emit_message(true, 'order', %s)", [f"noted {number} ☃"])
+                    self.noted.add(str(self.connection.execute("select txid_current()").fetchone()[0]))
             end = self.postgres.wal_end()
             self.assertGreater(min(traffic.done[what] for what in ("inserts", "updates", "deletes", "key changes")), 0)
             self.wait_agreed(agent)
