@@ -291,7 +291,7 @@ bool kafka_topics_make(KafkaClient *client, const KafkaTopicSpec *specs, size_t 
 {
     const struct rd_kafka_metadata *metadata;
     const char **names = NULL;
-    size_t name_count, missing = 0;
+    size_t name_count = 0, missing = 0;
     if (!all_names(client, &metadata, &names, &name_count, err))
         return false;
     rd_kafka_NewTopic_t **topics = mem_array(count + 1, sizeof *topics);
