@@ -20,6 +20,7 @@ from harness.wait import wait_until
 
 SEED = int(os.environ.get("FIRN_SEED", random.SystemRandom().randrange(10**6)))
 ROWS = 60000
+THINNED = 50  # behind so many newer ones not every snapshot of a second stays (agent/table/iceberg/retention.c)
 SMALL_FILES = "      file: {targetSize: 64Ki}\n"
 
 MAKE = """
@@ -149,10 +150,11 @@ class Copy(Shop):
         self.wait_agreed(agent)
         self.assertEqual(self.progress(), "complete")
         said = self.words()
-        self.assertEqual(said.count("complete"), 1, said)
-        last = said.index("complete")
-        self.assertEqual(set(said[:last]) - {"unfinished"}, set(), said)
-        self.assertEqual(set(said[last + 1 :]) - {None}, set(), said)
+        whole = next((at for at, word in enumerate(said) if word is None), len(said))
+        if len(said) - whole < THINNED:
+            self.assertEqual(said[whole - 1], "complete", said)
+        self.assertEqual(set(said[: whole - 1]) - {"unfinished"}, set(), said)
+        self.assertEqual(set(said[whole:]) - {None}, set(), said)
         self.assert_equal()
         self.assert_equal("pyiceberg")
         self.assert_stopped(agent)
