@@ -16,9 +16,10 @@
 #define ANNOTATION_MANIFEST "firn.dev/manifest-hash"
 #define ANNOTATION_SECRETS "firn.dev/secrets-hash"
 #define ANNOTATION_PAUSE "firn.dev/pause-reconciliation"
-#define LABEL_ROLE "firn.dev/role" /* capture: a Connector's Pod; ingest: a unit's; drop: a Job's  \
-                                    */
-#define NAME_BYTES_MAX 64          /* with the NUL */
+#define LABEL_ROLE                                                                                 \
+    "firn.dev/role"       /* capture: a Connector's Pod; ingest: a unit's; drop: a Job's           \
+                           */
+#define NAME_BYTES_MAX 64 /* with the NUL */
 #define AGENT_PORT 8080
 
 /* --- names.c --- */

@@ -66,7 +66,7 @@ LeaseSays lease_says(const json_t *lease, const LeaseOptions *options, LeaseSeen
 
 static json_t *spec_of(const Lease *lease, const json_t *before, const char *holder)
 {
-    char now[40], whole[32];
+    char now[80], whole[32];
     struct timespec time;
     struct tm parts;
     clock_gettime(CLOCK_REALTIME, &time);

@@ -1,7 +1,7 @@
 /* Who of several operators works: the holder of a Lease. It is taken when nobody holds it, or when
  * its holder has not renewed it for its whole duration by our own clock; it is written with the
- * version that was read, so that of two one wins. Whoever could not renew for `renew_us` less than
- * the duration counts as having lost it, before anybody else may take it.
+ * version that was read, so that of two one wins. Whoever could not renew for the duration less
+ * `retry_us` counts as having lost it, before anybody else may take it.
  * https://kubernetes.io/docs/concepts/architecture/leases */
 #pragma once
 

@@ -101,8 +101,11 @@ json_t *status_of(const json_t *object, const State *state, const char *const *o
                                         [HEALTH_STALLED] = "False"};
     bool moves = state->health == HEALTH_PROGRESS || state->health == HEALTH_UNKNOWN;
     bool stalled = state->health == HEALTH_STALLED;
-    condition_set(conditions, "Ready", ready[state->health], state->reason, state->message,
-                  generation, now);
+    /* Not ready yet is not the same as no longer ready. */
+    const char *was = json_string_value(json_object_get(named(conditions, "Ready"), "status"));
+    bool first = moves && (!was || strcmp(was, "Unknown") == 0);
+    condition_set(conditions, "Ready", first ? "Unknown" : ready[state->health], state->reason,
+                  state->message, generation, now);
     condition_set(conditions, "Reconciling", moves ? "True" : "False",
                   moves ? state->reason : "Settled", moves ? state->message : "", generation, now);
     condition_set(conditions, "Stalled", stalled ? "True" : "False",
