@@ -123,15 +123,13 @@ static void put_quantity(json_t *schema, const Field *field)
     text_quantity_format((uint64_t)field->most, most, sizeof most);
     set(schema, "x-kubernetes-int-or-string", json_true());
     set(schema, "maxLength", json_integer(32));
-    set(schema, "pattern", text_of("^[0-9]+([.][0-9]+)?([kMGTP]|[KMGTP]i)?$"));
+    set(schema, "pattern", text_of("^[0-9]+(([.][0-9]+)?([kMGTP]|[KMGTP]i))?$"));
     AUTO(mem_free)
-    char *rule = mem_format("type(self) == int ? self >= %lld && self <= %lld : "
-                            "isQuantity(self) && "
-                            "quantity(self).isInteger() && "
-                            "quantity(self).asInteger() >= %lld && "
-                            "quantity(self).asInteger() <= %lld",
-                            (long long)field->least, (long long)field->most,
-                            (long long)field->least, (long long)field->most);
+    char *rule =
+        mem_format("type(self) == int ? self >= %lld && self <= %lld : isQuantity(self) && "
+                   "quantity(self).compareTo(quantity('%s')) >= 0 && "
+                   "quantity(self).compareTo(quantity('%s')) <= 0",
+                   (long long)field->least, (long long)field->most, least, most);
     AUTO(mem_free) char *message = mem_format("is out of range: write %s to %s", least, most);
     rule_add(schema, rule, message);
 }

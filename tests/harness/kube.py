@@ -218,11 +218,14 @@ class Cluster:
     def call(self, method: str, path: str, body=None, kind: str = "application/json"):
         def ask():
             status, answer = self.raw(method, path, json.dumps(body) if body is not None else None, kind)
-            value = json.loads(answer) if answer else {}
             # storage of a new kind is made ready for a while
-            return None if status == 429 else (status, value)
+            return None if status == 429 else (status, answer)
 
-        status, value = wait_until(ask, 30, f"{method} {path} is let in")
+        status, answer = wait_until(ask, 30, f"{method} {path} is let in")
+        try:
+            value = json.loads(answer) if answer else {}
+        except json.JSONDecodeError:
+            value = {"message": answer.decode(errors="replace")}
         if status >= 300:
             raise Refused(status, value)
         return value
@@ -243,7 +246,7 @@ class Cluster:
                 raise
             return None
 
-    def list(self, kind: str, namespace: str | None = "default", labels: str = "") -> list[dict]:
+    def all_of(self, kind: str, namespace: str | None = "default", labels: str = "") -> list[dict]:
         more = f"?labelSelector={urllib.parse.quote(labels)}" if labels else ""
         return self.call("GET", self.path(kind, None, namespace, more))["items"]
 
@@ -258,6 +261,11 @@ class Cluster:
                 made.append(self.call("PATCH", path, document, "application/apply-patch+yaml"))
         return made
 
+    def create(self, document: dict, dry_run: bool = False) -> dict:
+        """Strictly; what is refused is refused by the schema alone (an apply looks at types first, in other words)."""
+        query = "?fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
+        return self.call("POST", self.path(document["kind"], None, document["metadata"].get("namespace", "default"), query), document)
+
     def patch(self, kind: str, name: str, change: dict, namespace: str = "default", subresource: str = "") -> dict:
         return self.call("PATCH", self.path(kind, name, namespace, subresource), change, "application/merge-patch+json")
 
@@ -270,9 +278,10 @@ class Cluster:
             (definition,) = self.apply(file.read_text())
             name = definition["metadata"]["name"]
 
-            def established(name=name):
-                found = self.get("CustomResourceDefinition", name).get("status", {}).get("conditions", [])
-                return any(one["type"] == "Established" and one["status"] == "True" for one in found)
+            def established(name=name, definition=definition):
+                found = self.get("CustomResourceDefinition", name).get("status", {}).get("conditions") or []
+                done = any(one["type"] == "Established" and one["status"] == "True" for one in found)
+                return done and self.raw("GET", self.path(definition["spec"]["names"]["kind"], None, None))[0] == 200
 
             wait_until(established, 30, f"{name} is served")
 
