@@ -1,6 +1,6 @@
 /* Block style, two spaces, keys in the order they were set; texts plain where YAML 1.1 and 1.2 read
  * them as the same text, else in double quotes as JSON has them (which YAML reads). */
-#include <stdio.h>
+#include <strings.h>
 
 #include "common/text.h"
 #include "operator/crd/crd.h"
@@ -18,13 +18,13 @@ static void indent(Bytes *to, int depth)
 
 static bool is_plain(const char *text)
 {
-    static const char *const words[] = {"true", "false", "null", "yes", "no", "on", "off",
-                                        "y",    "n",     "True", "Yes", "No", "On", "Off"};
+    static const char *const words[] = {"true", "false", "null", "yes", "no",
+                                        "on",   "off",   "y",    "n"};
     static const char first[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/";
     if (!*text || !strchr(first, *text) || text[strlen(text) - 1] == ' ')
         return false;
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (strcmp(words[i], text) == 0)
+        if (strcasecmp(words[i], text) == 0)
             return false;
     if (strstr(text, ": ") || strstr(text, " #") || text[strlen(text) - 1] == ':')
         return false;
