@@ -11,7 +11,7 @@
 #define CHUNK 500
 #define LINE_BYTES_MAX ((size_t)8 << 20)
 #define PAUSE_US_LEAST 200000
-#define PAUSE_US_MOST 30000000
+#define PAUSE_US_MOST 10000000
 
 typedef struct Watch {
     Api *api;

@@ -160,6 +160,7 @@ bool lease_is_ours(const Lease *lease)
 
 bool lease_keep(Lease *lease)
 {
+    bool told = false;
     while (api_sleep(lease->api, lease->options.retry_us)) {
         Error err = {0};
         LeaseSays says = LEASE_OURS;
@@ -167,8 +168,14 @@ bool lease_keep(Lease *lease)
         /* Somebody wrote it, perhaps we ourselves in a request whose answer was lost. */
         if (!ok && err.kind == ERROR_CONFLICT && look(lease, &says, &err) && says == LEASE_HELD)
             return false;
-        if (!ok && !lease_is_ours(lease))
-            return api_stopping(lease->api);
+        /* While nobody answers, nothing is written (lease_is_ours); a write that is taken later,
+         * with the version that was ours, says that nobody else had it in between. */
+        if (!ok && !told && !lease_is_ours(lease) && !api_stopping(lease->api))
+            log_warn("the lease can't be renewed: nothing is written until it is",
+                     LOG_T("reason", err.code), LOG_T("error", err.message));
+        if (ok && told)
+            log_info("the lease is renewed");
+        told = !ok && (told || !lease_is_ours(lease));
     }
     return true;
 }

@@ -28,7 +28,8 @@ void lease_free(Lease *lease);
 Lease *lease_new(Api *api, const LeaseOptions *options) OWNED_BY(lease_free);
 /* Blocks until it is ours; false: stopped. */
 bool lease_acquire(Lease *lease);
-/* Renews until it is lost (false) or stopped (true). For a thread of its own. */
+/* Renews until somebody else has it (false) or it is stopped (true); while the API server does not
+ * answer, it is not ours, and again afterwards if nobody took it. For a thread of its own. */
 bool lease_keep(Lease *lease);
 /* From any thread: may something be written now? */
 bool lease_is_ours(const Lease *lease);

@@ -14,7 +14,7 @@
 #define WORKERS 4
 #define GATHER_US 50000
 #define RETRY_LEAST_US 200000
-#define RETRY_MOST_US 60000000
+#define RETRY_MOST_US 30000000
 #define SYNC_LOOK_US 20000
 
 typedef struct OperatorWatch {
