@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "common/http/http_client.h"
 #include "common/http/http_server.h"
 #include "common/thread.h"
 #include "operator/crd/crd.h"
@@ -36,6 +37,22 @@ static int crds(const Options *options)
         }
     }
     return EXIT_OK;
+}
+
+static int ask(const Options *options)
+{
+    Error err = {0};
+    HttpAnswer answer = {0};
+    AUTO(http_client_free) HttpClient *client = http_client_new(NULL, &err);
+    HttpRequest request = {.method = "GET", .url = options->url, .answer_bytes_max = 65536};
+    bool ok = client && http_send(client, &request, &answer, &err);
+    if (ok)
+        printf("%d %.*s\n", answer.status, (int)answer.body.used, (const char *)answer.body.data);
+    else
+        fprintf(stderr, "firn-operator: %s: %s\n", err.code, err.message);
+    bool good = ok && answer.status == 200;
+    http_answer_done(&answer);
+    return good ? EXIT_OK : EXIT_FAILED;
 }
 
 /* --- run --- */
@@ -173,7 +190,9 @@ int main(int argc, char **argv)
     mallopt(M_TRIM_THRESHOLD, 1 << 20);
     if (options_parse(argc, argv, &options, &code)) {
         log_setup(options.level, options.format);
-        code = options.command == COMMAND_CRDS ? crds(&options) : run(&options);
+        code = options.command == COMMAND_CRDS  ? crds(&options)
+               : options.command == COMMAND_ASK ? ask(&options)
+                                                : run(&options);
     }
     options_done(&options);
     return code;

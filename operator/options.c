@@ -14,6 +14,8 @@ static const char help[] =
     "Commands:\n"
     "  run   watch the cluster until stopped\n"
     "  crds  print the CustomResourceDefinitions\n"
+    "  ask   get a URL, such as http://firn.firn-system.svc:8080/readyz, and end with 0 if that\n"
+    "        answers 200\n"
     "\n"
     "Options:\n"
     "      --log-format FORMAT  logfmt (default) or json\n"
@@ -187,7 +189,8 @@ static bool take(int option, const char *name, const char *value, Options *optio
 {
     if (option == OPT_LOG_FORMAT || option == OPT_LOG_LEVEL)
         return take_log(option, value, options);
-    if ((option == OPT_OUTPUT) != (options->command == COMMAND_CRDS))
+    if (options->command == COMMAND_ASK ||
+        (option == OPT_OUTPUT) != (options->command == COMMAND_CRDS))
         return wrong("--%s does not go with this command", name);
     if (option == OPT_OUTPUT) {
         options->output = value;
@@ -198,7 +201,7 @@ static bool take(int option, const char *name, const char *value, Options *optio
 
 bool options_parse(int argc, char **argv, Options *ret, int *ret_exit)
 {
-    static const char *const commands[] = {"run", "crds", NULL};
+    static const char *const commands[] = {"run", "crds", "ask", NULL};
     *ret = (Options){.leader_elect = true,
                      .lease_name = "firn-operator",
                      .agent = {.image = NULL, .pull_policy = "IfNotPresent"},
@@ -217,7 +220,7 @@ bool options_parse(int argc, char **argv, Options *ret, int *ret_exit)
     }
     int command = one_of(first, commands), option, at = 0;
     if (command < 0)
-        return wrong("a command is missing: run or crds");
+        return wrong("a command is missing: run, crds or ask");
     ret->command = (Command)command;
     argc--;
     argv++;
@@ -232,8 +235,12 @@ bool options_parse(int argc, char **argv, Options *ret, int *ret_exit)
         if (!take(option, option == 'n' ? "namespace" : long_options[at].name, optarg, ret))
             return false;
     }
+    if (ret->command == COMMAND_ASK && optind < argc)
+        ret->url = argv[optind++];
     if (optind < argc)
         return wrong("'%s' is too much", argv[optind]);
+    if (ret->command == COMMAND_ASK && !ret->url)
+        return wrong("no URL");
     if (ret->command == COMMAND_RUN && !ret->agent.image)
         return wrong("no --agent-image");
     return true;

@@ -6,7 +6,7 @@
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
 
-typedef enum Command { COMMAND_RUN, COMMAND_CRDS } Command;
+typedef enum Command { COMMAND_RUN, COMMAND_CRDS, COMMAND_ASK } Command;
 
 typedef struct Options {
     Command command;
@@ -22,6 +22,7 @@ typedef struct Options {
     unsigned workers;
     int64_t cleanup_us, missing_us;
     const char *output; /* crds; NULL: to stdout */
+    const char *url;    /* ask */
     LogLevel level;
     LogFormat format;
 } Options;

@@ -2,6 +2,10 @@
 namespace any more. No node: Deployments are written, nothing runs; a test that wants Pods makes them and says how
 they are. Built from their Go modules on first use (tests/harness/go); about 0.4 GB.
 
+    kube.py --fetch
+
+builds everything, so that no test has to wait for that.
+
 A context manager, or start() and stop(). Every request of a test's own goes through `call`, as the administrator."""
 
 import base64
@@ -12,19 +16,23 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import tempfile
 import urllib.parse
 from pathlib import Path
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from harness import authority
 from harness.process import die_with_parent, free_port
 from harness.server import fetched
 from harness.wait import TimedOut, wait_until
 
-KUBERNETES = "gomod/kubernetes:k8s.io/kubernetes/cmd/kube-apiserver,k8s.io/kubernetes/cmd/kube-controller-manager"
+KUBERNETES = "gomod/kubernetes:" + ",".join(f"k8s.io/kubernetes/cmd/{name}" for name in ("kube-apiserver", "kube-controller-manager", "kubectl"))
 ETCD = "gomod/etcd:go.etcd.io/etcd/server/v3"
+HELM = "gomod/helm:helm.sh/helm/v3/cmd/helm"
 START_SECONDS = 120
 STOP_SECONDS = 20
 
@@ -48,8 +56,8 @@ CLUSTERED = {"Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDe
 
 def fetch():
     """Every program, ahead of its first use."""
-    fetched("go", ETCD)
-    fetched("go", KUBERNETES)
+    for words in (ETCD, KUBERNETES, HELM):
+        fetched("go", words)
 
 
 class Refused(Exception):
@@ -358,3 +366,9 @@ class Operator:
 
     def stop(self) -> int:
         return self.kill(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--fetch"]:
+        sys.exit(__doc__)
+    fetch()

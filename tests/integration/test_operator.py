@@ -4,10 +4,12 @@ kill at any named point of its code nor the loss of the API server, of etcd's hi
 Pods are made by the test where their state is to be seen."""
 
 import copy
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import time
 import unittest
@@ -15,7 +17,8 @@ from pathlib import Path
 
 import yaml
 from harness.agent import command
-from harness.kube import ROOT, Cluster, Operator, Refused
+from harness.kube import HELM, KUBERNETES, ROOT, Cluster, Operator, Refused, operator_binary
+from harness.server import fetched
 from harness.wait import wait_until
 
 GOLDEN = ROOT / "tests/golden/manifest"
@@ -597,11 +600,107 @@ class Faults(Reconcile):
         self.assertNotIn("Forbidden", self.operator.text())
 
 
+class Install(unittest.TestCase):
+    """The chart, the plain manifests and the images."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.kube = cluster()
+        cls.helm = Path(fetched("go", HELM)) / "helm"
+        cls.folder = Path(tempfile.mkdtemp(prefix="firn-install-"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        for name in ("firn-system", "retail", "sales"):
+            cls.kube.apply(f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}")
+
+    def run_command(self, *words, code: int = 0) -> str:
+        environment = {**os.environ, "HOME": str(self.folder), "KUBECONFIG": str(self.kube.folder / "admin.kubeconfig")}
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120, env=environment)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout + (done.stderr if code else "")
+
+    def render(self, *values) -> list[dict]:
+        words = [word for value in values for word in ("--set", value)]
+        text = self.run_command(self.helm, "template", "firn", ROOT / "helm/firn", "--namespace", "firn-system", *words)
+        documents = [one for one in yaml.safe_load_all(text) if one]
+        for one in documents:
+            if one["kind"] in ("PodMonitor",):
+                continue
+            self.kube.apply(yaml.safe_dump(one), dry_run=True)
+        return documents
+
+    def kinds(self, documents) -> list[str]:
+        return sorted(one["kind"] for one in documents)
+
+    def test_chart(self):
+        everything = self.render()
+        self.assertEqual(self.kinds(everything).count("CustomResourceDefinition"), 3)
+        for one in everything:
+            if one["kind"] == "CustomResourceDefinition":
+                file = yaml.safe_load((ROOT / f"crds/{one['spec']['names']['plural']}.yaml").read_text())
+                self.assertEqual(one["spec"], file["spec"])
+                self.assertEqual(one["metadata"]["annotations"]["helm.sh/resource-policy"], "keep")
+        self.run_command(self.helm, "lint", "--strict", ROOT / "helm/firn")
+        role = yaml.safe_load((ROOT / "deploy/kubernetes/role.yaml").read_text())
+        (cluster_role,) = [one for one in everything if one["kind"] == "ClusterRole" and one["metadata"]["name"] == "firn-firn-system"]
+        self.assertEqual(cluster_role["rules"], role["rules"])
+
+    def test_chart_for_some_namespaces(self):
+        some = self.render("namespaces={retail,sales}", "crds.enabled=false", "replicas=2")
+        self.assertNotIn("ClusterRoleBinding", self.kinds(some))
+        self.assertEqual({one["metadata"]["namespace"] for one in some if one["kind"] == "RoleBinding"}, {"retail", "sales", "firn-system"})
+        (deployment,) = [one for one in some if one["kind"] == "Deployment"]
+        arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        self.assertIn("--namespace=retail", arguments)
+        self.assertIn("--agent-image=firn-agent:0.1.0", arguments)
+
+    def test_chart_refuses_odd_values(self):
+        for value in ("replicas=many", "unknown=1", "namespaces={Retail}", "logLevel=loud"):
+            said = self.run_command(self.helm, "template", "firn", ROOT / "helm/firn", "--set", value, code=1)
+            self.assertIn("values don't meet the specifications", said)
+
+    def test_chart_installed(self):
+        """By Helm itself: what it makes, the upgrade of the definitions, and that they stay."""
+        install = (self.helm, "upgrade", "--install", "firn", ROOT / "helm/firn", "--namespace", "firn-system")
+        # another test's definitions are no release's
+        said = self.run_command(*install, "--set", "crds.enabled=false")
+        self.assertIn("kubectl apply -f shop.yaml", said)
+        self.assertEqual(self.kube.get("Deployment", "firn", "firn-system")["spec"]["replicas"], 1)
+        self.run_command(*install, "--set", "crds.enabled=false", "--set", "replicas=2")
+        self.assertEqual(self.kube.get("Deployment", "firn", "firn-system")["spec"]["replicas"], 2)
+        self.run_command(self.helm, "uninstall", "firn", "--namespace", "firn-system")
+        self.assertIsNone(self.kube.find("Deployment", "firn", "firn-system"))
+        self.assertIsNotNone(self.kube.find("CustomResourceDefinition", "connectors.firn.dev"))
+
+    def test_plain_manifests(self):
+        kubectl = Path(fetched("go", KUBERNETES)) / "kubectl"
+        documents = [one for one in yaml.safe_load_all(self.run_command(kubectl, "kustomize", ROOT / "deploy/kubernetes")) if one]
+        self.assertEqual(self.kinds(documents).count("CustomResourceDefinition"), 3)
+        for one in documents:
+            self.kube.apply(yaml.safe_dump(one), dry_run=True)
+
+    def test_images(self):
+        """Each runs with nothing of this machine's around it."""
+        build = operator_binary().parents[1]
+        for kind in ("agent", "operator"):
+            root = self.folder / kind
+            self.run_command(ROOT / "deploy/image", kind, "--folder", root, "--build", build)
+            said = self.run_command("unshare", "--user", "--map-root-user", "chroot", root, f"/usr/bin/firn-{kind}", "--version")
+            self.assertEqual(said.split()[0], f"firn-{kind}")
+            for number in (1, 2):
+                self.run_command(ROOT / "deploy/image", kind, "--oci", self.folder / f"{number}.tar", "--build", build)
+            self.assertEqual((self.folder / "1.tar").read_bytes(), (self.folder / "2.tar").read_bytes())
+            with tarfile.open(self.folder / "1.tar") as tar:
+                index = json.load(tar.extractfile("index.json"))
+                manifest = json.load(tar.extractfile("blobs/sha256/" + index["manifests"][0]["digest"][7:]))
+                config = json.load(tar.extractfile("blobs/sha256/" + manifest["config"]["digest"][7:]))
+                packed = tar.extractfile("blobs/sha256/" + manifest["layers"][0]["digest"][7:]).read()
+            self.assertEqual(hashlib.sha256(packed).hexdigest(), config["rootfs"]["diff_ids"][0][7:])
+            self.assertEqual(config["config"]["User"], "65532:65532")
+
+
 class Commands(unittest.TestCase):
     def test_usage(self):
         def run(*words):
-            from harness.kube import operator_binary
-
             return subprocess.run([operator_binary(), *words], capture_output=True, text=True, timeout=60)
 
         self.assertEqual(run("--help").returncode, 0)
