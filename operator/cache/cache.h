@@ -48,3 +48,4 @@ void cache_each_name(Cache *cache, Kind kind, const char *namespace_name, size_t
                      void (*each)(void *context, const char *namespace_name, const char *name),
                      void *context);
 DEFINE_AUTO(Cache, cache_free);
+DEFINE_AUTO(Feed, feed_free);

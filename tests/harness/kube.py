@@ -282,7 +282,7 @@ class Cluster:
 
     def install(self, folder: Path):
         """The definitions of a folder, until they are served."""
-        for file in sorted(folder.glob("*.yaml")):
+        for file in sorted(set(folder.glob("*.yaml")) - {folder / "kustomization.yaml"}):
             (definition,) = self.apply(file.read_text())
             name = definition["metadata"]["name"]
 
