@@ -251,9 +251,9 @@ bool connector_look(Look *look, Error *err)
     }
     Found found;
     State state;
-    bool ok = finalizer_set(look, connector, err);
+    bool ok = finalizer_set(look, connector, err), made = false;
     find(look, connector, &found);
-    if (ok && may_be_made(look, &found, &state) && !make(look, &found, &state, err)) {
+    if (ok && may_be_made(look, &found, &state) && !(made = make(look, &found, &state, err))) {
         ok = err->kind == ERROR_CONFIG; /* a person can mend it, and is told */
         if (ok) {
             state = state_of(HEALTH_STALLED, "Stalled", err->code, "%s", err->message);
@@ -263,8 +263,12 @@ bool connector_look(Look *look, Error *err)
     if (ok) {
         AUTO(json_free)
         json_t *more = json_pack("{sI}", "tables", (json_int_t)found.bundle.units);
-        if (found.bundle.text)
-            json_object_set_new(more, "manifestHash", json_string(found.bundle.hash));
+        /* Once it stands, there may be a slot: see finalize.c. */
+        const char *hash = made && found.bundle.units
+                               ? found.bundle.hash
+                               : object_text(connector, "status.manifestHash");
+        if (hash)
+            json_object_set_new(more, "manifestHash", json_string(hash));
         tell_units(look, &found);
         if (verdicts_set(op->verdicts, 'c', look->namespace_name, look->name, &state))
             enqueue_units_of(op, look->namespace_name, look->name);

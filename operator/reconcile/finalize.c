@@ -1,5 +1,5 @@
 /* A Connector that is being deleted: first its Pods go, so that the slot is free; then a Job with
- * the agent's image drops slot, publication and record, for the operator holds no Secret; then the
+ * the agent's image drops slot and publication, for the operator holds no Secret; then the
  * finalizer. A source that can't be reached holds nobody up for ever: what stays behind is named.
  * Tables are never dropped here: they are their LakeTables'. */
 #include <stdio.h>
@@ -144,8 +144,11 @@ bool connector_finalize(Look *look, const json_t *connector, Error *err)
     char name[NAME_BYTES_MAX];
     if (!object_has_finalizer(connector, FINALIZER))
         return true;
-    /* No Pod of it was ever made: it has no slot. */
-    if (!object_text(connector, "status.manifestHash"))
+    /* No Pod of it was ever made: it has no slot. (The status may be behind: killed in between.) */
+    name_of_child(look->name, "-capture", name);
+    AUTO(json_free)
+    json_t *deployment = cache_get(op->cache, KIND_DEPLOYMENT, look->namespace_name, name);
+    if (!deployment && !object_text(connector, "status.manifestHash"))
         return finalizer_removed(look, connector, err);
     int64_t limit_us = op->options.cleanup_us ? op->options.cleanup_us : CLEANUP_US;
     bool late = deleted_for_us(connector, look->now_s) >= limit_us;
