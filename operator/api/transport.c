@@ -364,7 +364,7 @@ bool api_call(Api *api, const ApiRequest *request, json_t **ret, Error *err)
             AUTO(mem_free)
             char *what = mem_format("%s %.*s", request->method, (int)strcspn(request->path, "?"),
                                     request->path);
-            ok = api_error(err, what, status, answer);
+            (void)api_error(err, what, status, answer);
         }
         json_decref(answer);
         int64_t wait_us = (x.retry_after_s < 1 ? 1 : x.retry_after_s) * 1000000;
