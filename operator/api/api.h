@@ -1,0 +1,159 @@
+/* The Kubernetes API over libcurl and jansson: single requests, and lists that are followed by
+ * watches.
+ *
+ *   config.c      who and where: a kubeconfig, or a Pod's ServiceAccount
+ *   transport.c   one request; tokens and CAs read again, 429 and Retry-After obeyed
+ *   kinds.c       the kinds that the operator knows, and their paths
+ *   watch.c       list in chunks, watch with bookmarks, 410 lists again, back-off
+ *   objects.c     reading metadata
+ *
+ * Errors: code is the API's own reason ("NotFound", "Conflict", "AlreadyExists", "Forbidden",
+ * "Invalid", …). RETRY what may pass (429, 5xx, connection), CONFLICT 409 Conflict, CONFIG the
+ * rest. Messages never hold a token or a body that was sent.
+ *
+ * https://kubernetes.io/docs/reference/using-api/api-concepts */
+#pragma once
+
+#include <jansson.h>
+#include <stdatomic.h>
+
+#include "common/bytes.h"
+#include "common/error.h"
+
+#define API_FIELD_MANAGER "firn-operator"
+
+/* --- config.c --- */
+
+typedef struct ApiConfig {
+    char *server; /* https://host:port, no slash at the end */
+    char *namespace_name;
+    char *ca_pem, *ca_file;   /* of both the file, which is read again; NULL: the system's */
+    char *token, *token_file; /* likewise */
+    char *client_pem, *client_key_pem;
+    char *server_name; /* in the certificate; NULL: the server's host */
+} ApiConfig;
+void api_config_free(ApiConfig *config); /* wipes what is secret; NULL is fine */
+/* kubeconfig NULL: that of KUBECONFIG, else the Pod's ServiceAccount, else ~/.kube/config. CONFIG
+ * "BadKubeconfig" names file and field. */
+MUST_CHECK bool api_config_load(const char *kubeconfig, ApiConfig **ret, Error *err);
+/* Of a kubeconfig's text; `file` for messages, and for what it names relative to itself. */
+MUST_CHECK bool api_config_parse(const char *file, const char *text, size_t bytes, ApiConfig **ret,
+                                 Error *err);
+DEFINE_AUTO(ApiConfig, api_config_free);
+
+/* --- transport.c --- */
+
+typedef struct Api Api;
+void api_free(Api *api); /* no request may be under way */
+Api *api_new(ApiConfig *config /* taken */) OWNED_BY(api_free);
+/* Ends waits and watches, from any thread; requests that are made afterwards fail at once. */
+void api_stop(Api *api);
+bool api_stopping(const Api *api);
+/* Sleeps; false when it was stopped meanwhile. */
+bool api_sleep(Api *api, int64_t us);
+
+typedef enum ApiBody { API_JSON, API_APPLY, API_MERGE_PATCH } ApiBody;
+typedef struct ApiRequest {
+    const char *method;
+    const char *path;   /* "/apis/apps/v1/namespaces/a/deployments/b?x=y", escaped */
+    const json_t *body; /* NULL: none */
+    ApiBody body_kind;
+    bool metadata_only; /* PartialObjectMetadata is asked for */
+    int64_t timeout_us; /* 0: 30 s */
+} ApiRequest;
+/* *ret (NULL is fine): the answer's object, the caller's; NULL after false. A 429 is asked again as
+ * the server says, for as long as the request's time limit. */
+MUST_CHECK bool api_call(Api *api, const ApiRequest *request, json_t **ret, Error *err);
+
+/* For watch.c: the answer's body is given away piece by piece until `take` returns false or the
+ * server ends it. *ret_status is 0 when there was no answer. */
+typedef bool ApiTake(void *context, const char *data, size_t bytes);
+MUST_CHECK bool api_stream(Api *api, const char *path, bool metadata_only, ApiTake *take,
+                           void *context, int *ret_status, Error *err);
+/* A failed answer as an error: `what` is "GET /api/…". */
+bool api_error(Error *err, const char *what, int status, const json_t *answer);
+
+/* --- kinds.c --- */
+
+typedef enum Kind {
+    KIND_CONNECTOR,
+    KIND_LAKE_TABLE,
+    KIND_UNIT,
+    KIND_DEPLOYMENT,
+    KIND_POD,
+    KIND_JOB,
+    KIND_SECRET,
+    KIND_CONFIG_MAP,
+    KIND_SERVICE_ACCOUNT,
+    KIND_SERVICE,
+    KIND_DISRUPTION_BUDGET,
+    KIND_NETWORK_POLICY,
+    KIND_COUNT
+} Kind;
+typedef struct KindInfo {
+    const char *api_version, *name, *plural;
+    const char *path; /* "/apis/apps/v1" */
+    bool owned;       /* only those with the operator's label are watched */
+    bool metadata_only;
+} KindInfo;
+extern const KindInfo kinds[KIND_COUNT];
+/* KIND_COUNT: none of them. */
+Kind kind_of(const json_t *object);
+/* The path of an object, or (name NULL) of all of a namespace, or (both NULL) of all. `more` is put
+ * behind ("/status", "?force=true", or ""). The caller's. */
+char *kind_path(Kind kind, const char *namespace_name, const char *name, const char *more);
+#define LABEL_MANAGED_BY "app.kubernetes.io/managed-by"
+#define LABEL_MANAGED_BY_VALUE "firn-operator"
+
+/* Server-side apply of a whole object under the operator's field manager, taking fields over from
+ * others. *ret NULL is fine. */
+MUST_CHECK bool api_apply(Api *api, const json_t *object, const char *subresource /* NULL */,
+                          json_t **ret, Error *err);
+/* Also true when it is not there. In the background. */
+MUST_CHECK bool api_delete(Api *api, Kind kind, const char *namespace_name, const char *name,
+                           Error *err);
+
+/* --- objects.c: NULL, "" or 0 where it is not there --- */
+
+const char *object_name(const json_t *object);
+const char *object_namespace(const json_t *object);
+const char *object_uid(const json_t *object);
+const char *object_version(const json_t *object);
+int64_t object_generation(const json_t *object);
+bool object_is_deleted(const json_t *object); /* deletionTimestamp stands */
+const char *object_label(const json_t *object, const char *name);
+const char *object_annotation(const json_t *object, const char *name);
+bool object_has_finalizer(const json_t *object, const char *name);
+/* "spec.source.database" */
+json_t *object_at(const json_t *object, const char *path);
+const char *object_text(const json_t *object, const char *path);
+const json_t *object_controller(const json_t *object); /* the owner reference that is one */
+/* The whole object as compact JSON with sorted keys; the caller's. */
+char *object_dump(const json_t *object);
+
+/* --- watch.c --- */
+
+typedef struct WatchTaker {
+    void (*list_begins)(void *context, Kind kind);
+    void (*changed)(void *context, Kind kind, json_t *object); /* of a list, added, modified */
+    void (*deleted)(void *context, Kind kind, json_t *object);
+    /* What was not named since list_begins is gone. First of all: the kind is known. */
+    void (*list_ended)(void *context, Kind kind);
+    void *context;
+} WatchTaker;
+typedef struct WatchFigures {
+    atomic_uint_fast64_t lists, watches, failures, events;
+} WatchFigures;
+/* Runs until api_stop. namespace_name NULL: all. Failures are waited out and logged. */
+void api_watch(Api *api, Kind kind, const char *namespace_name, const WatchTaker *taker,
+               WatchFigures *figures);
+
+DEFINE_AUTO(Api, api_free);
+static inline void json_free_auto(json_t **at)
+{
+    json_decref(*at);
+}
+static inline void json_free(json_t *value) /* for AUTO(json_free) */
+{
+    json_decref(value);
+}

@@ -1,0 +1,104 @@
+#include "operator/api/api.h"
+
+static const char *meta_text(const json_t *object, const char *field)
+{
+    return json_string_value(json_object_get(json_object_get(object, "metadata"), field));
+}
+
+const char *object_name(const json_t *object)
+{
+    return meta_text(object, "name");
+}
+
+const char *object_namespace(const json_t *object)
+{
+    return meta_text(object, "namespace");
+}
+
+const char *object_uid(const json_t *object)
+{
+    return meta_text(object, "uid");
+}
+
+const char *object_version(const json_t *object)
+{
+    return meta_text(object, "resourceVersion");
+}
+
+int64_t object_generation(const json_t *object)
+{
+    return json_integer_value(json_object_get(json_object_get(object, "metadata"), "generation"));
+}
+
+bool object_is_deleted(const json_t *object)
+{
+    return meta_text(object, "deletionTimestamp");
+}
+
+static const char *meta_entry(const json_t *object, const char *map, const char *name)
+{
+    json_t *entries = json_object_get(json_object_get(object, "metadata"), map);
+    return json_string_value(json_object_get(entries, name));
+}
+
+const char *object_label(const json_t *object, const char *name)
+{
+    return meta_entry(object, "labels", name);
+}
+
+const char *object_annotation(const json_t *object, const char *name)
+{
+    return meta_entry(object, "annotations", name);
+}
+
+bool object_has_finalizer(const json_t *object, const char *name)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(json_object_get(object, "metadata"), "finalizers"), i, item)
+    {
+        if (strcmp(json_string_value(item), name) == 0)
+            return true;
+    }
+    return false;
+}
+
+json_t *object_at(const json_t *object, const char *path)
+{
+    json_t *at = (json_t *)(uintptr_t)object;
+    while (at && *path) {
+        char name[64];
+        size_t bytes = strcspn(path, ".");
+        ASSERT(bytes < sizeof name);
+        memcpy(name, path, bytes);
+        name[bytes] = '\0';
+        at = json_object_get(at, name);
+        path += bytes + (path[bytes] == '.');
+    }
+    return at;
+}
+
+const char *object_text(const json_t *object, const char *path)
+{
+    return json_string_value(object_at(object, path));
+}
+
+const json_t *object_controller(const json_t *object)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(json_object_get(object, "metadata"), "ownerReferences"), i,
+                       item)
+    {
+        if (json_is_true(json_object_get(item, "controller")))
+            return item;
+    }
+    return NULL;
+}
+
+char *object_dump(const json_t *object)
+{
+    char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    ASSERT(text);
+    return text;
+}

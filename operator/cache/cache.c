@@ -1,0 +1,354 @@
+#include "operator/cache/cache.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "operator/cache/prune.h"
+
+#define BUCKETS_LEAST 256u
+#define KEY_BYTES_MAX 512
+
+typedef struct Entry Entry;
+struct Entry {
+    Entry *next;
+    char *text;
+    char *ref[CACHE_REFS];
+    uint64_t list;      /* the list that named it last, of its feed */
+    size_t space_bytes; /* of key: the namespace */
+    char key[];         /* "namespace/name" */
+};
+
+typedef struct Table {
+    Entry **buckets;
+    size_t bucket_count, count;
+} Table;
+
+struct Cache {
+    pthread_mutex_t lock;
+    Table tables[KIND_COUNT];
+};
+
+struct Feed {
+    Cache *cache;
+    Kind kind;
+    char *namespace_name;
+    CacheTaker taker;
+    uint64_t list;
+    atomic_bool listed;
+};
+
+Cache *cache_new(void)
+{
+    Cache *cache = mem_zalloc(sizeof *cache);
+    pthread_mutex_init(&cache->lock, NULL);
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        cache->tables[i].bucket_count = BUCKETS_LEAST;
+        cache->tables[i].buckets = mem_array(BUCKETS_LEAST, sizeof(Entry *));
+    }
+    return cache;
+}
+
+static void entry_free(Entry *entry)
+{
+    for (size_t i = 0; i < CACHE_REFS; i++)
+        free(entry->ref[i]);
+    free(entry->text);
+    free(entry);
+}
+
+void cache_free(Cache *cache)
+{
+    if (!cache)
+        return;
+    for (size_t k = 0; k < KIND_COUNT; k++) {
+        for (size_t i = 0; i < cache->tables[k].bucket_count; i++) {
+            for (Entry *entry = cache->tables[k].buckets[i], *next; entry; entry = next) {
+                next = entry->next;
+                entry_free(entry);
+            }
+        }
+        free(cache->tables[k].buckets);
+    }
+    pthread_mutex_destroy(&cache->lock);
+    free(cache);
+}
+
+/* --- the table, under the lock --- */
+
+static uint64_t hash_of(const char *key)
+{
+    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+    for (const char *at = key; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * 0x100000001b3;
+    return hash ^ hash >> 32;
+}
+
+static Entry **place_of(Table *table, const char *key)
+{
+    Entry **at = &table->buckets[hash_of(key) % table->bucket_count];
+    while (*at && strcmp((*at)->key, key) != 0)
+        at = &(*at)->next;
+    return at;
+}
+
+static void grow(Table *table)
+{
+    size_t count = table->bucket_count * 4;
+    Entry **wider = mem_array(count, sizeof *wider);
+    for (size_t i = 0; i < table->bucket_count; i++) {
+        for (Entry *entry = table->buckets[i], *next; entry; entry = next) {
+            next = entry->next;
+            Entry **to = &wider[hash_of(entry->key) % count];
+            entry->next = *to;
+            *to = entry;
+        }
+    }
+    free(table->buckets);
+    table->buckets = wider;
+    table->bucket_count = count;
+}
+
+static bool key_of(const char *namespace_name, const char *name, char *key)
+{
+    int bytes = snprintf(key, KEY_BYTES_MAX, "%s/%s", namespace_name ? namespace_name : "", name);
+    return bytes > 0 && bytes < KEY_BYTES_MAX;
+}
+
+static json_t *load(const char *text)
+{
+    json_t *object = json_loads(text, 0, NULL);
+    ASSERT(object);
+    return object;
+}
+
+/* Takes over `text`. */
+static void put(Table *table, const char *key, Kind kind, const json_t *object, char *text,
+                uint64_t list)
+{
+    Entry **at = place_of(table, key), *entry = *at;
+    if (!entry) {
+        size_t bytes = strlen(key) + 1;
+        entry = mem_zalloc(sizeof *entry + bytes);
+        memcpy(entry->key, key, bytes);
+        entry->space_bytes = strcspn(key, "/");
+        *at = entry;
+        if (++table->count > table->bucket_count * 2)
+            grow(table);
+    }
+    free(entry->text);
+    entry->text = text;
+    entry->list = list ? list : entry->list;
+    for (size_t i = 0; i < CACHE_REFS; i++) {
+        const char *ref = prune_ref(kind, object, i);
+        free(entry->ref[i]);
+        entry->ref[i] = ref ? mem_strdup(ref) : NULL;
+    }
+}
+
+static char *take_out(Table *table, const char *key)
+{
+    Entry **at = place_of(table, key), *entry = *at;
+    if (!entry)
+        return NULL;
+    *at = entry->next;
+    table->count--;
+    char *text = TAKE(entry->text);
+    entry_free(entry);
+    return text;
+}
+
+static bool matches(const Entry *entry, const char *namespace_name, size_t at, const char *value)
+{
+    if (namespace_name && (strncmp(entry->key, namespace_name, entry->space_bytes) != 0 ||
+                           namespace_name[entry->space_bytes]))
+        return false;
+    return !value || (entry->ref[at] && strcmp(entry->ref[at], value) == 0);
+}
+
+/* --- what watches say --- */
+
+Feed *feed_new(Cache *cache, Kind kind, const char *namespace_name, const CacheTaker *taker)
+{
+    Feed *feed = mem_zalloc(sizeof *feed);
+    *feed = (Feed){.cache = cache,
+                   .kind = kind,
+                   .namespace_name = namespace_name ? mem_strdup(namespace_name) : NULL,
+                   .taker = *taker};
+    return feed;
+}
+
+void feed_free(Feed *feed)
+{
+    if (!feed)
+        return;
+    free(feed->namespace_name);
+    free(feed);
+}
+
+bool feed_listed(const Feed *feed)
+{
+    return atomic_load(&feed->listed);
+}
+
+static void feed_list_begins(void *context, Kind kind)
+{
+    Feed *feed = context;
+    (void)kind;
+    feed->list++;
+}
+
+/* A version is opaque by contract, but API servers count in it, and say so since 1.35 (KEP 5504).
+ * Only used to tell what was written here from an event on its way that is older. */
+static bool is_older(const json_t *object, const json_t *than)
+{
+    const char *a = object_version(object), *b = object_version(than);
+    return a && b && strtoull(a, NULL, 10) < strtoull(b, NULL, 10);
+}
+
+static void feed_changed(void *context, Kind kind, json_t *object)
+{
+    Feed *feed = context;
+    char key[KEY_BYTES_MAX];
+    if (!object_name(object) || !key_of(object_namespace(object), object_name(object), key))
+        return;
+    AUTO(json_free) json_t *now = prune(kind, object);
+    AUTO(json_free) json_t *before = NULL;
+    char *text = object_dump(now);
+    pthread_mutex_lock(&feed->cache->lock);
+    Table *table = &feed->cache->tables[kind];
+    Entry *entry = *place_of(table, key);
+    bool same = entry && strcmp(entry->text, text) == 0;
+    before = entry && !same ? load(entry->text) : NULL;
+    bool old = before && is_older(now, before);
+    if (same || old) {
+        entry->list = feed->list;
+        free(text);
+    } else {
+        put(table, key, kind, now, text, feed->list);
+    }
+    pthread_mutex_unlock(&feed->cache->lock);
+    if (!same && !old)
+        feed->taker.changed(feed->taker.context, kind, before, now);
+}
+
+static void feed_deleted(void *context, Kind kind, json_t *object)
+{
+    Feed *feed = context;
+    char key[KEY_BYTES_MAX];
+    if (!object_name(object) || !key_of(object_namespace(object), object_name(object), key))
+        return;
+    pthread_mutex_lock(&feed->cache->lock);
+    AUTO(mem_free) char *text = take_out(&feed->cache->tables[kind], key);
+    pthread_mutex_unlock(&feed->cache->lock);
+    AUTO(json_free) json_t *before = text ? load(text) : prune(kind, object);
+    feed->taker.changed(feed->taker.context, kind, before, NULL);
+}
+
+static void feed_list_ended(void *context, Kind kind)
+{
+    Feed *feed = context;
+    json_t *gone = json_array();
+    pthread_mutex_lock(&feed->cache->lock);
+    Table *table = &feed->cache->tables[kind];
+    for (size_t i = 0; i < table->bucket_count; i++) {
+        for (Entry *entry = table->buckets[i]; entry; entry = entry->next)
+            if (entry->list != feed->list && matches(entry, feed->namespace_name, 0, NULL))
+                json_array_append_new(gone, load(entry->text));
+    }
+    pthread_mutex_unlock(&feed->cache->lock);
+    size_t i;
+    json_t *object;
+    json_array_foreach(gone, i, object)
+    {
+        feed_deleted(feed, kind, object);
+    }
+    json_decref(gone);
+    atomic_store(&feed->listed, true);
+}
+
+WatchTaker feed_taker(Feed *feed)
+{
+    return (WatchTaker){.list_begins = feed_list_begins,
+                        .changed = feed_changed,
+                        .deleted = feed_deleted,
+                        .list_ended = feed_list_ended,
+                        .context = feed};
+}
+
+/* --- reading --- */
+
+json_t *cache_get(Cache *cache, Kind kind, const char *namespace_name, const char *name)
+{
+    char key[KEY_BYTES_MAX];
+    if (!name || !key_of(namespace_name, name, key))
+        return NULL;
+    pthread_mutex_lock(&cache->lock);
+    Entry *entry = *place_of(&cache->tables[kind], key);
+    AUTO(mem_free) char *text = entry ? mem_strdup(entry->text) : NULL;
+    pthread_mutex_unlock(&cache->lock);
+    return text ? load(text) : NULL;
+}
+
+json_t *cache_list(Cache *cache, Kind kind, const char *namespace_name, size_t at,
+                   const char *value)
+{
+    json_t *list = json_array();
+    pthread_mutex_lock(&cache->lock);
+    Table *table = &cache->tables[kind];
+    for (size_t i = 0; i < table->bucket_count; i++)
+        for (Entry *entry = table->buckets[i]; entry; entry = entry->next)
+            if (matches(entry, namespace_name, at, value))
+                json_array_append_new(list, load(entry->text));
+    pthread_mutex_unlock(&cache->lock);
+    return list;
+}
+
+void cache_each_name(Cache *cache, Kind kind, const char *namespace_name, size_t at,
+                     const char *value,
+                     void (*each)(void *context, const char *namespace_name, const char *name),
+                     void *context)
+{
+    pthread_mutex_lock(&cache->lock);
+    Table *table = &cache->tables[kind];
+    for (size_t i = 0; i < table->bucket_count; i++) {
+        for (Entry *entry = table->buckets[i]; entry; entry = entry->next) {
+            if (!matches(entry, namespace_name, at, value))
+                continue;
+            char space[KEY_BYTES_MAX];
+            snprintf(space, sizeof space, "%.*s", (int)entry->space_bytes, entry->key);
+            each(context, space, entry->key + entry->space_bytes + 1);
+        }
+    }
+    pthread_mutex_unlock(&cache->lock);
+}
+
+char *cache_version(Cache *cache, Kind kind, const char *namespace_name, const char *name)
+{
+    AUTO(json_free) json_t *object = cache_get(cache, kind, namespace_name, name);
+    const char *version = object_version(object);
+    return version ? mem_strdup(version) : NULL;
+}
+
+size_t cache_count(Cache *cache, Kind kind)
+{
+    pthread_mutex_lock(&cache->lock);
+    size_t count = cache->tables[kind].count;
+    pthread_mutex_unlock(&cache->lock);
+    return count;
+}
+
+void cache_put(Cache *cache, Kind kind, const json_t *object)
+{
+    char key[KEY_BYTES_MAX];
+    if (!object_name(object) || !key_of(object_namespace(object), object_name(object), key))
+        return;
+    AUTO(json_free) json_t *now = prune(kind, object);
+    pthread_mutex_lock(&cache->lock);
+    Table *table = &cache->tables[kind];
+    Entry *entry = *place_of(table, key);
+    AUTO(json_free) json_t *before = entry ? load(entry->text) : NULL;
+    /* One that the watch has not named yet is left to it: its list might not name it either. */
+    if (entry && !is_older(now, before))
+        put(table, key, kind, now, object_dump(now), 0);
+    pthread_mutex_unlock(&cache->lock);
+}

@@ -1,0 +1,9 @@
+/* What the cache keeps of an object. */
+#pragma once
+
+#include "operator/cache/cache.h"
+
+/* A new object; the caller's. */
+json_t *prune(Kind kind, const json_t *object);
+/* Ref `at` of a pruned object, or NULL. */
+const char *prune_ref(Kind kind, const json_t *object, size_t at);

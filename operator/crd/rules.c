@@ -1,0 +1,266 @@
+/* What checks.c says of one text, and validate.c and lake.c of several fields together, as the API
+ * server can check it. Patterns are RE2; CEL has no loops that matter here: each list with rules
+ * has its limit. Messages are those a person needs; they name the way out. */
+#include "common/manifest/checks.h"
+#include "operator/crd/crd.h"
+
+/* Bytes below blank, and DEL. */
+#define CTRL "\\x00-\\x1f\\x7f"
+#define PORT                                                                                       \
+    "(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+#define AUTHORITY "([A-Za-z0-9._-]+|\\[[0-9a-fA-F:.]+\\])" PORT
+#define NAME "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+
+static void set(json_t *schema, const char *key, json_t *value)
+{
+    ASSERT(value && json_object_set_new(schema, key, value) == 0);
+}
+
+void rule_add(json_t *schema, const char *rule, const char *message)
+{
+    static const char key[] = "x-kubernetes-validations";
+    json_t *rules = json_object_get(schema, key);
+    if (!rules)
+        set(schema, key, rules = json_array());
+    json_t *one = json_pack("{ssss}", "rule", rule, "message", message);
+    ASSERT(one && json_array_append_new(rules, one) == 0);
+}
+
+/* --- one text --- */
+
+static const struct {
+    TextCheck *check;
+    const char *pattern;
+    int length; /* 0: that of any text */
+} patterns[] = {
+    {check_object_name, "^" NAME "(\\." NAME ")*$", 253},
+    {check_secret_key, "^([-_a-zA-Z0-9][-._a-zA-Z0-9]*|\\.[-_a-zA-Z0-9][-._a-zA-Z0-9]*)$", 253},
+    {check_host,
+     "^(/[^" CTRL " ,;'\"@\\\\]*|[^" CTRL " ,;'\"@\\\\/:][^" CTRL " ,;'\"@\\\\:]*|"
+     "[^" CTRL " ,;'\"@\\\\/]*:[^" CTRL " ,;'\"@\\\\/]*:[^" CTRL " ,;'\"@\\\\/]*)$",
+     0},
+    {check_pattern, "^[^." CTRL "]+\\.[^" CTRL "]+$", 0},
+    {check_table, "^[^.*?" CTRL "]+\\.[^*?" CTRL "]+$", 0},
+    {check_slot, "^[a-z0-9_]{1,63}$", 0},
+    {check_identifier, "^[^" CTRL "]+$", 63},
+    {check_url, "^https?://" AUTHORITY "(/[^" CTRL " ?#{}\"\\\\@]*)?$", 0},
+    {check_endpoint, "^https?://" AUTHORITY "/?$", 0},
+    {check_region, "^[A-Za-z0-9-]{1,64}$", 0},
+    {check_line, "^[^" CTRL "]+$", 0},
+    {check_lake_name,
+     "^([^./" CTRL "][^/" CTRL "]*|\\.[^./" CTRL "][^/" CTRL "]*|\\.\\.[^/" CTRL "]+)$", 255},
+    {check_column_type,
+     "^(boolean|int|long|float|double|date|time|string|timestamp|timestamptz|binary|uuid|"
+     "decimal\\( *([1-9]|[12][0-9]|3[0-8]) *, *([0-9]|[12][0-9]|3[0-8]) *\\))$",
+     64},
+    {check_partition,
+     "^([^,() " CTRL "]+|(identity|year|month|day|hour|void)\\([^(), " CTRL "][^(," CTRL "]*\\)|"
+     "(bucket|truncate)\\( *0*[1-9][0-9]{0,8} *, *[^(), " CTRL "][^(," CTRL "]*\\))$",
+     0},
+};
+
+static void rules_of_location(json_t *schema)
+{
+    rule_add(schema,
+             "self.matches('^(file://)?/') || self.matches('^s3://[A-Za-z0-9._-]{3,63}(/|$)')",
+             "is not an absolute folder, such as /lake or file:///lake, nor s3://bucket/prefix");
+    rule_add(schema, "!self.matches('[\\\\x00-\\\\x1f\\\\x7f]')", "has control characters");
+    rule_add(schema, "!self.matches('(^|/)[.]{1,2}(/|$)')", "has . or .. as a part");
+    rule_add(schema, "!self.startsWith('s3://') || !self.matches('[?#]')",
+             "is no place in a bucket: ? and # can't stand in it");
+}
+
+void rules_of_check(json_t *schema, TextCheck *check)
+{
+    for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
+        if (patterns[i].check != check)
+            continue;
+        set(schema, "pattern", json_string(patterns[i].pattern));
+        if (patterns[i].length)
+            set(schema, "maxLength", json_integer(patterns[i].length));
+    }
+    if (check == check_location)
+        rules_of_location(schema);
+    if (check == check_identifier)
+        rule_add(schema, "size(bytes(self)) <= 63", "is longer than 63 bytes");
+    if (check == check_lake_name)
+        rule_add(schema, "size(bytes(self)) <= 255", "is longer than 255 bytes");
+    if (check == check_column_type)
+        rule_add(schema,
+                 "!self.startsWith('decimal') || int(self.find('[0-9]+')) >= "
+                 "int(self.find('[0-9]+ *[)]').find('[0-9]+'))",
+                 "has a scale beyond its precision");
+}
+
+char *rules_duration_ms(void)
+{
+    static const struct {
+        const char *unit, *ms;
+    } units[] = {{"y", "31536000000"}, {"d", "86400000"}, {"h", "3600000"},
+                 {"m", "60000"},       {"s", "1000"},     {"ms", "1"}};
+    Bytes text = {0};
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        /* The unit, and no letter behind it: 5m is not 5ms. */
+        AUTO(mem_free)
+        char *one = mem_format("%s(self.matches('[0-9]%s([0-9]|$)') ? "
+                               "int(self.find('[0-9]+%s([0-9]|$)').find('[0-9]+')) * %s : 0)",
+                               i ? " + " : "", units[i].unit, units[i].unit, units[i].ms);
+        bytes_put(&text, one, strlen(one));
+    }
+    bytes_put_u8(&text, '\0');
+    return (char *)text.data;
+}
+
+/* --- several fields --- */
+
+typedef struct ShapeRule {
+    const char *shape, *rule, *message;
+} ShapeRule;
+
+#define REST "(has(self.type) && self.type == 'Rest')"
+#define OF_REST(field)                                                                             \
+    {                                                                                              \
+        "catalog", "!has(self." field ") || " REST,                                                \
+            field " is for a Rest catalog: leave it out, or write type: Rest"                      \
+    }
+#define OF_AUTH(field, auth)                                                                       \
+    {                                                                                              \
+        "catalog",                                                                                 \
+            "!has(self." field ") || !" REST " || (has(self.auth) ? self.auth == '" auth           \
+            "' : has(self.credentialsSecretRef))",                                                 \
+            field " is for auth " auth " alone: leave it out, or write auth: " auth                \
+    }
+#define TABLE_REST "(has(self.catalog) && has(self.catalog.type) && self.catalog.type == 'Rest')"
+#define KEPT(field)                                                                                \
+    "has(self." field ") == has(oldSelf." field ") && (!has(self." field ") || self." field        \
+    " == oldSelf." field ")"
+static const ShapeRule rules[] = {
+    {"tls", "!(has(self.mode) && self.mode in ['VerifyCa', 'VerifyFull']) || has(self.caSecretRef)",
+     "modes VerifyCa and VerifyFull need caSecretRef: the authority to check the server's "
+     "certificate with"},
+    {"source", "self.type == oldSelf.type", "type can't be changed: make another Connector"},
+    {"source", "self.database == oldSelf.database",
+     "database can't be changed: make another Connector"},
+
+    {"catalog", "!" REST " || has(self.uri)",
+     "uri is required of a Rest catalog: where it answers"},
+    OF_REST("uri"),
+    OF_REST("auth"),
+    OF_REST("credentialsSecretRef"),
+    OF_REST("caSecretRef"),
+    OF_REST("oauth2Uri"),
+    OF_REST("scope"),
+    OF_REST("signingRegion"),
+    OF_REST("signingService"),
+    OF_REST("vendedCredentials"),
+    OF_AUTH("oauth2Uri", "OAuth2"),
+    OF_AUTH("scope", "OAuth2"),
+    OF_AUTH("signingRegion", "SigV4"),
+    OF_AUTH("signingService", "SigV4"),
+    {"catalog", "!(has(self.auth) && self.auth == 'None' && has(self.credentialsSecretRef))",
+     "credentialsSecretRef is not used with auth None: leave out one of both"},
+    {"catalog",
+     "!(has(self.auth) && self.auth in ['Bearer', 'OAuth2']) || has(self.credentialsSecretRef)",
+     "auths Bearer and OAuth2 need credentialsSecretRef: the Secret with token, or clientId and "
+     "clientSecret"},
+    {"catalog",
+     "!" REST " || !has(self.caSecretRef) || !has(self.uri) || !self.uri.startsWith('http://') || "
+     "(has(self.oauth2Uri) && self.oauth2Uri.startsWith('https://'))",
+     "caSecretRef has nothing to check: uri is not https"},
+    {"catalog",
+     "!has(self.warehouse) || (" REST " && !self.warehouse.startsWith('/') && "
+     "!self.warehouse.contains('://')) || self.warehouse.matches('^(file://)?/') || "
+     "self.warehouse.matches('^s3://[A-Za-z0-9._{}-]{3,63}(/|$)')",
+     "warehouse is not an absolute folder, such as /lake or file:///lake, nor s3://bucket/prefix"},
+    {"catalog",
+     "!has(self.warehouse) || (" REST " && !self.warehouse.startsWith('/') && "
+     "!self.warehouse.contains('://')) || !self.warehouse.matches('(^|/)[.]{1,2}(/|$)')",
+     "warehouse has . or .. as a part"},
+    {"storage",
+     "!has(self.caSecretRef) || !has(self.endpoint) || !self.endpoint.startsWith('http://')",
+     "caSecretRef has nothing to check: endpoint is not https"},
+
+    {"a LakeTable's spec",
+     TABLE_REST " || has(self.location) || (has(self.catalog) && has(self.catalog.warehouse))",
+     "a table needs a place: write catalog.warehouse, the folder of all tables, or location, its "
+     "own"},
+    {"a LakeTable's spec",
+     "!has(self.storage) || " TABLE_REST " || (has(self.location) && "
+     "self.location.startsWith('s3://')) || (has(self.catalog) && has(self.catalog.warehouse) && "
+     "self.catalog.warehouse.startsWith('s3://'))",
+     "storage is for tables in an object store: leave it out, or write an s3:// warehouse or "
+     "location"},
+    {"a LakeTable's spec",
+     "!has(self.formatVersion) || !has(oldSelf.formatVersion) || "
+     "self.formatVersion >= oldSelf.formatVersion",
+     "formatVersion never goes down"},
+    {"a LakeTable's spec", KEPT("database"), "database can't be changed: make another LakeTable"},
+    {"a LakeTable's spec", KEPT("tableName"), "tableName can't be changed: make another LakeTable"},
+    {"a LakeTable's spec", KEPT("location"), "location can't be changed: make another LakeTable"},
+    {"a LakeTable's spec", KEPT("mode"), "mode can't be changed: make another LakeTable"},
+
+    {"connectorRef", "has(self.table) != has(self.tables)",
+     "a unit needs its table: write table for one table, or tables for patterns"},
+    {"connectorRef", "!has(self.tables) || self.tables.size() > 0",
+     "tables is an empty list: write at least one pattern, such as public.*"},
+    {"an IngestionUnit's spec", "has(self.connectorRef) || has(self.kafka)",
+     "a unit needs a source: write connectorRef"},
+    {"an IngestionUnit's spec", "!(has(self.connectorRef) && has(self.kafka))",
+     "a unit has one source: leave out connectorRef or kafka"},
+    {"an IngestionUnit's spec",
+     "(has(self.lakeTableRef) ? 1 : 0) + (has(self.outsourcingUnit) ? 1 : 0) + (has(self.routes) ? "
+     "1 : 0) + (has(self.toTopic) ? 1 : 0) == 1",
+     "a unit has one destination: write lakeTableRef, or outsourcingUnit.table"},
+    {"an IngestionUnit's spec",
+     "!has(self.lakeTableRef) || !has(self.connectorRef) || !has(self.connectorRef.tables)",
+     "patterns make a table for each that matches: write outsourcingUnit.table instead of "
+     "lakeTableRef"},
+    {"an IngestionUnit's spec",
+     "!has(self.connectorRef) || !has(self.connectorRef.tables) || !has(self.outsourcingUnit) || "
+     "(has(self.outsourcingUnit.table.location) ? "
+     "self.outsourcingUnit.table.location.contains('{table}') : "
+     "(!has(self.outsourcingUnit.table.tableName) || "
+     "self.outsourcingUnit.table.tableName.contains('{table}') || "
+     "(has(self.outsourcingUnit.table.database) && "
+     "self.outsourcingUnit.table.database.contains('{table}'))))",
+     "outsourcingUnit.table is one place for all tables that the patterns find: put {table} into "
+     "its tableName, or location"},
+    {"outsourcingUnit",
+     "!has(self.table.database) || !self.table.database.replace('{schema}', "
+     "'').replace('{table}', '').contains('{')",
+     "what stands in braces in database stands for nothing: they are {schema} and {table}"},
+    {"outsourcingUnit",
+     "!has(self.table.tableName) || !self.table.tableName.replace('{schema}', "
+     "'').replace('{table}', '').contains('{')",
+     "what stands in braces in tableName stands for nothing: they are {schema} and {table}"},
+    {"outsourcingUnit",
+     "!has(self.table.location) || !self.table.location.replace('{schema}', "
+     "'').replace('{table}', '').contains('{')",
+     "what stands in braces in location stands for nothing: they are {schema} and {table}"},
+};
+
+void rules_of_shape(json_t *schema, const Shape *shape)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+        if (strcmp(rules[i].shape, shape->name) == 0)
+            rule_add(schema, rules[i].rule, rules[i].message);
+}
+
+void rules_of_lake_table(json_t *spec)
+{
+    static const char *const names[] = {"database", "tableName", "location"};
+    json_t *required = json_object_get(spec, "required");
+    if (!required)
+        set(spec, "required", required = json_array());
+    json_array_append_new(required, json_string("database"));
+    json_array_append_new(required, json_string("tableName"));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        AUTO(mem_free)
+        char *rule = mem_format("!has(self.%s) || !self.%s.contains('{')", names[i], names[i]);
+        AUTO(mem_free)
+        char *message = mem_format("%s has braces: names of the source go into an IngestionUnit's "
+                                   "outsourcingUnit",
+                                   names[i]);
+        rule_add(spec, rule, message);
+    }
+}

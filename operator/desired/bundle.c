@@ -1,0 +1,248 @@
+/* The agent reads what a user applies: the Connector, its units in the order in which they were
+ * made, and the LakeTables these name, each reduced to what a person wrote. The agent's own reader
+ * (common/manifest) judges the whole; what it finds wrong is taken out and the rest judged again.
+ */
+#include <stdio.h>
+
+#include "common/manifest/manifest.h"
+#include "operator/desired/desired.h"
+
+#define ROUNDS_MAX 8
+
+void bundle_done(Bundle *bundle)
+{
+    for (size_t i = 0; i < bundle->verdict_count; i++) {
+        free(bundle->verdicts[i].object);
+        free(bundle->verdicts[i].message);
+    }
+    free(bundle->verdicts);
+    free(bundle->text);
+    *bundle = (Bundle){0};
+}
+
+static const char *verdict_on(const Bundle *bundle, const char *object)
+{
+    for (size_t i = 0; i < bundle->verdict_count; i++)
+        if (strcmp(bundle->verdicts[i].object, object) == 0)
+            return bundle->verdicts[i].message;
+    return NULL;
+}
+
+const char *bundle_verdict(const Bundle *bundle, const char *kind, const char *name)
+{
+    AUTO(mem_free) char *object = mem_format("%s/%s", kind, name);
+    return verdict_on(bundle, object);
+}
+
+static bool judge(Bundle *bundle, const char *object, const char *path, const char *message)
+{
+    if (verdict_on(bundle, object))
+        return false;
+    bundle->verdicts =
+        mem_regrow(bundle->verdicts, bundle->verdict_count + 1, sizeof *bundle->verdicts);
+    bundle->verdicts[bundle->verdict_count++] =
+        (Verdict){mem_strdup(object), mem_format("%s%s%s", path, *path ? ": " : "", message)};
+    return true;
+}
+
+/* --- order --- */
+
+static int by_age(const void *a, const void *b)
+{
+    const json_t *x = *(const json_t *const *)a, *y = *(const json_t *const *)b;
+    const char *made_x = object_text(x, "metadata.creationTimestamp");
+    const char *made_y = object_text(y, "metadata.creationTimestamp");
+    int order = strcmp(made_x ? made_x : "", made_y ? made_y : "");
+    return order ? order : strcmp(object_name(x), object_name(y));
+}
+
+/* Those that are not being deleted, oldest first; the array is the caller's, its items are not. */
+static const json_t **in_order(const json_t *list, size_t *ret_count)
+{
+    const json_t **items = mem_array(json_array_size(list) + 1, sizeof *items);
+    size_t i, count = 0;
+    json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        if (!object_is_deleted(item))
+            items[count++] = item;
+    }
+    qsort(items, count, sizeof *items, by_age);
+    *ret_count = count;
+    return items;
+}
+
+static const json_t *table_named(const json_t *const *tables, size_t count, const char *name)
+{
+    for (size_t i = 0; name && i < count; i++)
+        if (strcmp(object_name(tables[i]), name) == 0)
+            return tables[i];
+    return NULL;
+}
+
+/* --- text --- */
+
+static void put_object(Bytes *to, const json_t *object)
+{
+    json_t *spec = json_copy(json_object_get(object, "spec")); /* shallow: only keys go */
+    json_object_del(spec, "agent");
+    json_t *clean = json_pack(
+        "{s:O, s:O, s:{s:s, s:s}, s:o}", "apiVersion", json_object_get(object, "apiVersion"),
+        "kind", json_object_get(object, "kind"), "metadata", "name", object_name(object),
+        "namespace", object_namespace(object), "spec", spec);
+    AUTO(mem_free) char *text = object_dump(clean);
+    json_decref(clean);
+    bytes_put(to, text, strlen(text));
+    bytes_put(to, "\n---\n", 5);
+}
+
+static bool is_out(const Bundle *bundle, const json_t *object)
+{
+    return bundle_verdict(bundle, json_string_value(json_object_get(object, "kind")),
+                          object_name(object));
+}
+
+typedef struct Parts {
+    const json_t *connector;
+    const json_t **units, **tables;
+    size_t unit_count, table_count;
+} Parts;
+
+static Bytes text_of(const Parts *parts, Bundle *bundle)
+{
+    Bytes text = {0};
+    bool *used = mem_array(parts->table_count + 1, sizeof *used);
+    put_object(&text, parts->connector);
+    bundle->units = 0;
+    for (size_t i = 0; i < parts->unit_count; i++) {
+        const json_t *unit = parts->units[i];
+        const char *name = object_text(unit, "spec.lakeTableRef.name");
+        const json_t *table = table_named(parts->tables, parts->table_count, name);
+        if (is_out(bundle, unit) || (table && is_out(bundle, table)))
+            continue;
+        put_object(&text, unit);
+        bundle->units++;
+        for (size_t t = 0; t < parts->table_count; t++)
+            used[t] |= parts->tables[t] == table;
+    }
+    for (size_t t = 0; t < parts->table_count; t++)
+        if (used[t])
+            put_object(&text, parts->tables[t]);
+    free(used);
+    return text;
+}
+
+/* True: something more was taken out. */
+static bool judge_findings(Bundle *bundle, const Findings *findings)
+{
+    bool more = false;
+    for (size_t i = 0; i < findings->count; i++)
+        if (findings->items[i].object[0])
+            more |= judge(bundle, findings->items[i].object, findings->items[i].path,
+                          findings->items[i].message);
+    return more;
+}
+
+/* A unit whose table was refused says so itself. */
+static void judge_by_tables(Bundle *bundle, const Parts *parts)
+{
+    for (size_t i = 0; i < parts->unit_count; i++) {
+        const char *name = object_text(parts->units[i], "spec.lakeTableRef.name");
+        const char *why = name ? bundle_verdict(bundle, "LakeTable", name) : NULL;
+        if (!why)
+            continue;
+        AUTO(mem_free) char *object = mem_format("IngestionUnit/%s", object_name(parts->units[i]));
+        AUTO(mem_free) char *message = mem_format("LakeTable %s is refused: %s", name, why);
+        (void)judge(bundle, object, "", message);
+    }
+}
+
+void bundle_make(const json_t *connector, const json_t *units, const json_t *tables, Bundle *ret)
+{
+    *ret = (Bundle){0};
+    Parts parts = {.connector = connector};
+    parts.units = in_order(units, &parts.unit_count);
+    parts.tables = in_order(tables, &parts.table_count);
+    for (int round = 0; round < ROUNDS_MAX && !ret->text; round++) {
+        Bytes text = text_of(&parts, ret);
+        Manifest *manifest = NULL;
+        Findings findings = {0};
+        bool good = manifest_parse("manifest.yaml", (const char *)text.data, text.used, &manifest,
+                                   &findings);
+        manifest_free(manifest);
+        bool more = !good && judge_findings(ret, &findings);
+        findings_done(&findings);
+        judge_by_tables(ret, &parts);
+        if (good) {
+            bytes_put_u8(&text, '\0');
+            ret->text = (char *)text.data;
+            snprintf(ret->hash, sizeof ret->hash, "%016llx",
+                     (unsigned long long)hash_of_text(ret->text));
+        } else {
+            bytes_done(&text);
+        }
+        if (!good && (!more || bundle_verdict(ret, "Connector", object_name(connector))))
+            break;
+    }
+    free(parts.units);
+    free(parts.tables);
+}
+
+/* --- Secrets --- */
+
+static void add_name(json_t *names, const char *name)
+{
+    size_t i = 0;
+    while (i < json_array_size(names)) {
+        int order = strcmp(json_string_value(json_array_get(names, i)), name);
+        if (order == 0)
+            return;
+        if (order > 0)
+            break;
+        i++;
+    }
+    json_array_insert_new(names, i, json_string(name));
+}
+
+/* Every …SecretRef, wherever it stands. */
+static void find_secrets(json_t *names, const json_t *value)
+{
+    const char *key;
+    json_t *item;
+    size_t i;
+    json_array_foreach(value, i, item)
+    {
+        find_secrets(names, item);
+    }
+    json_object_foreach((json_t *)(uintptr_t)value, key, item)
+    {
+        size_t bytes = strlen(key);
+        const char *name = json_string_value(json_object_get(item, "name"));
+        if (name && bytes >= 9 && strcmp(key + bytes - 9, "SecretRef") == 0)
+            add_name(names, name);
+        else if (strcmp(key, "agent") != 0)
+            find_secrets(names, item);
+    }
+}
+
+json_t *bundle_secrets(const json_t *connector, const json_t *units, const json_t *tables)
+{
+    json_t *names = json_array();
+    size_t i;
+    json_t *unit;
+    find_secrets(names, json_object_get(connector, "spec"));
+    size_t table_count;
+    const json_t **in = in_order(tables, &table_count);
+    json_array_foreach(units, i, unit)
+    {
+        if (object_is_deleted(unit))
+            continue;
+        find_secrets(names, json_object_get(unit, "spec"));
+        find_secrets(
+            names,
+            json_object_get(
+                table_named(in, table_count, object_text(unit, "spec.lakeTableRef.name")), "spec"));
+    }
+    free(in);
+    return names;
+}

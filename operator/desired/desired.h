@@ -1,0 +1,107 @@
+/* What ought to be there: from resources to the objects of Kubernetes, without asking anybody.
+ * Pure: the same input gives the same objects, to the byte.
+ *
+ *   names.c       names and labels that fit
+ *   bundle.c      the manifest that the Pods of a Connector read
+ *   pod.c         their template: restricted, with the user's own laid over it
+ *   overlay.c     how that is laid over, and whether an object holds all that is wanted of it
+ *   children.c    the objects of a Connector and of a unit
+ *   drop.c        the Job that drops a deleted Connector's slot
+ *   lake_table.c  the LakeTable of a unit with outsourcingUnit */
+#pragma once
+
+#include "operator/api/api.h"
+
+#define ANNOTATION_RESTART "firn.dev/restart"
+#define ANNOTATION_MANIFEST "firn.dev/manifest-hash"
+#define ANNOTATION_SECRETS "firn.dev/secrets-hash"
+#define ANNOTATION_PAUSE "firn.dev/pause-reconciliation"
+#define LABEL_ROLE                                                                                 \
+    "firn.dev/role"       /* capture: a Connector's Pod; ingest: a unit's; drop: a Job's           \
+                           */
+#define NAME_BYTES_MAX 64 /* with the NUL */
+#define AGENT_PORT 8080
+
+/* --- names.c --- */
+
+/* A DNS label of at most 63 bytes: what was cut or changed gets a hash of the whole behind it. */
+void name_of_child(const char *name, const char *suffix, char ret[NAME_BYTES_MAX]);
+/* A label's value, likewise. */
+void name_of_label(const char *name, char ret[NAME_BYTES_MAX]);
+uint64_t hash_of_text(const char *text);
+
+/* --- bundle.c --- */
+
+typedef struct Verdict {
+    char *object; /* "IngestionUnit/orders", "LakeTable/orders", "Connector/shop" */
+    char *message;
+} Verdict;
+typedef struct Bundle {
+    char *text; /* NULL: the Connector itself is refused */
+    char hash[17];
+    Verdict *verdicts; /* of those that had to be left out, or of the Connector */
+    size_t verdict_count;
+    size_t units; /* that are in it */
+} Bundle;
+void bundle_done(Bundle *bundle);
+/* units: those that name the connector, tables: all of the namespace. What the agent would refuse
+ * is left out, the younger of two that can't stand side by side, so that one mistake stops one unit
+ * and not its neighbours. */
+void bundle_make(const json_t *connector, const json_t *units, const json_t *tables, Bundle *ret);
+/* NULL: nothing is wrong with it. */
+const char *bundle_verdict(const Bundle *bundle, const char *kind, const char *name);
+/* The names of all Secrets that the text's objects refer to, sorted, each once: an array of texts.
+ */
+json_t *bundle_secrets(const json_t *connector, const json_t *units, const json_t *tables);
+
+/* --- pod.c, children.c --- */
+
+typedef struct AgentDefaults {
+    const char *image, *pull_policy;
+} AgentDefaults;
+
+typedef struct ConnectorInput {
+    const json_t *connector;
+    const char *manifest, *manifest_hash;
+    const json_t *secrets; /* array of names */
+    const char *secrets_hash;
+    const AgentDefaults *defaults;
+} ConnectorInput;
+/* ServiceAccount, ConfigMap, Service, PodDisruptionBudget, NetworkPolicy, Deployment. The caller's.
+ */
+json_t *desired_of_connector(const ConnectorInput *input);
+/* The same of a unit that is filled from a topic: one Pod for each consumer, with a sidecar that
+ * maintains the table. `connector` is still the one it belongs to, or NULL. */
+json_t *desired_of_unit(const ConnectorInput *input, const json_t *unit);
+/* Whether a unit has Pods of its own: with a topic in between. */
+bool unit_has_pods(const json_t *unit, const json_t *connector);
+
+/* --- drop.c --- */
+
+/* ConfigMap and Job; not owned by the Connector, which is going: whoever makes them removes them.
+ */
+json_t *desired_drop(const ConnectorInput *input);
+
+/* --- lake_table.c --- */
+
+/* NULL: it has none, or its names are not known before a table is found. */
+json_t *desired_lake_table(const json_t *unit);
+
+/* --- overlay.c --- */
+
+/* Lays `over` onto `base`: mappings key by key (null removes), lists of things with a name (of
+ * mounts, a path) one by one, everything else whole. */
+void overlay(json_t *base, const json_t *over);
+/* Whether everything that `wanted` says stands in `live`, which may say more. */
+bool overlay_holds(const json_t *live, const json_t *wanted);
+
+/* --- inside --- */
+
+typedef struct PodInput {
+    const ConnectorInput *from;
+    const char *name, *role, *command;
+    const json_t *labels; /* the selector's */
+    bool maintains;
+} PodInput;
+json_t *pod_template(const PodInput *input);
+json_t *child_object(Kind kind, const json_t *owner, const char *name, const json_t *labels);

@@ -1,0 +1,56 @@
+#include "operator/cache/cache.h"
+#include "operator/desired/desired.h"
+
+static char *replaced(const char *text, const char *schema, const char *table)
+{
+    Bytes out = {0};
+    while (*text) {
+        const char *by = strncmp(text, "{schema}", 8) == 0  ? schema
+                         : strncmp(text, "{table}", 7) == 0 ? table
+                                                            : NULL;
+        if (by) {
+            bytes_put(&out, by, strlen(by));
+            text += by == schema ? 8 : 7;
+        } else {
+            bytes_put_u8(&out, (uint8_t)*text++);
+        }
+    }
+    bytes_put_u8(&out, '\0');
+    return (char *)out.data;
+}
+
+static void fill(json_t *spec, const char *field, const char *fallback, const char *schema,
+                 const char *table)
+{
+    const char *text = json_string_value(json_object_get(spec, field));
+    if (!text)
+        text = fallback;
+    if (!text)
+        return;
+    AUTO(mem_free) char *filled = replaced(text, schema, table);
+    json_object_set_new(spec, field, json_string(filled));
+}
+
+json_t *desired_lake_table(const json_t *unit)
+{
+    const json_t *inner = object_at(unit, "spec.outsourcingUnit.table");
+    const char *source = object_text(unit, "spec.connectorRef.table");
+    const char *dot = source ? strchr(source, '.') : NULL;
+    if (!inner || !dot)
+        return NULL;
+    AUTO(mem_free) char *schema = mem_strndup(source, (size_t)(dot - source));
+    char label[NAME_BYTES_MAX];
+    name_of_label(object_name(unit), label);
+    json_t *labels = json_pack("{ss}", LABEL_UNIT, label);
+    json_t *table = child_object(KIND_LAKE_TABLE, unit, object_name(unit), labels);
+    json_t *spec = json_deep_copy(inner);
+    json_decref(labels);
+    fill(spec, "database", "{schema}", schema, dot + 1);
+    fill(spec, "tableName", "{table}", schema, dot + 1);
+    fill(spec, "location", NULL, schema, dot + 1);
+    json_t *catalog = json_object_get(spec, "catalog");
+    if (catalog)
+        fill(catalog, "warehouse", NULL, schema, dot + 1);
+    json_object_set_new(table, "spec", spec);
+    return table;
+}

@@ -1,0 +1,141 @@
+/* The Pods meet the restricted standard whatever the user lays over them by default: no root, no
+ * writable root file system, no capabilities, the runtime's seccomp profile, no token.
+ * https://kubernetes.io/docs/concepts/security/pod-security-standards */
+#include <stdio.h>
+
+#include "operator/cache/cache.h"
+#include "operator/desired/desired.h"
+
+#define USER 65532
+#define GRACE_S 60 /* longer than --stop-timeout */
+
+static json_t *packed(json_t *value)
+{
+    ASSERT(value);
+    return value;
+}
+
+static json_t *probe(const char *path, int period_s, int failures)
+{
+    return packed(json_pack("{s{ss ss} si si si}", "httpGet", "path", path, "port", "http",
+                            "periodSeconds", period_s, "failureThreshold", failures,
+                            "timeoutSeconds", 3));
+}
+
+static json_t *arguments(const char *command)
+{
+    return packed(json_pack("[s s s s s s s]", command, "--file=/etc/firn/manifest/manifest.yaml",
+                            "--secrets=/etc/firn/secrets", "--http=0.0.0.0:8080",
+                            "--log-format=json", "--progress=never", "--stop-timeout=50s"));
+}
+
+static json_t *drop_arguments(void)
+{
+    return packed(json_pack("[s s s s s]", "drop", "--yes",
+                            "--file=/etc/firn/manifest/manifest.yaml",
+                            "--secrets=/etc/firn/secrets", "--log-format=json"));
+}
+
+static json_t *mounts(const json_t *secrets)
+{
+    json_t *list =
+        packed(json_pack("[{ss ss sb} {ss ss}]", "name", "manifest", "mountPath",
+                         "/etc/firn/manifest", "readOnly", 1, "name", "tmp", "mountPath", "/tmp"));
+    size_t i;
+    json_t *name;
+    json_array_foreach(secrets, i, name)
+    {
+        AUTO(mem_free) char *volume = mem_format("secret-%zu", i);
+        AUTO(mem_free) char *path = mem_format("/etc/firn/secrets/%s", json_string_value(name));
+        json_array_append_new(list, packed(json_pack("{ss ss sb}", "name", volume, "mountPath",
+                                                     path, "readOnly", 1)));
+    }
+    return list;
+}
+
+static json_t *volumes(const char *config_map, const json_t *secrets)
+{
+    json_t *list =
+        packed(json_pack("[{ss s{ss si}} {ss s{}}]", "name", "manifest", "configMap", "name",
+                         config_map, "defaultMode", 0444, "name", "tmp", "emptyDir"));
+    size_t i;
+    json_t *name;
+    json_array_foreach(secrets, i, name)
+    {
+        AUTO(mem_free) char *volume = mem_format("secret-%zu", i);
+        json_array_append_new(list, packed(json_pack("{ss s{sO si}}", "name", volume, "secret",
+                                                     "secretName", name, "defaultMode", 0440)));
+    }
+    return list;
+}
+
+static json_t *container(const PodInput *input, const char *name, const char *command)
+{
+    const json_t *agent = object_at(input->from->connector, "spec.agent");
+    const char *image = json_string_value(json_object_get(agent, "image"));
+    bool drops = strcmp(command, "drop") == 0;
+    json_t *one = packed(json_pack(
+        "{ss ss ss so so s[{ss ss}] s{sb sb s{s[s]}} s{s{ss ss} s{ss}} ss}", "name", name, "image",
+        image ? image : input->from->defaults->image, "imagePullPolicy",
+        input->from->defaults->pull_policy, "args", drops ? drop_arguments() : arguments(command),
+        "volumeMounts", mounts(input->from->secrets), "env", "name", "TMPDIR", "value", "/tmp",
+        "securityContext", "allowPrivilegeEscalation", 0, "readOnlyRootFilesystem", 1,
+        "capabilities", "drop", "ALL", "resources", "requests", "cpu", "100m", "memory", "256Mi",
+        "limits", "memory", "1Gi", "terminationMessagePolicy", "FallbackToLogsOnError"));
+    if (json_object_get(agent, "resources"))
+        overlay(json_object_get(one, "resources"), json_object_get(agent, "resources"));
+    if (!drops && strcmp(name, "agent") == 0) {
+        json_object_set_new(one, "ports",
+                            packed(json_pack("[{ss si ss}]", "name", "http", "containerPort",
+                                             AGENT_PORT, "protocol", "TCP")));
+        json_object_set_new(one, "livenessProbe", probe("/healthz", 10, 6));
+        json_object_set_new(one, "readinessProbe", probe("/readyz", 5, 3));
+    }
+    return one;
+}
+
+static void put_owned_labels(json_t *template, const PodInput *input)
+{
+    json_t *labels = object_at(template, "metadata.labels");
+    if (!json_is_object(labels)) { /* an overlay put something odd in its place */
+        labels = json_object();
+        json_object_set_new(json_object_get(template, "metadata"), "labels", labels);
+    }
+    json_object_update(labels, (json_t *)(uintptr_t)input->labels);
+    json_object_set_new(labels, LABEL_MANAGED_BY, json_string(LABEL_MANAGED_BY_VALUE));
+    json_object_set_new(labels, "app.kubernetes.io/component", json_string(input->command));
+}
+
+json_t *pod_template(const PodInput *input)
+{
+    const ConnectorInput *from = input->from;
+    bool drops = strcmp(input->command, "drop") == 0;
+    json_t *containers = json_array();
+    json_array_append_new(containers, container(input, "agent", input->command));
+    if (input->maintains)
+        json_array_append_new(containers, container(input, "maintain", "maintain"));
+    json_t *template = packed(
+        json_pack("{s{s{} s{ss ss}} s{ss sb si so so s{sb si si si s{ss}}}}", "metadata", "labels",
+                  "annotations", ANNOTATION_MANIFEST, from->manifest_hash, ANNOTATION_SECRETS,
+                  from->secrets_hash, "spec", "serviceAccountName", drops ? "default" : input->name,
+                  "automountServiceAccountToken", 0, "terminationGracePeriodSeconds", GRACE_S,
+                  "containers", containers, "volumes", volumes(input->name, from->secrets),
+                  "securityContext", "runAsNonRoot", 1, "runAsUser", USER, "runAsGroup", USER,
+                  "fsGroup", USER, "seccompProfile", "type", "RuntimeDefault"));
+    json_t *spec = json_object_get(template, "spec");
+    if (drops)
+        json_object_set_new(spec, "restartPolicy", json_string("Never"));
+    else
+        json_object_set_new(
+            spec, "topologySpreadConstraints",
+            packed(json_pack("[{si ss ss s{sO}}]", "maxSkew", 1, "topologyKey",
+                             "kubernetes.io/hostname", "whenUnsatisfiable", "ScheduleAnyway",
+                             "labelSelector", "matchLabels", input->labels)));
+    const char *restart = object_annotation(from->connector, ANNOTATION_RESTART);
+    if (restart)
+        json_object_set_new(object_at(template, "metadata.annotations"), ANNOTATION_RESTART,
+                            json_string(restart));
+    overlay(template, object_at(from->connector, "spec.agent.podTemplate"));
+    put_owned_labels(template, input);
+    return template;
+}

@@ -1,0 +1,199 @@
+/* firn-operator: watches the three kinds and makes them run. */
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "common/http/http_client.h"
+#include "common/http/http_server.h"
+#include "common/thread.h"
+#include "operator/crd/crd.h"
+#include "operator/options.h"
+#include "operator/reconcile/reconcile.h"
+
+static int crds(const Options *options)
+{
+    for (const CrdKind *kind = crd_kinds; kind->kind; kind++) {
+        json_t *definition = crd_definition(kind);
+        Bytes text = {0};
+        yaml_text_write(&text, definition);
+        json_decref(definition);
+        AUTO(mem_free)
+        char *path =
+            options->output ? mem_format("%s/%s.yaml", options->output, kind->plural) : NULL;
+        FILE *file = path ? fopen(path, "we") : stdout;
+        if (!path && kind != crd_kinds)
+            puts("---");
+        bool ok = file && fwrite(text.data, 1, text.used, file) == text.used;
+        ok = (path ? file && fclose(file) == 0 : fflush(stdout) == 0) && ok;
+        bytes_done(&text);
+        if (!ok) {
+            fprintf(stderr, "firn-operator: %s can't be written: %s\n", path ? path : "stdout",
+                    strerrordesc_np(errno));
+            return EXIT_FAILED;
+        }
+    }
+    return EXIT_OK;
+}
+
+static int ask(const Options *options)
+{
+    Error err = {0};
+    HttpAnswer answer = {0};
+    AUTO(http_client_free) HttpClient *client = http_client_new(NULL, &err);
+    HttpRequest request = {.method = "GET", .url = options->url, .answer_bytes_max = 65536};
+    bool ok = client && http_send(client, &request, &answer, &err);
+    if (ok)
+        printf("%d %.*s\n", answer.status, (int)answer.body.used, (const char *)answer.body.data);
+    else
+        fprintf(stderr, "firn-operator: %s: %s\n", err.code, err.message);
+    bool good = ok && answer.status == 200;
+    http_answer_done(&answer);
+    return good ? EXIT_OK : EXIT_FAILED;
+}
+
+/* --- run --- */
+
+typedef struct Stopper {
+    Api *api;
+    int signals;
+} Stopper;
+
+static void wait_for_signal(void *argument)
+{
+    Stopper *stopper = argument;
+    struct signalfd_siginfo info;
+    while (read(stopper->signals, &info, sizeof info) != sizeof info && errno == EINTR) {
+    }
+    if (!api_stopping(stopper->api))
+        log_info("stopping");
+    api_stop(stopper->api);
+}
+
+static bool healthy(void *context, char *text, size_t text_bytes)
+{
+    (void)context;
+    snprintf(text, text_bytes, "ok");
+    return true;
+}
+
+/* One that waits for the lease is ready to take over. */
+static bool ready(void *context, char *text, size_t text_bytes)
+{
+    const Operator *op = context;
+    bool synced = operator_is_synced(op);
+    snprintf(text, text_bytes, "%s",
+             !synced                   ? "the first lists are not there yet"
+             : operator_is_working(op) ? "working"
+                                       : "waiting for the lease");
+    return synced;
+}
+
+static char *own_identity(void)
+{
+    char host[256] = "";
+    const char *pod = getenv("POD_NAME");
+    if (gethostname(host, sizeof host - 1) != 0)
+        host[0] = '\0';
+    return pod && *pod ? mem_strdup(pod) : mem_format("%s-%ld", host, (long)getpid());
+}
+
+/* With a connection of its own: the other is stopped. */
+static void release(Lease *lease, const Options *options)
+{
+    ApiConfig *config;
+    Error err = {0};
+    if (!api_config_load(options->kubeconfig, &config, &err))
+        return;
+    AUTO(api_free) Api *api = api_new(config);
+    lease_release(lease, api);
+}
+
+static int work(Api *api, const Options *options, const char *namespace_name)
+{
+    AUTO(mem_free)
+    char *identity = options->identity ? mem_strdup(options->identity) : own_identity();
+    LeaseOptions lease_options = {
+        .namespace_name = options->lease_namespace ? options->lease_namespace : namespace_name,
+        .name = options->lease_name,
+        .identity = identity};
+    OperatorOptions operator_options = {.namespaces = options->namespaces,
+                                        .namespace_count = options->namespace_count,
+                                        .agent = options->agent,
+                                        .workers = options->workers,
+                                        .cleanup_us = options->cleanup_us,
+                                        .missing_us = options->missing_us};
+    Lease *lease = options->leader_elect ? lease_new(api, &lease_options) : NULL;
+    Operator *op = operator_new(api, &operator_options);
+    const HttpHealth health = {.healthy = healthy, .ready = ready, .context = op};
+    HttpServer *http = NULL;
+    Error err = {0};
+    int code = EXIT_REFUSED;
+    if (options->http_address)
+        http = http_server_start(options->http_address, options->http_port, &health, &err);
+    if (options->http_address && !http) {
+        log_error("no HTTP server", LOG_T("reason", err.code), LOG_T("error", err.message));
+    } else {
+        if (http)
+            log_info("serving", LOG_T("address", options->http_address),
+                     LOG_U("port", http_server_port(http)));
+        bool kept = operator_work(op, lease);
+        code = kept ? EXIT_OK : EXIT_FAILED;
+        if (!kept)
+            log_error("the lease was lost: somebody else works now");
+    }
+    api_stop(api);
+    http_server_stop(http);
+    operator_free(op);
+    if (lease && code == EXIT_OK)
+        release(lease, options);
+    lease_free(lease);
+    return code;
+}
+
+static int run(const Options *options)
+{
+    ApiConfig *config;
+    Error err = {0};
+    if (!api_config_load(options->kubeconfig, &config, &err)) {
+        fprintf(stderr, "firn-operator: %s: %s\n", err.code, err.message);
+        return EXIT_REFUSED;
+    }
+    sigset_t wanted;
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGTERM);
+    sigaddset(&wanted, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &wanted, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    AUTO(mem_free) char *namespace_name = mem_strdup(config->namespace_name);
+    Api *api = api_new(config);
+    Stopper stopper = {.api = api, .signals = signalfd(-1, &wanted, SFD_CLOEXEC)};
+    ASSERT(stopper.signals >= 0);
+    Thread *thread = thread_start("signals", wait_for_signal, &stopper);
+    int code = work(api, options, namespace_name);
+    kill(getpid(), SIGTERM); /* which the thread waits for, unless it came */
+    thread_join(thread);
+    close(stopper.signals);
+    api_free(api);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    Options options;
+    int code;
+    prctl(PR_SET_DUMPABLE, 0);
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    if (options_parse(argc, argv, &options, &code)) {
+        log_setup(options.level, options.format);
+        code = options.command == COMMAND_CRDS  ? crds(&options)
+               : options.command == COMMAND_ASK ? ask(&options)
+                                                : run(&options);
+    }
+    options_done(&options);
+    return code;
+}

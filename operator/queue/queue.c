@@ -1,0 +1,271 @@
+/* A hash table of keys and a heap of those that wait, by time. A key's place is freed when nothing
+ * is known of it any more: neither waiting, nor worked on, nor with pauses behind it. */
+#include "operator/queue/queue.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+
+#define NOT_WAITING SIZE_MAX
+#define BUCKETS 1024u
+
+typedef struct Work Work;
+struct Work {
+    Work *next;   /* in its bucket */
+    size_t place; /* in the heap, or NOT_WAITING */
+    int64_t due_us;
+    int64_t again_us; /* put while it was worked on: when; -1: not */
+    unsigned failures;
+    bool working;
+    char key[];
+};
+
+struct WorkQueue {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool closed;
+    int64_t gather_us, retry_least_us, retry_most_us;
+    Work *buckets[BUCKETS];
+    Work **heap;
+    size_t waiting, held;
+};
+
+WorkQueue *work_queue_new(int64_t gather_us, int64_t retry_least_us, int64_t retry_most_us)
+{
+    WorkQueue *queue = mem_zalloc(sizeof *queue);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&queue->lock, NULL);
+    pthread_cond_init(&queue->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    queue->gather_us = gather_us;
+    queue->retry_least_us = retry_least_us;
+    queue->retry_most_us = retry_most_us;
+    return queue;
+}
+
+void work_queue_free(WorkQueue *queue)
+{
+    if (!queue)
+        return;
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (Work *work = queue->buckets[i], *next; work; work = next) {
+            next = work->next;
+            free(work);
+        }
+    }
+    free(queue->heap);
+    pthread_cond_destroy(&queue->changed);
+    pthread_mutex_destroy(&queue->lock);
+    free(queue);
+}
+
+/* --- the table --- */
+
+static Work **bucket_of(WorkQueue *queue, const char *key)
+{
+    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+    for (const char *at = key; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * 0x100000001b3;
+    return &queue->buckets[(hash ^ hash >> 32) % BUCKETS];
+}
+
+static Work *find(WorkQueue *queue, const char *key)
+{
+    Work *work = *bucket_of(queue, key);
+    while (work && strcmp(work->key, key) != 0)
+        work = work->next;
+    return work;
+}
+
+static Work *find_or_add(WorkQueue *queue, const char *key)
+{
+    Work *work = find(queue, key);
+    if (work)
+        return work;
+    size_t bytes = strlen(key) + 1;
+    ASSERT(bytes <= WORK_KEY_BYTES_MAX);
+    work = mem_zalloc(sizeof *work + bytes);
+    memcpy(work->key, key, bytes);
+    work->place = NOT_WAITING;
+    work->again_us = -1;
+    Work **bucket = bucket_of(queue, key);
+    work->next = *bucket;
+    *bucket = work;
+    return work;
+}
+
+static void forget_idle(WorkQueue *queue, Work *work)
+{
+    if (work->working || work->place != NOT_WAITING || work->failures)
+        return;
+    Work **at = bucket_of(queue, work->key);
+    while (*at != work)
+        at = &(*at)->next;
+    *at = work->next;
+    free(work);
+}
+
+/* --- the heap --- */
+
+static void put_in_place(WorkQueue *queue, size_t place, Work *work)
+{
+    queue->heap[place] = work;
+    work->place = place;
+}
+
+static void sift_up(WorkQueue *queue, size_t place)
+{
+    Work *work = queue->heap[place];
+    while (place && queue->heap[(place - 1) / 2]->due_us > work->due_us) {
+        put_in_place(queue, place, queue->heap[(place - 1) / 2]);
+        place = (place - 1) / 2;
+    }
+    put_in_place(queue, place, work);
+}
+
+static void sift_down(WorkQueue *queue, size_t place)
+{
+    Work *work = queue->heap[place];
+    for (size_t child; (child = place * 2 + 1) < queue->waiting; place = child) {
+        if (child + 1 < queue->waiting &&
+            queue->heap[child + 1]->due_us < queue->heap[child]->due_us)
+            child++;
+        if (queue->heap[child]->due_us >= work->due_us)
+            break;
+        put_in_place(queue, place, queue->heap[child]);
+    }
+    put_in_place(queue, place, work);
+}
+
+static void wait_until(WorkQueue *queue, Work *work, int64_t due_us)
+{
+    if (work->place != NOT_WAITING) {
+        if (due_us >= work->due_us)
+            return;
+        work->due_us = due_us;
+        sift_up(queue, work->place);
+        return;
+    }
+    if (queue->waiting == queue->held) {
+        queue->held = queue->held ? queue->held * 2 : 64;
+        queue->heap = mem_regrow(queue->heap, queue->held, sizeof *queue->heap);
+    }
+    work->due_us = due_us;
+    queue->heap[queue->waiting] = work;
+    sift_up(queue, queue->waiting++);
+}
+
+/* --- */
+
+void work_queue_put_at(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us)
+{
+    pthread_mutex_lock(&queue->lock);
+    Work *work = find_or_add(queue, key);
+    if (at_us < now_us)
+        at_us = now_us;
+    if (work->working)
+        work->again_us = work->again_us < 0 || at_us < work->again_us ? at_us : work->again_us;
+    else
+        wait_until(queue, work, at_us);
+    pthread_cond_signal(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+void work_queue_put(WorkQueue *queue, const char *key, int64_t now_us)
+{
+    work_queue_put_at(queue, key, now_us + queue->gather_us, now_us);
+}
+
+static bool take(WorkQueue *queue, int64_t now_us, char *ret_key, int64_t *ret_next_us)
+{
+    *ret_next_us = queue->waiting ? queue->heap[0]->due_us : INT64_MAX;
+    if (*ret_next_us > now_us)
+        return false;
+    Work *work = queue->heap[0];
+    work->place = NOT_WAITING;
+    work->working = true;
+    Work *last = queue->heap[--queue->waiting];
+    if (queue->waiting) {
+        put_in_place(queue, 0, last);
+        sift_down(queue, 0);
+    }
+    if (work == last)
+        work->place = NOT_WAITING;
+    memcpy(ret_key, work->key, strlen(work->key) + 1);
+    return true;
+}
+
+bool work_queue_take(WorkQueue *queue, int64_t now_us, char *ret_key, int64_t *ret_next_us)
+{
+    pthread_mutex_lock(&queue->lock);
+    bool taken = take(queue, now_us, ret_key, ret_next_us);
+    pthread_mutex_unlock(&queue->lock);
+    return taken;
+}
+
+bool work_queue_wait(WorkQueue *queue, char *ret_key)
+{
+    bool taken = false;
+    pthread_mutex_lock(&queue->lock);
+    while (!queue->closed) {
+        int64_t next_us;
+        taken = take(queue, clock_mono_us(), ret_key, &next_us);
+        if (taken)
+            break;
+        struct timespec end = {next_us / 1000000, next_us % 1000000 * 1000};
+        if (next_us == INT64_MAX)
+            pthread_cond_wait(&queue->changed, &queue->lock);
+        else
+            pthread_cond_timedwait(&queue->changed, &queue->lock, &end);
+    }
+    pthread_mutex_unlock(&queue->lock);
+    return taken;
+}
+
+static int64_t pause_of(const WorkQueue *queue, unsigned failures)
+{
+    int64_t pause_us = queue->retry_least_us;
+    for (unsigned i = 1; i < failures && pause_us < queue->retry_most_us; i++)
+        pause_us *= 2;
+    return pause_us < queue->retry_most_us ? pause_us : queue->retry_most_us;
+}
+
+void work_queue_done(WorkQueue *queue, const char *key, bool failed, int64_t now_us)
+{
+    pthread_mutex_lock(&queue->lock);
+    Work *work = find(queue, key);
+    ASSERT(work && work->working);
+    work->working = false;
+    work->failures = failed ? work->failures + 1 : 0;
+    if (work->again_us >= 0)
+        wait_until(queue, work, work->again_us);
+    if (failed)
+        wait_until(queue, work, now_us + pause_of(queue, work->failures));
+    work->again_us = -1;
+    forget_idle(queue, work);
+    pthread_cond_signal(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+void work_queue_close(WorkQueue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->closed = true;
+    pthread_cond_broadcast(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+size_t work_queue_depth(WorkQueue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    size_t waiting = queue->waiting;
+    pthread_mutex_unlock(&queue->lock);
+    return waiting;
+}

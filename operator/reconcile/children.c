@@ -1,0 +1,99 @@
+#include "common/crash.h"
+#include "operator/reconcile/reconcile.h"
+
+static bool is_child_of(const json_t *object, const json_t *owner)
+{
+    const char *uid = object_text(object_controller(object), "uid");
+    return uid && object_uid(owner) && strcmp(uid, object_uid(owner)) == 0;
+}
+
+/* Of a name under which nothing of ours was seen: it may be somebody else's, or too new for the
+ * cache. */
+static bool name_is_free(Operator *op, Kind kind, const json_t *owner, const json_t *object,
+                         Error *err)
+{
+    AUTO(mem_free)
+    char *path = kind_path(kind, object_namespace(object), object_name(object), "");
+    AUTO(json_free) json_t *found = NULL;
+    Error own = {0};
+    ApiRequest request = {.method = "GET", .path = path};
+    if (!api_call(op->api, &request, &found, &own)) {
+        if (strcmp(own.code, "NotFound") == 0)
+            return true;
+        *err = own;
+        return false;
+    }
+    const char *manager = object_label(found, LABEL_MANAGED_BY);
+    bool ours = manager && strcmp(manager, LABEL_MANAGED_BY_VALUE) == 0;
+    if (owner ? is_child_of(found, owner) : ours)
+        return true;
+    if (ours && kind != KIND_LAKE_TABLE)
+        return error_set(err, ERROR_RETRY, "OldChild",
+                         "%s %s is still that of an owner that is gone", kinds[kind].name,
+                         object_name(object));
+    return error_set(err, ERROR_CONFIG, "NameTaken",
+                     "%s %s is there already and not ours: rename it, or the resource that needs "
+                     "the name",
+                     kinds[kind].name, object_name(object));
+}
+
+bool child_apply(Operator *op, const json_t *owner, const json_t *object, Error *err)
+{
+    Kind kind = kind_of(object);
+    ASSERT(kind < KIND_COUNT);
+    AUTO(json_free)
+    json_t *live = cache_get(op->cache, kind, object_namespace(object), object_name(object));
+    if (live && owner && !is_child_of(live, owner)) {
+        const char *manager = object_label(live, LABEL_MANAGED_BY);
+        if (object_controller(live) || !manager || strcmp(manager, LABEL_MANAGED_BY_VALUE) != 0)
+            return name_is_free(op, kind, owner, object, err) &&
+                   error_set(err, ERROR_RETRY, "OldChild", "%s %s is being replaced",
+                             kinds[kind].name, object_name(object));
+    }
+    if (live && overlay_holds(live, object))
+        return true;
+    if (!live && !name_is_free(op, kind, owner, object, err))
+        return false;
+    AUTO(json_free) json_t *now = NULL;
+    if (!may_write(op, err) || !api_apply(op->api, object, NULL, &now, err))
+        return error_wrap(err, "%s/%s", kinds[kind].name, object_name(object));
+    cache_put(op->cache, kind, now);
+    CRASH_POINT("operator-child-applied");
+    return true;
+}
+
+static bool is_wanted(const json_t *wanted, Kind kind, const char *name)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(wanted, i, one)
+    {
+        if (kind_of(one) == kind && strcmp(object_name(one), name) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool children_prune(Operator *op, const json_t *owner, size_t ref, const char *label,
+                    const json_t *wanted, Error *err)
+{
+    for (Kind kind = 0; kind < KIND_COUNT; kind++) {
+        if (!kinds[kind].owned || kind == KIND_POD)
+            continue;
+        AUTO(json_free)
+        json_t *list = cache_list(op->cache, kind, object_namespace(owner), ref, label);
+        size_t i;
+        json_t *one;
+        json_array_foreach(list, i, one)
+        {
+            if (!is_child_of(one, owner) || object_is_deleted(one) ||
+                is_wanted(wanted, kind, object_name(one)))
+                continue;
+            if (!may_write(op, err) ||
+                !api_delete(op->api, kind, object_namespace(one), object_name(one), err))
+                return false;
+            CRASH_POINT("operator-child-removed");
+        }
+    }
+    return true;
+}

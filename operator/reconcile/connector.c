@@ -1,0 +1,279 @@
+/* A Connector: what its Pods read, its children, and what that means to its units. */
+#include <stdio.h>
+
+#include "common/crash.h"
+#include "operator/reconcile/reconcile.h"
+
+static const char *const others[] = {"SourceReachable", "SnapshotComplete", "LogHeadroom", NULL};
+
+static bool has_secrets(Look *look, const json_t *names, const char **ret_missing)
+{
+    size_t i;
+    json_t *name;
+    json_array_foreach(names, i, name)
+    {
+        AUTO(mem_free)
+        char *version = cache_version(look->op->cache, KIND_SECRET, look->namespace_name,
+                                      json_string_value(name));
+        *ret_missing = json_string_value(name);
+        if (!version)
+            return false;
+    }
+    return true;
+}
+
+static void hash_secrets(Look *look, const json_t *names, char ret[17])
+{
+    Bytes text = {0};
+    size_t i;
+    json_t *name;
+    json_array_foreach(names, i, name)
+    {
+        AUTO(mem_free)
+        char *version = cache_version(look->op->cache, KIND_SECRET, look->namespace_name,
+                                      json_string_value(name));
+        AUTO(mem_free)
+        char *line = mem_format("%s=%s\n", json_string_value(name), version ? version : "");
+        bytes_put(&text, line, strlen(line));
+    }
+    bytes_put_u8(&text, '\0');
+    snprintf(ret, 17, "%016llx", (unsigned long long)hash_of_text((char *)text.data));
+    bytes_done(&text);
+}
+
+/* Units whose Secrets are not there stay out, and say so. The list that remains; the caller's. */
+static json_t *units_with_secrets(Look *look, const json_t *units, const json_t *tables,
+                                  json_t *verdicts)
+{
+    json_t *rest = json_array();
+    size_t i;
+    json_t *unit;
+    json_array_foreach(units, i, unit)
+    {
+        json_t *one = json_pack("[O]", unit);
+        AUTO(json_free) json_t *names = bundle_secrets(NULL, one, tables);
+        const char *missing;
+        bool there = has_secrets(look, names, &missing);
+        json_decref(one);
+        if (there) {
+            json_array_append(rest, unit);
+            continue;
+        }
+        AUTO(mem_free)
+        char *why = mem_format("Secret %s, which it names, is not in namespace %s: make it",
+                               missing, look->namespace_name);
+        json_object_set_new(verdicts, object_name(unit), json_string(why));
+    }
+    return rest;
+}
+
+typedef struct Found {
+    json_t *connector, *units, *tables; /* all */
+    json_t *good;                       /* units whose Secrets are there */
+    json_t *missing;                    /* of the others: name → why */
+    json_t *secrets;
+    Bundle bundle;
+} Found;
+
+static void found_done(Found *found)
+{
+    json_decref(found->connector);
+    json_decref(found->units);
+    json_decref(found->tables);
+    json_decref(found->good);
+    json_decref(found->missing);
+    json_decref(found->secrets);
+    bundle_done(&found->bundle);
+}
+
+static void find(Look *look, json_t *connector, Found *ret)
+{
+    Cache *cache = look->op->cache;
+    *ret = (Found){.connector = connector, .missing = json_object()};
+    ret->units = cache_list(cache, KIND_UNIT, look->namespace_name, 0, look->name);
+    ret->tables = cache_list(cache, KIND_LAKE_TABLE, look->namespace_name, 0, NULL);
+    ret->good = units_with_secrets(look, ret->units, ret->tables, ret->missing);
+    ret->secrets = bundle_secrets(connector, ret->good, ret->tables);
+    bundle_make(connector, ret->good, ret->tables, &ret->bundle);
+}
+
+/* --- what it is in --- */
+
+/* False: its children are to stay as they are, and *ret says why. */
+static bool may_be_made(Look *look, const Found *found, State *ret)
+{
+    const char *why = bundle_verdict(&found->bundle, "Connector", look->name), *missing;
+    AUTO(json_free) json_t *own = bundle_secrets(found->connector, NULL, NULL);
+    if (!found->bundle.text) {
+        *ret = state_of(HEALTH_STALLED, "Stalled", "InvalidSpec", "%s",
+                        why ? why : "its manifest can't be made");
+        return false;
+    }
+    if (!has_secrets(look, own, &missing)) {
+        *ret = state_of(HEALTH_STALLED, "Stalled", "SecretMissing",
+                        "Secret %s, which it names, is not in namespace %s: make it", missing,
+                        look->namespace_name);
+        return false;
+    }
+    if (strlen(found->bundle.text) > 1000000) {
+        *ret = state_of(HEALTH_STALLED, "Stalled", "ManifestTooLarge",
+                        "its units make a manifest of %zu bytes, and a ConfigMap holds 1 MiB: use "
+                        "patterns (connectorRef.tables), or several Connectors",
+                        strlen(found->bundle.text));
+        return false;
+    }
+    if (!found->bundle.units && json_array_size(found->units)) {
+        *ret = state_of(HEALTH_STALLED, "Stalled", "NoValidUnit",
+                        "each of its %zu IngestionUnits is refused: they say why",
+                        json_array_size(found->units));
+        return false;
+    }
+    return true;
+}
+
+static json_t *pods_of(Look *look, const char *role)
+{
+    char label[NAME_BYTES_MAX];
+    name_of_label(look->name, label);
+    json_t *pods = cache_list(look->op->cache, KIND_POD, look->namespace_name, 0, label);
+    for (size_t i = json_array_size(pods); i-- > 0;) {
+        const char *own = object_label(json_array_get(pods, i), LABEL_ROLE);
+        if (!own || strcmp(own, role) != 0)
+            json_array_remove(pods, i);
+    }
+    return pods;
+}
+
+static bool make(Look *look, const Found *found, State *ret, Error *err)
+{
+    Operator *op = look->op;
+    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[17];
+    hash_secrets(look, found->secrets, secrets_hash);
+    ConnectorInput input = {.connector = found->connector,
+                            .manifest = found->bundle.text,
+                            .manifest_hash = found->bundle.hash,
+                            .secrets = found->secrets,
+                            .secrets_hash = secrets_hash,
+                            .defaults = &op->options.agent};
+    AUTO(json_free)
+    json_t *wanted = found->bundle.units ? desired_of_connector(&input) : json_array();
+    size_t i;
+    json_t *child;
+    json_array_foreach(wanted, i, child)
+    {
+        if (!child_apply(op, found->connector, child, err))
+            return false;
+    }
+    name_of_label(look->name, label);
+    if (!children_prune(op, found->connector, 0, label, wanted, err))
+        return false;
+    if (!found->bundle.units) {
+        *ret = state_of(HEALTH_PROGRESS, "Pending", "NoUnits",
+                        "no IngestionUnit names it yet: nothing is read");
+        return true;
+    }
+    name_of_child(look->name, "-capture", name);
+    AUTO(json_free)
+    json_t *deployment = cache_get(op->cache, KIND_DEPLOYMENT, look->namespace_name, name);
+    AUTO(json_free) json_t *pods = pods_of(look, "capture");
+    *ret = state_of_pods(deployment, pods);
+    return true;
+}
+
+/* --- what it says of others --- */
+
+static void tell_units(Look *look, const Found *found)
+{
+    size_t i;
+    json_t *unit;
+    json_array_foreach(found->units, i, unit)
+    {
+        const char *name = object_name(unit);
+        const char *missing = json_string_value(json_object_get(found->missing, name));
+        const char *why = bundle_verdict(&found->bundle, "IngestionUnit", name);
+        State state =
+            state_of(HEALTH_STALLED, "Stalled", missing ? "SecretMissing" : "InvalidSpec", "%s",
+                     missing ? missing
+                     : why   ? why
+                             : "");
+        if (verdicts_set(look->op->verdicts, 'u', look->namespace_name, name,
+                         missing || why ? &state : NULL))
+            enqueue(look->op, 'u', look->namespace_name, name);
+        const char *table = object_text(unit, "spec.lakeTableRef.name");
+        why = table ? bundle_verdict(&found->bundle, "LakeTable", table) : NULL;
+        state = state_of(HEALTH_STALLED, "Stalled", "InvalidSpec", "%s", why ? why : "");
+        if (table &&
+            verdicts_set(look->op->verdicts, 't', look->namespace_name, table, why ? &state : NULL))
+            enqueue(look->op, 't', look->namespace_name, table);
+    }
+}
+
+static bool finalizer_set(Look *look, const json_t *connector, Error *err)
+{
+    const json_t *manage = object_at(connector, "spec.source.postgresql.manage");
+    bool wanted = !json_is_false(manage);
+    if (object_has_finalizer(connector, FINALIZER) == wanted)
+        return true;
+    AUTO(json_free)
+    json_t *body =
+        json_pack("{ss ss s{ss ss s[]}}", "apiVersion", kinds[KIND_CONNECTOR].api_version, "kind",
+                  kinds[KIND_CONNECTOR].name, "metadata", "name", look->name, "namespace",
+                  look->namespace_name, "finalizers");
+    if (wanted)
+        json_array_append_new(object_at(body, "metadata.finalizers"), json_string(FINALIZER));
+    AUTO(json_free) json_t *now = NULL;
+    if (!may_write(look->op, err) || !api_apply(look->op->api, body, NULL, &now, err))
+        return error_wrap(err, "finalizer of Connector/%s", look->name);
+    cache_put(look->op->cache, KIND_CONNECTOR, now);
+    CRASH_POINT("operator-finalizer-set");
+    return true;
+}
+
+static bool is_paused(const json_t *object)
+{
+    const char *paused = object_annotation(object, ANNOTATION_PAUSE);
+    return paused && strcmp(paused, "false") != 0;
+}
+
+bool connector_look(Look *look, Error *err)
+{
+    Operator *op = look->op;
+    json_t *connector = cache_get(op->cache, KIND_CONNECTOR, look->namespace_name, look->name);
+    if (!connector) {
+        if (verdicts_set(op->verdicts, 'c', look->namespace_name, look->name, NULL))
+            enqueue_units_of(op, look->namespace_name, look->name);
+        return true;
+    }
+    if (object_is_deleted(connector) || is_paused(connector)) {
+        bool ok = !object_is_deleted(connector) || connector_finalize(look, connector, err);
+        json_decref(connector);
+        return ok;
+    }
+    Found found;
+    State state;
+    bool ok = finalizer_set(look, connector, err), made = false;
+    find(look, connector, &found);
+    if (ok && may_be_made(look, &found, &state) && !(made = make(look, &found, &state, err))) {
+        ok = err->kind == ERROR_CONFIG; /* a person can mend it, and is told */
+        if (ok) {
+            state = state_of(HEALTH_STALLED, "Stalled", err->code, "%s", err->message);
+            look_again(look, 10000000);
+        }
+    }
+    if (ok) {
+        AUTO(json_free)
+        json_t *more = json_pack("{sI}", "tables", (json_int_t)found.bundle.units);
+        /* Once it stands, there may be a slot: see finalize.c. */
+        const char *hash = made && found.bundle.units
+                               ? found.bundle.hash
+                               : object_text(connector, "status.manifestHash");
+        if (hash)
+            json_object_set_new(more, "manifestHash", json_string(hash));
+        tell_units(look, &found);
+        if (verdicts_set(op->verdicts, 'c', look->namespace_name, look->name, &state))
+            enqueue_units_of(op, look->namespace_name, look->name);
+        ok = say(look, KIND_CONNECTOR, connector, &state, others, more, err);
+    }
+    found_done(&found);
+    return ok;
+}

@@ -1,0 +1,163 @@
+/* Which keys a change concerns. Both what was and what is counts: a unit that names another
+ * Connector now concerns both. */
+#include "operator/reconcile/reconcile.h"
+
+#include <stdio.h>
+
+#include "common/clock.h"
+
+void enqueue(Operator *op, char kind, const char *namespace_name, const char *name)
+{
+    char key[WORK_KEY_BYTES_MAX];
+    int bytes = snprintf(key, sizeof key, "%c/%s/%s", kind, namespace_name, name);
+    if (bytes > 0 && (size_t)bytes < sizeof key)
+        work_queue_put(op->queue, key, clock_mono_us());
+}
+
+typedef struct To {
+    Operator *op;
+    char kind;
+} To;
+
+static void enqueue_each(void *context, const char *namespace_name, const char *name)
+{
+    To *to = context;
+    enqueue(to->op, to->kind, namespace_name, name);
+}
+
+void enqueue_units_of(Operator *op, const char *namespace_name, const char *connector)
+{
+    cache_each_name(op->cache, KIND_UNIT, namespace_name, 0, connector, enqueue_each,
+                    &(To){op, 'u'});
+}
+
+static void unit_changed(Operator *op, const json_t *unit)
+{
+    const char *space = object_namespace(unit);
+    const char *connector = object_text(unit, "spec.connectorRef.name");
+    const char *table = object_text(unit, "spec.lakeTableRef.name");
+    enqueue(op, 'u', space, object_name(unit));
+    if (connector)
+        enqueue(op, 'c', space, connector);
+    enqueue(op, 't', space, table ? table : object_name(unit));
+}
+
+typedef struct Users {
+    json_t *names;
+} Users;
+
+static void collect(void *context, const char *namespace_name, const char *name)
+{
+    (void)namespace_name;
+    json_array_append_new(((Users *)context)->names, json_string(name));
+}
+
+static void table_changed(Operator *op, const json_t *table)
+{
+    const char *space = object_namespace(table);
+    Users users = {json_array()};
+    enqueue(op, 't', space, object_name(table));
+    cache_each_name(op->cache, KIND_UNIT, space, 1, object_name(table), collect, &users);
+    const json_t *owner = object_controller(table);
+    if (owner && object_text(owner, "name"))
+        json_array_append_new(users.names, json_string(object_text(owner, "name")));
+    size_t i;
+    json_t *name;
+    json_array_foreach(users.names, i, name)
+    {
+        AUTO(json_free)
+        json_t *unit = cache_get(op->cache, KIND_UNIT, space, json_string_value(name));
+        const char *connector = object_text(unit, "spec.connectorRef.name");
+        enqueue(op, 'u', space, json_string_value(name));
+        if (connector)
+            enqueue(op, 'c', space, connector);
+    }
+    json_decref(users.names);
+}
+
+/* The resource that something of ours is a part of: by its owner, or (Pods, Jobs) by its label. */
+static void child_changed(Operator *op, const json_t *child)
+{
+    const char *space = object_namespace(child);
+    const json_t *owner = object_controller(child);
+    const char *kind = object_text(owner, "kind"), *name = object_text(owner, "name");
+    if (kind && name && strcmp(kind, "Connector") == 0) {
+        enqueue(op, 'c', space, name);
+        return;
+    }
+    if (kind && name && strcmp(kind, "IngestionUnit") == 0) {
+        enqueue(op, 'u', space, name);
+        return;
+    }
+    const char *labels[] = {object_label(child, LABEL_CONNECTOR), object_label(child, LABEL_UNIT)};
+    const Kind of[] = {KIND_CONNECTOR, KIND_UNIT};
+    for (size_t i = 0; i < ARRAY_LEN(labels); i++) {
+        if (!labels[i])
+            continue;
+        if (strlen(labels[i]) < NAME_BYTES_MAX - 1) /* not shortened, most likely */
+            enqueue(op, i ? 'u' : 'c', space, labels[i]);
+        else
+            cache_each_name(op->cache, of[i], space, 0, NULL, enqueue_each,
+                            &(To){op, i ? 'u' : 'c'});
+    }
+}
+
+static void concerns(Operator *op, Kind kind, const json_t *object)
+{
+    const char *space = object_namespace(object);
+    switch (kind) {
+    case KIND_CONNECTOR:
+        enqueue(op, 'c', space, object_name(object));
+        enqueue_units_of(op, space, object_name(object));
+        break;
+    case KIND_UNIT:
+        unit_changed(op, object);
+        break;
+    case KIND_LAKE_TABLE:
+        table_changed(op, object);
+        break;
+    case KIND_SECRET:
+        cache_each_name(op->cache, KIND_CONNECTOR, space, 0, NULL, enqueue_each, &(To){op, 'c'});
+        break;
+    default:
+        child_changed(op, object);
+    }
+}
+
+/* Our own words on a status concern nobody but those who repeat them. */
+static bool only_status(const json_t *before, const json_t *now)
+{
+    return before && now && object_generation(before) == object_generation(now) &&
+           json_equal(object_at(before, "metadata.annotations"),
+                      object_at(now, "metadata.annotations")) &&
+           json_equal(object_at(before, "metadata.finalizers"),
+                      object_at(now, "metadata.finalizers")) &&
+           object_is_deleted(before) == object_is_deleted(now);
+}
+
+static void changed(void *context, Kind kind, const json_t *before, const json_t *now)
+{
+    Operator *op = context;
+    if (kind <= KIND_UNIT && only_status(before, now)) {
+        if (kind == KIND_UNIT) {
+            const char *table = object_text(now, "spec.lakeTableRef.name");
+            enqueue(op, 't', object_namespace(now), table ? table : object_name(now));
+        }
+        /* Somebody else may have written it. */
+        enqueue(op,
+                kind == KIND_UNIT        ? 'u'
+                : kind == KIND_CONNECTOR ? 'c'
+                                         : 't',
+                object_namespace(now), object_name(now));
+        return;
+    }
+    if (before)
+        concerns(op, kind, before);
+    if (now)
+        concerns(op, kind, now);
+}
+
+CacheTaker notify_taker(Operator *op)
+{
+    return (CacheTaker){.changed = changed, .context = op};
+}

@@ -1,0 +1,99 @@
+/* The operator: watches fill the cache and the queue, workers take keys and make what is there into
+ * what is wanted. Each look at a key begins from the cache alone and may be broken off anywhere:
+ * the next one, of this process or of another, goes on from what it finds.
+ *
+ *   reconcile.c    threads, the workers, what failed
+ *   notify.c       which keys a change concerns
+ *   connector.c    a Connector: its bundle, its children, the verdict on its units
+ *   unit.c         an IngestionUnit
+ *   lake_table.c   a LakeTable
+ *   finalize.c     a Connector that is being deleted: its slot and publication go first
+ *   children.c     objects applied when they differ, removed when nobody wants them
+ *   say.c          status and Events
+ *   verdicts.c     what a Connector's look found out about others */
+#pragma once
+
+#include "operator/cache/cache.h"
+#include "operator/desired/desired.h"
+#include "operator/lease/lease.h"
+#include "operator/queue/queue.h"
+#include "operator/status/status.h"
+
+typedef struct OperatorOptions {
+    const char *const *namespaces; /* none: all */
+    size_t namespace_count;
+    AgentDefaults agent;
+    unsigned workers;   /* 0: 4 */
+    int64_t cleanup_us; /* how long a deleted Connector waits for its source; 0: 5 min */
+    int64_t missing_us; /* how long a reference may lead nowhere before that is Stalled; 0: 15 s */
+} OperatorOptions;
+
+typedef struct Operator Operator;
+void operator_free(Operator *op); /* stopped; joins the watches */
+/* Starts to watch. The Api is the caller's, and stopped before operator_free. */
+Operator *operator_new(Api *api, const OperatorOptions *options) OWNED_BY(operator_free);
+/* Waits for the first lists, then works for as long as the lease is ours; false: it was lost.
+ * lease NULL: there is nobody else. */
+bool operator_work(Operator *op, Lease *lease);
+bool operator_is_synced(const Operator *op);
+bool operator_is_working(const Operator *op);
+
+/* --- inside --- */
+
+#define FINALIZER "firn.dev/source"
+
+struct Operator {
+    Api *api;
+    OperatorOptions options;
+    Cache *cache;
+    WorkQueue *queue;
+    struct Verdicts *verdicts;
+    Lease *_Atomic lease;
+    atomic_bool working;
+    struct OperatorWatch *watches;
+    size_t watch_count;
+    WatchFigures watch_figures;
+};
+
+/* A look at one object; now_s is the wall clock. *ret_again_us: look again then at the latest, by
+ * the monotonic clock. */
+typedef struct Look {
+    Operator *op;
+    const char *namespace_name, *name;
+    int64_t now_s, now_us;
+    int64_t again_us; /* 0: no need */
+} Look;
+MUST_CHECK bool connector_look(Look *look, Error *err);
+MUST_CHECK bool unit_look(Look *look, Error *err);
+MUST_CHECK bool lake_table_look(Look *look, Error *err);
+MUST_CHECK bool connector_finalize(Look *look, const json_t *connector, Error *err);
+void look_again(Look *look, int64_t in_us);
+
+/* RETRY "NotLeader": nothing may be written any more. */
+MUST_CHECK bool may_write(Operator *op, Error *err);
+/* kind is 'c', 'u' or 't' */
+void enqueue(Operator *op, char kind, const char *namespace_name, const char *name);
+void enqueue_units_of(Operator *op, const char *namespace_name, const char *connector);
+CacheTaker notify_taker(Operator *op);
+
+/* CONFIG "NameTaken": an object of that name is somebody else's. RETRY "OldChild": it is one of an
+ * owner that is gone. */
+MUST_CHECK bool child_apply(Operator *op, const json_t *owner, const json_t *object, Error *err);
+MUST_CHECK bool children_prune(Operator *op, const json_t *owner, size_t ref, const char *label,
+                               const json_t *wanted, Error *err);
+
+/* Writes the status if it says something new, and an Event when it is for a person. */
+MUST_CHECK bool say(Look *look, Kind kind, const json_t *object, const State *state,
+                    const char *const *others, const json_t *more, Error *err);
+void say_event(Operator *op, const json_t *object, bool warning, const char *reason,
+               const char *message);
+
+/* Keys "c/…", "u/…" and "t/…" as in the queue. */
+typedef struct Verdicts Verdicts;
+void verdicts_free(Verdicts *verdicts);
+Verdicts *verdicts_new(void) OWNED_BY(verdicts_free);
+/* True: it is another than before. state NULL: none any more. */
+bool verdicts_set(Verdicts *verdicts, char kind, const char *namespace_name, const char *name,
+                  const State *state);
+bool verdicts_get(Verdicts *verdicts, char kind, const char *namespace_name, const char *name,
+                  State *ret);

@@ -1,0 +1,172 @@
+/* An IngestionUnit: the LakeTable it makes, the Pods it has when a topic is in between, and what
+ * holds of it. Without a topic the Connector's Pod fills its table. */
+#include <stdio.h>
+
+#include "operator/reconcile/reconcile.h"
+
+#define MISSING_US 15000000
+
+static const char *const others[] = {"Fresh", "DeadLetters", NULL};
+
+static bool lake_table_made(Look *look, const json_t *unit, Error *err)
+{
+    Operator *op = look->op;
+    char label[NAME_BYTES_MAX];
+    name_of_label(look->name, label);
+    AUTO(json_free) json_t *table = desired_lake_table(unit);
+    if (table)
+        return child_apply(op, unit, table, err);
+    /* It is somebody else's by then, or of an outsourcingUnit that is no more. */
+    AUTO(json_free)
+    json_t *old = cache_get(op->cache, KIND_LAKE_TABLE, look->namespace_name, look->name);
+    const char *uid = object_text(object_controller(old), "uid");
+    if (!old || !uid || strcmp(uid, object_uid(unit)) != 0 || object_is_deleted(old))
+        return true;
+    return may_write(op, err) &&
+           api_delete(op->api, KIND_LAKE_TABLE, look->namespace_name, look->name, err);
+}
+
+/* What leads nowhere may be on its way: GitOps applies in any order. */
+static State missing(Look *look, const json_t *unit, const char *kind, const char *name)
+{
+    AUTO(mem_free) char *reason = mem_format("%sMissing", kind);
+    int64_t wait_us = look->op->options.missing_us ? look->op->options.missing_us : MISSING_US;
+    const json_t *ready = condition_of(unit, "Ready");
+    const char *why = object_text(ready, "reason");
+    int64_t age_s = condition_age_s(unit, "Reconciling", look->now_s);
+    bool known = why && strcmp(why, reason) == 0;
+    bool stalled =
+        known && (condition_is(unit, "Stalled", "True", reason) || age_s * 1000000 >= wait_us);
+    if (!stalled)
+        look_again(look, known ? wait_us - age_s * 1000000 : wait_us);
+    return state_of(stalled ? HEALTH_STALLED : HEALTH_PROGRESS, stalled ? "Stalled" : "Pending",
+                    reason, "there is no %s %s in namespace %s: apply it, or name another", kind,
+                    name, look->namespace_name);
+}
+
+static bool ingest_made(Look *look, const json_t *unit, const json_t *connector, State *ret,
+                        json_t *more, Error *err)
+{
+    Operator *op = look->op;
+    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX];
+    name_of_label(look->name, label);
+    name_of_child(look->name, "-ingest", name);
+    AUTO(json_free) json_t *units = json_pack("[O]", (json_t *)(uintptr_t)unit);
+    AUTO(json_free)
+    json_t *tables = cache_list(op->cache, KIND_LAKE_TABLE, look->namespace_name, 0, NULL);
+    AUTO(json_free) json_t *secrets = bundle_secrets(connector, units, tables);
+    Bundle bundle;
+    bundle_make(connector, units, tables, &bundle);
+    if (!bundle.text || !bundle.units) {
+        const char *why = bundle_verdict(&bundle, "IngestionUnit", look->name);
+        *ret = state_of(HEALTH_STALLED, "Stalled", "InvalidSpec", "%s",
+                        why ? why : "its manifest can't be made");
+        bundle_done(&bundle);
+        return true;
+    }
+    ConnectorInput input = {.connector = connector,
+                            .manifest = bundle.text,
+                            .manifest_hash = bundle.hash,
+                            .secrets = secrets,
+                            .secrets_hash = "",
+                            .defaults = &op->options.agent};
+    AUTO(json_free) json_t *wanted = desired_of_unit(&input, unit);
+    bool ok = true;
+    for (size_t i = 0; ok && i < json_array_size(wanted); i++)
+        ok = child_apply(op, unit, json_array_get(wanted, i), err);
+    bundle_done(&bundle);
+    if (!ok || !children_prune(op, unit, 1, label, wanted, err))
+        return false;
+    AUTO(json_free)
+    json_t *deployment = cache_get(op->cache, KIND_DEPLOYMENT, look->namespace_name, name);
+    AUTO(json_free)
+    json_t *pods = cache_list(op->cache, KIND_POD, look->namespace_name, 1, label);
+    *ret = state_of_pods(deployment, pods);
+    json_object_set_new(more, "replicas",
+                        json_integer(json_integer_value(object_at(deployment, "status.replicas"))));
+    return true;
+}
+
+static void put_selector(Look *look, const char *label, const char *name, json_t *more)
+{
+    char value[NAME_BYTES_MAX];
+    (void)look;
+    name_of_label(name, value);
+    AUTO(mem_free) char *selector = mem_format("%s=%s", label, value);
+    json_object_set_new(more, "selector", json_string(selector));
+}
+
+/* Filled by the Connector's Pod: what holds of that. */
+static State state_by_connector(Look *look, const char *connector, json_t *more)
+{
+    State state;
+    put_selector(look, LABEL_CONNECTOR, connector, more);
+    if (!verdicts_get(look->op->verdicts, 'c', look->namespace_name, connector, &state))
+        return state_of(HEALTH_UNKNOWN, "Pending", "Pending", "its Connector is not looked at yet");
+    json_object_set_new(
+        more, "replicas",
+        json_integer(state.health == HEALTH_READY && strcmp(state.phase, "Stopped") != 0));
+    if (state.health == HEALTH_READY && strcmp(state.phase, "Stopped") == 0)
+        return state_of(HEALTH_PROGRESS, "Stopped", "ConnectorStopped",
+                        "Connector %s is stopped, as its state says", connector);
+    if (state.health == HEALTH_STALLED)
+        return state_of(HEALTH_STALLED, state.phase, state.reason, "Connector %s: %s", connector,
+                        state.message);
+    return state;
+}
+
+static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more, Error *err)
+{
+    Cache *cache = look->op->cache;
+    const char *connector_name = object_text(unit, "spec.connectorRef.name");
+    const char *table = object_text(unit, "spec.lakeTableRef.name");
+    AUTO(json_free)
+    json_t *connector = connector_name
+                            ? cache_get(cache, KIND_CONNECTOR, look->namespace_name, connector_name)
+                            : NULL;
+    if (connector_name && !connector) {
+        *ret = missing(look, unit, "Connector", connector_name);
+        return true;
+    }
+    AUTO(json_free)
+    json_t *lake = table ? cache_get(cache, KIND_LAKE_TABLE, look->namespace_name, table) : NULL;
+    if (table && !lake) {
+        *ret = missing(look, unit, "LakeTable", table);
+        return true;
+    }
+    if (verdicts_get(look->op->verdicts, 'u', look->namespace_name, look->name, ret))
+        return true;
+    if (unit_has_pods(unit, connector)) {
+        put_selector(look, LABEL_UNIT, look->name, more);
+        return ingest_made(look, unit, connector, ret, more, err);
+    }
+    *ret = state_by_connector(look, connector_name ? connector_name : "", more);
+    return true;
+}
+
+bool unit_look(Look *look, Error *err)
+{
+    Operator *op = look->op;
+    AUTO(json_free)
+    json_t *unit = cache_get(op->cache, KIND_UNIT, look->namespace_name, look->name);
+    if (!unit || object_is_deleted(unit)) {
+        (void)verdicts_set(op->verdicts, 'u', look->namespace_name, look->name, NULL);
+        return true;
+    }
+    const char *paused = object_annotation(unit, ANNOTATION_PAUSE);
+    if (paused && strcmp(paused, "false") != 0)
+        return true;
+    AUTO(json_free) json_t *more = json_object();
+    State state;
+    bool ok = lake_table_made(look, unit, err) && find_state(look, unit, &state, more, err);
+    if (!ok && err->kind != ERROR_CONFIG)
+        return false;
+    if (!ok) {
+        state = state_of(HEALTH_STALLED, "Stalled", err->code, "%s", err->message);
+        look_again(look, 10000000);
+    }
+    const char *table = object_text(unit, "spec.lakeTableRef.name");
+    if (table || object_text(unit, "spec.connectorRef.table"))
+        json_object_set_new(more, "lakeTable", json_string(table ? table : look->name));
+    return say(look, KIND_UNIT, unit, &state, others, more, err);
+}

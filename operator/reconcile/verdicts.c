@@ -1,0 +1,67 @@
+#include <pthread.h>
+#include <stdio.h>
+
+#include "operator/reconcile/reconcile.h"
+
+struct Verdicts {
+    pthread_mutex_t lock;
+    json_t *known; /* key → [health, phase, reason, message] */
+};
+
+Verdicts *verdicts_new(void)
+{
+    Verdicts *verdicts = mem_zalloc(sizeof *verdicts);
+    pthread_mutex_init(&verdicts->lock, NULL);
+    verdicts->known = json_object();
+    return verdicts;
+}
+
+void verdicts_free(Verdicts *verdicts)
+{
+    if (!verdicts)
+        return;
+    json_decref(verdicts->known);
+    pthread_mutex_destroy(&verdicts->lock);
+    free(verdicts);
+}
+
+static char *key_of(char kind, const char *namespace_name, const char *name)
+{
+    return mem_format("%c/%s/%s", kind, namespace_name, name);
+}
+
+bool verdicts_set(Verdicts *verdicts, char kind, const char *namespace_name, const char *name,
+                  const State *state)
+{
+    AUTO(mem_free) char *key = key_of(kind, namespace_name, name);
+    json_t *next = NULL;
+    if (state) {
+        json_t *message = json_string(state->message);
+        next = json_pack("[isso]", (int)state->health, state->phase, state->reason,
+                         message ? message : json_string(""));
+    }
+    pthread_mutex_lock(&verdicts->lock);
+    json_t *before = json_object_get(verdicts->known, key);
+    bool changed = next ? !before || !json_equal(before, next) : before != NULL;
+    if (next)
+        json_object_set_new(verdicts->known, key, next);
+    else
+        json_object_del(verdicts->known, key);
+    pthread_mutex_unlock(&verdicts->lock);
+    return changed;
+}
+
+bool verdicts_get(Verdicts *verdicts, char kind, const char *namespace_name, const char *name,
+                  State *ret)
+{
+    AUTO(mem_free) char *key = key_of(kind, namespace_name, name);
+    pthread_mutex_lock(&verdicts->lock);
+    json_t *known = json_object_get(verdicts->known, key);
+    if (known)
+        *ret = state_of((Health)json_integer_value(json_array_get(known, 0)),
+                        json_string_value(json_array_get(known, 1)),
+                        json_string_value(json_array_get(known, 2)), "%s",
+                        json_string_value(json_array_get(known, 3)));
+    pthread_mutex_unlock(&verdicts->lock);
+    return known;
+}

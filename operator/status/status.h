@@ -1,0 +1,54 @@
+/* What a resource's status says. Pure: from what was seen to the words, by the conventions of
+ * Kubernetes' API and kstatus: Ready is Unknown at first touch; Reconciling and Stalled stand as
+ * abnormal-true; one transition time per change of a condition's status.
+ *
+ *   conditions.c   the list of conditions
+ *   pods.c         what Deployment and Pods say about a process
+ *
+ * https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md */
+#pragma once
+
+#include "operator/api/api.h"
+
+typedef enum Health {
+    HEALTH_UNKNOWN,  /* nothing is known yet */
+    HEALTH_PROGRESS, /* on its way */
+    HEALTH_READY,
+    HEALTH_STALLED, /* goes on by itself when what the message names is mended */
+} Health;
+
+/* The state of one thing, in a word and a sentence. */
+typedef struct State {
+    Health health;
+    char phase[16];    /* "Pending", "Streaming", "Stopped", "Stalled" */
+    char reason[64];   /* CamelCase, as README lists them */
+    char message[600]; /* names the thing, the value, the way out */
+} State;
+State state_of(Health health, const char *phase, const char *reason, const char *format, ...)
+    PRINTF(4, 5);
+bool state_equals(const State *a, const State *b);
+
+/* --- pods.c --- */
+
+/* Of a Deployment (NULL: not there yet) and the Pods that it has. */
+State state_of_pods(const json_t *deployment, const json_t *pods);
+/* The reason and the error of the last line of an agent's JSON log that has them; false: none. */
+bool state_of_log(const char *log, char *reason, size_t reason_bytes, char *message,
+                  size_t message_bytes);
+
+/* --- conditions.c --- */
+
+/* Sets one: its transition time is kept while its status is. `now` is RFC 3339. */
+void condition_set(json_t *conditions, const char *type, const char *status, const char *reason,
+                   const char *message, int64_t generation, const char *now);
+const json_t *condition_of(const json_t *object, const char *type); /* in its status */
+bool condition_is(const json_t *object, const char *type, const char *status, const char *reason);
+/* Seconds since its last transition; -1: not there. */
+int64_t condition_age_s(const json_t *object, const char *type, int64_t now_s);
+
+/* The whole status for a server-side apply: Ready, Reconciling, Stalled from the state, `others`
+ * (type names that only a report of the agent's can fill; ends with NULL) Unknown, and what `more`
+ * (may be NULL) has beside them. *ret_changed: it differs from the object's. */
+json_t *status_of(const json_t *object, const State *state, const char *const *others,
+                  const json_t *more, int64_t now_s, bool *ret_changed);
+void status_time(int64_t now_s, char ret[32]);

@@ -1,0 +1,726 @@
+# seconds: 600
+"""The operator on a real API server, with etcd and without a node: what it makes, what it says, and that neither a
+kill at any named point of its code nor the loss of the API server, of etcd's history or of the lease changes that.
+Pods are made by the test where their state is to be seen."""
+
+import copy
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import yaml
+from harness.agent import command
+from harness.kube import HELM, KUBERNETES, ROOT, Cluster, Operator, Refused, operator_binary
+from harness.server import fetched
+from harness.wait import wait_until
+
+GOLDEN = ROOT / "tests/golden/manifest"
+SECONDS = float(os.environ.get("FIRN_OPERATOR_SECONDS", "60"))
+CHILDREN = ("ServiceAccount", "ConfigMap", "Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment")
+
+_cluster = None
+
+
+def cluster() -> Cluster:
+    """One for all cases: it takes seconds to start."""
+    global _cluster
+    if _cluster is None:
+        _cluster = Cluster().start()
+        unittest.addModuleCleanup(_cluster.stop)
+        _cluster.install(ROOT / "crds")
+    return _cluster
+
+
+def shop(namespace: str, **source) -> str:
+    """A Connector, its Secret, and two units with their tables: one LakeTable beside the unit, one in it."""
+    spec = {"type": "PostgreSQL", "host": "db", "database": "shop", "credentialsSecretRef": {"name": "shop-db"}} | source
+    documents = [
+        {"kind": "Connector", "metadata": {"name": "shop"}, "spec": {"source": spec}},
+        {"kind": "LakeTable", "metadata": {"name": "orders"},
+         "spec": {"catalog": {"warehouse": "/lake"}, "database": "retail", "tableName": "orders"}},
+        {"kind": "IngestionUnit", "metadata": {"name": "orders"},
+         "spec": {"connectorRef": {"name": "shop", "table": "public.orders"}, "lakeTableRef": {"name": "orders"}}},
+        {"kind": "IngestionUnit", "metadata": {"name": "customers"},
+         "spec": {"connectorRef": {"name": "shop", "table": "public.customers"},
+                  "outsourcingUnit": {"table": {"catalog": {"warehouse": "/lake"}}}}},
+    ]  # fmt: skip
+    for document in documents:
+        document["apiVersion"] = "firn.dev/v1alpha1"
+        document["metadata"]["namespace"] = namespace
+    return yaml.safe_dump_all(documents)
+
+
+def condition(thing: dict | None, name: str) -> dict:
+    found = (thing or {}).get("status", {}).get("conditions", [])
+    return next((one for one in found if one["type"] == name), {})
+
+
+class Verdicts(unittest.TestCase):
+    """The definitions, against `firn-agent validate` and each rule of change."""
+
+    def setUp(self):
+        self.kube = cluster()
+        self.folder = Path(tempfile.mkdtemp(prefix="firn-verdicts-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    @staticmethod
+    def changed(good: dict, change: dict) -> dict:
+        document = copy.deepcopy(good)
+        for path, value in change.items():
+            *above, last = path.split(".")
+            at = document
+            for part in above:
+                at = at[part]
+            if value is None:
+                at.pop(last, None)
+            else:
+                at[last] = value
+        return document
+
+    def agent_takes(self, document: dict, good: dict) -> tuple[bool, str]:
+        others = [one for kind, one in good.items() if kind != document["kind"]]
+        if document["kind"] == "Connector":  # nothing needs to name it
+            others = [one for one in others if one["kind"] == "LakeTable"]
+        path = self.folder / "case.yaml"
+        path.write_text(yaml.safe_dump_all([*others, document]))
+        done = command("validate", "-f", path)
+        self.assertIn(done.returncode, (0, 3), done.stderr)
+        return done.returncode == 0, done.stderr
+
+    def server_takes(self, document: dict) -> tuple[bool, str]:
+        try:
+            self.kube.create(document, dry_run=True)
+            return True, ""
+        except Refused as refused:
+            self.assertIn(refused.status, (400, 422), refused)
+            return False, refused.message
+
+    def test_same_verdicts(self):
+        table = yaml.safe_load((GOLDEN / "verdicts.yaml").read_text())
+        self.assertGreater(len(table["cases"]), 100)
+        wrong = []
+        for case in table["cases"]:
+            document = self.changed(table["good"][case["of"]], case["change"])
+            wanted = "refused" not in case
+            agent, agent_words = self.agent_takes(document, table["good"])
+            server, server_words = self.server_takes(document)
+            only = case.get("only")
+            good = agent == (wanted or only == "server") and server == (wanted or only == "agent")
+            if not good or (not server and case["refused"] not in server_words):
+                wrong.append(f"{case}: agent {agent} {agent_words.strip()!r}, server {server} {server_words!r}")
+        self.assertEqual(wrong, [], f"{len(wrong)} of {len(table['cases'])}:\n" + "\n".join(wrong))
+
+    def test_what_may_not_change(self):
+        good = yaml.safe_load((GOLDEN / "verdicts.yaml").read_text())["good"]
+        for document in good.values():
+            self.kube.apply(yaml.safe_dump(document))
+            self.addCleanup(self.kube.delete, document["kind"], document["metadata"]["name"])
+        refused = [
+            ("LakeTable", "orders", {"tableName": "other"}, "tableName can't be changed"),
+            ("LakeTable", "orders", {"database": "other"}, "database can't be changed"),
+            ("LakeTable", "orders", {"location": "/lake/x"}, "location can't be changed"),
+            ("LakeTable", "orders", {"mode": "Append"}, "mode can't be changed"),
+            ("Connector", "shop", {"source": {"database": "other"}}, "database can't be changed"),
+        ]
+        for kind, name, spec, words in refused:
+            with self.subTest(spec=spec), self.assertRaises(Refused) as caught:
+                self.kube.patch(kind, name, {"spec": spec})
+            self.assertIn(words, caught.exception.message)
+        self.kube.patch("LakeTable", "orders", {"spec": {"formatVersion": 3, "commitInterval": "5s"}})
+        with self.assertRaises(Refused) as caught:
+            self.kube.patch("LakeTable", "orders", {"spec": {"formatVersion": 2}})
+        self.assertIn("formatVersion never goes down", caught.exception.message)
+        self.kube.patch("Connector", "shop", {"spec": {"source": {"host": "other", "port": 6543}}})
+
+    def test_examples(self):
+        """Every manifest of deploy/ and of the golden folder."""
+        for path in (ROOT / "deploy/quickstart.yaml", ROOT / "deploy/quickstart-s3.yaml", GOLDEN / "shop.yaml", GOLDEN / "lakes.yaml"):
+            for document in yaml.safe_load_all(path.read_text()):
+                if document and document["apiVersion"].startswith("firn.dev/"):
+                    document["metadata"].pop("namespace", None)
+                    taken, words = self.server_takes(document)
+                    self.assertTrue(taken, f"{path.name} {document['kind']}: {words}")
+
+    def test_defaults_and_names(self):
+        self.kube.apply(shop("default"), dry_run=True)
+        (made,) = self.kube.apply(yaml.safe_dump(next(yaml.safe_load_all(shop("default", tls={})))), dry_run=True)
+        self.assertEqual(made["spec"]["source"]["port"], 5432)
+        self.assertEqual(made["spec"]["source"]["tls"]["mode"], "Prefer")
+        names = self.kube.get("CustomResourceDefinition", "ingestionunits.firn.dev")["status"]["acceptedNames"]
+        self.assertEqual((names["shortNames"], names["categories"]), (["fiu"], ["firn"]))
+
+
+class Reconcile(unittest.TestCase):
+    """A namespace of its own for each test, and an operator that sees only that."""
+
+    options: tuple[str, ...] = ()
+    number = 0
+
+    def setUp(self):
+        self.kube = cluster()
+        Reconcile.number += 1
+        self.namespace = f"test-{Reconcile.number}"
+        self.folder = Path(tempfile.mkdtemp(prefix="firn-operator-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.kube.apply(f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {self.namespace}}}}}")
+        self.runs = 0
+
+    def start(self, identity: str = "one", crash_at: str = None, *options) -> Operator:
+        self.runs += 1
+        operator = Operator(
+            self.kube.folder / "admin.kubeconfig", self.folder / f"operator-{self.runs}.log", f"--namespace={self.namespace}",
+            f"--lease-namespace={self.namespace}", "--missing-timeout=2s", *self.options, *options, identity=identity,
+            crash_at=crash_at)  # fmt: skip
+        self.operator = operator
+        self.addCleanup(operator.kill)
+        return operator
+
+    def started(self, *arguments, **more) -> Operator:
+        operator = self.start(*arguments, **more)
+        self.until(operator.working, "the operator works")
+        return operator
+
+    def until(self, holds, what: str, seconds: float = SECONDS, watch: bool = True):
+        try:
+            return wait_until(holds, seconds, what, self.operator.alive if watch else None)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the operator: {self.operator.text()[-3000:]}") from None
+
+    def find(self, kind: str, name: str):
+        return self.kube.find(kind, name, self.namespace)
+
+    def get(self, kind: str, name: str):
+        return self.kube.get(kind, name, self.namespace)
+
+    def secret(self, name: str = "shop-db", password: str = "secret"):
+        self.kube.secret(name, self.namespace, username="firn", password=password)
+
+    def apply_shop(self, **source):
+        self.secret()
+        self.kube.apply(shop(self.namespace, **source))
+
+    def is_condition(self, kind: str, name: str, type_: str, status: str, reason: str = None):
+        found = condition(self.find(kind, name), type_)
+        return found.get("status") == status and (reason is None or found.get("reason") == reason) and found
+
+    def wait_condition(self, kind: str, name: str, type_: str, status: str, reason: str = None) -> dict:
+        return self.until(lambda: self.is_condition(kind, name, type_, status, reason), f"{kind}/{name} {type_}={status} {reason}")
+
+    def wait_children(self):
+        for kind in CHILDREN:
+            self.until(lambda kind=kind: self.find(kind, "shop-capture"), f"{kind}/shop-capture is there")
+
+    def run_deployment(self, available: int = 1):
+        """What the Deployment's controller and a node would say."""
+        deployment = self.get("Deployment", "shop-capture")
+        replicas = deployment["spec"]["replicas"]
+        status = {"observedGeneration": deployment["metadata"]["generation"], "replicas": replicas, "updatedReplicas": replicas,
+                  "readyReplicas": available, "availableReplicas": available}  # fmt: skip
+        self.kube.patch("Deployment", "shop-capture", {"status": status}, self.namespace, "/status")
+
+    def make_pod(self, name: str, status: dict):
+        template = self.get("Deployment", "shop-capture")["spec"]["template"]
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": template["metadata"]["labels"]}, "spec": template["spec"]}
+        self.kube.call("POST", self.kube.path("Pod", None, self.namespace), pod)
+        self.kube.patch("Pod", name, {"status": status}, self.namespace, "/status")
+
+    def remove_pod(self, name: str):
+        self.kube.delete("Pod", name, self.namespace, "Background&gracePeriodSeconds=0")
+
+    def settle(self):
+        """Applied, made, and running as far as anybody says."""
+        self.apply_shop()
+        self.wait_children()
+        self.until(self.all_ready, "everything is ready")
+
+    def all_ready(self) -> bool:
+        """Says for the Deployment, whenever it changed, that its Pods run."""
+        deployment = self.get("Deployment", "shop-capture")
+        if deployment.get("status", {}).get("observedGeneration") != deployment["metadata"]["generation"]:
+            self.run_deployment()
+        things = (("Connector", "shop"), ("IngestionUnit", "orders"), ("IngestionUnit", "customers"), ("LakeTable", "orders"),
+                  ("LakeTable", "customers"))  # fmt: skip
+        return all(self.is_condition(kind, name, "Ready", "True") for kind, name in things)
+
+
+class Life(Reconcile):
+    def test_shop(self):
+        self.started()
+        self.apply_shop()
+        self.wait_children()
+        deployment = self.get("Deployment", "shop-capture")
+        owner = deployment["metadata"]["ownerReferences"][0]
+        self.assertEqual((owner["kind"], owner["name"], owner["controller"]), ("Connector", "shop", True))
+        self.assertEqual(deployment["spec"]["replicas"], 1)
+        self.assertEqual(deployment["spec"]["strategy"]["type"], "Recreate")
+        # at first touch, not "not ready"
+        self.wait_condition("Connector", "shop", "Ready", "Unknown")
+        self.assertEqual(condition(self.get("Connector", "shop"), "Reconciling")["status"], "True")
+        # what the Pods read is what the agent takes
+        path = self.folder / "manifest.yaml"
+        path.write_text(self.until(lambda: (c := self.find("ConfigMap", "shop-capture")) and c["data"]["manifest.yaml"].count("IngestionUnit")
+                                   == 2 and c["data"]["manifest.yaml"], "both units are in the manifest"))  # fmt: skip
+        done = command("validate", "-f", path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("valid: 1 connectors, 1 tables, 2 units", done.stdout)
+        # a table of its own for the unit that has it in place
+        table = self.until(lambda: self.find("LakeTable", "customers"), "the unit's table")
+        self.assertEqual((table["spec"]["database"], table["spec"]["tableName"]), ("public", "customers"))
+        self.until(self.all_ready, "everything is ready")
+        for kind, name in (("Connector", "shop"), ("IngestionUnit", "orders"), ("LakeTable", "orders"), ("LakeTable", "customers")):
+            self.assertTrue(self.is_condition(kind, name, "Ready", "True", "Streaming"))
+            thing = self.get(kind, name)
+            self.assertEqual(condition(thing, "Reconciling")["status"], "False")
+            self.assertEqual(condition(thing, "Stalled")["status"], "False")
+            self.assertEqual(thing["status"]["observedGeneration"], thing["metadata"]["generation"])
+            self.assertEqual(thing["status"]["phase"], "Streaming")
+        self.assertEqual(self.get("LakeTable", "orders")["status"]["unit"], "orders")
+        self.assertEqual(self.get("Connector", "shop")["status"]["tables"], 2)
+        reasons = {event["reason"] for event in self.kube.all_of("Event", self.namespace)}
+        self.assertIn("Streaming", reasons)
+
+    def test_at_rest_nothing_is_written(self):
+        self.started()
+        self.settle()
+
+        def versions():
+            return {(kind, name): self.get(kind, name)["metadata"]["resourceVersion"]
+                    for kind, name in [(kind, "shop-capture") for kind in CHILDREN] + [("Connector", "shop"), ("IngestionUnit", "orders")]}  # fmt: skip
+
+        def settled():
+            before = versions()
+            looks = self.looks()
+            self.kube.patch("Connector", "shop", {"metadata": {"annotations": {"note": str(looks)}}}, self.namespace)
+            self.until(lambda: self.looks() > looks, "it looked again")
+            after = versions()
+            return {key for key in before if before[key] != after[key]} == {("Connector", "shop")}
+
+        self.until(settled, "a look changes nothing")
+
+    def looks(self) -> int:
+        text = self.operator.http("/metrics")[1]
+        return int(sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("firn_operator_reconciles_total")))
+
+    def test_drift_is_repaired(self):
+        self.started()
+        self.settle()
+        self.kube.patch("Deployment", "shop-capture", {"spec": {"replicas": 3}}, self.namespace)
+        self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["replicas"] == 1, "replicas are back")
+        container = {"name": "agent", "image": "evil:1"}
+        self.kube.call("PATCH", self.kube.path("Deployment", "shop-capture", self.namespace), {"spec": {"template": {"spec": {"containers": [container]}}}},
+                       "application/strategic-merge-patch+json")  # fmt: skip
+        self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["template"]["spec"]["containers"][0]["image"] == "firn.test/agent:1",
+                   "the image is back")  # fmt: skip
+        self.kube.patch("ConfigMap", "shop-capture", {"data": {"manifest.yaml": "nothing"}}, self.namespace)
+        self.until(lambda: "Connector" in self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], "the manifest is back")
+        for kind in CHILDREN:
+            uid = self.get(kind, "shop-capture")["metadata"]["uid"]
+            self.kube.delete(kind, "shop-capture", self.namespace)
+            self.until(lambda kind=kind, uid=uid: (found := self.find(kind, "shop-capture")) and found["metadata"]["uid"] != uid, f"{kind} is made again")
+        # what others add stays
+        self.kube.patch("Deployment", "shop-capture", {"metadata": {"annotations": {"mine": "yes"}}}, self.namespace)
+        self.kube.patch("Deployment", "shop-capture", {"spec": {"replicas": 2}}, self.namespace)
+        self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["replicas"] == 1, "replicas are back")
+        self.assertEqual(self.get("Deployment", "shop-capture")["metadata"]["annotations"]["mine"], "yes")
+
+    def test_changes_roll(self):
+        self.started()
+        self.settle()
+        template = self.get("Deployment", "shop-capture")["spec"]["template"]
+
+        def rolled(what):
+            nonlocal template
+            before = template
+            self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["template"] != before, f"{what} rolls the Pods")
+            template = self.get("Deployment", "shop-capture")["spec"]["template"]
+
+        self.kube.patch("LakeTable", "orders", {"spec": {"commitInterval": "5s"}}, self.namespace)
+        rolled("a table's change")
+        self.assertIn('"commitInterval":"5s"', self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"])
+        self.secret(password="another")
+        rolled("a Secret's change")
+        self.kube.patch("Connector", "shop", {"metadata": {"annotations": {"firn.dev/restart": "now"}}}, self.namespace)
+        rolled("firn.dev/restart")
+        self.kube.patch("Connector", "shop", {"spec": {"agent": {"image": "mine:2"}}}, self.namespace)
+        rolled("the image")
+        self.assertEqual(template["spec"]["containers"][0]["image"], "mine:2")
+        # a change that is not taken up yet is not Ready
+        self.wait_condition("Connector", "shop", "Ready", "False", "RollingOut")
+        self.wait_condition("IngestionUnit", "orders", "Ready", "False", "RollingOut")
+        self.run_deployment()
+        self.wait_condition("IngestionUnit", "orders", "Ready", "True")
+        # stopped, and started
+        self.kube.patch("Connector", "shop", {"spec": {"state": "Stopped"}}, self.namespace)
+        self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["replicas"] == 0, "it is stopped")
+        self.run_deployment(0)
+        self.wait_condition("Connector", "shop", "Ready", "True", "Stopped")
+        self.wait_condition("IngestionUnit", "orders", "Ready", "False", "ConnectorStopped")
+        # paused: hands off
+        self.kube.patch("Connector", "shop", {"metadata": {"annotations": {"firn.dev/pause-reconciliation": "true"}}}, self.namespace)
+        looks = self.looks()
+        self.kube.patch("Connector", "shop", {"spec": {"state": "Running"}}, self.namespace)
+        self.until(lambda: self.looks() >= looks + 1, "it looked")
+        self.kube.patch("Connector", "shop", {"metadata": {"annotations": {"firn.dev/pause-reconciliation": None}}}, self.namespace)
+        self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["replicas"] == 1, "it runs again")
+
+    def test_mistakes_are_named_and_mended(self):
+        self.started()
+        # the Secret is not there: nothing is made, and it is said; then it comes
+        self.kube.apply(shop(self.namespace))
+        found = self.wait_condition("Connector", "shop", "Stalled", "True", "SecretMissing")
+        self.assertIn("Secret shop-db", found["message"])
+        self.assertIsNone(self.find("Deployment", "shop-capture"))
+        self.until(lambda: any(event["reason"] == "SecretMissing" and event["type"] == "Warning" for event in self.kube.all_of("Event", self.namespace)),
+                   "an Event says so")  # fmt: skip
+        self.secret()
+        self.wait_children()
+        self.until(self.all_ready, "everything is ready")
+        self.wait_condition("Connector", "shop", "Stalled", "False")
+        # two units on one table: the younger is refused, the older goes on
+        other = {"apiVersion": "firn.dev/v1alpha1", "kind": "IngestionUnit", "metadata": {"name": "zz-second", "namespace": self.namespace},
+                 "spec": {"connectorRef": {"name": "shop", "table": "public.x"}, "lakeTableRef": {"name": "orders"}}}  # fmt: skip
+        self.kube.apply(json.dumps(other))
+        found = self.wait_condition("IngestionUnit", "zz-second", "Stalled", "True", "InvalidSpec")
+        self.assertIn("is filled by IngestionUnit orders already", found["message"])
+        self.assertTrue(self.is_condition("IngestionUnit", "orders", "Stalled", "False"))
+        # a table that is not there: on its way at first, then it stalls; then it comes
+        other["spec"]["lakeTableRef"]["name"] = "later"
+        self.kube.apply(json.dumps(other))
+        self.wait_condition("IngestionUnit", "zz-second", "Reconciling", "True", "LakeTableMissing")
+        self.wait_condition("IngestionUnit", "zz-second", "Stalled", "True", "LakeTableMissing")
+        self.kube.apply(json.dumps({"apiVersion": "firn.dev/v1alpha1", "kind": "LakeTable", "metadata": {"name": "later", "namespace": self.namespace},
+                                    "spec": {"catalog": {"warehouse": "/lake"}, "database": "retail", "tableName": "later"}}))  # fmt: skip
+        self.until(lambda: "public.x" in self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], "it is in the manifest")
+        self.run_deployment()
+        self.wait_condition("IngestionUnit", "zz-second", "Ready", "True")
+        # a unit without its Connector
+        self.kube.apply(json.dumps({**other, "metadata": {"name": "alone", "namespace": self.namespace},
+                                    "spec": {"connectorRef": {"name": "nobody", "table": "public.y"}, "lakeTableRef": {"name": "later"}}}))  # fmt: skip
+        self.wait_condition("IngestionUnit", "alone", "Stalled", "True", "ConnectorMissing")
+
+    def test_what_pods_say(self):
+        self.started()
+        self.settle()
+        self.run_deployment(0)
+        log = json.dumps({"msg": "stopped", "reason": "SlotMissing", "error": "slot firn_shop is gone: --resnapshot '*.*'"})
+        ended = {"exitCode": 3, "message": f"{log}\n", "reason": "Error"}
+        self.make_pod("one", {"phase": "Running", "containerStatuses": [
+            {"name": "agent", "ready": False, "restartCount": 2, "image": "x", "imageID": "", "lastState": {"terminated": ended},
+             "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]})  # fmt: skip
+        found = self.wait_condition("Connector", "shop", "Stalled", "True", "SlotMissing")
+        self.assertIn("slot firn_shop is gone", found["message"])
+        self.wait_condition("IngestionUnit", "orders", "Stalled", "True", "SlotMissing")
+        self.wait_condition("LakeTable", "orders", "Stalled", "True", "SlotMissing")
+        self.remove_pod("one")
+        self.run_deployment()
+        self.wait_condition("LakeTable", "orders", "Ready", "True")
+
+    def test_somebody_elses_name(self):
+        self.started()
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop-capture", "namespace": self.namespace}, "data": {"a": "b"}}
+        self.kube.apply(json.dumps(config))
+        self.apply_shop()
+        found = self.wait_condition("Connector", "shop", "Stalled", "True", "NameTaken")
+        self.assertIn("ConfigMap shop-capture", found["message"])
+        self.assertEqual(self.get("ConfigMap", "shop-capture")["data"], {"a": "b"})
+        self.kube.delete("ConfigMap", "shop-capture", self.namespace)
+        self.wait_children()
+
+    def test_deletion(self):
+        """The slot first, by a Job; then everything goes."""
+        self.started()
+        self.settle()
+        self.kube.delete("Connector", "shop", self.namespace)
+        job = self.until(lambda: self.find("Job", "shop-drop"), "the Job that drops the slot")
+        self.assertEqual(job["spec"]["template"]["spec"]["containers"][0]["args"][0], "drop")
+        self.assertIsNone(self.find("Deployment", "shop-capture"))
+        self.assertIsNotNone(self.find("Connector", "shop"))
+        manifest = self.get("ConfigMap", "shop-drop")["data"]["manifest.yaml"]
+        self.assertIn("Connector", manifest)
+        self.assertNotIn("LakeTable", manifest)  # no table is dropped with it
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.kube.patch("Job", "shop-drop", {"status": {"startTime": now, "completionTime": now, "succeeded": 1, "conditions": [
+            {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": now},
+            {"type": "Complete", "status": "True", "lastTransitionTime": now}]}}, self.namespace, "/status")  # fmt: skip
+        self.until(lambda: self.find("Connector", "shop") is None, "the Connector is gone")
+        for kind in CHILDREN:
+            self.until(lambda kind=kind: self.find(kind, "shop-capture") is None, f"{kind} is gone")
+        self.until(lambda: self.find("ConfigMap", "shop-drop") is None, "the Job's manifest is gone")
+        self.wait_condition("IngestionUnit", "orders", "Stalled", "True", "ConnectorMissing")
+        self.kube.delete("IngestionUnit", "customers", self.namespace)
+        self.until(lambda: self.find("LakeTable", "customers") is None, "the unit's table goes with it")
+        self.assertIsNotNone(self.find("LakeTable", "orders"))
+
+    def test_a_source_out_of_reach_holds_nobody_up(self):
+        self.started("one", None, "--cleanup-timeout=3s")
+        self.settle()
+        self.kube.delete("Connector", "shop", self.namespace)
+        self.until(lambda: self.find("Connector", "shop") is None, "the Connector is gone")
+        self.assertTrue(self.operator.said("slot left behind"))
+        self.assertIn("firn_leaked_slots 1", self.operator.http("/metrics")[1])
+        self.assertIn("SlotLeaked", {event["reason"] for event in self.kube.all_of("Event", self.namespace)})
+
+    def test_deleted_before_it_ran(self):
+        """There is no slot to drop: it goes at once."""
+        self.started()
+        self.kube.apply(shop(self.namespace))
+        self.wait_condition("Connector", "shop", "Stalled", "True", "SecretMissing")
+        self.kube.delete("Connector", "shop", self.namespace)
+        self.until(lambda: self.find("Connector", "shop") is None, "the Connector is gone")
+        self.assertIsNone(self.find("Job", "shop-drop"))
+        self.assertFalse(self.operator.said("slot left behind"))
+
+    def test_namespace_deleted(self):
+        self.started()
+        self.settle()
+        self.kube.delete("Namespace", self.namespace)
+        self.until(lambda: self.kube.find("Namespace", self.namespace) is None, "the namespace is gone")
+
+
+class Faults(Reconcile):
+    def shape(self) -> dict:
+        """What is there, without what differs from run to run."""
+        found = {}
+        for kind in CHILDREN:
+            for one in self.kube.all_of(kind, self.namespace, "app.kubernetes.io/managed-by=firn-operator"):
+                found[kind, one["metadata"]["name"]] = json.dumps(
+                    {"spec": {key: value for key, value in one.get("spec", {}).items() if not key.startswith("clusterIP")},
+                     "data": one.get("data")}, sort_keys=True).replace(self.namespace, "NAMESPACE")  # fmt: skip
+        return found
+
+    def test_killed_at_each_point(self):
+        points = [line.split() for line in (Path(__file__).parent / "crash_points").read_text().splitlines()]
+        points = [(name, often == "many") for name, phase, often, *_ in points if phase == "operator"]
+        self.assertGreaterEqual(len(points), 4)
+        for name, many in points:
+            for nth in (1, 4) if name == "operator-child-applied" else (3,) if many else (1,):
+                with self.subTest(point=name, nth=nth):
+                    self.start(crash_at=f"{name}:{nth}")
+                    self.secret()
+                    self.kube.apply(shop(self.namespace))
+                    if name == "operator-child-removed":
+                        self.until(lambda: self.find("Deployment", "shop-capture"), "a child is there", watch=False)
+                        self.kube.delete("IngestionUnit", "orders", self.namespace)
+                        self.kube.delete("IngestionUnit", "customers", self.namespace)
+                    if name == "operator-slot-dropped":
+                        self.wait_children()
+                        self.until(lambda: self.get("Connector", "shop").get("status", {}).get("manifestHash"), "its status")
+                        self.kube.delete("Connector", "shop", self.namespace)
+                        self.until(lambda: self.find("Job", "shop-drop"), "the Job")
+                        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+                        self.kube.patch("Job", "shop-drop", {"status": {"startTime": now, "completionTime": now, "succeeded": 1, "conditions": [
+                            {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": now},
+                            {"type": "Complete", "status": "True", "lastTransitionTime": now}]}}, self.namespace, "/status")  # fmt: skip
+                    self.until(lambda: self.operator.process.poll() is not None, "it is killed", watch=False)
+                    self.assertIn(f"crash point {name} struck", self.operator.text())
+                    self.started()
+                    if name == "operator-slot-dropped":
+                        self.until(lambda: self.find("Connector", "shop") is None, "the Connector is gone")
+                    self.kube.apply(shop(self.namespace))
+                    self.wait_children()
+                    self.until(self.all_ready, "everything is ready")
+                    shape = self.shape()
+                    self.assertEqual(sorted(shape), sorted((kind, "shop-capture") for kind in CHILDREN))
+                    self.operator.stop()
+                    self.clear()
+
+    def clear(self):
+        """Everything goes, without the operator."""
+        self.kube.patch("Connector", "shop", {"metadata": {"finalizers": None}}, self.namespace)
+        for kind, name in (("IngestionUnit", "orders"), ("IngestionUnit", "customers"), ("LakeTable", "orders"), ("Connector", "shop")):
+            self.kube.delete(kind, name, self.namespace)
+        for kind in (*CHILDREN, "LakeTable"):
+            wait_until(lambda kind=kind: not self.kube.all_of(kind, self.namespace, "app.kubernetes.io/managed-by=firn-operator"), SECONDS,
+                       f"no {kind} is left")  # fmt: skip
+
+    def ensure_up(self):
+        if "api-server" not in self.kube.processes:
+            self.kube.start_api_server()
+        if "controllers" not in self.kube.processes:
+            self.kube.start_controllers()
+
+    def test_api_server_restarted_and_etcd_compacted(self):
+        self.addCleanup(self.ensure_up)
+        self.started()
+        self.settle()
+        self.kube.stop_one("controllers")
+        self.kube.stop_one("api-server")
+        self.until(lambda: self.operator.text().count("watch interrupted") > 3, "the watches broke off")
+        self.until(lambda: self.operator.said("the lease can't be renewed: nothing is written until it is"), "it lets go")
+        self.kube.start_api_server()
+        self.kube.patch("Deployment", "shop-capture", {"spec": {"replicas": 3}}, self.namespace)
+        self.kube.compact()
+        self.kube.start_controllers()
+        self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["replicas"] == 1, "drift during the outage is repaired", 120)
+        self.kube.patch("LakeTable", "orders", {"spec": {"commitInterval": "7s"}}, self.namespace)
+        self.until(lambda: '"7s"' in self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], "changes are followed", 120)
+        self.assertTrue(self.operator.working())
+
+    def test_leader(self):
+        first = self.started("first")
+        second = self.start("second")
+        self.until(second.ready, "the second is ready to take over")
+        self.operator = first
+        self.settle()
+        self.assertFalse(second.working())
+        killed = time.monotonic()
+        first.kill()
+        self.operator = second
+        self.until(second.working, "the second works")
+        took = time.monotonic() - killed
+        self.assertLess(took, 15 * float(os.environ.get("FIRN_SLOW", "1")), "takeover")
+        self.kube.patch("Deployment", "shop-capture", {"spec": {"replicas": 3}}, self.namespace)
+        self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["replicas"] == 1, "the second repairs")
+        # let go on SIGTERM: the next need not wait
+        third = self.start("third")
+        self.until(third.ready, "the third is ready")
+        self.assertEqual(second.stop(), 0, second.text()[-2000:])
+        self.operator = third
+        self.until(third.working, "the third works")
+        # taken away: whoever had it ends
+        self.kube.call("PATCH", self.kube.path("Lease", "firn-operator", self.namespace), {"spec": {"holderIdentity": "somebody"}},
+                       "application/merge-patch+json")  # fmt: skip
+        self.until(lambda: third.process.poll() is not None, "the third ends", watch=False)
+        self.assertEqual(third.process.returncode, 1)
+
+    def test_rights(self):
+        """The chart's own ClusterRole is enough, and the operator never asks for a Secret's value."""
+        role = yaml.safe_load((ROOT / "deploy/kubernetes/role.yaml").read_text())
+        self.assertEqual(role["kind"], "ClusterRole")
+        self.kube.apply(yaml.safe_dump(role))
+        config = self.kube.issue("limited", "firn-limited")
+        binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "firn-limited"},
+                   "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role["metadata"]["name"]},
+                   "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "firn-limited"}]}  # fmt: skip
+        self.kube.apply(json.dumps(binding))
+        self.operator = Operator(config, self.folder / "limited.log", f"--namespace={self.namespace}", f"--lease-namespace={self.namespace}",
+                                 "--cleanup-timeout=2s")  # fmt: skip
+        self.addCleanup(self.operator.kill)
+        self.until(self.operator.working, "it works")
+        self.settle()
+        self.kube.delete("Connector", "shop", self.namespace)
+        self.until(lambda: self.find("Connector", "shop") is None, "the Connector is gone")
+        self.assertNotIn("Forbidden", self.operator.text())
+
+
+class Install(unittest.TestCase):
+    """The chart, the plain manifests and the images."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.kube = cluster()
+        cls.helm = Path(fetched("go", HELM)) / "helm"
+        cls.folder = Path(tempfile.mkdtemp(prefix="firn-install-"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        for name in ("firn-system", "retail", "sales"):
+            cls.kube.apply(f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}")
+
+    def run_command(self, *words, code: int = 0) -> str:
+        environment = {**os.environ, "HOME": str(self.folder), "KUBECONFIG": str(self.kube.folder / "admin.kubeconfig")}
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120, env=environment)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout + (done.stderr if code else "")
+
+    def render(self, *values) -> list[dict]:
+        words = [word for value in values for word in ("--set", value)]
+        text = self.run_command(self.helm, "template", "firn", ROOT / "helm/firn", "--namespace", "firn-system",
+                                "--kube-version", "1.34.4", *words)  # fmt: skip
+        documents = [one for one in yaml.safe_load_all(text) if one]
+        for one in documents:
+            if one["kind"] in ("PodMonitor",):
+                continue
+            self.kube.apply(yaml.safe_dump(one), dry_run=True)
+        return documents
+
+    def kinds(self, documents) -> list[str]:
+        return sorted(one["kind"] for one in documents)
+
+    def test_chart(self):
+        everything = self.render()
+        self.assertEqual(self.kinds(everything).count("CustomResourceDefinition"), 3)
+        for one in everything:
+            if one["kind"] == "CustomResourceDefinition":
+                file = yaml.safe_load((ROOT / f"crds/{one['spec']['names']['plural']}.yaml").read_text())
+                self.assertEqual(one["spec"], file["spec"])
+                self.assertEqual(one["metadata"]["annotations"]["helm.sh/resource-policy"], "keep")
+        self.run_command(self.helm, "lint", "--strict", "--kube-version", "1.34.4", ROOT / "helm/firn")
+        role = yaml.safe_load((ROOT / "deploy/kubernetes/role.yaml").read_text())
+        (cluster_role,) = [one for one in everything if one["kind"] == "ClusterRole" and one["metadata"]["name"] == "firn-firn-system"]
+        self.assertEqual(cluster_role["rules"], role["rules"])
+
+    def test_chart_for_some_namespaces(self):
+        some = self.render("namespaces={retail,sales}", "crds.enabled=false", "replicas=2")
+        self.assertNotIn("ClusterRoleBinding", self.kinds(some))
+        self.assertEqual({one["metadata"]["namespace"] for one in some if one["kind"] == "RoleBinding"}, {"retail", "sales", "firn-system"})
+        (deployment,) = [one for one in some if one["kind"] == "Deployment"]
+        arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        self.assertIn("--namespace=retail", arguments)
+        self.assertIn("--agent-image=firn-agent:0.1.0", arguments)
+
+    def test_chart_refuses_odd_values(self):
+        for value in ("replicas=many", "unknown=1", "namespaces={Retail}", "logLevel=loud"):
+            said = self.run_command(self.helm, "template", "firn", ROOT / "helm/firn", "--set", value, code=1)
+            self.assertIn("values don't meet the specifications", said)
+
+    def test_chart_installed(self):
+        """By Helm itself: what it makes, the upgrade of the definitions, and that they stay."""
+        install = (self.helm, "upgrade", "--install", "firn", ROOT / "helm/firn", "--namespace", "firn-system")
+        # another test's definitions are no release's
+        said = self.run_command(*install, "--set", "crds.enabled=false")
+        self.assertIn("kubectl apply -f shop.yaml", said)
+        self.assertEqual(self.kube.get("Deployment", "firn", "firn-system")["spec"]["replicas"], 1)
+        self.run_command(*install, "--set", "crds.enabled=false", "--set", "replicas=2")
+        self.assertEqual(self.kube.get("Deployment", "firn", "firn-system")["spec"]["replicas"], 2)
+        self.run_command(self.helm, "uninstall", "firn", "--namespace", "firn-system")
+        self.assertIsNone(self.kube.find("Deployment", "firn", "firn-system"))
+        self.assertIsNotNone(self.kube.find("CustomResourceDefinition", "connectors.firn.dev"))
+
+    def test_plain_manifests(self):
+        kubectl = Path(fetched("go", KUBERNETES)) / "kubectl"
+        documents = [one for one in yaml.safe_load_all(self.run_command(kubectl, "kustomize", ROOT / "deploy/kubernetes")) if one]
+        self.assertEqual(self.kinds(documents).count("CustomResourceDefinition"), 3)
+        for one in documents:
+            self.kube.apply(yaml.safe_dump(one), dry_run=True)
+
+    def test_images(self):
+        """Each runs with nothing of this machine's around it."""
+        build = operator_binary().parents[1]
+        for kind in ("agent", "operator"):
+            root = self.folder / kind
+            self.run_command(ROOT / "deploy/image", kind, "--folder", root, "--build", build)
+            said = self.run_command("unshare", "--user", "--map-root-user", "chroot", root, f"/usr/bin/firn-{kind}", "--version")
+            self.assertEqual(said.split()[0], f"firn-{kind}")
+            for number in (1, 2):
+                self.run_command(ROOT / "deploy/image", kind, "--oci", self.folder / f"{number}.tar", "--build", build)
+            self.assertEqual((self.folder / "1.tar").read_bytes(), (self.folder / "2.tar").read_bytes())
+            with tarfile.open(self.folder / "1.tar") as tar:
+                index = json.load(tar.extractfile("index.json"))
+                manifest = json.load(tar.extractfile("blobs/sha256/" + index["manifests"][0]["digest"][7:]))
+                config = json.load(tar.extractfile("blobs/sha256/" + manifest["config"]["digest"][7:]))
+                packed = tar.extractfile("blobs/sha256/" + manifest["layers"][0]["digest"][7:]).read()
+            self.assertEqual(hashlib.sha256(packed).hexdigest(), config["rootfs"]["diff_ids"][0][7:])
+            self.assertEqual(config["config"]["User"], "65532:65532")
+
+
+class Commands(unittest.TestCase):
+    def test_usage(self):
+        def run(*words):
+            return subprocess.run([operator_binary(), *words], capture_output=True, text=True, timeout=60)
+
+        self.assertEqual(run("--help").returncode, 0)
+        self.assertEqual(run("run").returncode, 2)
+        self.assertEqual(run("run", "--agent-image=x", "--kubeconfig=/nowhere").returncode, 3)
+        self.assertIn("/nowhere", run("run", "--agent-image=x", "--kubeconfig=/nowhere").stderr)
+        documents = list(yaml.safe_load_all(run("crds").stdout))
+        self.assertEqual([one["spec"]["names"]["kind"] for one in documents], ["Connector", "LakeTable", "IngestionUnit"])
+
+
+if __name__ == "__main__":
+    unittest.main()

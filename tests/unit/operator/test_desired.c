@@ -1,0 +1,374 @@
+/* links: firn_operator_desired */
+#include "tests/unit/unit.h"
+
+#include "operator/cache/cache.h"
+#include "operator/desired/desired.h"
+
+static const AgentDefaults defaults = {.image = "firn/agent:1", .pull_policy = "IfNotPresent"};
+
+static json_t *parsed(const char *text)
+{
+    json_error_t error;
+    json_t *value = json_loads(text, 0, &error);
+    if (!value)
+        fail_msg("%s: %s", error.text, text);
+    return value;
+}
+
+static const char connector_text[] =
+    "{\"apiVersion\": \"firn.dev/v1alpha1\", \"kind\": \"Connector\","
+    " \"metadata\": {\"name\": \"shop\", \"namespace\": \"retail\", \"uid\": \"u-1\"},"
+    " \"spec\": {\"source\": {\"type\": \"PostgreSQL\", \"host\": \"db\", \"database\": \"shop\","
+    "   \"credentialsSecretRef\": {\"name\": \"shop-db\"},"
+    "   \"tls\": {\"mode\": \"VerifyFull\", \"caSecretRef\": {\"name\": \"ca\"}}}}}";
+
+static json_t *unit_of(const char *name, const char *table, const char *lake, const char *made)
+{
+    json_t *unit =
+        json_pack("{ss ss s{ss ss ss ss} s{s{ss ss} s{ss}}}", "apiVersion", "firn.dev/v1alpha1",
+                  "kind", "IngestionUnit", "metadata", "name", name, "namespace", "retail", "uid",
+                  name, "creationTimestamp", made, "spec", "connectorRef", "name", "shop", "table",
+                  table, "lakeTableRef", "name", lake);
+    assert_non_null(unit);
+    return unit;
+}
+
+static json_t *table_of(const char *name, const char *folder)
+{
+    json_t *table =
+        json_pack("{ss ss s{ss ss} s{s{ss} s{ss} ss ss ss}}", "apiVersion", "firn.dev/v1alpha1",
+                  "kind", "LakeTable", "metadata", "name", name, "namespace", "retail", "spec",
+                  "catalog", "warehouse", "s3://lake/x", "storage", "region", "eu-west-1",
+                  "database", "retail", "tableName", name, "location", folder);
+    assert_non_null(table);
+    return table;
+}
+
+static const json_t *of_kind(const json_t *list, Kind kind)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(list, i, one)
+    {
+        if (kind_of(one) == kind)
+            return one;
+    }
+    fail_msg("no %s", kinds[kind].name);
+    return NULL;
+}
+
+static json_t *made_of(json_t *connector)
+{
+    json_t *secrets = json_pack("[ss]", "ca", "shop-db");
+    ConnectorInput input = {.connector = connector,
+                            .manifest = "text",
+                            .manifest_hash = "m1",
+                            .secrets = secrets,
+                            .secrets_hash = "s1",
+                            .defaults = &defaults};
+    json_t *list = desired_of_connector(&input);
+    json_decref(secrets);
+    return list;
+}
+
+static void names_fit(void **state)
+{
+    (void)state;
+    char a[NAME_BYTES_MAX], b[NAME_BYTES_MAX];
+    name_of_child("shop", "-capture", a);
+    assert_string_equal(a, "shop-capture");
+    name_of_child("shop.eu", "-capture", a);
+    name_of_child("shop-eu", "-capture", b);
+    assert_string_equal(b, "shop-eu-capture");
+    assert_string_not_equal(a, b);
+    assert_null(strchr(a, '.'));
+    name_of_child("7up", "-capture", a);
+    assert_true(a[0] == 'f');
+    char longest[254];
+    memset(longest, 'x', 253);
+    longest[253] = '\0';
+    name_of_child(longest, "-capture", a);
+    assert_int_equal(strlen(a), 63);
+    longest[252] = 'y';
+    name_of_child(longest, "-capture", b);
+    assert_string_not_equal(a, b);
+    name_of_label(longest, a);
+    assert_true(strlen(a) <= 63);
+}
+
+/* https://kubernetes.io/docs/concepts/security/pod-security-standards: restricted */
+static void pods_are_restricted(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free) json_t *list = made_of(connector);
+    assert_int_equal(json_array_size(list), 6);
+    const json_t *spec = object_at(of_kind(list, KIND_DEPLOYMENT), "spec.template.spec");
+    const json_t *container = json_array_get(json_object_get(spec, "containers"), 0);
+    assert_true(json_is_true(object_at(spec, "securityContext.runAsNonRoot")));
+    assert_string_equal(object_text(spec, "securityContext.seccompProfile.type"), "RuntimeDefault");
+    assert_true(json_is_false(object_at(spec, "automountServiceAccountToken")));
+    assert_true(json_is_false(object_at(container, "securityContext.allowPrivilegeEscalation")));
+    assert_true(json_is_true(object_at(container, "securityContext.readOnlyRootFilesystem")));
+    AUTO(json_free) json_t *all = json_pack("[s]", "ALL");
+    assert_true(json_equal(object_at(container, "securityContext.capabilities.drop"), all));
+    assert_non_null(object_at(container, "resources.limits.memory"));
+    assert_non_null(object_at(container, "readinessProbe.httpGet"));
+    assert_true(json_integer_value(object_at(spec, "terminationGracePeriodSeconds")) > 50);
+    assert_string_equal(object_text(of_kind(list, KIND_DEPLOYMENT), "spec.strategy.type"),
+                        "Recreate");
+    /* each Secret where --secrets looks */
+    AUTO(mem_free) char *mounts = object_dump(object_at(container, "volumeMounts"));
+    assert_non_null(strstr(mounts, "\"/etc/firn/secrets/shop-db\""));
+    assert_non_null(strstr(mounts, "\"/etc/firn/secrets/ca\""));
+}
+
+static void every_child_is_owned_and_labelled(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free) json_t *list = made_of(connector);
+    size_t i;
+    json_t *one;
+    json_array_foreach(list, i, one)
+    {
+        assert_string_equal(object_text(object_controller(one), "uid"), "u-1");
+        assert_string_equal(object_label(one, LABEL_CONNECTOR), "shop");
+        assert_string_equal(object_label(one, LABEL_MANAGED_BY), LABEL_MANAGED_BY_VALUE);
+        assert_string_equal(object_namespace(one), "retail");
+    }
+    /* the same input, the same objects */
+    AUTO(json_free) json_t *again = made_of(connector);
+    assert_true(json_equal(list, again));
+}
+
+static void a_users_template_is_laid_over(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free)
+    json_t *agent = parsed(
+        "{\"image\": \"mine:2\", \"resources\": {\"limits\": {\"memory\": \"2Gi\"}},"
+        " \"podTemplate\": {\"metadata\": {\"labels\": {\"team\": \"data\","
+        "   \"firn.dev/connector\": \"other\"}},"
+        "  \"spec\": {\"nodeSelector\": {\"disk\": \"ssd\"},"
+        "   \"containers\": [{\"name\": \"agent\", \"env\": [{\"name\": \"A\", \"value\": \"b\"}],"
+        "     \"volumeMounts\": [{\"name\": \"lake\", \"mountPath\": \"/lake\"}]},"
+        "    {\"name\": \"sidecar\", \"image\": \"x\"}],"
+        "   \"volumes\": [{\"name\": \"lake\", \"hostPath\": {\"path\": \"/lake\"}},"
+        "    {\"name\": \"tmp\", \"emptyDir\": {\"sizeLimit\": \"1Gi\"}}],"
+        "   \"topologySpreadConstraints\": null}}}");
+    json_object_set(json_object_get(connector, "spec"), "agent", agent);
+    AUTO(json_free) json_t *list = made_of(connector);
+    const json_t *template = object_at(of_kind(list, KIND_DEPLOYMENT), "spec.template");
+    const json_t *containers = object_at(template, "spec.containers");
+    const json_t *first = json_array_get(containers, 0);
+    assert_int_equal(json_array_size(containers), 2);
+    assert_string_equal(object_text(first, "image"), "mine:2");
+    assert_string_equal(object_text(first, "resources.limits.memory"), "2Gi");
+    assert_string_equal(object_text(first, "resources.requests.memory"), "256Mi");
+    assert_int_equal(json_array_size(json_object_get(first, "env")), 2);
+    assert_int_equal(json_array_size(json_object_get(first, "volumeMounts")), 5);
+    assert_null(object_at(template, "spec.topologySpreadConstraints"));
+    AUTO(mem_free) char *volumes = object_dump(object_at(template, "spec.volumes"));
+    assert_non_null(strstr(volumes, "{\"emptyDir\":{\"sizeLimit\":\"1Gi\"},\"name\":\"tmp\"}"));
+    /* what the selector needs is not to be had */
+    assert_string_equal(object_text(template, "metadata.labels.team"), "data");
+    assert_string_equal(
+        json_string_value(json_object_get(object_at(template, "metadata.labels"), LABEL_CONNECTOR)),
+        "shop");
+}
+
+static void state_and_stream_decide_what_runs(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free) json_t *run = made_of(connector);
+    const json_t *deployment = of_kind(run, KIND_DEPLOYMENT);
+    const json_t *container =
+        json_array_get(object_at(deployment, "spec.template.spec.containers"), 0);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(container, "args"), 0)),
+                        "run");
+    assert_int_equal(json_integer_value(object_at(deployment, "spec.replicas")), 1);
+    json_object_set_new(json_object_get(connector, "spec"), "state", json_string("Stopped"));
+    json_object_set_new(json_object_get(connector, "spec"), "stream", json_object());
+    AUTO(json_free) json_t *stopped = made_of(connector);
+    deployment = of_kind(stopped, KIND_DEPLOYMENT);
+    container = json_array_get(object_at(deployment, "spec.template.spec.containers"), 0);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(container, "args"), 0)),
+                        "capture");
+    assert_int_equal(json_integer_value(object_at(deployment, "spec.replicas")), 0);
+}
+
+static void a_unit_behind_a_topic_has_its_consumers(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free) json_t *unit = unit_of("orders", "public.orders", "orders", "2026");
+    assert_false(unit_has_pods(unit, connector));
+    json_object_set_new(json_object_get(connector, "spec"), "stream", json_object());
+    assert_true(unit_has_pods(unit, connector));
+    json_object_set_new(json_object_get(unit, "spec"), "numberOfConsumers", json_integer(4));
+    AUTO(json_free) json_t *none = json_array();
+    ConnectorInput input = {.connector = connector,
+                            .manifest = "text",
+                            .manifest_hash = "m",
+                            .secrets = none,
+                            .secrets_hash = "",
+                            .defaults = &defaults};
+    AUTO(json_free) json_t *list = desired_of_unit(&input, unit);
+    const json_t *deployment = of_kind(list, KIND_DEPLOYMENT);
+    assert_string_equal(object_name(deployment), "orders-ingest");
+    assert_int_equal(json_integer_value(object_at(deployment, "spec.replicas")), 4);
+    const json_t *containers = object_at(deployment, "spec.template.spec.containers");
+    assert_int_equal(json_array_size(containers), 2);
+    assert_string_equal(object_text(json_array_get(containers, 1), "name"), "maintain");
+    assert_int_equal(
+        json_integer_value(object_at(of_kind(list, KIND_DISRUPTION_BUDGET), "spec.maxUnavailable")),
+        1);
+}
+
+static void what_holds_is_left_alone(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *wanted = parsed("{\"a\": {\"b\": [1, {\"c\": \"d\"}]}}");
+    AUTO(json_free)
+    json_t *more = parsed("{\"a\": {\"b\": [1, {\"c\": \"d\", \"e\": 1}]}, \"f\": 2}");
+    AUTO(json_free) json_t *less = parsed("{\"a\": {\"b\": [1]}}");
+    AUTO(json_free) json_t *other = parsed("{\"a\": {\"b\": [1, {\"c\": \"x\"}]}}");
+    assert_true(overlay_holds(more, wanted));
+    assert_false(overlay_holds(less, wanted));
+    assert_false(overlay_holds(other, wanted));
+    assert_false(overlay_holds(NULL, wanted));
+}
+
+/* --- the bundle --- */
+
+static void the_bundle_is_what_the_agent_reads(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free)
+    json_t *units = json_pack("[oo]", unit_of("b", "public.b", "b", "2026-02"),
+                              unit_of("a", "public.a", "a", "2026-01"));
+    AUTO(json_free)
+    json_t *tables = json_pack("[ooo]", table_of("a", "s3://lake/a"), table_of("b", "s3://lake/b"),
+                               table_of("unused", "s3://lake/c"));
+    json_object_set_new(json_object_get(connector, "status"), "x", json_true());
+    Bundle bundle, again;
+    bundle_make(connector, units, tables, &bundle);
+    assert_non_null(bundle.text);
+    assert_int_equal(bundle.units, 2);
+    assert_int_equal(bundle.verdict_count, 0);
+    assert_true(strstr(bundle.text, "public.a") < strstr(bundle.text, "public.b"));
+    assert_null(strstr(bundle.text, "unused"));
+    assert_null(strstr(bundle.text, "u-1")); /* only what a person wrote */
+    bundle_make(connector, units, tables, &again);
+    assert_string_equal(bundle.hash, again.hash);
+    bundle_done(&again);
+    bundle_done(&bundle);
+    AUTO(json_free) json_t *secrets = bundle_secrets(connector, units, tables);
+    AUTO(mem_free) char *names = object_dump(secrets);
+    assert_string_equal(names, "[\"ca\",\"shop-db\"]");
+}
+
+static void one_mistake_stops_one_unit(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free)
+    json_t *units = json_pack("[ooo]", unit_of("late", "public.x", "a", "2026-03"),
+                              unit_of("a", "public.a", "a", "2026-01"),
+                              unit_of("odd", "public.*", "odd", "2026-02"));
+    AUTO(json_free)
+    json_t *tables =
+        json_pack("[oo]", table_of("a", "s3://lake/a"), table_of("odd", "s3://lake/o"));
+    Bundle bundle;
+    bundle_make(connector, units, tables, &bundle);
+    assert_non_null(bundle.text);
+    assert_int_equal(bundle.units, 1);
+    assert_null(bundle_verdict(&bundle, "IngestionUnit", "a"));
+    assert_non_null(bundle_verdict(&bundle, "IngestionUnit", "odd"));
+    const char *why = bundle_verdict(&bundle, "IngestionUnit", "late"); /* the table has its unit */
+    assert_non_null(why);
+    assert_non_null(strstr(why, "is filled by IngestionUnit a already"));
+    bundle_done(&bundle);
+    json_object_set_new(object_at(connector, "spec.source"), "port", json_integer(0));
+    bundle_make(connector, units, tables, &bundle);
+    assert_null(bundle.text);
+    assert_non_null(bundle_verdict(&bundle, "Connector", "shop"));
+    bundle_done(&bundle);
+}
+
+static void a_refused_table_is_its_units_reason(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free) json_t *units = json_pack("[o]", unit_of("a", "public.a", "a", "2026"));
+    AUTO(json_free) json_t *tables = json_pack("[o]", table_of("a", "relative/folder"));
+    Bundle bundle;
+    bundle_make(connector, units, tables, &bundle);
+    assert_non_null(bundle.text);
+    assert_int_equal(bundle.units, 0);
+    assert_non_null(bundle_verdict(&bundle, "LakeTable", "a"));
+    assert_non_null(
+        strstr(bundle_verdict(&bundle, "IngestionUnit", "a"), "LakeTable a is refused"));
+    bundle_done(&bundle);
+}
+
+static void an_outsourcing_unit_makes_its_table(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *unit = unit_of("orders", "sales.orders", "x", "2026");
+    assert_null(desired_lake_table(unit));
+    json_t *spec = json_object_get(unit, "spec");
+    json_object_del(spec, "lakeTableRef");
+    json_object_set_new(spec, "outsourcingUnit",
+                        parsed("{\"table\": {\"catalog\": {\"warehouse\": \"/lake\"},"
+                               " \"database\": \"raw_{schema}\"}}"));
+    AUTO(json_free) json_t *table = desired_lake_table(unit);
+    assert_string_equal(object_name(table), "orders");
+    assert_string_equal(object_text(table, "spec.database"), "raw_sales");
+    assert_string_equal(object_text(table, "spec.tableName"), "orders");
+    assert_string_equal(object_text(object_controller(table), "kind"), "IngestionUnit");
+}
+
+static void the_drop_job_stands_alone(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free) json_t *none = json_array();
+    ConnectorInput input = {.connector = connector,
+                            .manifest = "text",
+                            .manifest_hash = "m",
+                            .secrets = none,
+                            .secrets_hash = "",
+                            .defaults = &defaults};
+    AUTO(json_free) json_t *list = desired_drop(&input);
+    const json_t *job = of_kind(list, KIND_JOB);
+    assert_null(object_controller(job));
+    assert_string_equal(object_text(job, "spec.template.spec.restartPolicy"), "Never");
+    const json_t *container = json_array_get(object_at(job, "spec.template.spec.containers"), 0);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(container, "args"), 0)),
+                        "drop");
+    assert_null(json_object_get(container, "readinessProbe"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_fit),
+        cmocka_unit_test(pods_are_restricted),
+        cmocka_unit_test(every_child_is_owned_and_labelled),
+        cmocka_unit_test(a_users_template_is_laid_over),
+        cmocka_unit_test(state_and_stream_decide_what_runs),
+        cmocka_unit_test(a_unit_behind_a_topic_has_its_consumers),
+        cmocka_unit_test(what_holds_is_left_alone),
+        cmocka_unit_test(the_bundle_is_what_the_agent_reads),
+        cmocka_unit_test(one_mistake_stops_one_unit),
+        cmocka_unit_test(a_refused_table_is_its_units_reason),
+        cmocka_unit_test(an_outsourcing_unit_makes_its_table),
+        cmocka_unit_test(the_drop_job_stands_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,229 @@
+/* links: firn_operator_reconcile */
+/* A Connector that is being deleted: what is asked of the API server, by how far it had come. */
+#include "tests/unit/unit.h"
+
+#include <time.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "operator/reconcile/reconcile.h"
+#include "tests/unit/http_script.h"
+#include "tests/unit/tls_script.h"
+
+/* "PATCH /path" …, without queries. */
+typedef struct Asks {
+    char *said[32];
+    size_t count;
+    bool forbids; /* a namespace that is going takes nothing new */
+} Asks;
+
+static Then answer(void *context, const Asked *asked, Bytes *reply)
+{
+    Asks *asks = context;
+    static const char none[] = "{\"reason\": \"NotFound\", \"message\": \"not there\"}";
+    static const char going[] =
+        "{\"reason\": \"Forbidden\", \"message\": \"it is being terminated\"}";
+    assert_true(asks->count < ARRAY_LEN(asks->said));
+    asks->said[asks->count++] =
+        mem_format("%s %.*s", asked->method, (int)strcspn(asked->target, "?"), asked->target);
+    if (strcmp(asked->method, "GET") == 0)
+        reply_with(reply, 404, "", none, strlen(none));
+    else if (asks->forbids && strstr(asked->target, "-drop") && strcmp(asked->method, "PATCH") == 0)
+        reply_with(reply, 403, "", going, strlen(going));
+    else
+        reply_with(reply, 200, "", asked->body.used ? (char *)asked->body.data : "{}",
+                   asked->body.used ? asked->body.used : 2);
+    return THEN_KEEP;
+}
+
+static bool was_asked(const Asks *asks, const char *what)
+{
+    for (size_t i = 0; i < asks->count; i++)
+        if (strcmp(asks->said[i], what) == 0)
+            return true;
+    return false;
+}
+
+typedef struct Rig {
+    Asks asks;
+    Script *script;
+    SSL_CTX *tls;
+    Operator op;
+} Rig;
+
+static void nobody(void *context, Kind kind, const json_t *before, const json_t *now)
+{
+    (void)context, (void)kind, (void)before, (void)now;
+}
+
+static void rig_begin(Rig *rig)
+{
+    ApiConfig *config = mem_zalloc(sizeof *config);
+    *rig = (Rig){0};
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    rig->tls = tls_with(&config->ca_pem);
+    rig->script = script_start(answer, &rig->asks, rig->tls);
+    config->server = mem_format("https://127.0.0.1:%u", rig->script->port);
+    config->namespace_name = mem_strdup("a");
+    rig->op.api = api_new(config);
+    rig->op.cache = cache_new();
+    rig->op.queue = work_queue_new(0, 1000, 1000);
+    rig->op.verdicts = verdicts_new();
+    rig->op.options.agent = (AgentDefaults){.image = "agent:1", .pull_policy = "Never"};
+}
+
+static void rig_end(Rig *rig)
+{
+    api_free(rig->op.api);
+    cache_free(rig->op.cache);
+    work_queue_free(rig->op.queue);
+    verdicts_free(rig->op.verdicts);
+    script_stop(rig->script);
+    SSL_CTX_free(rig->tls);
+    for (size_t i = 0; i < rig->asks.count; i++)
+        free(rig->asks.said[i]);
+}
+
+static void there_is(Rig *rig, Kind kind, json_t *object)
+{
+    assert_non_null(object);
+    json_object_set_new(object, "apiVersion", json_string(kinds[kind].api_version));
+    json_object_set_new(object, "kind", json_string(kinds[kind].name));
+    CacheTaker taker = {.changed = nobody};
+    AUTO(feed_free) Feed *feed = feed_new(rig->op.cache, kind, NULL, &taker);
+    WatchTaker into = feed_taker(feed);
+    into.changed(into.context, kind, object);
+    json_decref(object);
+}
+
+static void deleted_connector(Rig *rig, const char *hash, int64_t ago_s)
+{
+    char when[32];
+    status_time(time(NULL) - ago_s, when);
+    json_t *connector =
+        json_pack("{s{ss ss ss ss ss s[s]} s{s{ss ss ss s{ss}}}}", "metadata", "name", "shop",
+                  "namespace", "a", "uid", "u1", "resourceVersion", "5", "deletionTimestamp", when,
+                  "finalizers", FINALIZER, "spec", "source", "type", "PostgreSQL", "host", "db",
+                  "database", "shop", "credentialsSecretRef", "name", "db");
+    if (hash)
+        json_object_set_new(connector, "status", json_pack("{ss}", "manifestHash", hash));
+    there_is(rig, KIND_CONNECTOR, connector);
+}
+
+static void deployment(Rig *rig)
+{
+    there_is(rig, KIND_DEPLOYMENT,
+             json_pack("{s{ss ss ss s{ss} s[{ss sb}]}}", "metadata", "name", "shop-capture",
+                       "namespace", "a", "resourceVersion", "1", "labels", LABEL_CONNECTOR, "shop",
+                       "ownerReferences", "uid", "u1", "controller", 1));
+}
+
+static void job(Rig *rig, const char *end)
+{
+    there_is(rig, KIND_JOB,
+             json_pack("{s{ss ss ss} s{s[{ss ss}]}}", "metadata", "name", "shop-drop", "namespace",
+                       "a", "resourceVersion", "1", "status", "conditions", "type", end, "status",
+                       "True"));
+}
+
+static void look(Rig *rig)
+{
+    Look at = {.op = &rig->op,
+               .namespace_name = "a",
+               .name = "shop",
+               .now_s = time(NULL),
+               .now_us = clock_mono_us()};
+    Error err = {0};
+    if (!connector_look(&at, &err))
+        fail_msg("%s: %s", err.code, err.message);
+}
+
+#define CONNECTOR "PATCH /apis/firn.dev/v1alpha1/namespaces/a/connectors/shop"
+#define JOB "/apis/batch/v1/namespaces/a/jobs/shop-drop"
+#define EVENT "POST /api/v1/namespaces/a/events"
+
+static void what_never_ran_goes_at_once(void **state)
+{
+    (void)state;
+    Rig rig;
+    rig_begin(&rig);
+    deleted_connector(&rig, NULL, 0);
+    look(&rig);
+    assert_int_equal(rig.asks.count, 1);
+    assert_string_equal(rig.asks.said[0], CONNECTOR);
+    rig_end(&rig);
+}
+
+/* Killed after the Deployment was made, before the status said so. */
+static void a_deployment_says_that_there_may_be_a_slot(void **state)
+{
+    (void)state;
+    Rig rig;
+    rig_begin(&rig);
+    deleted_connector(&rig, NULL, 0);
+    deployment(&rig);
+    look(&rig);
+    assert_string_equal(rig.asks.said[0],
+                        "DELETE /apis/apps/v1/namespaces/a/deployments/shop-capture");
+    assert_true(was_asked(&rig.asks, "PATCH " JOB));
+    assert_false(was_asked(&rig.asks, CONNECTOR));
+    rig_end(&rig);
+}
+
+static void pods_go_before_the_job(void **state)
+{
+    (void)state;
+    Rig rig;
+    rig_begin(&rig);
+    deleted_connector(&rig, "h", 0);
+    there_is(&rig, KIND_POD,
+             json_pack("{s{ss ss ss s{ss ss}} s{ss}}", "metadata", "name", "p", "namespace", "a",
+                       "resourceVersion", "1", "labels", LABEL_CONNECTOR, "shop", LABEL_ROLE,
+                       "capture", "status", "phase", "Running"));
+    look(&rig);
+    assert_int_equal(rig.asks.count, 0);
+    rig_end(&rig);
+}
+
+static void the_jobs_end_is_the_end(void **state)
+{
+    (void)state;
+    Rig rig;
+    rig_begin(&rig);
+    deleted_connector(&rig, "h", 0);
+    job(&rig, "Complete");
+    look(&rig);
+    assert_true(was_asked(&rig.asks, "DELETE " JOB));
+    assert_true(was_asked(&rig.asks, CONNECTOR));
+    assert_false(was_asked(&rig.asks, EVENT)); /* nothing stayed behind */
+    rig_end(&rig);
+}
+
+static void what_stays_behind_is_named(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        Rig rig;
+        rig_begin(&rig);
+        deleted_connector(&rig, "h", way == 1 ? 301 : 0);
+        if (way == 0)
+            job(&rig, "Failed");
+        rig.asks.forbids = way == 2;
+        look(&rig);
+        assert_true(was_asked(&rig.asks, EVENT));
+        assert_true(was_asked(&rig.asks, CONNECTOR));
+        rig_end(&rig);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_never_ran_goes_at_once),
+        cmocka_unit_test(a_deployment_says_that_there_may_be_a_slot),
+        cmocka_unit_test(pods_go_before_the_job),
+        cmocka_unit_test(the_jobs_end_is_the_end),
+        cmocka_unit_test(what_stays_behind_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,168 @@
+/* links: firn_operator_queue */
+#include "tests/unit/unit.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "operator/queue/queue.h"
+
+static void take_is(WorkQueue *queue, int64_t now_us, const char *wanted)
+{
+    char key[WORK_KEY_BYTES_MAX];
+    int64_t next_us;
+    bool taken = work_queue_take(queue, now_us, key, &next_us);
+    assert_int_equal(taken, wanted != NULL);
+    if (wanted)
+        assert_string_equal(key, wanted);
+}
+
+static void a_key_stands_once(void **state)
+{
+    (void)state;
+    AUTO(work_queue_free) WorkQueue *queue = work_queue_new(10, 100, 800);
+    work_queue_put(queue, "a", 0);
+    work_queue_put(queue, "a", 5);
+    work_queue_put(queue, "b", 6);
+    assert_int_equal(work_queue_depth(queue), 2);
+    take_is(queue, 9, NULL); /* what comes together is gathered */
+    take_is(queue, 20, "a");
+    take_is(queue, 20, "b");
+    take_is(queue, 20, NULL);
+    work_queue_done(queue, "a", false, 21);
+    work_queue_done(queue, "b", false, 21);
+    take_is(queue, 1000, NULL);
+}
+
+static void a_key_is_nobody_elses_while_it_is_worked_on(void **state)
+{
+    (void)state;
+    AUTO(work_queue_free) WorkQueue *queue = work_queue_new(0, 100, 800);
+    work_queue_put(queue, "a", 0);
+    take_is(queue, 0, "a");
+    work_queue_put(queue, "a", 1);
+    take_is(queue, 50, NULL);
+    work_queue_done(queue, "a", false, 60);
+    take_is(queue, 60, "a"); /* once, however often it was put */
+    work_queue_done(queue, "a", false, 61);
+    take_is(queue, 10000, NULL);
+}
+
+static void pauses_double_and_begin_anew(void **state)
+{
+    (void)state;
+    AUTO(work_queue_free) WorkQueue *queue = work_queue_new(0, 100, 800);
+    static const int64_t pauses[] = {100, 200, 400, 800, 800};
+    int64_t now_us = 0;
+    work_queue_put(queue, "a", now_us);
+    for (size_t i = 0; i < ARRAY_LEN(pauses); i++) {
+        take_is(queue, now_us, "a");
+        work_queue_done(queue, "a", true, now_us);
+        take_is(queue, now_us + pauses[i] - 1, NULL);
+        now_us += pauses[i];
+    }
+    take_is(queue, now_us, "a");
+    work_queue_done(queue, "a", false, now_us);
+    work_queue_put(queue, "a", now_us);
+    take_is(queue, now_us, "a");
+    work_queue_done(queue, "a", true, now_us);
+    take_is(queue, now_us + 99, NULL);
+    take_is(queue, now_us + 100, "a");
+    work_queue_done(queue, "a", false, now_us + 100);
+}
+
+static void news_do_not_wait_for_a_pause(void **state)
+{
+    (void)state;
+    AUTO(work_queue_free) WorkQueue *queue = work_queue_new(0, 1000, 8000);
+    work_queue_put(queue, "a", 0);
+    take_is(queue, 0, "a");
+    work_queue_done(queue, "a", true, 0);
+    work_queue_put(queue, "a", 10);
+    take_is(queue, 10, "a");
+    work_queue_put_at(queue, "a", 500, 20);
+    work_queue_done(queue, "a", false, 20);
+    take_is(queue, 499, NULL);
+    take_is(queue, 500, "a");
+    work_queue_done(queue, "a", false, 500);
+}
+
+static void the_earliest_comes_first(void **state)
+{
+    (void)state;
+    AUTO(work_queue_free) WorkQueue *queue = work_queue_new(0, 100, 800);
+    unsigned seed = 7;
+    char key[WORK_KEY_BYTES_MAX];
+    for (int i = 0; i < 500; i++) {
+        seed = seed * 1103515245 + 12345;
+        snprintf(key, sizeof key, "k%d", i);
+        work_queue_put_at(queue, key, (int64_t)(seed >> 8) % 10000, 0);
+    }
+    int64_t last_us = 0, next_us;
+    for (int i = 0; i < 500; i++) {
+        assert_false(work_queue_take(queue, -1, key, &next_us));
+        assert_true(next_us >= last_us);
+        last_us = next_us;
+        assert_true(work_queue_take(queue, next_us, key, &next_us));
+        work_queue_done(queue, key, false, last_us);
+    }
+    assert_int_equal(work_queue_depth(queue), 0);
+}
+
+#define KEYS 16
+typedef struct Crowd {
+    WorkQueue *queue;
+    atomic_int inside[KEYS];
+    atomic_int taken, clashes;
+} Crowd;
+
+static void *work(void *at)
+{
+    Crowd *crowd = at;
+    char key[WORK_KEY_BYTES_MAX];
+    while (work_queue_wait(crowd->queue, key)) {
+        int number = key[0] - 'A';
+        if (atomic_fetch_add(&crowd->inside[number], 1) != 0)
+            atomic_fetch_add(&crowd->clashes, 1);
+        atomic_fetch_add(&crowd->taken, 1);
+        atomic_fetch_sub(&crowd->inside[number], 1);
+        work_queue_done(crowd->queue, key, false, clock_mono_us());
+    }
+    return NULL;
+}
+
+static void several_workers(void **state)
+{
+    (void)state;
+    Crowd crowd = {.queue = work_queue_new(0, 100, 800)};
+    pthread_t threads[4];
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        pthread_create(&threads[i], NULL, work, &crowd);
+    for (int i = 0; i < 20000; i++) {
+        char key[2] = {(char)('A' + i % KEYS), '\0'};
+        work_queue_put(crowd.queue, key, clock_mono_us());
+    }
+    int64_t end_us = clock_mono_us() + 30000000;
+    while (work_queue_depth(crowd.queue) && clock_mono_us() < end_us)
+        sched_yield();
+    work_queue_close(crowd.queue);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&crowd.clashes), 0);
+    assert_true(atomic_load(&crowd.taken) >= KEYS);
+    work_queue_free(crowd.queue);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_stands_once),
+        cmocka_unit_test(a_key_is_nobody_elses_while_it_is_worked_on),
+        cmocka_unit_test(pauses_double_and_begin_anew),
+        cmocka_unit_test(news_do_not_wait_for_a_pause),
+        cmocka_unit_test(the_earliest_comes_first),
+        cmocka_unit_test(several_workers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
