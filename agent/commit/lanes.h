@@ -6,6 +6,8 @@
  * one text only. */
 #pragma once
 
+#include <stdlib.h>
+
 #include "agent/commit/commit.h"
 
 typedef struct LanePosition {

@@ -12,7 +12,10 @@ static void release(Table *table)
     if (table->pending.unknown) /* its files may be the table's: a commit of them may take effect */
         table_abandon(table, false);
     pieces_done(table, false);
+    staged_done(table, false);
     table_pending_done(&table->pending);
+    lane_position_done(&table->seen_lanes);
+    free(table->staged);
     upsert_free(table->upsert);
     data_writer_free(table->writer);
     column_map_done(&table->columns);
@@ -347,6 +350,19 @@ static const char *read_progress(const Table *table)
     return text && strcmp(text, COPY_COMPLETE) != 0 ? text : NULL;
 }
 
+/* Of a topic's lanes the source alone; fill_view reads the rest. */
+static bool parse_claim(const Table *table, const char *text, Position *ret, Error *err)
+{
+    LanePosition lanes;
+    if (!table->lanes)
+        return position_parse(text, ret, err);
+    bool ok = lane_position_parse(text, &lanes, err);
+    if (ok)
+        *ret = position_of(lanes.source, (RowPosition){0});
+    lane_position_done(&lanes);
+    return ok;
+}
+
 bool table_read_claim(const Table *table, TableClaim *ret, Error *err)
 {
     const char *text = iceberg_property(table->iceberg, table->property);
@@ -374,7 +390,7 @@ bool table_read_claim(const Table *table, TableClaim *ret, Error *err)
                          table->name.database, table->name.table, table->property, text);
     *space = 0;
     Error why = {0};
-    if (!position_parse(copy, &ret->position, &why))
+    if (!parse_claim(table, copy, &ret->position, &why))
         return error_set(err, ERROR_CONFIG, "BadPosition",
                          "table %s.%s, property %s: %s; load the table again with --resnapshot",
                          table->name.database, table->name.table, table->property, why.message);
@@ -537,6 +553,7 @@ Table *table_open(const TableOptions *options, Error *err)
     table->spec = options->spec;
     table->source = options->source;
     table->catalog = options->catalog;
+    table->lanes = options->lanes;
     table->memory_bytes_max = options->memory_bytes_max;
     table->unit = mem_strdup(options->unit);
     table->property = mem_format("firn.position.%s", options->unit);
