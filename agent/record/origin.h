@@ -9,6 +9,8 @@ typedef struct TransactionOrigin {
     uint64_t id;              /* PostgreSQL: xid; of a copy the snapshot's; 0: not known */
     uint64_t last_commit_lsn; /* end of the latest transaction handed out before it; 0: none yet */
     int64_t commit_us;        /* since 1970; of a copy: when its snapshot was taken */
+    const char *origin;       /* where it was replicated from; NULL: nowhere (no capture says it) */
+    uint64_t origin_lsn;
 } TransactionOrigin;
 
 #define ORIGIN_NO_BEFORE UINT32_MAX

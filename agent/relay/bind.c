@@ -177,6 +177,16 @@ TopicTable *table_encoder(const RelayFlow *flow, const RelayTable *table, const 
     return encoder;
 }
 
+TopicTable *table_plain_encoder(const RelayFlow *flow, const RelayTable *table,
+                                const Schema *schema, Error *err)
+{
+    const TopicTableSpec spec = topic_spec(flow, table, schema);
+    TopicOptions options = flow->options;
+    options.format = TOPIC_JSON;
+    options.decimal = TOPIC_DECIMAL_STRING;
+    return topic_table_new(&spec, &options, err);
+}
+
 static bool register_schemas(RelayFlow *flow, RelayTable *table, TopicTable *encoder, Error *err)
 {
     const char *key = topic_table_key_schema(encoder), *value = topic_table_value_schema(encoder);

@@ -181,8 +181,8 @@ static bool put_batch(Reader *reader, CopyTask *task, const CopyRange *range, co
     size_t most = run->flow->transactional ? RANGE_HELD_MAX : FLIGHT_BYTES;
     for (uint32_t row = 0; row < batch->row_count;) {
         Parcel *parcel = parcel_of(reader, task, range);
-        if (!outbox_put_rows(&parcel->box, &table->topic, reader->encoders[table->number], batch,
-                             marks, most, &row, err) ||
+        if (!relay_put_rows(run->flow, &parcel->box, table, reader->encoders[table->number], batch,
+                            marks, most, &row, err) ||
             (parcel->box.records.bytes.used >= most && !hand_over(reader, err)))
             return false;
     }

@@ -1,20 +1,24 @@
-/* Records that are larger than their topic takes: law 7. The topic "<prefix>.firn-dead-letters"
- * gets each whole, in pieces where it has to be: first a record that tells of it, then its value,
- * all under one key, "<topic>/<position>", in partition 0:
+/* Records that could not be written as they should: law 7. The topic "<prefix>.firn-dead-letters"
+ * gets each whole: one that is larger than its topic takes, as it would have been written, in
+ * pieces; a row with a value that the chosen representation can't hold, as JSON with its decimals
+ * as text. First a record that tells of it, then its value, all under one key,
+ * "<topic>/<position>", in partition 0:
  *
- *   {"topic", "partition", "position": "<major>.<minor>", "reason", "keyBytes", "key": in hex,
- *    "valueBytes", "pieces": 3}
+ *   {"topic", "partition", "position": "<major>.<minor>", "code": "RecordTooLarge", "reason",
+ *    "keyBytes", "key": in hex, "valueBytes", "pieces": 3}
  *   header "firn.piece": its number in four bytes, big-endian, from 0; the value a piece of the
  *   record's value
  *
- * The pieces joined are the record as it would have been written. A key of more than KEY_BYTES is
- * cut (the value has it whole). */
+ * A key of more than KEY_BYTES is cut (the value has it whole). */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/relay/flow.h"
+#include "agent/topic/envelope.h"
+#include "agent/topic/partition.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -23,21 +27,14 @@
 #define PIECE_HEADER "firn.piece"
 #define ROOM_BYTES 1024u /* of a record: its key, header and framing */
 
-static uint64_t big_endian(const uint8_t *at)
-{
-    uint64_t value;
-    memcpy(&value, at, sizeof value);
-    return __builtin_bswap64(value);
-}
-
-static char *position_text(const KafkaRecord *record)
-{
-    const KafkaHeader *header = &record->headers[0];
-    if (!header->name || header->bytes < TOPIC_HEADER_BYTES)
-        return mem_strdup("0.0");
-    const uint8_t *at = header->value;
-    return mem_format("%" PRIu64 ".%" PRIu64, big_endian(at), big_endian(at + 8));
-}
+typedef struct Letter {
+    const RelayTopic *topic; /* that it was meant for */
+    uint32_t partition;
+    RowPosition at;
+    const void *key, *value;
+    size_t key_bytes, value_bytes;
+    const Error *why;
+} Letter;
 
 static char *hex(const uint8_t *at, size_t bytes)
 {
@@ -51,80 +48,149 @@ static char *hex(const uint8_t *at, size_t bytes)
     return text;
 }
 
-static bool open_topic(RelayFlow *flow, Error *err)
+static TopicSpan put_bytes(TopicRecords *to, const void *at, size_t bytes)
+{
+    TopicSpan span = {to->bytes.used, bytes};
+    bytes_put(&to->bytes, at, bytes);
+    return span;
+}
+
+static char *description(const Letter *letter, const char *position, size_t pieces)
+{
+    size_t shown = letter->key_bytes < KEY_BYTES ? letter->key_bytes : KEY_BYTES;
+    AUTO(mem_free) char *key = hex(letter->key, shown);
+    json_t *json = json_pack("{s:s,s:i,s:s,s:s,s:s,s:I,s:s,s:I,s:I}", "topic", letter->topic->name,
+                             "partition", (int)letter->partition, "position", position, "code",
+                             letter->why->code, "reason", letter->why->message, "keyBytes",
+                             (json_int_t)letter->key_bytes, "key", key, "valueBytes",
+                             (json_int_t)letter->value_bytes, "pieces", (json_int_t)pieces);
+    ASSERT(json);
+    char *text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    return text;
+}
+
+/* The topic of dead letters is declared as the tables' are, and takes what they take. */
+static void put_letter(RelayFlow *flow, const Letter *letter, TopicRecords *to)
+{
+    uint64_t piece_max = letter->topic->record_bytes_max - ROOM_BYTES;
+    piece_max = piece_max < PIECE_BYTES ? piece_max : PIECE_BYTES;
+    size_t pieces = (letter->value_bytes + piece_max - 1) / piece_max;
+    AUTO(mem_free)
+    char *position = mem_format("%" PRIu64 ".%" PRIu64, letter->at.major, letter->at.minor);
+    AUTO(mem_free) char *name = mem_format("%s/%s", letter->topic->name, position);
+    AUTO(mem_free) char *text = description(letter, position, pieces);
+    TopicRecord *record = topic_record_add(to);
+    TopicSpan key = record->key = put_bytes(to, name, strlen(name));
+    record->value = put_bytes(to, text, strlen(text));
+    for (uint32_t i = 0; i < pieces; i++) {
+        uint64_t from = i * piece_max, left = letter->value_bytes - from;
+        record = topic_record_add(to);
+        record->key = key;
+        record->other_name = PIECE_HEADER;
+        record->other = (TopicSpan){to->bytes.used, 4};
+        bytes_put_u32be(&to->bytes, i);
+        record->value = put_bytes(to, (const uint8_t *)letter->value + from,
+                                  left < piece_max ? left : piece_max);
+    }
+    metric_add(flow->relay->metrics.dead_letters, 1);
+    log_warn("a record can't be written as it should: it is among the dead letters",
+             LOG_T("topic", letter->topic->name), LOG_T("position", position),
+             LOG_T("reason", letter->why->code), LOG_T("error", letter->why->message),
+             LOG_U("bytes", letter->value_bytes));
+}
+
+bool relay_letters_open(RelayFlow *flow, Error *err)
 {
     if (flow->dead_letters.name)
         return true;
     AUTO(mem_free) char *name = mem_format("%s.firn-dead-letters", flow->stream->topic_prefix);
-    return relay_topic_open(flow, name, USE_CONNECTOR, &flow->dead_letters, err);
+    return relay_topic_open(flow, name, USE_CONNECTOR, &flow->dead_letters, err) ||
+           error_wrap(err, "dead letters");
 }
 
-/* The flight of its description and pieces. */
-static bool send_all(RelayFlow *flow, const char *topic, const char *position,
-                     const KafkaRecord *record, const Error *why, Error *err)
+/* ---------- too large ---------- */
+static uint64_t big_endian(const uint8_t *at)
 {
-    RelayTopic *to = &flow->dead_letters;
-    uint64_t piece_max = to->record_bytes_max - ROOM_BYTES;
-    piece_max = piece_max < PIECE_BYTES ? piece_max : PIECE_BYTES;
-    size_t pieces = (record->value_bytes + piece_max - 1) / piece_max;
-    uint32_t shown = record->key_bytes < KEY_BYTES ? record->key_bytes : KEY_BYTES;
-    AUTO(mem_free) char *key = hex(record->key, shown);
-    AUTO(mem_free) char *name = mem_format("%s/%s", topic, position);
-    json_t *json = json_pack("{s:s,s:i,s:s,s:s,s:i,s:s,s:I,s:i}", "topic", topic, "partition",
-                             (int)record->partition, "position", position, "reason", why->message,
-                             "keyBytes", (int)record->key_bytes, "key", key, "valueBytes",
-                             (json_int_t)record->value_bytes, "pieces", (int)pieces);
-    ASSERT(json);
-    AUTO(mem_free) char *text = json_dumps(json, JSON_COMPACT);
-    json_decref(json);
-    Bytes bytes = {0};
-    size_t name_bytes = strlen(name), text_bytes = strlen(text);
-    bytes_reserve(&bytes, name_bytes + text_bytes + pieces * 4 + record->value_bytes);
-    bytes_put(&bytes, name, name_bytes);
-    bytes_put(&bytes, text, text_bytes);
-    AUTO(mem_free) KafkaRecord *records = mem_array(pieces + 1, sizeof *records);
-    records[0] = (KafkaRecord){.topic = to->kafka,
-                               .key = bytes.data,
-                               .key_bytes = (uint32_t)name_bytes,
-                               .value = bytes.data + name_bytes,
-                               .value_bytes = (uint32_t)text_bytes};
-    for (size_t i = 0; i < pieces; i++) {
-        uint64_t from = i * piece_max, left = record->value_bytes - from;
-        records[i + 1] = records[0];
-        records[i + 1].headers[0] = (KafkaHeader){PIECE_HEADER, bytes.data + bytes.used, 4};
-        bytes_put_u32be(&bytes, (uint32_t)i);
-        records[i + 1].value = bytes.data + bytes.used;
-        records[i + 1].value_bytes = (uint32_t)(left < piece_max ? left : piece_max);
-        bytes_put(&bytes, (const uint8_t *)record->value + from, records[i + 1].value_bytes);
-    }
-    for (;;) {
-        uint64_t number;
-        KafkaSent sent =
-            kafka_producer_send(flow->producer, &bytes, records, pieces + 1, 200, &number, err);
-        if (sent == KAFKA_SENT) {
-            flow->sent = number;
-            return true;
-        }
-        if (sent == KAFKA_FAILED || !relay_idle(flow, err)) {
-            bytes_done(&bytes);
-            return false;
-        }
-    }
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return __builtin_bswap64(value);
 }
 
-bool relay_dead_letter(RelayFlow *flow, Outbox *box, const KafkaRecord *record, const Error *why,
-                       Error *err)
+static RowPosition position_of_record(const KafkaRecord *record)
 {
-    const char *topic = "?";
-    for (size_t i = 0; i < box->run_count; i++)
+    const KafkaHeader *header = &record->headers[0];
+    if (!header->name || header->bytes < TOPIC_HEADER_BYTES)
+        return (RowPosition){0};
+    const uint8_t *at = header->value;
+    return (RowPosition){big_endian(at), big_endian(at + 8)};
+}
+
+bool relay_dead_letter(RelayFlow *flow, const Outbox *box, const KafkaRecord *record,
+                       const Error *why, Error *err)
+{
+    const RelayTopic *topic = NULL;
+    for (size_t i = 0; i < box->run_count && !topic; i++)
         if (box->runs[i].topic->kafka == record->topic)
-            topic = box->runs[i].topic->name;
-    AUTO(mem_free) char *position = position_text(record);
-    if (!open_topic(flow, err) || !send_all(flow, topic, position, record, why, err))
-        return error_wrap(err, "dead letters");
-    metric_add(flow->relay->metrics.dead_letters, 1);
-    log_warn("a record is too large for its topic: it is among the dead letters",
-             LOG_T("topic", topic), LOG_T("position", position),
-             LOG_T("dead_letters", flow->dead_letters.name), LOG_U("bytes", record->value_bytes));
+            topic = box->runs[i].topic;
+    ASSERT(topic);
+    const Letter letter = {.topic = topic,
+                           .partition = (uint32_t)record->partition,
+                           .at = position_of_record(record),
+                           .key = record->key,
+                           .value = record->value,
+                           .key_bytes = record->key_bytes,
+                           .value_bytes = record->value_bytes,
+                           .why = why};
+    if (topic == &flow->dead_letters || topic == &flow->state_topic) {
+        *err = *why; /* there is no other place for it */
+        err->kind = ERROR_CONFIG;
+        return false;
+    }
+    Outbox letters = {0};
+    put_letter(flow, &letter, outbox_to(&letters, &flow->dead_letters));
+    /* the records of the flight that it was left out of are still to be sent */
+    KafkaRecord *scratch = TAKE(flow->scratch);
+    size_t held = flow->scratch_held;
+    flow->scratch_held = 0;
+    bool ok = relay_send(flow, &letters, err);
+    free(flow->scratch);
+    flow->scratch = scratch;
+    flow->scratch_held = held;
+    outbox_done(&letters);
+    return ok;
+}
+
+/* ---------- values that can't be written ---------- */
+bool relay_put_rows(RelayFlow *flow, Outbox *box, RelayTable *table, TopicTable *encoder,
+                    const Batch *batch, const TopicSnapshot *snapshots, size_t bytes_max,
+                    uint32_t *row, Error *err)
+{
+    Error why = {0};
+    if (outbox_put_rows(box, &table->topic, encoder, batch, snapshots, bytes_max, row, &why))
+        return true;
+    *err = why;
+    AUTO(topic_table_free) TopicTable *plain = NULL;
+    AUTO(topic_records_done) TopicRecords records = {0};
+    uint32_t end = *row;
+    const TopicRows rows = {batch, batch->origins, snapshots, clock_wall_us()};
+    if (why.kind != ERROR_DATA || !(plain = table_plain_encoder(flow, table, batch->schema, err)) ||
+        !topic_encode(plain, &rows, &end, 1, &records, err))
+        return false;
+    TopicRecords *to = outbox_to(box, &flow->dead_letters);
+    for (size_t i = 0; i < records.count; i++) {
+        const TopicRecord *each = &records.items[i];
+        const uint8_t *at = records.bytes.data;
+        const Letter letter = {.topic = &table->topic,
+                               .partition = topic_partition(each->hash, table->topic.partitions),
+                               .at = batch->positions[each->row],
+                               .key = at + each->key.at,
+                               .value = at + each->value.at,
+                               .key_bytes = each->key.bytes,
+                               .value_bytes = each->value.bytes,
+                               .why = &why};
+        put_letter(flow, &letter, to);
+    }
+    *row = end;
     return true;
 }

@@ -176,6 +176,9 @@ MUST_CHECK bool table_columns(RelayFlow *flow, RelayTable *table, const Schema *
 /* Another one of the same columns, for another thread. */
 TopicTable *table_encoder(const RelayFlow *flow, const RelayTable *table, const Schema *schema,
                           Error *err) OWNED_BY(topic_table_free);
+/* JSON that holds every value. */
+TopicTable *table_plain_encoder(const RelayFlow *flow, const RelayTable *table,
+                                const Schema *schema, Error *err) OWNED_BY(topic_table_free);
 
 /* --- outbox.c --- */
 void outbox_done(Outbox *box);
@@ -201,9 +204,16 @@ MUST_CHECK bool relay_commit(RelayFlow *flow, Error *err);
 /* The source is answered, if it is time to. */
 MUST_CHECK bool relay_idle(RelayFlow *flow, Error *err);
 
-/* dead_letter.c: record `index` of the box goes there. */
-MUST_CHECK bool relay_dead_letter(RelayFlow *flow, Outbox *box, const KafkaRecord *record,
+/* --- dead_letter.c --- */
+MUST_CHECK bool relay_letters_open(RelayFlow *flow, Error *err);
+/* A record of the box, too large for its topic, goes there at once. */
+MUST_CHECK bool relay_dead_letter(RelayFlow *flow, const Outbox *box, const KafkaRecord *record,
                                   const Error *why, Error *err);
+/* outbox_put_rows to the table's topic; a row with a value that can't be written goes to the dead
+ * letters. From any thread. */
+MUST_CHECK bool relay_put_rows(RelayFlow *flow, Outbox *box, RelayTable *table, TopicTable *encoder,
+                               const Batch *batch, const TopicSnapshot *snapshots, size_t bytes_max,
+                               uint32_t *row, Error *err);
 
 /* --- copy.c --- */
 MUST_CHECK bool relay_copy_open(RelayFlow *flow, Error *err);

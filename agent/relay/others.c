@@ -48,12 +48,9 @@ void relay_others_close(RelayFlow *flow)
 void relay_put_message(RelayFlow *flow, const Change *change)
 {
     const LogMessage *message = change->message;
-    const TopicTransaction transaction = {.id = change->transaction.id,
-                                          .last_commit_lsn = change->transaction.last_commit_lsn,
-                                          .commit_us = change->transaction.commit_us};
-    const TopicRow row = {.lsn = change->lsn, .before = TOPIC_NO_BEFORE};
+    const RowOrigin row = {.lsn = change->lsn};
     if (flow->messages.records)
-        connector_message(flow->messages.records, &transaction, &row, message->prefix,
+        connector_message(flow->messages.records, &change->transaction, &row, message->prefix,
                           message->content, message->bytes, clock_wall_us(),
                           outbox_to(&flow->box, &flow->messages.topic));
 }

@@ -34,42 +34,17 @@ TopicRecords *outbox_to(Outbox *box, RelayTopic *topic)
     return &box->records;
 }
 
-static TopicTransaction topic_transaction(const TransactionOrigin *origin)
-{
-    return (TopicTransaction){.id = origin->id,
-                              .last_commit_lsn = origin->last_commit_lsn,
-                              .commit_us = origin->commit_us};
-}
-
 bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *encoder, const Batch *batch,
                      const TopicSnapshot *snapshots, size_t bytes_max, uint32_t *row, Error *err)
 {
-    const Origins *origins = batch->origins;
-    AUTO(mem_free)
-    TopicTransaction *transactions =
-        mem_array(origins->transaction_count + (size_t)1, sizeof *transactions);
-    AUTO(mem_free) TopicRow *rows = mem_array(batch->row_count, sizeof *rows);
-    for (uint32_t i = 0; i < origins->transaction_count; i++)
-        transactions[i] = topic_transaction(&origins->transactions[i]);
-    for (uint32_t i = 0; i < batch->row_count; i++) {
-        const RowOrigin *from = &origins->rows[i];
-        rows[i] = (TopicRow){.lsn = from->lsn,
-                             .transaction = from->transaction,
-                             .before = from->before,
-                             .total_order = from->total_order,
-                             .table_order = from->table_order,
-                             .snapshot = snapshots ? snapshots[i] : TOPIC_SNAPSHOT_FALSE};
-    }
-    const TopicRows all = {batch, transactions, rows, origins->before, clock_wall_us()};
+    const TopicRows all = {batch, batch->origins, snapshots, clock_wall_us()};
     return topic_encode(encoder, &all, row, bytes_max, outbox_to(box, topic), err);
 }
 
 void outbox_put_emptied(Outbox *box, RelayTable *table, const TransactionOrigin *transaction,
                         uint64_t lsn, RowPosition at)
 {
-    const TopicTransaction origin = topic_transaction(transaction);
-    const TopicRow row = {.lsn = lsn, .before = TOPIC_NO_BEFORE};
-    topic_encode_truncate(table->encoder, &origin, &row, at, clock_wall_us(),
+    topic_encode_truncate(table->encoder, transaction, lsn, at, clock_wall_us(),
                           outbox_to(box, &table->topic));
 }
 
@@ -142,8 +117,8 @@ static size_t address(RelayFlow *flow, const Outbox *box)
 }
 
 /* What each record is of is known by its place alone: leaving one out keeps the others'. */
-static bool leave_out(RelayFlow *flow, Outbox *box, size_t *count, uint64_t index, const Error *why,
-                      Error *err)
+static bool leave_out(RelayFlow *flow, const Outbox *box, size_t *count, uint64_t index,
+                      const Error *why, Error *err)
 {
     ASSERT(index < *count);
     if (!relay_dead_letter(flow, box, &flow->scratch[index], why, err))
@@ -177,6 +152,9 @@ bool relay_send(RelayFlow *flow, Outbox *box, Error *err)
         flow->transaction_us = clock_mono_us();
         flow->transaction_bytes = 0;
     }
+    for (size_t run = 0; run < box->run_count; run++)
+        if (box->runs[run].topic == &flow->dead_letters && !relay_letters_open(flow, err))
+            return false;
     size_t count = address(flow, box);
     flow->transaction_bytes += box->records.bytes.used;
     while (count) {

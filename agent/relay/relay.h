@@ -8,7 +8,7 @@
  *   outbox.c       records gathered, handed to Kafka, acknowledged or committed
  *   others.c       records of no table: heartbeats, messages of the log
  *   transactions.c transaction metadata
- *   dead_letter.c  records that are too large for their topic
+ *   dead_letter.c  records that are too large for their topic, values that can't be written
  *   state.c        what stands in the state topic (state.h)
  *   progress.c     metrics
  *

@@ -35,8 +35,8 @@ static bool send_if_full(RelayFlow *flow, Error *err)
 static bool on_batch(RelayFlow *flow, RelayTable *table, const Batch *batch, Error *err)
 {
     for (uint32_t row = 0; row < batch->row_count;)
-        if (!outbox_put_rows(&flow->box, &table->topic, table->encoder, batch, NULL, FLIGHT_BYTES,
-                             &row, err) ||
+        if (!relay_put_rows(flow, &flow->box, table, table->encoder, batch, NULL, FLIGHT_BYTES,
+                            &row, err) ||
             !send_if_full(flow, err))
             return false;
     relay_count_rows(flow, table, batch);

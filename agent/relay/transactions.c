@@ -85,12 +85,9 @@ void relay_put_counted(RelayFlow *flow)
         RowPosition end = {.major = each->commit_lsn, .minor = UINT64_MAX};
         if (row_position_compare(flow->checkpoint, end) < 0)
             break;
-        const TopicTransaction transaction = {.id = each->origin.id,
-                                              .last_commit_lsn = each->origin.last_commit_lsn,
-                                              .commit_us = each->origin.commit_us};
         TopicRecords *records = outbox_to(&flow->box, &to->topic);
-        connector_transaction(to->records, &transaction, each->first_lsn, false, NULL, 0, records);
-        connector_transaction(to->records, &transaction, each->commit_lsn, true, each->counts,
+        connector_transaction(to->records, &each->origin, each->first_lsn, false, NULL, 0, records);
+        connector_transaction(to->records, &each->origin, each->commit_lsn, true, each->counts,
                               each->table_count, records);
         counted_done(each);
     }

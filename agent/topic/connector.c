@@ -197,7 +197,7 @@ void connector_heartbeat(ConnectorRecords *records, int64_t now_us, TopicRecords
     record->value = framed(records, &records->value_frame, records->value, &whole, &to->bytes);
 }
 
-void connector_transaction(ConnectorRecords *records, const TopicTransaction *transaction,
+void connector_transaction(ConnectorRecords *records, const TransactionOrigin *transaction,
                            uint64_t lsn, bool ended, const TransactionCount *counts,
                            size_t count_count, TopicRecords *to)
 {
@@ -229,8 +229,8 @@ void connector_transaction(ConnectorRecords *records, const TopicTransaction *tr
     free(parts);
 }
 
-void connector_message(ConnectorRecords *records, const TopicTransaction *transaction,
-                       const TopicRow *row, const char *prefix, const void *content,
+void connector_message(ConnectorRecords *records, const TransactionOrigin *transaction,
+                       const RowOrigin *row, const char *prefix, const void *content,
                        size_t content_bytes, int64_t now_us, TopicRecords *to)
 {
     ASSERT(records->topic == CONNECTOR_MESSAGE);
@@ -252,7 +252,7 @@ void connector_message(ConnectorRecords *records, const TopicTransaction *transa
         else if (i == 1)
             put_literal(records, &fields[1], &at, out);
         else if (i == 2)
-            source_block_put(&records->source, transaction, row->lsn, row->snapshot, out);
+            source_block_put(&records->source, transaction, row->lsn, TOPIC_SNAPSHOT_FALSE, out);
         else if (i == 3)
             transaction_block_put(records->avro, transaction, row->lsn,
                                   records->transactions ? row->total_order : 0, row->table_order,

@@ -32,12 +32,12 @@ typedef struct TransactionCount {
 } TransactionCount;
 /* lsn: of the first change, or of the commit; ended: with the counts. Debezium's id is
  * "<xid>:<lsn>", another one at the end than at the beginning. */
-void connector_transaction(ConnectorRecords *records, const TopicTransaction *transaction,
+void connector_transaction(ConnectorRecords *records, const TransactionOrigin *transaction,
                            uint64_t lsn, bool ended, const TransactionCount *counts,
                            size_t count_count, TopicRecords *to);
 /* pg_logical_emit_message: op m. Of the row: lsn and orders. */
-void connector_message(ConnectorRecords *records, const TopicTransaction *transaction,
-                       const TopicRow *row, const char *prefix, const void *content,
+void connector_message(ConnectorRecords *records, const TransactionOrigin *transaction,
+                       const RowOrigin *row, const char *prefix, const void *content,
                        size_t content_bytes, int64_t now_us, TopicRecords *to);
 
 DEFINE_AUTO(ConnectorRecords, connector_records_free);

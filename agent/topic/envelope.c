@@ -126,7 +126,7 @@ static const char *const snapshots[] = {
     "false", "true",       "first", "first_in_data_collection", "last_in_data_collection",
     "last",  "incremental"};
 
-static void take_transaction(SourceBlock *block, const TopicTransaction *transaction,
+static void take_transaction(SourceBlock *block, const TransactionOrigin *transaction,
                              TopicSnapshot snapshot)
 {
     bool avro = block->avro;
@@ -188,7 +188,7 @@ static void take_transaction(SourceBlock *block, const TopicTransaction *transac
     put_label(avro, "},\"transaction\":", tail);
 }
 
-void source_block_put(SourceBlock *block, const TopicTransaction *transaction, uint64_t lsn,
+void source_block_put(SourceBlock *block, const TransactionOrigin *transaction, uint64_t lsn,
                       TopicSnapshot snapshot, Bytes *to)
 {
     if (UNLIKELY(block->transaction != transaction || block->snapshot != snapshot))
@@ -229,7 +229,7 @@ void source_block_put(SourceBlock *block, const TopicTransaction *transaction, u
 
 /* --- the rest --- */
 
-void transaction_block_put(bool avro, const TopicTransaction *transaction, uint64_t lsn,
+void transaction_block_put(bool avro, const TransactionOrigin *transaction, uint64_t lsn,
                            uint64_t total_order, uint64_t table_order, Bytes *to)
 {
     if (!total_order) {

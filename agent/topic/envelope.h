@@ -26,7 +26,7 @@ typedef struct SourceBlock {
     Bytes database; /* … to sequence */
     Bytes table;    /* schema and table, … to txId */
     /* Of the transaction that was put last: */
-    const TopicTransaction *transaction;
+    const TransactionOrigin *transaction;
     TopicSnapshot snapshot;
     Bytes head;   /* to the LSN in sequence; Avro: to the sequence's length */
     Bytes last;   /* the sequence's first part: [null, or ["123", */
@@ -42,13 +42,13 @@ static inline void source_block_forget(SourceBlock *block)
     block->transaction = NULL;
 }
 /* JSON: from ,"source": to ,"transaction": */
-void source_block_put(SourceBlock *block, const TopicTransaction *transaction, uint64_t lsn,
+void source_block_put(SourceBlock *block, const TransactionOrigin *transaction, uint64_t lsn,
                       TopicSnapshot snapshot, Bytes *to);
 
 /* --- the rest --- */
 
 /* The value of `transaction`: null when total_order is 0. */
-void transaction_block_put(bool avro, const TopicTransaction *transaction, uint64_t lsn,
+void transaction_block_put(bool avro, const TransactionOrigin *transaction, uint64_t lsn,
                            uint64_t total_order, uint64_t table_order, Bytes *to);
 /* JSON: ,"ts_ms":…,"ts_us":…,"ts_ns":…} */
 void envelope_times(bool avro, int64_t now_us, Bytes *to);

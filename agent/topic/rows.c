@@ -127,9 +127,9 @@ static void make_endings(TopicTable *table, int64_t now_us)
     }
 }
 
-static bool put_value(TopicTable *table, const TopicTransaction *transaction, const TopicRow *row,
-                      Image before, Image after, Op op, TopicSpan *ret, Bytes *to,
-                      ValueProblem *problem)
+static bool put_value(TopicTable *table, const TransactionOrigin *transaction, const RowOrigin *row,
+                      TopicSnapshot snapshot, Image before, Image after, Op op, TopicSpan *ret,
+                      Bytes *to, ValueProblem *problem)
 {
     const Bytes *open = before.batch ? &table->open_old : &table->open_new;
     ret->at = to->used;
@@ -142,7 +142,7 @@ static bool put_value(TopicTable *table, const TopicTransaction *transaction, co
     }
     if (!put_image(table, after, to, problem))
         return false;
-    source_block_put(&table->source, transaction, row->lsn, row->snapshot, to);
+    source_block_put(&table->source, transaction, row->lsn, snapshot, to);
     transaction_block_put(table->avro, transaction, row->lsn,
                           table->options.transactions ? row->total_order : 0, row->table_order, to);
     bytes_put(to, table->endings[op].data, table->endings[op].used);
@@ -162,18 +162,19 @@ typedef struct Task {
 
 static Image image_before(const TopicRows *rows, uint32_t row)
 {
-    uint32_t at = rows->rows[row].before;
-    if (at == TOPIC_NO_BEFORE || !rows->before)
+    const Origins *origins = rows->origins;
+    uint32_t at = origins->rows[row].before;
+    if (at == ORIGIN_NO_BEFORE || !origins->before)
         return (Image){0};
-    ASSERT(at < rows->before->row_count);
-    return (Image){rows->before, at, ROW_WHOLE};
+    ASSERT(at < origins->before->row_count);
+    return (Image){origins->before, at, ROW_WHOLE};
 }
 
 static bool put_change(Task *task, uint32_t row, Image before, Image after, Op op)
 {
     TopicTable *table = task->table;
     const TopicRows *rows = task->rows;
-    const TopicRow *about = &rows->rows[row];
+    const RowOrigin *about = &rows->origins->rows[row];
     TopicRecord *record = topic_record_add(task->to);
     Bytes *to = &task->to->bytes;
     record->row = row;
@@ -181,8 +182,9 @@ static bool put_change(Task *task, uint32_t row, Image before, Image after, Op o
         return false;
     record->header =
         put_header(table, rows->batch->positions[row], TOPIC_KIND_ROW, rows->batch, row, to);
-    return put_value(table, &rows->transactions[about->transaction], about, before, after, op,
-                     &record->value, to, &task->problem);
+    return put_value(table, &rows->origins->transactions[about->transaction], about,
+                     rows->snapshots ? rows->snapshots[row] : TOPIC_SNAPSHOT_FALSE, before, after,
+                     op, &record->value, to, &task->problem);
 }
 
 /* Behind the deletion that was put last. */
@@ -283,17 +285,18 @@ bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from, size
     return true;
 }
 
-void topic_encode_truncate(TopicTable *table, const TopicTransaction *transaction,
-                           const TopicRow *row, RowPosition at, int64_t now_us, TopicRecords *to)
+void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction, uint64_t lsn,
+                           RowPosition at, int64_t now_us, TopicRecords *to)
 {
     ValueProblem unused;
+    const RowOrigin row = {.lsn = lsn};
     source_block_forget(&table->source);
     make_endings(table, now_us);
     TopicRecord *record = topic_record_add(to);
     record->everywhere = true;
     record->header = put_header(table, at, TOPIC_KIND_TRUNCATE, NULL, 0, &to->bytes);
-    bool put = put_value(table, transaction, row, (Image){0}, (Image){0}, OP_TRUNCATE,
-                         &record->value, &to->bytes, &unused);
+    bool put = put_value(table, transaction, &row, TOPIC_SNAPSHOT_FALSE, (Image){0}, (Image){0},
+                         OP_TRUNCATE, &record->value, &to->bytes, &unused);
     ASSERT(put);
 }
 

@@ -54,7 +54,7 @@
  * https://debezium.io/documentation/reference/3.5/connectors/postgresql.html */
 #pragma once
 
-#include "agent/record/batch.h"
+#include "agent/record/origin.h"
 #include "agent/record/source_column.h"
 #include "common/bytes.h"
 #include "common/error.h"
@@ -171,35 +171,13 @@ typedef enum TopicSnapshot { /* source.snapshot; of a copied table's rows, in th
                              TOPIC_SNAPSHOT_INCREMENTAL, /* ad hoc, beside the stream */
 } TopicSnapshot;
 
-/* A transaction of the source, or the snapshot that rows were copied in. */
-typedef struct TopicTransaction {
-    uint64_t id;              /* xid; of a copy: the snapshot's (txid_current); 0: not known */
-    uint64_t last_commit_lsn; /* where the commit before it ended (pgoutput's Commit names it), as
-                               * Debezium has it in source.sequence; 0: not known, or a copy */
-    int64_t commit_us;        /* commit time (of a copy: when it began), since 1970 */
-    const char *origin;       /* replication origin; NULL: none */
-    uint64_t origin_lsn;
-} TopicTransaction;
-
-/* Of each row of the batch. */
-typedef struct TopicRow {
-    uint64_t lsn; /* of the change in the log (XLogData's start); of a copy the snapshot's */
-    uint32_t transaction; /* index in TopicRows.transactions */
-    uint32_t before;      /* row of TopicRows.before with the row's old image, TOPIC_NO_BEFORE:
-                           * none. For ROW_UPDATE, ROW_DELETE and ROW_MOVE of a table with REPLICA
-                           * IDENTITY FULL */
-    uint64_t total_order; /* within the transaction, from 1, and among those of this table; only */
-    uint64_t table_order; /* looked at with TopicOptions.transactions; 0: the block is null */
-    TopicSnapshot snapshot;
-} TopicRow;
-#define TOPIC_NO_BEFORE UINT32_MAX
-
+/* Rows with what the source says of them (agent/record/origin.h). Old images, with the same schema,
+ * are looked at for ROW_UPDATE, ROW_DELETE and ROW_MOVE. */
 typedef struct TopicRows {
     const Batch *batch;
-    const TopicTransaction *transactions;
-    const TopicRow *rows; /* as many as the batch has */
-    const Batch *before;  /* old images, with the same schema; NULL: none */
-    int64_t now_us;       /* the envelope's ts_ms, ts_us, ts_ns */
+    const Origins *origins;         /* of its rows; mostly batch->origins */
+    const TopicSnapshot *snapshots; /* of each row; NULL: all are from the log */
+    int64_t now_us;                 /* the envelope's ts_ms, ts_us, ts_ns */
 } TopicRows;
 
 /* --- the records --- */
@@ -256,8 +234,8 @@ static inline void topic_records_done_auto(TopicRecords *at)
 MUST_CHECK bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from,
                              size_t bytes_max, TopicRecords *to, Error *err);
 /* The table was emptied: op t. */
-void topic_encode_truncate(TopicTable *table, const TopicTransaction *transaction,
-                           const TopicRow *row, RowPosition at, int64_t now_us, TopicRecords *to);
+void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction, uint64_t lsn,
+                           RowPosition at, int64_t now_us, TopicRecords *to);
 
 /* The end of the table's copy, which began at that position. */
 void topic_encode_copied(TopicTable *table, RowPosition at, TopicRecords *to);

@@ -202,8 +202,9 @@ static void read_stream(Capture *capture, const SourceTable *tables)
 /* --- encoding --- */
 
 typedef struct Fact {
-    TopicTransaction transaction;
-    TopicRow row;
+    TransactionOrigin transaction;
+    RowOrigin row;
+    TopicSnapshot snapshot;
     int64_t now_us;
 } Fact;
 
@@ -219,7 +220,7 @@ static void read_facts(const char *path, const SourceTable *tables, size_t count
     char line[LINE_BYTES];
     while (fgets(line, sizeof line, file)) {
         char name[256];
-        Fact fact = {.row.before = TOPIC_NO_BEFORE};
+        Fact fact = {.row.before = ORIGIN_NO_BEFORE};
         unsigned snapshot;
         int got = sscanf(line,
                          "%255[^\t] %" SCNu64 " %" SCNu64 " %" SCNd64 " %" SCNu64 " %" SCNd64
@@ -228,7 +229,7 @@ static void read_facts(const char *path, const SourceTable *tables, size_t count
                          &fact.transaction.last_commit_lsn, &fact.now_us, &snapshot,
                          &fact.row.total_order, &fact.row.table_order);
         ASSERT(got == 9);
-        fact.row.snapshot = (TopicSnapshot)snapshot;
+        fact.snapshot = (TopicSnapshot)snapshot;
         for (size_t i = 0; i < count; i++)
             if (strcmp(tables[i].table_name, name) == 0) {
                 facts[i].items =
@@ -242,7 +243,7 @@ static void read_facts(const char *path, const SourceTable *tables, size_t count
 static Fact next_fact(Facts *facts)
 {
     if (facts->next == facts->count)
-        return (Fact){.row.before = TOPIC_NO_BEFORE};
+        return (Fact){.row.before = ORIGIN_NO_BEFORE};
     return facts->items[facts->next++];
 }
 
@@ -334,24 +335,27 @@ static void put_ids(TopicTable *table, const char *topic, Registry *registry)
 }
 
 /* Rows one by one, as each has its own time; but a pair together. */
-static void encode_batch(TopicTable *table, const Batch *batch, Facts *facts, bool whole,
-                         const Batch **last, uint32_t *last_row, TopicRecords *records)
+static void encode_batch(TopicTable *table, Batch *batch, Facts *facts, bool whole, Batch **last,
+                         uint32_t *last_row, TopicRecords *records)
 {
     Fact fact[2];
-    TopicRow *about = mem_array(batch->row_count, sizeof *about);
-    TopicTransaction *transactions = mem_array(batch->row_count, sizeof *transactions);
+    RowOrigin *about = mem_array(batch->row_count, sizeof *about);
+    TopicSnapshot *snapshots = mem_array(batch->row_count, sizeof *snapshots);
+    TransactionOrigin *transactions = mem_array(batch->row_count, sizeof *transactions);
     for (uint32_t row = 0; row < batch->row_count;) {
         uint32_t count = batch->ops[row] == ROW_MOVE ? 2 : 1, from = row;
-        const Batch *before = *last;
+        Batch *before = *last;
         for (uint32_t i = 0; i < count; i++) {
             fact[i] = next_fact(facts);
             about[row + i] = fact[i].row;
             about[row + i].transaction = row + i;
             transactions[row + i] = fact[i].transaction;
+            snapshots[row + i] = fact[i].snapshot;
         }
         bool has_before = batch->ops[row] >= ROW_UPDATE && whole && before;
-        about[row].before = has_before ? *last_row : TOPIC_NO_BEFORE;
-        TopicRows rows = {batch, transactions, about, before, fact[count - 1].now_us};
+        about[row].before = has_before ? *last_row : ORIGIN_NO_BEFORE;
+        const Origins origins = {.rows = about, .transactions = transactions, .before = before};
+        TopicRows rows = {batch, &origins, snapshots, fact[count - 1].now_us};
         Error err = {0};
         while (from < row + count) {
             /* one row (or pair) at a time: the limit is reached by whatever is there */
@@ -363,6 +367,7 @@ static void encode_batch(TopicTable *table, const Batch *batch, Facts *facts, bo
         *last_row = row - 1;
     }
     free(about);
+    free(snapshots);
     free(transactions);
 }
 
@@ -372,7 +377,7 @@ static void encode_all(const char *path, const Form *form, PGconn *connection,
     TopicTable *made[TABLES_MAX] = {0};
     char *topics[TABLES_MAX];
     bool whole[TABLES_MAX];
-    const Batch *last[TABLES_MAX] = {0};
+    Batch *last[TABLES_MAX] = {0};
     uint32_t last_row[TABLES_MAX] = {0};
     Error err = {0};
     ASSERT(count <= TABLES_MAX);
@@ -403,7 +408,7 @@ static void encode_all(const char *path, const Form *form, PGconn *connection,
                          &last_row[table], &records);
         } else {
             Fact fact = next_fact(&facts[table]);
-            topic_encode_truncate(made[table], &fact.transaction, &fact.row, events[i].at,
+            topic_encode_truncate(made[table], &fact.transaction, fact.row.lsn, events[i].at,
                                   fact.now_us, &records);
         }
         put_records(out, topics[table], &records);

@@ -474,7 +474,9 @@ static void begin(Pgoutput *out, uint64_t commit_lsn, uint32_t xid, int64_t comm
     out->in_transaction = true;
     out->xid = xid;
     out->at = (RowPosition){.major = commit_lsn};
-    rows_transaction(&out->rows, &(TransactionOrigin){xid, out->last_commit, commit_us});
+    rows_transaction(&out->rows, &(TransactionOrigin){.id = xid,
+                                                      .last_commit_lsn = out->last_commit,
+                                                      .commit_us = commit_us});
 }
 
 static void commit(Pgoutput *out, uint64_t end)

@@ -180,19 +180,19 @@ int main(int argument_count, char **arguments)
     SourceColumn sources[16] = {0};
     AUTO(schema_free) Schema *schema = make_schema(wide ? mixed : accounts, count, sources);
     AUTO(batch_free) Batch *batch = batch_new(schema, 0, BATCH_ROWS);
-    TopicRow *about = mem_array(BATCH_ROWS, sizeof *about);
-    TopicTransaction transactions[BATCH_ROWS / 100];
+    RowOrigin *about = mem_array(BATCH_ROWS, sizeof *about);
+    TransactionOrigin transactions[BATCH_ROWS / 100];
     for (uint32_t row = 0; row < BATCH_ROWS; row++) {
         batch_row_begin(batch, row % 5 ? ROW_UPDATE : ROW_INSERT,
                         (RowPosition){100000 + row / 100, row});
         for (size_t i = 0; i < count; i++)
             put_value(batch, &batch->columns[i], row);
-        about[row] = (TopicRow){.lsn = 37754896 + 320 * (uint64_t)row,
-                                .transaction = row / 100,
-                                .before = TOPIC_NO_BEFORE};
-        transactions[row / 100] = (TopicTransaction){.id = 70000 + row / 100,
-                                                     .last_commit_lsn = 37754896,
-                                                     .commit_us = 1700000000000000 + row};
+        about[row] = (RowOrigin){.lsn = 37754896 + 320 * (uint64_t)row,
+                                 .transaction = row / 100,
+                                 .before = ORIGIN_NO_BEFORE};
+        transactions[row / 100] = (TransactionOrigin){.id = 70000 + row / 100,
+                                                      .last_commit_lsn = 37754896,
+                                                      .commit_us = 1700000000000000 + row};
     }
     TopicTableSpec spec = {.topic = "shop.public.accounts",
                            .connector = "shop",
@@ -209,7 +209,8 @@ int main(int argument_count, char **arguments)
     if (argument_count > 4 && options.format != TOPIC_JSON)
         fprintf(stderr, "%s\n", topic_table_value_schema(table));
     TopicRecords records = {0};
-    TopicRows rows = {batch, transactions, about, NULL, 1700000001000000};
+    const Origins origins = {.rows = about, .transactions = transactions};
+    TopicRows rows = {batch, &origins, NULL, 1700000001000000};
     double cpu = cpu_seconds();
     for (uint32_t from = 0; done < wanted;) {
         topic_records_clear(&records);

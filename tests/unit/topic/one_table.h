@@ -14,8 +14,10 @@ typedef struct OneTable {
     SourceColumn columns[2];
     Batch *batch;
     TopicTable *table;
-    TopicRow row[8];
-    TopicTransaction transaction;
+    RowOrigin row[8];
+    TopicSnapshot snapshot[8];
+    TransactionOrigin transaction;
+    Origins origins;
     TopicRecords records;
 } OneTable;
 
@@ -45,9 +47,9 @@ UNUSED static void one_make(OneTable *one, Type type, ColumnType source,
     one->columns[1].type = source;
     one->batch = batch_new(one->schema, 0, 8);
     for (size_t i = 0; i < 8; i++)
-        one->row[i] = (TopicRow){.lsn = 200 + i, .before = TOPIC_NO_BEFORE};
+        one->row[i] = (RowOrigin){.lsn = 200 + i, .before = ORIGIN_NO_BEFORE};
     one->transaction =
-        (TopicTransaction){.id = 77, .last_commit_lsn = 100, .commit_us = 1700000000123456};
+        (TransactionOrigin){.id = 77, .last_commit_lsn = 100, .commit_us = 1700000000123456};
     TopicTableSpec spec = one_spec(one);
     one->table = topic_table_new(&spec, options, &err);
     if (!one->table)
@@ -74,9 +76,17 @@ UNUSED static Column *one_row(OneTable *one, RowOp op, int64_t id)
     return &one->batch->columns[1];
 }
 
+/* Without old images. */
+UNUSED static TopicRows one_rows(OneTable *one)
+{
+    one->origins = (Origins){.rows = one->row, .transactions = &one->transaction};
+    return (TopicRows){one->batch, &one->origins, one->snapshot, 1700000001000001};
+}
+
 UNUSED static bool one_encode(OneTable *one, Error *err)
 {
-    TopicRows rows = {one->batch, &one->transaction, one->row, one->batch, 1700000001000001};
+    TopicRows rows = one_rows(one);
+    one->origins.before = one->batch;
     uint32_t from = 0;
     topic_records_clear(&one->records);
     bool done = topic_encode(one->table, &rows, &from, SIZE_MAX, &one->records, err);

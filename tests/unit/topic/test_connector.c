@@ -58,7 +58,7 @@ static void transactions(void **state)
     TopicRecords records = {0};
     ConnectorRecords *own =
         connector_records_new(CONNECTOR_TRANSACTION, "c", "d", &(TopicOptions){0});
-    TopicTransaction transaction = {.id = 770, .commit_us = 1795302619821999};
+    TransactionOrigin transaction = {.id = 770, .commit_us = 1795302619821999};
     const TransactionCount counts[] = {{"public.whole", 1}, {"public.emptied", 2}};
     connector_transaction(own, &transaction, 37804376, false, NULL, 0, &records);
     connector_transaction(own, &transaction, 37804944, true, counts, 2, &records);
@@ -96,9 +96,9 @@ static void messages(void **state)
     TopicRecords records = {0};
     ConnectorRecords *own =
         connector_records_new(CONNECTOR_MESSAGE, "plainj", "d", &(TopicOptions){0});
-    TopicTransaction transaction = {
+    TransactionOrigin transaction = {
         .id = 771, .last_commit_lsn = 37804944, .commit_us = 1795302619852374};
-    TopicRow row = {.lsn = 37805008};
+    RowOrigin row = {.lsn = 37805008};
     connector_message(own, &transaction, &row, "pre", "body", 4, 1795302620957000, &records);
     assert_string_equal(text_of(&records, records.items[0].key), "{\"prefix\":\"pre\"}");
     assert_string_equal(

@@ -47,7 +47,7 @@ static void copied_inserted_updated(void **state)
     put_text(&one, ROW_INSERT, 2, "b");
     put_text(&one, ROW_UPDATE, 2, NULL);
     put_text(&one, ROW_UPDATE, 2, "d");
-    one.row[0].snapshot = TOPIC_SNAPSHOT_LAST_OF_TABLE;
+    one.snapshot[0] = TOPIC_SNAPSHOT_LAST_OF_TABLE;
     one.row[3].before = 1;
     assert_true(one_encode(&one, NULL));
     assert_int_equal(one.records.count, 4);
@@ -117,8 +117,8 @@ static void truncated(void **state)
     (void)state;
     OneTable one;
     make(&one, (TopicOptions){0});
-    topic_encode_truncate(one.table, &one.transaction, &one.row[0], (RowPosition){5, 6},
-                          1700000001000001, &one.records);
+    topic_encode_truncate(one.table, &one.transaction, 200, (RowPosition){5, 6}, 1700000001000001,
+                          &one.records);
     assert_int_equal(one.records.count, 1);
     assert_true(one.records.items[0].everywhere);
     expect(&one, 0, "",
@@ -224,7 +224,7 @@ static void what_is_not_known_is_null(void **state)
     make(&one, (TopicOptions){0});
     one.transaction.id = one.transaction.last_commit_lsn = 0;
     one.row[0].lsn = 0;
-    one.row[1].snapshot = TOPIC_SNAPSHOT_INCREMENTAL;
+    one.snapshot[1] = TOPIC_SNAPSHOT_INCREMENTAL;
     put_text(&one, ROW_READ, 1, "a");
     put_text(&one, ROW_READ, 2, "b");
     assert_true(one_encode(&one, NULL));
@@ -312,7 +312,7 @@ static void bounded_and_gone_on_with(void **state)
     put_text(&one, ROW_MOVE, 1, NULL);
     put_text(&one, ROW_UPDATE, 2, "b");
     put_text(&one, ROW_INSERT, 3, "c");
-    TopicRows rows = {one.batch, &one.transaction, one.row, NULL, 1700000001000001};
+    TopicRows rows = one_rows(&one);
     uint32_t from = 0, rounds = 0, after[] = {1, 3, 4};
     for (; from < one.batch->row_count; rounds++) {
         topic_records_clear(&one.records);

@@ -729,7 +729,7 @@ static void what_has_no_form_is_refused(void **state)
                  &(TopicOptions){.format = TOPIC_AVRO});
         column_put_null(one.batch, one_row(&one, ROW_INSERT, 1));
         column_put_bytes(one.batch, one_row(&one, ROW_INSERT, 2), bad[i].text, strlen(bad[i].text));
-        TopicRows rows = {one.batch, &one.transaction, one.row, NULL, 0};
+        TopicRows rows = one_rows(&one);
         uint32_t from = 0;
         assert_false(topic_encode(one.table, &rows, &from, SIZE_MAX, &one.records, &err));
         assert_int_equal(err.kind, ERROR_DATA);
