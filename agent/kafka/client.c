@@ -15,9 +15,11 @@
 static void log_line(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     (void)rk;
-    /* Of syslog's levels; 3 is one failed try. What is left at the end is left on purpose, and
-     * CONFWARN is what conf.c and producer.c chose knowingly. */
-    bool expected = strcmp(facility, "CONFWARN") == 0 || strcmp(facility, "TERMINATE") == 0;
+    /* Of syslog's levels; 3 is one failed try. What is left at the end is left on purpose,
+     * CONFWARN is what conf.c and producer.c chose knowingly, and what is tried again (a coordinator
+     * that loads) becomes the client's problem if it lasts. */
+    bool expected = strcmp(facility, "CONFWARN") == 0 || strcmp(facility, "TERMINATE") == 0 ||
+                    strstr(text, ": retrying");
     LogLevel ours = level <= 4 && !expected ? LOG_WARN : LOG_DEBUG;
     log_event(ours, "kafka", LOG_T("facility", facility), LOG_T("text", text));
 }

@@ -12,6 +12,7 @@ from harness.agent import Agent
 from harness.kafka import Broker
 from harness.process import die_with_parent
 from harness.relay import stream_manifest
+from kafka_peer import fast_broker
 
 NAME = "kafka-latency"
 SECONDS, WARM_SECONDS, RATE, ROWS = 15, 3, 1000, 10_000
@@ -50,7 +51,7 @@ def measure(bench: Bench, broker: Broker, delivery: str) -> list[float]:
 
 
 def main() -> int:
-    with Bench() as bench, Broker() as broker:
+    with Bench() as bench, fast_broker() as broker:
         bench.accounts(ROWS)
         for delivery, (middle, high) in BARS.items():
             found = measure(bench, broker, delivery)

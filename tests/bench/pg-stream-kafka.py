@@ -2,22 +2,22 @@
 of the same slot to nothing, and Debezium in Kafka Connect with the same changes and the same broker. Debezium is measured
 from its first record on, warm-up of the JVM left out; ours from the process's start to its end, everything confirmed."""
 
+import itertools
 import signal
 import sys
 import time
 
 from figures import SCALE, Bench, Run, alternating, figure, measured, median
 from harness.agent import Agent, binary
-from harness.kafka import Broker, Connect, Registry
+from harness.kafka import Broker, Registry
 from harness.postgres import free_port
 from harness.relay import stream_manifest
-from harness.wait import wait_until
+from kafka_peer import debezium, fast_broker
 
 BASE_ROWS = int(200_000 * SCALE)
 TRANSACTIONS = int(10_000 * SCALE)
 CHANGES = TRANSACTIONS * 100
 NAME = "pg-stream-kafka"
-PEER_SECONDS = 300
 CHANGE = """
 do $$
 begin
@@ -30,14 +30,6 @@ begin
         commit;
     end loop;
 end $$"""
-
-
-class Peer(Connect):
-    """Debezium as who cares for speed starts it: the JVM's own compilers and collector."""
-
-    def java(self, heap: str, *more: str) -> list:
-        call = super().java("1g", *more)
-        return [word for word in call if word not in ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")]
 
 
 class Ours:
@@ -82,29 +74,8 @@ class Ours:
         return run
 
 
-def debezium(bench: Bench, broker: Broker, number: list) -> Run:
-    """From the first record to the last."""
-    number[0] += 1
-    prefix = f"dbz{number[0]}"
-    bench.connection.execute(f"select pg_copy_logical_replication_slot('saved', 'dbz_{prefix}')")
-    settings = Connect.postgres(bench.postgres, "bench", prefix, "public.accounts", snapshot_mode="no_data",
-                                publication_autocreate_mode="disabled", poll_interval_ms="10", slot_drop_on_stop="true",
-                                producer_override_compression_type="lz4")  # fmt: skip
-    settings["publication.name"] = "firn"
-    topic = f"{prefix}.public.accounts"
-    with Peer(broker, {prefix: settings}) as connect:
-        probe = Agent.__new__(Agent)
-        probe.process = connect.process
-        wait_until(lambda: topic in broker.topics() and broker.count(topic) > CHANGES // 20, PEER_SECONDS, "Debezium's first records", connect.alive)
-        started, cpu, first = time.monotonic(), probe.cpu_seconds(), broker.count(topic)
-        wait_until(lambda: broker.count(topic) >= CHANGES, PEER_SECONDS, "Debezium's last record", connect.alive)
-        part = (CHANGES - first) / CHANGES
-        wall, used, peak = time.monotonic() - started, probe.cpu_seconds() - cpu, probe.memory()["peak"]
-    return Run(wall / part, used / part, peak, 0)
-
-
 def main() -> int:
-    with Bench() as bench, Broker() as broker, Registry() as registry:
+    with Bench() as bench, fast_broker() as broker, Registry() as registry:
         bench.accounts(BASE_ROWS)
         json, avro = Ours(bench, broker, "json", None), Ours(bench, broker, "avro", registry)
         for each in (json, avro):
@@ -126,9 +97,15 @@ def main() -> int:
                 raise SystemExit(f"{NAME}: pg_recvlogical ended with {run.code}")
             return run
 
-        number = [0]
-        limits, jsons, avros, peers = alternating(
-            reference, lambda: json.run(end), lambda: avro.run(end), lambda: debezium(bench, broker, number))  # fmt: skip
+        numbers = itertools.count(1)
+
+        def follow():
+            prefix = f"dbz{next(numbers)}"
+            bench.connection.execute(f"select pg_copy_logical_replication_slot('saved', 'dbz_{prefix}')")
+            return debezium(bench, broker, prefix, CHANGES, snapshot_mode="no_data", publication_name="firn",
+                            publication_autocreate_mode="disabled")  # fmt: skip
+
+        limits, jsons, avros, peers = alternating(reference, lambda: json.run(end), lambda: avro.run(end), follow)
         limit = CHANGES / median([run.wall for run in limits])
         peer = CHANGES / median([run.wall for run in peers])
         peer_cpu = median([run.cpu for run in peers]) / CHANGES * 1e6

@@ -1,11 +1,12 @@
-"""Compares tables of a PostgreSQL database with Iceberg tables, every row by content.
+"""Compares tables of a PostgreSQL database with Iceberg tables, or with Kafka topics, every row by content.
 
     compare.py --source DSN --warehouse PLACE [--engine duckdb|pyiceberg|spark|trino] PAIR…
+    compare.py --source DSN --brokers HOST:PORT PAIR…
 
 A PAIR is SCHEMA=DATABASE (every table of the schema with PLACE/DATABASE/TABLE) or
 SCHEMA.TABLE=LOCATION (relative to PLACE, or absolute). PLACE is a folder or s3://BUCKET/PREFIX; with
 --catalog-uri it is the warehouse as that REST catalog knows it (may be left out), and LOCATION is
-DATABASE/TABLE. Keys of S3 are taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Prints a line for each table and, last,
+DATABASE/TABLE. With --brokers LOCATION is a topic, and SCHEMA=PREFIX stands for PREFIX.TABLE (topics.py). Keys of S3 are taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Prints a line for each table and, last,
 "match: N tables, N rows, hash equal" (exit 0) or "MISMATCH …" (exit 1). canon.py says what equal is.
 """
 
@@ -20,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 import canon
+import topics
 from lake import ENGINES, LOCAL, Access, LakeTable
 from source import Source, SourceTable
 
@@ -70,6 +72,9 @@ def _source_sides(dsn: str, pairs: list[Pair]) -> list[Side]:
 
 def _lake_batches(pair: Pair, engine: str):
     # A generator, so that what opening raises is caught where reading is.
+    if pair.access.brokers:
+        yield from topics.batches(topics.messages(pair.access.brokers, pair.location), pair.table.families)
+        return
     yield from LakeTable(pair.location, engine, pair.access).batches(list(pair.table.families), pair.table.key, pair.kept)
 
 
@@ -157,13 +162,13 @@ def _explain(dsn: str, pair: Pair, engine: str, left: Side, right: Side):
         shown += 1
         other = lake_rows.pop(key_of(row), None)
         if other is None:
-            print(f"    {key_of(row)}: missing in the lake")
+            print(f"    {key_of(row)}: missing in the {pair.access.what}")
             continue
         for name in table.families:
             if row[name].canonical != other[name].canonical:
-                print(f"    {key_of(row)}: {name} is {row[name]!r:.80} at the source, {other[name]!r:.80} in the lake")
+                print(f"    {key_of(row)}: {name} is {row[name]!r:.80} at the source, {other[name]!r:.80} in the {pair.access.what}")
     for name in list(lake_rows)[:EXAMPLES]:
-        print(f"    {name}: in the lake only, or more than once")
+        print(f"    {name}: in the {pair.access.what} only, or more than once")
 
 
 def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL, strings=(), kept=()) -> list[Pair]:
@@ -172,7 +177,7 @@ def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL,
 
     def add(schema, name, location):
         table = source.table(schema, name, [text.rpartition(".")[2] for text in strings if text.startswith(f"{schema}.{name}.")])
-        place = location if access.catalog_uri else os.path.join(warehouse, location)
+        place = location if access.catalog_uri or access.brokers else os.path.join(warehouse, location)
         stays = [text.removeprefix(f"{schema}.{name}.") for text in kept if text.startswith(f"{schema}.{name}.")]
         for column, family in table.families.items():
             inside = tuple(text.removeprefix(f"{column}.") for text in stays if text.startswith(f"{column}."))
@@ -188,7 +193,7 @@ def pairs_of(dsn: str, warehouse: str, texts: list[str], access: Access = LOCAL,
                 add(*left.split(".", 1), right)
             else:
                 for name in source.tables_in(left):
-                    add(left, name, os.path.join(right or left, name))
+                    add(left, name, f"{right or left}.{name}" if access.brokers else os.path.join(right or left, name))
     finally:
         source.close()
     return pairs
@@ -218,9 +223,9 @@ def compare(
             continue
         differ += 1
         if left.error or right.error:
-            print(f"{name}: source {left.error or 'fine'}; lake {right.error or 'fine'}")
+            print(f"{name}: source {left.error or 'fine'}; {access.what} {right.error or 'fine'}")
             continue
-        print(f"{name}: source {left.rows} rows {left.hash:032x}, lake {right.rows} rows {right.hash:032x}")
+        print(f"{name}: source {left.rows} rows {left.hash:032x}, {access.what} {right.rows} rows {right.hash:032x}")
         _explain(dsn, pair, engine, left, right)
     rows = sum(left.rows for _, left, _ in sides)
     if differ or not pairs:
@@ -235,16 +240,17 @@ def main() -> int:
     parser.add_argument("--source", required=True, metavar="DSN")
     parser.add_argument("--warehouse", default="", metavar="PLACE")
     parser.add_argument("--catalog-uri", metavar="URI", help="of an Iceberg REST catalog")
+    parser.add_argument("--brokers", metavar="HOST:PORT", help="of Kafka: topics are compared, not tables")
     parser.add_argument("--s3-endpoint", metavar="URL", help="of a store that is not Amazon's")
     parser.add_argument("--s3-region", metavar="NAME", default=os.environ.get("AWS_REGION", "us-east-1"))
     parser.add_argument("--engine", choices=ENGINES, default="duckdb")
     parser.add_argument("--quiet", action="store_true", help="no line for tables that match")
     parser.add_argument("pairs", nargs="+", metavar="PAIR")
     options = parser.parse_args()
-    if not options.warehouse and not options.catalog_uri:
-        parser.error("--warehouse or --catalog-uri is required")
+    if not options.warehouse and not options.catalog_uri and not options.brokers:
+        parser.error("--warehouse, --catalog-uri or --brokers is required")
     access = Access(options.catalog_uri, options.warehouse if options.catalog_uri else None,
-                    options.s3_endpoint, options.s3_region)  # fmt: skip
+                    options.s3_endpoint, options.s3_region, brokers=options.brokers)  # fmt: skip
     same = compare(options.source, options.warehouse, options.pairs, options.engine, options.quiet, access)
     return 0 if same else 1
 

@@ -41,6 +41,11 @@ class Access:
     s3_access_key: str = field(default_factory=lambda: os.environ.get("AWS_ACCESS_KEY_ID", ""), repr=False)
     s3_secret_key: str = field(default_factory=lambda: os.environ.get("AWS_SECRET_ACCESS_KEY", ""), repr=False)
     s3_ca_file: str | None = None
+    brokers: str | None = None  # then there are no tables but topics (topics.py)
+
+    @property
+    def what(self) -> str:
+        return "topic" if self.brokers else "lake"
 
     @property
     def properties(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ RUNTIME = "org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.12.0"
 def session():
     from pyspark.sql import SparkSession
 
-    fetch = Path(__file__).resolve().parents[1] / "harness" / "maven"
+    fetch = Path(__file__).resolve().parents[2] / "deploy" / "maven"
     jar = subprocess.run([fetch, RUNTIME], capture_output=True, text=True, check=True).stdout.strip()
     spark = (
         SparkSession.builder.master("local[2]")

@@ -1,24 +1,29 @@
 """The comparer must fail on what it is there to find: a flipped byte, a missing row, a doubled row,
 a null for an empty string. The lake's tables are written by pyiceberg here, not by Firn."""
 
+import base64
 import contextlib
 import datetime
 import decimal
 import io
+import json
 import shutil
 import sys
 import tempfile
 import unittest
 import uuid
 from pathlib import Path
+from unittest import mock
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 
+import topics
 from compare import compare
 from harness.postgres import Postgres
+from lake import Access
 
 ROWS = 2000
 UTC = datetime.timezone.utc
@@ -222,6 +227,74 @@ class Log(Lake):
         same, output = self.verdict(self.log(*self.changes, self.changes[5]), table="public.pair")
         self.assertFalse(same)
         self.assertIn("stands twice in the log", output)
+
+
+def _debezium(value, kind: pa.DataType):
+    """A value as Debezium writes it in JSON."""
+    if value is None:
+        return None
+    if pa.types.is_list(kind):
+        return [_debezium(element, kind.value_type) for element in value]
+    if pa.types.is_decimal(kind):
+        unscaled = int(decimal.Decimal(value).scaleb(kind.scale))
+        return base64.b64encode(unscaled.to_bytes(9, "big", signed=True)).decode()
+    if pa.types.is_date(kind):
+        return (value - datetime.date(1970, 1, 1)).days
+    if pa.types.is_time(kind):
+        return ((value.hour * 60 + value.minute) * 60 + value.second) * 1000000 + value.microsecond
+    if pa.types.is_timestamp(kind) and kind.tz:
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if pa.types.is_timestamp(kind):
+        return (value - datetime.datetime(1970, 1, 1)) // datetime.timedelta(microseconds=1)
+    if kind == pa.uuid():
+        return str(uuid.UUID(bytes=value))
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+class Topic(Lake):
+    """Records of a topic, as its messages come."""
+
+    def record(self, row, op="c", partition=0):
+        image = {name: _debezium(row[name], kind) for name, kind in TYPES.items()}
+        envelope = {"before": image, "after": None} if op == "d" else {"before": None, "after": image}
+        return partition, json.dumps({"id": row["id"]}).encode(), json.dumps({**envelope, "op": op}).encode()
+
+    def tombstone(self, row, partition=0):
+        return partition, json.dumps({"id": row["id"]}).encode(), None
+
+    def verdict(self, records):
+        output = io.StringIO()
+        with mock.patch.object(topics, "messages", lambda brokers, topic: iter(records)), contextlib.redirect_stdout(output):
+            same = compare(self.postgres.dsn(), "", ["public.kinds=shop.public.kinds"], access=Access(brokers="nowhere:9092"))
+        self.assertIn("match: 1 tables" if same else "MISMATCH", output.getvalue().splitlines()[-1])
+        return same, output.getvalue()
+
+    def test_folds(self):
+        older = self.changed(3, name="before")[3]
+        gone = self.changed(4, id=10**9)[4]
+        emptied = (1, None, json.dumps({"before": None, "after": None, "op": "t"}).encode())
+        elsewhere = [self.record(self.changed(5, id=10**10)[5], "r", 1), emptied]
+        records = [self.record(older, "r"), self.record(gone), *map(self.record, self.rows), (0, None, None),
+                   self.record(gone, "d"), self.tombstone(gone), *elsewhere, (1, None, None)]  # fmt: skip
+        same, output = self.verdict(records)
+        self.assertTrue(same, output)
+        without_tombstone = [record for record in records if record[1] is None or record[2] is not None]
+        self.assertTrue(self.verdict(without_tombstone)[0])
+
+    def test_finds(self):
+        records = list(map(self.record, self.rows))
+        for what, wrong, said in (
+            ("missing", records[:9] + records[10:], "id=10: missing in the topic"),
+            ("stale", [*records, self.record(self.changed(9, code="old")[9], "u")], "code is 'c10' at the source, 'old' in the topic"),
+            ("not deleted", [*records, self.record(self.changed(9, id=-1)[9])], "id=-1: in the topic only"),
+            ("too much deleted", [*records, self.record(self.rows[9], "d"), self.tombstone(self.rows[9])], "id=10: missing"),
+            ("another partition", [*records, self.record(self.rows[9], "u", 1)], "is in two partitions"),
+            ("null for empty", [*records, self.record({**self.rows[3], "name": ""}, "u")], "name is None at the source, '' in the topic"),
+        ):  # fmt: skip
+            with self.subTest(what):
+                same, output = self.verdict(wrong)
+                self.assertFalse(same)
+                self.assertIn(said, output)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ START_SECONDS = 120
 def _unpacked() -> Path:
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "firn" / "trino-476"
     if not home.exists():
-        fetch = Path(__file__).resolve().parents[1] / "harness" / "maven"
+        fetch = Path(__file__).resolve().parents[2] / "deploy" / "maven"
         archive = subprocess.run([fetch, SERVER], capture_output=True, text=True, check=True).stdout.strip()
         # Plugins share jars as hard links in the archive: unpack all, keep one.
         with tempfile.TemporaryDirectory(dir=home.parent) as folder:

@@ -14,8 +14,9 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from harness.process import free_port
-from harness.server import CACHE, HARNESS, Server, fetched
+from harness.server import CACHE, DEPLOY, HARNESS, MAVEN, Server, fetched
 
+BROKER_JARS = DEPLOY / "kafka.xml"
 JARS = HARNESS / "kafka.xml"
 APICURIO = "io.apicurio:apicurio-registry-app:2.6.13.Final:tar.gz:all"
 LOGGING = """status=WARN
@@ -34,7 +35,7 @@ QUICK = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4St
 
 def _registry_folder() -> Path:
     """Apicurio unpacked, once."""
-    archive = Path(fetched("maven", APICURIO))
+    archive = Path(fetched(MAVEN, APICURIO))
     folder = CACHE / f"apicurio-{archive.name.removesuffix('.tar.gz')}"
     if not folder.exists():
         part = folder.with_name(f"{folder.name}.{free_port()}")
@@ -49,7 +50,8 @@ def _registry_folder() -> Path:
 
 def fetch():
     """Everything, ahead of its first use."""
-    fetched("maven", str(JARS))
+    for jars in (BROKER_JARS, JARS):
+        fetched(MAVEN, str(jars))
     _registry_folder()
 
 
@@ -76,23 +78,7 @@ class Broker(_Java):
         return f"127.0.0.1:{self.port}"
 
     def command(self):
-        controller = free_port()
-        settings = self.folder / "server.properties"
-        _properties(settings, {
-            "process.roles": "broker,controller", "node.id": 1, "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}", "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT", "log.dirs": self.folder / "data",
-            "num.partitions": 1, "offsets.topic.replication.factor": 1, "offsets.topic.num.partitions": 1,
-            "transaction.state.log.replication.factor": 1, "transaction.state.log.min.isr": 1,
-            "transaction.state.log.num.partitions": 1, "share.coordinator.state.topic.replication.factor": 1,
-            "share.coordinator.state.topic.min.isr": 1, "group.initial.rebalance.delay.ms": 0,
-        })  # fmt: skip
-        java = [*self.java("512m"), "-cp", fetched("maven", str(JARS))]
-        subprocess.run(
-            [*java, "kafka.tools.StorageTool", "format", "-t", "Zmlybi10ZXN0LWNsdXN0ZQ", "-c", settings],
-            check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)  # fmt: skip
-        return [*java, "kafka.Kafka", settings], {}
+        return [DEPLOY / "kafka", self.folder, str(self.port), str(free_port())], {}
 
     def ready(self) -> bool:
         try:
@@ -226,7 +212,7 @@ class Connect(_Java):
         for name, settings in self.connectors.items():
             files.append(self.folder / f"{name}.properties")
             _properties(files[-1], {"name": name, **settings})
-        return [*self.java("768m"), "-cp", fetched("maven", str(JARS)),
+        return [*self.java("768m"), "-cp", fetched(MAVEN, str(JARS)),
                 "org.apache.kafka.connect.cli.ConnectStandalone", worker, *files], {}  # fmt: skip
 
     def ask(self, path: str):

