@@ -618,11 +618,13 @@ bool event_wanted(EventReader *reader, const EventRecord *record, Schema **ret, 
     char *keys[KEYS_MAX];
     size_t count = 0;
     *ret = NULL;
-    if (record->header && !take_header(reader, record, &head, &kind))
+    if (record && record->header && !take_header(reader, record, &head, &kind))
         return bad_record(record, "has a header `firn` that can't be read", err) != NULL;
-    if (kind != KIND_ROW || !record->value)
+    if (record && (kind != KIND_ROW || !record->value))
         return true;
-    EventPlan *plan = plan_of(reader, record, &known, err);
+    ASSERT(record || reader->has_fixed);
+    known = !record;
+    EventPlan *plan = record ? plan_of(reader, record, &known, err) : &reader->fixed;
     if (!plan)
         return false;
     bool ok = true;

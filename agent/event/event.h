@@ -82,7 +82,8 @@ EventReader *event_reader_new(const EventOptions *options, Error *err) OWNED_BY(
 
 /* The columns that this record's writer has, as a schema of its own (names, types, key, origins
  * 0): the caller's. NULL without an error: the record says nothing of them (a tombstone, a marker).
- */
+ * record NULL: those of EventOptions.value_schema. In Avro the first 5 bytes of key and value are
+ * enough. */
 MUST_CHECK bool event_wanted(EventReader *reader, const EventRecord *record, Schema **ret,
                              Error *err);
 /* What batches have from here on; outlives the reader, and every batch made of it. */

@@ -338,11 +338,25 @@ const uint32_t *kafka_member_dealt(const KafkaMember *member, uint32_t *ret_coun
     return member->dealt;
 }
 
+/* What was taken of the partition and not handed out: what comes next is from elsewhere. */
+static void drop_taken(KafkaMember *member, uint32_t partition)
+{
+    size_t left = member->taken_at;
+    for (size_t i = member->taken_at; i < member->taken_count; i++) {
+        if (member->taken[i]->partition == (int32_t)partition)
+            rd_kafka_message_destroy(member->taken[i]);
+        else
+            member->taken[left++] = member->taken[i];
+    }
+    member->taken_count = left;
+}
+
 bool kafka_member_seek(KafkaMember *member, uint32_t partition, uint64_t offset)
 {
     rd_kafka_topic_partition_list_t *list = one_of(member, partition, (int64_t)offset);
     rd_kafka_error_t *error = rd_kafka_seek_partitions(member->client.rk, list, SEEK_MS);
     bool ok = !error && !list->elems[0].err;
+    drop_taken(member, partition);
     if (error)
         rd_kafka_error_destroy(error);
     if (ok)
