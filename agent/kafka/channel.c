@@ -43,6 +43,18 @@ void kafka_channel_free(KafkaChannel *channel)
     free(channel);
 }
 
+/* However it is set: it is ours alone. */
+static bool exists(KafkaChannel *channel)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    bool found = !rd_kafka_metadata(channel->says.rk, 0, channel->to, &metadata, END_MS) &&
+                 metadata->topic_cnt == 1 && !metadata->topics[0].err &&
+                 metadata->topics[0].partition_cnt > 0;
+    if (metadata)
+        rd_kafka_metadata_destroy(metadata);
+    return found;
+}
+
 static bool open_says(KafkaChannel *channel, const KafkaSpec *spec,
                       const KafkaClientOptions *options, const char *topic, Error *err)
 {
@@ -61,12 +73,11 @@ static bool open_says(KafkaChannel *channel, const KafkaSpec *spec,
     const KafkaSetting settings[] = {{"retention.ms", "3600000"}, {"cleanup.policy", "delete"}};
     const KafkaTopicSpec wanted = {
         .name = topic, .partitions = 1, .settings = settings, .setting_count = ARRAY_LEN(settings)};
-    if (!kafka_topic_look(&channel->says, topic, &state, err) ||
-        (!state.exists && !kafka_topic_ensure(&channel->says, &wanted, &state, err)))
-        return false;
     channel->to = rd_kafka_topic_new(channel->says.rk, topic, NULL);
-    return channel->to ||
-           kafka_fault(&channel->says, err, rd_kafka_last_error(), NULL, channel->what, "Write");
+    if (!channel->to)
+        return kafka_fault(&channel->says, err, rd_kafka_last_error(), NULL, channel->what,
+                           "Write");
+    return exists(channel) || kafka_topic_ensure(&channel->says, &wanted, &state, err);
 }
 
 static bool open_hears(KafkaChannel *channel, const KafkaSpec *spec,
