@@ -164,6 +164,8 @@ static void announce(Feed *feed, const Announcement *announcement)
     bytes_clear(&feed->words);
     control_put_announcement(&feed->words, feed->worker.id, announcement);
     say(feed);
+    log_debug("announced", LOG_T("table", feed->name), LOG_U("serial", announcement->serial),
+              LOG_I("asks", announcement->asks), LOG_U("lanes", announcement->lane_count));
     hear_announcement(feed, announcement);
     if (announcement->asks)
         return;
@@ -228,6 +230,9 @@ static void committed(Feed *feed)
 
 static bool take_result(Feed *feed, CommitResult *result, Error *err)
 {
+    static const char *const kinds[] = {"load", "commit", "resend", "forget"};
+    log_debug("the table answers", LOG_T("table", feed->name), LOG_T("to", kinds[result->kind]),
+              LOG_I("answer", result->answer), LOG_I("ok", result->ok), LOG_I("id", result->id));
     switch (result->kind) {
     case JOB_FORGET:
         return true;
