@@ -268,8 +268,8 @@ bool registry_latest(Registry *registry, const char *subject, uint32_t *ret_id, 
     return done;
 }
 
-static bool take_schema(const Registry *registry, uint32_t id, const HttpAnswer *answer,
-                        char **ret, Error *err)
+static bool take_schema(const Registry *registry, uint32_t id, const HttpAnswer *answer, char **ret,
+                        Error *err)
 {
     json_t *json = json_loadb((const char *)answer->body.data, answer->body.used, 0, NULL);
     const char *schema = json_string_value(json_object_get(json, "schema"));
@@ -281,9 +281,9 @@ static bool take_schema(const Registry *registry, uint32_t id, const HttpAnswer 
     if (!is_avro)
         return error_set(err, ERROR_DATA, "UnknownSchemaId",
                          "schema registry %s: schema %u is none of Avro", registry->url, id);
-    return schema || error_set(err, ERROR_RETRY, "RegistryAnswer",
-                               "schema registry %s: schema %u: the answer has none", registry->url,
-                               id);
+    return schema ||
+           error_set(err, ERROR_RETRY, "RegistryAnswer",
+                     "schema registry %s: schema %u: the answer has none", registry->url, id);
 }
 
 bool registry_fetch(Registry *registry, uint32_t id, char **ret, Error *err)
@@ -293,8 +293,8 @@ bool registry_fetch(Registry *registry, uint32_t id, char **ret, Error *err)
     *ret = NULL;
     bool done = get(registry, path, &answer, err);
     if (done && answer.status == 404)
-        done = error_set(err, ERROR_DATA, "UnknownSchemaId",
-                         "schema registry %s has no schema %u", registry->url, id);
+        done = error_set(err, ERROR_DATA, "UnknownSchemaId", "schema registry %s has no schema %u",
+                         registry->url, id);
     else if (done && answer.status == 200)
         done = take_schema(registry, id, &answer, ret, err);
     else if (done)
