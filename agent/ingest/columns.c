@@ -115,6 +115,7 @@ bool feed_learn_columns(Feed *feed, Error *err)
 {
     bool ok =
         feed->ingest->stream->format == STREAM_AVRO ? learn_avro(feed, err) : learn_json(feed, err);
+    ok = ok && ingest_join_learnt(feed->ingest, feed->name, &feed->columns, err);
     if (!ok)
         return error_wrap(err, "table %s", feed->name);
     event_reader_target(feed->reader, feed->columns);

@@ -60,6 +60,37 @@ static void forget(Committer *committer)
     committer->renew = false;
 }
 
+/* The columns that it lacks, in a commit of their own, at the position where the table stands:
+ * consumers stage nothing before. */
+static bool evolve(Committer *committer, Error *err)
+{
+    Table *table = committer->table;
+    TableView view;
+    CommitAnswer answer;
+    int64_t id, sequence;
+    Error why = {0};
+    table_view(table, 0, 0, &view);
+    if (!view.has_claim)
+        return error_set(err, ERROR_CONFIG, "SchemaMismatch",
+                         "the table was made with other columns, and holds nothing: drop it");
+    if (!table_evolve(table, committer->options.columns, NULL, err))
+        return false;
+    AUTO(mem_free) LaneValue *lanes = mem_array((size_t)view.lane_count + 1, sizeof *lanes);
+    memcpy(lanes, view.lanes, view.lane_count * sizeof *lanes);
+    char source[POSITION_SOURCE_BYTES];
+    snprintf(source, sizeof source, "%s", view.source);
+    if (!table_send_lanes(table, source, lanes, view.lane_count, &answer, &id, &sequence, &why)) {
+        *err = why;
+        return false;
+    }
+    if (answer == ANSWER_DONE) {
+        log_info("the table has new columns", LOG_T("table", committer->options.name));
+        return true;
+    }
+    return error_set(err, ERROR_RETRY, "ColumnsPending",
+                     "its new columns are not committed: %.300s", why.message);
+}
+
 static bool open_table(Committer *committer, Error *err)
 {
     const CommitterOptions *own = &committer->options;
@@ -80,6 +111,10 @@ static bool open_table(Committer *committer, Error *err)
     committer->table = table_open(&options, err);
     if (!committer->table)
         return error_wrap(err, "table %s", own->name);
+    if (table_lacks_columns(committer->table) && !evolve(committer, err)) {
+        table_close(TAKE(committer->table));
+        return error_wrap(err, "table %s", own->name);
+    }
     TableView view;
     table_view(committer->table, 0, 0, &view);
     committer->claimed = view.has_claim ? view.snapshot : 0;

@@ -26,7 +26,20 @@ typedef struct Ingest {
     const Manifest *manifest;
     const StreamSpec *stream;
     const char *unit; /* NULL: all */
+    /* Columns that records had and the latest schema does not tell of, by the source's table; under
+     * base.lock. */
+    struct LearntColumns {
+        char *name;
+        Schema *columns;
+    } * learnt;
+    size_t learnt_count;
 } Ingest;
+
+/* ingest.c. For the attempts to come. CONFIG "SchemaIncompatible" where a column had another type.
+ */
+MUST_CHECK bool ingest_learn(Ingest *ingest, const char *name, const Schema *columns, Error *err);
+/* Those of the table join *columns. */
+MUST_CHECK bool ingest_join_learnt(Ingest *ingest, const char *name, Schema **columns, Error *err);
 
 /* ---------- committer.c ---------- */
 typedef enum CommitJobKind { JOB_LOAD, JOB_COMMIT, JOB_RESEND, JOB_FORGET } CommitJobKind;
@@ -90,6 +103,7 @@ typedef struct Feed {
     LakeTableSpec *made; /* from a pattern; owned; else NULL */
     const LakeTableSpec *spec;
     char *value_schema, *key_schema; /* of JSON without schemas; NULL: not known */
+    uint32_t version;                /* of the columns they tell of; 0: not known */
     Thread *thread;
     atomic_bool ended;
     bool ok;

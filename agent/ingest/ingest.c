@@ -121,6 +121,77 @@ static bool wait_for_state(Feeds *feeds, Error *err)
     return true;
 }
 
+/* ---------- columns that records had ---------- */
+/* Can a column of `wide` hold what one of `narrow` has? */
+static bool holds(const Type *wide, const Type *narrow)
+{
+    return type_equal(wide, narrow) || (wide->kind == TYPE_INT64 && narrow->kind == TYPE_INT32) ||
+           (wide->kind == TYPE_FLOAT64 && narrow->kind == TYPE_FLOAT32) ||
+           (wide->kind == TYPE_DECIMAL && narrow->kind == TYPE_DECIMAL &&
+            wide->scale == narrow->scale && wide->precision >= narrow->precision);
+}
+
+/* The columns of `more` join. */
+static bool join(Schema **to, const Schema *more, Error *err)
+{
+    AUTO(schema_free)
+    Schema *all = schema_new((*to)->field_count + more->field_count, (*to)->key_count);
+    size_t count = (*to)->field_count;
+    memcpy(all->key, (*to)->key, all->key_count * sizeof *all->key);
+    for (size_t i = 0; i < count; i++)
+        field_copy(&all->fields[i], &(*to)->fields[i]);
+    for (size_t i = 0; i < more->field_count; i++) {
+        const Field *field = &more->fields[i];
+        int at = schema_find(*to, field->name);
+        if (at >= 0 && holds(&all->fields[at].type, &field->type))
+            continue;
+        if (at >= 0 && !holds(&field->type, &all->fields[at].type))
+            return error_set(err, ERROR_CONFIG, "SchemaIncompatible",
+                             "records have column %s in two types that do not go together",
+                             field->name);
+        Field *into = at >= 0 ? &all->fields[at] : &all->fields[count++];
+        bool required = at >= 0 && into->required;
+        if (at >= 0)
+            field_done(into);
+        field_copy(into, field);
+        into->required = required;
+    }
+    all->field_count = count;
+    schema_free(*to);
+    *to = TAKE(all);
+    return true;
+}
+
+bool ingest_learn(Ingest *ingest, const char *name, const Schema *columns, Error *err)
+{
+    pthread_mutex_lock(&ingest->base.lock);
+    size_t at = 0;
+    while (at < ingest->learnt_count && strcmp(ingest->learnt[at].name, name) != 0)
+        at++;
+    bool ok = true;
+    if (at < ingest->learnt_count) {
+        ok = join(&ingest->learnt[at].columns, columns, err);
+    } else {
+        ingest->learnt = mem_regrow(ingest->learnt, at + 1, sizeof *ingest->learnt);
+        ingest->learnt[at].name = mem_strdup(name);
+        ingest->learnt[at].columns = schema_copy(columns);
+        ingest->learnt_count++;
+    }
+    pthread_mutex_unlock(&ingest->base.lock);
+    return ok;
+}
+
+bool ingest_join_learnt(Ingest *ingest, const char *name, Schema **columns, Error *err)
+{
+    bool ok = true;
+    pthread_mutex_lock(&ingest->base.lock);
+    for (size_t i = 0; i < ingest->learnt_count && ok; i++)
+        if (strcmp(ingest->learnt[i].name, name) == 0)
+            ok = join(columns, ingest->learnt[i].columns, err);
+    pthread_mutex_unlock(&ingest->base.lock);
+    return ok;
+}
+
 /* ---------- feeds ---------- */
 static void feed_free(Feed *feed)
 {
@@ -172,6 +243,7 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
     feed->topic = mem_strdup(state->topic);
     const ColumnsVersion *columns =
         state->column_count ? &state->columns[state->column_count - 1] : NULL;
+    feed->version = columns && columns->value_schema ? columns->version : 0;
     feed->value_schema = columns ? copy_of(columns->value_schema) : NULL;
     feed->key_schema = columns ? copy_of(columns->key_schema) : NULL;
     if (!unit->lake) {
@@ -315,6 +387,12 @@ static bool attempt(Supervised *supervised, bool *ret_again, Error *err)
 
 static void ingest_free(Supervised *supervised)
 {
+    Ingest *ingest = (Ingest *)supervised;
+    for (size_t i = 0; i < ingest->learnt_count; i++) {
+        free(ingest->learnt[i].name);
+        schema_free(ingest->learnt[i].columns);
+    }
+    free(ingest->learnt);
     supervised_done(supervised);
     free(supervised);
 }

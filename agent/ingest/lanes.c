@@ -44,7 +44,12 @@ static bool open_table(Feed *feed, Error *err)
                                   .memory_bytes_max = FEED_BUFFERS_MAX / 4,
                                   .lanes = true};
     feed->table = table_open(&options, err);
-    return feed->table || error_wrap(err, "table %s", feed->name);
+    if (!feed->table)
+        return error_wrap(err, "table %s", feed->name);
+    return !table_lacks_columns(feed->table) ||
+           error_set(err, ERROR_RETRY, "ColumnsPending",
+                     "table %s has not got its new columns yet: who commits makes them",
+                     feed->name);
 }
 
 /* The fattest files end here. */
@@ -131,14 +136,19 @@ static bool take_marker(Feed *feed, uint32_t number, const EventRecord *record, 
     return true;
 }
 
-static bool columns_changed(const Feed *feed, const EventRecord *record, Error *err)
+/* Everything begins again, with the columns that are known now and this record's. */
+static bool columns_changed(Feed *feed, const EventRecord *record, Error *err)
 {
-    return error_set(err, ERROR_CONFIG, "SchemaChanged",
+    AUTO(schema_free) Schema *found = NULL;
+    if (!event_wanted(feed->reader, record, &found, err))
+        return error_wrap(err, "topic %s", feed->topic);
+    if (found && !ingest_learn(feed->ingest, feed->name, found, err))
+        return error_wrap(err, "topic %s partition %u offset %" PRIu64, feed->topic,
+                          record->partition, record->offset);
+    return error_set(err, ERROR_RETRY, "ColumnsChanged",
                      "topic %s partition %u offset %" PRIu64
-                     ": from this record on rows have other columns than table %s.%s, and this "
-                     "version does not follow them from a topic",
-                     feed->topic, record->partition, record->offset, feed->spec->database,
-                     feed->spec->table_name);
+                     ": rows have other columns from here on",
+                     feed->topic, record->partition, record->offset);
 }
 
 static bool take_event(Feed *feed, const EventRecord *record, const Event *event, Error *err)
@@ -180,6 +190,14 @@ static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
         lane->batch = batch_new(feed->columns, 0, BATCH_ROWS);
     if (!event_decode(feed->reader, &record, lane->batch, &event, err))
         return error_wrap(err, "topic %s", feed->topic);
+    if (UNLIKELY(event.version > feed->version && feed->version)) {
+        if (event.kind == EVENT_ROW)
+            batch_row_undo(lane->batch);
+        return error_set(err, ERROR_RETRY, "ColumnsChanged",
+                         "topic %s partition %u offset %" PRIu64
+                         ": rows have other columns from here on",
+                         feed->topic, number, heard->offset);
+    }
     return take_event(feed, &record, &event, err);
 }
 

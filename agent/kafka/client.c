@@ -16,8 +16,8 @@ static void log_line(const rd_kafka_t *rk, int level, const char *facility, cons
 {
     (void)rk;
     /* Of syslog's levels; 3 is one failed try. What is left at the end is left on purpose,
-     * CONFWARN is what conf.c and producer.c chose knowingly, and what is tried again (a coordinator
-     * that loads) becomes the client's problem if it lasts. */
+     * CONFWARN is what conf.c and producer.c chose knowingly, and what is tried again (a
+     * coordinator that loads) becomes the client's problem if it lasts. */
     bool expected = strcmp(facility, "CONFWARN") == 0 || strcmp(facility, "TERMINATE") == 0 ||
                     strstr(text, ": retrying");
     LogLevel ours = level <= 4 && !expected ? LOG_WARN : LOG_DEBUG;

@@ -15,6 +15,7 @@ static void release(Table *table)
     staged_done(table, false);
     table_pending_done(&table->pending);
     lane_position_done(&table->seen_lanes);
+    schema_free(table->known);
     free(table->staged);
     upsert_free(table->upsert);
     data_writer_free(table->writer);
@@ -498,6 +499,47 @@ static void find_known_key(const Table *table, const json_t *ids, KnownKey *ret)
         ret->count = 0;
 }
 
+/* Of the columns asked for those that the table has, as it has them. What fills it knows them by
+ * name alone. */
+static void find_known_columns(Table *table)
+{
+    const Schema *there = iceberg_schema(table->iceberg), *asked = table->source;
+    AUTO(mem_free) int *at = mem_array(asked->field_count + 1, sizeof *at);
+    size_t count = 0, differ = 0;
+    for (size_t i = 0; i < asked->field_count; i++) {
+        at[i] = schema_find(there, asked->fields[i].name);
+        count += at[i] >= 0;
+        differ += at[i] < 0 || !type_equal(&there->fields[at[i]].type, &asked->fields[i].type);
+    }
+    if (!differ)
+        return;
+    Schema *known = schema_new(count, asked->key_count);
+    known->key_count = 0;
+    size_t next = 0;
+    for (size_t i = 0; i < asked->field_count; i++) {
+        if (at[i] < 0)
+            continue;
+        field_copy(&known->fields[next], &asked->fields[i]);
+        Field copy;
+        field_copy(&copy, &there->fields[at[i]]);
+        type_done(&known->fields[next].type);
+        known->fields[next].type = copy.type;
+        copy.type = (Type){0};
+        field_done(&copy);
+        for (size_t k = 0; k < asked->key_count; k++)
+            if (asked->key[k] == i)
+                known->key[known->key_count++] = (uint32_t)next;
+        next++;
+    }
+    table->known = known;
+    table->source = known;
+}
+
+bool table_lacks_columns(const Table *table)
+{
+    return table->known && table->source == table->known;
+}
+
 static bool bind_there(Table *table, const TableOptions *options, Error *err)
 {
     AUTO(mem_free) char *known = NULL;
@@ -507,6 +549,8 @@ static bool bind_there(Table *table, const TableOptions *options, Error *err)
         return false;
     if (table->claim.is_there && !binding_read(table, &known, &ids, err))
         return false;
+    if (table->lanes)
+        find_known_columns(table);
     table->outdated = table->claim.copying &&
                       (options->copy_whole ||
                        (known && options->same && !options->same(options->resume_context, known)));

@@ -144,6 +144,10 @@ typedef struct TableStage TableStage;
 void table_stage_free(TableStage *stage); /* deletes its files, unless it was finished */
 /* CONFIG "BadKey". */
 TableStage *table_stage_new(Table *table, Error *err) OWNED_BY(table_stage_free);
+/* Does the table lack some of the columns that it was opened with (or has one narrower)? Then it is
+ * as if it was opened with the others; table_evolve makes them with the next commit. Before
+ * anything is staged. */
+bool table_lacks_columns(const Table *table);
 /* All rows of the batch. DATA "NullKey". */
 MUST_CHECK bool table_stage_put(TableStage *stage, const Batch *batch, Error *err);
 size_t table_stage_memory(const TableStage *stage);

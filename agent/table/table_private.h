@@ -81,6 +81,7 @@ struct Table {
     LaneValue lane;  /* and to this, */
     LanePosition seen_lanes; /* or these */
     bool lanes;
+    Schema *known; /* with lanes: those of the columns asked for that it has; NULL: all of them */
     StagedFiles *staged; /* for the next commit */
     size_t staged_count;
     TablePending pending;
