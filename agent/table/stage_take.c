@@ -45,8 +45,11 @@ static bool put_left(Table *table, Reader *left, uint32_t count, Error *err)
             if (!stage_row_decode(left, batch, err))
                 return false;
         const Column *const *columns = column_map_batch(&table->columns, batch, 0);
-        if (!upsert_put(table->upsert, batch, columns, 0, err))
+        if (!upsert_put(table->upsert, batch, columns, 0, err)) {
+            if (err && strcmp(err->code, "BaseRowMissing") == 0) /* nor will it have one later */
+                err->kind = ERROR_CONFIG;
             return false;
+        }
         count -= rows;
     }
     return true;
