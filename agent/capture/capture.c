@@ -78,6 +78,11 @@ bool capture_told(Capture *capture, RowPosition *ret, Error *err)
     return capture->driver->told(capture, ret, err);
 }
 
+bool capture_unread(Capture *capture, Error *err)
+{
+    return capture->driver->unread(capture, err);
+}
+
 bool capture_describe(Capture *capture, const char *shape, Arena *arena, const SourceColumn **ret,
                       Error *err)
 {
@@ -129,6 +134,28 @@ void capture_copy_cancel(CopyReader *reader)
 bool capture_copy_done(Capture *capture, Error *err)
 {
     return capture->driver->copy_done(capture, err);
+}
+
+CopyReader *capture_beside_open(Capture *capture, Error *err)
+{
+    return capture->driver->beside_open(capture, err);
+}
+
+bool capture_beside_say(CopyReader *reader, const char *text, Error *err)
+{
+    return reader->driver->beside_say(reader, text, err);
+}
+
+bool capture_beside_bound(CopyReader *reader, uint32_t table, const char *after, uint32_t rows,
+                          char **ret, Error *err)
+{
+    return reader->driver->beside_bound(reader, table, after, rows, ret, err);
+}
+
+bool capture_beside_begin(CopyReader *reader, uint32_t table, const char *after, const char *until,
+                          Unseen *ret, Error *err)
+{
+    return reader->driver->beside_begin(reader, table, after, until, ret, err);
 }
 
 void capture_copied(Capture *capture, uint32_t table)

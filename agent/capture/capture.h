@@ -84,6 +84,10 @@ bool capture_adopt(const Capture *capture, Position *position, bool passed);
  * keeps no place for us yet. */
 MUST_CHECK bool capture_told(Capture *capture, RowPosition *ret, Error *err);
 
+/* Does nobody read the log in our place just now? RETRY "SlotActive". For whoever does harm by
+ * beginning beside another process, before it is known at capture_stream_start. */
+MUST_CHECK bool capture_unread(Capture *capture, Error *err);
+
 /* The columns of a schema whose shape this is, one for each field in their order, as the catalog
  * describes their types and defaults now; in the arena. In the capture's thread. */
 MUST_CHECK bool capture_describe(Capture *capture, const char *shape, Arena *arena,
@@ -148,6 +152,31 @@ MUST_CHECK bool capture_copy_done(Capture *capture, Error *err);
 /* Nothing more of the table will be read by the copy: from here on its columns are followed. Until
  * then a change of them is "ColumnsChanged". From any thread. */
 void capture_copied(Capture *capture, uint32_t table);
+
+/* --- a chunk of a table, read beside a stream --- */
+/* By a capture of its own, opened for it, which neither prepares nor streams: its tables are as the
+ * source has them now. What somebody says (capture_beside_say) comes in the stream of every other
+ * capture as CHANGE_MESSAGE with this prefix, behind all transactions that ended before. */
+#define CAPTURE_BESIDE_PREFIX "firn.chunk"
+/* A connection of its own; the capture stays open as long. */
+CopyReader *capture_beside_open(Capture *capture, Error *err) OWNED_BY(capture_copy_reader_free);
+MUST_CHECK bool capture_beside_say(CopyReader *reader, const char *text, Error *err);
+/* Where a chunk of so many rows behind `after` ends, by the table's key; *ret NULL: there are fewer
+ * rows, the rest is the chunk. Keys are opaque texts, which the caller frees; after NULL: from the
+ * beginning. The table has a key. */
+MUST_CHECK bool capture_beside_bound(CopyReader *reader, uint32_t table, const char *after,
+                                     uint32_t rows, char **ret, Error *err);
+/* What the chunk's snapshot does not show: transactions from `next` on, and those in `open`. */
+typedef struct Unseen {
+    uint64_t oldest, next;
+    uint64_t *open; /* caller frees */
+    size_t open_count;
+} Unseen;
+/* The rows behind `after` up to and with `until` (NULL: open), in a snapshot taken by this call;
+ * then capture_copy_next. RETRY "ColumnsChanged" when the columns are no longer those of the
+ * capture's table. */
+MUST_CHECK bool capture_beside_begin(CopyReader *reader, uint32_t table, const char *after,
+                                     const char *until, Unseen *ret, Error *err);
 
 /* --- the log --- */
 typedef enum ChangeKind {
@@ -239,6 +268,7 @@ typedef struct CaptureDriver {
     const char *(*source)(const Capture *capture);
     bool (*adopt)(const Capture *capture, Position *position, bool passed);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
+    bool (*unread)(Capture *capture, Error *err);
     bool (*describe)(Capture *capture, const char *shape, Arena *arena, const SourceColumn **ret,
                      Error *err);
     bool (*look)(Capture *capture, CaptureFound *found, void *context, Error *err);
@@ -251,6 +281,12 @@ typedef struct CaptureDriver {
     bool (*copy_next)(CopyReader *reader, Batch **ret, Error *err);
     void (*copy_cancel)(CopyReader *reader);
     bool (*copy_done)(Capture *capture, Error *err);
+    CopyReader *(*beside_open)(Capture *capture, Error *err);
+    bool (*beside_say)(CopyReader *reader, const char *text, Error *err);
+    bool (*beside_bound)(CopyReader *reader, uint32_t table, const char *after, uint32_t rows,
+                         char **ret, Error *err);
+    bool (*beside_begin)(CopyReader *reader, uint32_t table, const char *after, const char *until,
+                         Unseen *ret, Error *err);
     void (*copied)(Capture *capture, uint32_t table);
     bool (*stream_start)(Capture *capture, Error *err);
     bool (*next)(Capture *capture, int timeout_ms, Change *ret, Error *err);

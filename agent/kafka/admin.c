@@ -220,17 +220,27 @@ static bool topic_answer(const KafkaClient *client, const rd_kafka_topic_result_
     }
 }
 
-static bool create(KafkaClient *client, const KafkaTopicSpec *spec, Error *err)
+static rd_kafka_NewTopic_t *new_topic(const KafkaTopicSpec *spec, Error *err)
 {
-    AUTO(mem_free) char *what = mem_format("topic %s", spec->name);
     char text[256] = "";
     rd_kafka_NewTopic_t *topic =
         rd_kafka_NewTopic_new(spec->name, spec->partitions,
                               spec->replication ? spec->replication : -1, text, sizeof text);
-    if (!topic)
-        return error_set(err, ERROR_CONFIG, "TopicRefused", "%s: %s", what, text);
+    if (!topic) {
+        error_set(err, ERROR_CONFIG, "TopicRefused", "topic %s: %s", spec->name, text);
+        return NULL;
+    }
     for (size_t i = 0; i < spec->setting_count; i++)
         (void)rd_kafka_NewTopic_set_config(topic, spec->settings[i].name, spec->settings[i].value);
+    return topic;
+}
+
+static bool create(KafkaClient *client, const KafkaTopicSpec *spec, Error *err)
+{
+    AUTO(mem_free) char *what = mem_format("topic %s", spec->name);
+    rd_kafka_NewTopic_t *topic = new_topic(spec, err);
+    if (!topic)
+        return false;
     Ask ask = ask_begin(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
     rd_kafka_CreateTopics(client->rk, &topic, 1, ask.options, ask.queue);
     rd_kafka_NewTopic_destroy(topic);
@@ -244,6 +254,60 @@ static bool create(KafkaClient *client, const KafkaTopicSpec *spec, Error *err)
                           "Create", err);
     }
     ask_end(&ask);
+    return ok;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The names of all topics that may be seen, sorted; they live in *ret_metadata. */
+static bool all_names(KafkaClient *client, const struct rd_kafka_metadata **ret_metadata,
+                      const char ***ret_names, size_t *ret_count, Error *err)
+{
+    rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 1, NULL, ret_metadata, LOOK_MS);
+    if (code)
+        return kafka_fault(client, err, code, NULL, "the topics", "Describe");
+    *ret_count = (size_t)(*ret_metadata)->topic_cnt;
+    *ret_names = mem_array(*ret_count + 1, sizeof(char *));
+    for (size_t i = 0; i < *ret_count; i++)
+        (*ret_names)[i] = (*ret_metadata)->topics[i].topic;
+    qsort(*ret_names, *ret_count, sizeof(char *), by_text);
+    return true;
+}
+
+static bool make_all(KafkaClient *client, rd_kafka_NewTopic_t **topics, size_t count, Error *err)
+{
+    Ask ask = ask_begin(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_CreateTopics(client->rk, topics, count, ask.options, ask.queue);
+    bool ok = ask_wait(&ask, "new topics", "Create", err);
+    ask_end(&ask);
+    return ok;
+}
+
+bool kafka_topics_make(KafkaClient *client, const KafkaTopicSpec *specs, size_t count,
+                       bool *ret_made, Error *err)
+{
+    const struct rd_kafka_metadata *metadata;
+    const char **names = NULL;
+    size_t name_count, missing = 0;
+    if (!all_names(client, &metadata, &names, &name_count, err))
+        return false;
+    rd_kafka_NewTopic_t **topics = mem_array(count + 1, sizeof *topics);
+    bool ok = true;
+    for (size_t i = 0; i < count && ok; i++) {
+        ret_made[i] = !bsearch(&specs[i].name, names, name_count, sizeof *names, by_text);
+        for (size_t k = 0; k < i && ret_made[i]; k++) /* librdkafka refuses a name given twice */
+            ret_made[i] = strcmp(specs[k].name, specs[i].name) != 0;
+        if (ret_made[i])
+            ok = (topics[missing] = new_topic(&specs[i], err)) != NULL && ++missing;
+    }
+    ok = ok && (!missing || make_all(client, topics, missing, err));
+    rd_kafka_NewTopic_destroy_array(topics, missing);
+    free(topics);
+    free(names);
+    rd_kafka_metadata_destroy(metadata);
     return ok;
 }
 
@@ -299,10 +363,28 @@ bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec, KafkaTo
     ASSERT(spec->partitions > 0);
     if (!look(client, spec->name, ret, err))
         return false;
-    if (!ret->exists &&
+    bool made = !ret->exists;
+    if (made &&
         (!create(client, spec, err) || !wait_for_partitions(client, spec->name, 1, ret, err)))
         return false;
+    ret->made = made;
     return compare_topic(client, spec, ret, err);
+}
+
+bool kafka_topic_written(KafkaClient *client, const char *name, int32_t partitions, bool *ret,
+                         Error *err)
+{
+    AUTO(mem_free) char *what = mem_format("topic %s", name);
+    *ret = false;
+    for (int32_t i = 0; i < partitions && !*ret; i++) {
+        int64_t low, high;
+        rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(client->rk, name, i, &low, &high, LOOK_MS);
+        if (code)
+            return kafka_fault(client, err, code, NULL, what, "Describe");
+        *ret = high > 0;
+    }
+    return true;
 }
 
 bool kafka_topic_grow(KafkaClient *client, const char *name, int32_t partitions, Error *err)

@@ -19,6 +19,7 @@ typedef struct KafkaTopicSpec {
 
 typedef struct KafkaTopicState {
     bool exists;
+    bool made; /* by this call */
     int32_t partitions;
     int32_t replication;       /* of the partition that has the fewest */
     uint64_t record_bytes_max; /* max.message.bytes: a batch of records, as sent */
@@ -35,6 +36,15 @@ MUST_CHECK bool kafka_topic_look(KafkaClient *client, const char *name, KafkaTop
  */
 MUST_CHECK bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec,
                                    KafkaTopicState *ret, Error *err);
+
+/* Makes all that are missing with one request, for thousands; ret_made[i] says which. One that is
+ * refused is kafka_topic_ensure's to tell of, which is to follow for each. */
+MUST_CHECK bool kafka_topics_make(KafkaClient *client, const KafkaTopicSpec *specs, size_t count,
+                                  bool *ret_made, Error *err);
+
+/* Was anything ever written to one of its partitions? */
+MUST_CHECK bool kafka_topic_written(KafkaClient *client, const char *name, int32_t partitions,
+                                    bool *ret, Error *err);
 
 /* More partitions, and known by every broker on return. Keys go elsewhere from then on: the caller
  * has made its barrier. Fewer than there are is CONFIG "TopicDiffers"; as many is done already. */

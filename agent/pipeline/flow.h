@@ -66,12 +66,13 @@ typedef struct BoundTable {
     bool begins;   /* nothing that the table holds counts: it is copied from the first row */
     BoundCopy copy;
     TableMetrics metrics;
-    bool refused;      /* the last commit, for what it is */
-    bool swept;        /* unfinished uploads were looked for */
-    Follow follow;     /* the writer thread's own, once it runs */
-    Position claimed;  /* what the latest view says, in the source's own words of now */
-    bool entered;      /* its entry for the record is the Follow's of now */
-    size_t buffers;    /* table_buffers, as of the last look */
+    bool refused;     /* the last commit, for what it is */
+    bool swept;       /* unfinished uploads were looked for */
+    Follow follow;    /* the writer thread's own, once it runs */
+    Position claimed; /* what the latest view says, in the source's own words of now */
+    bool entered;     /* its entry for the record is the Follow's of now */
+    size_t buffers;   /* table_buffers, and table_kept, as of the last look */
+    size_t kept;
     bool has_later;    /* a checkpoint came while a commit was being settled: */
     RowPosition later; /* the latest such */
 } BoundTable;
@@ -104,7 +105,8 @@ typedef struct Writer {
     Thread *thread;
     BoundTable **tables;
     size_t table_count;
-    size_t buffers, buffers_max; /* of its tables */
+    size_t buffers, kept; /* of its tables */
+    size_t bytes_max;     /* of both */
     atomic_bool done;
     uint32_t number;
 } Writer;

@@ -11,7 +11,7 @@
 
 #define QUEUE_ITEMS 256
 #define QUEUE_BYTES ((size_t)24 << 20)
-#define BUFFERS_BYTES ((size_t)128 << 20) /* of the open files of all tables */
+#define BUFFERS_BYTES ((size_t)96 << 20) /* open files of all tables, and values kept of them */
 #define TICK_MS 50
 
 static void item_free(void *at)
@@ -86,25 +86,42 @@ static bool settle(Writer *writer, bool drain, Error *err)
     return true;
 }
 
-static size_t look_at_buffers(Writer *writer, BoundTable *table)
+static void look(Writer *writer, BoundTable *table)
 {
-    size_t now = table_buffers(table->table);
-    writer->buffers += now - table->buffers;
-    return table->buffers = now;
+    size_t buffers = table_buffers(table->table), kept = table_kept(table->table);
+    writer->buffers += buffers - table->buffers;
+    writer->kept += kept - table->kept;
+    table->buffers = buffers;
+    table->kept = kept;
 }
 
-/* Law 6: many tables together hold no more than a bound. What the fattest of them have open ends as
- * files then; a bit more of them than needed, lest the next batch asks again. */
+static bool holds_too_much(const Writer *writer, size_t max)
+{
+    return writer->buffers + writer->kept > max;
+}
+
+/* Law 6: many tables together hold no more than a bound. The values that the fattest keep go first,
+ * but for a quarter; then what the fattest have open ends as files; a bit more than needed, lest
+ * the next batch asks again. */
 static bool ease(Writer *writer, BoundTable *table, Error *err)
 {
-    look_at_buffers(writer, table);
-    if (LIKELY(writer->buffers <= writer->buffers_max))
+    look(writer, table);
+    if (LIKELY(!holds_too_much(writer, writer->bytes_max)))
         return true;
     for (size_t i = 0; i < writer->table_count; i++) /* commits have emptied some */
-        look_at_buffers(writer, writer->tables[i]);
-    if (writer->buffers <= writer->buffers_max)
+        look(writer, writer->tables[i]);
+    size_t enough = writer->bytes_max / 4 * 3;
+    if (!holds_too_much(writer, writer->bytes_max))
         return true;
-    while (writer->buffers > writer->buffers_max / 4 * 3) {
+    while (holds_too_much(writer, enough) && writer->kept > writer->bytes_max / 4) {
+        BoundTable *fattest = writer->tables[0];
+        for (size_t i = 1; i < writer->table_count; i++)
+            if (writer->tables[i]->kept > fattest->kept)
+                fattest = writer->tables[i];
+        table_forget(fattest->table);
+        look(writer, fattest);
+    }
+    while (holds_too_much(writer, enough)) {
         BoundTable *fattest = writer->tables[0];
         for (size_t i = 1; i < writer->table_count; i++)
             if (writer->tables[i]->buffers > fattest->buffers)
@@ -112,7 +129,8 @@ static bool ease(Writer *writer, BoundTable *table, Error *err)
         size_t before = fattest->buffers;
         if (!table_ease(fattest->table, err))
             return error_wrap(err, "table %s", fattest->name);
-        if (look_at_buffers(writer, fattest) >= before)
+        look(writer, fattest);
+        if (fattest->buffers >= before)
             break;
     }
     return true;
@@ -240,7 +258,7 @@ void flow_writers_start(Flow *flow)
         writer->number = (uint32_t)i;
         writer->queue = queue_new(QUEUE_ITEMS, QUEUE_BYTES / flow->writer_count, item_free);
         queue_hold(writer->queue);
-        writer->buffers_max = buffers_bytes() / flow->writer_count;
+        writer->bytes_max = buffers_bytes() / flow->writer_count;
         writer->tables = mem_array(flow->table_count, sizeof(BoundTable *));
     }
     for (size_t i = 0; i < flow->table_count; i++) {

@@ -56,6 +56,8 @@ typedef struct Batch {
     RowPosition *positions;  /* per row */
     size_t bytes;            /* payload put so far, for bounds and statistics */
     bool has_unchanged;      /* some column has unchanged values, or had before an undo */
+    bool as_sent;            /* values are the source's own where the lake has another form of them
+                              * (geometry: EWKB with its SRID) */
     struct Origins *origins; /* NULL: not kept (origin.h) */
 } Batch;
 

@@ -12,6 +12,7 @@ void origins_keep(Batch *batch)
     *origins = (Origins){.rows = arena_take(batch->arena, bytes)};
     memset(origins->rows, 0, bytes);
     batch->origins = origins;
+    batch->as_sent = true;
 }
 
 static bool same(const TransactionOrigin *a, const TransactionOrigin *b)
@@ -40,8 +41,10 @@ uint32_t origins_transaction(Batch *batch, const TransactionOrigin *transaction)
 Batch *origins_before(Batch *batch)
 {
     Origins *origins = batch->origins;
-    if (!origins->before)
+    if (!origins->before) {
         origins->before = batch_new(batch->schema, batch->table, batch->row_max);
+        origins->before->as_sent = true;
+    }
     return origins->before;
 }
 

@@ -32,7 +32,8 @@ typedef struct Origins {
     Batch *before; /* the same schema; NULL: none. Goes with the batch */
 } Origins;
 
-/* From now on each row put has an origin: all zero until it is set. The batch is empty. */
+/* From now on each row put has an origin: all zero until it is set; values are as sent. The batch
+ * is empty. */
 void origins_keep(Batch *batch);
 /* The transaction's index, appended when it is not the latest one. */
 uint32_t origins_transaction(Batch *batch, const TransactionOrigin *transaction);

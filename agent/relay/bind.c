@@ -90,6 +90,7 @@ bool relay_topic_open(RelayFlow *flow, const char *name, TopicUse use, RelayTopi
                         .kafka = kafka,
                         .partitions = (uint32_t)state.partitions,
                         .record_bytes_max = state.record_bytes_max,
+                        .made = state.made,
                         .keyed = compacted || flow->stream->cleanup == CLEANUP_COMPACT ||
                                  flow->stream->cleanup == CLEANUP_COMPACT_DELETE};
     return true;
@@ -267,12 +268,19 @@ static bool bind_state(RelayFlow *flow, RelayTable *table, RowPosition start, Er
         table->state = state_add(&flow->state, table->name, table->topic.name);
     table->complete = known && !resnapshot && table->state->complete;
     table->begins = !known || resnapshot || (!table->complete && !goes_on(flow, table));
-    table->emptied = known && table->begins;
-    return table->begins || go_on(flow, table, start, err);
+    /* Of a life that was dropped, its topics may have rows which the source has no more. */
+    table->emptied = known;
+    if (!known && !table->topic.made &&
+        !kafka_topic_written(kafka_producer_client(flow->producer), table->topic.name,
+                             (int32_t)table->topic.partitions, &table->emptied, err))
+        return error_wrap(err, "table %s", table->name);
+    table->emptied = table->emptied && table->begins;
+    return relay_partitions(flow, table, known && !moved, err) &&
+           (table->begins || go_on(flow, table, start, err));
 }
 
 static bool bind_table(RelayFlow *flow, RelayTable *table, const SourceTable *source,
-                       uint32_t number, RowPosition start, Error *err)
+                       uint32_t number, RowPosition start, bool made, Error *err)
 {
     table->number = number;
     table->source = source;
@@ -284,6 +292,7 @@ static bool bind_table(RelayFlow *flow, RelayTable *table, const SourceTable *so
     AUTO(mem_free) char *topic = topic_name(flow->stream->topic_template, &names, err);
     if (!topic || !relay_topic_open(flow, topic, USE_TABLE, &table->topic, err))
         return error_wrap(err, "table %s", table->name);
+    table->topic.made = table->topic.made || made;
     for (size_t i = 0; i < number; i++)
         if (strcmp(flow->tables[i].topic.name, topic) == 0)
             return error_set(err, ERROR_CONFIG, "TopicTaken",
@@ -300,15 +309,42 @@ static bool bind_table(RelayFlow *flow, RelayTable *table, const SourceTable *so
     return bind_state(flow, table, start, err);
 }
 
+/* Those of new tables, all with one request; whatever is wrong with one, bind_table says. */
+static bool make_topics(RelayFlow *flow, const SourceTable *sources, size_t count, bool *made,
+                        Error *err)
+{
+    KafkaTopicHold hold;
+    KafkaTopicSpec *specs = mem_array(count, sizeof *specs);
+    char **names = mem_array(count, sizeof *names);
+    bool ok = true;
+    for (size_t i = 0; i < count && ok; i++) {
+        const RelayTable table = {.source = &sources[i]};
+        const TopicTableSpec spec = topic_spec(flow, &table, NULL);
+        names[i] = topic_name(flow->stream->topic_template, &spec, err);
+        ok = names[i] != NULL;
+        if (ok)
+            kafka_topic_declared(flow->stream, names[i], &hold, &specs[i]);
+    }
+    ok = ok && kafka_topics_make(kafka_producer_client(flow->producer), specs, count, made, err);
+    for (size_t i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
+    free(specs);
+    return ok;
+}
+
 bool relay_bind(RelayFlow *flow, RowPosition start, Error *err)
 {
     size_t count;
     const SourceTable *sources = capture_tables(flow->capture, &count);
     flow->options = topic_options(flow->stream);
     flow->tables = mem_array(count, sizeof *flow->tables);
+    AUTO(mem_free) bool *made = mem_array(count, sizeof *made);
+    if (!make_topics(flow, sources, count, made, err))
+        return false;
     for (size_t i = 0; i < count; i++) {
         flow->table_count = i + 1;
-        if (!bind_table(flow, &flow->tables[i], &sources[i], (uint32_t)i, start, err))
+        if (!bind_table(flow, &flow->tables[i], &sources[i], (uint32_t)i, start, made[i], err))
             return false;
     }
     pthread_mutex_lock(&flow->relay->base.lock);

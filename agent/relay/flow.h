@@ -24,6 +24,7 @@ typedef struct RelayTopic {
     KafkaTopic *kafka;
     uint32_t partitions;
     uint64_t record_bytes_max;
+    bool made;  /* now */
     bool keyed; /* it takes no record without a key */
 } RelayTopic;
 
@@ -48,9 +49,10 @@ typedef struct RelayTable {
     char *name; /* "public.orders" */
     RelayTopic topic;
     TableState *state;
-    bool complete; /* at the start of the flow: nothing is to be copied */
-    bool begins;   /* its copy begins with the first row */
-    bool emptied;  /* rows of an earlier copy stand in the topic: op t comes first */
+    bool complete;             /* at the start of the flow: nothing is to be copied */
+    bool begins;               /* its copy begins with the first row */
+    bool emptied;              /* rows of an earlier copy stand in the topic: op t comes first */
+    uint32_t partitions_there; /* more than topic.partitions: grow.c */
     /* As of now, the stream's: */
     Arena *arena; /* of columns */
     const SourceColumn *columns;
@@ -99,6 +101,7 @@ typedef struct CountedTransaction { /* transactions.c */
 } CountedTransaction;
 
 typedef struct CopyRun CopyRun; /* copy.c */
+typedef struct Beside Beside;   /* beside.c */
 
 typedef struct RelayFlow {
     Relay *relay;
@@ -140,6 +143,7 @@ typedef struct RelayFlow {
     Marks marks;
 
     CopyRun *copy;
+    Beside *beside;   /* NULL: nothing is copied beside the stream */
     uint32_t copying; /* tables with rows missing */
 
     pthread_mutex_t lock; /* over error */
@@ -215,10 +219,29 @@ MUST_CHECK bool relay_put_rows(RelayFlow *flow, Outbox *box, RelayTable *table, 
                                const Batch *batch, const TopicSnapshot *snapshots, size_t bytes_max,
                                uint32_t *row, Error *err);
 
+/* --- grow.c --- */
+/* Which partitions the table's keys go to, of the state and the topic that is there. */
+MUST_CHECK bool relay_partitions(RelayFlow *flow, RelayTable *table, bool known, Error *err);
+/* More of them, where more are declared or there. Nothing is on its way; no row has been sent. */
+MUST_CHECK bool relay_grow(RelayFlow *flow, Error *err);
+
 /* --- copy.c --- */
 MUST_CHECK bool relay_copy_open(RelayFlow *flow, Error *err);
 MUST_CHECK bool relay_copy(RelayFlow *flow, Error *err); /* until complete, or told to stop */
 void relay_copy_close(RelayFlow *flow);
+
+/* --- beside.c: all but its reader in the capture thread --- */
+void relay_beside_open(RelayFlow *flow); /* if a copy is asked for; the copy before is complete */
+void relay_beside_close(RelayFlow *flow);
+/* Records of the flow's box from `first` on are changes of the table. */
+void relay_beside_saw(RelayFlow *flow, const RelayTable *table, size_t first);
+void relay_beside_batch(RelayFlow *flow, const Batch *batch);
+/* The table was emptied, or has other columns (of: NULL). */
+void relay_beside_void(RelayFlow *flow, const RelayTable *table, const TransactionOrigin *of);
+MUST_CHECK bool relay_beside_message(RelayFlow *flow, const Change *change, Error *err);
+/* Something is to be done when a chunk is acknowledged. */
+bool relay_beside_waits(const RelayFlow *flow);
+MUST_CHECK bool relay_beside_step(RelayFlow *flow, Error *err);
 
 /* --- stream.c --- */
 MUST_CHECK bool relay_stream(RelayFlow *flow, Error *err); /* returns on stop */

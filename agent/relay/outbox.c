@@ -44,7 +44,8 @@ bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *encoder, const 
 void outbox_put_emptied(Outbox *box, RelayTable *table, const TransactionOrigin *transaction,
                         uint64_t lsn, RowPosition at)
 {
-    topic_encode_truncate(table->encoder, transaction, lsn, at, clock_wall_us(),
+    const RowOrigin row = {.lsn = lsn};
+    topic_encode_truncate(table->encoder, transaction, &row, at, clock_wall_us(),
                           outbox_to(box, &table->topic));
 }
 
@@ -55,13 +56,19 @@ static void box_clear(Outbox *box)
     box->run_count = 0;
 }
 
+static uint32_t copies_of(const TopicRecord *record, const RelayTopic *topic)
+{
+    ASSERT(!record->everywhere || record->everywhere_from < topic->partitions);
+    return record->everywhere ? topic->partitions - record->everywhere_from : 1;
+}
+
 static size_t kafka_records_count(const Outbox *box)
 {
     size_t count = 0;
     for (size_t run = 0; run < box->run_count; run++) {
         size_t end = run + 1 < box->run_count ? box->runs[run + 1].first : box->records.count;
         for (size_t i = box->runs[run].first; i < end; i++)
-            count += box->records.items[i].everywhere ? box->runs[run].topic->partitions : 1;
+            count += copies_of(&box->records.items[i], box->runs[run].topic);
     }
     return count;
 }
@@ -105,9 +112,9 @@ static size_t address(RelayFlow *flow, const Outbox *box)
         for (size_t i = box->runs[run].first; i < end; i++) {
             const TopicRecord *record = &box->records.items[i];
             KafkaRecord to = kafka_record(box, record, topic);
-            flow->scratch[at++] = to;
-            for (uint32_t other = 1; record->everywhere && other < topic->partitions; other++) {
-                to.partition = (int32_t)((uint32_t)(to.partition + 1) % topic->partitions);
+            for (uint32_t copy = 0; copy < copies_of(record, topic); copy++) {
+                if (record->everywhere)
+                    to.partition = (int32_t)(record->everywhere_from + copy);
                 flow->scratch[at++] = to;
             }
         }

@@ -117,7 +117,10 @@ static bool attempt(RelayFlow *flow, Error *err)
         connector,
         &(CaptureOptions){.stop = &flow->relay->base.stop, .origins = true, .linger_us = LINGER_US},
         err);
-    if (!flow->capture || !relay_open_kafka(flow, err) || !capture_told(flow->capture, &told, err))
+    /* First: opening Kafka fences whoever writes, and that may be a younger process that holds the
+     * slot, while this one woke from a long sleep. */
+    if (!flow->capture || !capture_unread(flow->capture, err) || !relay_open_kafka(flow, err) ||
+        !capture_told(flow->capture, &told, err))
         return false;
     if (!forgets_all(flow) && !find_start(flow, told, &start, err))
         return false;
@@ -128,8 +131,8 @@ static bool attempt(RelayFlow *flow, Error *err)
     if (relay_stopping(flow))
         return true;
     if (connector->snapshot_mode == SNAPSHOT_ONLY)
-        return relay_copy(flow, err);
-    if (!hold(flow, told, err) || !relay_copy(flow, err))
+        return relay_grow(flow, err) && relay_copy(flow, err);
+    if (!hold(flow, told, err) || !relay_grow(flow, err) || !relay_copy(flow, err))
         return false;
     return relay_stopping(flow) || relay_stream(flow, err);
 }
@@ -158,6 +161,7 @@ static bool run(Supervised *supervised, bool *ret_again, Error *err)
     *ret_again = atomic_load(&flow->leaves);
     remember(flow);
     supervised_ended(supervised, flow->capture, atomic_load(&flow->rows), flow->transactions);
+    relay_beside_close(flow);
     relay_copy_close(flow);
     relay_unbind(flow);
     capture_close(flow->capture);

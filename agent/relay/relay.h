@@ -3,7 +3,9 @@
  *
  *   relay.c        what agent/supervise runs; one attempt from open to close
  *   bind.c         tables → topics: made or checked, schemas registered, what was sent before
+ *   grow.c         more partitions, by a barrier
  *   copy.c         the initial copy: readers side by side, each encoding by itself
+ *   beside.c       a copy of single tables beside the stream
  *   stream.c       the capture thread: reads the log, encodes, sends, confirms late
  *   outbox.c       records gathered, handed to Kafka, acknowledged or committed
  *   others.c       records of no table: heartbeats, messages of the log
@@ -20,7 +22,7 @@
  * (law 1). Idempotent: the source's word is the position; what was sent after it is sent again
  * after a crash, with the same positions. Transactional: rows, the tables' state and the position
  * are in one Kafka transaction, and that position counts, however far behind the source's is.
- * Another instance is fenced by its transactional id there, by the slot that is held otherwise.
+ * Another instance is kept off by the slot that is held, and fenced by its transactional id there.
  *
  * The copy comes first, as a consumer of Debezium's topics is used to: rows with op r, the slot
  * held meanwhile; the stream begins behind the first snapshot. After a crash what is missing is

@@ -37,6 +37,8 @@ static void table_free(TableState *table)
     free(table->name);
     free(table->topic);
     free(table->progress);
+    free(table->again_id);
+    free(table->again_after);
     free(table);
 }
 
@@ -142,6 +144,16 @@ void table_state_forget(TableState *table, RowPosition at)
         memmove(table->columns, table->columns + old, table->column_count * sizeof *needed);
 }
 
+void table_state_again(TableState *table, const char *id, const char *after, bool done)
+{
+    char *new_id = mem_strdup(id), *new_after = after ? mem_strdup(after) : NULL;
+    free(table->again_id);
+    free(table->again_after);
+    table->again_id = new_id;
+    table->again_after = new_after;
+    table->again_done = done;
+}
+
 void table_state_begin(TableState *table, RowPosition at, const char *shape)
 {
     uint32_t version = 0;
@@ -214,14 +226,18 @@ void state_put_table(const TableState *table, TopicRecords *to)
         put_schema(json, "key", each->key_schema);
         json_array_append_new(columns, json);
     }
+    json_t *again = table->again_id ? json_pack("{s:s,s:s?,s:b}", "id", table->again_id, "after",
+                                                table->again_after, "done", (int)table->again_done)
+                                    : NULL;
     AUTO(mem_free) char *key = mem_format(TABLE_KEY "%s", table->name);
     put(key,
-        json_pack("{s:i,s:s,s:s,s:s,s:o}", "version", STATE_VERSION, "topic", table->topic, "begun",
-                  place_format(table->begun, place), "copy",
+        json_pack("{s:i,s:s,s:I,s:I,s:s,s:s,s:o,s:o*}", "version", STATE_VERSION, "topic",
+                  table->topic, "partitions", (json_int_t)table->partitions, "epoch",
+                  (json_int_t)table->epoch, "begun", place_format(table->begun, place), "copy",
                   table->complete   ? "complete"
                   : table->progress ? table->progress
                                     : "",
-                  "columns", columns),
+                  "columns", columns, "again", again),
         to);
 }
 
@@ -282,8 +298,15 @@ static bool take_table(State *state, const char *key, json_t *value, Error *err)
     state_drop(state, name);
     TableState *table = state_add(state, name, topic);
     table->begun = begun;
+    table->partitions = (uint32_t)json_integer_value(json_object_get(value, "partitions"));
+    table->epoch = (uint32_t)json_integer_value(json_object_get(value, "epoch"));
     table->complete = strcmp(copy, "complete") == 0;
     table->progress = table->complete ? NULL : mem_strdup(copy);
+    json_t *again = json_object_get(value, "again");
+    const char *id = json_string_value(json_object_get(again, "id"));
+    if (id)
+        table_state_again(table, id, json_string_value(json_object_get(again, "after")),
+                          json_is_true(json_object_get(again, "done")));
     return take_columns(table, json_object_get(value, "columns")) ||
            bad(key, "its columns can't be read", err);
 }

@@ -4,9 +4,11 @@
  *
  *   position            {"version": 1, "connector": "retail/shop",
  *                        "position": "postgresql/…@0/16B3748.0"}
- *   table/public.orders {"version": 1, "topic": "shop.public.orders", "begun": "23213896.0",
+ *   table/public.orders {"version": 1, "topic": "shop.public.orders", "partitions": 4,
+ *                        "epoch": 0, "begun": "23213896.0",
  *                        "copy": "complete" or extents (agent/record/extents.h),
- *                        "columns": [{"version": 1, "from": "23213896.0", "shape": {…}}, …]}
+ *                        "columns": [{"version": 1, "from": "23213896.0", "shape": {…}}, …],
+ *                        "again": {"id": "2026-11-22", "after": "[\"4711\"]", "done": false}}
  *                       and where the records are JSON without schemas, beside each shape Connect's
  *                       schemas, for who has to know their types: "value": {…}, "key": {…}
  *
@@ -14,6 +16,8 @@
  * told, which counts. Transactional: written in the transaction of the rows, and counts itself.
  *
  * begun: the position of the snapshot that the copy began in: the stream has what is behind it.
+ * partitions, epoch: where keys go: the topic may have more meanwhile (grow.c).
+ * again: the latest copy beside the stream (beside.c), as far as its rows are acknowledged.
  * columns: what the table's columns were from a place of the log on; the log is read with the
  * latest at or before the position, so those that are older are forgotten. Positions are
  * "<major>.<minor>".
@@ -38,9 +42,14 @@ typedef struct ColumnsVersion {
 typedef struct TableState {
     char *name; /* "public.orders" */
     char *topic;
+    uint32_t epoch;      /* 0: it never got more partitions */
+    uint32_t partitions; /* that keys go to, in this epoch */
     RowPosition begun;
     bool complete;
-    char *progress;          /* extents' text, unless it is complete */
+    char *progress;    /* extents' text, unless it is complete */
+    char *again_id;    /* of the latest copy beside the stream; NULL: none */
+    char *again_after; /* the key up to which its rows are there; NULL: none yet, or all */
+    bool again_done;
     ColumnsVersion *columns; /* by `from` */
     size_t column_count;
 } TableState;
@@ -79,5 +88,7 @@ const ColumnsVersion *table_state_columns(const TableState *table, RowPosition a
 const ColumnsVersion *table_state_learn(TableState *table, RowPosition from, const char *shape);
 /* Nobody goes back behind `at`. */
 void table_state_forget(TableState *table, RowPosition at);
+/* The copy beside the stream has come so far. */
+void table_state_again(TableState *table, const char *id, const char *after, bool done);
 /* The copy begins anew with these columns. */
 void table_state_begin(TableState *table, RowPosition at, const char *shape);

@@ -6,6 +6,8 @@
  * after TRANSACTION_US, or BEHIND_US while the source is ahead, with the position in it. A
  * transaction of the source that is larger than the capture gathers between checkpoints is one of
  * Kafka's all the same. */
+#include <string.h>
+
 #include "agent/relay/flow.h"
 #include "common/clock.h"
 #include "common/crash.h"
@@ -13,6 +15,7 @@
 #include "common/mem.h"
 
 #define NEXT_MS 100
+#define BESIDE_MS 5
 #define CONFIRM_US 1000000
 #define DRAIN_CHECKPOINT_US 5000000
 #define TRANSACTION_US 15000
@@ -34,11 +37,16 @@ static bool send_if_full(RelayFlow *flow, Error *err)
 
 static bool on_batch(RelayFlow *flow, RelayTable *table, const Batch *batch, Error *err)
 {
-    for (uint32_t row = 0; row < batch->row_count;)
+    relay_beside_batch(flow, batch);
+    for (uint32_t row = 0; row < batch->row_count;) {
+        size_t first = flow->box.records.count;
         if (!relay_put_rows(flow, &flow->box, table, table->encoder, batch, NULL, FLIGHT_BYTES,
-                            &row, err) ||
-            !send_if_full(flow, err))
+                            &row, err))
             return false;
+        relay_beside_saw(flow, table, first);
+        if (!send_if_full(flow, err))
+            return false;
+    }
     relay_count_rows(flow, table, batch);
     atomic_fetch_add(&flow->rows, batch->row_count);
     metric_add(table->metrics.changes, batch->row_count);
@@ -55,6 +63,7 @@ static bool on_truncate(RelayFlow *flow, RelayTable *table, const Change *change
                          "exclude the table (spec.source.tables.exclude)",
                          table->name, table->topic.name);
     relay_count_truncate(flow, table, change);
+    relay_beside_void(flow, table, &change->transaction);
     outbox_put_emptied(&flow->box, table, &change->transaction, change->lsn, change->row);
     return true;
 }
@@ -64,6 +73,7 @@ static bool on_truncate(RelayFlow *flow, RelayTable *table, const Change *change
 static bool on_schema(RelayFlow *flow, RelayTable *table, const Change *change, Error *err)
 {
     const ColumnsVersion *columns = table_state_learn(table->state, change->row, change->shape);
+    relay_beside_void(flow, table, NULL);
     if (!table_columns(flow, table, change->schema, columns, err))
         return false;
     table_state_forget(table->state, flow->recorded);
@@ -72,6 +82,17 @@ static bool on_schema(RelayFlow *flow, RelayTable *table, const Change *change, 
              LOG_U("version", columns->version));
     CRASH_POINT("relay-columns");
     return true;
+}
+
+static bool on_message(RelayFlow *flow, const Change *change, Error *err)
+{
+    bool ok = true;
+    if (strcmp(change->message->prefix, CAPTURE_BESIDE_PREFIX) == 0)
+        ok = relay_beside_message(flow, change, err);
+    else
+        relay_put_message(flow, change);
+    log_message_free(change->message);
+    return ok;
 }
 
 static void on_checkpoint(Stream *stream, const Change *change)
@@ -104,10 +125,8 @@ static bool take(Stream *stream, const Change *change, Error *err)
         on_checkpoint(stream, change);
         return true;
     case CHANGE_MESSAGE:
-        relay_put_message(flow, change);
-        log_message_free(change->message);
         stream->at_checkpoint = false;
-        return true;
+        return on_message(flow, change, err);
     }
     ASSERT(false);
 }
@@ -218,6 +237,8 @@ static bool settle(Stream *stream, bool last, Error *err)
     RelayFlow *flow = stream->flow;
     if (stream->at_checkpoint)
         relay_put_heartbeat(flow);
+    if (!relay_beside_step(flow, err))
+        return false;
     bool ok = flow->transactional ? commit_on(stream, last, err) : pass_on(stream, last, err);
     if (ok)
         relay_show(flow);
@@ -227,10 +248,11 @@ static bool settle(Stream *stream, bool last, Error *err)
 
 static int wait_ms(const RelayFlow *flow)
 {
+    int most_ms = relay_beside_waits(flow) ? BESIDE_MS : NEXT_MS;
     if (!flow->in_transaction)
-        return NEXT_MS;
+        return most_ms;
     int64_t left_us = flow->transaction_us + transaction_us(flow) - clock_mono_us();
-    return left_us <= 0 ? 1 : left_us / 1000 >= NEXT_MS ? NEXT_MS : (int)(left_us / 1000) + 1;
+    return left_us <= 0 ? 1 : left_us / 1000 >= most_ms ? most_ms : (int)(left_us / 1000) + 1;
 }
 
 static bool next(Stream *stream, Error *err)
@@ -271,6 +293,7 @@ bool relay_stream(RelayFlow *flow, Error *err)
 {
     Stream stream = {.flow = flow, .at_checkpoint = true};
     flow->confirmed = (RowPosition){0};
+    relay_beside_open(flow);
     while (!relay_stopping(flow)) {
         if (!next(&stream, err) || !supervised_look(&flow->relay->base, flow->capture, takes, NULL,
                                                     &flow->leaves, &stream.look_after_us, err))

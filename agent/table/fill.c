@@ -358,6 +358,16 @@ void fill_keep(Fill *fill, uint32_t file, uint32_t first_position, const Column 
                  fill->kept_columns, rows[i]);
 }
 
+size_t fill_kept(const Fill *fill)
+{
+    return kept_memory(&fill->kept);
+}
+
+void fill_forget(Fill *fill)
+{
+    kept_done(&fill->kept);
+}
+
 bool fill_keeps(const Fill *fill)
 {
     return fill->column_count > 0;

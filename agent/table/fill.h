@@ -46,6 +46,10 @@ MUST_CHECK bool fill_rows(Fill *fill, const uint32_t *rows, size_t *count, const
 /* The rows now stand at first_position and following of the file. */
 void fill_keep(Fill *fill, uint32_t file, uint32_t first_position, const Column *const *columns,
                const uint32_t *rows, size_t count);
+/* Bytes of what is kept; giving them back costs reading what is asked for again. Not between
+ * fill_rows and the end of its batch. */
+size_t fill_kept(const Fill *fill);
+void fill_forget(Fill *fill);
 /* Does fill_keep do anything? */
 bool fill_keeps(const Fill *fill);
 uint64_t fill_count(const Fill *fill); /* values filled in so far */

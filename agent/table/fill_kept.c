@@ -8,18 +8,30 @@
 
 #define CHUNK_BYTES (FILL_KEPT_BYTES / KEPT_CHUNKS)
 #define VALUE_BYTES_MAX (CHUNK_BYTES / 2) /* larger ones would drive too many others out */
-#define PLACES (KEPT_CHUNK_ROWS * 2)
+#define FIRST_ROWS 32u /* of the first chunk; then twice as many, up to KEPT_CHUNK_ROWS */
 
 struct KeptChunk {
     Batch *batch;
-    uint32_t rows;
-    RowBase at[KEPT_CHUNK_ROWS];
-    uint16_t places[PLACES]; /* row + 1, open addressing; 0: free */
+    uint32_t rows, rows_max; /* a power of two */
+    RowBase *at;             /* rows_max */
+    uint16_t *places;        /* twice that; row + 1, open addressing; 0: free */
 };
+
+static KeptChunk *chunk_new(const Schema *schema, uint32_t rows_max)
+{
+    KeptChunk *chunk = mem_zalloc(sizeof *chunk);
+    chunk->batch = batch_new(schema, 0, rows_max);
+    chunk->rows_max = rows_max;
+    chunk->at = mem_array(rows_max, sizeof *chunk->at);
+    chunk->places = mem_array((size_t)rows_max * 2, sizeof *chunk->places);
+    return chunk;
+}
 
 static void chunk_free(KeptChunk *chunk)
 {
     batch_free(chunk->batch);
+    free(chunk->at);
+    free(chunk->places);
     free(chunk);
 }
 
@@ -30,26 +42,33 @@ void kept_done(KeptRows *kept)
     *kept = (KeptRows){0};
 }
 
-static uint32_t place_of(uint32_t file, uint32_t position)
+/* The first place to look at; the next is the one behind. */
+static uint32_t place_of(const KeptChunk *chunk, uint32_t file, uint32_t position)
 {
     uint64_t mixed = ((uint64_t)file << 32 | position) * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(mixed >> 32) % PLACES;
+    return (uint32_t)(mixed >> 32) & (chunk->rows_max * 2 - 1);
+}
+
+static uint32_t place_after(const KeptChunk *chunk, uint32_t place)
+{
+    return (place + 1) & (chunk->rows_max * 2 - 1);
 }
 
 static KeptChunk *chunk_for(KeptRows *kept, const Schema *schema)
 {
     KeptChunk *last = kept->count ? kept->chunks[kept->count - 1] : NULL;
-    if (last && last->rows < KEPT_CHUNK_ROWS && last->batch->bytes < CHUNK_BYTES &&
+    if (last && last->rows < last->rows_max && last->batch->bytes < CHUNK_BYTES &&
         last->batch->column_count == schema->field_count)
         return last;
     if (kept->count == KEPT_CHUNKS) {
         chunk_free(kept->chunks[0]);
         memmove(kept->chunks, kept->chunks + 1, --kept->count * sizeof *kept->chunks);
     }
-    KeptChunk *chunk = mem_zalloc(sizeof *chunk);
-    chunk->batch = batch_new(schema, 0, KEPT_CHUNK_ROWS);
-    kept->chunks[kept->count++] = chunk;
-    return chunk;
+    /* One of many tables has few rows, and shall not hold room for many. */
+    uint32_t rows = last ? last->rows_max : FIRST_ROWS;
+    if (last && last->rows == rows && rows < KEPT_CHUNK_ROWS)
+        rows *= 2;
+    return kept->chunks[kept->count++] = chunk_new(schema, rows);
 }
 
 /* Of what is nested only the offsets are looked at: its parts count in the chunk's bytes. */
@@ -70,16 +89,16 @@ void kept_put(KeptRows *kept, const Schema *schema, uint32_t file, uint32_t posi
     for (size_t i = 0; i < schema->field_count; i++)
         column_put_copy(chunk->batch, &chunk->batch->columns[i], given[i], row);
     chunk->at[chunk->rows++] = (RowBase){file, position};
-    uint32_t place = place_of(file, position);
+    uint32_t place = place_of(chunk, file, position);
     while (chunk->places[place])
-        place = (place + 1) % PLACES;
+        place = place_after(chunk, place);
     chunk->places[place] = (uint16_t)chunk->rows;
 }
 
 static uint32_t row_in(const KeptChunk *chunk, uint32_t file, uint32_t position)
 {
-    for (uint32_t place = place_of(file, position); chunk->places[place];
-         place = (place + 1) % PLACES) {
+    for (uint32_t place = place_of(chunk, file, position); chunk->places[place];
+         place = place_after(chunk, place)) {
         const RowBase *at = &chunk->at[chunk->places[place] - 1];
         if (at->file == file && at->position == position)
             return chunk->places[place] - 1u;
@@ -107,7 +126,10 @@ bool kept_find(const KeptRows *kept, uint32_t file, uint32_t position, uint32_t 
 size_t kept_memory(const KeptRows *kept)
 {
     size_t bytes = 0;
-    for (size_t i = 0; i < kept->count; i++)
-        bytes += sizeof *kept->chunks[i] + batch_memory(kept->chunks[i]->batch);
+    for (size_t i = 0; i < kept->count; i++) {
+        const KeptChunk *chunk = kept->chunks[i];
+        bytes += sizeof *chunk + batch_memory(chunk->batch) +
+                 chunk->rows_max * (sizeof *chunk->at + 2 * sizeof *chunk->places);
+    }
     return bytes;
 }

@@ -147,6 +147,17 @@ size_t table_buffers(const Table *table)
     return data_writer_memory(table->writer);
 }
 
+size_t table_kept(const Table *table)
+{
+    return table->upsert ? upsert_kept(table->upsert) : 0;
+}
+
+void table_forget(Table *table)
+{
+    if (table->upsert)
+        upsert_forget(table->upsert);
+}
+
 bool table_ease(Table *table, Error *err)
 {
     if (!table_usable(table, err))

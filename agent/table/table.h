@@ -118,6 +118,10 @@ MUST_CHECK bool table_truncate(Table *table, RowPosition position, Error *err);
 size_t table_buffers(const Table *table);
 /* Gives them back: these files end here, and are committed as the rest is. */
 MUST_CHECK bool table_ease(Table *table, Error *err);
+/* Bytes of large values of rows written lately, kept lest they are read again. */
+size_t table_kept(const Table *table);
+/* Gives them back. */
+void table_forget(Table *table);
 
 /* From here on batches have these columns; what was put before stays as it is, and both go into the
  * same commit, with the table's columns changed as schemaEvolution allows. CONFIG

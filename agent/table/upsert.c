@@ -325,6 +325,16 @@ size_t upsert_memory(const Upsert *upsert)
            upsert->rows_held * (row + 16) + fill_memory(upsert->fill);
 }
 
+size_t upsert_kept(const Upsert *upsert)
+{
+    return fill_kept(upsert->fill);
+}
+
+void upsert_forget(Upsert *upsert)
+{
+    fill_forget(upsert->fill);
+}
+
 uint64_t upsert_filled(const Upsert *upsert)
 {
     return fill_count(upsert->fill);

@@ -80,4 +80,7 @@ void upsert_committed(Upsert *upsert, const UpsertPending *pending);
 
 uint64_t upsert_rows(const Upsert *upsert);   /* live keys */
 uint64_t upsert_filled(const Upsert *upsert); /* values that updates left out, so far */
-size_t upsert_memory(const Upsert *upsert);   /* index and scratch; not the writer's */
+/* Values kept lest they are read again (fill.h): their bytes; giving them back. */
+size_t upsert_kept(const Upsert *upsert);
+void upsert_forget(Upsert *upsert);
+size_t upsert_memory(const Upsert *upsert); /* index and scratch; not the writer's */

@@ -285,17 +285,16 @@ bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from, size
     return true;
 }
 
-void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction, uint64_t lsn,
-                           RowPosition at, int64_t now_us, TopicRecords *to)
+void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction,
+                           const RowOrigin *row, RowPosition at, int64_t now_us, TopicRecords *to)
 {
     ValueProblem unused;
-    const RowOrigin row = {.lsn = lsn};
     source_block_forget(&table->source);
     make_endings(table, now_us);
     TopicRecord *record = topic_record_add(to);
     record->everywhere = true;
     record->header = put_header(table, at, TOPIC_KIND_TRUNCATE, NULL, 0, &to->bytes);
-    bool put = put_value(table, transaction, &row, TOPIC_SNAPSHOT_FALSE, (Image){0}, (Image){0},
+    bool put = put_value(table, transaction, row, TOPIC_SNAPSHOT_FALSE, (Image){0}, (Image){0},
                          OP_TRUNCATE, &record->value, &to->bytes, &unused);
     ASSERT(put);
 }
@@ -305,4 +304,16 @@ void topic_encode_copied(TopicTable *table, RowPosition at, TopicRecords *to)
     TopicRecord *record = topic_record_add(to);
     record->everywhere = true;
     record->header = put_header(table, at, TOPIC_KIND_COPIED, NULL, 0, &to->bytes);
+}
+
+void topic_encode_epoch(TopicTable *table, RowPosition at, uint32_t epoch, uint32_t partitions,
+                        uint32_t from, TopicRecords *to)
+{
+    TopicRecord *record = topic_record_add(to);
+    record->everywhere = true;
+    record->everywhere_from = from;
+    record->header = put_header(table, at, TOPIC_KIND_EPOCH, NULL, 0, &to->bytes);
+    bytes_put_u32be(&to->bytes, epoch);
+    bytes_put_u32be(&to->bytes, partitions);
+    record->header.bytes = to->bytes.used - record->header.at;
 }

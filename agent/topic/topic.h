@@ -192,6 +192,11 @@ typedef enum TopicKind {
     TOPIC_KIND_TOMBSTONE,
     TOPIC_KIND_TRUNCATE,
     TOPIC_KIND_COPIED, /* a marker without key and value: the table's copy ends here */
+    /* Another one: the topic gets, or got, more partitions. 4 bytes follow with the epoch, 4 with
+     * how many partitions it has. In each old partition behind the last record of before; first in
+     * each new one. Whoever goes on behind it only when he has seen it in every old partition
+     * reads each key's records in order. It may be there twice, with the same epoch. */
+    TOPIC_KIND_EPOCH,
 } TopicKind;
 
 /* Offsets into TopicRecords.bytes. */
@@ -209,8 +214,9 @@ typedef struct TopicRecord {
     const char *other_name;
     TopicSpan other;
     uint64_t hash;   /* for topic_partition() */
-    bool everywhere; /* to be written to every partition: TRUNCATE */
-    uint32_t row;    /* of the batch */
+    bool everywhere; /* to be written to every partition, from everywhere_from on: markers */
+    uint32_t everywhere_from;
+    uint32_t row; /* of the batch */
 } TopicRecord;
 
 typedef struct TopicRecords {
@@ -234,10 +240,14 @@ static inline void topic_records_done_auto(TopicRecords *at)
 MUST_CHECK bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from,
                              size_t bytes_max, TopicRecords *to, Error *err);
 /* The table was emptied: op t. */
-void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction, uint64_t lsn,
-                           RowPosition at, int64_t now_us, TopicRecords *to);
+void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction,
+                           const RowOrigin *row, RowPosition at, int64_t now_us, TopicRecords *to);
 
 /* The end of the table's copy, which began at that position. */
 void topic_encode_copied(TopicTable *table, RowPosition at, TopicRecords *to);
+
+/* From the partition on. */
+void topic_encode_epoch(TopicTable *table, RowPosition at, uint32_t epoch, uint32_t partitions,
+                        uint32_t from, TopicRecords *to);
 
 DEFINE_AUTO(TopicTable, topic_table_free);

@@ -359,6 +359,16 @@ SHAPE(
     ENUM("unknownTypes", record_unknowns, StreamSpec, records.unknown, .fallback = "Keep",
          .doc = "whether columns of types that Debezium does not know are there"));
 
+SHAPE(resnapshot_shape, "resnapshot",
+      TEXT("id", StreamSpec, resnapshot_id, .required = true, .check = check_line,
+           .doc = "any text; another one asks for another copy"),
+      {.name = "tables",
+       .kind = FIELD_TEXTS,
+       .required = true,
+       AT(StreamSpec, resnapshot),
+       .check = check_pattern,
+       .doc = "patterns of the tables to be copied once more while the stream goes on"});
+
 SHAPE(stream_shape, "stream",
       OBJECT("kafka", stream_kafka_shape, .required = true, .doc = "the cluster and its topics"),
       ENUM("format", stream_formats, StreamSpec, format, .fallback = "Json",
@@ -366,7 +376,8 @@ SHAPE(stream_shape, "stream",
       OBJECT("schemaRegistry", registry_shape, .doc = "who keeps Avro's schemas"),
       ENUM("delivery", deliveries, StreamSpec, delivery, .fallback = "Idempotent",
            .doc = "whether records come in Kafka's transactions"),
-      OBJECT("records", records_shape, .doc = "how rows stand in the records"));
+      OBJECT("records", records_shape, .doc = "how rows stand in the records"),
+      OBJECT("resnapshot", resnapshot_shape, .doc = "a copy of tables beside the stream"));
 
 SHAPE(agent_shape, "agent", ANY("image", "the agent's image"),
       ANY("resources", "requests and limits of its containers"),

@@ -176,6 +176,8 @@ struct StreamSpec {
     char *registry_username, *registry_password, *registry_token, *registry_ca_pem;
     StreamDelivery delivery;
     RecordsSpec records;
+    char *resnapshot_id; /* NULL: none is asked for */
+    TextList resnapshot; /* patterns of the tables that are copied once more, once for the id */
 };
 
 typedef struct ConnectorSpec {

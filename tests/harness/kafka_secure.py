@@ -15,6 +15,7 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion)  # fmt: skip
 
 from harness import authority
+from harness.fault_proxy import FaultProxy
 from harness.kafka import BROKER_JARS, READ_SECONDS, Broker, _properties
 from harness.process import die_with_parent, free_port
 from harness.server import MAVEN, fetched
@@ -119,6 +120,25 @@ class SecureBroker(Broker):
         admin = AdminClient({"bootstrap.servers": self.bootstrap})  # has to outlive its futures
         for future in admin.create_acls(bindings).values():
             future.result(READ_SECONDS)
+
+
+class FaultyBroker(SecureBroker):
+    """`at("FAULTS")` leads to the broker through `proxy`."""
+
+    LISTENERS = {**SecureBroker.LISTENERS, "FAULTS": "PLAINTEXT"}
+
+    def at(self, listener: str) -> str:
+        return self.proxy.address if listener == "FAULTS" else super().at(listener)
+
+    def _security(self) -> dict:
+        self.proxy = FaultProxy("127.0.0.1", self.ports["FAULTS"], http=False).start()
+        places = {"PLAINTEXT": self.port, **self.ports, "FAULTS": self.proxy.port}
+        return {**super()._security(),
+                "advertised.listeners": ",".join(f"{name}://127.0.0.1:{port}" for name, port in places.items())}  # fmt: skip
+
+    def stop(self):
+        super().stop()
+        self.proxy.stop()
 
 
 def _token(subject: str) -> str:

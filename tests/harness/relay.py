@@ -21,7 +21,8 @@ from harness.kafka_secure import SecureBroker
 from harness.postgres import Postgres
 from harness.wait import TimedOut, wait_until
 
-ROW, TOMBSTONE, TRUNCATE, COPIED = range(4)  # kinds in the header
+PLACEHOLDER = "__debezium_unavailable_value"
+ROW, TOMBSTONE, TRUNCATE, COPIED, EPOCH_BEGINS = range(5)  # kinds in the header
 EPOCH = datetime(1970, 1, 1)
 AGREE_SECONDS = 90
 
@@ -47,6 +48,7 @@ class Header:
         value = dict(message.headers() or [])["firn"]
         self.major, self.minor, self.version, self.kind = struct.unpack(">QQIB", value[:21])
         self.position = (self.major, self.minor)
+        self.epoch, self.partitions = struct.unpack(">II", value[21:29]) if self.kind == EPOCH_BEGINS else (None, None)
 
 
 def _decoded(kind: str, modifier: int, value):
@@ -100,6 +102,7 @@ class Topic:
         self.rows = {}
         self.ops = Counter()
         self.copied = Counter()  # partition → markers
+        self.epochs = Counter()  # (epoch, partition) → markers
         self.snapshots = Counter()
         self.repeated = 0
         self.disordered = []
@@ -110,14 +113,30 @@ class Topic:
             return None
         return self.registry.read_avro(data)[1] if self.registry else json.loads(data)
 
-    def _row(self, image) -> dict:
-        """A column that came after the row was written is null in it: none of the tests' has a default."""
-        return {name: _decoded(*kind, image.get(name)) for name, kind in self.columns.items()}
+    def _row(self, image, before) -> dict:
+        """A column that came after the row was written is null in it: none of the tests' has a default. What an update left
+        out is what the topic had of the row."""
+        return {name: (before or {}).get(name, PLACEHOLDER) if image.get(name) == PLACEHOLDER else _decoded(*kind, image.get(name))
+                for name, kind in self.columns.items()}  # fmt: skip
 
-    def _fold(self):
-        partition_of, latest, seen = {}, {}, {}
+    def _in_epochs(self):
+        """As somebody reads them who waits at each barrier: (epoch, message)."""
+        epoch_of, found = Counter(), []
         for message in self.messages:
             header = Header(message)
+            if header.kind == EPOCH_BEGINS:
+                self.epochs[header.epoch, message.partition()] += 1
+                epoch_of[message.partition()] = header.epoch
+            else:
+                found.append((epoch_of[message.partition()], message, header))
+        return sorted(found, key=lambda each: each[0])  # stable: by partition and offset within
+
+    def _fold(self):
+        partition_of, latest, seen, now = {}, {}, {}, 0
+        placed = {}  # of this epoch
+        for epoch, message, header in self._in_epochs():
+            if epoch != now:
+                now, placed = epoch, {}
             if header.kind == COPIED:
                 self.copied[message.partition()] += 1
                 continue
@@ -129,8 +148,9 @@ class Topic:
                     self.rows.pop(key, None)
                 continue
             key = _text(self._read(message.key()))
-            if partition_of.setdefault(key, message.partition()) != message.partition():
+            if placed.setdefault(key, message.partition()) != message.partition():
                 self.disordered.append(f"{key} is in two partitions")
+            partition_of[key] = message.partition()
             op = value["op"] if value else "tombstone"
             self.ops[op] += 1
             if value:
@@ -139,7 +159,7 @@ class Topic:
             if op in ("d", "tombstone"):
                 self.rows.pop(key, None)
             else:
-                self.rows[key] = self._row(value["after"])
+                self.rows[key] = self._row(value["after"], self.rows.get(key))
 
     def _order(self, key, header, op, value, latest, seen):
         """What comes for the first time is never before what came; what comes again says the same."""
@@ -170,13 +190,14 @@ class RelayCase(TestCase):
 
     rows = 3000
     settings: dict[str, str] = {}
+    broker_kind = SecureBroker
     number = 0
 
     @classmethod
     def setUpClass(cls):
         cls.postgres = Postgres(**cls.settings).start()
         cls.addClassCleanup(cls.postgres.stop)
-        cls.broker = SecureBroker()
+        cls.broker = cls.broker_kind()
         cls.broker.start()
         cls.addClassCleanup(cls.broker.stop)
 

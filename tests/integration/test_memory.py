@@ -56,6 +56,24 @@ class Bound(Shop):
         files, commits = self.run_with("Append")
         self.assertEqual(files, commits)
 
+    def test_values_kept(self):
+        """Large values that updates leave out are kept as long as there is room, and else read again."""
+        for table in range(TABLES):
+            self.connection.execute(f"create table t{table} (id int primary key, n int, v text)")
+            self.connection.execute(f"alter table t{table} alter v set storage external")
+            self.connection.execute(
+                f"insert into t{table} select i, 0, repeat(md5(i::text || {table}), 100) from generate_series(1, 100) i")  # fmt: skip
+        self.write_manifest(mode="Upsert", interval="3s")
+        with mock.patch.dict(os.environ, FIRN_BUFFERS_BYTES=str(2 << 20)):
+            agent = self.start()
+        self.wait_agreed(agent)
+        for _ in range(4):
+            for table in range(TABLES):
+                self.connection.execute(f"update t{table} set n = n + 1 where id % 3 <> 0")
+            self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.assert_equal()
+
     def start_afresh(self):
         self.connection.execute("drop schema public cascade; create schema public")
         self.connection.execute(

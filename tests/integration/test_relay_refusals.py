@@ -169,6 +169,22 @@ class Refusals(RelayCase):
         kept = self.topic("customers").rows
         self.assertEqual([row["visits"] for row in kept.values() if row["id"] == 6], [9])
 
+    def test_value_that_can_not_be_written(self):
+        """NaN in a decimal, of the copy and of the log: among the dead letters, everything else goes on."""
+        self.connection.execute("create table odd (id int primary key, price numeric);"
+                                " insert into odd values (1, 1.5), (2, 'NaN'), (3, 2.5)")  # fmt: skip
+        agent = self.start_whole()
+        self.connection.execute("insert into odd values (4, 'NaN'), (5, 3.5)")
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        letters = self.broker.read(f"{self.prefix}.firn-dead-letters")
+        about, values = [json.loads(letter.value()) for letter in letters[::2]], [json.loads(letter.value()) for letter in letters[1::2]]
+        self.assertEqual([(each["topic"], each["code"], each["pieces"]) for each in about], [(f"{self.prefix}.public.odd", "NoDecimal", 1)] * 2)
+        self.assertIn("column price", about[0]["reason"])
+        self.assertEqual([(value["op"], value["after"]) for value in values], [("r", {"id": 2, "price": "NaN"}), ("c", {"id": 4, "price": "NaN"})])
+        written = [json.loads(record.value()) for record in self.broker.read(f"{self.prefix}.public.odd") if record.value()]
+        self.assertEqual(sorted(value["after"]["id"] for value in written), [1, 3, 5])
+
     def test_drop(self):
         self.assert_goes_on()
         done = command("drop", "--yes", "-f", self.folder / "manifest.yaml")
@@ -178,6 +194,9 @@ class Refusals(RelayCase):
         topics = self.broker.topics()
         self.assertIn(f"{self.prefix}.public.orders", topics)
         self.assertNotIn(f"{self.prefix}.firn-state", topics)
+        self.connection.execute("delete from order_lines where order_id % 2 = 0")
+        found = self.assert_goes_on()  # a copy into topics with rows: they are emptied first
+        self.assertEqual(found["order_lines"].ops["t"], 3)
 
     def test_two_tables_one_topic(self):
         self.connection.execute("create schema other; create table other.orders (id int primary key)")

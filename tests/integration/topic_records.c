@@ -195,6 +195,8 @@ static void read_stream(Capture *capture, const SourceTable *tables)
             keep(change.table, change.batch, (RowPosition){0});
         } else if (change.kind == CHANGE_TRUNCATE) {
             keep(change.table, NULL, change.row);
+        } else if (change.kind == CHANGE_MESSAGE) {
+            log_message_free(change.message);
         }
     }
 }
@@ -408,7 +410,7 @@ static void encode_all(const char *path, const Form *form, PGconn *connection,
                          &last_row[table], &records);
         } else {
             Fact fact = next_fact(&facts[table]);
-            topic_encode_truncate(made[table], &fact.transaction, fact.row.lsn, events[i].at,
+            topic_encode_truncate(made[table], &fact.transaction, &fact.row, events[i].at,
                                   fact.now_us, &records);
         }
         put_records(out, topics[table], &records);
@@ -442,7 +444,8 @@ int main(int count, char **arguments)
                           .password = getenv("PGPASSWORD")};
     Error err = {0};
     arena = arena_new(65536);
-    AUTO(capture_close) Capture *capture = capture_open(&spec, &(CaptureOptions){0}, &err);
+    AUTO(capture_close)
+    Capture *capture = capture_open(&spec, &(CaptureOptions){.origins = true}, &err);
     if (!capture)
         fail("open", &err);
     size_t table_count;

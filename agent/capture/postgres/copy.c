@@ -12,7 +12,6 @@
  * https://www.postgresql.org/docs/15/sql-copy.html */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -20,9 +19,9 @@
 #include <unistd.h>
 
 #include "agent/capture/postgres/connect.h"
+#include "agent/capture/postgres/copy.h"
 #include "agent/capture/postgres/plan.h"
 #include "agent/capture/postgres/postgres.h"
-#include "agent/capture/postgres/wire.h"
 #include "common/crash.h"
 #include "common/mem.h"
 
@@ -33,28 +32,10 @@
 #define COMMAND_TIMEOUT_MS 60000
 #define OIDS_FLAG (1u << 16)
 
-typedef struct TableReader {
-    CopyReader base;
-    Postgres *postgres;
-    PGconn *connection;
-    Wire wire;
-    int wake_fd;
-    atomic_bool cancelled;
-    Patience patience;    /* until then */
-    const PgTable *table; /* of the range being read; NULL between ranges */
-    uint32_t table_number;
-    bool header_read;
-    bool trailer_read;
-    bool any_batch;
-    PgValue *values; /* for the widest table; only filled to describe a bad row */
-    Batch *batch;
-    int wait_ms;
-} TableReader;
-
-static bool command(PGconn *connection, const char *sql, Error *err)
+bool copy_command(TableReader *reader, const char *sql, Error *err)
 {
     AUTO(result_clear)
-    PGresult *result = connect_query(connection, PGRES_COMMAND_OK, sql, err);
+    PGresult *result = connect_query(reader->connection, PGRES_COMMAND_OK, sql, err);
     return result != NULL;
 }
 
@@ -62,8 +43,8 @@ static bool enter_snapshot(TableReader *reader, Error *err)
 {
     AUTO(mem_free) char *name = connect_literal(reader->postgres->snapshot);
     AUTO(mem_free) char *set = mem_format("SET TRANSACTION SNAPSHOT %s", name);
-    return command(reader->connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) &&
-           command(reader->connection, set, err);
+    return copy_command(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) &&
+           copy_command(reader, set, err);
 }
 
 static bool goes_on(void *context)
@@ -71,12 +52,10 @@ static bool goes_on(void *context)
     return !atomic_load(&((TableReader *)context)->cancelled);
 }
 
-CopyReader *copy_reader_open(Capture *capture, Error *err)
+TableReader *copy_reader_new(Postgres *postgres, Error *err)
 {
-    Postgres *postgres = postgres_of(capture);
-    ASSERT(postgres->snapshot);
     TableReader *reader = mem_zalloc(sizeof *reader);
-    reader->base.driver = capture->driver;
+    reader->base.driver = postgres->base.driver;
     reader->postgres = postgres;
     reader->wire.fd = -1;
     reader->patience = (Patience){goes_on, reader};
@@ -90,12 +69,24 @@ CopyReader *copy_reader_open(Capture *capture, Error *err)
         error_errno(err, ERROR_FATAL, "NoDescriptor", errno, "eventfd");
     else
         reader->connection = connect_open(postgres->spec, false, &reader->patience, err);
-    if (!reader->connection || !enter_snapshot(reader, err)) {
+    if (!reader->connection) {
         copy_reader_free(&reader->base);
         return NULL;
     }
     wire_init(&reader->wire, reader->connection, reader->wake_fd, READ_BYTES);
-    return &reader->base;
+    return reader;
+}
+
+CopyReader *copy_reader_open(Capture *capture, Error *err)
+{
+    Postgres *postgres = postgres_of(capture);
+    ASSERT(postgres->snapshot);
+    TableReader *reader = copy_reader_new(postgres, err);
+    if (reader && enter_snapshot(reader, err))
+        return &reader->base;
+    if (reader)
+        copy_reader_free(&reader->base);
+    return NULL;
 }
 
 void copy_reader_free(CopyReader *base)
@@ -140,12 +131,12 @@ static char *copy_sql(const PgTable *table, const PgPart *part, const Extent *ex
  * they were looked up, and it names no types. The lock holds them until the savepoint is left, with
  * the range: whoever wants to alter the table waits for a range and not for the copy, and with him
  * all who queue behind him. */
-static bool check_columns(TableReader *reader, const PgTable *table, Error *err)
+bool copy_hold_columns(TableReader *reader, const PgTable *table, Error *err)
 {
     AUTO(mem_free)
     char *lock = mem_format("SAVEPOINT range; LOCK TABLE %s%s IN ACCESS SHARE MODE",
                             table->partitioned ? "" : "ONLY ", table->quoted);
-    if (!command(reader->connection, lock, err))
+    if (!copy_command(reader, lock, err))
         return false;
     return tables_check_columns(reader->connection, table, err) &&
            tables_check_composites(reader->connection, table, err);
@@ -153,7 +144,9 @@ static bool check_columns(TableReader *reader, const PgTable *table, Error *err)
 
 static bool leave_range(TableReader *reader, Error *err)
 {
-    return command(reader->connection, "ROLLBACK TO SAVEPOINT range; RELEASE SAVEPOINT range", err);
+    if (reader->beside)
+        return copy_command(reader, "COMMIT", err);
+    return copy_command(reader, "ROLLBACK TO SAVEPOINT range; RELEASE SAVEPOINT range", err);
 }
 
 /* Rows stand where they stood when the ranges were made; the lock keeps them there. Otherwise they
@@ -189,6 +182,18 @@ static void wake_at(const TableReader *reader, int bytes)
     (void)setsockopt(reader->wire.fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
+bool copy_start(TableReader *reader, uint32_t table, const char *sql, Error *err)
+{
+    if (!wire_command(&reader->wire, sql, 'H', COMMAND_TIMEOUT_MS, err))
+        return false;
+    wake_at(reader, GATHER_BYTES);
+    reader->wait_ms = 1;
+    reader->table = &reader->postgres->tables[table];
+    reader->table_number = table;
+    reader->header_read = reader->trailer_read = reader->any_batch = false;
+    return true;
+}
+
 bool copy_begin(CopyReader *base, const CopyRange *range, Error *err)
 {
     TableReader *reader = (TableReader *)base;
@@ -196,14 +201,9 @@ bool copy_begin(CopyReader *base, const CopyRange *range, Error *err)
     const PgTable *table = &reader->postgres->tables[range->table];
     const PgPart *part = plan_part(table, range->extent.part);
     AUTO(mem_free) char *sql = copy_sql(table, part, &range->extent);
-    if (!check_columns(reader, table, err) || !check_versions(reader, table, part, err) ||
-        !wire_command(&reader->wire, sql, 'H', COMMAND_TIMEOUT_MS, err))
+    if (!copy_hold_columns(reader, table, err) || !check_versions(reader, table, part, err) ||
+        !copy_start(reader, range->table, sql, err))
         return error_wrap(err, "copying table %s", table->name);
-    wake_at(reader, GATHER_BYTES);
-    reader->wait_ms = 1;
-    reader->table = table;
-    reader->table_number = range->table;
-    reader->header_read = reader->trailer_read = reader->any_batch = false;
     return true;
 }
 

@@ -242,6 +242,10 @@ static const char *put_vector(Batch *batch, Column *column, const uint8_t *value
 static const char *put_ewkb(Batch *batch, Column *column, const uint8_t *value, uint32_t bytes)
 {
     Bytes wkb = {0};
+    if (batch->as_sent) {
+        column_put_bytes(batch, column, value, bytes);
+        return NULL;
+    }
     const char *why = ewkb_to_wkb(value, bytes, &wkb);
     if (!why)
         column_put_bytes(batch, column, wkb.data, wkb.used);

@@ -22,7 +22,7 @@
  *                   uint32 type, int32 length (-1: null) and its bytes
  *   hstore          int32 pairs, then per pair int32 length, key, int32 length (-1: null), value
  *   vector          int16 dimensions, int16 0, then per dimension a float4
- *   geometry        EWKB, see ewkb.h: it becomes WKB
+ *   geometry        EWKB, see ewkb.h: it becomes WKB, but where values are as sent
  *
  * What is printed (print.h has those tables) becomes the text that the server would show. All
  * big-endian. */

@@ -137,6 +137,12 @@ static bool postgres_told(Capture *capture, RowPosition *ret, Error *err)
     return postgres_query_open(postgres, err) && slot_told(postgres, ret, err);
 }
 
+static bool postgres_unread(Capture *capture, Error *err)
+{
+    Postgres *postgres = postgres_of(capture);
+    return postgres_query_open(postgres, err) && slot_unread(postgres, err);
+}
+
 static bool postgres_prepare(Capture *capture, const CaptureState *state, Position *ret_copy,
                              Error *err)
 {
@@ -197,6 +203,7 @@ static const CaptureDriver driver = {
     .source = postgres_source,
     .adopt = postgres_adopt,
     .told = postgres_told,
+    .unread = postgres_unread,
     .describe = columns_describe,
     .look = tables_look,
     .prepare = postgres_prepare,
@@ -207,6 +214,10 @@ static const CaptureDriver driver = {
     .copy_next = copy_next,
     .copy_cancel = copy_cancel,
     .copy_done = postgres_copy_done,
+    .beside_open = beside_open,
+    .beside_say = beside_say,
+    .beside_bound = beside_bound,
+    .beside_begin = beside_begin,
     .copied = postgres_copied,
     .stream_start = stream_start,
     .next = stream_next,

@@ -5,6 +5,7 @@
  *   tables.c       the tables, their columns, types and keys
  *   publication.c  what the slot decodes   slot.c  from where, and the snapshot for the copy
  *   plan.c, copy.c the copy: its parts and ranges; binary COPY of them
+ *   beside.c       a chunk of a table by its key, beside the stream
  *   timeline.c     positions of before a standby was promoted
  *   stream.c       the log: START_REPLICATION, confirming
  *   watch.c        what the slot makes the server keep, and heartbeats
@@ -192,6 +193,7 @@ bool slot_lost(const char *slot, const char *reason, Error *err);
 /* What selects the reason, as far as the version has it. */
 const char *slot_reason_sql(int version);
 MUST_CHECK bool slot_told(Postgres *postgres, RowPosition *ret, Error *err);
+MUST_CHECK bool slot_unread(Postgres *postgres, Error *err);
 MUST_CHECK bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
                              RowPosition *ret_copy, Error *err);
 
@@ -212,6 +214,14 @@ void copy_cancel(CopyReader *reader);
 MUST_CHECK bool copy_decode_row(const PgTable *table, Batch *batch, RowPosition position,
                                 PgValue *values, const uint8_t *tuple, size_t bytes, Error *err);
 MUST_CHECK bool copy_read_header(const PgTable *table, Reader *in, Error *err);
+
+/* --- beside.c --- */
+CopyReader *beside_open(Capture *capture, Error *err);
+MUST_CHECK bool beside_say(CopyReader *reader, const char *text, Error *err);
+MUST_CHECK bool beside_bound(CopyReader *reader, uint32_t table, const char *after, uint32_t rows,
+                             char **ret, Error *err);
+MUST_CHECK bool beside_begin(CopyReader *reader, uint32_t table, const char *after,
+                             const char *until, Unseen *ret, Error *err);
 
 /* --- stream.c --- */
 void stream_close(Stream *stream);

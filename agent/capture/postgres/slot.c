@@ -189,6 +189,22 @@ bool slot_told(Postgres *postgres, RowPosition *ret, Error *err)
                       postgres_lsn_parse(PQgetvalue(result, 0, 0), &ret->major, err));
 }
 
+bool slot_unread(Postgres *postgres, Error *err)
+{
+    AUTO(mem_free) char *literal = connect_literal(postgres->spec->pg_slot);
+    AUTO(mem_free)
+    char *sql = mem_format("SELECT active_pid FROM pg_catalog.pg_replication_slots "
+                           "WHERE slot_name = %s AND active_pid IS NOT NULL",
+                           literal);
+    AUTO(result_clear)
+    PGresult *result = connect_query(postgres->query, PGRES_TUPLES_OK, sql, err);
+    return result &&
+           (PQntuples(result) == 0 ||
+            error_set(err, ERROR_RETRY, "SlotActive",
+                      "another process (pid %s of the server) is reading slot %s; stop it",
+                      PQgetvalue(result, 0, 0), postgres->spec->pg_slot));
+}
+
 bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
                   RowPosition *ret_copy, Error *err)
 {

@@ -67,6 +67,9 @@ static void every_field(void **state)
     assert_null(full->registry_username);
     assert_non_null(strstr(full->registry_ca_pem, "other"));
     assert_int_equal(full->delivery, DELIVERY_TRANSACTIONAL);
+    assert_string_equal(full->resnapshot_id, "again-1");
+    assert_int_equal(full->resnapshot.count, 2);
+    assert_string_equal(full->resnapshot.texts[1], "public.order_*");
     manifest_free(manifest);
 }
 
@@ -88,6 +91,7 @@ static void defaults(void **state)
     assert_int_equal(small->buffer_bytes, 16 << 20);
     assert_int_equal(small->format, STREAM_JSON);
     assert_int_equal(small->delivery, DELIVERY_IDEMPOTENT);
+    assert_null(small->resnapshot_id);
     assert_true(small->records.tombstones);
     assert_false(small->records.schemas || small->records.transactions ||
                  small->records.heartbeats || small->records.messages);

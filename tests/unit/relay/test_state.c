@@ -35,6 +35,9 @@ static void test_there_and_back(void **unused)
     table_state_begin(orders, at(100), one);
     state_put_table(orders, &records);
     orders->progress = mem_strdup("until=64 1.2:0-8");
+    orders->partitions = 4;
+    orders->epoch = 2;
+    table_state_again(orders, "first", "[\"7\"]", false);
     assert_int_equal(table_state_learn(orders, (RowPosition){200, 3}, two)->version, 2);
     state_put_table(orders, &records);
     const Position position = position_of("postgresql/1/1/firn", (RowPosition){300, 7});
@@ -52,9 +55,18 @@ static void test_there_and_back(void **unused)
     assert_int_equal(read->column_count, 2);
     assert_string_equal(read->columns[1].shape, two);
     assert_int_equal(read->columns[1].from.minor, 3);
+    assert_int_equal(read->partitions, 4);
+    assert_int_equal(read->epoch, 2);
+    assert_string_equal(read->again_id, "first");
+    assert_string_equal(read->again_after, "[\"7\"]");
+    assert_false(read->again_done);
+    table_state_again(read, read->again_id, NULL, true);
     read->complete = true;
     state_put_table(read, &records);
     pass(&records, &from);
+    assert_string_equal(state_table(&from, "public.orders")->again_id, "first");
+    assert_null(state_table(&from, "public.orders")->again_after);
+    assert_true(state_table(&from, "public.orders")->again_done);
     assert_true(state_table(&from, "public.orders")->complete);
     assert_null(state_table(&from, "public.orders")->progress);
 }

@@ -298,6 +298,8 @@ static void run_model_at(const char *folder, int format_version, const char *par
             if (dice < 15) { /* other tables need the memory: what is open ends */
                 OK(table_ease(run->table, &err));
                 assert_int_equal(table_buffers(run->table), 0);
+                table_forget(run->table);
+                assert_int_equal(table_kept(run->table), 0);
             }
         } else if (dice < 85) {
             commit(run);

@@ -117,8 +117,8 @@ static void truncated(void **state)
     (void)state;
     OneTable one;
     make(&one, (TopicOptions){0});
-    topic_encode_truncate(one.table, &one.transaction, 200, (RowPosition){5, 6}, 1700000001000001,
-                          &one.records);
+    topic_encode_truncate(one.table, &one.transaction, &one.row[0], (RowPosition){5, 6},
+                          1700000001000001, &one.records);
     assert_int_equal(one.records.count, 1);
     assert_true(one.records.items[0].everywhere);
     expect(&one, 0, "",
@@ -302,6 +302,23 @@ static void json_with_its_schema(void **state)
     one_done(&one);
 }
 
+static void epochs(void **state)
+{
+    (void)state;
+    OneTable one;
+    make(&one, (TopicOptions){0});
+    topic_encode_epoch(one.table, (RowPosition){5, 6}, 7, 9, 4, &one.records);
+    const TopicRecord *record = &one.records.items[0];
+    assert_true(record->everywhere);
+    assert_int_equal(record->everywhere_from, 4);
+    assert_int_equal(record->key.bytes + record->value.bytes, 0);
+    assert_int_equal(record->header.bytes, TOPIC_HEADER_BYTES + 8);
+    assert_memory_equal(one.records.bytes.data + record->header.at,
+                        "\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0\6\0\0\0\3\4\0\0\0\7\0\0\0\t",
+                        TOPIC_HEADER_BYTES + 8);
+    one_done(&one);
+}
+
 static void bounded_and_gone_on_with(void **state)
 {
     (void)state;
@@ -337,6 +354,7 @@ int main(void)
         cmocka_unit_test(what_is_not_known_is_null),
         cmocka_unit_test(in_avro),
         cmocka_unit_test(json_with_its_schema),
+        cmocka_unit_test(epochs),
         cmocka_unit_test(bounded_and_gone_on_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
