@@ -13,6 +13,8 @@ pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
 
 # Not Debian 12's own: deploy/librdkafka says why.
+set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
+  ${CMAKE_SOURCE_DIR}/deploy/librdkafka ${CMAKE_SOURCE_DIR}/deploy/librdkafka.patch)
 execute_process(
   COMMAND ${CMAKE_SOURCE_DIR}/deploy/librdkafka
   OUTPUT_VARIABLE RDKAFKA_PREFIX

@@ -50,6 +50,7 @@ typedef enum EventKind {
     EVENT_ROW,      /* one was appended to the batch */
     EVENT_TRUNCATE, /* the table was emptied */
     EVENT_COPIED,   /* the table's copy ends here */
+    EVENT_LANES,    /* the topic has more partitions behind it */
     EVENT_SCHEMA,   /* the record needs other columns than the target's */
 } EventKind;
 

@@ -40,18 +40,21 @@ class Ours:
                                              database="bench", snapshot="Never"))  # fmt: skip
         self.path.chmod(0o600)
         self.topic = f"{prefix}.public.accounts"
+        self.saved = f"saved_{prefix}"
 
     def prepare(self):
-        """Its state says that everything up to here was sent."""
+        """Its state says that everything up to here was sent; so does a slot of its own."""
         with Agent(self.path, self.bench.folder / "agent.log", subcommand="capture") as agent:
             self.bench.postgres.wait_confirmed("firn", 60, "bench", agent.alive)
             if agent.stop():
                 raise SystemExit(f"{NAME}: {agent.text()}")
+        self.bench.connection.execute("select pg_copy_logical_replication_slot('firn', %s)", [self.saved])
+        self.bench.connection.execute("select pg_drop_replication_slot('firn')")
 
     def run(self, end: int) -> Run:
         connection = self.bench.connection
         connection.execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = 'firn'")
-        connection.execute("select pg_copy_logical_replication_slot('saved', 'firn')")
+        connection.execute("select pg_copy_logical_replication_slot(%s, 'firn')", [self.saved])
         before, port = self.broker.count(self.topic), free_port()
         call = [binary(), "capture", "-f", self.path, "--progress", "never", "--log-level", "warn",
                 "--http", f"127.0.0.1:{port}", "--stop-timeout", "120s"]  # fmt: skip
@@ -80,14 +83,13 @@ def main() -> int:
         json, avro = Ours(bench, broker, "json", None), Ours(bench, broker, "avro", registry)
         for each in (json, avro):
             each.prepare()
-        bench.connection.execute("select pg_copy_logical_replication_slot('firn', 'saved')")
         bench.connection.execute(CHANGE % (TRANSACTIONS - 1, BASE_ROWS, BASE_ROWS, BASE_ROWS, BASE_ROWS))
         end = bench.postgres.wal_end()
         bench.postgres.execute("select pg_logical_emit_message(true, 'bench', 'end')", "bench")
         lsn = f"{end >> 32:X}/{end & 0xFFFFFFFF:X}"
 
         def reference():
-            bench.connection.execute("select pg_copy_logical_replication_slot('saved', 'reference')")
+            bench.connection.execute("select pg_copy_logical_replication_slot('saved_json', 'reference')")
             run = measured(
                 [bench.program("pg_recvlogical"), "-d", "bench", "--slot", "reference", "--start", "--endpos", lsn,
                  "-o", "proto_version=2", "-o", "publication_names=firn", "-o", "binary=true", "-f", "/dev/null"],
@@ -101,7 +103,7 @@ def main() -> int:
 
         def follow():
             prefix = f"dbz{next(numbers)}"
-            bench.connection.execute(f"select pg_copy_logical_replication_slot('saved', 'dbz_{prefix}')")
+            bench.connection.execute(f"select pg_copy_logical_replication_slot('saved_json', 'dbz_{prefix}')")
             return debezium(bench, broker, prefix, CHANGES, snapshot_mode="no_data", publication_name="firn",
                             publication_autocreate_mode="disabled")  # fmt: skip
 

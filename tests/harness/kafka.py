@@ -18,6 +18,7 @@ from harness.server import CACHE, DEPLOY, HARNESS, MAVEN, Server, fetched
 
 BROKER_JARS = DEPLOY / "kafka.xml"
 JARS = HARNESS / "kafka.xml"
+PEERS = HARNESS / "peers.xml"
 APICURIO = "io.apicurio:apicurio-registry-app:2.6.13.Final:tar.gz:all"
 LOGGING = """status=WARN
 appenders=console
@@ -50,7 +51,7 @@ def _registry_folder() -> Path:
 
 def fetch():
     """Everything, ahead of its first use."""
-    for jars in (BROKER_JARS, JARS):
+    for jars in (BROKER_JARS, JARS, PEERS):
         fetched(MAVEN, str(jars))
     _registry_folder()
 
@@ -193,6 +194,7 @@ class Connect(_Java):
     """One worker with these connectors, each a dictionary of its settings."""
 
     name = "connect"
+    jars = JARS
 
     def __init__(self, broker: Broker, connectors: dict[str, dict]):
         super().__init__()
@@ -212,7 +214,7 @@ class Connect(_Java):
         for name, settings in self.connectors.items():
             files.append(self.folder / f"{name}.properties")
             _properties(files[-1], {"name": name, **settings})
-        return [*self.java("768m"), "-cp", fetched(MAVEN, str(JARS)),
+        return [*self.java("768m"), "-cp", fetched(MAVEN, str(self.jars)),
                 "org.apache.kafka.connect.cli.ConnectStandalone", worker, *files], {}  # fmt: skip
 
     def ask(self, path: str):
@@ -227,7 +229,7 @@ class Connect(_Java):
         tasks = [task for state in states for task in state["tasks"]]
         for task in tasks:
             if task["state"] == "FAILED":
-                raise AssertionError(f"Debezium: {task['trace'][:2000]}")
+                raise AssertionError(f"a connector failed: {task['trace'][:2000]}")
         return len(tasks) == len(states) and all(task["state"] == "RUNNING" for task in tasks)
 
     @staticmethod

@@ -111,7 +111,10 @@ class Topic:
     def _read(self, data):
         if data is None:
             return None
-        return self.registry.read_avro(data)[1] if self.registry else json.loads(data)
+        if self.registry:
+            return self.registry.read_avro(data)[1]
+        value = json.loads(data)
+        return value["payload"] if value.keys() == {"schema", "payload"} else value
 
     def _row(self, image, before) -> dict:
         """A column that came after the row was written is null in it: none of the tests' has a default. What an update left
@@ -177,9 +180,12 @@ class Topic:
             latest[key] = header.position
 
 
-def source_rows(postgres, table: str) -> list[str]:
+def source_rows(postgres, table: str, database: str = "shop", relation: str = None) -> list[str]:
+    """relation: another one that is to have the table's rows, with its columns in any order."""
     with postgres.connect("shop") as connection:
-        cursor = connection.execute(f"select * from {table}")
+        columns = ", ".join(column.name for column in connection.execute(f"select * from {table} limit 0").description)
+    with postgres.connect(database) as connection:
+        cursor = connection.execute(f"select {columns} from {relation or table}")
         kinds = {oid: name for oid, name in connection.execute("select oid, typname from pg_type").fetchall()}
         names = [(column.name, kinds[column.type_code]) for column in cursor.description]
         return sorted(_text({name: _native(kind, value) for (name, kind), value in zip(names, row)}) for row in cursor.fetchall())

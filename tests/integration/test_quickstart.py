@@ -20,16 +20,21 @@ class Quickstart(unittest.TestCase):
             self.assertEqual(list(Path(folder).iterdir()), [], "something was left behind")
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
         self.assertRegex(result.stdout.splitlines()[-1], r"^match: 4 tables, \d+ rows, hash equal$")
-        self.assertIn("category", result.stdout)
+        return result.stdout + result.stderr
 
     def test_format_2(self):
-        self.run_it("--format-version", "2")
+        self.assertIn("category", self.run_it("--format-version", "2"))
 
     def test_format_3(self):
-        self.run_it("--format-version", "3")
+        self.assertIn("category", self.run_it("--format-version", "3"))
 
     def test_s3(self):
-        self.run_it("--lake", "s3")
+        self.assertIn("category", self.run_it("--lake", "s3"))
+
+    def test_kafka(self):
+        output = self.run_it("--kafka")
+        self.assertIn(" tables 4  rows ", output)  # the progress line
+        self.assertIn('"op":', output)  # a record as a consumer gets it
 
 
 if __name__ == "__main__":
