@@ -11,7 +11,7 @@
 #define KEYS_MAX 64
 #define UNCHANGED_WORDS (WIRE_FIELDS_MAX / 64)
 
-enum { KIND_ROW, KIND_TOMBSTONE, KIND_TRUNCATE, KIND_COPIED };
+enum { KIND_ROW, KIND_TOMBSTONE, KIND_TRUNCATE, KIND_COPIED, KIND_EPOCH };
 
 /* A writer's schema that records have come with. */
 typedef struct KnownPlan {
@@ -228,12 +228,14 @@ static bool take_header(EventReader *reader, const EventRecord *record, Event *r
     Decode *decode = &reader->decode;
     const uint8_t *at;
     if (!reader_u64be(&in, &ret->at.major) || !reader_u64be(&in, &ret->at.minor) ||
-        !reader_u32be(&in, &ret->version) || !reader_u8(&in, ret_kind) || *ret_kind > KIND_COPIED ||
+        !reader_u32be(&in, &ret->version) || !reader_u8(&in, ret_kind) || *ret_kind > KIND_EPOCH ||
         reader_left(&in) % 2)
         return false;
     decode->unchanged = reader->unchanged;
     if (LIKELY(!reader_left(&in)))
-        return true;
+        return *ret_kind != KIND_EPOCH;
+    if (*ret_kind == KIND_EPOCH)
+        return reader_take(&in, 4, &at) && reader_u32be(&in, &ret->partitions) && !reader_left(&in);
     memset(reader->unchanged, 0, sizeof reader->unchanged);
     decode->has_unchanged = true;
     while (reader_take(&in, 2, &at)) {
@@ -521,8 +523,9 @@ bool event_decode(EventReader *reader, const EventRecord *record, Batch *batch, 
     decode->batch = batch;
     if (record->header && !take_header(reader, record, ret, &kind))
         return bad_record(record, "has a header `firn` that can't be read", err) != NULL;
-    if (kind == KIND_COPIED || kind == KIND_TRUNCATE) {
-        ret->kind = kind == KIND_COPIED ? EVENT_COPIED : EVENT_TRUNCATE;
+    if (kind >= KIND_TRUNCATE) {
+        static const EventKind kinds[] = {EVENT_TRUNCATE, EVENT_COPIED, EVENT_LANES};
+        ret->kind = kinds[kind - KIND_TRUNCATE];
         return true;
     }
     if (kind == KIND_TOMBSTONE || !record->value)

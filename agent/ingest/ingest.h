@@ -16,11 +16,11 @@
  * at the table's position; offsets in Kafka are for lag tools.
  *
  * Positions. A lane's value is (next offset, source position passed). Of our topics the position is
- * the header's (major, minor), made (major, 4 * minor + kind): 0 a TRUNCATE, 1 the end of a copy,
- * 2 a row, 3 the new row of a key's change (whose old row has the same position). Rows of the
- * source's copy have none: what comes again of them is written again, which is right in Upsert, and
- * in Append a copy that begins anew begins with a TRUNCATE. Of topics that others fill no row has
- * one: a record is taken once, as the topic has it.
+ * the header's (major, minor), made (major, 8 * minor + kind): 0 a TRUNCATE, 1 the end of a copy,
+ * 2 more partitions, 3 a row, 4 the new row of a key's change (whose old row has the same
+ * position). Rows of the source's copy have none: what comes again of them is written again, which
+ * is right in Upsert, and in Append a copy that begins anew begins with a TRUNCATE. Of topics that
+ * others fill no row has one: a record is taken once, as the topic has it.
  *
  * Memory: what is fetched ahead (32 MiB), and the files being written, which end early above
  * FEED_BUFFERS_MAX. */

@@ -193,7 +193,8 @@ static void send_marker(Source *source, bool truncates)
     const TransactionOrigin transaction = {.id = 7};
     RowPosition at = {truncates ? ++source->lsn : 1, 0};
     if (truncates)
-        topic_encode_truncate(source->table, &transaction, 1, at, 1, &records);
+        topic_encode_truncate(source->table, &transaction, &(RowOrigin){.before = ORIGIN_NO_BEFORE},
+                              at, 1, &records);
     else
         topic_encode_copied(source->table, at, &records);
     send_records(source, source->topic, &records, PARTITIONS);
