@@ -81,10 +81,6 @@ bool feed_dealt(Feed *feed, Error *err)
     }
     log_info("partitions are dealt out", LOG_T("table", feed->name), LOG_U("partitions", count),
              LOG_U("generation", generation), LOG_T("commits", coordinates ? "yes" : "no"));
-    uint64_t next;
-    for (uint32_t i = 0; i < feed->lane_count; i++)
-        if (!feed_lane_next(feed, i, &next)) /* the member has paused it, too */
-            feed->lanes[i].paused = true;
     worker_assigned(&feed->worker, lanes, count);
     metric_set(feed->metrics.lanes, count);
     metric_set(feed->metrics.coordinates, coordinates);

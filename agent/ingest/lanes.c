@@ -295,11 +295,12 @@ static void resume(Feed *feed, uint32_t number)
 bool feed_lane_next(void *context, uint32_t partition, uint64_t *ret)
 {
     Feed *feed = context;
-    if (partition >= feed->lane_count || !worker_reads(&feed->worker, partition) ||
-        feed->lanes[partition].paused)
+    if (partition >= feed->lane_count)
         return false;
+    FeedLane *lane = &feed->lanes[partition];
+    lane->paused = lane->paused || !worker_reads(&feed->worker, partition);
     *ret = feed->worker.lanes[partition].at.next;
-    return true;
+    return !lane->paused;
 }
 
 bool feed_work(Feed *feed, Error *err)

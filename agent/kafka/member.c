@@ -324,9 +324,10 @@ bool kafka_member_next(KafkaMember *member, int timeout_ms, KafkaHeard *ret, Err
     rd_kafka_message_t *first =
         member->was_dealt ? NULL : rd_kafka_consumer_poll(member->client.rk, timeout_ms);
     if (member->was_dealt) {
-        /* one that came with it is read again */
+        /* what came in the same call may be the first one of where a partition goes on */
+        member->taken_at = member->taken_count = 0;
         if (first)
-            rd_kafka_message_destroy(first);
+            member->taken[member->taken_count++] = first;
         member->was_dealt = false;
         ret->kind = KAFKA_HEARD_DEALT;
         return true;

@@ -19,8 +19,8 @@ typedef struct KafkaMemberOptions {
     const char *group, *topic;
     uint64_t queue_bytes; /* fetched ahead; 0: 32 MiB */
     int64_t session_ms;   /* dead after so long without a word; 0: Kafka's default */
-    /* Where a partition that was this member's before goes on; false: nobody reads it yet. Called
-     * inside kafka_member_next. */
+    /* Where a partition that was this member's before goes on; false: it is paused. Called inside
+     * kafka_member_next, while it is dealt out. */
     bool (*next)(void *context, uint32_t partition, uint64_t *ret);
     void *context;
 } KafkaMemberOptions;

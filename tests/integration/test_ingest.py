@@ -8,7 +8,7 @@ import signal
 import unittest
 
 from harness import shop
-from harness.ingest import IngestCase
+from harness.ingest import IngestCase, lanes
 from harness.kafka import Registry
 from harness.wait import wait_until
 
@@ -79,6 +79,39 @@ class Ingest(IngestCase):
             self.connection.execute(f"update t set v = v || '{round}'; truncate t; insert into t select i, 'n' || i from generate_series(1, {50 * round + 1}) i")
             self.wait_equal(capture, ingest)
         self.assert_forward("t")
+        self.assert_stopped(ingest)
+
+    def test_columns(self):
+        """Columns added and widened, at their places, while both run and while ingest does not."""
+        run = self.connection.execute
+        run("create table t (id int primary key, a int); insert into t select i, i from generate_series(1, 200) i")
+        self.write_manifest()
+        capture, ingest = self.start(), self.ingest()
+        self.wait_equal(capture, ingest)
+        run("update t set a = a + 1 where id < 50; alter table t add column b text; update t set b = 'b' || id where id < 20")
+        run("insert into t values (1000, 1, 'new')")
+        self.wait_equal(capture, ingest)
+        self.assert_stopped(ingest)
+        run("alter table t alter column a type bigint; insert into t values (1001, 5000000000, 'wide'); alter table t add column c date")
+        run("update t set c = '2024-02-29' where id > 100")
+        ingest = self.ingest()
+        self.wait_equal(capture, ingest)
+        self.assert_stopped(ingest)
+
+    def test_more_partitions(self):
+        self.make_shop()
+        self.write_manifest(partitions=2)
+        with self.traffic(seed=SEED, bulk=False) as changes:
+            capture, ingest = self.start(), self.ingest()
+            self.wait_transactions(changes, 500)
+            self.assert_stopped(capture)
+            self.write_manifest(partitions=5)
+            capture = self.start()
+            self.wait_transactions(changes, changes.done["transactions"] + 500)
+        self.wait_agreed(capture)
+        self.wait_equal(capture, ingest)
+        self.assertEqual(len(lanes(next(v for k, v in self.lake_table("orders").properties.items()
+                                        if k.startswith("firn.position.")).rsplit(" ", 1)[0])), 5)  # fmt: skip
         self.assert_stopped(ingest)
 
     def kill_at_point(self, name: str):
