@@ -32,6 +32,7 @@ static bool open_group(Feed *feed, Error *err)
     const KafkaMemberOptions options = {.client = client,
                                         .group = group,
                                         .topic = feed->topic,
+                                        .queue_bytes = feed->ingest->queue_max,
                                         .session_ms = clock_asked_us("FIRN_SESSION_MS", 0) / 1000,
                                         .next = feed_lane_next,
                                         .context = feed};

@@ -18,14 +18,17 @@
 #include "agent/topic/registry.h"
 #include "common/thread.h"
 
-#define FEED_BUFFERS_MAX ((size_t)96 << 20) /* of a table's files being written */
+#define BUFFERS_MAX ((size_t)96 << 20) /* of all tables' files being written … */
+#define QUEUES_MAX ((size_t)32 << 20)  /* … and of what is fetched ahead */
+#define SHARE_LEAST ((size_t)4 << 20)  /* of a table, however many there are */
 #define PIECE_NAME_BYTES 48
 
 typedef struct Ingest {
     Supervised base;
     const Manifest *manifest;
     const StreamSpec *stream;
-    const char *unit; /* NULL: all */
+    const char *unit;              /* NULL: all */
+    size_t buffers_max, queue_max; /* of each table */
     /* Columns that records had and the latest schema does not tell of, by the source's table; under
      * base.lock. */
     struct LearntColumns {

@@ -13,7 +13,7 @@
 
 #define KAFKA_FIELD "spec.stream.kafka"
 #define READ_MS 10000
-#define LOOK_US INT64_C(10000000)
+#define LOOK_US INT64_C(30000000)
 #define PAUSE_US 50000
 #define EARLY_US INT64_C(500000)
 
@@ -266,6 +266,12 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
     return true;
 }
 
+static size_t share_of(size_t all, size_t tables)
+{
+    size_t share = all / (tables ? tables : 1);
+    return share > SHARE_LEAST ? share : SHARE_LEAST;
+}
+
 static bool bind(Feeds *feeds, Error *err)
 {
     for (size_t i = 0; i < feeds->state.table_count; i++) {
@@ -274,6 +280,8 @@ static bool bind(Feeds *feeds, Error *err)
         if (unit && !add_feed(feeds, table, unit, err))
             return false;
     }
+    feeds->ingest->buffers_max = share_of(BUFFERS_MAX, feeds->count);
+    feeds->ingest->queue_max = share_of(QUEUES_MAX, feeds->count);
     pthread_mutex_lock(&feeds->ingest->base.lock);
     feeds->ingest->base.figures.tables = (uint32_t)feeds->count;
     pthread_mutex_unlock(&feeds->ingest->base.lock);

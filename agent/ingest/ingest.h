@@ -22,8 +22,8 @@
  * is right in Upsert, and in Append a copy that begins anew begins with a TRUNCATE. Of topics that
  * others fill no row has one: a record is taken once, as the topic has it.
  *
- * Memory: what is fetched ahead (32 MiB), and the files being written, which end early above
- * FEED_BUFFERS_MAX. */
+ * Memory: what is fetched ahead (32 MiB), and files being written, which end early above 96 MiB;
+ * both of all tables together, but 4 MiB of each; the coordinator's index beside (agent/table). */
 #pragma once
 
 #include "agent/supervise/supervise.h"

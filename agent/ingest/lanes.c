@@ -41,7 +41,7 @@ static bool open_table(Feed *feed, Error *err)
                                   .source = feed->columns,
                                   .catalog = feed->lake->catalog,
                                   .warehouse = lake_tables(feed->lake),
-                                  .memory_bytes_max = FEED_BUFFERS_MAX / 4,
+                                  .memory_bytes_max = feed->ingest->buffers_max / 4,
                                   .lanes = true};
     feed->table = table_open(&options, err);
     if (!feed->table)
@@ -65,7 +65,7 @@ static bool ease(Feed *feed, Error *err)
             fattest = &feed->lanes[i];
         }
     }
-    return all <= FEED_BUFFERS_MAX || table_stage_ease(fattest->stage, err);
+    return all <= feed->ingest->buffers_max || table_stage_ease(fattest->stage, err);
 }
 
 static bool put_batch(Feed *feed, FeedLane *lane, Error *err)

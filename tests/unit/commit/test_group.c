@@ -294,6 +294,9 @@ static void test_worker(void **state)
     PieceId piece;
     assert_false(worker_row(&worker, 0, 5, (RowPosition){4, 0}, &piece)); /* repeated */
     assert_true(worker_row(&worker, 0, 6, (RowPosition){6, 0}, &piece));
+    /* a row of no position counts wherever it stands, and passes none */
+    assert_true(worker_row_unplaced(&worker, 0, 7, &piece));
+    assert_false(worker_row(&worker, 0, 8, (RowPosition){6, 0}, &piece));
     const Barrier truncate = {BARRIER_TRUNCATE, 2, {8, 0}};
     worker_marker(&worker, 0, 9, &truncate);
     assert_false(worker_reads(&worker, 0));
@@ -301,8 +304,10 @@ static void test_worker(void **state)
     worker_staged(&worker, 0, action.piece, true);
     const Report *report = next(&worker, WORKER_REPORT).report;
     assert_int_equal(report->count, 2);
-    assert_int_equal(report->pieces[0].to.next, 7);
-    assert_int_equal(report->pieces[1].from.next, 7);
+    assert_int_equal(report->pieces[0].rows, 2);
+    assert_int_equal(report->pieces[0].to.next, 9);
+    assert_int_equal(report->pieces[0].to.passed.major, 6);
+    assert_int_equal(report->pieces[1].from.next, 9);
     assert_int_equal(report->pieces[1].to.next, 10);
     assert_int_equal(report->pieces[1].barrier.kind, BARRIER_TRUNCATE);
 
@@ -312,15 +317,15 @@ static void test_worker(void **state)
     assert_int_equal(report->refused, STALL_LANE_UNANNOUNCED);
 
     /* committed up to the barrier, then past it */
-    const LaneValue at_7[] = {{7, {6, 0}}, {5, {5, 0}}};
-    announce(&worker, 2, false, at_7, 2);
+    const LaneValue at_9[] = {{9, {6, 0}}, {5, {5, 0}}};
+    announce(&worker, 2, false, at_9, 2);
     assert_false(worker_reads(&worker, 0));
     const LaneValue past[] = {{10, {8, 0}}, {10, {8, 0}}};
     announce(&worker, 3, false, past, 2);
     assert_true(worker_reads(&worker, 0));
     worker_marker(&worker, 0, 10, &truncate); /* repeated: skipped */
     assert_true(worker_reads(&worker, 0));
-    announce(&worker, 2, false, at_7, 2); /* late */
+    announce(&worker, 2, false, at_9, 2); /* late */
     assert_true(worker_reads(&worker, 0));
 
     /* the table is elsewhere: the lane starts again, what was open may go */
