@@ -1,9 +1,12 @@
 /* links: firn_ingest */
 /* A topic of librdkafka's mock cluster into a table of a folder: rows, updates, deletions, a
- * TRUNCATE, a restart, two consumers. What is read is what agent/topic writes. */
+ * TRUNCATE, a restart, two consumers, kill -9 at each point of the way. What is read is what
+ * agent/topic writes. */
 #include "tests/unit/kafka/cluster.h"
 
+#include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/ingest/ingest.h"
@@ -30,7 +33,7 @@ typedef struct Source {
     SourceColumn columns[2];
     TopicTable *table;
     Batch *batch;
-    RowOrigin rows[64];
+    RowOrigin rows[128];
     uint64_t lsn, flights;
 } Source;
 
@@ -77,7 +80,7 @@ static void make_table(Source *source)
     source->table = topic_table_new(&spec, &options, &err);
     if (!source->table)
         fail_msg("%s", err.message);
-    source->batch = batch_new(source->schema, 0, 64);
+    source->batch = batch_new(source->schema, 0, 128);
 }
 
 static void send_records(Source *source, KafkaTopic *topic, TopicRecords *from, uint32_t partitions)
@@ -184,7 +187,7 @@ static void flush(Source *source)
     send_records(source, source->topic, &records, PARTITIONS);
     topic_records_done(&records);
     batch_free(source->batch);
-    source->batch = batch_new(source->schema, 0, 64);
+    source->batch = batch_new(source->schema, 0, 128);
 }
 
 static void send_marker(Source *source, bool truncates)
@@ -372,11 +375,98 @@ static void test_follows(void **state)
     source_close(&source);
 }
 
+/* --- processes that are killed: forked before anything has threads, told later what to do --- */
+#define CHILDREN 5
+
+typedef struct Child {
+    pid_t pid;
+    int pipe;
+    const char *crash_at;
+} Child;
+
+static Child children[CHILDREN] = {{.crash_at = "stage-files-written:3"},
+                                   {.crash_at = "ingest-staged:3"},
+                                   {.crash_at = "ingest-pieces-taken:2"},
+                                   {.crash_at = "commit-swapped:2"},
+                                   {.crash_at = "ingest-committed:2"}};
+
+/* Gets a broker and a folder; ends by the crash point. */
+static void child_run(int from)
+{
+    Source source = {0};
+    Process process;
+    char text[128] = "";
+    if (read(from, text, sizeof text - 1) <= 0)
+        _exit(0);
+    char *space = strchr(text, ' ');
+    *space = '\0';
+    source.cluster.broker = text;
+    snprintf(source.folder, sizeof source.folder, "%s", space + 1);
+    parse_manifest(&source);
+    process_start(&process, &source);
+    thread_join(process.thread);
+    _exit(1);
+}
+
+static void fork_children(void)
+{
+    for (size_t i = 0; i < CHILDREN; i++) {
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        children[i].pid = fork();
+        assert_true(children[i].pid >= 0);
+        if (children[i].pid == 0) {
+            setenv("FIRN_CRASH_AT", children[i].crash_at, 1);
+            close(ends[1]);
+            child_run(ends[0]);
+        }
+        close(ends[0]);
+        children[i].pipe = ends[1];
+    }
+}
+
+static void test_kills(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    char text[128];
+    source_open(&source);
+    int32_t version = 0;
+    for (int64_t id = 1; id <= 60; id++)
+        put(&source, ROW_READ, id, 0);
+    flush(&source);
+    for (size_t i = 0; i < CHILDREN; i++) {
+        int bytes = snprintf(text, sizeof text, "%s %s", source.cluster.broker, source.folder);
+        assert_int_equal(write(children[i].pipe, text, (size_t)bytes), bytes);
+        int status = 0;
+        while (waitpid(children[i].pid, &status, WNOHANG) == 0) {
+            version++;
+            for (int64_t id = 1; id <= 60; id++)
+                put(&source, version % 7 == 6 && id == 60 ? ROW_DELETE : ROW_UPDATE, id, version);
+            flush(&source);
+            clock_sleep_us(150000);
+        }
+        if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+            fail_msg("%s: ended with %d", children[i].crash_at, status);
+    }
+    version++;
+    for (int64_t id = 1; id <= 60; id++)
+        put(&source, ROW_UPDATE, id, version + (int32_t)id);
+    flush(&source);
+    process_start(&process, &source);
+    expect(&source, 60, 60 * 61 / 2, 60 * version + 60 * 61 / 2);
+    process_stop(&process);
+    source_close(&source);
+}
+
 int main(void)
 {
     setenv("FIRN_TOPIC_ID_MS", "0", 1);
     setenv("FIRN_SESSION_MS", "6000", 1); /* the mock holds a group that was left for so long */
     log_setup(getenv("FIRN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_LOGFMT);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_follows)};
+    fork_children();
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kills),
+                                       cmocka_unit_test(test_follows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
