@@ -214,7 +214,9 @@ static void chain(Worker *worker, WorkerLane *lane, const Barrier *barrier)
 
 static void chain_barrier(Worker *worker, WorkerLane *lane)
 {
-    lane->at = (LaneValue){lane->behind_barrier, lane->barrier.at};
+    lane->at.next = lane->behind_barrier;
+    if (!lane->barrier.unplaced)
+        lane->at.passed = lane->barrier.at;
     chain(worker, lane, &lane->barrier);
 }
 
@@ -223,7 +225,9 @@ void worker_marker(Worker *worker, uint32_t number, uint64_t offset, const Barri
     ASSERT(worker_reads(worker, number));
     WorkerLane *lane = &worker->lanes[number];
     ASSERT(offset >= lane->at.next);
-    if (!is_before(lane->at.passed, barrier->at) && !MUTANT(barrier_repeated)) {
+    bool repeated = barrier->unplaced ? barrier->lanes <= worker->table_lanes
+                                      : !is_before(lane->at.passed, barrier->at);
+    if (repeated && !MUTANT(barrier_repeated)) {
         lane->at.next = offset + 1;
         return;
     }

@@ -235,7 +235,8 @@ static bool take_header(EventReader *reader, const EventRecord *record, Event *r
     if (LIKELY(!reader_left(&in)))
         return *ret_kind != KIND_EPOCH;
     if (*ret_kind == KIND_EPOCH)
-        return reader_take(&in, 4, &at) && reader_u32be(&in, &ret->partitions) && !reader_left(&in);
+        return reader_u32be(&in, &ret->epoch) && reader_u32be(&in, &ret->partitions) &&
+               !reader_left(&in);
     memset(reader->unchanged, 0, sizeof reader->unchanged);
     decode->has_unchanged = true;
     while (reader_take(&in, 2, &at)) {

@@ -7,7 +7,7 @@
  *   A  generation, serial · 1 asks · source (length, bytes) · lanes: count, then each its value
  *   R  generation, serial · lane · refused · pieces: count, then each:
  *      8 worker · number · rows · from, to: a value each · barrier: kind, and unless it is 0 its
- *      lanes, its position
+ *      lanes, its position, 1 whether that is a name alone
  *   a value: next, passed (major, minor)
  *
  * It comes from a topic that others may write to, too: what is no such message is none. */

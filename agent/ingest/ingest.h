@@ -16,11 +16,12 @@
  * at the table's position; offsets in Kafka are for lag tools.
  *
  * Positions. A lane's value is (next offset, source position passed). Of our topics the position is
- * the header's (major, minor), made (major, 8 * minor + kind): 0 a TRUNCATE, 1 the end of a copy,
- * 2 more partitions, 3 a row, 4 the new row of a key's change (whose old row has the same
- * position). Rows of the source's copy have none: what comes again of them is written again, which
- * is right in Upsert, and in Append a copy that begins anew begins with a TRUNCATE. Of topics that
- * others fill no row has one: a record is taken once, as the topic has it.
+ * the header's (major, minor), made (major, 4 * minor + kind): 0 a TRUNCATE, 1 a row, 2 the new row
+ * of a key's change (whose old row has the same position). The marker of more partitions is known
+ * by its epoch, that of a copy's end is passed over. Rows of the source's copy have none: what
+ * comes again of them is written again, which is right in Upsert, and in Append a copy that begins
+ * anew begins with a TRUNCATE. Of topics that others fill no row has one: a record is taken once,
+ * as the topic has it.
  *
  * Memory: what is fetched ahead (32 MiB), and files being written, which end early above 96 MiB;
  * both of all tables together, but 4 MiB of each; the coordinator's index beside (agent/table). */

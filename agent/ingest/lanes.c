@@ -95,12 +95,8 @@ static bool stage(Feed *feed, uint32_t number, PieceId piece, Error *err)
 /* See ingest.h. */
 static RowPosition place_of(const Event *event, bool of_new_key)
 {
-    uint64_t kind = event->kind == EVENT_TRUNCATE ? 0
-                    : event->kind == EVENT_COPIED ? 1
-                    : event->kind == EVENT_LANES  ? 2
-                    : of_new_key                  ? 4
-                                                  : 3;
-    return (RowPosition){event->at.major, event->at.minor * 8 + kind};
+    uint64_t kind = event->kind == EVENT_TRUNCATE ? 0 : of_new_key ? 2 : 1;
+    return (RowPosition){event->at.major, event->at.minor * 4 + kind};
 }
 
 static bool take_row(Feed *feed, uint32_t number, const EventRecord *record, const Event *event)
@@ -129,16 +125,17 @@ static bool take_marker(Feed *feed, uint32_t number, const EventRecord *record, 
                          "the rows of the others; keep it out of the topic "
                          "(Debezium: skipped.operations=t)",
                          feed->topic, number, record->offset);
-    static const BarrierKind kinds[] = {[EVENT_TRUNCATE] = BARRIER_TRUNCATE,
-                                        [EVENT_COPIED] = BARRIER_COPY_END,
-                                        [EVENT_LANES] = BARRIER_LANES_ADDED};
-    /* markers of before the topic grew stand in the partitions of then, which the table knows */
-    uint32_t lanes = event->kind == EVENT_LANES ? event->partitions : feed->worker.table_lanes;
-    if (lanes > feed->lane_count && lanes <= GROUP_LANES_MAX)
+    bool grows = event->kind == EVENT_LANES;
+    /* a TRUNCATE of before the topic grew stands in the partitions of then, which the table knows
+     */
+    const Barrier barrier = {.kind = grows ? BARRIER_LANES_ADDED : BARRIER_TRUNCATE,
+                             .lanes = grows ? event->partitions : feed->worker.table_lanes,
+                             .at = grows ? (RowPosition){event->epoch, event->partitions}
+                                         : place_of(event, false),
+                             .unplaced = grows};
+    if (barrier.lanes > feed->lane_count && barrier.lanes <= GROUP_LANES_MAX)
         return error_set(err, ERROR_RETRY, "PartitionsAdded", "topic %s has more partitions now",
                          feed->topic);
-    const Barrier barrier = {
-        .kind = kinds[event->kind], .lanes = lanes, .at = place_of(event, false)};
     worker_marker(&feed->worker, number, record->offset, &barrier);
     return true;
 }
@@ -167,9 +164,9 @@ static bool take_event(Feed *feed, const EventRecord *record, const Event *event
             return put_batch(feed, &feed->lanes[number], err);
         return true;
     case EVENT_TRUNCATE:
-    case EVENT_COPIED:
     case EVENT_LANES:
         return take_marker(feed, number, record, event, err);
+    case EVENT_COPIED: /* of its rows each counts by itself: nothing waits for the last */
     case EVENT_SCHEMA:
         return columns_changed(feed, record, err);
     case EVENT_NOTHING:
