@@ -166,9 +166,9 @@ static bool take_event(Feed *feed, const EventRecord *record, const Event *event
     case EVENT_TRUNCATE:
     case EVENT_LANES:
         return take_marker(feed, number, record, event, err);
-    case EVENT_COPIED: /* of its rows each counts by itself: nothing waits for the last */
     case EVENT_SCHEMA:
         return columns_changed(feed, record, err);
+    case EVENT_COPIED: /* of the copy's rows each counts by itself: nothing waits for the last */
     case EVENT_NOTHING:
         worker_gap(&feed->worker, number, record->offset + 1);
         return true;

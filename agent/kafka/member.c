@@ -191,7 +191,7 @@ static bool find_partitions(KafkaMember *member, Error *err)
               : rd_kafka_last_error();
     if (topic)
         rd_kafka_topic_destroy(topic);
-    if (!code && metadata->topic_cnt == 1) {
+    if (!code && metadata && metadata->topic_cnt == 1) {
         code = metadata->topics[0].err;
         member->partitions = (uint32_t)metadata->topics[0].partition_cnt;
     }

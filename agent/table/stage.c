@@ -121,6 +121,7 @@ static bool lacks_values(const Batch *batch, uint32_t row)
 static uint32_t sort_rows(TableStage *stage, const Batch *batch, const IndexKeys *keys)
 {
     uint32_t count = 0;
+    ASSERT(keys->first && keys->count == batch->row_count);
     if (!batch->has_unchanged)
         memset(stage->newest, 0, stage->newest_held * sizeof *stage->newest);
     for (uint32_t row = batch->row_count; row-- > 0;) {
