@@ -118,6 +118,9 @@ bool feed_learn_columns(Feed *feed, Error *err)
     ok = ok && ingest_join_learnt(feed->ingest, feed->name, &feed->columns, err);
     if (!ok)
         return error_wrap(err, "table %s", feed->name);
+    /* what a table that lacks some of them is given, and what it has, are told apart by these */
+    for (size_t i = 0; i < feed->columns->field_count; i++)
+        feed->columns->fields[i].origin = (int32_t)i + 1;
     event_reader_target(feed->reader, feed->columns);
     return true;
 }

@@ -1,7 +1,7 @@
 /* links: firn_ingest */
 /* A topic of librdkafka's mock cluster into a table of a folder: rows, updates, deletions, a
- * TRUNCATE, a restart, two consumers, kill -9 at each point of the way. What is read is what
- * agent/topic writes. */
+ * TRUNCATE, a restart, two consumers, kill -9 at each point of the way, other columns. What is read
+ * is what agent/topic writes. */
 #include "tests/unit/kafka/cluster.h"
 
 #include <signal.h>
@@ -30,7 +30,8 @@ typedef struct Source {
     char folder[64];
     Manifest *manifest;
     Schema *schema;
-    SourceColumn columns[2];
+    SourceColumn columns[3];
+    uint32_t version;
     TopicTable *table;
     Batch *batch;
     RowOrigin rows[128];
@@ -63,12 +64,20 @@ static void make_table(Source *source)
 {
     Error err = {0};
     const TopicOptions options = {.format = TOPIC_JSON};
-    source->schema = schema_new(2, 1);
+    source->version++;
+    source->schema = schema_new(source->version + 1, 1);
+    if (source->version == 2) { /* one more, and v is wider */
+        source->schema->fields[2] = (Field){.name = mem_strdup("w"), .type.kind = TYPE_INT32};
+        source->columns[2].type = (ColumnType){.name = "int4", .modifier = -1};
+    }
     source->schema->fields[0] =
         (Field){.name = mem_strdup("id"), .type.kind = TYPE_INT64, .required = true};
     source->schema->fields[1] = (Field){.name = mem_strdup("v"), .type.kind = TYPE_INT32};
+    if (source->version == 2)
+        source->schema->fields[1].type.kind = TYPE_INT64;
     source->columns[0].type = (ColumnType){.name = "int8", .modifier = -1};
-    source->columns[1].type = (ColumnType){.name = "int4", .modifier = -1};
+    source->columns[1].type =
+        (ColumnType){.name = source->version == 2 ? "int8" : "int4", .modifier = -1};
     const TopicTableSpec spec = {.topic = TOPIC,
                                  .connector = "shop",
                                  .database = "shop",
@@ -76,7 +85,7 @@ static void make_table(Source *source)
                                  .table_name = "t",
                                  .schema = source->schema,
                                  .columns = source->columns,
-                                 .version = 1};
+                                 .version = source->version};
     source->table = topic_table_new(&spec, &options, &err);
     if (!source->table)
         fail_msg("%s", err.message);
@@ -121,7 +130,9 @@ static void send_state(Source *source)
     TopicRecords records = {0};
     TableState *table = state_add(&state, "public.t", TOPIC);
     table_state_begin(table, (RowPosition){1, 0}, "{\"oid\":1}");
-    table_state_describe(table, 1, topic_table_value_schema(source->table),
+    if (source->version == 2)
+        assert_int_equal(table_state_learn(table, (RowPosition){source->lsn, 0}, "{}")->version, 2);
+    table_state_describe(table, source->version, topic_table_value_schema(source->table),
                          topic_table_key_schema(source->table));
     state_put_table(table, &records);
     send_records(source, source->state_topic, &records, 1);
@@ -170,7 +181,12 @@ static void put(Source *source, RowOp op, int64_t id, int32_t v)
     batch_row_begin(source->batch, op,
                     (RowPosition){op == ROW_READ ? 1 : ++source->lsn, op != ROW_READ});
     column_put_i64(source->batch, &source->batch->columns[0], id);
-    column_put_i32(source->batch, &source->batch->columns[1], v);
+    if (source->version == 2) {
+        column_put_i64(source->batch, &source->batch->columns[1], v);
+        column_put_i32(source->batch, &source->batch->columns[2], 2 * v);
+    } else {
+        column_put_i32(source->batch, &source->batch->columns[1], v);
+    }
     source->rows[row] = (RowOrigin){.lsn = source->lsn, .before = ORIGIN_NO_BEFORE};
 }
 
@@ -216,6 +232,8 @@ static void run(void *argument)
 {
     Process *process = argument;
     process->ok = supervised_run(process->flow, &process->err);
+    if (!process->ok)
+        fprintf(stderr, "%s: %s\n", process->err.code, process->err.message);
 }
 
 static void process_start(Process *process, const Source *source)
@@ -237,7 +255,7 @@ static void process_stop(Process *process)
 /* --- the table --- */
 typedef struct Sums {
     Store *store;
-    int64_t ids, values;
+    int64_t ids, values, more;
     uint64_t rows;
     const char *paths[512];
     roaring_bitmap_t *gone[512];
@@ -287,7 +305,10 @@ static void add_rows(Sums *sums, size_t file, const Schema *schema)
                 continue;
             sums->rows++;
             sums->ids += column_i64(&batch->columns[0], row);
-            sums->values += column_i32(&batch->columns[1], row);
+            sums->values += batch->columns[1].width == 8 ? column_i64(&batch->columns[1], row)
+                                                         : column_i32(&batch->columns[1], row);
+            if (batch->column_count > 2 && !column_is_null(&batch->columns[2], row))
+                sums->more += column_i32(&batch->columns[2], row);
         }
     parquet_reader_free(reader);
 }
@@ -315,6 +336,13 @@ static bool read_sums(const Source *source, Sums *ret)
     catalog_close(catalog);
     store_close(ret->store);
     return found;
+}
+
+static int64_t more_of(const Source *source)
+{
+    Sums sums = {0};
+    assert_true(read_sums(source, &sums));
+    return sums.more;
 }
 
 static void expect(const Source *source, uint64_t rows, int64_t ids, int64_t values)
@@ -372,6 +400,34 @@ static void test_follows(void **state)
     flush(&source);
     expect(&source, 32, 47 * 16, 5 * 32);
     process_stop(&other);
+    source_close(&source);
+}
+
+/* A column is added, another one widens: between two rows, while it is followed. */
+static void test_columns(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    source_open(&source);
+    for (int64_t id = 1; id <= 30; id++)
+        put(&source, ROW_INSERT, id, 1);
+    flush(&source);
+    process_start(&process, &source);
+    expect(&source, 30, 465, 30);
+    put(&source, ROW_UPDATE, 1, 5);
+    flush(&source);
+    topic_table_free(source.table);
+    batch_free(source.batch);
+    schema_free(source.schema);
+    make_table(&source);
+    send_state(&source);
+    for (int64_t id = 21; id <= 40; id++)
+        put(&source, id <= 30 ? ROW_UPDATE : ROW_INSERT, id, 100);
+    flush(&source);
+    expect(&source, 40, 820, 5 + 19 + 20 * 100);
+    assert_int_equal(more_of(&source), 20 * 200);
+    process_stop(&process);
     source_close(&source);
 }
 
@@ -465,8 +521,9 @@ int main(void)
     setenv("FIRN_TOPIC_ID_MS", "0", 1);
     setenv("FIRN_SESSION_MS", "6000", 1); /* the mock holds a group that was left for so long */
     log_setup(getenv("FIRN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_LOGFMT);
+    cmocka_set_test_filter(getenv("FIRN_TEST_ONLY"));
     fork_children();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kills),
-                                       cmocka_unit_test(test_follows)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kills), cmocka_unit_test(test_follows),
+                                       cmocka_unit_test(test_columns)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
