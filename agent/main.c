@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "agent/ingest/ingest.h"
 #include "agent/options.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/relay/relay.h"
@@ -91,6 +92,28 @@ static int capture(const Options *options)
         fputs("firn-agent: no Connector in the manifests has spec.stream: there are no topics to "
               "fill\n",
               stderr);
+    else
+        code = serve(manifest, options);
+    manifest_free(manifest);
+    return code;
+}
+
+/* What those topics hold, into tables. */
+static int ingest(const Options *options)
+{
+    Manifest *manifest = load(options, true);
+    if (!manifest)
+        return EXIT_REFUSED;
+    int code = EXIT_REFUSED;
+    bool found = false;
+    for (size_t i = 0; i < manifest->connector_count; i++)
+        found = found || (manifest->connectors[i].stream &&
+                          ingest_has_units(manifest, &manifest->connectors[i], options->unit));
+    if (!found)
+        fprintf(stderr,
+                "firn-agent: no IngestionUnit%s%s in the manifests is of a Connector that has "
+                "spec.stream: there are no topics to read\n",
+                options->unit ? " named " : "", options->unit ? options->unit : "");
     else
         code = serve(manifest, options);
     manifest_free(manifest);
@@ -206,6 +229,9 @@ int main(int argc, char **argv)
             break;
         case COMMAND_CAPTURE:
             code = capture(&options);
+            break;
+        case COMMAND_INGEST:
+            code = ingest(&options);
             break;
         case COMMAND_VALIDATE:
             code = validate(&options);

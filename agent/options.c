@@ -16,6 +16,7 @@ static const char help[] =
     "Commands:\n"
     "  run       follow the Connectors of the manifests into their tables until stopped\n"
     "  capture   follow the Connectors that have a stream into their topics until stopped\n"
+    "  ingest    fill tables from those topics until stopped\n"
     "  validate  check manifests and say everything that is wrong with them\n"
     "  inspect   print schema, snapshots, position, files and deletes of tables\n"
     "  drop      remove slots, publications and records of the manifests' Connectors, and\n"
@@ -29,12 +30,15 @@ static const char help[] =
     "      --log-level LEVEL    debug, info (default), warn or error\n"
     "  -h, --help               this text\n"
     "  -V, --version            the version\n"
-    "run, capture:\n"
+    "run, capture, ingest:\n"
     "      --http ADDRESS:PORT  serve /healthz, /readyz and /metrics\n"
     "      --progress WHEN      auto (default: on a terminal), always or never\n"
+    "      --stop-timeout TIME  how long SIGTERM may drain and commit, default 30s\n"
+    "run, capture:\n"
     "      --resnapshot TABLE   load schema.table afresh, whatever was confirmed; patterns are "
     "fine\n"
-    "      --stop-timeout TIME  how long SIGTERM may drain and commit, default 30s\n"
+    "ingest:\n"
+    "      --unit NAME          only this IngestionUnit\n"
     "inspect:\n"
     "      --table NAME         only this LakeTable\n"
     "      --json               print JSON\n"
@@ -53,6 +57,7 @@ enum {
     OPT_PROGRESS,
     OPT_RESNAPSHOT,
     OPT_STOP_TIMEOUT,
+    OPT_UNIT,
     OPT_TABLE,
     OPT_JSON,
     OPT_YES
@@ -67,6 +72,7 @@ static const struct option long_options[] = {
     {"progress", required_argument, NULL, OPT_PROGRESS},
     {"resnapshot", required_argument, NULL, OPT_RESNAPSHOT},
     {"stop-timeout", required_argument, NULL, OPT_STOP_TIMEOUT},
+    {"unit", required_argument, NULL, OPT_UNIT},
     {"table", required_argument, NULL, OPT_TABLE},
     {"json", no_argument, NULL, OPT_JSON},
     {"yes", no_argument, NULL, OPT_YES},
@@ -81,9 +87,12 @@ static unsigned commands_of(int option)
     switch (option) {
     case OPT_HTTP:
     case OPT_PROGRESS:
-    case OPT_RESNAPSHOT:
     case OPT_STOP_TIMEOUT:
+        return 1u << COMMAND_RUN | 1u << COMMAND_CAPTURE | 1u << COMMAND_INGEST;
+    case OPT_RESNAPSHOT:
         return 1u << COMMAND_RUN | 1u << COMMAND_CAPTURE;
+    case OPT_UNIT:
+        return 1u << COMMAND_INGEST;
     case OPT_TABLE:
     case OPT_JSON:
         return 1u << COMMAND_INSPECT;
@@ -186,6 +195,10 @@ static bool take(int option, const char *value, Options *options)
         return true;
     case OPT_STOP_TIMEOUT:
         return parse_seconds(value, &options->stop_timeout_us);
+    case OPT_UNIT:
+        free(options->unit);
+        options->unit = mem_strdup(value);
+        return true;
     case OPT_TABLE:
         free(options->table);
         options->table = mem_strdup(value);
@@ -222,11 +235,12 @@ static bool take_all(int argc, char **argv, Options *options, int *ret_exit)
 
 bool options_parse(int argc, char **argv, Options *ret, int *ret_exit)
 {
-    static const char *const commands[] = {"run", "capture", "validate", "inspect", "drop", NULL};
+    static const char *const commands[] = {"run",     "capture", "ingest", "validate",
+                                           "inspect", "drop",    NULL};
     *ret = (Options){.stop_timeout_us = 30000000, .level = LOG_INFO};
     *ret_exit = EXIT_USAGE;
     if (argc < 2)
-        return wrong("a command is missing: run, capture, validate, inspect or drop");
+        return wrong("a command is missing: run, capture, ingest, validate, inspect or drop");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         fputs(help, stdout);
@@ -240,8 +254,9 @@ bool options_parse(int argc, char **argv, Options *ret, int *ret_exit)
     }
     int command = one_of(argv[1], commands);
     if (command < 0)
-        return wrong("'%s' is no command; there are run, capture, validate, inspect and drop",
-                     argv[1]);
+        return wrong(
+            "'%s' is no command; there are run, capture, ingest, validate, inspect and drop",
+            argv[1]);
     ret->command = (Command)command;
     argc--;
     argv++;
@@ -262,6 +277,7 @@ void options_done(Options *options)
     list_done(&options->resnapshot);
     free(options->secrets_folder);
     free(options->http_address);
+    free(options->unit);
     free(options->table);
     free(options->location);
 }

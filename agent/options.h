@@ -9,6 +9,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
 typedef enum Command {
     COMMAND_RUN,
     COMMAND_CAPTURE,
+    COMMAND_INGEST,
     COMMAND_VALIDATE,
     COMMAND_INSPECT,
     COMMAND_DROP
@@ -22,6 +23,7 @@ typedef struct Options {
     char *http_address;   /* NULL: no server */
     uint16_t http_port;
     Progress progress;
+    char *unit;     /* ingest; NULL: all */
     char *table;    /* inspect; NULL: all */
     char *location; /* inspect; NULL: from the manifests */
     int64_t stop_timeout_us;

@@ -11,6 +11,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "agent/ingest/ingest.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/relay/relay.h"
 #include "common/clock.h"
@@ -200,18 +201,22 @@ static void runs_start(Server *server, const Manifest *manifest, const Options *
     for (size_t i = 0; i < manifest->connector_count; i++) {
         const ConnectorSpec *connector = &manifest->connectors[i];
         bool relays = options->command == COMMAND_CAPTURE;
-        if (connector->state != STATE_RUNNING || relays != (connector->stream != NULL)) {
+        bool ingests = options->command == COMMAND_INGEST;
+        if (connector->state != STATE_RUNNING ||
+            (relays || ingests) != (connector->stream != NULL) ||
+            (ingests && !ingest_has_units(manifest, connector, options->unit))) {
             log_info("not running", LOG_T("connector", connector->meta.name));
             continue;
         }
         Run *run = &server->runs[server->run_count++];
         run->name = connector->meta.name;
         run->done_fd = done;
-        run->flow = relays ? relay_new(connector, &options->resnapshot)
-                           : pipeline_new(manifest, connector, &options->resnapshot);
+        run->flow = ingests  ? ingest_new(manifest, connector, options->unit)
+                    : relays ? relay_new(connector, &options->resnapshot)
+                             : pipeline_new(manifest, connector, &options->resnapshot);
     }
     for (size_t i = 0; i < server->run_count; i++)
-        server->runs[i].thread = thread_start("capture", run_flow, &server->runs[i]);
+        server->runs[i].thread = thread_start("flow", run_flow, &server->runs[i]);
 }
 
 int serve(const Manifest *manifest, const Options *options)

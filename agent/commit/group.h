@@ -39,6 +39,9 @@ typedef struct Barrier {
     BarrierKind kind;
     uint32_t lanes; /* it stands in lanes 0 to lanes - 1 */
     RowPosition at; /* its source position, which is its name */
+    /* LANES_ADDED alone: `at` is a name and no position. A producer that starts again may have sent
+     * rows of later positions before it; the lanes that there are tell one that is repeated. */
+    bool unplaced;
 } Barrier;
 
 typedef struct PieceId {

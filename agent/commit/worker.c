@@ -150,8 +150,8 @@ static bool is_announced(const Worker *worker, uint32_t number)
     return number < worker->table_lanes || lane->at.passed.major || lane->at.passed.minor;
 }
 
-bool worker_row(Worker *worker, uint32_t number, uint64_t offset, RowPosition at,
-                PieceId *ret_piece)
+/* False: no row can stand here. */
+static bool begin_row(Worker *worker, uint32_t number, uint64_t offset)
 {
     ASSERT(worker_reads(worker, number));
     WorkerLane *lane = &worker->lanes[number];
@@ -161,12 +161,34 @@ bool worker_row(Worker *worker, uint32_t number, uint64_t offset, RowPosition at
         return false;
     }
     lane->at.next = offset + 1;
-    if (!is_before(lane->at.passed, at) && !MUTANT(repeats_not_dropped))
-        return false;
-    lane->at.passed = at;
+    return true;
+}
+
+static void add_row(const Worker *worker, WorkerLane *lane, PieceId *ret_piece)
+{
     lane->open.rows++;
     lane->close = lane->open.rows >= worker->piece_rows_max;
     *ret_piece = lane->open.id;
+}
+
+bool worker_row(Worker *worker, uint32_t number, uint64_t offset, RowPosition at,
+                PieceId *ret_piece)
+{
+    WorkerLane *lane = &worker->lanes[number];
+    if (!begin_row(worker, number, offset))
+        return false;
+    if (!is_before(lane->at.passed, at) && !MUTANT(repeats_not_dropped))
+        return false;
+    lane->at.passed = at;
+    add_row(worker, lane, ret_piece);
+    return true;
+}
+
+bool worker_row_unplaced(Worker *worker, uint32_t number, uint64_t offset, PieceId *ret_piece)
+{
+    if (!begin_row(worker, number, offset))
+        return false;
+    add_row(worker, &worker->lanes[number], ret_piece);
     return true;
 }
 
@@ -192,7 +214,9 @@ static void chain(Worker *worker, WorkerLane *lane, const Barrier *barrier)
 
 static void chain_barrier(Worker *worker, WorkerLane *lane)
 {
-    lane->at = (LaneValue){lane->behind_barrier, lane->barrier.at};
+    lane->at.next = lane->behind_barrier;
+    if (!lane->barrier.unplaced)
+        lane->at.passed = lane->barrier.at;
     chain(worker, lane, &lane->barrier);
 }
 
@@ -201,7 +225,9 @@ void worker_marker(Worker *worker, uint32_t number, uint64_t offset, const Barri
     ASSERT(worker_reads(worker, number));
     WorkerLane *lane = &worker->lanes[number];
     ASSERT(offset >= lane->at.next);
-    if (!is_before(lane->at.passed, barrier->at) && !MUTANT(barrier_repeated)) {
+    bool repeated = barrier->unplaced ? barrier->lanes <= worker->table_lanes
+                                      : !is_before(lane->at.passed, barrier->at);
+    if (repeated && !MUTANT(barrier_repeated)) {
         lane->at.next = offset + 1;
         return;
     }

@@ -76,6 +76,9 @@ void worker_sought(Worker *worker, uint32_t lane, const char *source, uint64_t s
 bool worker_reads(const Worker *worker, uint32_t lane);
 /* A row. True: it belongs into the open piece, *ret_piece. False: the table has passed it. */
 bool worker_row(Worker *worker, uint32_t lane, uint64_t offset, RowPosition at, PieceId *ret_piece);
+/* A row that says nothing of when it was made (of the source's copy, or of a topic that others
+ * fill): each is new, in the order of its offset. As worker_row, with the position as it is. */
+bool worker_row_unplaced(Worker *worker, uint32_t lane, uint64_t offset, PieceId *ret_piece);
 void worker_marker(Worker *worker, uint32_t lane, uint64_t offset, const Barrier *barrier);
 /* The consumer's position moved to `next` without a record. */
 void worker_gap(Worker *worker, uint32_t lane, uint64_t next);

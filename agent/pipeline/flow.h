@@ -7,7 +7,7 @@
 #include "agent/capture/capture.h"
 #include "agent/commit/confirm.h"
 #include "agent/commit/follow.h"
-#include "agent/pipeline/lake.h"
+#include "agent/lake/lake.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/table/table.h"
 #include "common/metrics.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "agent/pipeline/lake.h"
+#include "agent/lake/lake.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/table/iceberg/iceberg.h"
 #include "common/mem.h"

@@ -216,6 +216,10 @@ bool table_columns(RelayFlow *flow, RelayTable *table, const Schema *schema,
         return false;
     topic_table_free(table->encoder);
     table->encoder = TAKE(encoder);
+    if (flow->options.format == TOPIC_JSON)
+        table_state_describe(table->state, columns->version,
+                             topic_table_value_schema(table->encoder),
+                             topic_table_key_schema(table->encoder));
     return true;
 }
 

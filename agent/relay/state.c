@@ -15,10 +15,17 @@
 #define PLACE_BYTES 48
 
 /* ---------- in memory ---------- */
+static void version_done(ColumnsVersion *columns)
+{
+    free(columns->shape);
+    free(columns->value_schema);
+    free(columns->key_schema);
+}
+
 static void columns_done(TableState *table)
 {
     for (size_t i = 0; i < table->column_count; i++)
-        free(table->columns[i].shape);
+        version_done(&table->columns[i]);
     free(table->columns);
     table->columns = NULL;
     table->column_count = 0;
@@ -77,7 +84,8 @@ static void state_drop(State *state, const char *name)
 static void columns_add(TableState *table, uint32_t version, RowPosition from, const char *shape)
 {
     table->columns = mem_regrow(table->columns, table->column_count + 1, sizeof *table->columns);
-    table->columns[table->column_count++] = (ColumnsVersion){version, from, mem_strdup(shape)};
+    table->columns[table->column_count++] =
+        (ColumnsVersion){.version = version, .from = from, .shape = mem_strdup(shape)};
 }
 
 const ColumnsVersion *table_state_columns(const TableState *table, RowPosition at)
@@ -101,9 +109,28 @@ const ColumnsVersion *table_state_learn(TableState *table, RowPosition from, con
     /* What stood behind it was learnt in a life whose end is forgotten. */
     while (table->column_count &&
            row_position_compare(table->columns[table->column_count - 1].from, from) >= 0)
-        free(table->columns[--table->column_count].shape);
+        version_done(&table->columns[--table->column_count]);
     columns_add(table, version + 1, from, shape);
     return &table->columns[table->column_count - 1];
+}
+
+static char *copy_of(const char *text)
+{
+    return text ? mem_strdup(text) : NULL;
+}
+
+void table_state_describe(TableState *table, uint32_t version, const char *value_schema,
+                          const char *key_schema)
+{
+    for (size_t i = 0; i < table->column_count; i++) {
+        ColumnsVersion *columns = &table->columns[i];
+        if (columns->version != version)
+            continue;
+        free(columns->value_schema);
+        free(columns->key_schema);
+        columns->value_schema = copy_of(value_schema);
+        columns->key_schema = copy_of(key_schema);
+    }
 }
 
 void table_state_forget(TableState *table, RowPosition at)
@@ -111,7 +138,7 @@ void table_state_forget(TableState *table, RowPosition at)
     const ColumnsVersion *needed = table_state_columns(table, at);
     size_t old = needed ? (size_t)(needed - table->columns) : 0;
     for (size_t i = 0; i < old; i++)
-        free(table->columns[i].shape);
+        version_done(&table->columns[i]);
     table->column_count -= old;
     if (old)
         memmove(table->columns, table->columns + old, table->column_count * sizeof *needed);
@@ -180,6 +207,12 @@ void state_put_position(const char *connector, const Position *position, TopicRe
         to);
 }
 
+static void put_schema(json_t *to, const char *name, const char *schema)
+{
+    if (schema)
+        json_object_set_new(to, name, json_loads(schema, 0, NULL));
+}
+
 void state_put_table(const TableState *table, TopicRecords *to)
 {
     char place[PLACE_BYTES];
@@ -187,9 +220,11 @@ void state_put_table(const TableState *table, TopicRecords *to)
     for (size_t i = 0; i < table->column_count; i++) {
         const ColumnsVersion *each = &table->columns[i];
         json_t *shape = json_loads(each->shape, 0, NULL);
-        json_array_append_new(columns,
-                              json_pack("{s:i,s:s,s:o}", "version", (int)each->version, "from",
-                                        place_format(each->from, place), "shape", shape));
+        json_t *json = json_pack("{s:i,s:s,s:o}", "version", (int)each->version, "from",
+                                 place_format(each->from, place), "shape", shape);
+        put_schema(json, "value", each->value_schema);
+        put_schema(json, "key", each->key_schema);
+        json_array_append_new(columns, json);
     }
     json_t *again = table->again_id ? json_pack("{s:s,s:s?,s:b}", "id", table->again_id, "after",
                                                 table->again_after, "done", (int)table->again_done)
@@ -225,6 +260,12 @@ static bool take_position(State *state, const char *key, json_t *value, Error *e
     return true;
 }
 
+static char *take_schema(const json_t *columns, const char *name)
+{
+    const json_t *schema = json_object_get(columns, name);
+    return json_is_object(schema) ? json_dumps(schema, JSON_COMPACT) : NULL;
+}
+
 static bool take_columns(TableState *table, json_t *columns)
 {
     size_t i;
@@ -239,6 +280,9 @@ static bool take_columns(TableState *table, json_t *columns)
             return false;
         AUTO(mem_free) char *text = json_dumps(shape, JSON_COMPACT);
         columns_add(table, (uint32_t)version, from, text);
+        ColumnsVersion *added = &table->columns[table->column_count - 1];
+        added->value_schema = take_schema(each, "value");
+        added->key_schema = take_schema(each, "key");
     }
     return table->column_count > 0;
 }

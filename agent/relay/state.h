@@ -9,6 +9,8 @@
  *                        "copy": "complete" or extents (agent/record/extents.h),
  *                        "columns": [{"version": 1, "from": "23213896.0", "shape": {…}}, …],
  *                        "again": {"id": "2026-11-22", "after": "[\"4711\"]", "done": false}}
+ *                       and where the records are JSON without schemas, beside each shape Connect's
+ *                       schemas, for who has to know their types: "value": {…}, "key": {…}
  *
  * position: everything before it is acknowledged. Delivery Idempotent: written before the source is
  * told, which counts. Transactional: written in the transaction of the rows, and counts itself.
@@ -33,6 +35,8 @@ typedef struct ColumnsVersion {
     uint32_t version;
     RowPosition from;
     char *shape; /* SourceTable.shape */
+    /* Connect's schemas of value and key, as JSON, where the records do not have them; else NULL */
+    char *value_schema, *key_schema;
 } ColumnsVersion;
 
 typedef struct TableState {
@@ -74,6 +78,9 @@ TableState *state_add(State *state, const char *name, const char *topic);
 void state_put_position(const char *connector, const Position *position, TopicRecords *to);
 void state_put_table(const TableState *table, TopicRecords *to);
 
+/* What the records of that version look like. key_schema NULL: they have no key. */
+void table_state_describe(TableState *table, uint32_t version, const char *value_schema,
+                          const char *key_schema);
 /* The latest at or before the position; NULL: none. */
 const ColumnsVersion *table_state_columns(const TableState *table, RowPosition at);
 /* Of these columns from there on: the one that says so already (a restart learns again what it

@@ -12,6 +12,7 @@ void table_pending_done(TablePending *pending)
     iceberg_attempt_free(pending->attempt);
     upsert_pending_done(&pending->upsert);
     free(pending->joined);
+    free(pending->text);
     free(pending->with_snapshot);
     *pending = (TablePending){0};
 }
@@ -24,6 +25,19 @@ static void delete_objects(const Table *table, const char *const *uris, size_t c
 }
 
 /* ---------- the table as it is ---------- */
+/* The claim's lanes, as the property has them. */
+static void read_lanes(Table *table)
+{
+    Error ignored;
+    const char *text = iceberg_property(table->iceberg, table->property);
+    const char *space = text ? strrchr(text, ' ') : NULL;
+    lane_position_done(&table->seen_lanes);
+    ASSERT(space); /* table_read_claim has looked at it */
+    AUTO(mem_free) char *copy = mem_strndup(text, (size_t)(space - text));
+    bool good = lane_position_parse(copy, &table->seen_lanes, &ignored);
+    ASSERT(good);
+}
+
 static void fill_view(Table *table, const TableClaim *claim, int64_t commit, int64_t head,
                       TableView *ret)
 {
@@ -55,8 +69,10 @@ static void fill_view(Table *table, const TableClaim *claim, int64_t commit, int
     ret->snapshot = claim->snapshot;
     ret->is_ancestor = iceberg_is_ancestor(iceberg, claim->snapshot);
     ret->source = table->seen.position.source;
-    ret->lane_count = 1;
-    ret->lanes = &table->lane;
+    if (table->lanes)
+        read_lanes(table);
+    ret->lane_count = table->lanes ? table->seen_lanes.lane_count : 1;
+    ret->lanes = table->lanes ? table->seen_lanes.lanes : &table->lane;
 }
 
 void table_view(Table *table, int64_t commit, int64_t head, TableView *ret)
@@ -109,6 +125,8 @@ static bool make_whole(Table *table, Error *err)
     if (!ok)
         return table_failed(table, err);
     if (!table->upsert)
+        staged_join(table, &pending->joined, &joined);
+    if (!table->upsert)
         *commit = (IcebergCommit){.added = pending->joined, .added_count = joined};
     if (table->upsert)
         *commit = (IcebergCommit){.added = pending->upsert.added,
@@ -141,11 +159,12 @@ static const char *copy_word(const Table *table)
 
 /* The position, in the snapshot's summary and in the property that names the snapshot; what else
  * the table says of itself, with it. */
-static void put_position(Table *table, const Position *position)
+static void put_position(Table *table, const Position *position, const char *text)
 {
     TablePending *pending = &table->pending;
     pending->position = *position;
-    position_format(position, pending->text);
+    free(pending->text);
+    pending->text = mem_strdup(text);
     free(pending->with_snapshot);
     pending->with_snapshot = mem_format("%s %%SNAPSHOT%%", pending->text);
     pending->summary[0] = table->property;
@@ -203,6 +222,7 @@ static void settle(Table *table)
         upsert_committed(table->upsert, &pending->upsert);
     data_writer_forget(table->writer);
     pieces_done(table, true);
+    staged_done(table, true);
     settle_copy(table);
     table->claim = (TableClaim){.is_there = true,
                                 .copying = table->copying,
@@ -236,13 +256,13 @@ static CommitAnswer send(Table *table, int64_t *ret_sequence, Error *err)
     return answer;
 }
 
-bool table_send(Table *table, const Position *position, CommitAnswer *ret, int64_t *ret_id,
-                int64_t *ret_sequence, Error *err)
+static bool send_with(Table *table, const Position *position, const char *text, CommitAnswer *ret,
+                      int64_t *ret_id, int64_t *ret_sequence, Error *err)
 {
     TablePending *pending = &table->pending;
     if (!table_usable(table, err) || !make_whole(table, err))
         return false;
-    put_position(table, position);
+    put_position(table, position, text);
     if (pending->attempt) {
         if (!pending->unknown) /* else it may take effect yet */
             iceberg_attempt_undo(pending->attempt);
@@ -254,6 +274,24 @@ bool table_send(Table *table, const Position *position, CommitAnswer *ret, int64
     *ret_id = iceberg_attempt_id(pending->attempt);
     *ret = send(table, ret_sequence, err);
     return true;
+}
+
+bool table_send(Table *table, const Position *position, CommitAnswer *ret, int64_t *ret_id,
+                int64_t *ret_sequence, Error *err)
+{
+    char text[POSITION_TEXT_BYTES];
+    ASSERT(!table->lanes);
+    return send_with(table, position, position_format(position, text), ret, ret_id, ret_sequence,
+                     err);
+}
+
+bool table_send_lanes(Table *table, const char *source, const LaneValue *lanes, uint32_t lane_count,
+                      CommitAnswer *ret, int64_t *ret_id, int64_t *ret_sequence, Error *err)
+{
+    ASSERT(table->lanes);
+    AUTO(mem_free) char *text = lane_position_format(source, lanes, lane_count);
+    const Position position = position_of(source, (RowPosition){0});
+    return send_with(table, &position, text, ret, ret_id, ret_sequence, err);
 }
 
 CommitAnswer table_resend(Table *table, int64_t *ret_sequence, Error *err)
@@ -284,5 +322,6 @@ void table_abandon(Table *table, bool files_may_go)
         data_writer_forget(table->writer);
     }
     pieces_done(table, !files_may_go);
+    staged_done(table, false);
     table_pending_done(pending);
 }

@@ -551,7 +551,8 @@ static bool reshape(Table *table, Plan *plan, const Schema *source, Error *err)
     column_map_done(&table->columns);
     column_map_init(&table->columns, table->schema, table->source_of);
     if (table->upsert) {
-        UpsertOptions options = {.store = table->store,
+        UpsertOptions options = {.seed = table->lanes ? table_seed(table) : 0,
+                                 .store = table->store,
                                  .iceberg = table->iceberg,
                                  .schema = table->schema,
                                  .lineage = table->lineage,

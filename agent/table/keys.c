@@ -60,6 +60,12 @@ void key_hasher_move(KeyHasher *hasher, const Schema *schema, const uint32_t *co
     memcpy(hasher->columns, columns, hasher->count * sizeof *columns);
 }
 
+void key_hasher_seed(KeyHasher *hasher, uint64_t seed)
+{
+    ASSERT(!hasher->rows_held);
+    hasher->seed = seed;
+}
+
 void key_hasher_done(KeyHasher *hasher)
 {
     free(hasher->columns);

@@ -30,6 +30,9 @@ typedef struct KeyHasher {
 MUST_CHECK bool key_hasher_init(KeyHasher *hasher, const Schema *schema, const uint32_t *columns,
                                 size_t count, Error *err);
 void key_hasher_done(KeyHasher *hasher);
+/* In place of the random one: for keys that are compared with those hashed elsewhere. Before the
+ * first batch. */
+void key_hasher_seed(KeyHasher *hasher, uint64_t seed);
 /* For the same keys read from other batches, where columns stand elsewhere. */
 void key_hasher_move(KeyHasher *hasher, const Schema *schema, const uint32_t *columns);
 /* Keys of rows [from, row_count) of the batch; *ret points into the hasher until the next call. A

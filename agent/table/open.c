@@ -12,7 +12,11 @@ static void release(Table *table)
     if (table->pending.unknown) /* its files may be the table's: a commit of them may take effect */
         table_abandon(table, false);
     pieces_done(table, false);
+    staged_done(table, false);
     table_pending_done(&table->pending);
+    lane_position_done(&table->seen_lanes);
+    schema_free(table->known);
+    free(table->staged);
     upsert_free(table->upsert);
     data_writer_free(table->writer);
     column_map_done(&table->columns);
@@ -347,6 +351,19 @@ static const char *read_progress(const Table *table)
     return text && strcmp(text, COPY_COMPLETE) != 0 ? text : NULL;
 }
 
+/* Of a topic's lanes the source alone; fill_view reads the rest. */
+static bool parse_claim(const Table *table, const char *text, Position *ret, Error *err)
+{
+    LanePosition lanes;
+    if (!table->lanes)
+        return position_parse(text, ret, err);
+    bool ok = lane_position_parse(text, &lanes, err);
+    if (ok)
+        *ret = position_of(lanes.source, (RowPosition){0});
+    lane_position_done(&lanes);
+    return ok;
+}
+
 bool table_read_claim(const Table *table, TableClaim *ret, Error *err)
 {
     const char *text = iceberg_property(table->iceberg, table->property);
@@ -374,7 +391,7 @@ bool table_read_claim(const Table *table, TableClaim *ret, Error *err)
                          table->name.database, table->name.table, table->property, text);
     *space = 0;
     Error why = {0};
-    if (!position_parse(copy, &ret->position, &why))
+    if (!parse_claim(table, copy, &ret->position, &why))
         return error_set(err, ERROR_CONFIG, "BadPosition",
                          "table %s.%s, property %s: %s; load the table again with --resnapshot",
                          table->name.database, table->name.table, table->property, why.message);
@@ -482,6 +499,47 @@ static void find_known_key(const Table *table, const json_t *ids, KnownKey *ret)
         ret->count = 0;
 }
 
+/* Of the columns asked for those that the table has, as it has them. What fills it knows them by
+ * name alone. */
+static void find_known_columns(Table *table)
+{
+    const Schema *there = iceberg_schema(table->iceberg), *asked = table->source;
+    AUTO(mem_free) int *at = mem_array(asked->field_count + 1, sizeof *at);
+    size_t count = 0, differ = 0;
+    for (size_t i = 0; i < asked->field_count; i++) {
+        at[i] = schema_find(there, asked->fields[i].name);
+        count += at[i] >= 0;
+        differ += at[i] < 0 || !type_equal(&there->fields[at[i]].type, &asked->fields[i].type);
+    }
+    if (!differ)
+        return;
+    Schema *known = schema_new(count, asked->key_count);
+    known->key_count = 0;
+    size_t next = 0;
+    for (size_t i = 0; i < asked->field_count; i++) {
+        if (at[i] < 0)
+            continue;
+        field_copy(&known->fields[next], &asked->fields[i]);
+        Field copy;
+        field_copy(&copy, &there->fields[at[i]]);
+        type_done(&known->fields[next].type);
+        known->fields[next].type = copy.type;
+        copy.type = (Type){0};
+        field_done(&copy);
+        for (size_t k = 0; k < asked->key_count; k++)
+            if (asked->key[k] == i)
+                known->key[known->key_count++] = (uint32_t)next;
+        next++;
+    }
+    table->known = known;
+    table->source = known;
+}
+
+bool table_lacks_columns(const Table *table)
+{
+    return table->known && table->source == table->known;
+}
+
 static bool bind_there(Table *table, const TableOptions *options, Error *err)
 {
     AUTO(mem_free) char *known = NULL;
@@ -491,6 +549,8 @@ static bool bind_there(Table *table, const TableOptions *options, Error *err)
         return false;
     if (table->claim.is_there && !binding_read(table, &known, &ids, err))
         return false;
+    if (table->lanes)
+        find_known_columns(table);
     table->outdated = table->claim.copying &&
                       (options->copy_whole ||
                        (known && options->same && !options->same(options->resume_context, known)));
@@ -537,6 +597,7 @@ Table *table_open(const TableOptions *options, Error *err)
     table->spec = options->spec;
     table->source = options->source;
     table->catalog = options->catalog;
+    table->lanes = options->lanes;
     table->memory_bytes_max = options->memory_bytes_max;
     table->unit = mem_strdup(options->unit);
     table->property = mem_format("firn.position.%s", options->unit);

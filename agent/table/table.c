@@ -21,7 +21,8 @@ static bool upsert_start(Table *table, bool load, Error *err)
                              .source = table->source,
                              .source_of = table->source_of,
                              .writer = table->writer,
-                             .zstd_level = table->spec->zstd_level};
+                             .zstd_level = table->spec->zstd_level,
+                             .seed = table->lanes ? table_seed(table) : 0};
     table->upsert = upsert_new(&options, err);
     if (!table->upsert)
         return false;

@@ -49,6 +49,9 @@ typedef struct TableOptions {
     size_t memory_bytes_max; /* of open files' buffers */
     bool resnapshot;         /* whatever the table says of its position, it is to be copied again */
     bool create;             /* when it is missing */
+    /* Its claim is of a topic's lanes (agent/commit/lanes.h), and what fills it are staged pieces
+     * (below): table_send_lanes, not table_send. */
+    bool lanes;
 } TableOptions;
 
 /* Pending rows are gone; written, uncommitted files are deleted, but not those of a commit whose
@@ -137,6 +140,29 @@ typedef struct TableFigures {
 } TableFigures;
 void table_figures(const Table *table, TableFigures *ret);
 
+/* --- a group: consumers stage pieces, one of them commits --- */
+/* A piece's rows, on a consumer's side: data files, and what became of each key in the order of the
+ * rows. stage_file.c has the object's format. The table was opened with `lanes`, is the consumer's
+ * own, and outlives the stage. */
+typedef struct TableStage TableStage;
+void table_stage_free(TableStage *stage); /* deletes its files, unless it was finished */
+/* CONFIG "BadKey". */
+TableStage *table_stage_new(Table *table, Error *err) OWNED_BY(table_stage_free);
+/* Does the table lack some of the columns that it was opened with (or has one narrower)? Then it is
+ * as if it was opened with the others; table_evolve makes them with the next commit. Before
+ * anything is staged. */
+bool table_lacks_columns(const Table *table);
+/* All rows of the batch. DATA "NullKey". */
+MUST_CHECK bool table_stage_put(TableStage *stage, const Batch *batch, Error *err);
+size_t table_stage_memory(const TableStage *stage);
+MUST_CHECK bool table_stage_ease(TableStage *stage, Error *err); /* files end here, for memory */
+/* Everything is durable under that name (letters, digits, -), and no longer the stage's. */
+MUST_CHECK bool table_stage_finish(TableStage *stage, const char *name, Error *err);
+/* The one that commits: the piece of that name goes with the next commit. Pieces of a lane are
+ * taken in their order. CONFLICT "PieceOutdated" when it was written for other columns, or is gone.
+ */
+MUST_CHECK bool table_take_staged(Table *table, const char *name, Error *err);
+
 /* --- committing: send, then as agent/commit says --- */
 /* Makes everything pending one snapshot with `position` (all changes up to it have been put), on
  * the head that was loaded last. False: nothing was sent. True: *ret is the answer, *err its reason
@@ -144,6 +170,10 @@ void table_figures(const Table *table, TableFigures *ret);
  * Nothing may be put between an answer other than DONE and what settles it. */
 MUST_CHECK bool table_send(Table *table, const Position *position, CommitAnswer *ret,
                            int64_t *ret_id, int64_t *ret_sequence, Error *err);
+/* The same with the position of a topic's lanes. */
+MUST_CHECK bool table_send_lanes(Table *table, const char *source, const LaneValue *lanes,
+                                 uint32_t lane_count, CommitAnswer *ret, int64_t *ret_id,
+                                 int64_t *ret_sequence, Error *err);
 /* The very same commit once more. */
 CommitAnswer table_resend(Table *table, int64_t *ret_sequence, Error *err);
 /* table_look found the commit: what was pending is the table's. */

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "agent/commit/lanes.h"
 #include "agent/table/columns.h"
 #include "agent/table/table.h"
 #include "agent/table/upsert.h"
@@ -16,9 +17,8 @@ typedef struct TablePending {
     UpsertPending upsert;
     DataFile *joined; /* commit.added without an index: pieces' and the writer's; contents theirs */
     IcebergAttempt *attempt;
-    Position position;
-    char text[POSITION_TEXT_BYTES];
-    char *with_snapshot;
+    Position position; /* with lanes: of the source alone */
+    char *text, *with_snapshot;
     const char *summary[4], *properties[6]; /* names and values */
 } TablePending;
 
@@ -29,6 +29,13 @@ typedef struct TableClaim {
     Position position;
     int64_t snapshot; /* that made it true */
 } TableClaim;
+
+/* A piece that was taken: its data files, until they are committed. */
+typedef struct StagedFiles {
+    char *uri; /* of what says so */
+    DataFile *files;
+    size_t count;
+} StagedFiles;
 
 struct Table {
     const LakeTableSpec *spec;
@@ -71,7 +78,12 @@ struct Table {
     TableClaim
         claim;       /* as opened, or committed since; what others did is agent/commit's to judge */
     TableClaim seen; /* of the latest view, which points to it, */
-    LaneValue lane;  /* and to this */
+    LaneValue lane;  /* and to this, */
+    LanePosition seen_lanes; /* or these */
+    bool lanes;
+    Schema *known; /* with lanes: those of the columns asked for that it has; NULL: all of them */
+    StagedFiles *staged; /* for the next commit */
+    size_t staged_count;
     TablePending pending;
     DataWriter *writer;
     ColumnMap columns;
@@ -128,6 +140,12 @@ MUST_CHECK bool pieces_join(Table *table, DataFile **ret, size_t *ret_count, Err
 MUST_CHECK bool piece_index(Table *table, TableCopy *copy, Error *err); /* it joins the index */
 /* They are committed (or may be: their files stay), or never will be. */
 void pieces_done(Table *table, bool files_stay);
+/* stage_take.c: the files of staged pieces, copies without ownership, behind *ret's. */
+void staged_join(const Table *table, DataFile **ret, size_t *ret_count);
+/* They are committed, or forgotten; their descriptions go with a commit. */
+void staged_done(Table *table, bool committed);
+/* What keys are hashed with by all consumers of the table. */
+uint64_t table_seed(const Table *table);
 /* Live rows of the head by its summary; v2 counts a delete for as long as its file is there, so it
  * may say too few. */
 uint64_t table_rows_of_head(const Table *table);

@@ -61,6 +61,8 @@ Upsert *upsert_new(const UpsertOptions *options, Error *err)
         free(upsert);
         return NULL;
     }
+    if (options->seed)
+        key_hasher_seed(&upsert->hasher, options->seed);
     upsert->index = key_index_new(upsert->hasher.wide, upsert->lineage);
     upsert->columns = mem_array(schema->field_count + 2, sizeof(Column *));
     upsert->first_pending = upsert->files.count;
@@ -260,6 +262,39 @@ bool upsert_put(Upsert *upsert, const Batch *batch, const Column *const *columns
         return put_filled(upsert, count, with_row_ids, err);
     return data_writer_put(upsert->options.writer, upsert->columns, upsert->selection, count,
                            with_row_ids, placed, upsert, err);
+}
+
+bool upsert_is_wide(const Upsert *upsert)
+{
+    return upsert->hasher.wide;
+}
+
+#define RUN_KEYS 4096u /* at a time */
+
+void upsert_run(Upsert *upsert, const UpsertRun *run, uint32_t first_file)
+{
+    KeyIndex *index = upsert->index;
+    ASSERT(!run->second == !upsert->hasher.wide);
+    scratch_reserve(upsert, RUN_KEYS);
+    for (size_t at = 0, count; at < run->count; at += count) {
+        count = run->count - at < RUN_KEYS ? run->count - at : RUN_KEYS;
+        const IndexKeys keys = {.first = run->first + at,
+                                .second = run->second ? run->second + at : NULL,
+                                .count = count};
+        key_index_reserve(index, count);
+        key_index_locate(index, &keys, upsert->slots);
+        for (size_t i = 0; i < count; i++) {
+            IndexEntry *entry = key_index_entry(index, upsert->slots[i]);
+            if (index_entry_has_row(entry))
+                live_files_delete(&upsert->files, entry->file, entry->position);
+            if (run->files[at + i] == RUN_DELETED) {
+                key_index_forget(index, entry);
+                continue;
+            }
+            key_index_set(index, entry, first_file + run->files[at + i], run->positions[at + i]);
+            key_index_set_row_id(index, entry, INDEX_ROW_ID_NONE);
+        }
+    }
 }
 
 void upsert_truncate(Upsert *upsert)

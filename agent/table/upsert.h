@@ -18,6 +18,7 @@ typedef struct UpsertOptions {
     const uint32_t *source_of; /* per field of schema: the batch's column, UINT32_MAX: none */
     DataWriter *writer;        /* not owned; made with the same lineage */
     int zstd_level;
+    uint64_t seed; /* of the keys' hashes; 0: random */
 } UpsertOptions;
 
 void upsert_free(Upsert *upsert);
@@ -37,6 +38,20 @@ void upsert_copying(Upsert *upsert, bool copying);
  * (agent/pipeline/copy.c). Keys are read back from the files. They go with the next commit; paths
  * and contents stay the caller's until then. */
 MUST_CHECK bool upsert_take(Upsert *upsert, const DataFile *files, size_t count, Error *err);
+/* Rows that a consumer of a group has written: whole files, and what became of each key, in the
+ * order of its rows. Keys are hashed with the same seed. */
+#define RUN_DELETED UINT32_MAX
+typedef struct UpsertRun {
+    const uint64_t *first, *second; /* second NULL: keys of 8 bytes */
+    const uint32_t *files;          /* of those that joined, from 0; RUN_DELETED */
+    const uint32_t *positions;
+    size_t count;
+} UpsertRun;
+/* The files go with the next commit; paths and contents stay the caller's until then. Returns the
+ * number of the first. */
+uint32_t upsert_join(Upsert *upsert, const DataFile *files, size_t count);
+void upsert_run(Upsert *upsert, const UpsertRun *run, uint32_t first_file);
+bool upsert_is_wide(const Upsert *upsert); /* keys of 16 bytes */
 /* The columns are others from here on, of the table and of the batches; the key's are the same, but
  * may stand elsewhere and be wider. */
 void upsert_reshape(Upsert *upsert, const UpsertOptions *options);

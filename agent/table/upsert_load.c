@@ -169,13 +169,13 @@ static bool add_files(KeyFile *file, uint32_t from, Error *err)
     return ok;
 }
 
-bool upsert_take(Upsert *upsert, const DataFile *given, size_t count, Error *err)
+uint32_t upsert_join(Upsert *upsert, const DataFile *given, size_t count)
 {
     LiveFiles *files = &upsert->files;
     uint32_t first = files->count;
     ASSERT(first + count <= INDEX_FILE_MAX);
     if (count == 0)
-        return true;
+        return first;
     upsert->taken = mem_regrow(upsert->taken, upsert->taken_count + count, sizeof *upsert->taken);
     live_files_extend(files, first + (uint32_t)count);
     for (size_t i = 0; i < count; i++) {
@@ -184,6 +184,14 @@ bool upsert_take(Upsert *upsert, const DataFile *given, size_t count, Error *err
         data_file_copy_brief(&files->items[number].info, &given[i]);
         upsert->taken[upsert->taken_count++] = (TakenFile){number, &given[i]};
     }
+    return first;
+}
+
+bool upsert_take(Upsert *upsert, const DataFile *given, size_t count, Error *err)
+{
+    uint32_t first = upsert_join(upsert, given, count);
+    if (count == 0)
+        return true;
     KeyFile file = {.upsert = upsert, .joins = true};
     return add_files(&file, first, err);
 }

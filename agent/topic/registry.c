@@ -12,7 +12,7 @@
 #include "common/mem.h"
 
 #define IDS_MAX_USUAL 10000
-#define ANSWER_BYTES_MAX ((size_t)1 << 20)
+#define ANSWER_BYTES_MAX ((size_t)8 << 20)
 #define TIMEOUT_MS 30000
 #define REASON_BYTES 200
 
@@ -229,5 +229,76 @@ bool registry_register(Registry *registry, const char *subject, const char *sche
             remember(registry, hash, *ret_id);
     }
     pthread_mutex_unlock(&registry->lock);
+    return done;
+}
+
+/* --- asking for what is there --- */
+
+static bool get(Registry *registry, const char *path, HttpAnswer *ret, Error *err)
+{
+    AUTO(mem_free) char *url = mem_format("%s/%s", registry->url, path);
+    HttpHeader headers[] = {{"Accept", "application/vnd.schemaregistry.v1+json, application/json"},
+                            {"Authorization", registry->authorization}};
+    HttpRequest request = {.method = "GET",
+                           .url = url,
+                           .headers = headers,
+                           .header_count = registry->authorization ? 2 : 1,
+                           .timeout_ms = TIMEOUT_MS,
+                           .answer_bytes_max = ANSWER_BYTES_MAX};
+    pthread_mutex_lock(&registry->lock);
+    bool done = http_send(registry->client, &request, ret, err);
+    pthread_mutex_unlock(&registry->lock);
+    return done || error_wrap(err, "schema registry");
+}
+
+bool registry_latest(Registry *registry, const char *subject, uint32_t *ret_id, Error *err)
+{
+    AUTO(mem_free) char *escaped = http_escape(subject, "");
+    AUTO(mem_free) char *path = mem_format("subjects/%s/versions/latest", escaped);
+    HttpAnswer answer = {0};
+    bool done = get(registry, path, &answer, err);
+    if (done && answer.status == 404)
+        done = error_set(err, ERROR_RETRY, "SchemaMissing",
+                         "schema registry %s has no subject %s yet", registry->url, subject);
+    else if (done && answer.status == 200)
+        done = take_id(registry, subject, &answer, ret_id, err);
+    else if (done)
+        done = refused(registry, subject, &answer, err);
+    http_answer_done(&answer);
+    return done;
+}
+
+static bool take_schema(const Registry *registry, uint32_t id, const HttpAnswer *answer, char **ret,
+                        Error *err)
+{
+    json_t *json = json_loadb((const char *)answer->body.data, answer->body.used, 0, NULL);
+    const char *schema = json_string_value(json_object_get(json, "schema"));
+    const char *kind = json_string_value(json_object_get(json, "schemaType"));
+    bool is_avro = !kind || strcmp(kind, "AVRO") == 0;
+    if (schema && is_avro)
+        *ret = mem_strdup(schema);
+    json_decref(json);
+    if (!is_avro)
+        return error_set(err, ERROR_DATA, "UnknownSchemaId",
+                         "schema registry %s: schema %u is none of Avro", registry->url, id);
+    return schema ||
+           error_set(err, ERROR_RETRY, "RegistryAnswer",
+                     "schema registry %s: schema %u: the answer has none", registry->url, id);
+}
+
+bool registry_fetch(Registry *registry, uint32_t id, char **ret, Error *err)
+{
+    AUTO(mem_free) char *path = mem_format("schemas/ids/%u", id);
+    HttpAnswer answer = {0};
+    *ret = NULL;
+    bool done = get(registry, path, &answer, err);
+    if (done && answer.status == 404)
+        done = error_set(err, ERROR_DATA, "UnknownSchemaId", "schema registry %s has no schema %u",
+                         registry->url, id);
+    else if (done && answer.status == 200)
+        done = take_schema(registry, id, &answer, ret, err);
+    else if (done)
+        done = refused(registry, path, &answer, err);
+    http_answer_done(&answer);
     return done;
 }

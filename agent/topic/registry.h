@@ -1,7 +1,9 @@
 /* A schema registry by Confluent's REST API (Confluent's own, Apicurio's ccompat, Karapace …):
  * registers schemas and remembers their ids. Answers are not trusted.
  *
- *   POST <url>/subjects/<subject>/versions   {"schema": "…"}   →  {"id": 7}
+ *   POST <url>/subjects/<subject>/versions          {"schema": "…"}  →  {"id": 7}
+ *   GET  <url>/subjects/<subject>/versions/latest                    →  {"id": 7, "schema": "…"}
+ *   GET  <url>/schemas/ids/<id>                                      →  {"schema": "…"}
  *
  * A registry may be used by several threads; calls are one at a time.
  * https://docs.confluent.io/platform/current/schema-registry/develop/api.html */
@@ -29,5 +31,12 @@ Registry *registry_new(const RegistryOptions *options, Error *err) OWNED_BY(regi
  * "RegistryAway" and what http_client.h says; RETRY "RegistryAnswer" for an answer that is none. */
 MUST_CHECK bool registry_register(Registry *registry, const char *subject, const char *schema,
                                   uint32_t *ret_id, Error *err);
+
+/* The id of the subject's latest schema. RETRY "SchemaMissing": there is none (yet). */
+MUST_CHECK bool registry_latest(Registry *registry, const char *subject, uint32_t *ret_id,
+                                Error *err);
+/* The text of a schema, the caller's to free. DATA "UnknownSchemaId": there is none of that id, or
+ * it is of another kind than Avro. Nothing is remembered. */
+MUST_CHECK bool registry_fetch(Registry *registry, uint32_t id, char **ret, Error *err);
 
 DEFINE_AUTO(Registry, registry_free);

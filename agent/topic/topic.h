@@ -153,7 +153,7 @@ void topic_table_free(TopicTable *table);
 TopicTable *topic_table_new(const TopicTableSpec *spec, const TopicOptions *options, Error *err)
     OWNED_BY(topic_table_free);
 /* The texts to register, under the subjects "<topic>-key" and "<topic>-value"; NULL key: the table
- * has none. Only of TOPIC_AVRO; for JSON with its schema what stands under "schema". */
+ * has none. For JSON what stands under "schema" where the records have it. */
 const char *topic_table_key_schema(const TopicTable *table);
 const char *topic_table_value_schema(const TopicTable *table);
 /* TOPIC_AVRO: what the registry calls them. Before the first row. */

@@ -177,8 +177,8 @@ bool manifest_runs(const Manifest *manifest, Findings *findings)
             .findings = findings, .file = connector->meta.file, .object = object, .path = {0}};
         report_at(
             &report, connector->meta.line, NULL,
-            "spec.stream: its topics are filled by firn-agent capture, and tables from topics "
-            "not yet: leave it out, and tables are filled straight from the source");
+            "spec.stream: its topics are filled by firn-agent capture, and tables from them by "
+            "firn-agent ingest: leave it out, and tables are filled straight from the source");
     }
     return findings->count == 0;
 }

@@ -8,7 +8,7 @@ _firn_agent() {
     --progress) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$word"); return ;;
     esac
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run capture validate inspect drop --help --version" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "run capture ingest validate inspect drop --help --version" -- "$word")
         return
     fi
     case ${COMP_WORDS[1]} in

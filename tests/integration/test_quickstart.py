@@ -32,7 +32,7 @@ class Quickstart(unittest.TestCase):
         self.assertIn("category", self.run_it("--lake", "s3"))
 
     def test_kafka(self):
-        output = self.run_it("--kafka")
+        output = self.run_it("--kafka", "--consumers", "2")
         self.assertIn(" tables 4  rows ", output)  # the progress line
         self.assertIn('"op":', output)  # a record as a consumer gets it
 

@@ -294,15 +294,20 @@ static void test_worker(void **state)
     PieceId piece;
     assert_false(worker_row(&worker, 0, 5, (RowPosition){4, 0}, &piece)); /* repeated */
     assert_true(worker_row(&worker, 0, 6, (RowPosition){6, 0}, &piece));
-    const Barrier truncate = {BARRIER_TRUNCATE, 2, {8, 0}};
+    /* a row of no position counts wherever it stands, and passes none */
+    assert_true(worker_row_unplaced(&worker, 0, 7, &piece));
+    assert_false(worker_row(&worker, 0, 8, (RowPosition){6, 0}, &piece));
+    const Barrier truncate = {BARRIER_TRUNCATE, 2, {8, 0}, false};
     worker_marker(&worker, 0, 9, &truncate);
     assert_false(worker_reads(&worker, 0));
     action = next(&worker, WORKER_STAGE);
     worker_staged(&worker, 0, action.piece, true);
     const Report *report = next(&worker, WORKER_REPORT).report;
     assert_int_equal(report->count, 2);
-    assert_int_equal(report->pieces[0].to.next, 7);
-    assert_int_equal(report->pieces[1].from.next, 7);
+    assert_int_equal(report->pieces[0].rows, 2);
+    assert_int_equal(report->pieces[0].to.next, 9);
+    assert_int_equal(report->pieces[0].to.passed.major, 6);
+    assert_int_equal(report->pieces[1].from.next, 9);
     assert_int_equal(report->pieces[1].to.next, 10);
     assert_int_equal(report->pieces[1].barrier.kind, BARRIER_TRUNCATE);
 
@@ -312,15 +317,15 @@ static void test_worker(void **state)
     assert_int_equal(report->refused, STALL_LANE_UNANNOUNCED);
 
     /* committed up to the barrier, then past it */
-    const LaneValue at_7[] = {{7, {6, 0}}, {5, {5, 0}}};
-    announce(&worker, 2, false, at_7, 2);
+    const LaneValue at_9[] = {{9, {6, 0}}, {5, {5, 0}}};
+    announce(&worker, 2, false, at_9, 2);
     assert_false(worker_reads(&worker, 0));
     const LaneValue past[] = {{10, {8, 0}}, {10, {8, 0}}};
     announce(&worker, 3, false, past, 2);
     assert_true(worker_reads(&worker, 0));
     worker_marker(&worker, 0, 10, &truncate); /* repeated: skipped */
     assert_true(worker_reads(&worker, 0));
-    announce(&worker, 2, false, at_7, 2); /* late */
+    announce(&worker, 2, false, at_9, 2); /* late */
     assert_true(worker_reads(&worker, 0));
 
     /* the table is elsewhere: the lane starts again, what was open may go */
@@ -336,13 +341,49 @@ static void test_worker(void **state)
     assert_int_equal(action.report->refused, STALL_TOPIC_TRUNCATED);
 }
 
+/* More lanes, by a marker whose position is behind rows that were passed: all wait for it, and it
+ * passes nothing. Once the table has the lanes it is repeated. */
+static void test_lanes_added(void **state)
+{
+    (void)state;
+    Worker worker;
+    WorkerLane of[LANES];
+    WorkerAction action;
+    worker_init(&worker, 1, of, LANES, 100);
+    worker_assigned(&worker, (const uint32_t[]){0, 2}, 2);
+    announce(&worker, 1, false, at_5, 2);
+    for (int i = 0; i < 2; i++)
+        worker_sought(&worker, next(&worker, WORKER_SEEK).lane, TOPIC, 0, 50);
+    const Barrier grown = {BARRIER_LANES_ADDED, 3, {1, 3}, true};
+    worker_marker(&worker, 0, 5, &grown);
+    worker_marker(&worker, 2, 0, &grown);
+    assert_false(worker_reads(&worker, 0));
+    assert_false(worker_reads(&worker, 2));
+    const Report *report = next(&worker, WORKER_REPORT).report;
+    assert_int_equal(report->lane, 0);
+    assert_int_equal(report->pieces[0].to.next, 6);
+    assert_int_equal(report->pieces[0].to.passed.major, 5);
+    report = next(&worker, WORKER_REPORT).report;
+    assert_int_equal(report->pieces[0].to.next, 1);
+    assert_int_equal(report->pieces[0].to.passed.major, 0);
+    const LaneValue three[] = {{6, {5, 0}}, {9, {9, 0}}, {1, {0, 0}}};
+    announce(&worker, 2, false, three, 3);
+    assert_true(worker_reads(&worker, 0));
+    worker_marker(&worker, 0, 6, &grown);
+    assert_true(worker_reads(&worker, 0));
+    PieceId piece;
+    assert_true(worker_row(&worker, 0, 7, (RowPosition){6, 0}, &piece));
+    assert_true(worker_row(&worker, 2, 1, (RowPosition){4, 0}, &piece));
+    assert_false(worker_next(&worker, &action));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chain),    cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_barrier),  cmocka_unit_test(test_other_generation),
         cmocka_unit_test(test_conflict), cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_worker),
+        cmocka_unit_test(test_worker),   cmocka_unit_test(test_lanes_added),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

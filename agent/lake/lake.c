@@ -1,4 +1,4 @@
-#include "agent/pipeline/lake.h"
+#include "agent/lake/lake.h"
 
 #include <string.h>
 

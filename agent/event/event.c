@@ -1,0 +1,647 @@
+/* A record: its head, its framing, and Debezium's envelope around the rows. */
+#include "agent/event/event.h"
+
+#include <string.h>
+
+#include "agent/event/plan.h"
+#include "common/reader.h"
+
+#define HEADER_BYTES 21 /* agent/topic/topic.h: TOPIC_HEADER_BYTES */
+#define PLANS_MAX 64    /* the oldest goes first */
+#define KEYS_MAX 64
+#define UNCHANGED_WORDS (WIRE_FIELDS_MAX / 64)
+
+enum { KIND_ROW, KIND_TOMBSTONE, KIND_TRUNCATE, KIND_COPIED, KIND_EPOCH };
+
+/* A writer's schema that records have come with. */
+typedef struct KnownPlan {
+    uint32_t id;  /* Avro */
+    Bytes prefix; /* JSON with its schema: what stands before the payload */
+    EventPlan plan;
+    char *problem; /* it can't be read; NULL: it can */
+} KnownPlan;
+
+struct EventReader {
+    EventFormat format;
+    EventFetch *fetch;
+    void *fetch_context;
+    const Schema *target;
+    KnownPlan *plans[PLANS_MAX]; /* the latest used first */
+    size_t plan_count;
+    EventPlan fixed; /* of JSON without schemas */
+    bool has_fixed;
+    char *keys[KEYS_MAX]; /* with has_fixed */
+    size_t key_count;
+    Decode decode;
+    Scan json;
+    uint64_t unchanged[UNCHANGED_WORDS];
+};
+
+/* --- beginning and end --- */
+
+static void known_free(KnownPlan *known)
+{
+    if (!known)
+        return;
+    event_plan_done(&known->plan);
+    bytes_done(&known->prefix);
+    free(known->problem);
+    free(known);
+}
+
+void event_reader_free(EventReader *reader)
+{
+    if (!reader)
+        return;
+    for (size_t i = 0; i < reader->plan_count; i++)
+        known_free(reader->plans[i]);
+    for (size_t i = 0; i < reader->key_count; i++)
+        free(reader->keys[i]);
+    event_plan_done(&reader->fixed);
+    bytes_done(&reader->json.scratch);
+    bytes_done(&reader->decode.text);
+    bytes_done(&reader->decode.bytes);
+    free(reader->decode.seen);
+    free(reader);
+}
+
+static bool take_fixed(EventReader *reader, const EventOptions *options, Error *err)
+{
+    if (!event_plan_make(&reader->fixed, false, options->value_schema,
+                         strlen(options->value_schema), err))
+        return false;
+    reader->has_fixed = true;
+    if (!options->key_schema)
+        return true;
+    json_t *key = json_loads(options->key_schema, 0, NULL);
+    const json_t *fields = json_object_get(key, "fields");
+    size_t count = json_array_size(fields);
+    for (size_t i = 0; i < count && i < KEYS_MAX; i++) {
+        const char *name = json_string_value(json_object_get(json_array_get(fields, i), "field"));
+        if (name)
+            reader->keys[reader->key_count++] = mem_strdup(name);
+    }
+    json_decref(key);
+    return reader->key_count == count ||
+           error_set(err, ERROR_CONFIG, "BadSchema", "Connect's schema of a key can't be read");
+}
+
+EventReader *event_reader_new(const EventOptions *options, Error *err)
+{
+    AUTO(event_reader_free) EventReader *reader = mem_zalloc(sizeof *reader);
+    reader->format = options->format;
+    reader->fetch = options->fetch;
+    reader->fetch_context = options->fetch_context;
+    ASSERT(options->format == EVENT_JSON || options->fetch);
+    if (options->value_schema && !take_fixed(reader, options, err))
+        return NULL;
+    return TAKE(reader);
+}
+
+void event_reader_target(EventReader *reader, const Schema *target)
+{
+    reader->target = target;
+    if (reader->has_fixed)
+        event_plan_bind(&reader->fixed, target);
+    for (size_t i = 0; i < reader->plan_count; i++)
+        if (!reader->plans[i]->problem)
+            event_plan_bind(&reader->plans[i]->plan, target);
+}
+
+/* --- writers' schemas --- */
+
+/* To the front. */
+static EventPlan *use_plan(EventReader *reader, size_t at, Error *err)
+{
+    KnownPlan *known = reader->plans[at];
+    if (UNLIKELY(at)) {
+        memmove(reader->plans + 1, reader->plans, at * sizeof *reader->plans);
+        reader->plans[0] = known;
+    }
+    if (UNLIKELY(known->problem != NULL)) {
+        error_set(err, ERROR_DATA, "BadSchema", "%s", known->problem);
+        return NULL;
+    }
+    return &known->plan;
+}
+
+/* One that can't be read is remembered as such: the record is at fault, and each that follows. */
+static EventPlan *learn_plan(EventReader *reader, uint32_t id, const char *prefix, size_t bytes,
+                             const char *text, size_t text_bytes, Error *err)
+{
+    Error why = {0};
+    KnownPlan *known = mem_zalloc(sizeof *known);
+    known->id = id;
+    bytes_put(&known->prefix, prefix, bytes);
+    if (!event_plan_make(&known->plan, reader->format == EVENT_AVRO, text, text_bytes, &why))
+        known->problem = mem_strdup(why.message);
+    else if (reader->target)
+        event_plan_bind(&known->plan, reader->target);
+    if (reader->plan_count == PLANS_MAX)
+        known_free(reader->plans[--reader->plan_count]);
+    memmove(reader->plans + 1, reader->plans, reader->plan_count * sizeof *reader->plans);
+    reader->plans[0] = known;
+    reader->plan_count++;
+    return use_plan(reader, 0, err);
+}
+
+static EventPlan *plan_of_id(EventReader *reader, uint32_t id, Error *err)
+{
+    for (size_t i = 0; i < reader->plan_count; i++)
+        if (reader->plans[i]->id == id)
+            return use_plan(reader, i, err);
+    AUTO(mem_free) char *text = NULL;
+    if (!reader->fetch(reader->fetch_context, id, &text, err))
+        return NULL;
+    return learn_plan(reader, id, NULL, 0, text, strlen(text), err);
+}
+
+static EventPlan *bad_record(const EventRecord *record, const char *why, Error *err)
+{
+    error_set(err, ERROR_DATA, "BadRecord", "partition %u offset %llu: the record %s",
+              record->partition, (unsigned long long)record->offset, why);
+    return NULL;
+}
+
+/* {"schema":{…},"payload": → its plan; json stands on the payload. */
+static EventPlan *plan_of_json(EventReader *reader, const EventRecord *record, bool *ret_wrapped,
+                               Error *err)
+{
+    Scan *json = &reader->json;
+    const char *name, *from = json->at;
+    size_t bytes;
+    bool end;
+    for (size_t i = 0; i < reader->plan_count; i++) {
+        const Bytes *prefix = &reader->plans[i]->prefix;
+        if ((size_t)(json->end - from) > prefix->used &&
+            memcmp(from, prefix->data, prefix->used) == 0) {
+            json->at = from + prefix->used;
+            *ret_wrapped = true;
+            return use_plan(reader, i, err);
+        }
+    }
+    *ret_wrapped = scan_is(json, '{') && scan_member(json, true, &name, &bytes, &end) && !end &&
+                   bytes == 6 && memcmp(name, "schema", 6) == 0;
+    if (!*ret_wrapped) {
+        json->at = from;
+        if (reader->has_fixed)
+            return &reader->fixed;
+        error_set(err, ERROR_CONFIG, "SchemaUnknown",
+                  "partition %u offset %llu: the record has no schema beside its payload, and what "
+                  "its columns are is not known",
+                  record->partition, (unsigned long long)record->offset);
+        return NULL;
+    }
+    (void)scan_peek(json);
+    const char *schema = json->at;
+    if (!scan_skip(json))
+        return bad_record(record, json->why, err);
+    size_t schema_bytes = (size_t)(json->at - schema);
+    if (!scan_member(json, false, &name, &bytes, &end))
+        return bad_record(record, json->why, err);
+    if (end || bytes != 7 || memcmp(name, "payload", 7) != 0)
+        return bad_record(record, "has a schema and no payload behind it", err);
+    if (schema_bytes == 4 && memcmp(schema, "null", 4) == 0) {
+        if (reader->has_fixed)
+            return &reader->fixed;
+        return bad_record(record, "has no schema", err);
+    }
+    return learn_plan(reader, 0, from, (size_t)(json->at - from), schema, schema_bytes, err);
+}
+
+static bool take_frame(const EventRecord *record, Reader *ret, uint32_t *ret_id, Error *err)
+{
+    uint8_t magic;
+    *ret = reader_over(record->value, record->value_bytes);
+    if (!reader_u8(ret, &magic) || magic != 0 || !reader_u32be(ret, ret_id))
+        return bad_record(record, "does not begin with 0x00 and a schema's id", err) != NULL;
+    return true;
+}
+
+/* --- the head --- */
+
+/* False: it is no header of ours that can be read. */
+static bool take_header(EventReader *reader, const EventRecord *record, Event *ret,
+                        uint8_t *ret_kind)
+{
+    Reader in = reader_over(record->header, record->header_bytes);
+    Decode *decode = &reader->decode;
+    const uint8_t *at;
+    if (!reader_u64be(&in, &ret->at.major) || !reader_u64be(&in, &ret->at.minor) ||
+        !reader_u32be(&in, &ret->version) || !reader_u8(&in, ret_kind) || *ret_kind > KIND_EPOCH ||
+        reader_left(&in) % 2)
+        return false;
+    decode->unchanged = reader->unchanged;
+    if (LIKELY(!reader_left(&in)))
+        return *ret_kind != KIND_EPOCH;
+    if (*ret_kind == KIND_EPOCH)
+        return reader_u32be(&in, &ret->epoch) && reader_u32be(&in, &ret->partitions) &&
+               !reader_left(&in);
+    memset(reader->unchanged, 0, sizeof reader->unchanged);
+    decode->has_unchanged = true;
+    while (reader_take(&in, 2, &at)) {
+        uint32_t field = (uint32_t)at[0] << 8 | at[1];
+        if (field >= WIRE_FIELDS_MAX)
+            return false;
+        reader->unchanged[field / 64] |= UINT64_C(1) << field % 64;
+    }
+    return true;
+}
+
+static bool bad_value(const EventReader *reader, const EventRecord *record, Error *err)
+{
+    const Decode *decode = &reader->decode;
+    const char *why = decode->why ? decode->why : reader->json.why;
+    bool in_field = decode->field != NULL;
+    return error_set(err, ERROR_DATA, "BadRecord", "partition %u offset %llu: %s%.200s %s",
+                     record->partition, (unsigned long long)record->offset,
+                     in_field ? "field " : "the record", in_field ? decode->field->field : "",
+                     why ? why : "can't be read");
+}
+
+/* --- the envelope --- */
+
+typedef struct Envelope {
+    char op;        /* 0: none yet */
+    bool has_after; /* the row was begun */
+    const char *before_json;
+    const uint8_t *before_avro;
+    size_t before_bytes; /* 0: none */
+} Envelope;
+
+static void begin_row(EventReader *reader, Batch *batch, RowPosition at, bool may_leave_out)
+{
+    reader->decode.batch = batch;
+    reader->decode.may_leave_out = may_leave_out;
+    batch_row_begin(batch, ROW_INSERT, at);
+}
+
+static bool take_op(Envelope *envelope, const char *text, size_t bytes)
+{
+    envelope->op = bytes == 1 ? text[0] : '?';
+    return true;
+}
+
+/* source's ts_ms, the first member of that name */
+static int64_t find_source_ms(const char *at, const char *end)
+{
+    static const char name[] = "\"ts_ms\":";
+    const char *found = memmem(at, (size_t)(end - at), name, sizeof name - 1);
+    Scan json = {.at = found ? found + sizeof name - 1 : end, .end = end};
+    int64_t ms = 0;
+    return found && scan_integer(&json, &ms) ? ms : 0;
+}
+
+static bool json_part(EventReader *reader, const EventPlan *plan, const char *name, size_t bytes,
+                      Batch *batch, Envelope *envelope, Event *ret)
+{
+    Scan *json = &reader->json;
+    const char *text;
+    size_t text_bytes;
+    (void)scan_peek(json);
+    const char *from = json->at;
+    if (bytes == 5 && memcmp(name, "after", 5) == 0 && !envelope->has_after) {
+        if (scan_null(json))
+            return true;
+        envelope->has_after = true;
+        begin_row(reader, batch, ret->at, true);
+        return event_put_json(&reader->decode, json, plan->row);
+    }
+    if (bytes == 2 && memcmp(name, "op", 2) == 0)
+        return scan_text(json, &text, &text_bytes) && take_op(envelope, text, text_bytes);
+    if (!scan_skip(json))
+        return false;
+    if (bytes == 6 && memcmp(name, "source", 6) == 0)
+        ret->source_ms = find_source_ms(from, json->at);
+    if (bytes == 6 && memcmp(name, "before", 6) == 0 && *from == '{') {
+        envelope->before_json = from;
+        envelope->before_bytes = (size_t)(json->at - from);
+    }
+    return true;
+}
+
+static bool json_envelope(EventReader *reader, const EventPlan *plan, Batch *batch,
+                          Envelope *envelope, Event *ret)
+{
+    Scan *json = &reader->json;
+    const char *name;
+    size_t bytes;
+    bool end = false;
+    if (scan_null(json)) {
+        envelope->op = 'm';
+        return true;
+    }
+    if (!scan_expect(json, '{'))
+        return false;
+    for (bool first = true;; first = false) {
+        if (!scan_member(json, first, &name, &bytes, &end))
+            return false;
+        if (end)
+            return true;
+        if (!json_part(reader, plan, name, bytes, batch, envelope, ret))
+            return false;
+    }
+}
+
+static bool avro_text(Decode *decode, Reader *in, const WireType *wire, Envelope *envelope)
+{
+    bool there;
+    int64_t bytes;
+    const uint8_t *text;
+    if (!avro_is_there(decode, in, wire, &there))
+        return false;
+    if (!there)
+        return true;
+    if (!reader_zigzag(in, &bytes) || bytes < 0 || !reader_take(in, (size_t)bytes, &text))
+        return decode_bad(decode, "is cut short, or no Avro of its schema");
+    return take_op(envelope, (const char *)text, (size_t)bytes);
+}
+
+static bool avro_source(Decode *decode, Reader *in, const EventPlan *plan, Event *ret)
+{
+    const WireType *source = &plan->envelope->children[plan->source_at];
+    bool there;
+    if (plan->ts_at == COLUMN_NONE)
+        return avro_skip(decode, in, source, 0);
+    if (!avro_is_there(decode, in, source, &there))
+        return false;
+    for (uint32_t i = 0; there && i < source->child_count; i++) {
+        const WireType *field = &source->children[i];
+        bool given = i == plan->ts_at && !field->branch_count;
+        if (given ? !reader_zigzag(in, &ret->source_ms) : !avro_skip(decode, in, field, 0))
+            return decode_bad(decode, "is cut short, or no Avro of its schema");
+    }
+    return true;
+}
+
+static bool avro_part(EventReader *reader, Reader *in, const EventPlan *plan, uint32_t at,
+                      Batch *batch, Envelope *envelope, Event *ret)
+{
+    Decode *decode = &reader->decode;
+    const WireType *field = &plan->envelope->children[at];
+    bool there;
+    if (at == plan->op_at)
+        return avro_text(decode, in, field, envelope);
+    if (at == plan->source_at)
+        return avro_source(decode, in, plan, ret);
+    if (at != plan->after_at && !(at == plan->before_at && plan->before))
+        return avro_skip(decode, in, field, 0);
+    if (at == plan->before_at) {
+        const uint8_t *from = in->at;
+        if (!avro_skip(decode, in, field, 0))
+            return false;
+        envelope->before_avro = from;
+        envelope->before_bytes = (size_t)(in->at - from);
+        return true;
+    }
+    if (!avro_is_there(decode, in, field, &there))
+        return false;
+    if (!there)
+        return true;
+    envelope->has_after = true;
+    begin_row(reader, batch, ret->at, true);
+    return event_put_avro(decode, in, plan->row);
+}
+
+/* The old row, where op is d. */
+static bool put_before(EventReader *reader, const EventPlan *plan, const Envelope *envelope,
+                       Batch *batch, const Event *event)
+{
+    Decode *decode = &reader->decode;
+    bool there = false;
+    if (!envelope->before_bytes || !plan->before)
+        return decode_bad(decode, "deletes a row and does not say which");
+    if (envelope->before_avro) {
+        Reader in = reader_over(envelope->before_avro, envelope->before_bytes);
+        if (!avro_is_there(decode, &in, plan->before, &there))
+            return false;
+        if (!there)
+            return decode_bad(decode, "deletes a row and does not say which");
+        begin_row(reader, batch, event->at, false);
+        return event_put_avro(decode, &in, plan->before);
+    }
+    Scan *json = &reader->json;
+    json->at = envelope->before_json;
+    json->end = envelope->before_json + envelope->before_bytes;
+    begin_row(reader, batch, event->at, false);
+    return event_put_json(decode, json, plan->before);
+}
+
+static bool finish(EventReader *reader, const EventPlan *plan, const Envelope *envelope,
+                   Batch *batch, Event *ret)
+{
+    static const char ops[] = "rcu";
+    static const RowOp meant[] = {ROW_READ, ROW_INSERT, ROW_UPDATE};
+    const char *at = envelope->op ? strchr(ops, envelope->op) : NULL;
+    if (at) {
+        if (!envelope->has_after)
+            return decode_bad(&reader->decode, "has no row `after`");
+        batch->ops[batch->row_count - 1] = (uint8_t)meant[at - ops];
+        ret->copied = envelope->op == 'r';
+        ret->kind = EVENT_ROW;
+        return true;
+    }
+    if (envelope->op == 'd' && !envelope->has_after) {
+        if (!put_before(reader, plan, envelope, batch, ret))
+            return false;
+        batch->ops[batch->row_count - 1] = ROW_DELETE;
+        ret->kind = EVENT_ROW;
+        return true;
+    }
+    if (envelope->has_after)
+        return decode_bad(&reader->decode, "has a row `after` and an op that has none");
+    if (envelope->op != 't' && envelope->op != 'm')
+        return decode_bad(&reader->decode, "has an op that is not known");
+    ret->kind = envelope->op == 't' ? EVENT_TRUNCATE : EVENT_NOTHING;
+    return true;
+}
+
+/* --- a record --- */
+
+static bool decode_avro(EventReader *reader, const EventRecord *record, Batch *batch, Event *ret,
+                        bool *ret_done, Error *err)
+{
+    Reader in;
+    uint32_t id;
+    Envelope envelope = {0};
+    if (!take_frame(record, &in, &id, err))
+        return false;
+    EventPlan *plan = plan_of_id(reader, id, err);
+    if (!plan)
+        return false;
+    *ret_done = true;
+    if (!plan->covers) {
+        ret->kind = EVENT_SCHEMA;
+        return true;
+    }
+    for (uint32_t i = 0; i < plan->envelope->child_count; i++)
+        if (!avro_part(reader, &in, plan, i, batch, &envelope, ret))
+            return false;
+    if (reader_left(&in))
+        return decode_bad(&reader->decode, "goes on behind its end");
+    return finish(reader, plan, &envelope, batch, ret);
+}
+
+static bool decode_json(EventReader *reader, const EventRecord *record, Batch *batch, Event *ret,
+                        bool *ret_done, Error *err)
+{
+    Scan *json = &reader->json;
+    Envelope envelope = {0};
+    bool wrapped;
+    json->at = (const char *)record->value;
+    json->end = json->at + record->value_bytes;
+    json->why = NULL;
+    EventPlan *plan = plan_of_json(reader, record, &wrapped, err);
+    if (!plan)
+        return false;
+    *ret_done = true;
+    if (!plan->covers) {
+        ret->kind = EVENT_SCHEMA;
+        return true;
+    }
+    if (!json_envelope(reader, plan, batch, &envelope, ret))
+        return false;
+    if (wrapped && !scan_is(json, '}'))
+        return decode_bad(&reader->decode, "goes on behind its payload");
+    if (scan_peek(json) || json->at != json->end)
+        return decode_bad(&reader->decode, "goes on behind its end");
+    return finish(reader, plan, &envelope, batch, ret);
+}
+
+bool event_decode(EventReader *reader, const EventRecord *record, Batch *batch, Event *ret,
+                  Error *err)
+{
+    Decode *decode = &reader->decode;
+    uint32_t rows = batch->row_count;
+    uint8_t kind = KIND_ROW;
+    bool done = false;
+    ASSERT(reader->target == batch->schema);
+    *ret = (Event){.at = {record->offset, record->partition}};
+    decode->why = NULL;
+    decode->field = NULL;
+    decode->unchanged = NULL;
+    decode->has_unchanged = false;
+    decode->batch = batch;
+    if (record->header && !take_header(reader, record, ret, &kind))
+        return bad_record(record, "has a header `firn` that can't be read", err) != NULL;
+    if (kind >= KIND_TRUNCATE) {
+        static const EventKind kinds[] = {EVENT_TRUNCATE, EVENT_COPIED, EVENT_LANES};
+        ret->kind = kinds[kind - KIND_TRUNCATE];
+        return true;
+    }
+    if (kind == KIND_TOMBSTONE || !record->value)
+        return true;
+    bool ok = reader->format == EVENT_AVRO ? decode_avro(reader, record, batch, ret, &done, err)
+                                           : decode_json(reader, record, batch, ret, &done, err);
+    if (!ok || ret->kind != EVENT_ROW)
+        while (batch->row_count > rows)
+            batch_row_undo(batch);
+    return ok || (done && bad_value(reader, record, err));
+}
+
+/* --- what columns there are --- */
+
+static void add_key(char **keys, size_t *count, const char *name, size_t bytes)
+{
+    if (*count < KEYS_MAX)
+        keys[(*count)++] = mem_strndup(name, bytes);
+}
+
+/* The names of a key's fields: {"id": 1}, or that beside its schema. */
+static void json_keys(const EventRecord *record, char **keys, size_t *count)
+{
+    Scan json = {.at = (const char *)record->key,
+                 .end = (const char *)record->key + record->key_bytes};
+    const char *name;
+    size_t bytes;
+    bool end = false;
+    if (!record->key || !scan_is(&json, '{'))
+        return;
+    for (bool first = true; scan_member(&json, first, &name, &bytes, &end) && !end; first = false) {
+        if (bytes == 7 && memcmp(name, "payload", 7) == 0 && scan_peek(&json) == '{') {
+            while (*count)
+                free(keys[--*count]);
+            json.at++;
+            for (first = true; scan_member(&json, first, &name, &bytes, &end) && !end;
+                 first = false) {
+                add_key(keys, count, name, bytes);
+                if (!scan_skip(&json))
+                    break;
+            }
+            break;
+        }
+        add_key(keys, count, name, bytes);
+        if (!scan_skip(&json))
+            break;
+    }
+    bytes_done(&json.scratch);
+}
+
+static bool avro_keys(EventReader *reader, const EventRecord *record, char **keys, size_t *count,
+                      Error *err)
+{
+    Reader in = reader_over(record->key, record->key ? record->key_bytes : 0);
+    uint8_t magic;
+    uint32_t id;
+    AUTO(mem_free) char *text = NULL;
+    if (!reader_u8(&in, &magic) || magic || !reader_u32be(&in, &id))
+        return true; /* it has none, or one of another format */
+    if (!reader->fetch(reader->fetch_context, id, &text, err))
+        return false;
+    json_t *json = json_loads(text, 0, NULL);
+    const json_t *fields = json_object_get(json, "fields");
+    for (size_t i = 0; i < json_array_size(fields); i++) {
+        const char *name = json_string_value(json_object_get(json_array_get(fields, i), "name"));
+        if (name)
+            add_key(keys, count, name, strlen(name));
+    }
+    json_decref(json);
+    return true;
+}
+
+static EventPlan *plan_of(EventReader *reader, const EventRecord *record, bool *ret_known,
+                          Error *err)
+{
+    Reader in;
+    uint32_t id;
+    bool wrapped;
+    if (reader->format == EVENT_AVRO)
+        return take_frame(record, &in, &id, err) ? plan_of_id(reader, id, err) : NULL;
+    reader->json.at = (const char *)record->value;
+    reader->json.end = reader->json.at + record->value_bytes;
+    EventPlan *plan = plan_of_json(reader, record, &wrapped, err);
+    *ret_known = plan == &reader->fixed;
+    return plan;
+}
+
+bool event_wanted(EventReader *reader, const EventRecord *record, Schema **ret, Error *err)
+{
+    Event head = {0};
+    uint8_t kind = KIND_ROW;
+    bool known = false;
+    char *keys[KEYS_MAX];
+    size_t count = 0;
+    *ret = NULL;
+    if (record && record->header && !take_header(reader, record, &head, &kind))
+        return bad_record(record, "has a header `firn` that can't be read", err) != NULL;
+    if (record && (kind != KIND_ROW || !record->value))
+        return true;
+    ASSERT(record || reader->has_fixed);
+    known = !record;
+    EventPlan *plan = record ? plan_of(reader, record, &known, err) : &reader->fixed;
+    if (!plan)
+        return false;
+    bool ok = true;
+    if (known)
+        for (size_t i = 0; i < reader->key_count; i++)
+            add_key(keys, &count, reader->keys[i], strlen(reader->keys[i]));
+    else if (reader->format == EVENT_AVRO)
+        ok = avro_keys(reader, record, keys, &count, err);
+    else
+        json_keys(record, keys, &count);
+    if (ok)
+        *ret = event_plan_schema(plan, keys, count, err);
+    while (count)
+        free(keys[--count]);
+    return *ret != NULL;
+}

@@ -1,0 +1,99 @@
+/* Records of a Kafka topic → typed rows in a Batch: Debezium's envelope, ours and theirs, in JSON,
+ * in JSON with its schema, and in Avro (Confluent's framing). The other way round than agent/topic.
+ * No Kafka client, no thread, no I/O but what the caller's EventFetch does.
+ *
+ *   event.h    the contract                         event.c     a record: head, framing, envelope
+ *   wire.h     what a value is on the wire, and     wire.c      the one table of types
+ *              what it becomes in the lake          connect.c, avro_schema.c  schemas → WireTypes
+ *   scan.h     a scanner of JSON text               json.c      JSON → columns
+ *   value.h    texts and bytes → values             avro.c      Avro → columns
+ *   decode.h   … put into columns                   plan.h      a writer's schema, and the target's
+ *
+ * The hot path makes no tree of values: a record is walked once, each value goes straight into its
+ * column. (A deleted row's old image is passed over first: op stands behind it.) What is known of a
+ * writer's schema is made once (EventPlan): which field is which column, and how it gets there.
+ *
+ * The columns of the rows (the target) are the caller's. A writer's field that the target lacks, or
+ * whose type is another, is EVENT_SCHEMA: nothing was appended, and event_wanted says what the
+ * columns would have to be. A column that the writer lacks is null.
+ *
+ * Types (https://debezium.io/documentation/reference/3.5/connectors/postgresql.html#data-types,
+ * https://avro.apache.org/docs/1.11.1/specification/#logical-types): wire.c. Only the key's columns
+ * are required: a topic outlives its schemas.
+ *
+ * Errors: DATA for a record that can't be read, whatever it holds ("BadRecord" and what value.h
+ * says): it is the caller's to keep as a dead letter; RETRY and CONFIG as the registry's. */
+#pragma once
+
+#include "agent/record/batch.h"
+#include "common/bytes.h"
+#include "common/error.h"
+
+typedef enum EventFormat {
+    EVENT_JSON, /* Debezium's envelope, with its schema or without */
+    EVENT_AVRO, /* … in Avro: 0x00, the writer's schema's id in 4 bytes big-endian, Avro */
+} EventFormat;
+
+/* A record as the consumer has it; nothing is kept of it. */
+typedef struct EventRecord {
+    const uint8_t *key, *value; /* NULL: null */
+    size_t key_bytes, value_bytes;
+    const uint8_t *header; /* the value of the header `firn`; NULL: the topic is not ours */
+    size_t header_bytes;
+    bool of_new_key; /* it has the header __debezium.oldkey */
+    uint64_t offset;
+    uint32_t partition;
+} EventRecord;
+
+typedef enum EventKind {
+    EVENT_NOTHING,  /* a tombstone behind a deletion, a record of another kind */
+    EVENT_ROW,      /* one was appended to the batch */
+    EVENT_TRUNCATE, /* the table was emptied */
+    EVENT_COPIED,   /* the table's copy ends here */
+    EVENT_LANES,    /* the topic has more partitions behind it */
+    EVENT_SCHEMA,   /* the record needs other columns than the target's */
+} EventKind;
+
+typedef struct Event {
+    EventKind kind;
+    bool copied; /* a row of the copy: its position says when, not what is older */
+    /* Of our topics the source's, as the header has it; of others {offset, partition}. */
+    RowPosition at;
+    uint32_t epoch, partitions; /* EVENT_LANES: its number, and how many the topic has */
+    uint32_t version;           /* of the columns; 0: the topic is not ours */
+    int64_t source_ms;          /* when it was committed at the source; 0: not known */
+} Event;
+
+typedef struct EventReader EventReader;
+
+/* Asks for a writer's schema by its id: *ret is its Avro text, the caller's to free. */
+typedef bool EventFetch(void *context, uint32_t id, char **ret, Error *err);
+
+typedef struct EventOptions {
+    EventFormat format;
+    /* EVENT_JSON without schemas: Connect's schema of the value (of the envelope) as JSON text, and
+     * of the key; what they are is known from elsewhere. NULL: each record has its own. */
+    const char *value_schema, *key_schema;
+    EventFetch *fetch; /* EVENT_AVRO */
+    void *fetch_context;
+} EventOptions;
+
+void event_reader_free(EventReader *reader);
+/* Everything is copied. CONFIG "BadSchema" for a schema that can't be read. */
+EventReader *event_reader_new(const EventOptions *options, Error *err) OWNED_BY(event_reader_free);
+
+/* The columns that this record's writer has, as a schema of its own (names, types, key, origins
+ * 0): the caller's. NULL without an error: the record says nothing of them (a tombstone, a marker).
+ * record NULL: those of EventOptions.value_schema. In Avro the first 5 bytes of key and value are
+ * enough. */
+MUST_CHECK bool event_wanted(EventReader *reader, const EventRecord *record, Schema **ret,
+                             Error *err);
+/* What batches have from here on; outlives the reader, and every batch made of it. */
+void event_reader_target(EventReader *reader, const Schema *target);
+
+/* Appends at most one row to the batch, whose schema is the target. On false, and for any kind but
+ * EVENT_ROW, nothing was appended. */
+MUST_CHECK bool event_decode(EventReader *reader, const EventRecord *record, Batch *batch,
+                             Event *ret, Error *err);
+
+DEFINE_AUTO(EventReader, event_reader_free);

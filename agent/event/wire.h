@@ -1,0 +1,91 @@
+/* What a value is on the wire, in JSON by Connect's schema or in Avro, and what it becomes in a
+ * column. Everything lies in the plan's arena and never changes once it is made. */
+#pragma once
+
+#include <jansson.h>
+
+#include "agent/record/batch.h"
+#include "common/arena.h"
+#include "common/error.h"
+
+#define WIRE_DEPTH_MAX 16
+#define WIRE_FIELDS_MAX 4096
+#define WIRE_NODES_MAX 65536 /* of one schema */
+
+typedef enum WireKind {
+    WIRE_BOOLEAN,
+    WIRE_INT, /* 32 bits and less */
+    WIRE_LONG,
+    WIRE_FLOAT,
+    WIRE_DOUBLE,
+    WIRE_STRING,
+    WIRE_BYTES, /* JSON: base64 */
+    WIRE_FIXED,
+    WIRE_ENUM,
+    WIRE_ARRAY,
+    WIRE_MAP, /* keys are texts */
+    WIRE_STRUCT,
+    WIRE_NULL,
+} WireKind;
+
+/* From the wire's value to the column's (in brackets: its TypeKind). */
+typedef enum WireForm {
+    FORM_BOOLEAN,      /* [BOOL] */
+    FORM_INTEGER,      /* [INT32, INT64, DATE] */
+    FORM_MICROS,       /* [TIME, TIMESTAMP, TIMESTAMPTZ] times multiplier, by divisor */
+    FORM_REAL,         /* [FLOAT32, FLOAT64] */
+    FORM_TEXT,         /* [STRING] */
+    FORM_BINARY,       /* [BINARY] */
+    FORM_DECIMAL,      /* [DECIMAL] bytes: the unscaled integer, two's complement, big-endian */
+    FORM_DECIMAL_TEXT, /* [STRING] the same, of more digits than a decimal has */
+    FORM_VARIABLE,     /* [STRING] {scale, value} */
+    FORM_ZONED,        /* [TIMESTAMPTZ] ISO 8601 */
+    FORM_UUID,         /* [UUID] text */
+    FORM_BITS,         /* [STRING] bytes, the last bit the lowest of the first byte */
+    FORM_POINT,        /* [STRING] {x, y, …}: "(x,y)" */
+    FORM_WKB,          /* [BINARY] {wkb, srid} */
+    FORM_LIST,
+    FORM_MAP,
+    FORM_STRUCT,
+} WireForm;
+
+typedef struct WireType WireType;
+struct WireType {
+    WireKind kind;
+    bool optional;
+    uint8_t null_branch;  /* Avro: which of the two branches is null */
+    uint8_t branch_count; /* Avro: of a union; 0: it is none */
+    const char *name;     /* the logical type's; NULL: none */
+    const char *field;    /* what it is called in the struct it stands in */
+    uint32_t field_bytes;
+    int32_t scale, precision, length; /* decimals; bits */
+    uint32_t fixed_bytes;
+    WireType *children; /* array: the element; map: key, value; struct: its fields */
+    uint32_t child_count;
+    const char **symbols; /* enum */
+    uint32_t symbol_count;
+    WireForm form;
+    int64_t multiplier, divisor; /* FORM_MICROS */
+    uint32_t column; /* of a row's fields: the target's; COLUMN_NONE: it is passed over */
+};
+#define COLUMN_NONE UINT32_MAX
+
+typedef struct WireSchema {
+    Arena *arena;
+    WireType *root;
+    uint32_t nodes;
+} WireSchema;
+void wire_schema_done(WireSchema *schema);
+
+/* Connect's schema as its JsonConverter writes it (the object, as JSON). CONFIG "BadSchema". */
+MUST_CHECK bool wire_from_connect(const json_t *json, WireSchema *ret, Error *err);
+/* A writer's Avro schema. Logical types by Connect's names (connect.name), else by Avro's own. */
+MUST_CHECK bool wire_from_avro(const json_t *json, WireSchema *ret, Error *err);
+
+/* The lake's type of a value; sets its form, and those below it. CONFIG "UnsupportedType". The
+ * type's children are the caller's (type_done). */
+MUST_CHECK bool wire_type(WireType *wire, Type *ret, Error *err);
+
+/* A struct's field; NULL: none. */
+WireType *wire_find(const WireType *wire, const char *field);
+WireType *wire_new(WireSchema *schema, uint32_t count, Error *err); /* NULL: too many */

@@ -1,0 +1,126 @@
+/* What the rows of a topic are: JSON without schemas, as the Connector's state says; Avro, as the
+ * registry says of the topic's latest schema; JSON with schemas, as they say themselves. */
+#include <string.h>
+
+#include "agent/ingest/flow.h"
+#include "agent/kafka/reader.h"
+#include "common/mem.h"
+
+#define FRAME_BYTES 5
+
+static bool fetch(void *context, uint32_t id, char **ret, Error *err)
+{
+    const Feed *feed = context;
+    return registry_fetch(feed->registry, id, ret, err);
+}
+
+static void put_frame(uint8_t to[FRAME_BYTES], uint32_t id)
+{
+    to[0] = 0;
+    for (int i = 0; i < 4; i++)
+        to[1 + i] = (uint8_t)(id >> (24 - 8 * i));
+}
+
+static bool learn_avro(Feed *feed, Error *err)
+{
+    const StreamSpec *stream = feed->ingest->stream;
+    uint32_t value_id, key_id;
+    uint8_t value[FRAME_BYTES], key[FRAME_BYTES];
+    Error why = {0};
+    feed->registry = registry_new(&(RegistryOptions){.url = stream->registry_url,
+                                                     .username = stream->registry_username,
+                                                     .password = stream->registry_password,
+                                                     .token = stream->registry_token,
+                                                     .ca_pem = stream->registry_ca_pem},
+                                  err);
+    if (!feed->registry)
+        return false;
+    AUTO(mem_free) char *value_subject = mem_format("%s-value", feed->topic);
+    AUTO(mem_free) char *key_subject = mem_format("%s-key", feed->topic);
+    if (!registry_latest(feed->registry, value_subject, &value_id, err))
+        return false;
+    bool has_key = registry_latest(feed->registry, key_subject, &key_id, &why);
+    if (!has_key && strcmp(why.code, "SchemaMissing") != 0) {
+        *err = why;
+        return false;
+    }
+    feed->reader = event_reader_new(
+        &(EventOptions){.format = EVENT_AVRO, .fetch = fetch, .fetch_context = feed}, err);
+    put_frame(value, value_id);
+    put_frame(key, has_key ? key_id : 0);
+    const EventRecord record = {.value = value,
+                                .value_bytes = sizeof value,
+                                .key = has_key ? key : NULL,
+                                .key_bytes = has_key ? sizeof key : 0};
+    return feed->reader && event_wanted(feed->reader, &record, &feed->columns, err);
+}
+
+/* The topic's first row says what it is. */
+typedef struct FirstRow {
+    Feed *feed;
+} FirstRow;
+
+static bool look_at(void *context, const KafkaRead *record, Error *err)
+{
+    Feed *feed = ((FirstRow *)context)->feed;
+    const EventRecord event = {.key = record->key,
+                               .key_bytes = record->key_bytes,
+                               .value = record->value,
+                               .value_bytes = record->value_bytes,
+                               .offset = (uint64_t)record->offset};
+    if (!record->value)
+        return true; /* a tombstone, a marker */
+    if (!event_wanted(feed->reader, &event, &feed->columns, err))
+        return false;
+    return !feed->columns ||
+           error_set(err, ERROR_NONE, "Found", "the columns of %s are known", feed->topic);
+}
+
+static bool learn_from_records(Feed *feed, Error *err)
+{
+    FirstRow first = {feed};
+    Error why = {0};
+    feed->reader = event_reader_new(&(EventOptions){.format = EVENT_JSON}, err);
+    const KafkaClientOptions client = {.client_id = "firn-ingest", .field = "spec.stream.kafka"};
+    if (!feed->reader)
+        return false;
+    if (!kafka_topic_read(&feed->ingest->stream->kafka, &client, feed->topic, 0, 10000, look_at,
+                          &first, &why) &&
+        !feed->columns) {
+        *err = why;
+        return false;
+    }
+    return feed->columns ||
+           error_set(err, ERROR_RETRY, "SchemaMissing",
+                     "topic %s has no row yet that says what its columns are", feed->topic);
+}
+
+static bool learn_json(Feed *feed, Error *err)
+{
+    if (!feed->value_schema)
+        return feed->ingest->stream->records.schemas
+                   ? learn_from_records(feed, err)
+                   : error_set(err, ERROR_RETRY, "SchemaMissing",
+                               "the Connector's state does not say what the columns of topic %s "
+                               "are; it will, once this version's capture has run",
+                               feed->topic);
+    feed->reader = event_reader_new(&(EventOptions){.format = EVENT_JSON,
+                                                    .value_schema = feed->value_schema,
+                                                    .key_schema = feed->key_schema},
+                                    err);
+    return feed->reader && event_wanted(feed->reader, NULL, &feed->columns, err);
+}
+
+bool feed_learn_columns(Feed *feed, Error *err)
+{
+    bool ok =
+        feed->ingest->stream->format == STREAM_AVRO ? learn_avro(feed, err) : learn_json(feed, err);
+    ok = ok && ingest_join_learnt(feed->ingest, feed->name, &feed->columns, err);
+    if (!ok)
+        return error_wrap(err, "table %s", feed->name);
+    /* what a table that lacks some of them is given, and what it has, are told apart by these */
+    for (size_t i = 0; i < feed->columns->field_count; i++)
+        feed->columns->fields[i].origin = (int32_t)i + 1;
+    event_reader_target(feed->reader, feed->columns);
+    return true;
+}

@@ -1,0 +1,156 @@
+/* One table's thread: opens what it needs, loops until it is told to stop or something ends it. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "agent/ingest/flow.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#define KAFKA_FIELD "spec.stream.kafka"
+#define IDLE_MS 10
+#define BURST 512 /* records between two looks at the rest */
+#define PIECE_ROWS_MAX 1000000
+#define DEADLINE_US INT64_C(30000000)
+#define REPEAT_US INT64_C(1000000)
+#define GAP_US INT64_C(60000000)
+#define RETRY_US INT64_C(500000)
+
+static bool open_group(Feed *feed, Error *err)
+{
+    const StreamSpec *stream = feed->ingest->stream;
+    AUTO(mem_free) char *group = mem_format("firn-%s", feed->unit);
+    for (char *at = group; *at; at++)
+        if (*at == '/')
+            *at = '-';
+    AUTO(mem_free) char *control = mem_format("%s-control", group);
+    const KafkaClientOptions client = {.client_id = group, .field = KAFKA_FIELD};
+    feed->channel = kafka_channel_open(&stream->kafka, &client, control, err);
+    if (!feed->channel)
+        return false;
+    const KafkaMemberOptions options = {.client = client,
+                                        .group = group,
+                                        .topic = feed->topic,
+                                        .queue_bytes = feed->ingest->queue_max,
+                                        .session_ms = clock_asked_us("FIRN_SESSION_MS", 0) / 1000,
+                                        .next = feed_lane_next,
+                                        .context = feed};
+    feed->member = kafka_member_open(&stream->kafka, &options, err);
+    return feed->member != NULL;
+}
+
+static void open_machines(Feed *feed)
+{
+    uint32_t lanes = kafka_member_partitions(feed->member);
+    uint64_t id;
+    ASSERT(lanes && lanes <= GROUP_LANES_MAX);
+    ssize_t got = getrandom(&id, sizeof id, 0);
+    ASSERT(got == sizeof id);
+    feed->lanes = mem_array(lanes, sizeof *feed->lanes);
+    feed->worker_lanes = mem_array(lanes, sizeof *feed->worker_lanes);
+    feed->coordinator_lanes = mem_array(lanes, sizeof *feed->coordinator_lanes);
+    feed->values = mem_array(lanes, sizeof *feed->values);
+    worker_init(&feed->worker, id, feed->worker_lanes, lanes, PIECE_ROWS_MAX);
+    const CoordinatorOptions options = {.interval_us = feed->spec->commit_interval_ms * 1000,
+                                        .deadline_us = DEADLINE_US,
+                                        .repeat_us = REPEAT_US,
+                                        .gap_us = GAP_US};
+    coordinator_init(&feed->coordinator, &options, feed->coordinator_lanes, feed->values, lanes);
+    feed->lane_count = lanes;
+}
+
+static bool open_feed(Feed *feed, Error *err)
+{
+    if (!feed_learn_columns(feed, err) || !open_group(feed, err))
+        return error_wrap(err, "table %s", feed->name);
+    open_machines(feed);
+    feed->committer = committer_start(&(CommitterOptions){
+        .spec = feed->spec, .unit = feed->unit, .name = feed->name, .columns = feed->columns});
+    return true;
+}
+
+static void close_feed(Feed *feed)
+{
+    committer_stop(TAKE(feed->committer));
+    feed_lanes_free(feed);
+    kafka_member_free(TAKE(feed->member));
+    kafka_channel_free(TAKE(feed->channel));
+    table_close(TAKE(feed->table));
+    lake_close(TAKE(feed->lake));
+    event_reader_free(TAKE(feed->reader));
+    registry_free(TAKE(feed->registry));
+    schema_free(TAKE(feed->columns));
+    control_done(&feed->heard);
+    bytes_done(&feed->words);
+    free(TAKE(feed->worker_lanes));
+    free(TAKE(feed->coordinator_lanes));
+    free(TAKE(feed->values));
+}
+
+/* Takes what there is, at most BURST records. */
+static bool read_some(Feed *feed, int timeout_ms, Error *err)
+{
+    KafkaHeard heard;
+    for (int i = 0; i < BURST; i++) {
+        if (!kafka_member_next(feed->member, i ? 0 : timeout_ms, &heard, err))
+            return false;
+        if (heard.kind == KAFKA_HEARD_NOTHING)
+            return true;
+        if (heard.kind == KAFKA_HEARD_RECORD)
+            metric_add(feed->metrics.records, 1);
+        if (heard.kind == KAFKA_HEARD_DEALT ? !feed_dealt(feed, err)
+                                            : !feed_take(feed, &heard, err))
+            return false;
+    }
+    return true;
+}
+
+static bool loop(Feed *feed, Error *err)
+{
+    for (;;) {
+        bool stopping = feed_stopping(feed);
+        if (stopping && !feed_drains(feed))
+            return true;
+        if (!read_some(feed, IDLE_MS, err) || !feed_group(feed, err) || !feed_work(feed, err))
+            return false;
+    }
+}
+
+/* Columns that are not known yet, a topic that is not there yet: the capture may be on its way. */
+static bool is_early(const Error *err)
+{
+    return strcmp(err->code, "SchemaMissing") == 0 || strcmp(err->code, "TopicMissing") == 0;
+}
+
+static bool open_patiently(Feed *feed, Error *err)
+{
+    bool said = false;
+    for (;;) {
+        Error why = {0};
+        if (open_feed(feed, &why))
+            return true;
+        if (!is_early(&why)) {
+            *err = why;
+            return false;
+        }
+        if (!said)
+            log_info("waiting for the topic", LOG_T("table", feed->name), LOG_T("reason", why.code),
+                     LOG_T("error", why.message));
+        said = true;
+        close_feed(feed);
+        for (int64_t until_us = clock_mono_us() + RETRY_US;
+             clock_mono_us() < until_us && !feed_stopping(feed);)
+            clock_sleep_us(20000);
+        if (feed_stopping(feed))
+            return error_set(err, ERROR_RETRY, "Stopped", "stopped while waiting for the topic");
+    }
+}
+
+void feed_run(void *argument)
+{
+    Feed *feed = argument;
+    feed->ok = open_patiently(feed, &feed->error) && loop(feed, &feed->error);
+    close_feed(feed);
+    atomic_store(&feed->ended, true);
+}

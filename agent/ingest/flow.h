@@ -1,0 +1,168 @@
+/* One attempt, seen by the files of this folder alone. A Feed is one table's; its thread owns it,
+ * but for the committer's part and the atomics. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "agent/commit/coordinator.h"
+#include "agent/commit/worker.h"
+#include "agent/event/event.h"
+#include "agent/ingest/control.h"
+#include "agent/ingest/ingest.h"
+#include "agent/kafka/channel.h"
+#include "agent/kafka/member.h"
+#include "agent/lake/lake.h"
+#include "agent/relay/state.h"
+#include "agent/table/table.h"
+#include "agent/topic/registry.h"
+#include "common/thread.h"
+
+#define BUFFERS_MAX ((size_t)96 << 20) /* of all tables' files being written … */
+#define QUEUES_MAX ((size_t)32 << 20)  /* … and of what is fetched ahead */
+#define SHARE_LEAST ((size_t)4 << 20)  /* of a table, however many there are */
+#define PIECE_NAME_BYTES 48
+
+typedef struct Ingest {
+    Supervised base;
+    const Manifest *manifest;
+    const StreamSpec *stream;
+    const char *unit;              /* NULL: all */
+    size_t buffers_max, queue_max; /* of each table */
+    /* Columns that records had and the latest schema does not tell of, by the source's table; under
+     * base.lock. */
+    struct LearntColumns {
+        char *name;
+        Schema *columns;
+    } * learnt;
+    size_t learnt_count;
+} Ingest;
+
+/* ingest.c. For the attempts to come. CONFIG "SchemaIncompatible" where a column had another type.
+ */
+MUST_CHECK bool ingest_learn(Ingest *ingest, const char *name, const Schema *columns, Error *err);
+/* Those of the table join *columns. */
+MUST_CHECK bool ingest_join_learnt(Ingest *ingest, const char *name, Schema **columns, Error *err);
+
+/* ---------- committer.c ---------- */
+typedef enum CommitJobKind { JOB_LOAD, JOB_COMMIT, JOB_RESEND, JOB_FORGET } CommitJobKind;
+typedef struct CommitJob {
+    CommitJobKind kind;
+    uint64_t ticket;
+    int64_t head, commit;
+    Barrier barrier;
+    PieceId *pieces; /* of rows, in the order in which they are taken; owned */
+    size_t piece_count;
+    LaneValue *lanes; /* of the table after it; owned */
+    uint32_t lane_count;
+    char source[POSITION_SOURCE_BYTES];
+} CommitJob;
+void commit_job_free(CommitJob *job);
+
+typedef struct CommitResult {
+    CommitJobKind kind;
+    uint64_t ticket;
+    bool ok; /* LOAD: loaded. Else `answer` says */
+    TableView view;
+    char source[POSITION_SOURCE_BYTES]; /* what the view points to */
+    LaneValue *lanes;                   /* owned */
+    CommitAnswer answer;
+    int64_t id, sequence;
+    Error error;
+} CommitResult;
+void commit_result_free(CommitResult *result);
+
+typedef struct Committer Committer;
+typedef struct CommitterOptions {
+    const LakeTableSpec *spec;
+    const char *unit, *name;
+    const Schema *columns;
+} CommitterOptions;
+void committer_stop(Committer *committer);
+/* The options' contents outlive it. */
+Committer *committer_start(const CommitterOptions *options);
+void committer_ask(Committer *committer, CommitJob *job); /* takes the job; one at a time */
+/* NULL: nothing yet. False: the table can't go on. */
+MUST_CHECK bool committer_take(Committer *committer, CommitResult **ret, Error *err);
+void committer_figures(Committer *committer, TableFigures *ret);
+
+/* ---------- a table ---------- */
+typedef struct FeedLane {
+    TableStage *stage; /* of the open piece; NULL: no row yet */
+    Batch *batch;      /* rows of it that are not put yet; NULL: none */
+    bool paused;       /* at the consumer */
+    bool seek_due;
+    uint64_t seek_next;
+} FeedLane;
+
+typedef struct FeedMetrics {
+    Metric *records, *rows, *commits, *table_rows, *dead_letters, *lanes, *coordinates, *committed;
+} FeedMetrics;
+
+typedef struct Feed {
+    Ingest *ingest;
+    char *name, *unit; /* "public.orders", "retail/orders" */
+    char *topic;
+    LakeTableSpec *made; /* from a pattern; owned; else NULL */
+    const LakeTableSpec *spec;
+    char *value_schema, *key_schema; /* of JSON without schemas; NULL: not known */
+    uint32_t version;                /* of the columns they tell of; 0: not known */
+    Thread *thread;
+    atomic_bool ended;
+    bool ok;
+    Error error;
+    atomic_bool *leaves; /* another one has ended: so does this */
+    atomic_uint_fast64_t rows, commits;
+    atomic_bool reads; /* the table's position is known, and the topic is read */
+    FeedMetrics metrics;
+
+    Registry *registry;
+    EventReader *reader;
+    Schema *columns;
+    Lake *lake;
+    Table *table; /* that pieces are staged for; NULL: not opened yet */
+    KafkaMember *member;
+    KafkaChannel *channel;
+    Committer *committer;
+    bool asked;      /* the committer is at work */
+    bool forget_due; /* it is to let the table go */
+    Worker worker;
+    WorkerLane *worker_lanes;
+    FeedLane *lanes;
+    uint32_t lane_count;
+    Coordinator coordinator;
+    CoordinatorLane *coordinator_lanes;
+    LaneValue *values;
+    bool coordinates;
+    bool has_claim; /* as loaded: its first offsets need not be asked for */
+    Control heard;
+    Bytes words;
+    size_t buffers;
+    int64_t drain_until_us; /* 0: it does not drain */
+    uint64_t drain_commits;
+    bool drained;
+    int64_t figures_after_us;
+} Feed;
+
+static inline bool feed_stopping(const Feed *feed)
+{
+    return atomic_load_explicit(&feed->ingest->base.stop, memory_order_relaxed) ||
+           atomic_load_explicit(feed->leaves, memory_order_relaxed);
+}
+void feed_run(void *feed); /* feed.c: the thread */
+
+/* columns.c: reader and columns. RETRY while they are not known yet. */
+MUST_CHECK bool feed_learn_columns(Feed *feed, Error *err);
+
+/* lanes.c */
+void feed_lanes_free(Feed *feed);
+bool feed_lane_next(void *feed, uint32_t partition, uint64_t *ret); /* for KafkaMember */
+MUST_CHECK bool feed_take(Feed *feed, const KafkaHeard *heard, Error *err);
+/* What the worker wants done; lanes that can be read again are. */
+MUST_CHECK bool feed_work(Feed *feed, Error *err);
+
+/* group.c */
+MUST_CHECK bool feed_dealt(Feed *feed, Error *err); /* partitions were dealt out */
+MUST_CHECK bool feed_group(Feed *feed, Error *err); /* words heard, answers, what is due */
+void feed_report(Feed *feed, const Report *report);
+bool feed_drains(Feed *feed); /* false: there is nothing more to wait for */

@@ -1,0 +1,419 @@
+/* What agent/supervise runs: one attempt. Which topic fills which table is known from the
+ * Connector's state topic; each table has a thread, and one's end is everybody's. */
+#include "agent/ingest/ingest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/ingest/flow.h"
+#include "agent/kafka/reader.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#define KAFKA_FIELD "spec.stream.kafka"
+#define READ_MS 10000
+#define LOOK_US INT64_C(30000000)
+#define PAUSE_US 50000
+#define EARLY_US INT64_C(500000)
+
+typedef struct Feeds {
+    Ingest *ingest;
+    State state;
+    Feed **items;
+    size_t count;
+    atomic_bool leaves;
+} Feeds;
+
+/* ---------- which units ---------- */
+static bool is_of(const IngestionUnitSpec *unit, const ConnectorSpec *connector, const char *only)
+{
+    return strcmp(unit->connector, connector->meta.name) == 0 &&
+           strcmp(unit->meta.namespace_name, connector->meta.namespace_name) == 0 &&
+           unit->state == STATE_RUNNING && (!only || strcmp(unit->meta.name, only) == 0);
+}
+
+bool ingest_has_units(const Manifest *manifest, const ConnectorSpec *connector, const char *unit)
+{
+    for (size_t i = 0; i < manifest->unit_count; i++)
+        if (is_of(&manifest->units[i], connector, unit))
+            return true;
+    return false;
+}
+
+/* The unit that names the table, else the first whose patterns match. */
+static const IngestionUnitSpec *find_unit(const Ingest *ingest, const char *name)
+{
+    const Manifest *manifest = ingest->manifest;
+    const ConnectorSpec *connector = ingest->base.connector;
+    for (size_t i = 0; i < manifest->unit_count; i++) {
+        const IngestionUnitSpec *unit = &manifest->units[i];
+        if (unit->table && strcmp(unit->table, name) == 0 && is_of(unit, connector, ingest->unit))
+            return unit;
+    }
+    for (size_t i = 0; i < manifest->unit_count; i++) {
+        const IngestionUnitSpec *unit = &manifest->units[i];
+        for (size_t k = 0; k < unit->tables.count; k++)
+            if (manifest_pattern_matches(unit->tables.texts[k], name) &&
+                is_of(unit, connector, ingest->unit))
+                return unit;
+    }
+    return NULL;
+}
+
+/* ---------- the state ---------- */
+static bool take_state(void *context, const KafkaRead *record, Error *err)
+{
+    return state_take(context, record->key, record->key_bytes, record->value, record->value_bytes,
+                      err);
+}
+
+static bool read_state(const Ingest *ingest, State *ret, Error *err)
+{
+    const KafkaClientOptions client = {.client_id = "firn-ingest", .field = KAFKA_FIELD};
+    AUTO(mem_free)
+    char *topic = mem_format("%s." STATE_TOPIC_SUFFIX, ingest->stream->topic_prefix);
+    *ret = (State){0};
+    if (kafka_topic_read(&ingest->stream->kafka, &client, topic, 0, READ_MS, take_state, ret, err))
+        return true;
+    state_done(ret);
+    return false;
+}
+
+static bool stopping(const Ingest *ingest)
+{
+    return atomic_load_explicit(&ingest->base.stop, memory_order_relaxed);
+}
+
+static bool any_taken(const Ingest *ingest, const State *state)
+{
+    for (size_t i = 0; i < state->table_count; i++)
+        if (find_unit(ingest, state->tables[i]->name))
+            return true;
+    return false;
+}
+
+/* The capture may not have begun. True, too, when told to stop. */
+static bool wait_for_state(Feeds *feeds, Error *err)
+{
+    const Ingest *ingest = feeds->ingest;
+    bool said = false;
+    while (!stopping(ingest)) {
+        Error why = {0};
+        if (read_state(ingest, &feeds->state, &why)) {
+            if (any_taken(ingest, &feeds->state))
+                return true;
+            state_done(&feeds->state);
+            error_set(&why, ERROR_RETRY, "NoTables",
+                      "the Connector's state names no table that a unit takes");
+        } else if (why.kind != ERROR_RETRY) {
+            *err = why;
+            return false;
+        }
+        if (!said)
+            log_info("waiting for the capture", LOG_T("connector", ingest->base.name),
+                     LOG_T("reason", why.code), LOG_T("error", why.message));
+        said = true;
+        for (int64_t until_us = clock_mono_us() + EARLY_US;
+             clock_mono_us() < until_us && !stopping(ingest);)
+            clock_sleep_us(20000);
+    }
+    return true;
+}
+
+/* ---------- columns that records had ---------- */
+/* Can a column of `wide` hold what one of `narrow` has? */
+static bool holds(const Type *wide, const Type *narrow)
+{
+    return type_equal(wide, narrow) || (wide->kind == TYPE_INT64 && narrow->kind == TYPE_INT32) ||
+           (wide->kind == TYPE_FLOAT64 && narrow->kind == TYPE_FLOAT32) ||
+           (wide->kind == TYPE_DECIMAL && narrow->kind == TYPE_DECIMAL &&
+            wide->scale == narrow->scale && wide->precision >= narrow->precision);
+}
+
+/* The columns of `more` join. */
+static bool join(Schema **to, const Schema *more, Error *err)
+{
+    AUTO(schema_free)
+    Schema *all = schema_new((*to)->field_count + more->field_count, (*to)->key_count);
+    size_t count = (*to)->field_count;
+    memcpy(all->key, (*to)->key, all->key_count * sizeof *all->key);
+    for (size_t i = 0; i < count; i++)
+        field_copy(&all->fields[i], &(*to)->fields[i]);
+    for (size_t i = 0; i < more->field_count; i++) {
+        const Field *field = &more->fields[i];
+        int at = schema_find(*to, field->name);
+        if (at >= 0 && holds(&all->fields[at].type, &field->type))
+            continue;
+        if (at >= 0 && !holds(&field->type, &all->fields[at].type))
+            return error_set(err, ERROR_CONFIG, "SchemaIncompatible",
+                             "records have column %s in two types that do not go together",
+                             field->name);
+        Field *into = at >= 0 ? &all->fields[at] : &all->fields[count++];
+        bool required = at >= 0 && into->required;
+        if (at >= 0)
+            field_done(into);
+        field_copy(into, field);
+        into->required = required;
+    }
+    all->field_count = count;
+    schema_free(*to);
+    *to = TAKE(all);
+    return true;
+}
+
+bool ingest_learn(Ingest *ingest, const char *name, const Schema *columns, Error *err)
+{
+    pthread_mutex_lock(&ingest->base.lock);
+    size_t at = 0;
+    while (at < ingest->learnt_count && strcmp(ingest->learnt[at].name, name) != 0)
+        at++;
+    bool ok = true;
+    if (at < ingest->learnt_count) {
+        ok = join(&ingest->learnt[at].columns, columns, err);
+    } else {
+        ingest->learnt = mem_regrow(ingest->learnt, at + 1, sizeof *ingest->learnt);
+        ingest->learnt[at].name = mem_strdup(name);
+        ingest->learnt[at].columns = schema_copy(columns);
+        ingest->learnt_count++;
+    }
+    pthread_mutex_unlock(&ingest->base.lock);
+    return ok;
+}
+
+bool ingest_join_learnt(Ingest *ingest, const char *name, Schema **columns, Error *err)
+{
+    bool ok = true;
+    pthread_mutex_lock(&ingest->base.lock);
+    for (size_t i = 0; i < ingest->learnt_count && ok; i++)
+        if (strcmp(ingest->learnt[i].name, name) == 0)
+            ok = join(columns, ingest->learnt[i].columns, err);
+    pthread_mutex_unlock(&ingest->base.lock);
+    return ok;
+}
+
+/* ---------- feeds ---------- */
+static void feed_free(Feed *feed)
+{
+    if (!feed)
+        return;
+    lake_table_free(feed->made);
+    free(feed->name);
+    free(feed->unit);
+    free(feed->topic);
+    free(feed->value_schema);
+    free(feed->key_schema);
+    free(feed);
+}
+
+static void register_metrics(Feed *feed)
+{
+    AUTO(mem_free) char *table = metrics_label("table", feed->name);
+    AUTO(mem_free) char *unit = metrics_label("unit", feed->unit);
+    AUTO(mem_free) char *label = mem_format("%s,%s", table, unit);
+    feed->metrics = (FeedMetrics){
+        .records = metrics_register(METRIC_COUNTER, "firn_ingest_records_total",
+                                    "Records of the topic that were read", label),
+        .commits = metrics_register(METRIC_COUNTER, "firn_table_commits_total",
+                                    "Snapshots committed", label),
+        .table_rows =
+            metrics_register(METRIC_GAUGE, "firn_table_rows", "Live rows of the table", label),
+        .lanes = metrics_register(METRIC_GAUGE, "firn_ingest_partitions",
+                                  "Partitions that this process reads", label),
+        .coordinates = metrics_register(METRIC_GAUGE, "firn_ingest_commits",
+                                        "1: this process commits for the group", label),
+        .committed = metrics_register(METRIC_GAUGE, "firn_table_committed_seconds",
+                                      "When the table was committed last, since 1970", label)};
+}
+
+static char *copy_of(const char *text)
+{
+    return text ? mem_strdup(text) : NULL;
+}
+
+static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitSpec *unit,
+                     Error *err)
+{
+    Feed *feed = mem_zalloc(sizeof *feed);
+    feeds->items = mem_regrow(feeds->items, feeds->count + 1, sizeof(Feed *));
+    feeds->items[feeds->count++] = feed;
+    feed->ingest = feeds->ingest;
+    feed->leaves = &feeds->leaves;
+    feed->name = mem_strdup(state->name);
+    feed->topic = mem_strdup(state->topic);
+    const ColumnsVersion *columns =
+        state->column_count ? &state->columns[state->column_count - 1] : NULL;
+    feed->version = columns && columns->value_schema ? columns->version : 0;
+    feed->value_schema = columns ? copy_of(columns->value_schema) : NULL;
+    feed->key_schema = columns ? copy_of(columns->key_schema) : NULL;
+    if (!unit->lake) {
+        feed->spec = manifest_find_table(feeds->ingest->manifest, unit->meta.namespace_name,
+                                         unit->lake_table);
+        ASSERT(feed->spec);
+        feed->unit = mem_format("%s/%s", unit->meta.namespace_name, unit->meta.name);
+    } else {
+        AUTO(mem_free) char *made = NULL;
+        const char *point = strchr(state->name, '.');
+        AUTO(mem_free)
+        char *schema = mem_strndup(state->name, point ? (size_t)(point - state->name) : 0);
+        if (!manifest_expand(unit, schema, point ? point + 1 : state->name, &feed->made, &made,
+                             err))
+            return error_wrap(err, "table %s", state->name);
+        feed->spec = feed->made;
+        feed->unit = mem_format("%s/%s", unit->meta.namespace_name, made);
+    }
+    register_metrics(feed);
+    return true;
+}
+
+static size_t share_of(size_t all, size_t tables)
+{
+    size_t share = all / (tables ? tables : 1);
+    return share > SHARE_LEAST ? share : SHARE_LEAST;
+}
+
+static bool bind(Feeds *feeds, Error *err)
+{
+    for (size_t i = 0; i < feeds->state.table_count; i++) {
+        const TableState *table = feeds->state.tables[i];
+        const IngestionUnitSpec *unit = find_unit(feeds->ingest, table->name);
+        if (unit && !add_feed(feeds, table, unit, err))
+            return false;
+    }
+    feeds->ingest->buffers_max = share_of(BUFFERS_MAX, feeds->count);
+    feeds->ingest->queue_max = share_of(QUEUES_MAX, feeds->count);
+    pthread_mutex_lock(&feeds->ingest->base.lock);
+    feeds->ingest->base.figures.tables = (uint32_t)feeds->count;
+    pthread_mutex_unlock(&feeds->ingest->base.lock);
+    return true;
+}
+
+/* ---------- running ---------- */
+static void show(Feeds *feeds)
+{
+    Supervised *base = &feeds->ingest->base;
+    uint64_t rows = 0, commits = 0;
+    bool all_read = true;
+    for (size_t i = 0; i < feeds->count; i++) {
+        rows += atomic_load(&feeds->items[i]->rows);
+        commits += atomic_load(&feeds->items[i]->commits);
+        all_read = all_read && atomic_load(&feeds->items[i]->reads);
+    }
+    Phase phase = stopping(feeds->ingest) ? PHASE_DRAINING
+                  : all_read              ? PHASE_STREAMING
+                                          : PHASE_PENDING;
+    pthread_mutex_lock(&base->lock);
+    base->figures.phase = phase;
+    base->figures.rows = base->rows_before + rows;
+    base->figures.commits = base->commits_before + commits;
+    if (phase == PHASE_STREAMING)
+        base->figures.error[0] = '\0';
+    pthread_mutex_unlock(&base->lock);
+    metric_set(base->metrics.phase, phase);
+}
+
+/* Tables that the capture has found since. */
+static bool has_more(const Feeds *feeds)
+{
+    State now;
+    Error ignored;
+    size_t taken = 0;
+    if (!read_state(feeds->ingest, &now, &ignored))
+        return false;
+    for (size_t i = 0; i < now.table_count; i++)
+        taken += find_unit(feeds->ingest, now.tables[i]->name) != NULL;
+    state_done(&now);
+    return taken > feeds->count;
+}
+
+/* Until all have ended; true: others are to begin. */
+static bool watch(Feeds *feeds)
+{
+    int64_t look_us = clock_mono_us() + LOOK_US;
+    bool more = false;
+    for (;;) {
+        bool running = false;
+        for (size_t i = 0; i < feeds->count; i++) {
+            bool ended = atomic_load(&feeds->items[i]->ended);
+            running = running || !ended;
+            if (ended && !feeds->items[i]->ok)
+                atomic_store(&feeds->leaves, true);
+        }
+        if (!running)
+            return more;
+        show(feeds);
+        clock_sleep_us(PAUSE_US);
+        if (clock_mono_us() < look_us || atomic_load(&feeds->leaves) || stopping(feeds->ingest))
+            continue;
+        more = has_more(feeds);
+        look_us = clock_mono_us() + LOOK_US;
+        if (more)
+            atomic_store(&feeds->leaves, true);
+    }
+}
+
+/* The error that counts: one that needs a person before one that passes. */
+static bool outcome(const Feeds *feeds, Error *err)
+{
+    const Error *found = NULL;
+    for (size_t i = 0; i < feeds->count; i++) {
+        const Feed *feed = feeds->items[i];
+        if (feed->ok || strcmp(feed->error.code, "Stopped") == 0)
+            continue;
+        if (!found || found->kind == ERROR_RETRY || found->kind == ERROR_CONFLICT)
+            found = &feed->error;
+    }
+    if (found)
+        *err = *found;
+    return !found;
+}
+
+static bool attempt(Supervised *supervised, bool *ret_again, Error *err)
+{
+    Feeds feeds = {.ingest = (Ingest *)supervised};
+    uint64_t rows = 0, commits = 0;
+    supervised_phase(supervised, PHASE_PENDING);
+    bool ok = wait_for_state(&feeds, err) && bind(&feeds, err);
+    if (ok) {
+        for (size_t i = 0; i < feeds.count; i++)
+            feeds.items[i]->thread = thread_start("ingest", feed_run, feeds.items[i]);
+        *ret_again = watch(&feeds);
+        for (size_t i = 0; i < feeds.count; i++)
+            thread_join(feeds.items[i]->thread);
+        ok = outcome(&feeds, err);
+    }
+    for (size_t i = 0; i < feeds.count; i++) {
+        rows += atomic_load(&feeds.items[i]->rows);
+        commits += atomic_load(&feeds.items[i]->commits);
+        feed_free(feeds.items[i]);
+    }
+    supervised_ended(supervised, NULL, rows, commits);
+    free(feeds.items);
+    state_done(&feeds.state);
+    return ok;
+}
+
+static void ingest_free(Supervised *supervised)
+{
+    Ingest *ingest = (Ingest *)supervised;
+    for (size_t i = 0; i < ingest->learnt_count; i++) {
+        free(ingest->learnt[i].name);
+        schema_free(ingest->learnt[i].columns);
+    }
+    free(ingest->learnt);
+    supervised_done(supervised);
+    free(supervised);
+}
+
+static const SupervisedKind kind = {.attempt = attempt, .free = ingest_free};
+
+Supervised *ingest_new(const Manifest *manifest, const ConnectorSpec *connector, const char *unit)
+{
+    ASSERT(connector->stream);
+    Ingest *ingest = mem_zalloc(sizeof *ingest);
+    supervised_init(&ingest->base, &kind, connector, NULL);
+    ingest->manifest = manifest;
+    ingest->stream = connector->stream;
+    ingest->unit = unit;
+    return &ingest->base;
+}

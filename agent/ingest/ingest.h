@@ -1,0 +1,37 @@
+/* One Connector's topics into its units' tables: topic → rows → pieces → snapshots. The third
+ * sibling of agent/relay (source → topics) and agent/pipeline (source → tables); like them run
+ * again and again by agent/supervise.
+ *
+ *   ingest.c     what agent/supervise runs: which topic fills which table, a thread for each
+ *   feed.c       one table's thread: what it opens, its loop, its end
+ *   columns.c    what the rows of a topic are: from the Connector's state, from the registry
+ *   lanes.c      records → rows → pieces: drives agent/commit/worker.h
+ *   group.c      drives agent/commit/coordinator.h, and what the processes say to each other
+ *   committer.c  a thread that owns the table: loads it, takes pieces, commits
+ *   control.h    the words of the control topic, in bytes
+ *
+ * Every process of a unit is a consumer of one group ("firn-<namespace>-<unit>"); the owner of
+ * partition 0 commits for all. Workers stage pieces beside the table (agent/table/stage_file.h) and
+ * say so on the topic "firn-<namespace>-<unit>-control"; the table is the fence. A restart begins
+ * at the table's position; offsets in Kafka are for lag tools.
+ *
+ * Positions. A lane's value is (next offset, source position passed). Of our topics the position is
+ * the header's (major, minor), made (major, 4 * minor + kind): 0 a TRUNCATE, 1 a row, 2 the new row
+ * of a key's change (whose old row has the same position). The marker of more partitions is known
+ * by its epoch, that of a copy's end is passed over. Rows of the source's copy have none: what
+ * comes again of them is written again, which is right in Upsert, and in Append a copy that begins
+ * anew begins with a TRUNCATE. Of topics that others fill no row has one: a record is taken once,
+ * as the topic has it.
+ *
+ * Memory: what is fetched ahead (32 MiB), and files being written, which end early above 96 MiB;
+ * both of all tables together, but 4 MiB of each; the coordinator's index beside (agent/table). */
+#pragma once
+
+#include "agent/supervise/supervise.h"
+
+/* The Connector has a stream; manifest and Connector outlive it. unit: only the IngestionUnit of
+ * that name; NULL: all of the Connector's. */
+Supervised *ingest_new(const Manifest *manifest, const ConnectorSpec *connector, const char *unit)
+    OWNED_BY(supervised_free);
+/* Has the Connector a unit that is to run (of that name)? */
+bool ingest_has_units(const Manifest *manifest, const ConnectorSpec *connector, const char *unit);

@@ -1,0 +1,329 @@
+/* Records → rows → pieces. The worker (agent/commit) says which record counts, and when a piece is
+ * whole; here it is decoded, batched and staged. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/ingest/flow.h"
+#include "agent/topic/topic.h"
+#include "common/crash.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#define BATCH_ROWS 1024
+#define NEW_KEY_HEADER "__debezium.oldkey" /* on the new key's record */
+
+/* ---------- a lane's piece ---------- */
+static void lane_drop(FeedLane *lane)
+{
+    table_stage_free(TAKE(lane->stage));
+    batch_free(TAKE(lane->batch));
+}
+
+void feed_lanes_free(Feed *feed)
+{
+    for (uint32_t i = 0; i < feed->lane_count && feed->lanes; i++)
+        lane_drop(&feed->lanes[i]);
+    free(TAKE(feed->lanes));
+}
+
+/* For rows of the open piece. The table is there: its coordinator has announced it. */
+static bool open_table(Feed *feed, Error *err)
+{
+    if (feed->table)
+        return true;
+    if (!feed->lake)
+        feed->lake = lake_open(feed->spec, err);
+    if (!feed->lake)
+        return false;
+    const TableOptions options = {.spec = feed->spec,
+                                  .unit = feed->unit,
+                                  .source = feed->columns,
+                                  .catalog = feed->lake->catalog,
+                                  .warehouse = lake_tables(feed->lake),
+                                  .memory_bytes_max = feed->ingest->buffers_max / 4,
+                                  .lanes = true};
+    feed->table = table_open(&options, err);
+    if (!feed->table)
+        return error_wrap(err, "table %s", feed->name);
+    return !table_lacks_columns(feed->table) ||
+           error_set(err, ERROR_RETRY, "ColumnsPending",
+                     "table %s has not got its new columns yet: who commits makes them",
+                     feed->name);
+}
+
+/* The fattest files end here. */
+static bool ease(Feed *feed, Error *err)
+{
+    size_t all = 0, most = 0;
+    FeedLane *fattest = NULL;
+    for (uint32_t i = 0; i < feed->lane_count; i++) {
+        size_t own = feed->lanes[i].stage ? table_stage_memory(feed->lanes[i].stage) : 0;
+        all += own;
+        if (own > most) {
+            most = own;
+            fattest = &feed->lanes[i];
+        }
+    }
+    return all <= feed->ingest->buffers_max || table_stage_ease(fattest->stage, err);
+}
+
+static bool put_batch(Feed *feed, FeedLane *lane, Error *err)
+{
+    AUTO(batch_free) Batch *batch = TAKE(lane->batch);
+    if (!batch || !batch->row_count)
+        return true;
+    if (!lane->stage && !(lane->stage = table_stage_new(feed->table, err)))
+        return false;
+    return table_stage_put(lane->stage, batch, err) && ease(feed, err);
+}
+
+static bool stage(Feed *feed, uint32_t number, PieceId piece, Error *err)
+{
+    FeedLane *lane = &feed->lanes[number];
+    char name[PIECE_NAME_BYTES];
+    snprintf(name, sizeof name, "%016" PRIx64 "-%" PRIu64, piece.worker, piece.number);
+    if (!put_batch(feed, lane, err) || !table_stage_finish(lane->stage, name, err))
+        return false;
+    lane_drop(lane);
+    CRASH_POINT("ingest-staged");
+    worker_staged(&feed->worker, number, piece, true);
+    return true;
+}
+
+/* ---------- records ---------- */
+/* See ingest.h. */
+static RowPosition place_of(const Event *event, bool of_new_key)
+{
+    uint64_t kind = event->kind == EVENT_TRUNCATE ? 0 : of_new_key ? 2 : 1;
+    return (RowPosition){event->at.major, event->at.minor * 4 + kind};
+}
+
+static bool take_row(Feed *feed, uint32_t number, const EventRecord *record, const Event *event)
+{
+    FeedLane *lane = &feed->lanes[number];
+    PieceId piece;
+    bool placed = record->header && !event->copied;
+    bool counts = placed ? worker_row(&feed->worker, number, record->offset,
+                                      place_of(event, record->of_new_key), &piece)
+                         : worker_row_unplaced(&feed->worker, number, record->offset, &piece);
+    if (!counts) {
+        batch_row_undo(lane->batch);
+        return false;
+    }
+    atomic_fetch_add_explicit(&feed->rows, 1, memory_order_relaxed);
+    return true;
+}
+
+static bool take_marker(Feed *feed, uint32_t number, const EventRecord *record, const Event *event,
+                        Error *err)
+{
+    if (!record->header)
+        return error_set(err, ERROR_DATA, "TruncateUnordered",
+                         "topic %s partition %u offset %" PRIu64
+                         ": a TRUNCATE stands in one partition, and says nothing of its order to "
+                         "the rows of the others; keep it out of the topic "
+                         "(Debezium: skipped.operations=t)",
+                         feed->topic, number, record->offset);
+    bool grows = event->kind == EVENT_LANES;
+    /* a TRUNCATE of before the topic grew stands in the partitions of then, which the table knows
+     */
+    const Barrier barrier = {.kind = grows ? BARRIER_LANES_ADDED : BARRIER_TRUNCATE,
+                             .lanes = grows ? event->partitions : feed->worker.table_lanes,
+                             .at = grows ? (RowPosition){event->epoch, event->partitions}
+                                         : place_of(event, false),
+                             .unplaced = grows};
+    if (barrier.lanes > feed->lane_count && barrier.lanes <= GROUP_LANES_MAX)
+        return error_set(err, ERROR_RETRY, "PartitionsAdded", "topic %s has more partitions now",
+                         feed->topic);
+    worker_marker(&feed->worker, number, record->offset, &barrier);
+    return true;
+}
+
+/* Everything begins again, with the columns that are known now and this record's. */
+static bool columns_changed(Feed *feed, const EventRecord *record, Error *err)
+{
+    AUTO(schema_free) Schema *found = NULL;
+    if (!event_wanted(feed->reader, record, &found, err))
+        return error_wrap(err, "topic %s", feed->topic);
+    if (found && !ingest_learn(feed->ingest, feed->name, found, err))
+        return error_wrap(err, "topic %s partition %u offset %" PRIu64, feed->topic,
+                          record->partition, record->offset);
+    return error_set(err, ERROR_RETRY, "ColumnsChanged",
+                     "topic %s partition %u offset %" PRIu64
+                     ": rows have other columns from here on",
+                     feed->topic, record->partition, record->offset);
+}
+
+static bool take_event(Feed *feed, const EventRecord *record, const Event *event, Error *err)
+{
+    uint32_t number = record->partition;
+    switch (event->kind) {
+    case EVENT_ROW:
+        if (take_row(feed, number, record, event) && batch_is_full(feed->lanes[number].batch))
+            return put_batch(feed, &feed->lanes[number], err);
+        return true;
+    case EVENT_TRUNCATE:
+    case EVENT_LANES:
+        return take_marker(feed, number, record, event, err);
+    case EVENT_SCHEMA:
+        return columns_changed(feed, record, err);
+    case EVENT_COPIED: /* of the copy's rows each counts by itself: nothing waits for the last */
+    case EVENT_NOTHING:
+        worker_gap(&feed->worker, number, record->offset + 1);
+        return true;
+    }
+    return false;
+}
+
+static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
+{
+    uint32_t number = heard->partition;
+    FeedLane *lane = &feed->lanes[number];
+    size_t ignored;
+    EventRecord record = {.key = heard->key,
+                          .key_bytes = heard->key_bytes,
+                          .value = heard->value,
+                          .value_bytes = heard->value_bytes,
+                          .offset = heard->offset,
+                          .partition = number};
+    record.header = kafka_heard_header(heard, TOPIC_HEADER, &record.header_bytes);
+    record.of_new_key =
+        record.header && kafka_heard_header(heard, NEW_KEY_HEADER, &ignored) != NULL;
+    Event event;
+    if (!lane->batch)
+        lane->batch = batch_new(feed->columns, 0, BATCH_ROWS);
+    if (!event_decode(feed->reader, &record, lane->batch, &event, err))
+        return error_wrap(err, "topic %s", feed->topic);
+    if (UNLIKELY(event.version > feed->version && feed->version)) {
+        if (event.kind == EVENT_ROW)
+            batch_row_undo(lane->batch);
+        return error_set(err, ERROR_RETRY, "ColumnsChanged",
+                         "topic %s partition %u offset %" PRIu64
+                         ": rows have other columns from here on",
+                         feed->topic, number, heard->offset);
+    }
+    return take_event(feed, &record, &event, err);
+}
+
+/* Handed out, and not to be read now: it is read again, from where the worker wants it. */
+static void hold(Feed *feed, uint32_t number)
+{
+    FeedLane *lane = &feed->lanes[number];
+    if (!lane->paused)
+        kafka_member_pause(feed->member, number);
+    lane->paused = true;
+}
+
+static bool look_outside(Feed *feed, uint32_t number, Error *err)
+{
+    uint64_t start, end;
+    const WorkerLane *lane = &feed->worker.lanes[number];
+    if (!lane->owned || !lane->placed || lane->refused)
+        return true;
+    if (!kafka_member_bounds(feed->member, number, &start, &end, err))
+        return false;
+    hold(feed, number);
+    worker_sought(&feed->worker, number, kafka_member_source(feed->member), start, end);
+    return true;
+}
+
+bool feed_take(Feed *feed, const KafkaHeard *heard, Error *err)
+{
+    uint32_t number = heard->partition;
+    if (number >= feed->lane_count)
+        return error_set(err, ERROR_RETRY, "PartitionsAdded", "topic %s has more partitions now",
+                         feed->topic);
+    if (heard->kind == KAFKA_HEARD_OUTSIDE)
+        return look_outside(feed, number, err);
+    if (feed->lanes[number].paused)
+        return true; /* what was fetched before the pause */
+    if (!worker_reads(&feed->worker, number)) {
+        hold(feed, number);
+        return true;
+    }
+    uint64_t next = feed->worker.lanes[number].at.next;
+    if (heard->offset < next)
+        return true; /* handed out twice */
+    if (heard->kind == KAFKA_HEARD_END) {
+        worker_gap(&feed->worker, number, heard->offset);
+        return true;
+    }
+    if (!open_table(feed, err) || !take_record(feed, heard, err))
+        return false;
+    return worker_reads(&feed->worker, number) || feed_work(feed, err);
+}
+
+/* ---------- what the worker wants ---------- */
+static void discard(Feed *feed, uint32_t number)
+{
+    lane_drop(&feed->lanes[number]);
+}
+
+static bool seek(Feed *feed, uint32_t number, Error *err)
+{
+    FeedLane *lane = &feed->lanes[number];
+    uint64_t start, end;
+    if (!lane->seek_due)
+        return true;
+    Error why = {0};
+    if (!kafka_member_bounds(feed->member, number, &start, &end, &why)) {
+        *err = why;
+        return why.kind == ERROR_RETRY;
+    }
+    bool inside = start <= lane->seek_next && lane->seek_next <= end;
+    if (inside && !kafka_member_seek(feed->member, number, lane->seek_next))
+        return true; /* the group is dealing out: later */
+    lane->seek_due = false;
+    lane->paused = !inside;
+    worker_sought(&feed->worker, number, kafka_member_source(feed->member), start, end);
+    return true;
+}
+
+/* A lane that was held, and can be read: from where the worker stands. */
+static void resume(Feed *feed, uint32_t number)
+{
+    FeedLane *lane = &feed->lanes[number];
+    if (lane->paused && !lane->seek_due && worker_reads(&feed->worker, number) &&
+        kafka_member_seek(feed->member, number, feed->worker.lanes[number].at.next))
+        lane->paused = false;
+}
+
+bool feed_lane_next(void *context, uint32_t partition, uint64_t *ret)
+{
+    Feed *feed = context;
+    if (partition >= feed->lane_count)
+        return false;
+    FeedLane *lane = &feed->lanes[partition];
+    lane->paused = lane->paused || !worker_reads(&feed->worker, partition);
+    *ret = feed->worker.lanes[partition].at.next;
+    return !lane->paused;
+}
+
+bool feed_work(Feed *feed, Error *err)
+{
+    WorkerAction action;
+    while (worker_next(&feed->worker, &action))
+        switch (action.kind) {
+        case WORKER_SEEK:
+            feed->lanes[action.lane].seek_due = true;
+            feed->lanes[action.lane].seek_next = action.next;
+            break;
+        case WORKER_STAGE:
+            if (!stage(feed, action.lane, action.piece, err))
+                return false;
+            break;
+        case WORKER_DISCARD:
+            discard(feed, action.lane);
+            break;
+        case WORKER_REPORT:
+            feed_report(feed, action.report);
+            break;
+        }
+    for (uint32_t i = 0; i < feed->lane_count; i++) {
+        if (!seek(feed, i, err))
+            return false;
+        resume(feed, i);
+    }
+    return true;
+}

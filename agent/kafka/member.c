@@ -1,0 +1,424 @@
+/* See member.h. librdkafka's consumer queue is taken from by the caller's thread, its main queue by
+ * the client's; the rebalance callback runs inside kafka_member_next. */
+#include "agent/kafka/member.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/kafka/private.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#define QUEUE_BYTES_USUAL ((uint64_t)32 << 20)
+#define TAKEN_MAX 1024
+#define BOUNDS_MS 10000
+#define SEEK_MS 2000
+#define SOURCE_TOPIC_MAX 80
+
+struct KafkaMember {
+    KafkaClient client;
+    char *topic, *what, *source;
+    bool (*next)(void *context, uint32_t partition, uint64_t *ret);
+    void *context;
+    rd_kafka_queue_t *queue;
+    rd_kafka_message_t *taken[TAKEN_MAX]; /* handed out one by one */
+    size_t taken_at, taken_count;
+    rd_kafka_message_t *current;
+    uint32_t partitions;
+    uint32_t *dealt;
+    uint32_t dealt_count;
+    uint64_t generation;
+    bool was_dealt; /* to be told */
+};
+
+static rd_kafka_topic_partition_list_t *one_of(const KafkaMember *member, uint32_t partition,
+                                               int64_t offset)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, member->topic, (int32_t)partition)->offset = offset;
+    return list;
+}
+
+void kafka_member_free(KafkaMember *member)
+{
+    if (!member)
+        return;
+    while (member->taken_at < member->taken_count)
+        rd_kafka_message_destroy(member->taken[member->taken_at++]);
+    if (member->current)
+        rd_kafka_message_destroy(member->current);
+    if (member->queue)
+        rd_kafka_queue_destroy(member->queue);
+    if (member->client.rk)
+        (void)rd_kafka_consumer_close(member->client.rk);
+    kafka_client_stop(&member->client);
+    free(member->topic);
+    free(member->what);
+    free(member->source);
+    free(member->dealt);
+    free(member);
+}
+
+/* --- dealing --- */
+
+static void take_generation(KafkaMember *member)
+{
+    rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata(member->client.rk);
+    if (!group)
+        return;
+    int32_t generation = rd_kafka_consumer_group_metadata_generation_id(group);
+    member->generation = generation < 0 ? 0 : (uint64_t)generation;
+    rd_kafka_consumer_group_metadata_destroy(group);
+}
+
+/* What this member reads already goes on; the rest waits for its seek. */
+static void take_dealt(KafkaMember *member, rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_topic_partition_list_t *waiting = rd_kafka_topic_partition_list_new(list->cnt + 1);
+    free(member->dealt);
+    member->dealt = mem_array((size_t)list->cnt + 1, sizeof *member->dealt);
+    member->dealt_count = 0;
+    for (int i = 0; i < list->cnt; i++) {
+        uint64_t next;
+        rd_kafka_topic_partition_t *one = &list->elems[i];
+        uint32_t partition = (uint32_t)one->partition;
+        member->dealt[member->dealt_count++] = partition;
+        if (member->next(member->context, partition, &next)) {
+            one->offset = (int64_t)next;
+            continue;
+        }
+        one->offset = RD_KAFKA_OFFSET_END;
+        rd_kafka_topic_partition_list_add(waiting, member->topic, one->partition);
+    }
+    (void)rd_kafka_assign(member->client.rk, list);
+    (void)rd_kafka_pause_partitions(member->client.rk, waiting);
+    rd_kafka_topic_partition_list_destroy(waiting);
+    take_generation(member);
+    member->was_dealt = true;
+}
+
+static void rebalanced(rd_kafka_t *rk, rd_kafka_resp_err_t code,
+                       rd_kafka_topic_partition_list_t *list, void *context)
+{
+    KafkaMember *member = context;
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+        take_dealt(member, list);
+    else
+        (void)rd_kafka_assign(rk, NULL);
+}
+
+/* --- opening --- */
+
+static bool set_all(rd_kafka_conf_t *conf, const KafkaMemberOptions *options, Error *err)
+{
+    const char *field = options->client.field;
+    uint64_t queue = options->queue_bytes ? options->queue_bytes : QUEUE_BYTES_USUAL;
+    return kafka_conf_set(conf, "group.id", options->group, field, err) &&
+           kafka_conf_set(conf, "partition.assignment.strategy", "range", field, err) &&
+           kafka_conf_set(conf, "isolation.level", "read_committed", field, err) &&
+           kafka_conf_set(conf, "enable.partition.eof", "true", field, err) &&
+           kafka_conf_set(conf, "enable.auto.commit", "false", field, err) &&
+           kafka_conf_set(conf, "enable.auto.offset.store", "false", field, err) &&
+           kafka_conf_set(conf, "auto.offset.reset", "error", field, err) &&
+           kafka_conf_number(conf, "queued.max.messages.kbytes", (int64_t)(queue >> 10), field,
+                             err) &&
+           kafka_conf_number(conf, "fetch.max.bytes", (int64_t)(queue / 8), field, err) &&
+           kafka_conf_number(conf, "max.partition.fetch.bytes", 1 << 20, field, err) &&
+           kafka_conf_number(conf, "fetch.message.max.bytes", 1 << 20, field, err) &&
+           kafka_conf_number(conf, "fetch.queue.backoff.ms", 5, field, err) &&
+           kafka_conf_number(conf, "fetch.wait.max.ms", 100, field, err) &&
+           (!options->session_ms ||
+            (kafka_conf_number(conf, "session.timeout.ms", options->session_ms, field, err) &&
+             kafka_conf_number(conf, "heartbeat.interval.ms", options->session_ms / 4, field,
+                               err)));
+}
+
+/* "#<id>". Brokers before 2.8 know no topic ids: then its name has to do. */
+static rd_kafka_resp_err_t ask_id(const KafkaMember *member, int timeout_ms, char *to, size_t bytes)
+{
+    const char *topics[] = {member->topic};
+    rd_kafka_t *rk = member->client.rk;
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_AdminOptions_t *options =
+        rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+    rd_kafka_TopicCollection_t *names = rd_kafka_TopicCollection_of_topic_names(topics, 1);
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, NULL, 0);
+    rd_kafka_DescribeTopics(rk, names, options, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 5000);
+    rd_kafka_resp_err_t code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    size_t count = 0;
+    const rd_kafka_TopicDescription_t **found =
+        code ? NULL
+             : rd_kafka_DescribeTopics_result_topics(rd_kafka_event_DescribeTopics_result(event),
+                                                     &count);
+    if (count == 1) {
+        const rd_kafka_error_t *error = rd_kafka_TopicDescription_error(found[0]);
+        code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+        const rd_kafka_Uuid_t *uuid = code ? NULL : rd_kafka_TopicDescription_topic_id(found[0]);
+        if (uuid)
+            snprintf(to, bytes, "#%s", rd_kafka_Uuid_base64str(uuid));
+    }
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_TopicCollection_destroy(names);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    return code;
+}
+
+/* librdkafka's mock cluster, of tests, never answers: they ask for no time. */
+static bool find_source(KafkaMember *member, Error *err)
+{
+    char id[64] = "";
+    int timeout_ms =
+        (int)(clock_asked_us("FIRN_TOPIC_ID_MS", KAFKA_ADMIN_MS * INT64_C(1000)) / 1000);
+    rd_kafka_resp_err_t code = timeout_ms ? ask_id(member, timeout_ms, id, sizeof id) : 0;
+    if (code && code != RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
+        return kafka_fault(&member->client, err, code, NULL, member->what, "Describe");
+    member->source =
+        mem_format("%s/%.*s%s", member->client.cluster, SOURCE_TOPIC_MAX, member->topic, id);
+    return true;
+}
+
+static bool find_partitions(KafkaMember *member, Error *err)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(member->client.rk, member->topic, NULL);
+    rd_kafka_resp_err_t code =
+        topic ? rd_kafka_metadata(member->client.rk, 0, topic, &metadata, KAFKA_ADMIN_MS)
+              : rd_kafka_last_error();
+    if (topic)
+        rd_kafka_topic_destroy(topic);
+    if (!code && metadata && metadata->topic_cnt == 1) {
+        code = metadata->topics[0].err;
+        member->partitions = (uint32_t)metadata->topics[0].partition_cnt;
+    }
+    if (metadata)
+        rd_kafka_metadata_destroy(metadata);
+    if (code && code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        return kafka_fault(&member->client, err, code, NULL, member->what, "Describe");
+    return member->partitions ||
+           error_set(err, ERROR_RETRY, "TopicMissing", "kafka %s: there is no %s yet",
+                     member->client.brokers, member->what);
+}
+
+static bool subscribe(KafkaMember *member, Error *err)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, member->topic, RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(member->client.rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return !code || kafka_fault(&member->client, err, code, NULL, member->what, "Read");
+}
+
+KafkaMember *kafka_member_open(const KafkaSpec *spec, const KafkaMemberOptions *options, Error *err)
+{
+    AUTO(mem_free)
+    char *id = mem_format("firn-%013llx-%s", (unsigned long long)clock_wall_us(),
+                          options->client.client_id);
+    KafkaClientOptions client = options->client;
+    client.client_id = id;
+    rd_kafka_conf_t *conf = kafka_conf_new(spec, &client, err);
+    if (!conf)
+        return NULL;
+    if (!set_all(conf, options, err)) {
+        rd_kafka_conf_destroy(conf);
+        return NULL;
+    }
+    AUTO(kafka_member_free) KafkaMember *member = mem_zalloc(sizeof *member);
+    member->client.consumes = true;
+    member->topic = mem_strdup(options->topic);
+    member->what = mem_format("topic %s", options->topic);
+    member->next = options->next;
+    member->context = options->context;
+    rd_kafka_conf_set_opaque(conf, member);
+    rd_kafka_conf_set_rebalance_cb(conf, rebalanced);
+    if (!kafka_client_start(&member->client, conf, spec, &client, err))
+        return NULL;
+    member->queue = rd_kafka_queue_get_consumer(member->client.rk);
+    ASSERT(member->queue);
+    if (!find_partitions(member, err) || !find_source(member, err) || !subscribe(member, err))
+        return NULL;
+    return TAKE(member);
+}
+
+const char *kafka_member_source(const KafkaMember *member)
+{
+    return member->source;
+}
+
+uint32_t kafka_member_partitions(const KafkaMember *member)
+{
+    return member->partitions;
+}
+
+/* --- reading --- */
+
+const void *kafka_heard_header(const KafkaHeard *heard, const char *name, size_t *ret_bytes)
+{
+    rd_kafka_headers_t *headers;
+    const void *value = NULL;
+    if (rd_kafka_message_headers(heard->message, &headers) ||
+        rd_kafka_header_get_last(headers, name, &value, ret_bytes))
+        return NULL;
+    return value;
+}
+
+/* False ends the reading. */
+static bool take_error(KafkaMember *member, const rd_kafka_message_t *message, KafkaHeard *ret,
+                       Error *err)
+{
+    Error why = {0};
+    switch (message->err) {
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+        ret->kind = KAFKA_HEARD_END;
+        return true;
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
+    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+        ret->kind = KAFKA_HEARD_OUTSIDE;
+        return true;
+    case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
+        log_warn("this consumer was silent for too long, and rejoins its group",
+                 LOG_T("topic", member->topic));
+        return true;
+    default:
+        (void)kafka_fault(&member->client, &why, message->err, rd_kafka_message_errstr(message),
+                          member->what, "Read");
+        if (why.kind != ERROR_RETRY) {
+            *err = why;
+            return false;
+        }
+        log_info("kafka: reading waits", LOG_T("reason", why.code), LOG_T("error", why.message));
+        return true;
+    }
+}
+
+static bool hand_out(KafkaMember *member, rd_kafka_message_t *message, KafkaHeard *ret, Error *err)
+{
+    member->current = message;
+    *ret = (KafkaHeard){.partition = (uint32_t)message->partition,
+                        .offset = message->offset < 0 ? 0 : (uint64_t)message->offset,
+                        .message = message};
+    if (UNLIKELY(message->err))
+        return take_error(member, message, ret, err);
+    rd_kafka_timestamp_type_t type;
+    int64_t timestamp_ms = rd_kafka_message_timestamp(message, &type);
+    ret->kind = KAFKA_HEARD_RECORD;
+    ret->timestamp_ms = timestamp_ms > 0 ? timestamp_ms : 0;
+    ret->key = message->key;
+    ret->key_bytes = message->key_len;
+    ret->value = message->payload;
+    ret->value_bytes = message->len;
+    return true;
+}
+
+bool kafka_member_next(KafkaMember *member, int timeout_ms, KafkaHeard *ret, Error *err)
+{
+    *ret = (KafkaHeard){.kind = KAFKA_HEARD_NOTHING};
+    if (member->current)
+        rd_kafka_message_destroy(TAKE(member->current));
+    if (member->taken_at < member->taken_count)
+        return hand_out(member, member->taken[member->taken_at++], ret, err);
+    rd_kafka_message_t *first =
+        member->was_dealt ? NULL : rd_kafka_consumer_poll(member->client.rk, timeout_ms);
+    if (member->was_dealt) {
+        /* what came in the same call may be the first one of where a partition goes on */
+        member->taken_at = member->taken_count = 0;
+        if (first)
+            member->taken[member->taken_count++] = first;
+        member->was_dealt = false;
+        ret->kind = KAFKA_HEARD_DEALT;
+        return true;
+    }
+    if (!first)
+        return true;
+    ssize_t more = rd_kafka_consume_batch_queue(member->queue, 0, member->taken, TAKEN_MAX);
+    member->taken_at = 0;
+    member->taken_count = more > 0 ? (size_t)more : 0;
+    return hand_out(member, first, ret, err);
+}
+
+const uint32_t *kafka_member_dealt(const KafkaMember *member, uint32_t *ret_count,
+                                   uint64_t *ret_generation)
+{
+    *ret_count = member->dealt_count;
+    *ret_generation = member->generation;
+    return member->dealt;
+}
+
+/* What was taken of the partition and not handed out: what comes next is from elsewhere. */
+static void drop_taken(KafkaMember *member, uint32_t partition)
+{
+    size_t left = member->taken_at;
+    for (size_t i = member->taken_at; i < member->taken_count; i++) {
+        if (member->taken[i]->partition == (int32_t)partition)
+            rd_kafka_message_destroy(member->taken[i]);
+        else
+            member->taken[left++] = member->taken[i];
+    }
+    member->taken_count = left;
+}
+
+bool kafka_member_seek(KafkaMember *member, uint32_t partition, uint64_t offset)
+{
+    rd_kafka_topic_partition_list_t *list = one_of(member, partition, (int64_t)offset);
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(member->client.rk, list, SEEK_MS);
+    bool ok = !error && !list->elems[0].err;
+    drop_taken(member, partition);
+    if (error)
+        rd_kafka_error_destroy(error);
+    if (ok)
+        ok = !rd_kafka_resume_partitions(member->client.rk, list) && !list->elems[0].err;
+    rd_kafka_topic_partition_list_destroy(list);
+    return ok;
+}
+
+void kafka_member_pause(KafkaMember *member, uint32_t partition)
+{
+    rd_kafka_topic_partition_list_t *list = one_of(member, partition, RD_KAFKA_OFFSET_INVALID);
+    (void)rd_kafka_pause_partitions(member->client.rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+bool kafka_member_bounds(KafkaMember *member, uint32_t partition, uint64_t *ret_start,
+                         uint64_t *ret_end, Error *err)
+{
+    int64_t low = 0, high = 0;
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+        member->client.rk, member->topic, (int32_t)partition, &low, &high, BOUNDS_MS);
+    if (code)
+        return kafka_fault(&member->client, err, code, NULL, member->what, "Describe");
+    *ret_start = low < 0 ? 0 : (uint64_t)low;
+    *ret_end = high < 0 ? 0 : (uint64_t)high;
+    return true;
+}
+
+void kafka_member_commit(KafkaMember *member, const uint64_t *offsets, uint32_t count)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count + 1);
+    for (uint32_t i = 0; i < count; i++)
+        if (offsets[i])
+            rd_kafka_topic_partition_list_add(list, member->topic, (int32_t)i)->offset =
+                (int64_t)offsets[i];
+    if (list->cnt)
+        (void)rd_kafka_commit(member->client.rk, list, 1);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+bool kafka_member_committed(KafkaMember *member, bool *ret, Error *err)
+{
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)member->partitions);
+    for (uint32_t i = 0; i < member->partitions; i++)
+        rd_kafka_topic_partition_list_add(list, member->topic, (int32_t)i);
+    rd_kafka_resp_err_t code = rd_kafka_committed(member->client.rk, list, BOUNDS_MS);
+    *ret = false;
+    for (int i = 0; !code && i < list->cnt; i++) {
+        code = list->elems[i].err;
+        *ret = *ret || list->elems[i].offset >= 0;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return !code || kafka_fault(&member->client, err, code, NULL, "the group", "Read");
+}

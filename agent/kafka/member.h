@@ -1,0 +1,75 @@
+/* A member of a consumer group that reads one topic, each partition from where it is told. The
+ * group deals the partitions out, and keeps offsets for those who look at lag: where a partition is
+ * read from is the caller's word alone.
+ *
+ * Eager rebalances: all partitions are taken away, then dealt out anew; what stays with this member
+ * goes on where `next` says. Of members, the one that was opened first gets partition 0 (the range
+ * assignor sorts by names, which begin with the time).
+ *
+ * Nothing is read of a partition before kafka_member_seek. Only what is committed: records of a
+ * transaction that is open or aborted are passed over. One thread. */
+#pragma once
+
+#include "agent/kafka/kafka.h"
+
+typedef struct KafkaMember KafkaMember;
+
+typedef struct KafkaMemberOptions {
+    KafkaClientOptions client;
+    const char *group, *topic;
+    uint64_t queue_bytes; /* fetched ahead; 0: 32 MiB */
+    int64_t session_ms;   /* dead after so long without a word; 0: Kafka's default */
+    /* Where a partition that was this member's before goes on; false: it is paused. Called inside
+     * kafka_member_next, while it is dealt out. */
+    bool (*next)(void *context, uint32_t partition, uint64_t *ret);
+    void *context;
+} KafkaMemberOptions;
+
+void kafka_member_free(KafkaMember *member); /* leaves the group */
+/* CONFIG "KafkaRights", "TopicMissing" … */
+KafkaMember *kafka_member_open(const KafkaSpec *spec, const KafkaMemberOptions *options, Error *err)
+    OWNED_BY(kafka_member_free);
+/* "kafka/<cluster>/<topic>#<its id>": another topic of the name is another source. The member's. */
+const char *kafka_member_source(const KafkaMember *member);
+uint32_t kafka_member_partitions(const KafkaMember *member); /* as of its opening */
+
+typedef enum KafkaHeardKind {
+    KAFKA_HEARD_NOTHING,
+    KAFKA_HEARD_RECORD,
+    KAFKA_HEARD_END,     /* `offset` is the partition's next, and nothing stands before it */
+    KAFKA_HEARD_DEALT,   /* partitions were dealt out: kafka_member_dealt */
+    KAFKA_HEARD_OUTSIDE, /* the offset asked for is not in the partition */
+} KafkaHeardKind;
+
+#define KAFKA_HEARD_HEADERS 2
+typedef struct KafkaHeard {
+    KafkaHeardKind kind;
+    uint32_t partition;
+    uint64_t offset;
+    int64_t timestamp_ms;    /* 0: none */
+    const void *key, *value; /* NULL: null; until the next call */
+    size_t key_bytes, value_bytes;
+    const void *message; /* for kafka_heard_header */
+} KafkaHeard;
+
+/* A header's value; NULL: it has none of that name. */
+const void *kafka_heard_header(const KafkaHeard *heard, const char *name, size_t *ret_bytes);
+
+/* Waits at most timeout_ms. What passes is logged and waited for; false is for the rest. */
+MUST_CHECK bool kafka_member_next(KafkaMember *member, int timeout_ms, KafkaHeard *ret, Error *err);
+/* The partitions that are this member's, and the group's generation. */
+const uint32_t *kafka_member_dealt(const KafkaMember *member, uint32_t *ret_count,
+                                   uint64_t *ret_generation);
+/* Reads on from there. False: not yet possible, ask again. */
+bool kafka_member_seek(KafkaMember *member, uint32_t partition, uint64_t offset);
+/* Nothing is handed out of it until the next seek. */
+void kafka_member_pause(KafkaMember *member, uint32_t partition);
+/* What the partition holds: the first offset, and the next one. */
+MUST_CHECK bool kafka_member_bounds(KafkaMember *member, uint32_t partition, uint64_t *ret_start,
+                                    uint64_t *ret_end, Error *err);
+/* For lag tools; 0: of that partition nothing. Does not wait. */
+void kafka_member_commit(KafkaMember *member, const uint64_t *offsets, uint32_t count);
+/* Has the group offsets of the topic? */
+MUST_CHECK bool kafka_member_committed(KafkaMember *member, bool *ret, Error *err);
+
+DEFINE_AUTO(KafkaMember, kafka_member_free);
