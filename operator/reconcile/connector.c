@@ -22,7 +22,7 @@ static bool has_secrets(Look *look, const json_t *names, const char **ret_missin
     return true;
 }
 
-static void hash_secrets(Look *look, const json_t *names, char ret[17])
+void hash_secrets(Look *look, const json_t *names, char ret[17])
 {
     Bytes text = {0};
     size_t i;
@@ -71,8 +71,10 @@ typedef struct Found {
     json_t *connector, *units, *tables; /* all */
     json_t *good;                       /* units whose Secrets are there */
     json_t *missing;                    /* of the others: name → why */
-    json_t *secrets;
-    Bundle bundle;
+    json_t *secrets;                    /* of its Pods */
+    Bundle bundle;                      /* judges the units */
+    Bundle own;                         /* what its Pods read, where that is less: with a stream */
+    bool streams;
 } Found;
 
 static void found_done(Found *found)
@@ -84,6 +86,18 @@ static void found_done(Found *found)
     json_decref(found->missing);
     json_decref(found->secrets);
     bundle_done(&found->bundle);
+    bundle_done(&found->own);
+}
+
+static const Bundle *read_by_pods(const Found *found)
+{
+    return found->streams && found->bundle.text ? &found->own : &found->bundle;
+}
+
+/* With a stream its Pods fill topics, whoever reads these. */
+static bool has_work(const Found *found)
+{
+    return found->streams || found->bundle.units;
 }
 
 static void find(Look *look, json_t *connector, Found *ret)
@@ -93,8 +107,11 @@ static void find(Look *look, json_t *connector, Found *ret)
     ret->units = cache_list(cache, KIND_UNIT, look->namespace_name, 0, look->name);
     ret->tables = cache_list(cache, KIND_LAKE_TABLE, look->namespace_name, 0, NULL);
     ret->good = units_with_secrets(look, ret->units, ret->tables, ret->missing);
-    ret->secrets = bundle_secrets(connector, ret->good, ret->tables);
+    ret->streams = object_at(connector, "spec.stream");
+    ret->secrets = bundle_secrets(connector, ret->streams ? NULL : ret->good, ret->tables);
     bundle_make(connector, ret->good, ret->tables, &ret->bundle);
+    if (ret->streams)
+        bundle_make(connector, NULL, NULL, &ret->own);
 }
 
 /* --- what it is in --- */
@@ -115,14 +132,15 @@ static bool may_be_made(Look *look, const Found *found, State *ret)
                         look->namespace_name);
         return false;
     }
-    if (strlen(found->bundle.text) > 1000000) {
+    const Bundle *bundle = read_by_pods(found);
+    if (strlen(bundle->text) > 1000000) {
         *ret = state_of(HEALTH_STALLED, "Stalled", "ManifestTooLarge",
                         "its units make a manifest of %zu bytes, and a ConfigMap holds 1 MiB: use "
                         "patterns (connectorRef.tables), or several Connectors",
-                        strlen(found->bundle.text));
+                        strlen(bundle->text));
         return false;
     }
-    if (!found->bundle.units && json_array_size(found->units)) {
+    if (!has_work(found) && json_array_size(found->units)) {
         *ret = state_of(HEALTH_STALLED, "Stalled", "NoValidUnit",
                         "each of its %zu IngestionUnits is refused: they say why",
                         json_array_size(found->units));
@@ -150,13 +168,13 @@ static bool make(Look *look, const Found *found, State *ret, Error *err)
     char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[17];
     hash_secrets(look, found->secrets, secrets_hash);
     ConnectorInput input = {.connector = found->connector,
-                            .manifest = found->bundle.text,
-                            .manifest_hash = found->bundle.hash,
+                            .manifest = read_by_pods(found)->text,
+                            .manifest_hash = read_by_pods(found)->hash,
                             .secrets = found->secrets,
                             .secrets_hash = secrets_hash,
                             .defaults = &op->options.agent};
     AUTO(json_free)
-    json_t *wanted = found->bundle.units ? desired_of_connector(&input) : json_array();
+    json_t *wanted = has_work(found) ? desired_of_connector(&input) : json_array();
     size_t i;
     json_t *child;
     json_array_foreach(wanted, i, child)
@@ -167,7 +185,7 @@ static bool make(Look *look, const Found *found, State *ret, Error *err)
     name_of_label(look->name, label);
     if (!children_prune(op, found->connector, 0, label, wanted, err))
         return false;
-    if (!found->bundle.units) {
+    if (!has_work(found)) {
         *ret = state_of(HEALTH_PROGRESS, "Pending", "NoUnits",
                         "no IngestionUnit names it yet: nothing is read");
         return true;
@@ -264,8 +282,8 @@ bool connector_look(Look *look, Error *err)
         AUTO(json_free)
         json_t *more = json_pack("{sI}", "tables", (json_int_t)found.bundle.units);
         /* Once it stands, there may be a slot: see finalize.c. */
-        const char *hash = made && found.bundle.units
-                               ? found.bundle.hash
+        const char *hash = made && has_work(&found)
+                               ? read_by_pods(&found)->hash
                                : object_text(connector, "status.manifestHash");
         if (hash)
             json_object_set_new(more, "manifestHash", json_string(hash));

@@ -117,7 +117,11 @@ static void concerns(Operator *op, Kind kind, const json_t *object)
         table_changed(op, object);
         break;
     case KIND_SECRET:
+        /* Before it works, everything stands in the queue anyway. */
+        if (!operator_is_working(op))
+            break;
         cache_each_name(op->cache, KIND_CONNECTOR, space, 0, NULL, enqueue_each, &(To){op, 'c'});
+        cache_each_name(op->cache, KIND_UNIT, space, 0, NULL, enqueue_each, &(To){op, 'u'});
         break;
     default:
         child_changed(op, object);

@@ -69,6 +69,9 @@ MUST_CHECK bool lake_table_look(Look *look, Error *err);
 MUST_CHECK bool connector_finalize(Look *look, const json_t *connector, Error *err);
 void look_again(Look *look, int64_t in_us);
 
+/* Of the names' versions: changes when one of these Secrets does. */
+void hash_secrets(Look *look, const json_t *names, char ret[17]);
+
 /* RETRY "NotLeader": nothing may be written any more. */
 MUST_CHECK bool may_write(Operator *op, Error *err);
 /* kind is 'c', 'u' or 't' */

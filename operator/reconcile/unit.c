@@ -48,13 +48,14 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
                         json_t *more, Error *err)
 {
     Operator *op = look->op;
-    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX];
+    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[17];
     name_of_label(look->name, label);
     name_of_child(look->name, "-ingest", name);
     AUTO(json_free) json_t *units = json_pack("[O]", (json_t *)(uintptr_t)unit);
     AUTO(json_free)
     json_t *tables = cache_list(op->cache, KIND_LAKE_TABLE, look->namespace_name, 0, NULL);
     AUTO(json_free) json_t *secrets = bundle_secrets(connector, units, tables);
+    hash_secrets(look, secrets, secrets_hash);
     Bundle bundle;
     bundle_make(connector, units, tables, &bundle);
     if (!bundle.text || !bundle.units) {
@@ -68,7 +69,7 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
                             .manifest = bundle.text,
                             .manifest_hash = bundle.hash,
                             .secrets = secrets,
-                            .secrets_hash = "",
+                            .secrets_hash = secrets_hash,
                             .defaults = &op->options.agent};
     AUTO(json_free) json_t *wanted = desired_of_unit(&input, unit);
     bool ok = true;
@@ -140,6 +141,11 @@ static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more,
         put_selector(look, LABEL_UNIT, look->name, more);
         return ingest_made(look, unit, connector, ret, more, err);
     }
+    char label[NAME_BYTES_MAX];
+    name_of_label(look->name, label);
+    AUTO(json_free) json_t *none = json_array(); /* its Connector had a stream, once */
+    if (!children_prune(look->op, unit, 1, label, none, err))
+        return false;
     *ret = state_by_connector(look, connector_name ? connector_name : "", more);
     return true;
 }
