@@ -4,6 +4,8 @@
 #include "common/crash.h"
 #include "operator/reconcile/reconcile.h"
 
+#define PHASE_SNAPSHOTTING 1 /* firn_phase */
+
 static const char *const others[] = {"SourceReachable", "SnapshotComplete", "LogHeadroom", NULL};
 
 static bool has_secrets(Look *look, const json_t *names, const char **ret_missing)
@@ -105,6 +107,9 @@ static void find(Look *look, json_t *connector, Found *ret)
     Cache *cache = look->op->cache;
     *ret = (Found){.connector = connector, .missing = json_object()};
     ret->units = cache_list(cache, KIND_UNIT, look->namespace_name, 0, look->name);
+    for (size_t i = json_array_size(ret->units); i-- > 0;)
+        if (is_of_pattern(json_array_get(ret->units, i)))
+            json_array_remove(ret->units, i);
     ret->tables = cache_list(cache, KIND_LAKE_TABLE, look->namespace_name, 0, NULL);
     ret->good = units_with_secrets(look, ret->units, ret->tables, ret->missing);
     ret->streams = object_at(connector, "spec.stream");
@@ -162,6 +167,26 @@ static json_t *pods_of(Look *look, const char *role)
     return pods;
 }
 
+/* What the Pod says of a copy that keeps it from being ready. */
+static void look_at_copy(Look *look, State *state)
+{
+    AUTO(json_free)
+    json_t *report = reports_get(look->op->reports, 'c', look->namespace_name, look->name);
+    json_int_t copied = 0, to_copy = 0;
+    const char *name;
+    json_t *unit;
+    if (strcmp(state->reason, "Starting") != 0 ||
+        json_integer_value(json_object_get(report, "phase")) != PHASE_SNAPSHOTTING)
+        return;
+    json_object_foreach(json_object_get(report, "units"), name, unit)
+    {
+        copied += json_integer_value(json_object_get(unit, "copied"));
+        to_copy += json_integer_value(json_object_get(unit, "toCopy"));
+    }
+    *state = state_of(HEALTH_PROGRESS, "Snapshotting", "Copying",
+                      "%lld of about %lld rows were copied", (long long)copied, (long long)to_copy);
+}
+
 static bool make(Look *look, const Found *found, State *ret, Error *err)
 {
     Operator *op = look->op;
@@ -195,6 +220,7 @@ static bool make(Look *look, const Found *found, State *ret, Error *err)
     json_t *deployment = cache_get(op->cache, KIND_DEPLOYMENT, look->namespace_name, name);
     AUTO(json_free) json_t *pods = pods_of(look, "capture");
     *ret = state_of_pods(deployment, pods);
+    look_at_copy(look, ret);
     return true;
 }
 
@@ -278,13 +304,14 @@ bool connector_look(Look *look, Error *err)
             look_again(look, 10000000);
         }
     }
+    size_t tables = found.bundle.units;
+    if (ok && made && !found.streams)
+        ok = patterns_make(look, found.good, found.bundle.text, &tables, err);
     if (ok) {
-        AUTO(json_free)
-        json_t *more = json_pack("{sI}", "tables", (json_int_t)found.bundle.units);
+        AUTO(json_free) json_t *more = json_pack("{sI}", "tables", (json_int_t)tables);
         /* Once it stands, there may be a slot: see finalize.c. */
-        const char *hash = made && has_work(&found)
-                               ? read_by_pods(&found)->hash
-                               : object_text(connector, "status.manifestHash");
+        const char *hash = made && has_work(&found) ? read_by_pods(&found)->hash
+                                                    : object_text(connector, "status.manifestHash");
         if (hash)
             json_object_set_new(more, "manifestHash", json_string(hash));
         tell_units(look, &found);

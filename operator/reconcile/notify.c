@@ -75,6 +75,31 @@ static void table_changed(Operator *op, const json_t *table)
     json_decref(users.names);
 }
 
+typedef struct Labelled {
+    const char *label;
+    char *name;
+} Labelled;
+
+static void take_labelled(void *context, const char *namespace_name, const char *name)
+{
+    Labelled *to = context;
+    char label[NAME_BYTES_MAX];
+    (void)namespace_name;
+    name_of_label(name, label);
+    if (!to->name && strcmp(label, to->label) == 0)
+        to->name = mem_strdup(name);
+}
+
+char *name_of_labelled(Operator *op, Kind kind, const char *namespace_name, const char *label)
+{
+    Labelled to = {.label = label};
+    if (label && strlen(label) < NAME_BYTES_MAX - 1)
+        return mem_strdup(label); /* not shortened */
+    if (label)
+        cache_each_name(op->cache, kind, namespace_name, 0, NULL, take_labelled, &to);
+    return to.name;
+}
+
 /* The resource that something of ours is a part of: by its owner, or (Pods, Jobs) by its label. */
 static void child_changed(Operator *op, const json_t *child)
 {
@@ -142,6 +167,8 @@ static bool only_status(const json_t *before, const json_t *now)
 static void changed(void *context, Kind kind, const json_t *before, const json_t *now)
 {
     Operator *op = context;
+    if (kind == KIND_POD)
+        reports_pod_changed(op->reports);
     if (kind <= KIND_UNIT && only_status(before, now)) {
         if (kind == KIND_UNIT) {
             const char *table = object_text(now, "spec.lakeTableRef.name");

@@ -2,6 +2,7 @@
  * holds of it. Without a topic the Connector's Pod fills its table. */
 #include <stdio.h>
 
+#include "common/text.h"
 #include "operator/reconcile/reconcile.h"
 
 #define MISSING_US 15000000
@@ -116,6 +117,42 @@ static State state_by_connector(Look *look, const char *connector, json_t *more)
     return state;
 }
 
+/* The agent's figures; where it was not asked yet, those of before stand, but for the lag. */
+static void put_figures(Look *look, const json_t *unit, bool own_pods, json_t *more)
+{
+    const char *connector = object_text(unit, "spec.connectorRef.name");
+    AUTO(json_free)
+    json_t *figures = reports_of_unit(look->op->reports, own_pods ? 'u' : 'c', look->namespace_name,
+                                      own_pods ? look->name : connector, look->name);
+    static const char *const kept[] = {"freshAt", "rows"};
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+        json_t *was = json_object_get(json_object_get(unit, "status"), kept[i]);
+        if (was)
+            json_object_set(more, kept[i], was);
+    }
+    const json_t *rows = json_object_get(figures, "rows");
+    const json_t *lag = json_object_get(figures, "lag");
+    if (rows)
+        json_object_set_new(more, "rows", json_integer(json_integer_value(rows)));
+    if (lag) {
+        char text[32];
+        int64_t bytes = json_integer_value(lag);
+        int64_t step = bytes >= 1 << 30   ? 1 << 30
+                       : bytes >= 1 << 20 ? 1 << 20
+                       : bytes >= 1 << 10 ? 1 << 10
+                                          : 1;
+        text_quantity_format((uint64_t)(bytes - bytes % step), text, sizeof text);
+        json_object_set_new(more, "lag", json_string(text));
+    }
+    if (json_object_get(figures, "freshness")) {
+        char at[32];
+        status_time(json_integer_value(json_object_get(figures, "at")) -
+                        json_integer_value(json_object_get(figures, "freshness")),
+                    at);
+        json_object_set_new(more, "freshAt", json_string(at));
+    }
+}
+
 static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more, Error *err)
 {
     Cache *cache = look->op->cache;
@@ -125,6 +162,7 @@ static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more,
     json_t *connector = connector_name
                             ? cache_get(cache, KIND_CONNECTOR, look->namespace_name, connector_name)
                             : NULL;
+    put_figures(look, unit, unit_has_pods(unit, connector), more);
     if (connector_name && !connector) {
         *ret = missing(look, unit, "Connector", connector_name);
         return true;
@@ -135,7 +173,9 @@ static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more,
         *ret = missing(look, unit, "LakeTable", table);
         return true;
     }
-    if (verdicts_get(look->op->verdicts, 'u', look->namespace_name, look->name, ret))
+    const char *judged =
+        is_of_pattern(unit) ? object_text(object_controller(unit), "name") : look->name;
+    if (verdicts_get(look->op->verdicts, 'u', look->namespace_name, judged, ret))
         return true;
     if (unit_has_pods(unit, connector)) {
         put_selector(look, LABEL_UNIT, look->name, more);

@@ -1,4 +1,5 @@
-/* What holds a Pod's namespaces while its containers come and go: sleeps, and reaps what is left to it. */
+/* What holds a Pod's namespaces while its containers come and go: sleeps, and reaps what is left to
+ * it. */
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>

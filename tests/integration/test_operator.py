@@ -5,12 +5,14 @@ Pods are made by the test where their state is to be seen."""
 
 import copy
 import hashlib
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -250,6 +252,42 @@ class Reconcile(unittest.TestCase):
         return all(self.is_condition(kind, name, "Ready", "True") for kind, name in things)
 
 
+class Metrics:
+    """An agent's /metrics, at an address of this machine's own."""
+
+    def __init__(self, address: str, port: int):
+        self.text = ""
+        outer = self
+
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = outer.text.encode()
+                self.send_response(200 if self.path == "/metrics" else 404)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *unused):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer((address, port), Answer)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def say(self, namespace: str, phase: int, **rows: int):
+        lines = [f'firn_phase{{connector="{namespace}/shop"}} {phase}', f'firn_lag_bytes{{connector="{namespace}/shop"}} 4100',
+                 f'firn_freshness_seconds{{connector="{namespace}/shop"}} 0']  # fmt: skip
+        for table, count in rows.items():
+            labels = f'table="public.{table}",unit="{namespace}/all-public-{table}"'
+            lines += [f"firn_table_rows{{{labels}}} {count}", f"firn_table_copy_rows_total{{{labels}}} {count}",
+                      f"firn_table_copy_rows_estimate{{{labels}}} 5"]  # fmt: skip
+        self.text = "\n".join(lines) + "\n"
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
 class Life(Reconcile):
     def test_shop(self):
         self.started()
@@ -421,6 +459,85 @@ class Life(Reconcile):
         self.remove_pod("one")
         self.run_deployment()
         self.wait_condition("LakeTable", "orders", "Ready", "True")
+
+    def test_a_stream(self):
+        """Topics in between: the Connector's Pod fills them, and each unit has Pods of its own."""
+        self.started()
+        self.secret()
+        documents = list(yaml.safe_load_all(shop(self.namespace)))
+        documents[0]["spec"]["stream"] = {"kafka": {"bootstrapServers": "kafka:9092"}}
+        self.kube.apply(yaml.safe_dump(documents[0]))
+        capture = self.until(lambda: self.find("Deployment", "shop-capture"), "it needs no unit")
+        arguments = capture["spec"]["template"]["spec"]["containers"][0]["args"]
+        self.assertEqual(arguments[0], "capture")
+        generation = capture["metadata"]["generation"]
+        documents[2]["spec"]["numberOfConsumers"] = 2
+        self.kube.apply(yaml.safe_dump_all(documents[1:]))
+        ingest = self.until(lambda: self.find("Deployment", "orders-ingest"), "the unit's own")
+        (container,) = ingest["spec"]["template"]["spec"]["containers"]
+        self.assertEqual((container["args"][0], ingest["spec"]["replicas"]), ("ingest", 2))
+        path = self.folder / "manifest.yaml"
+        path.write_text(self.get("ConfigMap", "orders-ingest")["data"]["manifest.yaml"])
+        self.assertIn("valid: 1 connectors, 1 tables, 1 units", command("validate", "-f", path).stdout)
+        path.write_text(self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"])
+        self.assertIn("valid: 1 connectors, 0 tables, 0 units", command("validate", "-f", path).stdout)
+        # what the unit or its table has changed is not the capture's to read again; a Secret is both's
+        self.kube.call("PATCH", self.kube.path("IngestionUnit", "orders", self.namespace, "/scale"), {"spec": {"replicas": 3}},
+                       "application/merge-patch+json")  # fmt: skip
+        self.until(lambda: self.get("Deployment", "orders-ingest")["spec"]["replicas"] == 3, "kubectl scale scales it")
+        self.assertEqual(self.get("Deployment", "shop-capture")["metadata"]["generation"], generation)
+        before = self.get("Deployment", "orders-ingest")["spec"]["template"]
+        self.secret(password="another")
+        self.until(lambda: self.get("Deployment", "orders-ingest")["spec"]["template"] != before, "a Secret's change rolls the consumers")
+        # without the stream the Connector's Pod fills the tables
+        self.kube.patch("Connector", "shop", {"spec": {"stream": None}}, self.namespace)
+        self.until(lambda: self.find("Deployment", "orders-ingest") is None, "the unit's own Pods go")
+        self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["template"]["spec"]["containers"][0]["args"][0] == "run", "it runs")
+
+    def test_a_patterns_tables_and_their_figures(self):
+        """What the agent's /metrics say of rows and tables, here those of a scripted one."""
+        shown = Metrics("127.0.0.77", 8080)
+        self.addCleanup(shown.stop)
+        self.started("one", None, "--figures-interval=1s")
+        self.secret()
+        documents = list(yaml.safe_load_all(shop(self.namespace)))
+        documents[2:] = [{"apiVersion": "firn.dev/v1alpha1", "kind": "IngestionUnit", "metadata": {"name": "all", "namespace": self.namespace},
+                          "spec": {"connectorRef": {"name": "shop", "tables": ["public.*"]},
+                                   "outsourcingUnit": {"table": {"catalog": {"warehouse": "/lake"}, "database": "retail"}}}}]  # fmt: skip
+        shown.say(self.namespace, 1, a=5, b=0)
+        self.kube.apply(yaml.safe_dump_all(documents))
+        self.wait_children()
+        manifest = self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"]
+        self.run_deployment(0)
+        self.make_pod("agent", {"phase": "Running", "podIP": "127.0.0.77", "podIPs": [{"ip": "127.0.0.77"}]})
+        found = self.wait_condition("Connector", "shop", "Reconciling", "True", "Copying")
+        self.assertIn("5 of about 10 rows", found["message"])
+        shown.say(self.namespace, 3, a=5, b=7)
+        self.run_deployment()
+        self.until(lambda: self.rows("all-public-a") == 5 and self.rows("all-public-b") == 7, "each table has a unit that says its rows")
+        self.until(lambda: self.rows("all") == 12, "the pattern's unit says all of them")
+        unit = self.get("IngestionUnit", "all-public-a")
+        self.assertEqual(unit["spec"]["connectorRef"], {"name": "shop", "table": "public.a"})
+        self.assertEqual(unit["metadata"]["ownerReferences"][0]["name"], "all")
+        self.wait_condition("IngestionUnit", "all-public-a", "Ready", "True")
+        table = self.until(lambda: self.find("LakeTable", "all-public-a"), "its table")
+        self.assertEqual((table["spec"]["database"], table["spec"]["tableName"]), ("retail", "a"))
+        status = self.get("IngestionUnit", "all")["status"]
+        self.assertEqual(status["lag"], "4Ki")
+        self.assertRegex(status["freshAt"], "^20..-")
+        self.assertEqual(self.get("Connector", "shop")["status"]["tables"], 2)
+        # they are to be seen, and not to be read: the Pod's manifest is as it was
+        self.assertEqual(self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], manifest)
+        # put back when somebody deletes one; gone with its table
+        self.kube.delete("IngestionUnit", "all-public-b", self.namespace)
+        self.until(lambda: (again := self.find("IngestionUnit", "all-public-b")) and again["metadata"]["uid"] != unit["metadata"]["uid"], "it is back")
+        shown.say(self.namespace, 3, b=8)
+        self.until(lambda: self.find("IngestionUnit", "all-public-a") is None, "its table is gone, and so is it")
+        self.until(lambda: self.find("LakeTable", "all-public-a") is None, "and its LakeTable")
+        self.until(lambda: self.rows("all-public-b") == 8, "the other goes on")
+
+    def rows(self, unit: str):
+        return (self.find("IngestionUnit", unit) or {}).get("status", {}).get("rows")
 
     def test_somebody_elses_name(self):
         self.started()
