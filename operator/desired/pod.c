@@ -75,13 +75,14 @@ static json_t *container(const PodInput *input)
     const char *image = json_string_value(json_object_get(agent, "image"));
     bool drops = strcmp(input->command, "drop") == 0;
     json_t *one = packed(json_pack(
-        "{ss ss ss so so s[{ss ss}] s{sb sb s{s[s]}} s{s{ss ss} s{ss}} ss}", "name", "agent", "image",
-        image ? image : input->from->defaults->image, "imagePullPolicy",
-        input->from->defaults->pull_policy, "args", drops ? drop_arguments() : arguments(input->command),
-        "volumeMounts", mounts(input->from->secrets), "env", "name", "TMPDIR", "value", "/tmp",
-        "securityContext", "allowPrivilegeEscalation", 0, "readOnlyRootFilesystem", 1,
-        "capabilities", "drop", "ALL", "resources", "requests", "cpu", "100m", "memory", "256Mi",
-        "limits", "memory", "1Gi", "terminationMessagePolicy", "FallbackToLogsOnError"));
+        "{ss ss ss so so s[{ss ss}] s{sb sb s{s[s]}} s{s{ss ss} s{ss}} ss}", "name", "agent",
+        "image", image ? image : input->from->defaults->image, "imagePullPolicy",
+        input->from->defaults->pull_policy, "args",
+        drops ? drop_arguments() : arguments(input->command), "volumeMounts",
+        mounts(input->from->secrets), "env", "name", "TMPDIR", "value", "/tmp", "securityContext",
+        "allowPrivilegeEscalation", 0, "readOnlyRootFilesystem", 1, "capabilities", "drop", "ALL",
+        "resources", "requests", "cpu", "100m", "memory", "256Mi", "limits", "memory", "1Gi",
+        "terminationMessagePolicy", "FallbackToLogsOnError"));
     if (json_object_get(agent, "resources"))
         overlay(json_object_get(one, "resources"), json_object_get(agent, "resources"));
     if (!drops) {

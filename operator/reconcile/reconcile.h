@@ -125,8 +125,8 @@ json_t *reports_of_unit(Reports *reports, char kind, const char *namespace_name,
 void reports_claim(Reports *reports, const char *namespace_name, const char *connector,
                    const json_t *owners);
 
-#define LABEL_PATTERN "firn.dev/pattern" /* of a unit that a pattern's unit has: that one's name   \
-                                          */
+/* Of a unit that a pattern's unit has: that one's name. */
+#define LABEL_PATTERN "firn.dev/pattern"
 bool is_of_pattern(const json_t *unit);
 /* What the agent found by patterns: an IngestionUnit for each table, which makes its LakeTable.
  * They are there to be seen: the agent reads the pattern. *ret_tables: how many. */
