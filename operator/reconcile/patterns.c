@@ -133,7 +133,8 @@ bool patterns_make(Look *look, const json_t *units, const char *manifest, size_t
         return true;
     }
     AUTO(json_free) json_t *owners = owners_of(manifest, report);
-    reports_claim(op->reports, look->namespace_name, look->name, owners);
+    if (reports_claim(op->reports, look->namespace_name, look->name, owners))
+        enqueue_units_of(op, look->namespace_name, look->name);
     *ret_tables += json_object_size(owners);
     const char *name;
     json_object_foreach(owners, name, owner)

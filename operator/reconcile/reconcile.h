@@ -121,8 +121,9 @@ json_t *reports_get(Reports *reports, char kind, const char *namespace_name, con
  * a pattern's. NULL: it is not in it. The caller's. */
 json_t *reports_of_unit(Reports *reports, char kind, const char *namespace_name, const char *name,
                         const char *unit);
-/* owners: the name of a unit in the report → the IngestionUnit whose pattern found it. */
-void reports_claim(Reports *reports, const char *namespace_name, const char *connector,
+/* owners: the name of a unit in the report → the IngestionUnit whose pattern found it. True: that
+ * was not known. */
+bool reports_claim(Reports *reports, const char *namespace_name, const char *connector,
                    const json_t *owners);
 
 /* Of a unit that a pattern's unit has: that one's name. */

@@ -79,7 +79,16 @@ static char *key_of(char kind, const char *namespace_name, const char *name)
 static void keep(Reports *reports, const Asked *asked, json_t *figures /* taken */)
 {
     AUTO(mem_free) char *key = key_of(asked->kind, asked->space, asked->owner);
+    const char *made;
+    json_t *one;
     pthread_mutex_lock(&reports->lock);
+    json_object_foreach(object_at(json_object_get(reports->known, key), "units"), made, one)
+    {
+        json_t *owner = json_object_get(one, "of");
+        json_t *now = json_object_get(json_object_get(figures, "units"), made);
+        if (owner && now)
+            json_object_set(now, "of", owner);
+    }
     json_object_set_new(reports->known, key, figures);
     pthread_mutex_unlock(&reports->lock);
 }
@@ -93,20 +102,24 @@ json_t *reports_get(Reports *reports, char kind, const char *namespace_name, con
     return found;
 }
 
-void reports_claim(Reports *reports, const char *namespace_name, const char *connector,
+bool reports_claim(Reports *reports, const char *namespace_name, const char *connector,
                    const json_t *owners)
 {
     AUTO(mem_free) char *key = key_of('c', namespace_name, connector);
     const char *made;
     json_t *one;
+    bool changed = false;
     pthread_mutex_lock(&reports->lock);
     json_object_foreach(object_at(json_object_get(reports->known, key), "units"), made, one)
     {
         json_t *owner = json_object_get(owners, made);
-        if (owner)
-            json_object_set(one, "of", owner);
+        if (!owner || json_equal(owner, json_object_get(one, "of")))
+            continue;
+        json_object_set(one, "of", owner);
+        changed = true;
     }
     pthread_mutex_unlock(&reports->lock);
+    return changed;
 }
 
 static void add(json_t *to, const char *figure, const json_t *from)

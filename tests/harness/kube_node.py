@@ -9,15 +9,19 @@ from files (deploy/image), and what Pods are to reach is started by the test, in
     kube_node.py FOLDER IMAGE…    keeps one up until it is told to end, in the network in which it is started;
                                   FOLDER/kubeconfig is there when it is ready
 
-Pods reach the node, and the servers that a test starts, at 10.250.0.1. Names are not resolved. One kill ends it all."""
+Pods reach the node, and the servers that a test starts, at 10.250.0.1; they find Services by name, and nothing else.
+One kill ends it all."""
 
 import ctypes
 import hashlib
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -73,6 +77,8 @@ cgroupRoot: /{group}
 failCgroupV1: false
 containerRuntimeEndpoint: unix://{folder}/containerd.sock
 resolvConf: {folder}/resolv.conf
+clusterDNS: [{address}]
+clusterDomain: cluster.local
 failSwapOn: false
 oomScoreAdj: 0
 maxOpenFiles: 65536
@@ -164,6 +170,46 @@ class Groups:
         wait_until(gone, 20, "the node's control groups are gone")
 
 
+class Names:
+    """What Services are called, for Pods: a name server that knows these alone. RFC 1035, section 4."""
+
+    A, IN = 1, 1
+    NO_NAME = 3
+
+    def __init__(self, find):
+        self.find = find  # (Service, namespace) → its address, or None
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((ADDRESS, 53))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                packet, peer = self.socket.recvfrom(512)
+                self.socket.sendto(self.answer(packet), peer)
+            except (struct.error, IndexError, UnicodeDecodeError):
+                continue  # no question
+            except OSError:
+                return  # closed
+
+    def answer(self, packet: bytes) -> bytes:
+        at, labels = 12, []
+        while packet[at]:
+            labels.append(packet[at + 1 : at + 1 + packet[at]].decode().lower())
+            at += 1 + packet[at]
+        kind, of = struct.unpack(">HH", packet[at + 1 : at + 5])
+        known = len(labels) == 5 and labels[2:] == ["svc", "cluster", "local"]
+        address = self.find(labels[0], labels[1]) if known else None
+        answers = b""
+        if address and (kind, of) == (self.A, self.IN):
+            answers = b"\xc0\x0c" + struct.pack(">HHIH", kind, of, 5, 4) + socket.inet_aton(address)
+        flags = 0x8580 if address else 0x8580 | self.NO_NAME
+        return packet[:2] + struct.pack(">HHHHH", flags, 1, bool(answers), 0, 0) + packet[12 : at + 5] + answers
+
+    def stop(self):
+        self.socket.close()
+
+
 class Node(Cluster):
     address = ADDRESS
     names = f"IP:127.0.0.1,DNS:localhost,IP:{ADDRESS},IP:{SERVICES},DNS:kubernetes.default.svc"
@@ -174,7 +220,7 @@ class Node(Cluster):
         super().__init__()
         self.images = [*images, pause_image()]
         self.groups = Groups(f"firn-node-{os.getpid()}")
-        self.kubelet_port = None
+        self.kubelet_port = self.dns = None
 
     def api_server_options(self) -> list[str]:
         return ["--bind-address=0.0.0.0", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
@@ -192,6 +238,8 @@ class Node(Cluster):
         return self
 
     def stop(self):
+        if self.dns:
+            self.dns.stop()
         self.stop_one("proxy")
         self.stop_one("node", signal.SIGKILL)  # takes every process of its own with it
         self.stop_one("scheduler")
@@ -225,6 +273,7 @@ class Node(Cluster):
             Path(__file__).with_name("kube_node_init"), folder, self.programs / "kubelet"], self._answers)  # fmt: skip
         for image in self.images:
             self.load(image)
+        self.dns = Names(self._service_address)
         metrics = free_port()
         health = free_port()
         self._run("proxy", [
@@ -247,6 +296,13 @@ class Node(Cluster):
         node = self.find("Node", "node1")
         found = (node or {}).get("status", {}).get("conditions", [])
         return any(one["type"] == "Ready" and one["status"] == "True" for one in found)
+
+    def _service_address(self, name: str, namespace: str) -> str | None:
+        try:
+            address = (self.find("Service", name, namespace) or {}).get("spec", {}).get("clusterIP")
+        except OSError:
+            return None  # the API server is away
+        return address if address not in ("", "None") else None
 
     def _ctr(self) -> list:
         return ["ctr", "--address", self.folder / "containerd.sock", "--namespace", "k8s.io"]
