@@ -59,6 +59,27 @@ def shop(namespace: str, **source) -> str:
     return yaml.safe_dump_all(documents)
 
 
+def lua(value) -> str:
+    """As Lua writes it."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"[{lua(key)}]={lua(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "{" + ",".join(map(lua, value)) + "}"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "nil"}[value]
+    return str(value) if isinstance(value, int) else '"' + "".join(f"\\{byte:03d}" for byte in str(value).encode()) + '"'
+
+
+def health(thing: dict) -> tuple[str, str]:
+    """What Argo CD makes of it, by the script that deploy/gitops gives it."""
+    script = (ROOT / "deploy/gitops/argocd/health.lua").read_text()
+    program = f"obj = {lua(thing)}\nlocal function check()\n{script}\nend\nlocal found = check()\nprint(found.status)\nprint(found.message)"
+    done = subprocess.run(["lua5.1", "-"], input=program, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    status, _, message = done.stdout.partition("\n")
+    return status, message.rstrip("\n")
+
+
 def condition(thing: dict | None, name: str) -> dict:
     found = (thing or {}).get("status", {}).get("conditions", [])
     return next((one for one in found if one["type"] == name), {})
@@ -104,6 +125,22 @@ class Verdicts(unittest.TestCase):
             self.assertIn(refused.status, (400, 422), refused)
             return False, refused.message
 
+    def test_gitops(self):
+        """Argo CD's ConfigMap has the script for each kind; what Flux waits for is there by these names."""
+        kubectl = Path(fetched("go", KUBERNETES)) / "kubectl"
+        text = subprocess.run([kubectl, "kustomize", ROOT / "deploy/gitops/argocd"], capture_output=True, text=True, check=True).stdout
+        script = (ROOT / "deploy/gitops/argocd/health.lua").read_text()
+        names = {kind: f"resource.customizations.health.firn.dev_{kind}" for kind in ("Connector", "LakeTable", "IngestionUnit")}
+        config = yaml.safe_load(text)
+        self.assertEqual(config["metadata"]["name"], "argocd-cm")
+        self.assertEqual(config["data"], {name: script for name in names.values()})
+        for thing in ({"metadata": {}}, {"metadata": {}, "status": {}}):
+            self.assertEqual(health(thing)[0], "Progressing")
+        flux = list(yaml.safe_load_all((ROOT / "deploy/gitops/flux/firn.yaml").read_text()))
+        checks = [check for one in flux for check in one["spec"].get("healthChecks", [])]
+        self.assertEqual({check["apiVersion"] for check in checks}, {"firn.dev/v1alpha1"})
+        self.assertLessEqual({check["kind"] for check in checks}, set(names))
+
     def test_same_verdicts(self):
         table = yaml.safe_load((GOLDEN / "verdicts.yaml").read_text())
         self.assertGreater(len(table["cases"]), 100)
@@ -143,9 +180,11 @@ class Verdicts(unittest.TestCase):
 
     def test_examples(self):
         """Every manifest of deploy/ and of the golden folder."""
-        for path in (ROOT / "deploy/quickstart.yaml", ROOT / "deploy/quickstart-s3.yaml", GOLDEN / "shop.yaml", GOLDEN / "lakes.yaml"):
+        paths = [*ROOT.glob("deploy/quickstart*.yaml"), *ROOT.glob("kind/s*.yaml"), GOLDEN / "shop.yaml", GOLDEN / "lakes.yaml"]
+        self.assertEqual(len(paths), 7)
+        for path in paths:
             for document in yaml.safe_load_all(path.read_text()):
-                if document and document["apiVersion"].startswith("firn.dev/"):
+                if document and "." not in document["apiVersion"].partition("/")[0].removesuffix("firn.dev"):
                     document["metadata"].pop("namespace", None)
                     taken, words = self.server_takes(document)
                     self.assertTrue(taken, f"{path.name} {document['kind']}: {words}")
@@ -300,6 +339,7 @@ class Life(Reconcile):
         self.assertEqual(deployment["spec"]["strategy"]["type"], "Recreate")
         # at first touch, not "not ready"
         self.wait_condition("Connector", "shop", "Ready", "Unknown")
+        self.assertEqual(health(self.get("Connector", "shop"))[0], "Progressing")
         self.assertEqual(condition(self.get("Connector", "shop"), "Reconciling")["status"], "True")
         # what the Pods read is what the agent takes
         path = self.folder / "manifest.yaml"
@@ -315,6 +355,8 @@ class Life(Reconcile):
         for kind, name in (("Connector", "shop"), ("IngestionUnit", "orders"), ("LakeTable", "orders"), ("LakeTable", "customers")):
             self.assertTrue(self.is_condition(kind, name, "Ready", "True", "Streaming"))
             thing = self.get(kind, name)
+            self.assertEqual(health(thing), ("Healthy", "Streaming: it follows the source"))
+            self.assertEqual(health(thing | {"metadata": {"generation": thing["metadata"]["generation"] + 1}})[0], "Progressing")
             self.assertEqual(condition(thing, "Reconciling")["status"], "False")
             self.assertEqual(condition(thing, "Stalled")["status"], "False")
             self.assertEqual(thing["status"]["observedGeneration"], thing["metadata"]["generation"])
@@ -399,6 +441,7 @@ class Life(Reconcile):
         self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["replicas"] == 0, "it is stopped")
         self.run_deployment(0)
         self.wait_condition("Connector", "shop", "Ready", "True", "Stopped")
+        self.assertEqual(health(self.get("Connector", "shop"))[0], "Suspended")
         self.wait_condition("IngestionUnit", "orders", "Ready", "False", "ConnectorStopped")
         # paused: hands off
         self.kube.patch("Connector", "shop", {"metadata": {"annotations": {"firn.dev/pause-reconciliation": "true"}}}, self.namespace)
@@ -414,6 +457,7 @@ class Life(Reconcile):
         self.kube.apply(shop(self.namespace))
         found = self.wait_condition("Connector", "shop", "Stalled", "True", "SecretMissing")
         self.assertIn("Secret shop-db", found["message"])
+        self.assertEqual(health(self.get("Connector", "shop")), ("Degraded", f"SecretMissing: {found['message']}"))
         self.assertIsNone(self.find("Deployment", "shop-capture"))
         self.until(lambda: any(event["reason"] == "SecretMissing" and event["type"] == "Warning" for event in self.kube.all_of("Event", self.namespace)),
                    "an Event says so")  # fmt: skip
