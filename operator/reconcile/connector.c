@@ -102,6 +102,26 @@ static bool has_work(const Found *found)
     return found->streams || found->bundle.units;
 }
 
+/* A namespace may have thousands of others. */
+json_t *tables_of_units(Operator *op, const char *namespace_name, const json_t *units)
+{
+    json_t *seen = json_object(), *tables = json_array();
+    size_t i;
+    json_t *unit;
+    json_array_foreach(units, i, unit)
+    {
+        const char *name = object_text(unit, "spec.lakeTableRef.name");
+        if (!name || json_object_get(seen, name))
+            continue;
+        json_object_set_new(seen, name, json_true());
+        json_t *table = cache_get(op->cache, KIND_LAKE_TABLE, namespace_name, name);
+        if (table)
+            json_array_append_new(tables, table);
+    }
+    json_decref(seen);
+    return tables;
+}
+
 static void find(Look *look, json_t *connector, Found *ret)
 {
     Cache *cache = look->op->cache;
@@ -110,7 +130,7 @@ static void find(Look *look, json_t *connector, Found *ret)
     for (size_t i = json_array_size(ret->units); i-- > 0;)
         if (is_of_pattern(json_array_get(ret->units, i)))
             json_array_remove(ret->units, i);
-    ret->tables = cache_list(cache, KIND_LAKE_TABLE, look->namespace_name, 0, NULL);
+    ret->tables = tables_of_units(look->op, look->namespace_name, ret->units);
     ret->good = units_with_secrets(look, ret->units, ret->tables, ret->missing);
     ret->streams = object_at(connector, "spec.stream");
     ret->secrets = bundle_secrets(connector, ret->streams ? NULL : ret->good, ret->tables);
@@ -284,6 +304,7 @@ bool connector_look(Look *look, Error *err)
     Operator *op = look->op;
     json_t *connector = cache_get(op->cache, KIND_CONNECTOR, look->namespace_name, look->name);
     if (!connector) {
+        verdicts_looked(op->verdicts, look->namespace_name, look->name, 0);
         if (verdicts_set(op->verdicts, 'c', look->namespace_name, look->name, NULL))
             enqueue_units_of(op, look->namespace_name, look->name);
         return true;
@@ -293,6 +314,7 @@ bool connector_look(Look *look, Error *err)
         json_decref(connector);
         return ok;
     }
+    verdicts_looked(op->verdicts, look->namespace_name, look->name, look->now_us);
     Found found;
     State state;
     bool ok = finalizer_set(look, connector, err), made = false;

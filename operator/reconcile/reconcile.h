@@ -74,6 +74,8 @@ MUST_CHECK bool lake_table_look(Look *look, Error *err);
 MUST_CHECK bool connector_finalize(Look *look, const json_t *connector, Error *err);
 void look_again(Look *look, int64_t in_us);
 
+/* The LakeTables that these units name; an array, the caller's. */
+json_t *tables_of_units(Operator *op, const char *namespace_name, const json_t *units);
 /* Of the names' versions: changes when one of these Secrets does. */
 void hash_secrets(Look *look, const json_t *names, char ret[17]);
 
@@ -107,6 +109,11 @@ bool verdicts_set(Verdicts *verdicts, char kind, const char *namespace_name, con
                   const State *state);
 bool verdicts_get(Verdicts *verdicts, char kind, const char *namespace_name, const char *name,
                   State *ret);
+
+/* When a Connector was looked at last; 0: not yet, or it is gone. */
+void verdicts_looked(Verdicts *verdicts, const char *namespace_name, const char *connector,
+                     int64_t now_us);
+int64_t verdicts_looked_at(Verdicts *verdicts, const char *namespace_name, const char *connector);
 
 /* Figures as figures_of_metrics gives them, with "at", the time in seconds: of a Connector's Pod
  * ('c'), or of that of a unit's which commits ('u'). */

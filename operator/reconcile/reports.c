@@ -2,6 +2,7 @@
  * starts or becomes ready and then at most once a minute, and what they say is kept until the next
  * time. Statuses of many units are spread over that minute. An agent that can't be asked costs
  * nothing but its figures: what holds of it, Kubernetes says. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -13,6 +14,7 @@
 #define EVERY_US 60000000
 #define AGAIN_US 10000000 /* after a failure */
 #define TICK_US 500000
+#define TRIM_EVERY_US 10000000
 #define ANSWER_MS 2000
 #define ANSWER_BYTES_MAX (16u << 20)
 #define WRITES_PER_S 20
@@ -306,8 +308,13 @@ void reports_run(void *argument)
     HttpClient *client = http_client_new(
         &(HttpClientOptions){.connect_timeout_ms = ANSWER_MS, .connections_max = 1}, &err);
     ASSERT(client);
+    int64_t trim_us = 0;
     while (api_sleep(op->api, TICK_US)) {
         int64_t now_us = clock_mono_us();
+        if (now_us > trim_us) { /* what a crowd of changes took is given back */
+            malloc_trim(0);
+            trim_us = now_us + TRIM_EVERY_US;
+        }
         if (atomic_exchange(&op->reports->pods_changed, false))
             see_pods(op, now_us);
         for (size_t i = 0; i < op->reports->asked_count && !api_stopping(op->api); i++) {

@@ -54,7 +54,7 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
     name_of_child(look->name, "-ingest", name);
     AUTO(json_free) json_t *units = json_pack("[O]", (json_t *)(uintptr_t)unit);
     AUTO(json_free)
-    json_t *tables = cache_list(op->cache, KIND_LAKE_TABLE, look->namespace_name, 0, NULL);
+    json_t *tables = tables_of_units(op, look->namespace_name, units);
     AUTO(json_free) json_t *secrets = bundle_secrets(connector, units, tables);
     hash_secrets(look, secrets, secrets_hash);
     Bundle bundle;
