@@ -5,7 +5,7 @@ from files (deploy/image), and what Pods are to reach is started by the test, in
     enter()                       before anything else is started: this process moves into a network of its own
     with Node([IMAGE.tar, …]) …
 
-    kube_node.py --fetch          fetches and builds what is needed; prints the folder that kubectl and helm are in
+    kube_node.py --fetch          fetches and builds what is needed; prints where kubectl and helm are, as for PATH
     kube_node.py FOLDER IMAGE…    keeps one up until it is told to end, in the network in which it is started;
                                   FOLDER/kubeconfig is there when it is ready
 
@@ -28,7 +28,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness import authority
-from harness.kube import KUBERNETES, ROOT, START_SECONDS, Cluster, fetch
+from harness.kube import HELM, KUBERNETES, ROOT, START_SECONDS, Cluster, fetch
 from harness.process import die_with_parent, free_port
 from harness.server import CACHE, fetched
 from harness.wait import wait_until
@@ -367,7 +367,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--fetch"]:
         fetch()
         pause_image()
-        print(fetched("go", KUBERNETES))
+        print(":".join(dict.fromkeys(fetched("go", KUBERNETES, HELM).splitlines())))
     elif len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         serve(Path(sys.argv[1]), [Path(word) for word in sys.argv[2:]])
     else:

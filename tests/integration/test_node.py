@@ -224,8 +224,9 @@ class OnANode(unittest.TestCase):
         self.assertIn("violates PodSecurity", str(caught.exception))
         # the agents hold no rights, and no token
         self.assertFalse(any("projected" in volume for volume in pod["spec"]["volumes"]))
-        shown = self.kubectl("get", "fiu")
-        self.assertIn("Streaming", shown)
+        # each table is to be seen, with its rows as the agent tells them
+        self.until(lambda: self.kubectl("get", "fiu").count("Streaming") == 5, "the pattern's unit, and one for each table")
+        self.until(lambda: (self.node.find("IngestionUnit", "shop-public-products", NAMESPACE) or {}).get("status", {}).get("rows"), "its rows")
 
     def test_02_helm_test(self):
         self.helm("test", "firn", "--timeout", "60s")
