@@ -125,7 +125,8 @@ static int work(Api *api, const Options *options, const char *namespace_name)
                                         .agent = options->agent,
                                         .workers = options->workers,
                                         .cleanup_us = options->cleanup_us,
-                                        .missing_us = options->missing_us};
+                                        .missing_us = options->missing_us,
+                                        .figures_us = options->figures_us};
     Lease *lease = options->leader_elect ? lease_new(api, &lease_options) : NULL;
     Operator *op = operator_new(api, &operator_options);
     const HttpHealth health = {.healthy = healthy, .ready = ready, .context = op};

@@ -39,6 +39,9 @@ static const char help[] =
     "      --missing-timeout TIME\n"
     "                           how long a reference may lead nowhere before that counts as\n"
     "                           Stalled, default 15s\n"
+    "      --figures-interval TIME\n"
+    "                           how often agents are asked for rows, lag and freshness,\n"
+    "                           default 60s\n"
     "crds:\n"
     "      --output FOLDER      write connectors.yaml, laketables.yaml, ingestionunits.yaml there\n"
     "\n"
@@ -56,6 +59,7 @@ enum {
     OPT_WORKERS,
     OPT_CLEANUP,
     OPT_MISSING,
+    OPT_FIGURES,
     OPT_OUTPUT,
     OPT_LOG_FORMAT,
     OPT_LOG_LEVEL
@@ -74,6 +78,7 @@ static const struct option long_options[] = {
     {"workers", required_argument, NULL, OPT_WORKERS},
     {"cleanup-timeout", required_argument, NULL, OPT_CLEANUP},
     {"missing-timeout", required_argument, NULL, OPT_MISSING},
+    {"figures-interval", required_argument, NULL, OPT_FIGURES},
     {"output", required_argument, NULL, OPT_OUTPUT},
     {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
@@ -180,6 +185,8 @@ static bool take_run(int option, const char *name, const char *value, Options *o
         return true;
     case OPT_CLEANUP:
         return parse_time(name, value, &options->cleanup_us);
+    case OPT_FIGURES:
+        return parse_time(name, value, &options->figures_us);
     default:
         return parse_time(name, value, &options->missing_us);
     }

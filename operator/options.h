@@ -20,7 +20,7 @@ typedef struct Options {
     char *http_address; /* NULL: no server */
     uint16_t http_port;
     unsigned workers;
-    int64_t cleanup_us, missing_us;
+    int64_t cleanup_us, missing_us, figures_us;
     const char *output; /* crds; NULL: to stdout */
     const char *url;    /* ask */
     LogLevel level;

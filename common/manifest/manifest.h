@@ -275,10 +275,11 @@ typedef struct LakeTableSpec {
 typedef struct IngestionUnitSpec {
     ObjectMeta meta;
     UnitState state;
-    char *connector;  /* name, same namespace */
-    char *table;      /* "schema.table"; NULL when tables is given */
-    TextList tables;  /* patterns */
-    char *lake_table; /* name; NULL when lake is given */
+    uint32_t consumers; /* Pods; a process of its own does not ask */
+    char *connector;    /* name, same namespace */
+    char *table;        /* "schema.table"; NULL when tables is given */
+    TextList tables;    /* patterns */
+    char *lake_table;   /* name; NULL when lake is given */
     LakeTableSpec
         *lake; /* outsourcingUnit.table; with patterns its texts may hold {schema} and {table} */
     int64_t freshness_ms; /* sla; 0: none */

@@ -242,6 +242,11 @@ static void check_connector_ref(Load *load, const Place *place, const IngestionU
                      "names no Connector in namespace %s: %s", unit->meta.namespace_name, hint);
         free(names);
     }
+    if (connector && !connector->stream && unit->consumers > 1)
+        place_report(place, "spec.numberOfConsumers", NULL,
+                     "several consumers share a topic, and Connector %s has no stream, so that its "
+                     "own process fills the table: write 1",
+                     connector->meta.name);
     if (connector && unit->table &&
         ((connector->include.count && !matches_any(&connector->include, unit->table)) ||
          matches_any(&connector->exclude, unit->table)))

@@ -33,7 +33,7 @@ static json_t *pruned_pod(const json_t *object)
 {
     json_t *status = json_object(), *containers = json_array();
     const json_t *from = json_object_get(object, "status");
-    KEEP(status, from, "phase", "reason", "message");
+    KEEP(status, from, "phase", "reason", "message", "podIP");
     static const char *const lists[] = {"initContainerStatuses", "containerStatuses"};
     for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
         size_t i;

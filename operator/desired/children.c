@@ -36,7 +36,6 @@ typedef struct Family {
     const char *name, *role, *command, *strategy;
     int64_t replicas;
     json_t *labels; /* the selector's */
-    bool maintains;
 } Family;
 
 static json_t *deployment_spec(const Family *family)
@@ -45,8 +44,8 @@ static json_t *deployment_spec(const Family *family)
                     .name = family->name,
                     .role = family->role,
                     .command = family->command,
-                    .labels = family->labels,
-                    .maintains = family->maintains};
+                    .owner = family->owner,
+                    .labels = family->labels};
     return packed(json_pack("{sI si si s{sO} s{ss} so}", "replicas", (json_int_t)family->replicas,
                             "revisionHistoryLimit", 3, "progressDeadlineSeconds", 600, "selector",
                             "matchLabels", family->labels, "strategy", "type", family->strategy,
@@ -138,8 +137,7 @@ json_t *desired_of_unit(const ConnectorInput *input, const json_t *unit)
                      .replicas = !is_running(unit) ? 0
                                  : consumers       ? json_integer_value(consumers)
                                                    : 1,
-                     .labels = labels,
-                     .maintains = true};
+                     .labels = labels};
     json_t *list = family_objects(&family);
     json_decref(labels);
     return list;

@@ -70,8 +70,8 @@ typedef struct ConnectorInput {
 /* ServiceAccount, ConfigMap, Service, PodDisruptionBudget, NetworkPolicy, Deployment. The caller's.
  */
 json_t *desired_of_connector(const ConnectorInput *input);
-/* The same of a unit that is filled from a topic: one Pod for each consumer, with a sidecar that
- * maintains the table. `connector` is still the one it belongs to, or NULL. */
+/* The same of a unit that is filled from a topic: one Pod for each consumer. `connector` is still
+ * the one it belongs to, or NULL. */
 json_t *desired_of_unit(const ConnectorInput *input, const json_t *unit);
 /* Whether a unit has Pods of its own: with a topic in between. */
 bool unit_has_pods(const json_t *unit, const json_t *connector);
@@ -100,8 +100,8 @@ bool overlay_holds(const json_t *live, const json_t *wanted);
 typedef struct PodInput {
     const ConnectorInput *from;
     const char *name, *role, *command;
+    const json_t *owner;  /* the resource that it is made for; NULL: the Connector */
     const json_t *labels; /* the selector's */
-    bool maintains;
 } PodInput;
 json_t *pod_template(const PodInput *input);
 json_t *child_object(Kind kind, const json_t *owner, const char *name, const json_t *labels);

@@ -69,22 +69,23 @@ static json_t *volumes(const char *config_map, const json_t *secrets)
     return list;
 }
 
-static json_t *container(const PodInput *input, const char *name, const char *command)
+static json_t *container(const PodInput *input)
 {
     const json_t *agent = object_at(input->from->connector, "spec.agent");
     const char *image = json_string_value(json_object_get(agent, "image"));
-    bool drops = strcmp(command, "drop") == 0;
+    bool drops = strcmp(input->command, "drop") == 0;
     json_t *one = packed(json_pack(
-        "{ss ss ss so so s[{ss ss}] s{sb sb s{s[s]}} s{s{ss ss} s{ss}} ss}", "name", name, "image",
-        image ? image : input->from->defaults->image, "imagePullPolicy",
-        input->from->defaults->pull_policy, "args", drops ? drop_arguments() : arguments(command),
-        "volumeMounts", mounts(input->from->secrets), "env", "name", "TMPDIR", "value", "/tmp",
-        "securityContext", "allowPrivilegeEscalation", 0, "readOnlyRootFilesystem", 1,
-        "capabilities", "drop", "ALL", "resources", "requests", "cpu", "100m", "memory", "256Mi",
-        "limits", "memory", "1Gi", "terminationMessagePolicy", "FallbackToLogsOnError"));
+        "{ss ss ss so so s[{ss ss}] s{sb sb s{s[s]}} s{s{ss ss} s{ss}} ss}", "name", "agent",
+        "image", image ? image : input->from->defaults->image, "imagePullPolicy",
+        input->from->defaults->pull_policy, "args",
+        drops ? drop_arguments() : arguments(input->command), "volumeMounts",
+        mounts(input->from->secrets), "env", "name", "TMPDIR", "value", "/tmp", "securityContext",
+        "allowPrivilegeEscalation", 0, "readOnlyRootFilesystem", 1, "capabilities", "drop", "ALL",
+        "resources", "requests", "cpu", "100m", "memory", "256Mi", "limits", "memory", "1Gi",
+        "terminationMessagePolicy", "FallbackToLogsOnError"));
     if (json_object_get(agent, "resources"))
         overlay(json_object_get(one, "resources"), json_object_get(agent, "resources"));
-    if (!drops && strcmp(name, "agent") == 0) {
+    if (!drops) {
         json_object_set_new(one, "ports",
                             packed(json_pack("[{ss si ss}]", "name", "http", "containerPort",
                                              AGENT_PORT, "protocol", "TCP")));
@@ -111,9 +112,7 @@ json_t *pod_template(const PodInput *input)
     const ConnectorInput *from = input->from;
     bool drops = strcmp(input->command, "drop") == 0;
     json_t *containers = json_array();
-    json_array_append_new(containers, container(input, "agent", input->command));
-    if (input->maintains)
-        json_array_append_new(containers, container(input, "maintain", "maintain"));
+    json_array_append_new(containers, container(input));
     json_t *template = packed(
         json_pack("{s{s{} s{ss ss}} s{ss sb si so so s{sb si si si s{ss}}}}", "metadata", "labels",
                   "annotations", ANNOTATION_MANIFEST, from->manifest_hash, ANNOTATION_SECRETS,
@@ -131,7 +130,9 @@ json_t *pod_template(const PodInput *input)
             packed(json_pack("[{si ss ss s{sO}}]", "maxSkew", 1, "topologyKey",
                              "kubernetes.io/hostname", "whenUnsatisfiable", "ScheduleAnyway",
                              "labelSelector", "matchLabels", input->labels)));
-    const char *restart = object_annotation(from->connector, ANNOTATION_RESTART);
+    const char *restart = object_annotation(input->owner, ANNOTATION_RESTART);
+    if (!restart)
+        restart = object_annotation(from->connector, ANNOTATION_RESTART);
     if (restart)
         json_object_set_new(object_at(template, "metadata.annotations"), ANNOTATION_RESTART,
                             json_string(restart));

@@ -4,6 +4,8 @@
 #include "common/crash.h"
 #include "operator/reconcile/reconcile.h"
 
+#define PHASE_SNAPSHOTTING 1 /* firn_phase */
+
 static const char *const others[] = {"SourceReachable", "SnapshotComplete", "LogHeadroom", NULL};
 
 static bool has_secrets(Look *look, const json_t *names, const char **ret_missing)
@@ -22,7 +24,7 @@ static bool has_secrets(Look *look, const json_t *names, const char **ret_missin
     return true;
 }
 
-static void hash_secrets(Look *look, const json_t *names, char ret[17])
+void hash_secrets(Look *look, const json_t *names, char ret[17])
 {
     Bytes text = {0};
     size_t i;
@@ -71,8 +73,10 @@ typedef struct Found {
     json_t *connector, *units, *tables; /* all */
     json_t *good;                       /* units whose Secrets are there */
     json_t *missing;                    /* of the others: name → why */
-    json_t *secrets;
-    Bundle bundle;
+    json_t *secrets;                    /* of its Pods */
+    Bundle bundle;                      /* judges the units */
+    Bundle own;                         /* what its Pods read, where that is less: with a stream */
+    bool streams;
 } Found;
 
 static void found_done(Found *found)
@@ -84,6 +88,38 @@ static void found_done(Found *found)
     json_decref(found->missing);
     json_decref(found->secrets);
     bundle_done(&found->bundle);
+    bundle_done(&found->own);
+}
+
+static const Bundle *read_by_pods(const Found *found)
+{
+    return found->streams && found->bundle.text ? &found->own : &found->bundle;
+}
+
+/* With a stream its Pods fill topics, whoever reads these. */
+static bool has_work(const Found *found)
+{
+    return found->streams || found->bundle.units;
+}
+
+/* A namespace may have thousands of others. */
+json_t *tables_of_units(Operator *op, const char *namespace_name, const json_t *units)
+{
+    json_t *seen = json_object(), *tables = json_array();
+    size_t i;
+    json_t *unit;
+    json_array_foreach(units, i, unit)
+    {
+        const char *name = object_text(unit, "spec.lakeTableRef.name");
+        if (!name || json_object_get(seen, name))
+            continue;
+        json_object_set_new(seen, name, json_true());
+        json_t *table = cache_get(op->cache, KIND_LAKE_TABLE, namespace_name, name);
+        if (table)
+            json_array_append_new(tables, table);
+    }
+    json_decref(seen);
+    return tables;
 }
 
 static void find(Look *look, json_t *connector, Found *ret)
@@ -91,10 +127,16 @@ static void find(Look *look, json_t *connector, Found *ret)
     Cache *cache = look->op->cache;
     *ret = (Found){.connector = connector, .missing = json_object()};
     ret->units = cache_list(cache, KIND_UNIT, look->namespace_name, 0, look->name);
-    ret->tables = cache_list(cache, KIND_LAKE_TABLE, look->namespace_name, 0, NULL);
+    for (size_t i = json_array_size(ret->units); i-- > 0;)
+        if (is_of_pattern(json_array_get(ret->units, i)))
+            json_array_remove(ret->units, i);
+    ret->tables = tables_of_units(look->op, look->namespace_name, ret->units);
     ret->good = units_with_secrets(look, ret->units, ret->tables, ret->missing);
-    ret->secrets = bundle_secrets(connector, ret->good, ret->tables);
+    ret->streams = object_at(connector, "spec.stream");
+    ret->secrets = bundle_secrets(connector, ret->streams ? NULL : ret->good, ret->tables);
     bundle_make(connector, ret->good, ret->tables, &ret->bundle);
+    if (ret->streams)
+        bundle_make(connector, NULL, NULL, &ret->own);
 }
 
 /* --- what it is in --- */
@@ -115,14 +157,15 @@ static bool may_be_made(Look *look, const Found *found, State *ret)
                         look->namespace_name);
         return false;
     }
-    if (strlen(found->bundle.text) > 1000000) {
+    const Bundle *bundle = read_by_pods(found);
+    if (strlen(bundle->text) > 1000000) {
         *ret = state_of(HEALTH_STALLED, "Stalled", "ManifestTooLarge",
                         "its units make a manifest of %zu bytes, and a ConfigMap holds 1 MiB: use "
                         "patterns (connectorRef.tables), or several Connectors",
-                        strlen(found->bundle.text));
+                        strlen(bundle->text));
         return false;
     }
-    if (!found->bundle.units && json_array_size(found->units)) {
+    if (!has_work(found) && json_array_size(found->units)) {
         *ret = state_of(HEALTH_STALLED, "Stalled", "NoValidUnit",
                         "each of its %zu IngestionUnits is refused: they say why",
                         json_array_size(found->units));
@@ -144,19 +187,39 @@ static json_t *pods_of(Look *look, const char *role)
     return pods;
 }
 
+/* What the Pod says of a copy that keeps it from being ready. */
+static void look_at_copy(Look *look, State *state)
+{
+    AUTO(json_free)
+    json_t *report = reports_get(look->op->reports, 'c', look->namespace_name, look->name);
+    json_int_t copied = 0, to_copy = 0;
+    const char *name;
+    json_t *unit;
+    if (strcmp(state->reason, "Starting") != 0 ||
+        json_integer_value(json_object_get(report, "phase")) != PHASE_SNAPSHOTTING)
+        return;
+    json_object_foreach(json_object_get(report, "units"), name, unit)
+    {
+        copied += json_integer_value(json_object_get(unit, "copied"));
+        to_copy += json_integer_value(json_object_get(unit, "toCopy"));
+    }
+    *state = state_of(HEALTH_PROGRESS, "Snapshotting", "Copying",
+                      "%lld of about %lld rows were copied", (long long)copied, (long long)to_copy);
+}
+
 static bool make(Look *look, const Found *found, State *ret, Error *err)
 {
     Operator *op = look->op;
     char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[17];
     hash_secrets(look, found->secrets, secrets_hash);
     ConnectorInput input = {.connector = found->connector,
-                            .manifest = found->bundle.text,
-                            .manifest_hash = found->bundle.hash,
+                            .manifest = read_by_pods(found)->text,
+                            .manifest_hash = read_by_pods(found)->hash,
                             .secrets = found->secrets,
                             .secrets_hash = secrets_hash,
                             .defaults = &op->options.agent};
     AUTO(json_free)
-    json_t *wanted = found->bundle.units ? desired_of_connector(&input) : json_array();
+    json_t *wanted = has_work(found) ? desired_of_connector(&input) : json_array();
     size_t i;
     json_t *child;
     json_array_foreach(wanted, i, child)
@@ -167,7 +230,7 @@ static bool make(Look *look, const Found *found, State *ret, Error *err)
     name_of_label(look->name, label);
     if (!children_prune(op, found->connector, 0, label, wanted, err))
         return false;
-    if (!found->bundle.units) {
+    if (!has_work(found)) {
         *ret = state_of(HEALTH_PROGRESS, "Pending", "NoUnits",
                         "no IngestionUnit names it yet: nothing is read");
         return true;
@@ -177,6 +240,7 @@ static bool make(Look *look, const Found *found, State *ret, Error *err)
     json_t *deployment = cache_get(op->cache, KIND_DEPLOYMENT, look->namespace_name, name);
     AUTO(json_free) json_t *pods = pods_of(look, "capture");
     *ret = state_of_pods(deployment, pods);
+    look_at_copy(look, ret);
     return true;
 }
 
@@ -240,6 +304,7 @@ bool connector_look(Look *look, Error *err)
     Operator *op = look->op;
     json_t *connector = cache_get(op->cache, KIND_CONNECTOR, look->namespace_name, look->name);
     if (!connector) {
+        verdicts_looked(op->verdicts, look->namespace_name, look->name, 0);
         if (verdicts_set(op->verdicts, 'c', look->namespace_name, look->name, NULL))
             enqueue_units_of(op, look->namespace_name, look->name);
         return true;
@@ -249,6 +314,7 @@ bool connector_look(Look *look, Error *err)
         json_decref(connector);
         return ok;
     }
+    verdicts_looked(op->verdicts, look->namespace_name, look->name, look->now_us);
     Found found;
     State state;
     bool ok = finalizer_set(look, connector, err), made = false;
@@ -260,13 +326,14 @@ bool connector_look(Look *look, Error *err)
             look_again(look, 10000000);
         }
     }
+    size_t tables = found.bundle.units;
+    if (ok && made && !found.streams)
+        ok = patterns_make(look, found.good, found.bundle.text, &tables, err);
     if (ok) {
-        AUTO(json_free)
-        json_t *more = json_pack("{sI}", "tables", (json_int_t)found.bundle.units);
+        AUTO(json_free) json_t *more = json_pack("{sI}", "tables", (json_int_t)tables);
         /* Once it stands, there may be a slot: see finalize.c. */
-        const char *hash = made && found.bundle.units
-                               ? found.bundle.hash
-                               : object_text(connector, "status.manifestHash");
+        const char *hash = made && has_work(&found) ? read_by_pods(&found)->hash
+                                                    : object_text(connector, "status.manifestHash");
         if (hash)
             json_object_set_new(more, "manifestHash", json_string(hash));
         tell_units(look, &found);

@@ -6,12 +6,29 @@
 
 #include "common/clock.h"
 
+#define LOOKS_APART_US 1000000
+
 void enqueue(Operator *op, char kind, const char *namespace_name, const char *name)
 {
     char key[WORK_KEY_BYTES_MAX];
     int bytes = snprintf(key, sizeof key, "%c/%s/%s", kind, namespace_name, name);
     if (bytes > 0 && (size_t)bytes < sizeof key)
         work_queue_put(op->queue, key, clock_mono_us());
+}
+
+/* For what its units and tables say. These often come by the hundred, and each look reads all of
+ * them and may write a manifest: the first is at once, then once in a second. */
+static void enqueue_connector(Operator *op, const char *namespace_name, const char *name)
+{
+    char key[WORK_KEY_BYTES_MAX];
+    int64_t now_us = clock_mono_us();
+    int64_t looked_us = verdicts_looked_at(op->verdicts, namespace_name, name);
+    int64_t at_us = looked_us ? looked_us + LOOKS_APART_US : 0;
+    int bytes = snprintf(key, sizeof key, "c/%s/%s", namespace_name, name);
+    if (at_us <= now_us)
+        enqueue(op, 'c', namespace_name, name);
+    else if (bytes > 0 && (size_t)bytes < sizeof key)
+        work_queue_put_at(op->queue, key, at_us, now_us);
 }
 
 typedef struct To {
@@ -38,7 +55,7 @@ static void unit_changed(Operator *op, const json_t *unit)
     const char *table = object_text(unit, "spec.lakeTableRef.name");
     enqueue(op, 'u', space, object_name(unit));
     if (connector)
-        enqueue(op, 'c', space, connector);
+        enqueue_connector(op, space, connector);
     enqueue(op, 't', space, table ? table : object_name(unit));
 }
 
@@ -70,9 +87,34 @@ static void table_changed(Operator *op, const json_t *table)
         const char *connector = object_text(unit, "spec.connectorRef.name");
         enqueue(op, 'u', space, json_string_value(name));
         if (connector)
-            enqueue(op, 'c', space, connector);
+            enqueue_connector(op, space, connector);
     }
     json_decref(users.names);
+}
+
+typedef struct Labelled {
+    const char *label;
+    char *name;
+} Labelled;
+
+static void take_labelled(void *context, const char *namespace_name, const char *name)
+{
+    Labelled *to = context;
+    char label[NAME_BYTES_MAX];
+    (void)namespace_name;
+    name_of_label(name, label);
+    if (!to->name && strcmp(label, to->label) == 0)
+        to->name = mem_strdup(name);
+}
+
+char *name_of_labelled(Operator *op, Kind kind, const char *namespace_name, const char *label)
+{
+    Labelled to = {.label = label};
+    if (label && strlen(label) < NAME_BYTES_MAX - 1)
+        return mem_strdup(label); /* not shortened */
+    if (label)
+        cache_each_name(op->cache, kind, namespace_name, 0, NULL, take_labelled, &to);
+    return to.name;
 }
 
 /* The resource that something of ours is a part of: by its owner, or (Pods, Jobs) by its label. */
@@ -117,7 +159,11 @@ static void concerns(Operator *op, Kind kind, const json_t *object)
         table_changed(op, object);
         break;
     case KIND_SECRET:
+        /* Before it works, everything stands in the queue anyway. */
+        if (!operator_is_working(op))
+            break;
         cache_each_name(op->cache, KIND_CONNECTOR, space, 0, NULL, enqueue_each, &(To){op, 'c'});
+        cache_each_name(op->cache, KIND_UNIT, space, 0, NULL, enqueue_each, &(To){op, 'u'});
         break;
     default:
         child_changed(op, object);
@@ -138,6 +184,8 @@ static bool only_status(const json_t *before, const json_t *now)
 static void changed(void *context, Kind kind, const json_t *before, const json_t *now)
 {
     Operator *op = context;
+    if (kind == KIND_POD)
+        reports_pod_changed(op->reports);
     if (kind <= KIND_UNIT && only_status(before, now)) {
         if (kind == KIND_UNIT) {
             const char *table = object_text(now, "spec.lakeTableRef.name");

@@ -1,5 +1,5 @@
-/* The threads: a watch for each kind (and namespace), and the workers. Errors are read and logged
- * here alone. */
+/* The threads: a watch for each kind (and namespace), the workers, and who asks the agents. Errors
+ * are read and logged here alone. */
 #include "operator/reconcile/reconcile.h"
 
 #include <pthread.h>
@@ -61,6 +61,7 @@ Operator *operator_new(Api *api, const OperatorOptions *options)
     op->cache = cache_new();
     op->queue = work_queue_new(GATHER_US, RETRY_LEAST_US, RETRY_MOST_US);
     op->verdicts = verdicts_new();
+    op->reports = reports_new();
     size_t spaces = options->namespace_count ? options->namespace_count : 1;
     op->watch_count = spaces * KIND_COUNT;
     op->watches = mem_array(op->watch_count, sizeof *op->watches);
@@ -82,12 +83,14 @@ void operator_free(Operator *op)
 {
     if (!op)
         return;
+    thread_join(op->reporter);
     for (size_t i = 0; i < op->watch_count; i++)
         thread_join(op->watches[i].thread);
     for (size_t i = 0; i < op->watch_count; i++)
         feed_free(op->watches[i].feed);
     free(op->watches);
     verdicts_free(op->verdicts);
+    reports_free(op->reports);
     work_queue_free(op->queue);
     cache_free(op->cache);
     free(op);
@@ -182,6 +185,7 @@ bool operator_work(Operator *op, Lease *lease)
     Thread **threads = mem_array(count, sizeof *threads);
     for (unsigned i = 0; i < count; i++)
         threads[i] = thread_start("work", work, op);
+    op->reporter = thread_start("figures", reports_run, op);
     bool kept = true;
     if (lease)
         kept = lease_keep(lease);

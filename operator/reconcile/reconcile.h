@@ -10,7 +10,9 @@
  *   finalize.c     a Connector that is being deleted: its slot and publication go first
  *   children.c     objects applied when they differ, removed when nobody wants them
  *   say.c          status and Events
- *   verdicts.c     what a Connector's look found out about others */
+ *   verdicts.c     what a Connector's look found out about others
+ *   reports.c      the agents' figures
+ *   patterns.c     a unit and a table of its own for each table that a pattern found */
 #pragma once
 
 #include "operator/cache/cache.h"
@@ -26,6 +28,7 @@ typedef struct OperatorOptions {
     unsigned workers;   /* 0: 4 */
     int64_t cleanup_us; /* how long a deleted Connector waits for its source; 0: 5 min */
     int64_t missing_us; /* how long a reference may lead nowhere before that is Stalled; 0: 15 s */
+    int64_t figures_us; /* how often an agent is asked for its figures; 0: 60 s */
 } OperatorOptions;
 
 typedef struct Operator Operator;
@@ -48,6 +51,8 @@ struct Operator {
     Cache *cache;
     WorkQueue *queue;
     struct Verdicts *verdicts;
+    struct Reports *reports;
+    struct Thread *reporter;
     Lease *_Atomic lease;
     atomic_bool working;
     struct OperatorWatch *watches;
@@ -69,8 +74,15 @@ MUST_CHECK bool lake_table_look(Look *look, Error *err);
 MUST_CHECK bool connector_finalize(Look *look, const json_t *connector, Error *err);
 void look_again(Look *look, int64_t in_us);
 
+/* The LakeTables that these units name; an array, the caller's. */
+json_t *tables_of_units(Operator *op, const char *namespace_name, const json_t *units);
+/* Of the names' versions: changes when one of these Secrets does. */
+void hash_secrets(Look *look, const json_t *names, char ret[17]);
+
 /* RETRY "NotLeader": nothing may be written any more. */
 MUST_CHECK bool may_write(Operator *op, Error *err);
+/* The name whose label this is; NULL: none. The caller's. */
+char *name_of_labelled(Operator *op, Kind kind, const char *namespace_name, const char *label);
 /* kind is 'c', 'u' or 't' */
 void enqueue(Operator *op, char kind, const char *namespace_name, const char *name);
 void enqueue_units_of(Operator *op, const char *namespace_name, const char *connector);
@@ -97,3 +109,34 @@ bool verdicts_set(Verdicts *verdicts, char kind, const char *namespace_name, con
                   const State *state);
 bool verdicts_get(Verdicts *verdicts, char kind, const char *namespace_name, const char *name,
                   State *ret);
+
+/* When a Connector was looked at last; 0: not yet, or it is gone. */
+void verdicts_looked(Verdicts *verdicts, const char *namespace_name, const char *connector,
+                     int64_t now_us);
+int64_t verdicts_looked_at(Verdicts *verdicts, const char *namespace_name, const char *connector);
+
+/* Figures as figures_of_metrics gives them, with "at", the time in seconds: of a Connector's Pod
+ * ('c'), or of that of a unit's which commits ('u'). */
+typedef struct Reports Reports;
+void reports_free(Reports *reports);
+Reports *reports_new(void) OWNED_BY(reports_free);
+void reports_run(void *op);
+void reports_pod_changed(Reports *reports);
+/* NULL: nothing is known. The caller's. */
+json_t *reports_get(Reports *reports, char kind, const char *namespace_name, const char *name);
+/* The figures of one unit in the report of `name`, and with them those of the units that it claims:
+ * a pattern's. NULL: it is not in it. The caller's. */
+json_t *reports_of_unit(Reports *reports, char kind, const char *namespace_name, const char *name,
+                        const char *unit);
+/* owners: the name of a unit in the report → the IngestionUnit whose pattern found it. True: that
+ * was not known. */
+bool reports_claim(Reports *reports, const char *namespace_name, const char *connector,
+                   const json_t *owners);
+
+/* Of a unit that a pattern's unit has: that one's name. */
+#define LABEL_PATTERN "firn.dev/pattern"
+bool is_of_pattern(const json_t *unit);
+/* What the agent found by patterns: an IngestionUnit for each table, which makes its LakeTable.
+ * They are there to be seen: the agent reads the pattern. *ret_tables: how many. */
+MUST_CHECK bool patterns_make(Look *look, const json_t *units, const char *manifest,
+                              size_t *ret_tables, Error *err);

@@ -2,6 +2,7 @@
  * holds of it. Without a topic the Connector's Pod fills its table. */
 #include <stdio.h>
 
+#include "common/text.h"
 #include "operator/reconcile/reconcile.h"
 
 #define MISSING_US 15000000
@@ -48,13 +49,14 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
                         json_t *more, Error *err)
 {
     Operator *op = look->op;
-    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX];
+    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[17];
     name_of_label(look->name, label);
     name_of_child(look->name, "-ingest", name);
     AUTO(json_free) json_t *units = json_pack("[O]", (json_t *)(uintptr_t)unit);
     AUTO(json_free)
-    json_t *tables = cache_list(op->cache, KIND_LAKE_TABLE, look->namespace_name, 0, NULL);
+    json_t *tables = tables_of_units(op, look->namespace_name, units);
     AUTO(json_free) json_t *secrets = bundle_secrets(connector, units, tables);
+    hash_secrets(look, secrets, secrets_hash);
     Bundle bundle;
     bundle_make(connector, units, tables, &bundle);
     if (!bundle.text || !bundle.units) {
@@ -68,7 +70,7 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
                             .manifest = bundle.text,
                             .manifest_hash = bundle.hash,
                             .secrets = secrets,
-                            .secrets_hash = "",
+                            .secrets_hash = secrets_hash,
                             .defaults = &op->options.agent};
     AUTO(json_free) json_t *wanted = desired_of_unit(&input, unit);
     bool ok = true;
@@ -115,6 +117,42 @@ static State state_by_connector(Look *look, const char *connector, json_t *more)
     return state;
 }
 
+/* The agent's figures; where it was not asked yet, those of before stand, but for the lag. */
+static void put_figures(Look *look, const json_t *unit, bool own_pods, json_t *more)
+{
+    const char *connector = object_text(unit, "spec.connectorRef.name");
+    AUTO(json_free)
+    json_t *figures = reports_of_unit(look->op->reports, own_pods ? 'u' : 'c', look->namespace_name,
+                                      own_pods ? look->name : connector, look->name);
+    static const char *const kept[] = {"freshAt", "rows"};
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+        json_t *was = json_object_get(json_object_get(unit, "status"), kept[i]);
+        if (was)
+            json_object_set(more, kept[i], was);
+    }
+    const json_t *rows = json_object_get(figures, "rows");
+    const json_t *lag = json_object_get(figures, "lag");
+    if (rows)
+        json_object_set_new(more, "rows", json_integer(json_integer_value(rows)));
+    if (lag) {
+        char text[32];
+        int64_t bytes = json_integer_value(lag);
+        int64_t step = bytes >= 1 << 30   ? 1 << 30
+                       : bytes >= 1 << 20 ? 1 << 20
+                       : bytes >= 1 << 10 ? 1 << 10
+                                          : 1;
+        text_quantity_format((uint64_t)(bytes - bytes % step), text, sizeof text);
+        json_object_set_new(more, "lag", json_string(text));
+    }
+    if (json_object_get(figures, "freshness")) {
+        char at[32];
+        status_time(json_integer_value(json_object_get(figures, "at")) -
+                        json_integer_value(json_object_get(figures, "freshness")),
+                    at);
+        json_object_set_new(more, "freshAt", json_string(at));
+    }
+}
+
 static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more, Error *err)
 {
     Cache *cache = look->op->cache;
@@ -124,6 +162,7 @@ static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more,
     json_t *connector = connector_name
                             ? cache_get(cache, KIND_CONNECTOR, look->namespace_name, connector_name)
                             : NULL;
+    put_figures(look, unit, unit_has_pods(unit, connector), more);
     if (connector_name && !connector) {
         *ret = missing(look, unit, "Connector", connector_name);
         return true;
@@ -134,12 +173,19 @@ static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more,
         *ret = missing(look, unit, "LakeTable", table);
         return true;
     }
-    if (verdicts_get(look->op->verdicts, 'u', look->namespace_name, look->name, ret))
+    const char *judged =
+        is_of_pattern(unit) ? object_text(object_controller(unit), "name") : look->name;
+    if (verdicts_get(look->op->verdicts, 'u', look->namespace_name, judged, ret))
         return true;
     if (unit_has_pods(unit, connector)) {
         put_selector(look, LABEL_UNIT, look->name, more);
         return ingest_made(look, unit, connector, ret, more, err);
     }
+    char label[NAME_BYTES_MAX];
+    name_of_label(look->name, label);
+    AUTO(json_free) json_t *none = json_array(); /* its Connector had a stream, once */
+    if (!children_prune(look->op, unit, 1, label, none, err))
+        return false;
     *ret = state_by_connector(look, connector_name ? connector_name : "", more);
     return true;
 }

@@ -5,7 +5,8 @@
 
 struct Verdicts {
     pthread_mutex_t lock;
-    json_t *known; /* key → [health, phase, reason, message] */
+    json_t *known;  /* key → [health, phase, reason, message] */
+    json_t *looked; /* "c/namespace/name" → when a Connector was looked at, monotonic µs */
 };
 
 Verdicts *verdicts_new(void)
@@ -13,6 +14,7 @@ Verdicts *verdicts_new(void)
     Verdicts *verdicts = mem_zalloc(sizeof *verdicts);
     pthread_mutex_init(&verdicts->lock, NULL);
     verdicts->known = json_object();
+    verdicts->looked = json_object();
     return verdicts;
 }
 
@@ -21,6 +23,7 @@ void verdicts_free(Verdicts *verdicts)
     if (!verdicts)
         return;
     json_decref(verdicts->known);
+    json_decref(verdicts->looked);
     pthread_mutex_destroy(&verdicts->lock);
     free(verdicts);
 }
@@ -64,4 +67,25 @@ bool verdicts_get(Verdicts *verdicts, char kind, const char *namespace_name, con
                         json_string_value(json_array_get(known, 3)));
     pthread_mutex_unlock(&verdicts->lock);
     return known;
+}
+
+void verdicts_looked(Verdicts *verdicts, const char *namespace_name, const char *connector,
+                     int64_t now_us)
+{
+    AUTO(mem_free) char *key = key_of('c', namespace_name, connector);
+    pthread_mutex_lock(&verdicts->lock);
+    if (now_us)
+        json_object_set_new(verdicts->looked, key, json_integer(now_us));
+    else
+        json_object_del(verdicts->looked, key);
+    pthread_mutex_unlock(&verdicts->lock);
+}
+
+int64_t verdicts_looked_at(Verdicts *verdicts, const char *namespace_name, const char *connector)
+{
+    AUTO(mem_free) char *key = key_of('c', namespace_name, connector);
+    pthread_mutex_lock(&verdicts->lock);
+    int64_t at_us = json_integer_value(json_object_get(verdicts->looked, key));
+    pthread_mutex_unlock(&verdicts->lock);
+    return at_us;
 }

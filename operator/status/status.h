@@ -4,6 +4,7 @@
  *
  *   conditions.c   the list of conditions
  *   pods.c         what Deployment and Pods say about a process
+ *   figures.c      what an agent's /metrics say
  *
  * https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md */
 #pragma once
@@ -35,6 +36,13 @@ State state_of_pods(const json_t *deployment, const json_t *pods);
 /* The reason and the error of the last line of an agent's JSON log that has them; false: none. */
 bool state_of_log(const char *log, char *reason, size_t reason_bytes, char *message,
                   size_t message_bytes);
+
+/* --- figures.c --- */
+
+/* {"phase": 3, "lag": bytes, "freshness": seconds, "units": {"shop-public-orders": {"table":
+ * "public.orders", "rows": n, "copying": 0 or 1, "copied": n, "toCopy": n, "commits": 0 or 1}}},
+ * without what the text does not say. Units of another namespace are left out. The caller's. */
+json_t *figures_of_metrics(const char *text, size_t bytes, const char *namespace_name);
 
 /* --- conditions.c --- */
 

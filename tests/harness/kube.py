@@ -30,14 +30,15 @@ from harness.process import die_with_parent, free_port
 from harness.server import fetched
 from harness.wait import TimedOut, wait_until
 
-KUBERNETES = "gomod/kubernetes:" + ",".join(f"k8s.io/kubernetes/cmd/{name}" for name in ("kube-apiserver", "kube-controller-manager", "kubectl"))
+PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kubectl", "kube-scheduler", "kubelet", "kube-proxy")  # the latter three: kube_node.py
+KUBERNETES = "gomod/kubernetes:" + ",".join(f"k8s.io/kubernetes/cmd/{name}" for name in PROGRAMS)
 ETCD = "gomod/etcd:go.etcd.io/etcd/server/v3"
 HELM = "gomod/helm:helm.sh/helm/v3/cmd/helm"
 START_SECONDS = 120
 STOP_SECONDS = 20
 
 PLURALS = {
-    "Namespace": ("/api/v1", "namespaces"), "Secret": ("/api/v1", "secrets"), "ConfigMap": ("/api/v1", "configmaps"),
+    "Namespace": ("/api/v1", "namespaces"), "Node": ("/api/v1", "nodes"), "Secret": ("/api/v1", "secrets"), "ConfigMap": ("/api/v1", "configmaps"),
     "Pod": ("/api/v1", "pods"), "Event": ("/api/v1", "events"), "Service": ("/api/v1", "services"),
     "ServiceAccount": ("/api/v1", "serviceaccounts"), "Deployment": ("/apis/apps/v1", "deployments"),
     "Job": ("/apis/batch/v1", "jobs"), "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
@@ -51,13 +52,12 @@ PLURALS = {
     "Connector": ("/apis/firn.dev/v1alpha1", "connectors"), "LakeTable": ("/apis/firn.dev/v1alpha1", "laketables"),
     "IngestionUnit": ("/apis/firn.dev/v1alpha1", "ingestionunits"),
 }  # fmt: skip
-CLUSTERED = {"Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+CLUSTERED = {"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
 
 
 def fetch():
     """Every program, ahead of its first use."""
-    for words in (ETCD, KUBERNETES, HELM):
-        fetched("go", words)
+    fetched("go", ETCD, KUBERNETES, HELM)
 
 
 class Refused(Exception):
@@ -71,6 +71,12 @@ class Refused(Exception):
 
 
 class Cluster:
+    address = "127.0.0.1"  # where it is reached
+    names = "IP:127.0.0.1,DNS:localhost"
+    # What has lost its owner, or its namespace, goes.
+    controllers = "garbage-collector-controller,namespace-controller"
+    accounts = False  # whether Pods get tokens
+
     def __init__(self):
         self.folder: Path | None = None
         self.processes: dict[str, subprocess.Popen] = {}
@@ -136,6 +142,7 @@ class Cluster:
 
     def _certificates(self):
         authority.make(self.folder)
+        authority.issue(self.folder, "server", "kube-apiserver", self.names)
         self.issue("admin", "admin", "system:masters")
         self.issue("controllers", "system:kube-controller-manager", "system:masters")
         authority._openssl(self.folder, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "accounts.key")
@@ -150,7 +157,7 @@ class Cluster:
         config = {
             "apiVersion": "v1", "kind": "Config", "current-context": "here",
             "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me", "namespace": "default"}}],
-            "clusters": [{"name": "here", "cluster": {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": "ca.crt"}}],
+            "clusters": [{"name": "here", "cluster": {"server": f"https://{self.address}:{self.port}", "certificate-authority": "ca.crt"}}],
             "users": [{"name": "me", "user": user}],
         }  # fmt: skip
         path = self.folder / f"{stem}.kubeconfig"
@@ -173,13 +180,16 @@ class Cluster:
 
         self._run("etcd", call, ready)
 
+    def api_server_options(self) -> list[str]:
+        return ["--bind-address=127.0.0.1", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none",
+                "--disable-admission-plugins=ServiceAccount"]  # fmt: skip
+
     def start_api_server(self):
-        call = [self.programs / "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self.etcd_port}", "--bind-address=127.0.0.1",
-                f"--secure-port={self.port}", "--advertise-address=127.0.0.1", "--service-cluster-ip-range=10.96.0.0/16",
+        call = [self.programs / "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
+                f"--secure-port={self.port}", f"--advertise-address={self.address}", "--service-cluster-ip-range=10.96.0.0/16",
                 "--client-ca-file=ca.crt", "--tls-cert-file=server.crt", "--tls-private-key-file=server.key",
                 "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=accounts.pub",
-                "--service-account-signing-key-file=accounts.key", "--authorization-mode=RBAC", "--profiling=false",
-                "--endpoint-reconciler-type=none", "--disable-admission-plugins=ServiceAccount"]  # fmt: skip
+                "--service-account-signing-key-file=accounts.key", "--profiling=false", *self.api_server_options()]  # fmt: skip
 
         def ready():
             try:
@@ -190,32 +200,33 @@ class Cluster:
         self._run("api-server", call, ready)
 
     def start_controllers(self):
-        """What has lost its owner, or its namespace, goes."""
         port = free_port()
         config = self.folder / "controllers.kubeconfig"
         call = [self.programs / "kube-controller-manager", f"--kubeconfig={config}", f"--authentication-kubeconfig={config}",
                 f"--authorization-kubeconfig={config}", "--bind-address=127.0.0.1", f"--secure-port={port}", "--leader-elect=false",
-                "--controllers=garbage-collector-controller,namespace-controller", "--use-service-account-credentials=false"]  # fmt: skip
-
-        def ready():
-            context = ssl._create_unverified_context()  # its certificate is of its own making
-            try:
-                connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
-                connection.request("GET", "/healthz")
-                return connection.getresponse().status == 200
-            except OSError:
-                return False
-
+                f"--controllers={self.controllers}", "--use-service-account-credentials=false"]  # fmt: skip
+        if self.accounts:
+            call += ["--service-account-private-key-file=accounts.key", "--root-ca-file=ca.crt"]
         # the default roles, its own among them, are made soon after the API server answers
         wait_until(lambda: self.find("ClusterRole", "system:kube-controller-manager"), START_SECONDS, "the default roles are there")
-        self._run("controllers", call, ready)
+        self._run("controllers", call, lambda: self.is_healthy(port))
+
+    @staticmethod
+    def is_healthy(port: int) -> bool:
+        context = ssl._create_unverified_context()  # its certificate is of its own making
+        try:
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
 
     # --- asking it ---
 
     def raw(self, method: str, path: str, body: str = None, kind: str = "application/json") -> tuple[int, bytes]:
         context = ssl.create_default_context(cafile=self.folder / "ca.crt")
         context.load_cert_chain(self.folder / "admin.only.crt", self.folder / "admin.key")
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=context)
+        connection = http.client.HTTPSConnection(self.address, self.port, timeout=60, context=context)
         try:
             connection.request(method, path, body, {"Content-Type": kind} if body is not None else {})
             answer = connection.getresponse()

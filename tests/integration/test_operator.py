@@ -5,12 +5,14 @@ Pods are made by the test where their state is to be seen."""
 
 import copy
 import hashlib
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -55,6 +57,27 @@ def shop(namespace: str, **source) -> str:
         document["apiVersion"] = "firn.dev/v1alpha1"
         document["metadata"]["namespace"] = namespace
     return yaml.safe_dump_all(documents)
+
+
+def lua(value) -> str:
+    """As Lua writes it."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"[{lua(key)}]={lua(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "{" + ",".join(map(lua, value)) + "}"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "nil"}[value]
+    return str(value) if isinstance(value, int) else '"' + "".join(f"\\{byte:03d}" for byte in str(value).encode()) + '"'
+
+
+def health(thing: dict) -> tuple[str, str]:
+    """What Argo CD makes of it, by the script that deploy/gitops gives it."""
+    script = (ROOT / "deploy/gitops/argocd/health.lua").read_text()
+    program = f"obj = {lua(thing)}\nlocal function check()\n{script}\nend\nlocal found = check()\nprint(found.status)\nprint(found.message)"
+    done = subprocess.run(["lua5.1", "-"], input=program, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    status, _, message = done.stdout.partition("\n")
+    return status, message.rstrip("\n")
 
 
 def condition(thing: dict | None, name: str) -> dict:
@@ -102,6 +125,22 @@ class Verdicts(unittest.TestCase):
             self.assertIn(refused.status, (400, 422), refused)
             return False, refused.message
 
+    def test_gitops(self):
+        """Argo CD's ConfigMap has the script for each kind; what Flux waits for is there by these names."""
+        kubectl = Path(fetched("go", KUBERNETES)) / "kubectl"
+        text = subprocess.run([kubectl, "kustomize", ROOT / "deploy/gitops/argocd"], capture_output=True, text=True, check=True).stdout
+        script = (ROOT / "deploy/gitops/argocd/health.lua").read_text()
+        names = {kind: f"resource.customizations.health.firn.dev_{kind}" for kind in ("Connector", "LakeTable", "IngestionUnit")}
+        config = yaml.safe_load(text)
+        self.assertEqual(config["metadata"]["name"], "argocd-cm")
+        self.assertEqual(config["data"], {name: script for name in names.values()})
+        for thing in ({"metadata": {}}, {"metadata": {}, "status": {}}):
+            self.assertEqual(health(thing)[0], "Progressing")
+        flux = list(yaml.safe_load_all((ROOT / "deploy/gitops/flux/firn.yaml").read_text()))
+        checks = [check for one in flux for check in one["spec"].get("healthChecks", [])]
+        self.assertEqual({check["apiVersion"] for check in checks}, {"firn.dev/v1alpha1"})
+        self.assertLessEqual({check["kind"] for check in checks}, set(names))
+
     def test_same_verdicts(self):
         table = yaml.safe_load((GOLDEN / "verdicts.yaml").read_text())
         self.assertGreater(len(table["cases"]), 100)
@@ -141,9 +180,11 @@ class Verdicts(unittest.TestCase):
 
     def test_examples(self):
         """Every manifest of deploy/ and of the golden folder."""
-        for path in (ROOT / "deploy/quickstart.yaml", ROOT / "deploy/quickstart-s3.yaml", GOLDEN / "shop.yaml", GOLDEN / "lakes.yaml"):
+        paths = [*ROOT.glob("deploy/quickstart*.yaml"), *ROOT.glob("kind/s*.yaml"), GOLDEN / "shop.yaml", GOLDEN / "lakes.yaml"]
+        self.assertEqual(len(paths), 7)
+        for path in paths:
             for document in yaml.safe_load_all(path.read_text()):
-                if document and document["apiVersion"].startswith("firn.dev/"):
+                if document and "." not in document["apiVersion"].partition("/")[0].removesuffix("firn.dev"):
                     document["metadata"].pop("namespace", None)
                     taken, words = self.server_takes(document)
                     self.assertTrue(taken, f"{path.name} {document['kind']}: {words}")
@@ -250,6 +291,42 @@ class Reconcile(unittest.TestCase):
         return all(self.is_condition(kind, name, "Ready", "True") for kind, name in things)
 
 
+class Metrics:
+    """An agent's /metrics, at an address of this machine's own."""
+
+    def __init__(self, address: str, port: int):
+        self.text = ""
+        outer = self
+
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = outer.text.encode()
+                self.send_response(200 if self.path == "/metrics" else 404)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *unused):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer((address, port), Answer)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def say(self, namespace: str, phase: int, **rows: int):
+        lines = [f'firn_phase{{connector="{namespace}/shop"}} {phase}', f'firn_lag_bytes{{connector="{namespace}/shop"}} 4100',
+                 f'firn_freshness_seconds{{connector="{namespace}/shop"}} 0']  # fmt: skip
+        for table, count in rows.items():
+            labels = f'table="public.{table}",unit="{namespace}/all-public-{table}"'
+            lines += [f"firn_table_rows{{{labels}}} {count}", f"firn_table_copy_rows_total{{{labels}}} {count}",
+                      f"firn_table_copy_rows_estimate{{{labels}}} 5"]  # fmt: skip
+        self.text = "\n".join(lines) + "\n"
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
 class Life(Reconcile):
     def test_shop(self):
         self.started()
@@ -262,6 +339,7 @@ class Life(Reconcile):
         self.assertEqual(deployment["spec"]["strategy"]["type"], "Recreate")
         # at first touch, not "not ready"
         self.wait_condition("Connector", "shop", "Ready", "Unknown")
+        self.assertEqual(health(self.get("Connector", "shop"))[0], "Progressing")
         self.assertEqual(condition(self.get("Connector", "shop"), "Reconciling")["status"], "True")
         # what the Pods read is what the agent takes
         path = self.folder / "manifest.yaml"
@@ -277,6 +355,8 @@ class Life(Reconcile):
         for kind, name in (("Connector", "shop"), ("IngestionUnit", "orders"), ("LakeTable", "orders"), ("LakeTable", "customers")):
             self.assertTrue(self.is_condition(kind, name, "Ready", "True", "Streaming"))
             thing = self.get(kind, name)
+            self.assertEqual(health(thing), ("Healthy", "Streaming: it follows the source"))
+            self.assertEqual(health(thing | {"metadata": {"generation": thing["metadata"]["generation"] + 1}})[0], "Progressing")
             self.assertEqual(condition(thing, "Reconciling")["status"], "False")
             self.assertEqual(condition(thing, "Stalled")["status"], "False")
             self.assertEqual(thing["status"]["observedGeneration"], thing["metadata"]["generation"])
@@ -361,6 +441,7 @@ class Life(Reconcile):
         self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["replicas"] == 0, "it is stopped")
         self.run_deployment(0)
         self.wait_condition("Connector", "shop", "Ready", "True", "Stopped")
+        self.assertEqual(health(self.get("Connector", "shop"))[0], "Suspended")
         self.wait_condition("IngestionUnit", "orders", "Ready", "False", "ConnectorStopped")
         # paused: hands off
         self.kube.patch("Connector", "shop", {"metadata": {"annotations": {"firn.dev/pause-reconciliation": "true"}}}, self.namespace)
@@ -376,6 +457,7 @@ class Life(Reconcile):
         self.kube.apply(shop(self.namespace))
         found = self.wait_condition("Connector", "shop", "Stalled", "True", "SecretMissing")
         self.assertIn("Secret shop-db", found["message"])
+        self.assertEqual(health(self.get("Connector", "shop")), ("Degraded", f"SecretMissing: {found['message']}"))
         self.assertIsNone(self.find("Deployment", "shop-capture"))
         self.until(lambda: any(event["reason"] == "SecretMissing" and event["type"] == "Warning" for event in self.kube.all_of("Event", self.namespace)),
                    "an Event says so")  # fmt: skip
@@ -421,6 +503,85 @@ class Life(Reconcile):
         self.remove_pod("one")
         self.run_deployment()
         self.wait_condition("LakeTable", "orders", "Ready", "True")
+
+    def test_a_stream(self):
+        """Topics in between: the Connector's Pod fills them, and each unit has Pods of its own."""
+        self.started()
+        self.secret()
+        documents = list(yaml.safe_load_all(shop(self.namespace)))
+        documents[0]["spec"]["stream"] = {"kafka": {"bootstrapServers": "kafka:9092"}}
+        self.kube.apply(yaml.safe_dump(documents[0]))
+        capture = self.until(lambda: self.find("Deployment", "shop-capture"), "it needs no unit")
+        arguments = capture["spec"]["template"]["spec"]["containers"][0]["args"]
+        self.assertEqual(arguments[0], "capture")
+        generation = capture["metadata"]["generation"]
+        documents[2]["spec"]["numberOfConsumers"] = 2
+        self.kube.apply(yaml.safe_dump_all(documents[1:]))
+        ingest = self.until(lambda: self.find("Deployment", "orders-ingest"), "the unit's own")
+        (container,) = ingest["spec"]["template"]["spec"]["containers"]
+        self.assertEqual((container["args"][0], ingest["spec"]["replicas"]), ("ingest", 2))
+        path = self.folder / "manifest.yaml"
+        path.write_text(self.get("ConfigMap", "orders-ingest")["data"]["manifest.yaml"])
+        self.assertIn("valid: 1 connectors, 1 tables, 1 units", command("validate", "-f", path).stdout)
+        path.write_text(self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"])
+        self.assertIn("valid: 1 connectors, 0 tables, 0 units", command("validate", "-f", path).stdout)
+        # what the unit or its table has changed is not the capture's to read again; a Secret is both's
+        self.kube.call("PATCH", self.kube.path("IngestionUnit", "orders", self.namespace, "/scale"), {"spec": {"replicas": 3}},
+                       "application/merge-patch+json")  # fmt: skip
+        self.until(lambda: self.get("Deployment", "orders-ingest")["spec"]["replicas"] == 3, "kubectl scale scales it")
+        self.assertEqual(self.get("Deployment", "shop-capture")["metadata"]["generation"], generation)
+        before = self.get("Deployment", "orders-ingest")["spec"]["template"]
+        self.secret(password="another")
+        self.until(lambda: self.get("Deployment", "orders-ingest")["spec"]["template"] != before, "a Secret's change rolls the consumers")
+        # without the stream the Connector's Pod fills the tables
+        self.kube.patch("Connector", "shop", {"spec": {"stream": None}}, self.namespace)
+        self.until(lambda: self.find("Deployment", "orders-ingest") is None, "the unit's own Pods go")
+        self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["template"]["spec"]["containers"][0]["args"][0] == "run", "it runs")
+
+    def test_a_patterns_tables_and_their_figures(self):
+        """What the agent's /metrics say of rows and tables, here those of a scripted one."""
+        shown = Metrics("127.0.0.77", 8080)
+        self.addCleanup(shown.stop)
+        self.started("one", None, "--figures-interval=1s")
+        self.secret()
+        documents = list(yaml.safe_load_all(shop(self.namespace)))
+        documents[2:] = [{"apiVersion": "firn.dev/v1alpha1", "kind": "IngestionUnit", "metadata": {"name": "all", "namespace": self.namespace},
+                          "spec": {"connectorRef": {"name": "shop", "tables": ["public.*"]},
+                                   "outsourcingUnit": {"table": {"catalog": {"warehouse": "/lake"}, "database": "retail"}}}}]  # fmt: skip
+        shown.say(self.namespace, 1, a=5, b=0)
+        self.kube.apply(yaml.safe_dump_all(documents))
+        self.wait_children()
+        manifest = self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"]
+        self.run_deployment(0)
+        self.make_pod("agent", {"phase": "Running", "podIP": "127.0.0.77", "podIPs": [{"ip": "127.0.0.77"}]})
+        found = self.wait_condition("Connector", "shop", "Reconciling", "True", "Copying")
+        self.assertIn("5 of about 10 rows", found["message"])
+        shown.say(self.namespace, 3, a=5, b=7)
+        self.run_deployment()
+        self.until(lambda: self.rows("all-public-a") == 5 and self.rows("all-public-b") == 7, "each table has a unit that says its rows")
+        self.until(lambda: self.rows("all") == 12, "the pattern's unit says all of them")
+        unit = self.get("IngestionUnit", "all-public-a")
+        self.assertEqual(unit["spec"]["connectorRef"], {"name": "shop", "table": "public.a"})
+        self.assertEqual(unit["metadata"]["ownerReferences"][0]["name"], "all")
+        self.wait_condition("IngestionUnit", "all-public-a", "Ready", "True")
+        table = self.until(lambda: self.find("LakeTable", "all-public-a"), "its table")
+        self.assertEqual((table["spec"]["database"], table["spec"]["tableName"]), ("retail", "a"))
+        status = self.get("IngestionUnit", "all")["status"]
+        self.assertEqual(status["lag"], "4Ki")
+        self.assertRegex(status["freshAt"], "^20..-")
+        self.assertEqual(self.get("Connector", "shop")["status"]["tables"], 2)
+        # they are to be seen, and not to be read: the Pod's manifest is as it was
+        self.assertEqual(self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], manifest)
+        # put back when somebody deletes one; gone with its table
+        self.kube.delete("IngestionUnit", "all-public-b", self.namespace)
+        self.until(lambda: (again := self.find("IngestionUnit", "all-public-b")) and again["metadata"]["uid"] != unit["metadata"]["uid"], "it is back")
+        shown.say(self.namespace, 3, b=8)
+        self.until(lambda: self.find("IngestionUnit", "all-public-a") is None, "its table is gone, and so is it")
+        self.until(lambda: self.find("LakeTable", "all-public-a") is None, "and its LakeTable")
+        self.until(lambda: self.rows("all-public-b") == 8, "the other goes on")
+
+    def rows(self, unit: str):
+        return (self.find("IngestionUnit", unit) or {}).get("status", {}).get("rows")
 
     def test_somebody_elses_name(self):
         self.started()

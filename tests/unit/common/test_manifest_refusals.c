@@ -677,7 +677,7 @@ static const Refusal refusals[] = {
     {"lakeTableRef: {name: orders}",
      "numberOfConsumers: 4\n  lakeTableRef: {name: orders}",
      1, 33, "IngestionUnit/orders", "spec.numberOfConsumers",
-     "spec.numberOfConsumers is not supported yet by this version: leave it out, or write 1"},
+     "several consumers share a topic, and Connector shop has no stream, so that its own process fills the table: write 1"},
     {"lakeTableRef: {name: orders}",
      "state: Stopped\n  lakeTableRef: {name: orders}",
      1, 33, "IngestionUnit/orders", "spec.state",

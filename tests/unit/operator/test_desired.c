@@ -221,8 +221,16 @@ static void a_unit_behind_a_topic_has_its_consumers(void **state)
     assert_string_equal(object_name(deployment), "orders-ingest");
     assert_int_equal(json_integer_value(object_at(deployment, "spec.replicas")), 4);
     const json_t *containers = object_at(deployment, "spec.template.spec.containers");
-    assert_int_equal(json_array_size(containers), 2);
-    assert_string_equal(object_text(json_array_get(containers, 1), "name"), "maintain");
+    assert_int_equal(json_array_size(containers), 1);
+    const json_t *arguments = json_object_get(json_array_get(containers, 0), "args");
+    assert_string_equal(json_string_value(json_array_get(arguments, 0)), "ingest");
+    json_object_set_new(json_object_get(connector, "metadata"), "annotations",
+                        json_pack("{ss}", ANNOTATION_RESTART, "all"));
+    json_object_set_new(json_object_get(unit, "metadata"), "annotations",
+                        json_pack("{ss}", ANNOTATION_RESTART, "one"));
+    AUTO(json_free) json_t *again = desired_of_unit(&input, unit);
+    const json_t *template = object_at(of_kind(again, KIND_DEPLOYMENT), "spec.template");
+    assert_string_equal(object_annotation(template, ANNOTATION_RESTART), "one");
     assert_int_equal(
         json_integer_value(object_at(of_kind(list, KIND_DISRUPTION_BUDGET), "spec.maxUnavailable")),
         1);

@@ -170,12 +170,45 @@ static void a_lease_is_taken_when_nobody_renews_it(void **state)
     assert_int_equal(lease_says(mine, &me, &memory, 20000104), LEASE_OURS);
 }
 
+static void figures_are_taken_out_of_metrics(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "# HELP firn_phase 0 Pending, 1 Snapshotting\n"
+        "# TYPE firn_phase gauge\n"
+        "firn_phase{connector=\"retail/shop\"} 3\n"
+        "firn_lag_bytes{connector=\"retail/shop\"} 4096\n"
+        "firn_freshness_seconds{connector=\"retail/shop\"} 2.5\n"
+        "firn_table_rows{table=\"public.orders\",unit=\"retail/orders\"} 17\n"
+        "firn_table_rows{table=\"public.a\\\"b\\\\c\",unit=\"retail/odd\"} 1\n"
+        "firn_table_rows{table=\"public.x\",unit=\"other/x\"} 5\n"
+        "firn_table_rows{table=\"public.nan\",unit=\"retail/nan\"} NaN\n"
+        "firn_table_rows{table=\"public.cut\",unit=\"retail/cut 4\n"
+        "firn_table_copying{table=\"public.orders\",unit=\"retail/orders\"} 1\n"
+        "firn_log_headroom_seconds{connector=\"retail/shop\"} +Inf\n"
+        "nonsense\n"
+        "firn_table_rows{table=\"public.last\",unit=\"retail/last\"} 9";
+    AUTO(json_free) json_t *report = figures_of_metrics(text, sizeof text - 1, "retail");
+    assert_int_equal(json_integer_value(json_object_get(report, "phase")), 3);
+    assert_int_equal(json_integer_value(json_object_get(report, "lag")), 4096);
+    assert_int_equal(json_integer_value(json_object_get(report, "freshness")), 2);
+    const json_t *units = json_object_get(report, "units");
+    assert_int_equal(json_object_size(units), 3);
+    assert_int_equal(json_integer_value(object_at(units, "orders.rows")), 17);
+    assert_int_equal(json_integer_value(object_at(units, "orders.copying")), 1);
+    assert_string_equal(object_text(units, "odd.table"), "public.a\"b\\c");
+    assert_int_equal(json_integer_value(object_at(units, "last.rows")), 9);
+    AUTO(json_free) json_t *nothing = figures_of_metrics("", 0, "retail");
+    assert_int_equal(json_object_size(json_object_get(nothing, "units")), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conditions_follow_kstatus),
         cmocka_unit_test(a_new_generation_is_said),
         cmocka_unit_test(pods_are_understood),
+        cmocka_unit_test(figures_are_taken_out_of_metrics),
         cmocka_unit_test(a_lease_is_taken_when_nobody_renews_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

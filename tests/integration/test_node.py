@@ -1,0 +1,334 @@
+# seconds: 900
+"""A real node: containers of the images that deploy/image makes, the chart installed by Helm, the quickstart's resources
+applied by kubectl, Pods under the restricted standard that follow a PostgreSQL into a lake on a volume. Whatever is done
+to Pods, node, operator and resources, the tables are equal afterwards and the status says what is so.
+
+Everything is in a network of its own (harness/kube_node.py); where a machine can't have that, the test says why."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+
+import yaml
+from harness import kube_node
+from harness.kube import HELM, ROOT, operator_binary
+from harness.kube_node import ADDRESS, Node
+from harness.postgres import PASSWORD, Postgres
+from harness.server import fetched
+from harness.shop import Traffic, make
+from harness.wait import wait_until
+
+sys.path.insert(0, str(ROOT / "tests/compare"))
+from compare import compare
+
+ROWS = 8000
+SECONDS = 120 * float(os.environ.get("FIRN_SLOW", "1"))
+NAMESPACE = "retail"
+VERSION = "0.1.0"  # the chart's
+
+
+def setUpModule():
+    why = kube_node.refused()
+    if why:
+        raise unittest.SkipTest(f"no node here: {why}")
+
+
+class OnANode(unittest.TestCase):
+    """The steps are taken in the order of their names, one cluster for all: to bring it up is most of the time."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.helm_binary = Path(fetched("go", HELM)) / "helm"
+        cls.folder = Path(tempfile.mkdtemp(prefix="firn-node-test-"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.folder.chmod(0o755)
+        images = [cls.image(kind) for kind in ("agent", "operator")]
+        Node()  # builds what it needs while there still is a network
+        kube_node.enter()
+        cls.node = Node(images).start()
+        cls.addClassCleanup(cls.node.stop)
+        cls.start_source()
+        cls.lake = cls.folder / "lake"
+        cls.lake.mkdir()
+        cls.lake.chmod(0o777)
+        for name in ("firn-system", NAMESPACE):
+            labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+            cls.node.apply(yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
+        cls.helm("install", "firn", ROOT / "helm/firn", "--set", "replicas=2", "--wait", "--timeout", "120s")
+
+    @classmethod
+    def image(cls, kind: str) -> Path:
+        archive = cls.folder / f"{kind}.tar"
+        kube_node.run(ROOT / "deploy/image", kind, "--oci", archive, "--build", operator_binary().parents[1])
+        return archive
+
+    @classmethod
+    def start_source(cls):
+        rules = cls.folder / "pg_hba.conf"
+        rules.write_text("host all all 0.0.0.0/0 scram-sha-256\nhost replication all 0.0.0.0/0 scram-sha-256\n")
+        cls.source = Postgres(listen_addresses="'*'", hba_file=f"'{rules}'").start()
+        cls.addClassCleanup(cls.source.stop)
+        cls.source.create_database("shop")
+        cls.source.execute(f"create role firn login superuser replication password '{PASSWORD}'")
+        cls.connection = cls.source.connect("shop")
+        cls.addClassCleanup(cls.connection.close)
+        make(cls.connection, ROWS)
+
+    @classmethod
+    def helm(cls, *words) -> str:
+        environment = {**os.environ, "HOME": str(cls.folder), "KUBECONFIG": str(cls.node.folder / "admin.kubeconfig")}
+        words = [cls.helm_binary, "--namespace", "firn-system", *words]
+        return kube_node.run(*words, env=environment, timeout=180)
+
+    def kubectl(self, *words, **more) -> str:
+        return self.node.kubectl("--namespace", NAMESPACE, *words, **more)
+
+    # --- the shop ---
+
+    def resources(self) -> str:
+        """deploy/quickstart.yaml, with a volume for its folder; and what it names."""
+        claim = {"name": "lake", "persistentVolumeClaim": {"claimName": "lake"}}
+        container = {"name": "agent", "volumeMounts": [{"name": "lake", "mountPath": str(self.lake)}]}
+        documents = [
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop-db"}, "stringData": {"username": "firn", "password": PASSWORD}},
+            {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "lake"},
+             "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "",
+                      "hostPath": {"path": str(self.lake)}, "claimRef": {"namespace": NAMESPACE, "name": "lake"}}},
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "lake"},
+             "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "", "resources": {"requests": {"storage": "1Gi"}}}},
+        ]  # fmt: skip
+        for document in yaml.safe_load_all((ROOT / "deploy/quickstart.yaml").read_text()):
+            if document["kind"] == "Connector":
+                document["spec"]["source"] |= {"host": ADDRESS, "port": self.source.port}
+                document["spec"]["agent"] = {"podTemplate": {"spec": {"containers": [container], "volumes": [claim]}},
+                                             "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}}}  # fmt: skip
+            else:
+                document["spec"]["outsourcingUnit"]["table"] |= {"commitInterval": "2s"}
+                document["spec"]["outsourcingUnit"]["table"]["catalog"]["warehouse"] = str(self.lake)
+            documents.append(document)
+        return yaml.safe_dump_all(documents)
+
+    def traffic(self, seconds: float):
+        """Live, while something else is done: a context manager."""
+        stop = threading.Event()
+        done = []
+
+        @contextlib.contextmanager
+        def live():
+            with self.source.connect("shop") as connection:
+                run = Traffic(connection, seed=int(time.monotonic()), bulk=False)
+
+                def work():
+                    run.run(seconds, stop)
+                    done.append(run.done["transactions"])
+
+                thread = threading.Thread(target=work)
+                thread.start()
+                try:
+                    yield
+                finally:
+                    stop.set()
+                    thread.join()
+            self.assertGreater(done[0], 0)
+
+        return live()
+
+    def equal(self):
+        self.source.wait_confirmed("firn_shop", SECONDS, "shop")
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            same = compare(self.source.dsn("shop"), str(self.lake), ["public=shop"])
+        self.assertTrue(same, output.getvalue() + self.everything())
+        self.assertEqual(output.getvalue().count(", equal"), 4, output.getvalue())
+
+    def everything(self) -> str:
+        """For a failure's message."""
+        said = [self.kubectl("get", "firn,deployments,pods,jobs", "-o", "wide"), self.kubectl("get", "events")]
+        for namespace, deployment in ((NAMESPACE, "shop-capture"), ("firn-system", "firn")):
+            with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
+                said.append(self.node.kubectl("-n", namespace, "logs", f"deployment/{deployment}", "--tail=15"))
+        return "\n".join(said)
+
+    def until(self, holds, what: str):
+        try:
+            return wait_until(holds, SECONDS, what, self.node._alive)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.everything()}") from None
+
+    def condition(self, kind: str, name: str, type_: str) -> dict:
+        found = (self.node.find(kind, name, NAMESPACE) or {}).get("status", {}).get("conditions", [])
+        return next((one for one in found if one["type"] == type_), {})
+
+    def stalled(self, *reasons: str) -> dict:
+        """Until the Connector says so; and its unit with it."""
+
+        def holds():
+            found = self.condition("Connector", "shop", "Stalled")
+            return found.get("status") == "True" and found["reason"] in reasons and found
+
+        found = self.until(holds, f"the Connector stalls: {reasons}")
+        self.until(lambda: self.condition("IngestionUnit", "shop", "Stalled").get("reason") == found["reason"], "its unit says so")
+        return found
+
+    def ready(self):
+        try:
+            self.kubectl("wait", "--for=condition=Ready", "connector,ingestionunit", "--all", f"--timeout={SECONDS:g}s")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.everything()}") from None
+
+    def rolled(self, before: str):
+        """Another Pod than before runs, and the one alone."""
+
+        def holds():
+            pods = self.pods()
+            return len(pods) == 1 and pods[0]["metadata"]["name"] != before
+
+        self.until(holds, "another Pod is there")
+        self.ready()
+
+    def pods(self) -> list[dict]:
+        return self.node.all_of("Pod", NAMESPACE, "firn.dev/role=capture")
+
+    def pod(self) -> str:
+        (pod,) = self.until(lambda: len(found := self.pods()) == 1 and found, "one Pod is there")
+        return pod["metadata"]["name"]
+
+    def patch(self, change: dict):
+        self.node.patch("Connector", "shop", change, NAMESPACE)
+
+    # --- the steps ---
+
+    def test_01_applied(self):
+        manifest = self.folder / "shop.yaml"
+        manifest.write_text(self.resources())
+        with self.traffic(60):
+            self.kubectl("apply", "-f", manifest)
+            self.ready()
+        self.equal()
+        (pod,) = self.pods()
+        self.assertTrue(pod["spec"]["securityContext"]["runAsNonRoot"])
+        # the standard is enforced: what lacks it is refused
+        loose = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "loose"}, "spec": {"containers": [{"name": "a", "image": "firn-agent:" + VERSION}]}}
+        (self.folder / "loose.yaml").write_text(json.dumps(loose))
+        with self.assertRaises(AssertionError) as caught:
+            self.kubectl("apply", "-f", self.folder / "loose.yaml")
+        self.assertIn("violates PodSecurity", str(caught.exception))
+        # the agents hold no rights, and no token
+        self.assertFalse(any("projected" in volume for volume in pod["spec"]["volumes"]))
+        # each table is to be seen, with its rows as the agent tells them
+        self.until(lambda: self.kubectl("get", "fiu").count("Streaming") == 5, "the pattern's unit, and one for each table")
+        self.until(lambda: (self.node.find("IngestionUnit", "shop-public-products", NAMESPACE) or {}).get("status", {}).get("rows"), "its rows")
+
+    def test_02_helm_test(self):
+        self.helm("test", "firn", "--timeout", "60s")
+
+    def test_03_restarted(self):
+        before = self.pod()
+        with self.traffic(60):
+            self.kubectl("annotate", "connector", "shop", "firn.dev/restart=once")
+            self.rolled(before)
+        self.equal()
+
+    def test_04_killed(self):
+        with self.traffic(60):
+            before = self.pods()[0]["status"]["containerStatuses"][0]["restartCount"]
+            (number,) = self.node.inside("pgrep", "-x", "firn-agent").split()
+            self.node.inside("kill", "-9", number)
+            self.until(lambda: self.pods()[0]["status"]["containerStatuses"][0]["restartCount"] > before, "its container is started again")
+            self.ready()
+        self.equal()
+
+    def test_05_secret_rotated(self):
+        before = self.pod()
+        self.source.execute("alter role firn password 'another'")
+        (self.folder / "secret.yaml").write_text(yaml.safe_dump(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop-db"}, "stringData": {"username": "firn", "password": "another"}}))  # fmt: skip
+        with self.traffic(60):
+            self.kubectl("apply", "-f", self.folder / "secret.yaml")
+            self.rolled(before)
+        self.equal()
+
+    def test_06_wrong_image(self):
+        self.patch({"spec": {"agent": {"image": "nowhere.invalid/agent:1"}}})
+        self.stalled("ErrImagePull", "ImagePullBackOff")
+        self.patch({"spec": {"agent": {"image": None}}})
+        self.ready()
+        self.equal()
+
+    def test_07_quota(self):
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+        (self.folder / "quota.yaml").write_text(json.dumps(quota))
+        self.kubectl("apply", "-f", self.folder / "quota.yaml")
+        self.until(lambda: "0" in self.kubectl("get", "quota", "none", "-o", "jsonpath={.status.hard.pods}"), "the quota holds")
+        self.kubectl("delete", "pod", self.pod())
+        self.stalled("PodRefused")
+        self.kubectl("delete", "quota", "none")
+        self.ready()
+        self.equal()
+
+    def test_08_stopped_and_started(self):
+        self.patch({"spec": {"state": "Stopped"}})
+        self.until(lambda: not self.pods(), "its Pod ends")
+        self.until(lambda: self.condition("Connector", "shop", "Ready").get("reason") == "Stopped", "the status says so")
+        self.assertFalse(self.source.slot("firn_shop")["active"])
+        with self.traffic(2):
+            time.sleep(1)  # changes that wait at the source
+            self.patch({"spec": {"state": "Running"}})
+            self.until(lambda: self.pods(), "its Pod is there")
+            self.ready()
+        self.equal()
+
+    def test_09_drained(self):
+        with self.traffic(60):
+            self.kubectl("drain", "node1", "--delete-emptydir-data", "--ignore-daemonsets", "--pod-selector=firn.dev/role=capture",
+                         "--timeout=90s")  # fmt: skip
+            self.until(lambda: self.condition("Connector", "shop", "Ready").get("reason") == "Unschedulable", "the status says so")
+            self.kubectl("uncordon", "node1")
+            self.ready()
+        self.equal()
+
+    def test_10_the_leader_dies(self):
+        lease = self.node.get("Lease", "firn", "firn-system")["spec"]["holderIdentity"]
+        self.node.kubectl("-n", "firn-system", "delete", "pod", lease, "--grace-period=0", "--force")
+        began = time.monotonic()
+        self.until(lambda: self.node.get("Lease", "firn", "firn-system")["spec"].get("holderIdentity") not in ("", None, lease), "another has the Lease")
+        self.assertLess(time.monotonic() - began, 15 * float(os.environ.get("FIRN_SLOW", "1")))
+        before = self.pod()
+        self.patch({"metadata": {"annotations": {"firn.dev/restart": "twice"}}})
+        self.rolled(before)
+        self.equal()
+
+    def test_11_upgraded(self):
+        """Chart and images: agents roll to the new one."""
+        for kind in ("agent", "operator"):
+            kube_node.run(*self.node._ctr(), "images", "tag", f"docker.io/library/firn-{kind}:{VERSION}", f"docker.io/library/firn-{kind}:next")
+        before = self.pod()
+        with self.traffic(60):
+            self.helm("upgrade", "firn", ROOT / "helm/firn", "--set", "replicas=2", "--set", "image.tag=next", "--wait", "--timeout", "120s")
+            self.rolled(before)
+        self.assertEqual(self.pods()[0]["spec"]["containers"][0]["image"], "firn-agent:next")
+        self.equal()
+
+    def test_12_deleted(self):
+        """The slot goes with the Connector, by a Pod; the tables stay."""
+        self.kubectl("delete", "connector", "shop", "--timeout=120s")
+        self.assertIsNone(self.source.slot("firn_shop"))
+        self.assertEqual(self.source.execute("select count(*) from pg_publication", "shop")[0][0], 0)
+        self.until(lambda: not self.node.all_of("Pod", NAMESPACE), "no Pod is left")
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            self.assertTrue(compare(self.source.dsn("shop"), str(self.lake), ["public=shop"]), output.getvalue())
+        self.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
