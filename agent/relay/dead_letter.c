@@ -122,7 +122,7 @@ static RowPosition position_of_record(const KafkaRecord *record)
     const KafkaHeader *header = &record->headers[0];
     if (!header->name || header->bytes < TOPIC_HEADER_BYTES)
         return (RowPosition){0};
-    const uint8_t *at = header->value;
+    const uint8_t *at = (const uint8_t *)header->value + 1; /* behind the kind */
     return (RowPosition){big_endian(at), big_endian(at + 8)};
 }
 

@@ -94,7 +94,7 @@ typedef struct OtherTopic {
 } OtherTopic;
 
 typedef struct CountedTransaction { /* transactions.c */
-    uint64_t commit_lsn, first_lsn;
+    uint64_t commit_lsn, first_lsn, end_lsn;
     TransactionOrigin origin;
     TransactionCount *counts;
     size_t table_count;
@@ -164,6 +164,13 @@ static inline bool relay_stopping(const RelayFlow *flow)
            atomic_load_explicit(&flow->leaves, memory_order_relaxed);
 }
 
+/* Of a change that is no row. */
+static inline RowOrigin relay_origin(const Change *change)
+{
+    return (RowOrigin){
+        .lsn = change->lsn, .total_order = change->total_order, .table_order = change->table_order};
+}
+
 /* --- bind.c --- */
 MUST_CHECK bool relay_open_kafka(RelayFlow *flow, Error *err); /* and reads the state */
 /* start: where the stream goes on, of what the state says; {0, 0}: nowhere yet. */
@@ -190,7 +197,7 @@ void outbox_done(Outbox *box);
 TopicRecords *outbox_to(Outbox *box, RelayTopic *topic);
 /* A marker for every partition of the table's topic. */
 void outbox_put_emptied(Outbox *box, RelayTable *table, const TransactionOrigin *transaction,
-                        uint64_t lsn, RowPosition at);
+                        const RowOrigin *row, RowPosition at);
 /* The rows of a batch with origins, from *row on, until the box has bytes_max; *row == row_count:
  * all. */
 MUST_CHECK bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *encoder,
@@ -256,6 +263,8 @@ void relay_put_heartbeat(RelayFlow *flow); /* if it is time to */
 void relay_counted_done(RelayFlow *flow);
 void relay_count_rows(RelayFlow *flow, const RelayTable *table, const Batch *batch);
 void relay_count_truncate(RelayFlow *flow, const RelayTable *table, const Change *change);
+void relay_count_message(RelayFlow *flow, const Change *change);
+void relay_count_end(RelayFlow *flow, const Change *change);
 void relay_put_counted(RelayFlow *flow); /* those that are whole at the checkpoint */
 
 /* --- progress.c --- */

@@ -42,10 +42,9 @@ bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *encoder, const 
 }
 
 void outbox_put_emptied(Outbox *box, RelayTable *table, const TransactionOrigin *transaction,
-                        uint64_t lsn, RowPosition at)
+                        const RowOrigin *row, RowPosition at)
 {
-    const RowOrigin row = {.lsn = lsn};
-    topic_encode_truncate(table->encoder, transaction, &row, at, clock_wall_us(),
+    topic_encode_truncate(table->encoder, transaction, row, at, clock_wall_us(),
                           outbox_to(box, &table->topic));
 }
 

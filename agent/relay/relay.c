@@ -112,11 +112,16 @@ static bool attempt(RelayFlow *flow, Error *err)
 {
     RowPosition told, start = {0};
     const ConnectorSpec *connector = flow->relay->base.connector;
+    const RecordsSpec *records = &flow->stream->records;
     supervised_phase(&flow->relay->base, PHASE_PENDING);
-    flow->capture = capture_open(
-        connector,
-        &(CaptureOptions){.stop = &flow->relay->base.stop, .origins = true, .linger_us = LINGER_US},
-        err);
+    flow->capture =
+        capture_open(connector,
+                     &(CaptureOptions){.stop = &flow->relay->base.stop,
+                                       .origins = true,
+                                       .commits = records->transactions,
+                                       .messages = records->transactions && records->messages,
+                                       .linger_us = LINGER_US},
+                     err);
     /* First: opening Kafka fences whoever writes, and that may be a younger process that holds the
      * slot, while this one woke from a long sleep. */
     if (!flow->capture || !capture_unread(flow->capture, err) || !relay_open_kafka(flow, err) ||

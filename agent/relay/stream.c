@@ -62,9 +62,10 @@ static bool on_truncate(RelayFlow *flow, RelayTable *table, const Change *change
                          "spec.stream.kafka.cleanupPolicy to Delete, here and at the topic, or "
                          "exclude the table (spec.source.tables.exclude)",
                          table->name, table->topic.name);
+    const RowOrigin row = relay_origin(change);
     relay_count_truncate(flow, table, change);
     relay_beside_void(flow, table, &change->transaction);
-    outbox_put_emptied(&flow->box, table, &change->transaction, change->lsn, change->row);
+    outbox_put_emptied(&flow->box, table, &change->transaction, &row, change->row);
     return true;
 }
 
@@ -127,6 +128,10 @@ static bool take(Stream *stream, const Change *change, Error *err)
     case CHANGE_MESSAGE:
         stream->at_checkpoint = false;
         return on_message(flow, change, err);
+    case CHANGE_COMMIT:
+        stream->at_checkpoint = false;
+        relay_count_end(flow, change);
+        return true;
     }
     ASSERT(false);
 }
