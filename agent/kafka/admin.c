@@ -137,13 +137,19 @@ static bool describe(KafkaClient *client, const KafkaTopicSpec *specs, size_t co
                      KafkaCompared *ret, Error *ret_err, Error *err)
 {
     rd_kafka_ConfigResource_t **resources = mem_array(count, sizeof *resources);
-    for (size_t i = 0; i < count; i++)
-        resources[i] = wanted(&specs[i]);
+    size_t asked = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool again = false; /* librdkafka refuses the answer to a name given twice */
+        for (size_t k = 0; k < i && !again; k++)
+            again = strcmp(specs[k].name, specs[i].name) == 0;
+        if (!again)
+            resources[asked++] = wanted(&specs[i]);
+    }
     AUTO(mem_free)
     char *what = count == 1 ? mem_format("topic %s", specs->name) : mem_strdup("the topics");
     Ask ask = ask_begin(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-    rd_kafka_DescribeConfigs(client->rk, resources, count, ask.options, ask.queue);
-    rd_kafka_ConfigResource_destroy_array(resources, count);
+    rd_kafka_DescribeConfigs(client->rk, resources, asked, ask.options, ask.queue);
+    rd_kafka_ConfigResource_destroy_array(resources, asked);
     free(resources);
     bool ok = ask_wait(&ask, what, "DescribeConfigs", err);
     size_t found_count = 0;

@@ -49,12 +49,15 @@ void relay_put_message(RelayFlow *flow, const Change *change)
 {
     const LogMessage *message = change->message;
     const RowOrigin row = relay_origin(change);
-    if (flow->messages.records) {
-        relay_count_message(flow, change);
-        connector_message(flow->messages.records, &change->transaction, &row, message->prefix,
-                          message->content, message->bytes, clock_wall_us(),
-                          outbox_to(&flow->box, &flow->messages.topic));
-    }
+    TransactionOrigin origin = change->transaction;
+    if (!flow->messages.records)
+        return;
+    if (!message->transactional)
+        origin.commit_us = clock_wall_us(); /* the log does not say when */
+    relay_count_message(flow, change);
+    connector_message(flow->messages.records, &origin, &row, message->prefix, message->content,
+                      message->bytes, clock_wall_us(),
+                      outbox_to(&flow->box, &flow->messages.topic));
 }
 
 void relay_put_heartbeat(RelayFlow *flow)

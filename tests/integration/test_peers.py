@@ -136,6 +136,9 @@ class Peers(RelayCase):
                 for name in ("ts_ms", "ts_us", "ts_ns"):
                     value.pop(name, None)
             xid = value.get("id", "").split(":")[0]
+            if value.get("op") == "m" and not value["transaction"]:
+                for name in ("ts_ms", "ts_us", "ts_ns"):
+                    value["source"].pop(name)  # when it was read: the log does not say when it was written
             if value.get("op") == "m" and value["transaction"]:
                 value["transaction"].pop("data_collection_order")  # 1 there, in each: README
             if value.get("status") == "END":

@@ -437,6 +437,8 @@ static bool on_message(Pgoutput *out, Reader *in, Error *err)
     change->lsn = lsn;
     if (transactional)
         change->transaction = out->rows.transaction;
+    else /* as Debezium has it: a commit of its own */
+        change->transaction.last_commit_lsn = out->last_commit = lsn;
     if (transactional && out->options.messages) {
         change->total_order = ++out->rows.order;
         change->table_order = ++out->rows.message_order;

@@ -437,9 +437,9 @@ static void origins_of_a_streamed_transaction(void **state)
     truncate_both(script);
     commit(script, 0x4000);
     assert_string_equal(origins(script),
-                        "M4712/0@0.0:theirs=alone 500(77,0,5)1.1 M4711/77@2.1:theirs=hello "
+                        "M4712/0@0.0:theirs=alone 500(77,1268,5)1.1 M4711/77@2.1:theirs=hello "
                         "C12336/77@0.0 T904/7@1.1 T904/7@2.1 C16432/7@0.0 "
-                        "502(77,0,5)3.2:1/old name ");
+                        "502(77,1268,5)3.2:1/old name ");
 }
 
 static void a_changed_key_is_a_move_and_an_update(void **state)
