@@ -22,10 +22,11 @@
 #define MAGIC_BYTES 8u
 #define HEAD_BYTES 17u
 #define PLACE_BYTES 16u
+#define BEGIN_BYTES (MAGIC_BYTES + HEAD_BYTES + PLACE_BYTES)
 #define NAME_BYTES 32u
 #define KEPT_MAX ((uint64_t)256 << 20)
 
-typedef enum Kind { KIND_BYTES = 1, KIND_CHECKPOINT = 2 } Kind;
+typedef enum Kind { KIND_BYTES = 1, KIND_CHECKPOINT = 2, KIND_BEGIN = 3 } Kind;
 
 typedef struct Segment {
     uint64_t number;         /* of its first entry */
@@ -203,7 +204,8 @@ static Found read_entry(Backlog *backlog, BacklogEntry *ret, const char **ret_wh
     if (is != sum || number != backlog->read_number)
         return FOUND_WRONG;
     *ret = (BacklogEntry){.data = backlog->buffer.data, .bytes = bytes};
-    ret->checkpoint = kind == KIND_CHECKPOINT;
+    ret->begins = kind == KIND_BEGIN;
+    ret->checkpoint = kind == KIND_CHECKPOINT || ret->begins;
     in = reader_over(ret->data, ret->bytes);
     if (ret->checkpoint ? !reader_u64(&in, &ret->at.major) || !reader_u64(&in, &ret->at.minor) ||
                               reader_left(&in)
@@ -318,7 +320,7 @@ static bool look(Backlog *backlog, RowPosition told, Error *err)
     size_t last_segment = 0;
     uint64_t last_at = 0, last_number = backlog->segment_count ? backlog->segments[0].number : 0;
     BacklogEntry entry;
-    const char *why;
+    const char *why = "";
     Found found;
     backlog_rewind(backlog);
     while ((found = next_entry(backlog, &entry, &why)) == FOUND_ENTRY) {
@@ -331,8 +333,11 @@ static bool look(Backlog *backlog, RowPosition told, Error *err)
     }
     if (found == FOUND_FAILED)
         return failed(backlog, "can't be read", err);
-    if (found == FOUND_WRONG && row_position_compare(told, backlog->until) > 0)
-        return damaged(backlog, backlog->read_number, why, err);
+    /* a file that has no more than its beginning: nothing was told before that is durable */
+    bool is_new = backlog->segment_count == 1 && backlog->bytes <= BEGIN_BYTES;
+    if (!is_new && backlog->segment_count && row_position_compare(told, backlog->until) > 0)
+        return damaged(backlog, backlog->read_number,
+                       found == FOUND_WRONG ? why : "is the last that is there", err);
     close_read(backlog);
     if (backlog->segment_count)
         backlog->segments[last_segment].has_tail = false;
@@ -462,8 +467,8 @@ static bool put(Backlog *backlog, Kind kind, const void *data, size_t bytes, boo
         backlog->bytes += all;
         backlog->next++;
         const uint64_t *place = data;
-        count_entry(backlog, segment, kind == KIND_CHECKPOINT,
-                    kind == KIND_CHECKPOINT ? (RowPosition){place[0], place[1]} : (RowPosition){0});
+        count_entry(backlog, segment, kind != KIND_BYTES,
+                    kind == KIND_BYTES ? (RowPosition){0} : (RowPosition){place[0], place[1]});
         return true;
     }
     *ret_full = no_room(number) && ftruncate(backlog->writes, (off_t)segment->bytes) == 0;
@@ -481,6 +486,18 @@ bool backlog_put_checkpoint(Backlog *backlog, RowPosition at, bool *ret_full, Er
     uint64_t place[2] = {at.major, at.minor};
     static_assert(sizeof place == PLACE_BYTES, "two numbers");
     return put(backlog, KIND_CHECKPOINT, place, sizeof place, ret_full, err);
+}
+
+bool backlog_begin(Backlog *backlog, RowPosition at, Error *err)
+{
+    uint64_t place[2] = {at.major, at.minor};
+    bool is_full;
+    ASSERT(backlog_is_empty(backlog));
+    if (!put(backlog, KIND_BEGIN, place, sizeof place, &is_full, err))
+        return false;
+    if (is_full)
+        return failed(backlog, "has no room", err);
+    return backlog_sync(backlog, err);
 }
 
 bool backlog_sync(Backlog *backlog, Error *err)

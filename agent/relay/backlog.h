@@ -4,15 +4,16 @@
  *   segment  "<number of its first entry, 16 hex digits>.spool": 8 bytes "FIRNSPL1", then entries
  *   entry    4 bytes CRC-32 of all that follows, 4 bytes length of the payload, 8 bytes number (one
  *            more than the entry's before), 1 byte kind, the payload; little-endian
- *   payload  of a checkpoint: 8 bytes major, 8 bytes minor of its position
+ *   payload  of a checkpoint, and of the beginning of all (a checkpoint, too): 8 bytes major, 8
+ * bytes minor of its position
  *
  * What is behind the last whole checkpoint is cut off when the folder is opened: it may be torn,
  * and nobody has been told of it. The reader trusts nothing: each length is checked against the
  * file, each entry against its sum and its number. One process at a time ("lock").
  *
- * Errors: CONFIG "SpoolFolder" (can't be made, written or read), "SpoolDamaged" (an entry that is
- * not the last is not what was written); RETRY "SpoolTaken" (another process has it). In one
- * thread. */
+ * Errors: CONFIG "SpoolFolder" (can't be made, written or read), "SpoolDamaged" (what
+ * the source was told of is not there, or not what was written); RETRY "SpoolTaken" (another
+ * process has it). In one thread. */
 #pragma once
 
 #include "agent/record/position.h"
@@ -28,6 +29,9 @@ void backlog_close(Backlog *backlog); /* NULL is fine; what is there stays */
 Backlog *backlog_open(const char *folder, uint64_t bytes_max, uint64_t segment_bytes,
                       RowPosition told, Error *err) OWNED_BY(backlog_close);
 
+/* An empty one has what comes behind that position, durably. To be called before anything is put.
+ */
+MUST_CHECK bool backlog_begin(Backlog *backlog, RowPosition at, Error *err);
 /* *ret_full: there is no room, in bytes_max or on the disk; nothing was put. (One entry is always
  * taken.) */
 MUST_CHECK bool backlog_put(Backlog *backlog, const void *data, size_t bytes, bool *ret_full,
@@ -38,7 +42,7 @@ MUST_CHECK bool backlog_put_checkpoint(Backlog *backlog, RowPosition at, bool *r
 MUST_CHECK bool backlog_sync(Backlog *backlog, Error *err);
 
 typedef struct BacklogEntry {
-    bool checkpoint;
+    bool checkpoint, begins;
     RowPosition at;      /* of a checkpoint */
     const uint8_t *data; /* the backlog's, until the next call */
     size_t bytes;

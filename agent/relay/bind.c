@@ -15,6 +15,7 @@
 #define TRANSACTION_MS 300000
 #define ABORT_MS 3000
 #define SETTINGS_MAX 2
+#define SPOOL_PATIENCE_MS 3000 /* then rows have another way */
 
 /* ---------- Kafka ---------- */
 static bool open_producer(RelayFlow *flow, const KafkaClientOptions *client, Error *err)
@@ -64,9 +65,20 @@ static void compacted_spec(const StreamSpec *stream, const char *name, KafkaSett
         settings[ret->setting_count++] = (KafkaSetting){"min.insync.replicas", replicas};
 }
 
+static bool is_compacted(const StreamSpec *stream)
+{
+    return stream->cleanup == CLEANUP_COMPACT || stream->cleanup == CLEANUP_COMPACT_DELETE;
+}
+
 static bool topic_open(RelayFlow *flow, const char *name, TopicUse use,
                        const KafkaCompared *compared, RelayTopic *ret, Error *err)
 {
+    if (relay_is_away(flow)) {
+        if (!relay_spool_topic(flow, name, ret, err))
+            return false;
+        ret->keyed = use == USE_STATE || is_compacted(flow->stream);
+        return true;
+    }
     KafkaTopicSpec spec;
     KafkaTopicHold hold;
     KafkaSetting settings[SETTINGS_MAX];
@@ -92,8 +104,7 @@ static bool topic_open(RelayFlow *flow, const char *name, TopicUse use,
                         .partitions = (uint32_t)state.partitions,
                         .record_bytes_max = state.record_bytes_max,
                         .made = state.made,
-                        .keyed = compacted || flow->stream->cleanup == CLEANUP_COMPACT ||
-                                 flow->stream->cleanup == CLEANUP_COMPACT_DELETE};
+                        .keyed = compacted || is_compacted(flow->stream)};
     return true;
 }
 
@@ -107,11 +118,12 @@ bool relay_open_kafka(RelayFlow *flow, Error *err)
     const ConnectorSpec *connector = flow->relay->base.connector;
     AUTO(mem_free)
     char *id = mem_format("firn-%s-%s", connector->meta.namespace_name, connector->meta.name);
-    const KafkaClientOptions client = {.client_id = id, .field = KAFKA_FIELD};
+    const KafkaClientOptions client = {
+        .client_id = id, .field = KAFKA_FIELD, .patience_ms = flow->spool ? SPOOL_PATIENCE_MS : 0};
     AUTO(mem_free)
     char *topic = mem_format("%s." STATE_TOPIC_SUFFIX, flow->stream->topic_prefix);
     /* whoever wrote before us is fenced before its state is read */
-    if (!open_producer(flow, &client, err) || !open_registry(flow, err) ||
+    if (!open_registry(flow, err) || !open_producer(flow, &client, err) ||
         !relay_topic_open(flow, topic, USE_STATE, &flow->state_topic, err) ||
         !kafka_topic_read(&flow->stream->kafka, &client, topic, 0, READ_MS, take_state,
                           &flow->state, err))
@@ -322,6 +334,8 @@ static bool make_topics(RelayFlow *flow, const SourceTable *sources, size_t coun
                         KafkaCompared *compared, Error *err)
 {
     KafkaTopicHold hold; /* the same settings in all */
+    if (relay_is_away(flow))
+        return true;
     KafkaClient *client = kafka_producer_client(flow->producer);
     KafkaTopicSpec *specs = mem_array(count, sizeof *specs);
     char **names = mem_array(count, sizeof *names);
