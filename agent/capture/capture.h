@@ -44,6 +44,9 @@ typedef struct CaptureOptions {
     /* For a receiver that passes on what the source says: batches have origins, messages of the log
      * are changes, and values that an update leaves out are always handed out as unchanged. */
     bool origins;
+    /* With origins: the end of each transaction that had changes is a change of its own, and
+     * messages in transactions are counted among their changes where `messages` is set. */
+    bool commits, messages;
     int64_t linger_us; /* for how long rows gather before a checkpoint; 0: 200 ms */
 } CaptureOptions;
 /* Connects, checks rights and settings, and finds the tables (include, exclude; the manifest's
@@ -190,6 +193,8 @@ typedef enum ChangeKind {
                         * the driver's limit (then position.at.minor > 0) */
     CHANGE_MESSAGE,    /* with CaptureOptions.origins: somebody wrote a message of his own into the
                         * log; all rows before it have been handed out */
+    CHANGE_COMMIT, /* with CaptureOptions.commits: the transaction that commits at row.major has no
+                    * more changes, though some may still come in batches until a checkpoint */
 } ChangeKind;
 
 typedef struct Change {
@@ -199,7 +204,9 @@ typedef struct Change {
     const Schema *schema; /* CHANGE_SCHEMA: these two last until capture_close */
     const char *shape;
     RowPosition row;
-    uint64_t lsn; /* CHANGE_TRUNCATE, CHANGE_MESSAGE, with CaptureOptions.origins: of it itself */
+    /* CHANGE_TRUNCATE, CHANGE_MESSAGE, with CaptureOptions.origins: of it itself, as a row's
+     * (orders 0: it is not counted). CHANGE_COMMIT: lsn is where the commit's record ends. */
+    uint64_t lsn, total_order, table_order;
     TransactionOrigin transaction;
     LogMessage *message; /* CHANGE_MESSAGE: the receiver owns it */
     Position position;

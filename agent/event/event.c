@@ -11,7 +11,13 @@
 #define KEYS_MAX 64
 #define UNCHANGED_WORDS (WIRE_FIELDS_MAX / 64)
 
-enum { KIND_ROW, KIND_TOMBSTONE, KIND_TRUNCATE, KIND_COPIED, KIND_EPOCH };
+enum { /* TopicKind */
+       KIND_ROW = 'R',
+       KIND_TOMBSTONE = 'D',
+       KIND_TRUNCATE = 'T',
+       KIND_COPIED = 'C',
+       KIND_EPOCH = 'E',
+};
 
 /* A writer's schema that records have come with. */
 typedef struct KnownPlan {
@@ -227,9 +233,9 @@ static bool take_header(EventReader *reader, const EventRecord *record, Event *r
     Reader in = reader_over(record->header, record->header_bytes);
     Decode *decode = &reader->decode;
     const uint8_t *at;
-    if (!reader_u64be(&in, &ret->at.major) || !reader_u64be(&in, &ret->at.minor) ||
-        !reader_u32be(&in, &ret->version) || !reader_u8(&in, ret_kind) || *ret_kind > KIND_EPOCH ||
-        reader_left(&in) % 2)
+    if (!reader_u8(&in, ret_kind) || !*ret_kind || !strchr("RDTCE", *ret_kind) ||
+        !reader_u64be(&in, &ret->at.major) || !reader_u64be(&in, &ret->at.minor) ||
+        !reader_u32be(&in, &ret->version) || reader_left(&in) % 2)
         return false;
     decode->unchanged = reader->unchanged;
     if (LIKELY(!reader_left(&in)))
@@ -524,9 +530,10 @@ bool event_decode(EventReader *reader, const EventRecord *record, Batch *batch, 
     decode->batch = batch;
     if (record->header && !take_header(reader, record, ret, &kind))
         return bad_record(record, "has a header `firn` that can't be read", err) != NULL;
-    if (kind >= KIND_TRUNCATE) {
-        static const EventKind kinds[] = {EVENT_TRUNCATE, EVENT_COPIED, EVENT_LANES};
-        ret->kind = kinds[kind - KIND_TRUNCATE];
+    if (kind == KIND_TRUNCATE || kind == KIND_COPIED || kind == KIND_EPOCH) {
+        ret->kind = kind == KIND_TRUNCATE ? EVENT_TRUNCATE
+                    : kind == KIND_COPIED ? EVENT_COPIED
+                                          : EVENT_LANES;
         return true;
     }
     if (kind == KIND_TOMBSTONE || !record->value)

@@ -15,6 +15,8 @@
 
 #define LOOK_MS 10000
 #define KNOWN_PAUSE_US 20000
+#define COMPARED_AT_ONCE 500 /* topics in a request */
+#define LIMIT "max.message.bytes"
 
 /* --- one request --- */
 
@@ -58,41 +60,6 @@ static void ask_end(Ask *ask)
 
 /* --- settings --- */
 
-typedef bool EachSetting(void *context, const char *name, const char *value, Error *err);
-
-static bool settings_of(KafkaClient *client, const char *name, EachSetting *each, void *context,
-                        Error *err)
-{
-    AUTO(mem_free) char *what = mem_format("topic %s", name);
-    Ask ask = ask_begin(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-    rd_kafka_ConfigResource_t *resource =
-        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
-    rd_kafka_DescribeConfigs(client->rk, &resource, 1, ask.options, ask.queue);
-    rd_kafka_ConfigResource_destroy(resource);
-    bool ok = ask_wait(&ask, what, "DescribeConfigs", err);
-    size_t count = 0;
-    const rd_kafka_ConfigResource_t **found =
-        ok ? rd_kafka_DescribeConfigs_result_resources(
-                 rd_kafka_event_DescribeConfigs_result(ask.event), &count)
-           : NULL;
-    if (ok && count != 1)
-        ok = error_set(err, ERROR_RETRY, "KafkaBusy", "kafka %s: no settings of %s",
-                       client->brokers, what);
-    if (ok && rd_kafka_ConfigResource_error(found[0]))
-        ok = kafka_fault(client, err, rd_kafka_ConfigResource_error(found[0]),
-                         rd_kafka_ConfigResource_error_string(found[0]), what, "DescribeConfigs");
-    const rd_kafka_ConfigEntry_t **entries = NULL;
-    size_t entry_count = 0;
-    if (ok)
-        entries = rd_kafka_ConfigResource_configs(found[0], &entry_count);
-    for (size_t i = 0; ok && i < entry_count; i++) {
-        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-        ok = !value || each(context, rd_kafka_ConfigEntry_name(entries[i]), value, err);
-    }
-    ask_end(&ask);
-    return ok;
-}
-
 /* "delete,compact" is "compact,delete". */
 static bool same_list(const char *a, const char *b)
 {
@@ -122,16 +89,120 @@ static bool same_value(const char *a, const char *b)
     return same_list(a, b);
 }
 
-/* --- looking --- */
-
-static bool find_limit(void *context, const char *name, const char *value, Error *err)
+static void put_difference(KafkaCompared *to, const char *name, const char *has, const char *wants)
 {
-    (void)err;
+    char *before = to->differences;
+    to->differences = mem_format("%s%s%s is %.64s, wanted %.64s", before ? before : "",
+                                 before ? "; " : "", name, has, wants);
+    free(before);
+}
+
+static void compare_setting(const KafkaTopicSpec *spec, const char *name, const char *value,
+                            KafkaCompared *ret)
+{
     int64_t bytes;
-    if (strcmp(name, "max.message.bytes") == 0 && text_integer_parse(value, &bytes) && bytes > 0)
-        *(uint64_t *)context = (uint64_t)bytes;
+    if (strcmp(name, LIMIT) == 0 && text_integer_parse(value, &bytes) && bytes > 0)
+        ret->record_bytes_max = (uint64_t)bytes;
+    for (size_t i = 0; i < spec->setting_count; i++)
+        if (strcmp(spec->settings[i].name, name) == 0 &&
+            !same_value(value, spec->settings[i].value))
+            put_difference(ret, name, value, spec->settings[i].value);
+}
+
+static void compare_resource(const rd_kafka_ConfigResource_t *found, const KafkaTopicSpec *spec,
+                             KafkaCompared *ret)
+{
+    size_t count;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(found, &count);
+    ret->known = true;
+    for (size_t i = 0; i < count; i++)
+        if (rd_kafka_ConfigEntry_value(entries[i]))
+            compare_setting(spec, rd_kafka_ConfigEntry_name(entries[i]),
+                            rd_kafka_ConfigEntry_value(entries[i]), ret);
+}
+
+/* Only what is looked at: a topic has thirty settings, each with where it comes from. */
+static rd_kafka_ConfigResource_t *wanted(const KafkaTopicSpec *spec)
+{
+    rd_kafka_ConfigResource_t *resource =
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, spec->name);
+    (void)rd_kafka_ConfigResource_set_config(resource, LIMIT, "");
+    for (size_t i = 0; i < spec->setting_count; i++)
+        (void)rd_kafka_ConfigResource_set_config(resource, spec->settings[i].name, "");
+    return resource;
+}
+
+/* One request. What is wrong with a single topic is its resource's error: *ret_err of the last. */
+static bool describe(KafkaClient *client, const KafkaTopicSpec *specs, size_t count,
+                     KafkaCompared *ret, Error *ret_err, Error *err)
+{
+    rd_kafka_ConfigResource_t **resources = mem_array(count, sizeof *resources);
+    size_t asked = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool again = false; /* librdkafka refuses the answer to a name given twice */
+        for (size_t k = 0; k < i && !again; k++)
+            again = strcmp(specs[k].name, specs[i].name) == 0;
+        if (!again)
+            resources[asked++] = wanted(&specs[i]);
+    }
+    AUTO(mem_free)
+    char *what = count == 1 ? mem_format("topic %s", specs->name) : mem_strdup("the topics");
+    Ask ask = ask_begin(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_DescribeConfigs(client->rk, resources, asked, ask.options, ask.queue);
+    rd_kafka_ConfigResource_destroy_array(resources, asked);
+    free(resources);
+    bool ok = ask_wait(&ask, what, "DescribeConfigs", err);
+    size_t found_count = 0;
+    const rd_kafka_ConfigResource_t **found =
+        ok ? rd_kafka_DescribeConfigs_result_resources(
+                 rd_kafka_event_DescribeConfigs_result(ask.event), &found_count)
+           : NULL;
+    for (size_t i = 0; i < found_count; i++) {
+        const char *name = rd_kafka_ConfigResource_name(found[i]);
+        rd_kafka_resp_err_t code = rd_kafka_ConfigResource_error(found[i]);
+        if (code)
+            (void)kafka_fault(client, ret_err, code, rd_kafka_ConfigResource_error_string(found[i]),
+                              what, "DescribeConfigs");
+        for (size_t k = 0; k < count && !code; k++) /* in the order asked for, mostly */
+            if (strcmp(specs[(i + k) % count].name, name) == 0) {
+                compare_resource(found[i], &specs[(i + k) % count], &ret[(i + k) % count]);
+                break;
+            }
+    }
+    ask_end(&ask);
+    return ok;
+}
+
+bool kafka_topics_compare(KafkaClient *client, const KafkaTopicSpec *specs, size_t count,
+                          KafkaCompared *ret, Error *err)
+{
+    Error ignored = {0}; /* kafka_topic_ensure asks again, and tells of it */
+    memset(ret, 0, count * sizeof *ret);
+    for (size_t at = 0; at < count; at += COMPARED_AT_ONCE) {
+        size_t some = count - at < COMPARED_AT_ONCE ? count - at : COMPARED_AT_ONCE;
+        if (!describe(client, specs + at, some, ret + at, &ignored, err))
+            return false;
+    }
     return true;
 }
+
+static bool compare_one(KafkaClient *client, const KafkaTopicSpec *spec, KafkaCompared *ret,
+                        Error *err)
+{
+    Error why = {0};
+    *ret = (KafkaCompared){0};
+    if (!describe(client, spec, 1, ret, &why, err))
+        return false;
+    if (ret->known)
+        return true;
+    *err = why;
+    return why.kind != ERROR_NONE
+               ? false
+               : error_set(err, ERROR_RETRY, "KafkaBusy", "kafka %s: no settings of topic %s",
+                           client->brokers, spec->name);
+}
+
+/* --- looking --- */
 
 static bool look(KafkaClient *client, const char *name, KafkaTopicState *ret, Error *err)
 {
@@ -167,8 +238,14 @@ static bool look(KafkaClient *client, const char *name, KafkaTopicState *ret, Er
 
 bool kafka_topic_look(KafkaClient *client, const char *name, KafkaTopicState *ret, Error *err)
 {
-    return look(client, name, ret, err) &&
-           (!ret->exists || settings_of(client, name, find_limit, &ret->record_bytes_max, err));
+    const KafkaTopicSpec spec = {.name = name};
+    KafkaCompared compared;
+    if (!look(client, name, ret, err) ||
+        (ret->exists && !compare_one(client, &spec, &compared, err)))
+        return false;
+    if (ret->exists)
+        ret->record_bytes_max = compared.record_bytes_max;
+    return true;
 }
 
 /* A topic's birth and growth spread from the controller to the brokers. */
@@ -311,54 +388,36 @@ bool kafka_topics_make(KafkaClient *client, const KafkaTopicSpec *specs, size_t 
     return ok;
 }
 
-typedef struct Compare {
-    const KafkaTopicSpec *spec;
-    KafkaTopicState *state;
-    Bytes differences;
-} Compare;
-
-static void put_difference(Bytes *to, const char *name, const char *has, const char *wants)
-{
-    AUTO(mem_free)
-    char *text = mem_format("%s%s is %.64s, wanted %.64s", to->used ? "; " : "", name, has, wants);
-    bytes_put(to, text, strlen(text));
-}
-
-static bool compare_setting(void *context, const char *name, const char *value, Error *err)
-{
-    Compare *compare = context;
-    (void)find_limit(&compare->state->record_bytes_max, name, value, err);
-    for (size_t i = 0; i < compare->spec->setting_count; i++)
-        if (strcmp(compare->spec->settings[i].name, name) == 0 &&
-            !same_value(value, compare->spec->settings[i].value))
-            put_difference(&compare->differences, name, value, compare->spec->settings[i].value);
-    return true;
-}
-
 /* What is there against what is declared. */
-static bool compare_topic(KafkaClient *client, const KafkaTopicSpec *spec, KafkaTopicState *state,
-                          Error *err)
+static bool compare_topic(KafkaClient *client, const KafkaTopicSpec *spec,
+                          const KafkaCompared *compared, KafkaTopicState *state, Error *err)
 {
-    Compare compare = {.spec = spec, .state = state};
-    bool ok = settings_of(client, spec->name, compare_setting, &compare, err);
+    KafkaCompared own = {0};
+    bool ok = true;
+    if (compared && compared->known) {
+        own = *compared;
+        own.differences = compared->differences ? mem_strdup(compared->differences) : NULL;
+    } else {
+        ok = compare_one(client, spec, &own, err);
+    }
+    state->record_bytes_max = own.record_bytes_max;
     if (ok && spec->replication && spec->replication != state->replication) {
         char has[16], wants[16];
         snprintf(has, sizeof has, "%d", state->replication);
         snprintf(wants, sizeof wants, "%d", spec->replication);
-        put_difference(&compare.differences, "replication factor", has, wants);
+        put_difference(&own, "replication factor", has, wants);
     }
-    if (ok && compare.differences.used)
+    if (ok && own.differences)
         ok = error_set(err, ERROR_CONFIG, "TopicDiffers",
-                       "kafka %s: topic %s exists with other settings: %.*s. Alter the topic "
+                       "kafka %s: topic %s exists with other settings: %s. Alter the topic "
                        "(kafka-configs), or %s",
-                       client->brokers, spec->name, (int)compare.differences.used,
-                       (const char *)compare.differences.data, client->field);
-    bytes_done(&compare.differences);
+                       client->brokers, spec->name, own.differences, client->field);
+    free(own.differences);
     return ok;
 }
 
-bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec, KafkaTopicState *ret,
-                        Error *err)
+bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec,
+                        const KafkaCompared *compared, KafkaTopicState *ret, Error *err)
 {
     ASSERT(spec->partitions > 0);
     if (!look(client, spec->name, ret, err))
@@ -368,7 +427,7 @@ bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec, KafkaTo
         (!create(client, spec, err) || !wait_for_partitions(client, spec->name, 1, ret, err)))
         return false;
     ret->made = made;
-    return compare_topic(client, spec, ret, err);
+    return compare_topic(client, spec, compared, ret, err);
 }
 
 bool kafka_topic_written(KafkaClient *client, const char *name, int32_t partitions, bool *ret,

@@ -33,14 +33,24 @@ MUST_CHECK bool kafka_topic_look(KafkaClient *client, const char *name, KafkaTop
  * declared: CONFIG "TopicDiffers" names each setting, what it has and what is wanted; more
  * partitions than declared are fine, fewer are too (*ret says how many: kafka_topic_grow). CONFIG
  * "TopicRefused" when the cluster does not make such a topic (too few brokers, a policy, a name).
- */
+ * compared: what is known of its settings; NULL, or not known: they are asked for. */
+typedef struct KafkaCompared KafkaCompared;
 MUST_CHECK bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec,
-                                   KafkaTopicState *ret, Error *err);
+                                   const KafkaCompared *compared, KafkaTopicState *ret, Error *err);
 
 /* Makes all that are missing with one request, for thousands; ret_made[i] says which. One that is
  * refused is kafka_topic_ensure's to tell of, which is to follow for each. */
 MUST_CHECK bool kafka_topics_make(KafkaClient *client, const KafkaTopicSpec *specs, size_t count,
                                   bool *ret_made, Error *err);
+
+/* The settings of topics that exist, against what is declared, with few requests for thousands. */
+struct KafkaCompared {
+    bool known;                /* else the cluster did not say */
+    uint64_t record_bytes_max; /* max.message.bytes */
+    char *differences;         /* for a message; NULL: none; caller frees */
+};
+MUST_CHECK bool kafka_topics_compare(KafkaClient *client, const KafkaTopicSpec *specs, size_t count,
+                                     KafkaCompared *ret, Error *err);
 
 /* Was anything ever written to one of its partitions? */
 MUST_CHECK bool kafka_topic_written(KafkaClient *client, const char *name, int32_t partitions,

@@ -77,7 +77,7 @@ static bool open_says(KafkaChannel *channel, const KafkaSpec *spec,
     if (!channel->to)
         return kafka_fault(&channel->says, err, rd_kafka_last_error(), NULL, channel->what,
                            "Write");
-    return exists(channel) || kafka_topic_ensure(&channel->says, &wanted, &state, err);
+    return exists(channel) || kafka_topic_ensure(&channel->says, &wanted, NULL, &state, err);
 }
 
 static bool open_hears(KafkaChannel *channel, const KafkaSpec *spec,

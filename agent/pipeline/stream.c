@@ -92,7 +92,8 @@ static bool hand_out(Stream *stream, const Change *change, Error *err)
         stream->at_checkpoint = true;
         marks_put(&stream->marks, change);
         return put_all(stream, ITEM_CHECKPOINT, change->position.at, err);
-    case CHANGE_MESSAGE: /* not asked for */
+    case CHANGE_MESSAGE: /* these are not asked for */
+    case CHANGE_COMMIT:
         break;
     }
     ASSERT(false);

@@ -15,6 +15,7 @@
 #define TRANSACTION_MS 300000
 #define ABORT_MS 3000
 #define SETTINGS_MAX 2
+#define SPOOL_PATIENCE_MS 3000 /* then rows have another way */
 
 /* ---------- Kafka ---------- */
 static bool open_producer(RelayFlow *flow, const KafkaClientOptions *client, Error *err)
@@ -64,8 +65,20 @@ static void compacted_spec(const StreamSpec *stream, const char *name, KafkaSett
         settings[ret->setting_count++] = (KafkaSetting){"min.insync.replicas", replicas};
 }
 
-bool relay_topic_open(RelayFlow *flow, const char *name, TopicUse use, RelayTopic *ret, Error *err)
+static bool is_compacted(const StreamSpec *stream)
 {
+    return stream->cleanup == CLEANUP_COMPACT || stream->cleanup == CLEANUP_COMPACT_DELETE;
+}
+
+static bool topic_open(RelayFlow *flow, const char *name, TopicUse use,
+                       const KafkaCompared *compared, RelayTopic *ret, Error *err)
+{
+    if (relay_is_away(flow)) {
+        if (!relay_spool_topic(flow, name, ret, err))
+            return false;
+        ret->keyed = use == USE_STATE || is_compacted(flow->stream);
+        return true;
+    }
     KafkaTopicSpec spec;
     KafkaTopicHold hold;
     KafkaSetting settings[SETTINGS_MAX];
@@ -78,7 +91,7 @@ bool relay_topic_open(RelayFlow *flow, const char *name, TopicUse use, RelayTopi
         kafka_topic_declared(flow->stream, name, &hold, &spec);
     if (use == USE_CONNECTOR)
         spec.partitions = 1;
-    if (!kafka_topic_ensure(kafka_producer_client(flow->producer), &spec, &state, err))
+    if (!kafka_topic_ensure(kafka_producer_client(flow->producer), &spec, compared, &state, err))
         return false;
     KafkaTopic *kafka = kafka_producer_topic(flow->producer, name, state.record_bytes_max, err);
     if (!kafka) {
@@ -91,9 +104,13 @@ bool relay_topic_open(RelayFlow *flow, const char *name, TopicUse use, RelayTopi
                         .partitions = (uint32_t)state.partitions,
                         .record_bytes_max = state.record_bytes_max,
                         .made = state.made,
-                        .keyed = compacted || flow->stream->cleanup == CLEANUP_COMPACT ||
-                                 flow->stream->cleanup == CLEANUP_COMPACT_DELETE};
+                        .keyed = compacted || is_compacted(flow->stream)};
     return true;
+}
+
+bool relay_topic_open(RelayFlow *flow, const char *name, TopicUse use, RelayTopic *ret, Error *err)
+{
+    return topic_open(flow, name, use, NULL, ret, err);
 }
 
 bool relay_open_kafka(RelayFlow *flow, Error *err)
@@ -101,11 +118,12 @@ bool relay_open_kafka(RelayFlow *flow, Error *err)
     const ConnectorSpec *connector = flow->relay->base.connector;
     AUTO(mem_free)
     char *id = mem_format("firn-%s-%s", connector->meta.namespace_name, connector->meta.name);
-    const KafkaClientOptions client = {.client_id = id, .field = KAFKA_FIELD};
+    const KafkaClientOptions client = {
+        .client_id = id, .field = KAFKA_FIELD, .patience_ms = flow->spool ? SPOOL_PATIENCE_MS : 0};
     AUTO(mem_free)
     char *topic = mem_format("%s." STATE_TOPIC_SUFFIX, flow->stream->topic_prefix);
     /* whoever wrote before us is fenced before its state is read */
-    if (!open_producer(flow, &client, err) || !open_registry(flow, err) ||
+    if (!open_registry(flow, err) || !open_producer(flow, &client, err) ||
         !relay_topic_open(flow, topic, USE_STATE, &flow->state_topic, err) ||
         !kafka_topic_read(&flow->stream->kafka, &client, topic, 0, READ_MS, take_state,
                           &flow->state, err))
@@ -280,7 +298,8 @@ static bool bind_state(RelayFlow *flow, RelayTable *table, RowPosition start, Er
 }
 
 static bool bind_table(RelayFlow *flow, RelayTable *table, const SourceTable *source,
-                       uint32_t number, RowPosition start, bool made, Error *err)
+                       uint32_t number, RowPosition start, bool made, const KafkaCompared *compared,
+                       Error *err)
 {
     table->number = number;
     table->source = source;
@@ -290,7 +309,7 @@ static bool bind_table(RelayFlow *flow, RelayTable *table, const SourceTable *so
                  LOG_T("table", table->name), LOG_T("columns", source->left_out));
     const TopicTableSpec names = topic_spec(flow, table, NULL);
     AUTO(mem_free) char *topic = topic_name(flow->stream->topic_template, &names, err);
-    if (!topic || !relay_topic_open(flow, topic, USE_TABLE, &table->topic, err))
+    if (!topic || !topic_open(flow, topic, USE_TABLE, compared, &table->topic, err))
         return error_wrap(err, "table %s", table->name);
     table->topic.made = table->topic.made || made;
     for (size_t i = 0; i < number; i++)
@@ -309,11 +328,15 @@ static bool bind_table(RelayFlow *flow, RelayTable *table, const SourceTable *so
     return bind_state(flow, table, start, err);
 }
 
-/* Those of new tables, all with one request; whatever is wrong with one, bind_table says. */
+/* Those of new tables, all with one request; then what each is set to. Whatever is wrong with one,
+ * bind_table says. */
 static bool make_topics(RelayFlow *flow, const SourceTable *sources, size_t count, bool *made,
-                        Error *err)
+                        KafkaCompared *compared, Error *err)
 {
-    KafkaTopicHold hold;
+    KafkaTopicHold hold; /* the same settings in all */
+    if (relay_is_away(flow))
+        return true;
+    KafkaClient *client = kafka_producer_client(flow->producer);
     KafkaTopicSpec *specs = mem_array(count, sizeof *specs);
     char **names = mem_array(count, sizeof *names);
     bool ok = true;
@@ -325,7 +348,8 @@ static bool make_topics(RelayFlow *flow, const SourceTable *sources, size_t coun
         if (ok)
             kafka_topic_declared(flow->stream, names[i], &hold, &specs[i]);
     }
-    ok = ok && kafka_topics_make(kafka_producer_client(flow->producer), specs, count, made, err);
+    ok = ok && kafka_topics_make(client, specs, count, made, err) &&
+         kafka_topics_compare(client, specs, count, compared, err);
     for (size_t i = 0; i < count; i++)
         free(names[i]);
     free(names);
@@ -340,13 +364,17 @@ bool relay_bind(RelayFlow *flow, RowPosition start, Error *err)
     flow->options = topic_options(flow->stream);
     flow->tables = mem_array(count, sizeof *flow->tables);
     AUTO(mem_free) bool *made = mem_array(count, sizeof *made);
-    if (!make_topics(flow, sources, count, made, err))
-        return false;
-    for (size_t i = 0; i < count; i++) {
+    AUTO(mem_free) KafkaCompared *compared = mem_array(count, sizeof *compared);
+    bool ok = make_topics(flow, sources, count, made, compared, err);
+    for (size_t i = 0; i < count && ok; i++) {
         flow->table_count = i + 1;
-        if (!bind_table(flow, &flow->tables[i], &sources[i], (uint32_t)i, start, made[i], err))
-            return false;
+        ok = bind_table(flow, &flow->tables[i], &sources[i], (uint32_t)i, start, made[i],
+                        &compared[i], err);
     }
+    for (size_t i = 0; i < count; i++)
+        free(compared[i].differences);
+    if (!ok)
+        return false;
     pthread_mutex_lock(&flow->relay->base.lock);
     flow->relay->base.figures.tables = (uint32_t)count;
     pthread_mutex_unlock(&flow->relay->base.lock);

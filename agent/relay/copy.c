@@ -418,8 +418,8 @@ static bool begin(CopyRun *run, Error *err)
                      "deleted at the source meanwhile stay in it",
                      LOG_T("table", table->name), LOG_T("topic", table->topic.name));
         else if (table->emptied)
-            outbox_put_emptied(&flow->box, table, &snapshot, flow->copied.at.major,
-                               flow->copied.at);
+            outbox_put_emptied(&flow->box, table, &snapshot,
+                               &(RowOrigin){.lsn = flow->copied.at.major}, flow->copied.at);
         keep_progress(table);
         state_put_table(table->state, outbox_to(&flow->box, &flow->state_topic));
         table->dirty = false;

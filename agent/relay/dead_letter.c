@@ -117,12 +117,11 @@ static uint64_t big_endian(const uint8_t *at)
     return __builtin_bswap64(value);
 }
 
-static RowPosition position_of_record(const KafkaRecord *record)
+RowPosition relay_header_position(const void *header, size_t bytes)
 {
-    const KafkaHeader *header = &record->headers[0];
-    if (!header->name || header->bytes < TOPIC_HEADER_BYTES)
+    if (bytes < TOPIC_HEADER_BYTES)
         return (RowPosition){0};
-    const uint8_t *at = header->value;
+    const uint8_t *at = (const uint8_t *)header + 1; /* behind the kind */
     return (RowPosition){big_endian(at), big_endian(at + 8)};
 }
 
@@ -134,14 +133,17 @@ bool relay_dead_letter(RelayFlow *flow, const Outbox *box, const KafkaRecord *re
         if (box->runs[i].topic->kafka == record->topic)
             topic = box->runs[i].topic;
     ASSERT(topic);
-    const Letter letter = {.topic = topic,
-                           .partition = (uint32_t)record->partition,
-                           .at = position_of_record(record),
-                           .key = record->key,
-                           .value = record->value,
-                           .key_bytes = record->key_bytes,
-                           .value_bytes = record->value_bytes,
-                           .why = why};
+    const Letter letter = {
+        .topic = topic,
+        .partition = (uint32_t)record->partition,
+        .at = record->headers[0].name
+                  ? relay_header_position(record->headers[0].value, record->headers[0].bytes)
+                  : (RowPosition){0},
+        .key = record->key,
+        .value = record->value,
+        .key_bytes = record->key_bytes,
+        .value_bytes = record->value_bytes,
+        .why = why};
     if (topic == &flow->dead_letters || topic == &flow->state_topic) {
         *err = *why; /* there is no other place for it */
         err->kind = ERROR_CONFIG;
@@ -153,7 +155,7 @@ bool relay_dead_letter(RelayFlow *flow, const Outbox *box, const KafkaRecord *re
     KafkaRecord *scratch = TAKE(flow->scratch);
     size_t held = flow->scratch_held;
     flow->scratch_held = 0;
-    bool ok = relay_send(flow, &letters, err);
+    bool sent, ok = relay_hand_over(flow, &letters, true, &sent, err);
     free(flow->scratch);
     flow->scratch = scratch;
     flow->scratch_held = held;

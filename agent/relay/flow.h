@@ -8,6 +8,7 @@
 #include "agent/capture/capture.h"
 #include "agent/kafka/admin.h"
 #include "agent/kafka/producer.h"
+#include "agent/relay/backlog.h"
 #include "agent/relay/relay.h"
 #include "agent/relay/state.h"
 #include "agent/topic/connector.h"
@@ -81,6 +82,7 @@ typedef struct Relay {
     Supervised base;
     const StreamSpec *stream;
     uint64_t batch_bytes; /* of the producer; 0: the usual */
+    bool stalled;         /* the latest flow found that Kafka takes nothing: spooled.c */
     uint64_t dead_letters;
     struct {
         Metric *queued_bytes, *queued_records, *oldest, *records, *bytes, *brokers_up, *retries;
@@ -94,7 +96,7 @@ typedef struct OtherTopic {
 } OtherTopic;
 
 typedef struct CountedTransaction { /* transactions.c */
-    uint64_t commit_lsn, first_lsn;
+    uint64_t commit_lsn, first_lsn, end_lsn;
     TransactionOrigin origin;
     TransactionCount *counts;
     size_t table_count;
@@ -102,6 +104,7 @@ typedef struct CountedTransaction { /* transactions.c */
 
 typedef struct CopyRun CopyRun; /* copy.c */
 typedef struct Beside Beside;   /* beside.c */
+typedef struct Spooled Spooled; /* spooled.c */
 
 typedef struct RelayFlow {
     Relay *relay;
@@ -142,6 +145,9 @@ typedef struct RelayFlow {
     int64_t confirm_after_us, figures_after_us;
     Marks marks;
 
+    Spooled *spool; /* NULL: none is declared */
+    bool spooled;   /* records go there */
+
     CopyRun *copy;
     Beside *beside;   /* NULL: nothing is copied beside the stream */
     uint32_t copying; /* tables with rows missing */
@@ -162,6 +168,13 @@ static inline bool relay_stopping(const RelayFlow *flow)
 {
     return atomic_load_explicit(&flow->relay->base.stop, memory_order_relaxed) ||
            atomic_load_explicit(&flow->leaves, memory_order_relaxed);
+}
+
+/* Of a change that is no row. */
+static inline RowOrigin relay_origin(const Change *change)
+{
+    return (RowOrigin){
+        .lsn = change->lsn, .total_order = change->total_order, .table_order = change->table_order};
 }
 
 /* --- bind.c --- */
@@ -190,7 +203,7 @@ void outbox_done(Outbox *box);
 TopicRecords *outbox_to(Outbox *box, RelayTopic *topic);
 /* A marker for every partition of the table's topic. */
 void outbox_put_emptied(Outbox *box, RelayTable *table, const TransactionOrigin *transaction,
-                        uint64_t lsn, RowPosition at);
+                        const RowOrigin *row, RowPosition at);
 /* The rows of a batch with origins, from *row on, until the box has bytes_max; *row == row_count:
  * all. */
 MUST_CHECK bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *encoder,
@@ -199,6 +212,10 @@ MUST_CHECK bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *enco
 /* Over to Kafka; waits while it takes nothing, and answers the source. The box is empty after. In
  * the capture thread, as all that follows. */
 MUST_CHECK bool relay_send(RelayFlow *flow, Outbox *box, Error *err);
+/* The same to Kafka itself, in a spooled flow, too; *ret_sent false: there was no room, and it was
+ * not to wait. */
+MUST_CHECK bool relay_hand_over(RelayFlow *flow, Outbox *box, bool waits, bool *ret_sent,
+                                Error *err);
 /* What was acknowledged by now. */
 MUST_CHECK bool relay_acknowledge(RelayFlow *flow, Error *err);
 /* Until all that was sent is acknowledged; the source is answered meanwhile. */
@@ -209,6 +226,8 @@ MUST_CHECK bool relay_commit(RelayFlow *flow, Error *err);
 MUST_CHECK bool relay_idle(RelayFlow *flow, Error *err);
 
 /* --- dead_letter.c --- */
+/* {0, 0}: it is no header of ours. */
+RowPosition relay_header_position(const void *header, size_t bytes);
 MUST_CHECK bool relay_letters_open(RelayFlow *flow, Error *err);
 /* A record of the box, too large for its topic, goes there at once. */
 MUST_CHECK bool relay_dead_letter(RelayFlow *flow, const Outbox *box, const KafkaRecord *record,
@@ -243,7 +262,41 @@ MUST_CHECK bool relay_beside_message(RelayFlow *flow, const Change *change, Erro
 bool relay_beside_waits(const RelayFlow *flow);
 MUST_CHECK bool relay_beside_step(RelayFlow *flow, Error *err);
 
+/* --- spooled.c: what it is, stands there. All but the knocking in the capture thread --- */
+MUST_CHECK bool relay_spool_open(RelayFlow *flow, Error *err); /* if one is declared */
+void relay_spool_close(RelayFlow *flow);
+/* Kafka can't be opened: can the flow go on without it? Then the state is what the folder knows. */
+bool relay_spool_away(RelayFlow *flow, const Error *why);
+bool relay_is_away(const RelayFlow *flow);
+MUST_CHECK bool relay_spool_state(RelayFlow *flow, Error *err); /* the state is read */
+/* As the folder knows it. */
+MUST_CHECK bool relay_spool_topic(const RelayFlow *flow, const char *name, RelayTopic *ret,
+                                  Error *err);
+/* The folder learns of topics and tables as they are now. */
+MUST_CHECK bool relay_spool_know(RelayFlow *flow, Error *err);
+/* Sets flow->spooled. */
+MUST_CHECK bool relay_spool_begin(RelayFlow *flow, Error *err);
+bool relay_spool_holds(const RelayFlow *flow);
+/* RETRY "KafkaStalled": the next flow is spooled. */
+bool relay_stalled(RelayFlow *flow, Error *err);
+/* Of a flow that is not, while something waits: has it to be? */
+MUST_CHECK bool relay_check_stalled(RelayFlow *flow, Error *err);
+/* A commit has been waited for so long. */
+MUST_CHECK bool relay_check_commit(RelayFlow *flow, int64_t waited_us, Error *err);
+/* The box is empty after; waits while there is no room. */
+MUST_CHECK bool relay_spool_put(RelayFlow *flow, Outbox *box, Error *err);
+MUST_CHECK bool relay_spool_checkpoint(RelayFlow *flow, Error *err);
+/* Tells the source, gives Kafka what it takes. */
+MUST_CHECK bool relay_spool_step(RelayFlow *flow, bool at_checkpoint, Error *err);
+/* A box as bytes, and again; false: it is none, or is of a topic that find does not find. */
+void relay_box_put(const Outbox *box, Bytes *to);
+MUST_CHECK bool relay_box_take(const uint8_t *data, size_t bytes,
+                               RelayTopic *(*find)(void *context, const char *name), void *context,
+                               Outbox *to);
+
 /* --- stream.c --- */
+void relay_add_point(RelayFlow *flow, RowPosition at);
+bool relay_transaction_due(RelayFlow *flow);
 MUST_CHECK bool relay_stream(RelayFlow *flow, Error *err); /* returns on stop */
 
 /* --- others.c: records of no table, where the manifest asks for them --- */
@@ -256,6 +309,8 @@ void relay_put_heartbeat(RelayFlow *flow); /* if it is time to */
 void relay_counted_done(RelayFlow *flow);
 void relay_count_rows(RelayFlow *flow, const RelayTable *table, const Batch *batch);
 void relay_count_truncate(RelayFlow *flow, const RelayTable *table, const Change *change);
+void relay_count_message(RelayFlow *flow, const Change *change);
+void relay_count_end(RelayFlow *flow, const Change *change);
 void relay_put_counted(RelayFlow *flow); /* those that are whole at the checkpoint */
 
 /* --- progress.c --- */

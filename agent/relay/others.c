@@ -48,11 +48,16 @@ void relay_others_close(RelayFlow *flow)
 void relay_put_message(RelayFlow *flow, const Change *change)
 {
     const LogMessage *message = change->message;
-    const RowOrigin row = {.lsn = change->lsn};
-    if (flow->messages.records)
-        connector_message(flow->messages.records, &change->transaction, &row, message->prefix,
-                          message->content, message->bytes, clock_wall_us(),
-                          outbox_to(&flow->box, &flow->messages.topic));
+    const RowOrigin row = relay_origin(change);
+    TransactionOrigin origin = change->transaction;
+    if (!flow->messages.records)
+        return;
+    if (!message->transactional)
+        origin.commit_us = clock_wall_us(); /* the log does not say when */
+    relay_count_message(flow, change);
+    connector_message(flow->messages.records, &origin, &row, message->prefix, message->content,
+                      message->bytes, clock_wall_us(),
+                      outbox_to(&flow->box, &flow->messages.topic));
 }
 
 void relay_put_heartbeat(RelayFlow *flow)

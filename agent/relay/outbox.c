@@ -42,10 +42,9 @@ bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *encoder, const 
 }
 
 void outbox_put_emptied(Outbox *box, RelayTable *table, const TransactionOrigin *transaction,
-                        uint64_t lsn, RowPosition at)
+                        const RowOrigin *row, RowPosition at)
 {
-    const RowOrigin row = {.lsn = lsn};
-    topic_encode_truncate(table->encoder, transaction, &row, at, clock_wall_us(),
+    topic_encode_truncate(table->encoder, transaction, row, at, clock_wall_us(),
                           outbox_to(box, &table->topic));
 }
 
@@ -143,11 +142,22 @@ bool relay_idle(RelayFlow *flow, Error *err)
         return true;
     flow->idle_us = now_us;
     relay_show(flow);
+    if (!relay_check_stalled(flow, err))
+        return false;
     return !flow->holds || capture_idle(flow->capture, err);
 }
 
 bool relay_send(RelayFlow *flow, Outbox *box, Error *err)
 {
+    bool sent;
+    if (flow->spooled && box->records.count)
+        return relay_spool_put(flow, box, err);
+    return relay_hand_over(flow, box, true, &sent, err);
+}
+
+bool relay_hand_over(RelayFlow *flow, Outbox *box, bool waits, bool *ret_sent, Error *err)
+{
+    *ret_sent = true;
     if (!box->records.count) {
         box_clear(box);
         return true;
@@ -162,12 +172,11 @@ bool relay_send(RelayFlow *flow, Outbox *box, Error *err)
     for (size_t run = 0; run < box->run_count; run++)
         if (box->runs[run].topic == &flow->dead_letters && !relay_letters_open(flow, err))
             return false;
-    size_t count = address(flow, box);
-    flow->transaction_bytes += box->records.bytes.used;
+    size_t count = address(flow, box), bytes = box->records.bytes.used;
     while (count) {
         uint64_t number;
         KafkaSent sent = kafka_producer_send(flow->producer, &box->records.bytes, flow->scratch,
-                                             count, BLOCKED_MS, &number, err);
+                                             count, waits ? BLOCKED_MS : 0, &number, err);
         if (sent == KAFKA_SENT) {
             flow->sent = number;
             break;
@@ -176,10 +185,14 @@ bool relay_send(RelayFlow *flow, Outbox *box, Error *err)
             Error why = *err;
             if (why.kind != ERROR_DATA || !leave_out(flow, box, &count, number, &why, err))
                 return false;
+        } else if (!waits) {
+            *ret_sent = false;
+            return true;
         } else if (!relay_idle(flow, err)) {
             return false;
         }
     }
+    flow->transaction_bytes += bytes;
     box_clear(box);
     return true;
 }
@@ -217,7 +230,7 @@ bool relay_commit(RelayFlow *flow, Error *err)
     if (!flow->in_transaction)
         return true;
     CRASH_POINT("relay-before-commit");
-    for (;;) {
+    for (int64_t since_us = clock_mono_us();;) {
         Error why = {0};
         if (kafka_producer_commit(flow->producer, TRANSACTION_WAIT_MS, &why))
             break;
@@ -225,7 +238,7 @@ bool relay_commit(RelayFlow *flow, Error *err)
             *err = why;
             return false;
         }
-        if (!relay_idle(flow, err))
+        if (!relay_idle(flow, err) || !relay_check_commit(flow, clock_mono_us() - since_us, err))
             return false;
     }
     CRASH_POINT("relay-committed");

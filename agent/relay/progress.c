@@ -54,6 +54,8 @@ static void show_kafka(RelayFlow *flow)
 {
     KafkaFigures figures;
     Relay *relay = flow->relay;
+    if (!flow->producer)
+        return;
     kafka_producer_figures(flow->producer, &figures);
     metric_set(relay->metrics.queued_bytes, (double)figures.queued_bytes);
     metric_set(relay->metrics.queued_records, (double)figures.queued_records);

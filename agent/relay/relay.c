@@ -45,7 +45,8 @@ static bool find_start(RelayFlow *flow, RowPosition told, RowPosition *ret, Erro
                          "'*.*'",
                          flow->relay->base.connector->pg_slot, (unsigned long long)told.major,
                          (unsigned long long)sent->at.major);
-    *ret = flow->transactional || !told.major ? sent->at : told;
+    bool of_spool = relay_is_away(flow) || relay_spool_holds(flow);
+    *ret = flow->transactional || of_spool || !told.major ? sent->at : told;
     return true;
 }
 
@@ -108,18 +109,36 @@ static bool hold(RelayFlow *flow, RowPosition told, Error *err)
                      "per Connector");
 }
 
+/* Kafka, or what the spool knows of it while it is away. */
+static bool open_downstream(RelayFlow *flow, Error *err)
+{
+    if (!relay_spool_open(flow, err))
+        return false;
+    if (!relay_open_kafka(flow, err)) {
+        if (!relay_spool_away(flow, err))
+            return false;
+        kafka_producer_free(TAKE(flow->producer));
+    }
+    return relay_spool_state(flow, err);
+}
+
 static bool attempt(RelayFlow *flow, Error *err)
 {
     RowPosition told, start = {0};
     const ConnectorSpec *connector = flow->relay->base.connector;
+    const RecordsSpec *records = &flow->stream->records;
     supervised_phase(&flow->relay->base, PHASE_PENDING);
-    flow->capture = capture_open(
-        connector,
-        &(CaptureOptions){.stop = &flow->relay->base.stop, .origins = true, .linger_us = LINGER_US},
-        err);
+    flow->capture =
+        capture_open(connector,
+                     &(CaptureOptions){.stop = &flow->relay->base.stop,
+                                       .origins = true,
+                                       .commits = records->transactions,
+                                       .messages = records->transactions && records->messages,
+                                       .linger_us = LINGER_US},
+                     err);
     /* First: opening Kafka fences whoever writes, and that may be a younger process that holds the
      * slot, while this one woke from a long sleep. */
-    if (!flow->capture || !capture_unread(flow->capture, err) || !relay_open_kafka(flow, err) ||
+    if (!flow->capture || !capture_unread(flow->capture, err) || !open_downstream(flow, err) ||
         !capture_told(flow->capture, &told, err))
         return false;
     if (!forgets_all(flow) && !find_start(flow, told, &start, err))
@@ -132,7 +151,9 @@ static bool attempt(RelayFlow *flow, Error *err)
         return true;
     if (connector->snapshot_mode == SNAPSHOT_ONLY)
         return relay_grow(flow, err) && relay_copy(flow, err);
-    if (!hold(flow, told, err) || !relay_grow(flow, err) || !relay_copy(flow, err))
+    if (!hold(flow, told, err) || !relay_spool_begin(flow, err))
+        return false;
+    if (!flow->spooled && (!relay_grow(flow, err) || !relay_copy(flow, err)))
         return false;
     return relay_stopping(flow) || relay_stream(flow, err);
 }
@@ -164,6 +185,7 @@ static bool run(Supervised *supervised, bool *ret_again, Error *err)
     relay_beside_close(flow);
     relay_copy_close(flow);
     relay_unbind(flow);
+    relay_spool_close(flow);
     capture_close(flow->capture);
     pthread_mutex_destroy(&flow->lock);
     free(flow);

@@ -62,9 +62,10 @@ static bool on_truncate(RelayFlow *flow, RelayTable *table, const Change *change
                          "spec.stream.kafka.cleanupPolicy to Delete, here and at the topic, or "
                          "exclude the table (spec.source.tables.exclude)",
                          table->name, table->topic.name);
+    const RowOrigin row = relay_origin(change);
     relay_count_truncate(flow, table, change);
     relay_beside_void(flow, table, &change->transaction);
-    outbox_put_emptied(&flow->box, table, &change->transaction, change->lsn, change->row);
+    outbox_put_emptied(&flow->box, table, &change->transaction, &row, change->row);
     return true;
 }
 
@@ -81,7 +82,7 @@ static bool on_schema(RelayFlow *flow, RelayTable *table, const Change *change, 
     log_info("columns follow the source", LOG_T("table", table->name),
              LOG_U("version", columns->version));
     CRASH_POINT("relay-columns");
-    return true;
+    return relay_spool_know(flow, err);
 }
 
 static bool on_message(RelayFlow *flow, const Change *change, Error *err)
@@ -127,13 +128,17 @@ static bool take(Stream *stream, const Change *change, Error *err)
     case CHANGE_MESSAGE:
         stream->at_checkpoint = false;
         return on_message(flow, change, err);
+    case CHANGE_COMMIT:
+        stream->at_checkpoint = false;
+        relay_count_end(flow, change);
+        return true;
     }
     ASSERT(false);
 }
 
 /* ---------- idempotent ---------- */
 /* When all that was sent is acknowledged, everything up to the checkpoint is. */
-static void add_point(RelayFlow *flow)
+void relay_add_point(RelayFlow *flow, RowPosition at)
 {
     Point *last = flow->point_count
                       ? &flow->points[(flow->point_head + flow->point_count - 1) % POINTS_MAX]
@@ -141,7 +146,7 @@ static void add_point(RelayFlow *flow)
     bool joins = last && (last->flight == flow->sent || flow->point_count == POINTS_MAX);
     if (!joins)
         last = &flow->points[(flow->point_head + flow->point_count++) % POINTS_MAX];
-    *last = (Point){flow->sent, flow->checkpoint};
+    *last = (Point){flow->sent, at};
 }
 
 static void put_position(RelayFlow *flow, RowPosition at)
@@ -190,7 +195,7 @@ static bool pass_on(Stream *stream, bool last, Error *err)
     if (stream->at_checkpoint && (moves || flow->box.records.count)) {
         if (!relay_send(flow, &flow->box, err))
             return false;
-        add_point(flow);
+        relay_add_point(flow, flow->checkpoint);
     }
     return relay_acknowledge(flow, err) && confirm(flow, last, err);
 }
@@ -209,6 +214,11 @@ static bool transaction_due(const RelayFlow *flow, bool last, int64_t now_us)
         return flow->in_transaction || moves;
     return flow->in_transaction ? now_us - flow->transaction_us >= transaction_us(flow)
                                 : moves && now_us >= flow->confirm_after_us;
+}
+
+bool relay_transaction_due(RelayFlow *flow)
+{
+    return flow->in_transaction && transaction_due(flow, false, clock_mono_us());
 }
 
 static bool commit_on(Stream *stream, bool last, Error *err)
@@ -231,6 +241,16 @@ static bool commit_on(Stream *stream, bool last, Error *err)
     return true;
 }
 
+/* ---------- spooled ---------- */
+static bool put_by(Stream *stream, Error *err)
+{
+    RelayFlow *flow = stream->flow;
+    if (stream->at_checkpoint &&
+        (!relay_send(flow, &flow->box, err) || !relay_spool_checkpoint(flow, err)))
+        return false;
+    return relay_spool_step(flow, stream->at_checkpoint, err);
+}
+
 /* ---------- the loop ---------- */
 static bool settle(Stream *stream, bool last, Error *err)
 {
@@ -239,11 +259,13 @@ static bool settle(Stream *stream, bool last, Error *err)
         relay_put_heartbeat(flow);
     if (!relay_beside_step(flow, err))
         return false;
-    bool ok = flow->transactional ? commit_on(stream, last, err) : pass_on(stream, last, err);
+    bool ok = flow->spooled         ? put_by(stream, err)
+              : flow->transactional ? commit_on(stream, last, err)
+                                    : pass_on(stream, last, err);
     if (ok)
         relay_show(flow);
     flow->idle_us = clock_mono_us(); /* capture_next answers, too */
-    return ok;
+    return ok && relay_check_stalled(flow, err);
 }
 
 static int wait_ms(const RelayFlow *flow)
@@ -274,6 +296,10 @@ static bool drain(Stream *stream, Error *err)
             return false;
     if (!stream->at_checkpoint)
         return true; /* of what was sent since the checkpoint nothing is confirmed */
+    if (flow->spooled) {
+        flow->idle_us = 0;
+        return settle(stream, true, err) && relay_idle(flow, err);
+    }
     for (int step = 0; step < 3; step++) /* the rows, the state, the source */
         if (!settle(stream, true, err) || !relay_settle(flow, err))
             return false;
@@ -293,7 +319,10 @@ bool relay_stream(RelayFlow *flow, Error *err)
 {
     Stream stream = {.flow = flow, .at_checkpoint = true};
     flow->confirmed = (RowPosition){0};
-    relay_beside_open(flow);
+    if (!flow->spooled)
+        relay_beside_open(flow);
+    if (!relay_is_away(flow) && !relay_spool_know(flow, err))
+        return false;
     while (!relay_stopping(flow)) {
         if (!next(&stream, err) || !supervised_look(&flow->relay->base, flow->capture, takes, NULL,
                                                     &flow->leaves, &stream.look_after_us, err))

@@ -1,13 +1,19 @@
 /* Transaction metadata, where the manifest asks for it: that a transaction of the source began, and
- * how many changes of each table it had. Batches come table by table, so counts are gathered until
- * a checkpoint, when every transaction before it is whole; beginning and end are then sent
- * together. Of a transaction that a restart cuts (one larger than the capture gathers) only the
- * rest is counted. */
+ * how many changes of each table it had, messages of the log among them where these are asked for,
+ * too. Batches come table by table, so counts are gathered until a checkpoint, when every
+ * transaction before it is whole; beginning and end are then sent together. Of a transaction that a
+ * restart cuts (one larger than the capture gathers) only the rest is counted.
+ *
+ * As Debezium names them: a transaction's id is "<xid>:<lsn>" with the LSN of the change it stands
+ * in, at BEGIN of the first change, at END where the commit's record ends. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/relay/flow.h"
 #include "common/mem.h"
+
+/* Debezium's word for their place among the tables. */
+static const char messages_name[] = "LOGICAL_DECODING_MESSAGE";
 
 static void counted_done(CountedTransaction *counted)
 {
@@ -23,7 +29,7 @@ void relay_counted_done(RelayFlow *flow)
 
 /* They come nearly in order: from the end. */
 static CountedTransaction *find(RelayFlow *flow, uint64_t commit_lsn,
-                                const TransactionOrigin *origin, uint64_t lsn)
+                                const TransactionOrigin *origin)
 {
     size_t at = flow->counted_count;
     while (at && flow->counted[at - 1].commit_lsn > commit_lsn)
@@ -37,21 +43,22 @@ static CountedTransaction *find(RelayFlow *flow, uint64_t commit_lsn,
     memmove(flow->counted + at + 1, flow->counted + at,
             (flow->counted_count++ - at) * sizeof *flow->counted);
     flow->counted[at] =
-        (CountedTransaction){.commit_lsn = commit_lsn, .origin = *origin, .first_lsn = lsn};
+        (CountedTransaction){.commit_lsn = commit_lsn, .origin = *origin, .first_lsn = UINT64_MAX};
     return &flow->counted[at];
 }
 
-static void count(CountedTransaction *of, const RelayTable *table, uint64_t lsn, uint64_t rows)
+/* name: the same pointer each time */
+static void count(CountedTransaction *of, const char *name, uint64_t lsn, uint64_t rows)
 {
     if (lsn < of->first_lsn)
         of->first_lsn = lsn;
     for (size_t i = 0; i < of->table_count; i++)
-        if (of->counts[i].table == table->name) {
+        if (of->counts[i].table == name) {
             of->counts[i].rows += rows;
             return;
         }
     of->counts = mem_regrow(of->counts, of->table_count + 1, sizeof *of->counts);
-    of->counts[of->table_count++] = (TransactionCount){table->name, rows};
+    of->counts[of->table_count++] = (TransactionCount){name, rows};
 }
 
 void relay_count_rows(RelayFlow *flow, const RelayTable *table, const Batch *batch)
@@ -64,7 +71,7 @@ void relay_count_rows(RelayFlow *flow, const RelayTable *table, const Batch *bat
         for (end = row + 1; end < batch->row_count && batch->positions[end].major == commit_lsn;)
             end++;
         const RowOrigin *first = &origins->rows[row];
-        count(find(flow, commit_lsn, &origins->transactions[first->transaction], first->lsn), table,
+        count(find(flow, commit_lsn, &origins->transactions[first->transaction]), table->name,
               first->lsn, end - row);
     }
 }
@@ -72,8 +79,19 @@ void relay_count_rows(RelayFlow *flow, const RelayTable *table, const Batch *bat
 void relay_count_truncate(RelayFlow *flow, const RelayTable *table, const Change *change)
 {
     if (flow->transactions_topic.records)
-        count(find(flow, change->row.major, &change->transaction, change->lsn), table, change->lsn,
-              1);
+        count(find(flow, change->row.major, &change->transaction), table->name, change->lsn, 1);
+}
+
+void relay_count_message(RelayFlow *flow, const Change *change)
+{
+    if (flow->transactions_topic.records && change->total_order)
+        count(find(flow, change->row.major, &change->transaction), messages_name, change->lsn, 1);
+}
+
+void relay_count_end(RelayFlow *flow, const Change *change)
+{
+    if (flow->transactions_topic.records)
+        find(flow, change->row.major, &change->transaction)->end_lsn = change->lsn;
 }
 
 void relay_put_counted(RelayFlow *flow)
@@ -87,7 +105,7 @@ void relay_put_counted(RelayFlow *flow)
             break;
         TopicRecords *records = outbox_to(&flow->box, &to->topic);
         connector_transaction(to->records, &each->origin, each->first_lsn, false, NULL, 0, records);
-        connector_transaction(to->records, &each->origin, each->commit_lsn, true, each->counts,
+        connector_transaction(to->records, &each->origin, each->end_lsn, true, each->counts,
                               each->table_count, records);
         counted_done(each);
     }

@@ -67,10 +67,10 @@ static TopicSpan put_header(const TopicTable *table, RowPosition at, TopicKind k
                             const Batch *batch, uint32_t row, Bytes *to)
 {
     TopicSpan span = {to->used, 0};
+    bytes_put_u8(to, (uint8_t)kind);
     bytes_put_u64be(to, at.major);
     bytes_put_u64be(to, at.minor);
     bytes_put_u32be(to, table->version);
-    bytes_put_u8(to, (uint8_t)kind);
     if (UNLIKELY(batch && batch->has_unchanged))
         for (uint32_t i = 0; i < batch->column_count; i++)
             if (column_is_unchanged(&batch->columns[i], row)) {

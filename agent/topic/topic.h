@@ -183,20 +183,23 @@ typedef struct TopicRows {
 /* --- the records --- */
 
 #define TOPIC_HEADER "firn"
-/* Its value, big-endian: 8 bytes major, 8 bytes minor (agent/record/position.h), 4 bytes version of
- * the columns, 1 byte kind, then 2 bytes for each field (its index in the schema) that the update
- * left out, so that a value that looks like the placeholder is none. */
+/* Its value, big-endian: 1 byte kind, 8 bytes major, 8 bytes minor (agent/record/position.h), 4
+ * bytes version of the columns, then 2 bytes for each field (its index in the schema) that the
+ * update left out, so that a value that looks like the placeholder is none. The kind is a letter
+ * and stands first: Connect's SimpleHeaderConverter guesses a type from what the bytes look like as
+ * text, and where a position came first it was now a number, now an array, now a text cut short;
+ * behind a letter it is always a text, whole. */
 #define TOPIC_HEADER_BYTES 21
 typedef enum TopicKind {
-    TOPIC_KIND_ROW,
-    TOPIC_KIND_TOMBSTONE,
-    TOPIC_KIND_TRUNCATE,
-    TOPIC_KIND_COPIED, /* a marker without key and value: the table's copy ends here */
+    TOPIC_KIND_ROW = 'R',
+    TOPIC_KIND_TOMBSTONE = 'D',
+    TOPIC_KIND_TRUNCATE = 'T',
+    TOPIC_KIND_COPIED = 'C', /* a marker without key and value: the table's copy ends here */
     /* Another one: the topic gets, or got, more partitions. 4 bytes follow with the epoch, 4 with
      * how many partitions it has. In each old partition behind the last record of before; first in
      * each new one. Whoever goes on behind it only when he has seen it in every old partition
      * reads each key's records in order. It may be there twice, with the same epoch. */
-    TOPIC_KIND_EPOCH,
+    TOPIC_KIND_EPOCH = 'E',
 } TopicKind;
 
 /* Offsets into TopicRecords.bytes. */

@@ -369,15 +369,30 @@ SHAPE(resnapshot_shape, "resnapshot",
        .check = check_pattern,
        .doc = "patterns of the tables to be copied once more while the stream goes on"});
 
-SHAPE(stream_shape, "stream",
-      OBJECT("kafka", stream_kafka_shape, .required = true, .doc = "the cluster and its topics"),
-      ENUM("format", stream_formats, StreamSpec, format, .fallback = "Json",
-           .doc = "how records are written"),
-      OBJECT("schemaRegistry", registry_shape, .doc = "who keeps Avro's schemas"),
-      ENUM("delivery", deliveries, StreamSpec, delivery, .fallback = "Idempotent",
-           .doc = "whether records come in Kafka's transactions"),
-      OBJECT("records", records_shape, .doc = "how rows stand in the records"),
-      OBJECT("resnapshot", resnapshot_shape, .doc = "a copy of tables beside the stream"));
+SHAPE(spool_shape, "spool",
+      TEXT("directory", StreamSpec, spool_directory, .required = true, .check = check_folder,
+           .doc = "a folder of this Connector alone, on a disk that outlives the Pod"),
+      {.name = "maxBytes",
+       .kind = FIELD_QUANTITY,
+       AT(StreamSpec, spool_bytes),
+       .fallback = "10Gi",
+       .least = 1 << 20,
+       .most = 1LL << 50,
+       .doc = "what it may hold; then the source keeps its log"});
+
+SHAPE(
+    stream_shape, "stream",
+    OBJECT("kafka", stream_kafka_shape, .required = true, .doc = "the cluster and its topics"),
+    ENUM("format", stream_formats, StreamSpec, format, .fallback = "Json",
+         .doc = "how records are written"),
+    OBJECT("schemaRegistry", registry_shape, .doc = "who keeps Avro's schemas"),
+    ENUM("delivery", deliveries, StreamSpec, delivery, .fallback = "Idempotent",
+         .doc = "whether records come in Kafka's transactions"),
+    OBJECT("records", records_shape, .doc = "how rows stand in the records"),
+    OBJECT("spool", spool_shape,
+           .doc = "where rows wait while the brokers are slow or away; left out, the source keeps "
+                  "them"),
+    OBJECT("resnapshot", resnapshot_shape, .doc = "a copy of tables beside the stream"));
 
 SHAPE(agent_shape, "agent", ANY("image", "the agent's image"),
       ANY("resources", "requests and limits of its containers"),

@@ -169,6 +169,8 @@ struct StreamSpec {
     TopicSettings settings;       /* any other of Kafka's, for the topics that are made */
     KafkaCompression compression;
     uint64_t buffer_bytes; /* rows on their way to Kafka */
+    char *spool_directory; /* where they wait while it is slow or away; NULL: at the source */
+    uint64_t spool_bytes;
     StreamFormat format;
     char *registry_url;             /* Avro */
     SecretRef registry_credentials; /* username and password, or token */

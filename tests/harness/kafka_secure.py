@@ -106,8 +106,14 @@ class SecureBroker(Broker):
 
     def restart(self):
         """Killed, and started again with what it had written."""
+        self.kill()
+        self.start_again()
+
+    def kill(self):
         self.process.kill()
         self.process.wait()
+
+    def start_again(self):
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(self.call, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder,
                                             preexec_fn=die_with_parent())  # fmt: skip

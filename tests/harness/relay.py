@@ -22,7 +22,7 @@ from harness.postgres import Postgres
 from harness.wait import TimedOut, wait_until
 
 PLACEHOLDER = "__debezium_unavailable_value"
-ROW, TOMBSTONE, TRUNCATE, COPIED, EPOCH_BEGINS = range(5)  # kinds in the header
+ROW, TOMBSTONE, TRUNCATE, COPIED, EPOCH_BEGINS = b"RDTCE"  # kinds in the header
 EPOCH = datetime(1970, 1, 1)
 AGREE_SECONDS = 90
 
@@ -46,7 +46,7 @@ def stream_manifest(postgres, brokers: str, *, prefix="shop", partitions=3, deli
 class Header:
     def __init__(self, message):
         value = dict(message.headers() or [])["firn"]
-        self.major, self.minor, self.version, self.kind = struct.unpack(">QQIB", value[:21])
+        self.kind, self.major, self.minor, self.version = struct.unpack(">BQQI", value[:21])
         self.position = (self.major, self.minor)
         self.epoch, self.partitions = struct.unpack(">II", value[21:29]) if self.kind == EPOCH_BEGINS else (None, None)
 

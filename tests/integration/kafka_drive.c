@@ -102,7 +102,7 @@ static bool ensure(Drive *drive, const char *name, Error *err)
     KafkaTopicSpec spec;
     KafkaTopicState state;
     kafka_topic_declared(drive->stream, name, &hold, &spec);
-    if (!kafka_topic_ensure(drive->client, &spec, &state, err))
+    if (!kafka_topic_ensure(drive->client, &spec, NULL, &state, err))
         return false;
     printf("ok %d %d %" PRIu64 "\n", state.partitions, state.replication, state.record_bytes_max);
     return true;

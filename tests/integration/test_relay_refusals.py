@@ -229,9 +229,12 @@ class Refusals(RelayCase):
         self.assertGreaterEqual(len(self.broker.read(f"__debezium-heartbeat.{self.prefix}")), 1)
         self.assertEqual(self.topic("order_lines").ops["tombstone"], 0)
         told = [json.loads(record.value()) for record in self.broker.read(f"{self.prefix}.transaction")]
-        self.assertEqual([each["status"] for each in told], ["BEGIN", "END"])
-        self.assertEqual(told[1]["event_count"], 3)
-        self.assertEqual(told[1]["data_collections"], [{"data_collection": "public.order_lines", "event_count": 3}])
+        counted = [each["data_collections"] for each in told if each["status"] == "END"]
+        self.assertEqual([each["status"] for each in told], ["BEGIN", "END"] * len(counted))
+        self.assertIn([{"data_collection": "public.order_lines", "event_count": 3}], counted)
+        for each in counted:  # the others are messages
+            self.assertIn([(name["data_collection"], name["event_count"]) for name in each],
+                          [[("public.order_lines", 3)], [("LOGICAL_DECODING_MESSAGE", 1)]])  # fmt: skip
         deleted = [json.loads(record.value()) for record in self.topic("order_lines").messages if record.value()]
         self.assertEqual([each["transaction"]["total_order"] for each in deleted if each["op"] == "d"], [1, 2, 3])
         self.assertIn(ROW, [Header(message).kind for message in self.topic("orders").messages])

@@ -330,9 +330,9 @@ class TestDebezium(unittest.TestCase):
             self.assertEqual(name in record, name in theirs, f"{place} {name}")
             if name in theirs and form == "json":
                 self.assertEqual(record[name], theirs[name], f"{place} {name}")
-        major, minor, version, kind = struct.unpack(">QQIB", record["header"][:21])
+        kind, major, minor, version = struct.unpack(">BQQI", record["header"][:21])
         self.assertEqual(version, 0)
-        self.assertEqual(kind, 1 if record["value"] is None else 2 if record["everywhere"] else 0, place)
+        self.assertEqual(chr(kind), "D" if record["value"] is None else "T" if record["everywhere"] else "R", place)
 
     # --- the forms ---
 

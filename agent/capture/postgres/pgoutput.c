@@ -410,6 +410,7 @@ static bool on_truncate(Pgoutput *out, Reader *in, Error *err)
         change->table = (uint32_t)relation->table;
         change->row = out->at;
         change->lsn = out->rows.lsn;
+        change->total_order = rows_count(&out->rows, change->table, &change->table_order);
         change->transaction = out->rows.transaction;
     }
     return true;
@@ -436,6 +437,12 @@ static bool on_message(Pgoutput *out, Reader *in, Error *err)
     change->lsn = lsn;
     if (transactional)
         change->transaction = out->rows.transaction;
+    else /* as Debezium has it: a commit of its own */
+        change->transaction.last_commit_lsn = out->last_commit = lsn;
+    if (transactional && out->options.messages) {
+        change->total_order = ++out->rows.order;
+        change->table_order = ++out->rows.message_order;
+    }
     change->message = mem_zalloc(sizeof *change->message);
     *change->message = (LogMessage){.prefix = mem_strdup(prefix),
                                     .content = mem_alloc(length + 1),
@@ -481,6 +488,12 @@ static void begin(Pgoutput *out, uint64_t commit_lsn, uint32_t xid, int64_t comm
 
 static void commit(Pgoutput *out, uint64_t end)
 {
+    if (out->options.commits && out->rows.order) {
+        Change *change = rows_push(&out->rows, CHANGE_COMMIT);
+        change->row = out->at;
+        change->lsn = end;
+        change->transaction = out->rows.transaction;
+    }
     out->in_transaction = false;
     out->last_commit = end;
     if (end > out->end)

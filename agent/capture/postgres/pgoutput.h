@@ -43,6 +43,7 @@ typedef struct PgoutputOptions {
     PgoutputSettle settle;
     void *learn_context;
     bool origins;               /* batches have them; messages of the log become changes */
+    bool commits, messages;     /* CaptureOptions' */
     uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
 } PgoutputOptions;
 

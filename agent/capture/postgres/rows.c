@@ -203,32 +203,37 @@ void rows_transaction(LogRows *rows, const TransactionOrigin *transaction)
 {
     rows->transaction = *transaction;
     rows->transaction_number++;
-    rows->order = 0;
+    rows->order = rows->message_order = 0;
+}
+
+uint64_t rows_count(LogRows *rows, uint32_t table, uint64_t *ret_of_table)
+{
+    Builder *builder = &rows->builders[table];
+    if (builder->order_of != rows->transaction_number)
+        builder->order = 0;
+    builder->order_of = rows->transaction_number;
+    *ret_of_table = ++builder->order;
+    return ++rows->order;
 }
 
 /* Of the latest row. */
 static bool put_origin(LogRows *rows, uint32_t number, Batch *batch, RowPosition at,
                        const PgValue *before, Error *err)
 {
-    Builder *builder = &rows->builders[number];
     RowOrigin *origin = &batch->origins->rows[batch->row_count - 1];
-    if (builder->order_of != rows->transaction_number)
-        builder->order = 0;
-    builder->order_of = rows->transaction_number;
     *origin = (RowOrigin){.lsn = rows->lsn,
-                          .total_order = ++rows->order,
-                          .table_order = ++builder->order,
                           .transaction = origins_transaction(batch, &rows->transaction),
                           .before = ORIGIN_NO_BEFORE};
-    if (!before)
-        return true;
-    Batch *to = origins_before(batch);
-    size_t bytes = to->bytes;
-    /* as of a delete: what is null, is */
-    if (!put_row(rows, &rows->tables[number], to, ROW_DELETE, at, before, err))
-        return false;
-    batch->bytes += to->bytes - bytes;
-    origin->before = to->row_count - 1;
+    if (before) {
+        Batch *to = origins_before(batch);
+        size_t bytes = to->bytes;
+        /* as of a delete: what is null, is */
+        if (!put_row(rows, &rows->tables[number], to, ROW_DELETE, at, before, err))
+            return false;
+        batch->bytes += to->bytes - bytes;
+        origin->before = to->row_count - 1;
+    }
+    origin->total_order = rows_count(rows, number, &origin->table_order);
     return true;
 }
 
@@ -270,6 +275,10 @@ bool rows_put_move(LogRows *rows, uint32_t number, RowPosition at, const PgValue
     if (put && !put_row(rows, table, batch, ROW_UPDATE, at, rows->new_values, err)) {
         batch_row_undo(batch);
         put = false;
+        if (rows->origins) { /* it will be put, and counted, again */
+            rows->order--;
+            rows->builders[number].order--;
+        }
     }
     put = put && (!rows->origins || put_origin(rows, number, batch, at, NULL, err));
     if (!put) {

@@ -33,7 +33,7 @@ typedef struct LogRows {
     size_t widest;
     bool origins; /* are kept: of the transaction and the change being read */
     TransactionOrigin transaction;
-    uint64_t transaction_number, order;
+    uint64_t transaction_number, order, message_order;
     uint64_t lsn;
     bool has_null; /* the latest row was not put: this field of it is null and must not be */
     size_t null_field;
@@ -74,6 +74,8 @@ MUST_CHECK bool rows_put_move(LogRows *rows, uint32_t table, RowPosition at, con
                               Error *err);
 /* The changes that follow are this transaction's; its orders begin at 1. */
 void rows_transaction(LogRows *rows, const TransactionOrigin *transaction);
+/* The next place in the transaction, and of the table in it. */
+uint64_t rows_count(LogRows *rows, uint32_t table, uint64_t *ret_of_table);
 static inline bool pgoutput_bad(Error *err, const char *what)
 {
     return error_set(err, ERROR_RETRY, "BadMessage", "pgoutput: %s", what);

@@ -151,6 +151,8 @@ bool stream_start(Capture *capture, Error *err)
                                                   .settle = tables_settle,
                                                   .learn_context = postgres,
                                                   .origins = postgres->options.origins,
+                                                  .commits = postgres->options.commits,
+                                                  .messages = postgres->options.messages,
                                                   .transaction_bytes = TRANSACTION_BYTES});
     stream->linger_us = postgres->options.linger_us ? postgres->options.linger_us : LINGER_US;
     stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;

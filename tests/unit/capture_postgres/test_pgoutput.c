@@ -53,6 +53,8 @@ static int setup_with(void **state, bool origins)
                                                   .fetch = fetch,
                                                   .fetch_context = script,
                                                   .origins = origins,
+                                                  .commits = origins,
+                                                  .messages = origins,
                                                   .transaction_bytes = 4096});
     *state = script;
     return 0;
@@ -334,7 +336,7 @@ static void changes_keep_their_order_and_positions(void **state)
 }
 
 /* Every row's origin, batch by batch: lsn, transaction (xid, the commit before it, seconds),
- * orders, and what the row was. */
+ * orders, and what the row was; of what is no row (T, M, C) lsn, xid and orders. */
 static const char *origins(Script *script)
 {
     static char text[4096];
@@ -343,13 +345,18 @@ static const char *origins(Script *script)
     pgoutput_checkpoint(script->out);
     Change change;
     while (pgoutput_take(script->out, &change)) {
-        if (change.kind == CHANGE_TRUNCATE)
-            used += (size_t)sprintf(text + used, "T%llu/%llu ", (unsigned long long)change.lsn,
-                                    (unsigned long long)change.transaction.id);
+        char letter = change.kind == CHANGE_TRUNCATE  ? 'T'
+                      : change.kind == CHANGE_MESSAGE ? 'M'
+                      : change.kind == CHANGE_COMMIT  ? 'C'
+                                                      : '\0';
+        if (letter)
+            used += (size_t)sprintf(
+                text + used, "%c%llu/%llu@%llu.%llu%s", letter, (unsigned long long)change.lsn,
+                (unsigned long long)change.transaction.id, (unsigned long long)change.total_order,
+                (unsigned long long)change.table_order, change.kind == CHANGE_MESSAGE ? "" : " ");
         if (change.kind == CHANGE_MESSAGE)
             used +=
-                (size_t)sprintf(text + used, "M%llu/%llu:%s=%.*s ", (unsigned long long)change.lsn,
-                                (unsigned long long)change.transaction.id, change.message->prefix,
+                (size_t)sprintf(text + used, ":%s=%.*s ", change.message->prefix,
                                 (int)change.message->bytes, (const char *)change.message->content);
         log_message_free(change.message);
         if (change.kind != CHANGE_BATCH)
@@ -404,6 +411,7 @@ static void origins_tell_where_rows_come_from(void **state)
     remove_row(script, ORDERS, 'K', 2);
     commit(script, 0x2000);
     assert_string_equal(origins(script),
+                        "C4144/7@0.0 C8240/7@0.0 "
                         "50(7,0,0)1.1 54(7,0,0)6.2 54(7,0,0)7.3 91(7,1030,0)1.1 "
                         "51(7,0,0)2.1:3/old name 52(7,0,0)3.2:4/old name 52(7,0,0)4.3 "
                         "53(7,0,0)5.4 ");
@@ -429,8 +437,9 @@ static void origins_of_a_streamed_transaction(void **state)
     truncate_both(script);
     commit(script, 0x4000);
     assert_string_equal(origins(script),
-                        "M4712/0:theirs=alone 500(77,0,5)1.1 M4711/77:theirs=hello "
-                        "T904/7 T904/7 502(77,0,5)2.2:1/old name ");
+                        "M4712/0@0.0:theirs=alone 500(77,1268,5)1.1 M4711/77@2.1:theirs=hello "
+                        "C12336/77@0.0 T904/7@1.1 T904/7@2.1 C16432/7@0.0 "
+                        "502(77,1268,5)3.2:1/old name ");
 }
 
 static void a_changed_key_is_a_move_and_an_update(void **state)

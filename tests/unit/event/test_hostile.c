@@ -250,14 +250,15 @@ static void test_header(void **state)
     (void)state;
     Event event;
     Error err;
-    static const uint8_t header[23] = {0};
-    for (size_t bytes = 0; bytes < 23; bytes++) {
+    static const uint8_t header[23] = {'R'}, other[21] = {'r'};
+    for (size_t bytes = 0; bytes <= 22; bytes++) {
         const EventRecord record = {.value = (const uint8_t *)"{}",
                                     .value_bytes = 2,
-                                    .header = header,
+                                    .header = bytes == 21 ? other : header,
                                     .header_bytes = bytes};
         assert_false(event_decode(reader, &record, batch, &event, &err));
         assert_int_equal(err.kind, ERROR_DATA);
+        assert_non_null(strstr(err.message, "has a header `firn` that can't be read"));
     }
 }
 

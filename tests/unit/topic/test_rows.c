@@ -124,7 +124,7 @@ static void truncated(void **state)
     expect(&one, 0, "",
            "{\"before\":null,\"after\":null," SOURCE(
                "200") ",\"transaction\":null,\"op\":\"t\"," TIMES);
-    const uint8_t header[] = {0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 3, 2};
+    const uint8_t header[] = {'T', 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 3};
     TopicSpan span = one.records.items[0].header;
     assert_int_equal(span.bytes, sizeof header);
     assert_memory_equal(one.records.bytes.data + span.at, header, sizeof header);
@@ -142,8 +142,8 @@ static void values_left_out(void **state)
     for (size_t i = 0; i < 2; i++)
         assert_non_null(strstr(one_text(&one, one.records.items[i].value),
                                "\"v\":\"__debezium_unavailable_value\""));
-    const uint8_t header[] = {0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0,
-                              0, 0, 0, 1, 0, 0, 0,    3, 0, 0, 1};
+    const uint8_t header[] = {'R', 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0,
+                              0,   0, 0, 0, 1, 0, 0, 0,    3, 0, 1};
     TopicSpan span = one.records.items[0].header;
     assert_int_equal(span.bytes, sizeof header);
     assert_memory_equal(one.records.bytes.data + span.at, header, sizeof header);
@@ -314,7 +314,7 @@ static void epochs(void **state)
     assert_int_equal(record->key.bytes + record->value.bytes, 0);
     assert_int_equal(record->header.bytes, TOPIC_HEADER_BYTES + 8);
     assert_memory_equal(one.records.bytes.data + record->header.at,
-                        "\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0\6\0\0\0\3\4\0\0\0\7\0\0\0\t",
+                        "E\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0\6\0\0\0\3\0\0\0\7\0\0\0\t",
                         TOPIC_HEADER_BYTES + 8);
     one_done(&one);
 }

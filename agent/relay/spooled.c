@@ -1,0 +1,751 @@
+/* stream.spool: rows wait on disk while the broker is slow or away, so that the source need not
+ * keep its log.
+ *
+ * A flow is direct (records go to Kafka and nowhere else) or spooled: every record goes to the
+ * backlog first, the source is told what is durable there, and from there Kafka is given what it
+ * takes, in order. One is spooled when the flow before it found that Kafka takes nothing (stalled),
+ * when Kafka can't be reached at its beginning (away), or when the folder holds anything. Once all
+ * of it is acknowledged the next flow is direct. A copy is never spooled: it waits for the broker.
+ *
+ * Away, a flow knows of Kafka what the folder says (the file "known": the state topic's records,
+ * and of each topic how many partitions and bytes it takes), and what the backlog itself has of the
+ * state. It ends as soon as a broker answers; the next one opens Kafka and gives.
+ *
+ * After a crash what is acknowledged, but not released, is given again: with the same positions
+ * (Idempotent), or left out, as far as the position that was committed to Kafka says (Transactional
+ * has it in the transaction of the rows, and always ends one at a checkpoint of the backlog).
+ *
+ * An entry, little-endian: 4 bytes runs; of each: 2 bytes length and the topic's name, 4 bytes
+ * records; of each: 1 byte which other header (0: none), 1 byte whether it goes to every partition,
+ * 4 bytes from which on, 8 bytes hash, and of key, value, header and other header 8 bytes each
+ * where it begins in, and how much it is of, the rest: the records' bytes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/relay/flow.h"
+#include "agent/topic/envelope.h"
+#include "common/clock.h"
+#include "common/crash.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/reader.h"
+
+#define KNOWN "known"
+#define KNOWN_TOPIC "topic/"
+#define STALLED_US 5000000
+#define CONFIRM_US 1000000
+#define AGE_US 1000000 /* a direct flow may follow when nothing waits for longer */
+#define FULL_WAIT_US 50000
+#define KNOCK_MS 2000
+#define GIVEN_AT_ONCE 64 /* entries, before the source is looked at again */
+
+static const char *const other_names[] = {NULL, "__debezium.newkey", "__debezium.oldkey"};
+
+/* ---------- a box as bytes ---------- */
+static void put_span(Bytes *to, TopicSpan span)
+{
+    bytes_put_u64(to, span.at);
+    bytes_put_u64(to, span.bytes);
+}
+
+static void put_record(Bytes *to, const TopicRecord *record)
+{
+    uint8_t other = 0;
+    while (record->other_name && other + 1u < ARRAY_LEN(other_names) &&
+           (!other || strcmp(other_names[other], record->other_name) != 0))
+        other++;
+    bytes_put_u8(to, other);
+    bytes_put_u8(to, record->everywhere);
+    bytes_put_u32(to, record->everywhere_from);
+    bytes_put_u64(to, record->hash);
+    put_span(to, record->key);
+    put_span(to, record->value);
+    put_span(to, record->header);
+    put_span(to, record->other);
+}
+
+void relay_box_put(const Outbox *box, Bytes *to)
+{
+    bytes_put_u32(to, (uint32_t)box->run_count);
+    for (size_t i = 0; i < box->run_count; i++) {
+        const OutboxRun *run = &box->runs[i];
+        size_t end = i + 1 < box->run_count ? box->runs[i + 1].first : box->records.count;
+        const char *name =
+            run->topic->name ? run->topic->name : ""; /* dead letters, not made yet */
+        uint16_t bytes = (uint16_t)strlen(name);
+        bytes_put(to, &bytes, sizeof bytes);
+        bytes_put(to, name, bytes);
+        bytes_put_u32(to, (uint32_t)(end - run->first));
+        for (size_t k = run->first; k < end; k++)
+            put_record(to, &box->records.items[k]);
+    }
+    bytes_put(to, box->records.bytes.data, box->records.bytes.used);
+}
+
+static bool take_span(Reader *in, TopicSpan *ret)
+{
+    uint64_t at, bytes;
+    if (!reader_u64(in, &at) || !reader_u64(in, &bytes))
+        return false;
+    *ret = (TopicSpan){at, bytes};
+    return true;
+}
+
+static bool take_record(Reader *in, TopicRecord *ret)
+{
+    uint8_t other, everywhere;
+    if (!reader_u8(in, &other) || other >= ARRAY_LEN(other_names) || !reader_u8(in, &everywhere) ||
+        everywhere > 1 || !reader_u32(in, &ret->everywhere_from) || !reader_u64(in, &ret->hash) ||
+        !take_span(in, &ret->key) || !take_span(in, &ret->value) || !take_span(in, &ret->header) ||
+        !take_span(in, &ret->other))
+        return false;
+    ret->everywhere = everywhere;
+    ret->other_name = other_names[other];
+    return true;
+}
+
+static bool within(TopicSpan span, size_t bytes)
+{
+    return span.at <= bytes && span.bytes <= bytes - span.at;
+}
+
+/* What a reader of the folder may believe, whoever wrote it. */
+static bool sound(const Outbox *box)
+{
+    for (size_t i = 0; i < box->run_count; i++) {
+        const OutboxRun *run = &box->runs[i];
+        size_t end = i + 1 < box->run_count ? box->runs[i + 1].first : box->records.count;
+        for (size_t k = run->first; k < end; k++) {
+            const TopicRecord *record = &box->records.items[k];
+            size_t bytes = box->records.bytes.used;
+            if (!within(record->key, bytes) || !within(record->value, bytes) ||
+                !within(record->header, bytes) || !within(record->other, bytes) ||
+                (record->everywhere && record->everywhere_from >= run->topic->partitions))
+                return false;
+        }
+    }
+    return true;
+}
+
+bool relay_box_take(const uint8_t *data, size_t bytes, RelayTopic *(*find)(void *, const char *),
+                    void *context, Outbox *to)
+{
+    Reader in = reader_over(data, bytes);
+    uint32_t runs;
+    topic_records_clear(&to->records);
+    to->run_count = 0;
+    if (!reader_u32(&in, &runs))
+        return false;
+    for (uint32_t i = 0; i < runs; i++) {
+        uint16_t length;
+        uint32_t count;
+        const uint8_t *name;
+        if (!reader_take(&in, sizeof length, &name))
+            return false;
+        memcpy(&length, name, sizeof length);
+        if (!reader_take(&in, length, &name) || !reader_u32(&in, &count))
+            return false;
+        AUTO(mem_free) char *text = mem_strndup((const char *)name, length);
+        RelayTopic *topic = find(context, text);
+        if (!topic)
+            return false;
+        TopicRecords *records = outbox_to(to, topic);
+        for (uint32_t k = 0; k < count; k++) {
+            TopicRecord record = {0};
+            if (!take_record(&in, &record))
+                return false;
+            *topic_record_add(records) = record;
+        }
+    }
+    bytes_put(&to->records.bytes, in.at, reader_left(&in));
+    return sound(to);
+}
+
+/* ---------- what is known of Kafka ---------- */
+typedef struct KnownTopic {
+    char *name;
+    uint32_t partitions;
+    uint64_t record_bytes_max;
+    RelayTopic topic; /* for relay_box_take */
+} KnownTopic;
+
+struct Spooled {
+    Backlog *backlog;
+    KnownTopic *known; /* of the folder */
+    size_t known_count;
+    State state;
+    bool known_whole;
+
+    bool away;
+    Error why_away;
+    RowPosition there; /* Kafka has everything up to it, as of the beginning */
+    RowPosition told;  /* synced, and told */
+    RowPosition put;   /* the latest checkpoint in the backlog */
+    RowPosition released;
+    Outbox giving, own;
+    bool waits; /* `giving` is to be handed over, or `ends` is a checkpoint that is to be committed
+                 */
+    RowPosition ends;
+    bool ends_waits;
+    int64_t sync_us, begun_us;
+
+    Thread *knocks;
+    atomic_bool answered, quits;
+};
+
+static RelayTopic *one_topic(void *context, const char *name)
+{
+    (void)name;
+    return context;
+}
+
+static bool take_known_topic(Spooled *spool, const char *name, const uint8_t *value, size_t bytes)
+{
+    Reader in = reader_over(value, bytes);
+    KnownTopic known = {0};
+    if (!reader_u32(&in, &known.partitions) || !reader_u64(&in, &known.record_bytes_max) ||
+        reader_left(&in) || !known.partitions)
+        return false;
+    known.name = mem_strdup(name);
+    spool->known = mem_regrow(spool->known, spool->known_count + 1, sizeof *spool->known);
+    spool->known[spool->known_count++] = known;
+    return true;
+}
+
+static bool take_known(Spooled *spool, const uint8_t *data, size_t bytes)
+{
+    Outbox box = {0};
+    RelayTopic any = {.partitions = 1};
+    Error ignored = {0};
+    bool ok = relay_box_take(data, bytes, one_topic, &any, &box);
+    for (size_t i = 0; ok && i < box.records.count; i++) {
+        const TopicRecord *record = &box.records.items[i];
+        const uint8_t *all = box.records.bytes.data;
+        AUTO(mem_free)
+        char *key = mem_strndup((const char *)all + record->key.at, record->key.bytes);
+        if (strncmp(key, KNOWN_TOPIC, strlen(KNOWN_TOPIC)) == 0)
+            ok = take_known_topic(spool, key + strlen(KNOWN_TOPIC), all + record->value.at,
+                                  record->value.bytes);
+        else
+            ok = state_take(&spool->state, key, record->key.bytes, all + record->value.at,
+                            record->value.bytes, &ignored);
+    }
+    outbox_done(&box);
+    return ok;
+}
+
+static void put_known_topic(const RelayTopic *topic, TopicRecords *to)
+{
+    if (!topic->name)
+        return;
+    TopicRecord *record = topic_record_add(to);
+    record->key.at = to->bytes.used;
+    bytes_put(&to->bytes, KNOWN_TOPIC, strlen(KNOWN_TOPIC));
+    bytes_put(&to->bytes, topic->name, strlen(topic->name));
+    record->key.bytes = to->bytes.used - record->key.at;
+    record->value.at = to->bytes.used;
+    bytes_put_u32(&to->bytes, topic->partitions);
+    bytes_put_u64(&to->bytes, topic->record_bytes_max);
+    record->value.bytes = to->bytes.used - record->value.at;
+}
+
+bool relay_spool_know(RelayFlow *flow, Error *err)
+{
+    if (!flow->spool)
+        return true;
+    Outbox box = {0};
+    TopicRecords *to = outbox_to(&box, &flow->state_topic);
+    const Position at = position_of(capture_source(flow->capture), flow->durable);
+    state_put_position(flow->relay->base.name, &at, to);
+    RelayTopic *const others[] = {&flow->state_topic, &flow->heartbeats.topic,
+                                  &flow->messages.topic, &flow->transactions_topic.topic};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        put_known_topic(others[i], to);
+    for (size_t i = 0; i < flow->table_count; i++) {
+        put_known_topic(&flow->tables[i].topic, to);
+        state_put_table(flow->tables[i].state, to);
+    }
+    Bytes text = {0};
+    relay_box_put(&box, &text);
+    bool ok = backlog_keep(flow->spool->backlog, KNOWN, text.data, text.used, err);
+    bytes_done(&text);
+    outbox_done(&box);
+    return ok;
+}
+
+bool relay_spool_topic(const RelayFlow *flow, const char *name, RelayTopic *ret, Error *err)
+{
+    const Spooled *spool = flow->spool;
+    for (size_t i = 0; i < spool->known_count; i++) {
+        const KnownTopic *known = &spool->known[i];
+        if (strcmp(known->name, name) != 0)
+            continue;
+        *ret = (RelayTopic){.name = mem_strdup(name),
+                            .partitions = known->partitions,
+                            .record_bytes_max = known->record_bytes_max};
+        return true;
+    }
+    *err = spool->why_away;
+    return false;
+}
+
+/* ---------- beginning and end ---------- */
+static void knock(void *argument)
+{
+    RelayFlow *flow = argument;
+    Spooled *spool = flow->spool;
+    while (!atomic_load(&spool->quits)) {
+        Error ignored = {0};
+        int64_t began_us = clock_mono_us();
+        AUTO(kafka_client_free)
+        KafkaClient *client =
+            kafka_client_open(&flow->stream->kafka,
+                              &(KafkaClientOptions){.client_id = flow->relay->base.name,
+                                                    .field = "spec.stream.kafka",
+                                                    .patience_ms = KNOCK_MS},
+                              &ignored);
+        if (client) {
+            atomic_store(&spool->answered, true);
+            return;
+        }
+        int64_t left_us = began_us + KNOCK_MS * 1000 - clock_mono_us();
+        for (; left_us > 0 && !atomic_load(&spool->quits); left_us -= FULL_WAIT_US)
+            clock_sleep_us(FULL_WAIT_US);
+    }
+}
+
+void relay_spool_close(RelayFlow *flow)
+{
+    Spooled *spool = flow->spool;
+    if (!spool)
+        return;
+    atomic_store(&spool->quits, true);
+    if (spool->knocks)
+        thread_join(spool->knocks);
+    outbox_done(&spool->giving);
+    outbox_done(&spool->own);
+    for (size_t i = 0; i < spool->known_count; i++)
+        free(spool->known[i].name);
+    free(spool->known);
+    state_done(&spool->state);
+    backlog_close(spool->backlog);
+    free(spool);
+    flow->spool = NULL;
+}
+
+bool relay_spool_open(RelayFlow *flow, Error *err)
+{
+    const StreamSpec *stream = flow->stream;
+    RowPosition told;
+    uint8_t *known;
+    size_t bytes;
+    if (!stream->spool_directory)
+        return true;
+    Spooled *spool = flow->spool = mem_zalloc(sizeof *spool);
+    if (!capture_told(flow->capture, &told, err))
+        return false;
+    spool->backlog =
+        backlog_open(stream->spool_directory, stream->spool_bytes,
+                     stream->spool_bytes / 16 < BACKLOG_SEGMENT_BYTES ? stream->spool_bytes / 16
+                                                                      : BACKLOG_SEGMENT_BYTES,
+                     told, err);
+    if (!spool->backlog || !backlog_kept(spool->backlog, KNOWN, &known, &bytes, err))
+        return false;
+    spool->known_whole = known && take_known(spool, known, bytes);
+    free(known);
+    const char *of = spool->known_whole ? spool->state.connector : NULL;
+    if (of && strcmp(of, flow->relay->base.name) != 0)
+        return error_set(err, ERROR_CONFIG, "SpoolFolder",
+                         "spec.stream.spool.directory %s is Connector %s's: each wants a folder of "
+                         "its own",
+                         stream->spool_directory, of);
+    return true;
+}
+
+bool relay_spool_away(RelayFlow *flow, const Error *why)
+{
+    Spooled *spool = flow->spool;
+    if (!spool || why->kind != ERROR_RETRY || !spool->known_whole)
+        return false;
+    for (size_t i = 0; i < spool->state.table_count; i++)
+        if (!spool->state.tables[i]->complete)
+            return false; /* a copy waits for the broker */
+    spool->away = true;
+    spool->why_away = *why;
+    state_done(&flow->state);
+    flow->state = spool->state;
+    spool->state = (State){0};
+    AUTO(mem_free)
+    char *topic = mem_format("%s." STATE_TOPIC_SUFFIX, flow->stream->topic_prefix);
+    Error ignored = {0};
+    if (!flow->state_topic.name &&
+        !relay_topic_open(flow, topic, USE_STATE, &flow->state_topic, &ignored))
+        return false;
+    flow->state_topic.kafka = NULL;
+    log_warn("kafka can't be reached: rows go to the spool", LOG_T("error", why->message));
+    return true;
+}
+
+/* What stands in the backlog of the state topic is the state's, too. */
+bool relay_spool_state(RelayFlow *flow, Error *err)
+{
+    Spooled *spool = flow->spool;
+    Outbox box = {0};
+    BacklogEntry entry;
+    bool any = true, ok = true;
+    if (!spool)
+        return true;
+    spool->there = spool->away ? (RowPosition){0} : flow->state.position.at;
+    while (ok && (ok = backlog_next(spool->backlog, &entry, &any, err)) && any) {
+        /* of any topic: which there are is not known yet */
+        RelayTopic topic = {.partitions = UINT32_MAX};
+        if (entry.begins && !spool->away &&
+            row_position_compare(entry.at, flow->state.position.at) > 0)
+            ok =
+                error_set(err, ERROR_CONFIG, "SlotAhead",
+                          "the spool begins behind %llX, and the topics have everything up to %llX "
+                          "alone: changes between are lost; load the tables again with "
+                          "--resnapshot '*.*'",
+                          (unsigned long long)entry.at.major,
+                          (unsigned long long)flow->state.position.at.major);
+        if (entry.checkpoint)
+            continue;
+        ok = relay_box_take(entry.data, entry.bytes, one_topic, &topic, &box) ||
+             error_set(err, ERROR_CONFIG, "SpoolDamaged",
+                       "spec.stream.spool.directory %s: an entry has no records in it",
+                       flow->stream->spool_directory);
+        for (size_t i = 0; ok && i < box.records.count; i++) {
+            const TopicRecord *record = &box.records.items[i];
+            const uint8_t *all = box.records.bytes.data;
+            if (!record->header.bytes && record->key.bytes > 6 &&
+                memcmp(all + record->key.at, "table/", 6) == 0)
+                ok = state_take(&flow->state, all + record->key.at, record->key.bytes,
+                                all + record->value.at, record->value.bytes, err);
+        }
+    }
+    outbox_done(&box);
+    backlog_rewind(spool->backlog);
+    RowPosition until = backlog_until(spool->backlog);
+    if (!backlog_is_empty(spool->backlog) &&
+        row_position_compare(until, flow->state.position.at) > 0)
+        flow->state.position.at = until;
+    else if (spool->away) /* what went to Kafka itself: the source was told no more than that */
+        ok = ok && capture_told(flow->capture, &flow->state.position.at, err);
+    spool->told = spool->put = flow->state.position.at;
+    return ok;
+}
+
+bool relay_is_away(const RelayFlow *flow)
+{
+    return flow->spool && flow->spool->away;
+}
+
+bool relay_spool_holds(const RelayFlow *flow)
+{
+    return flow->spool && !backlog_is_empty(flow->spool->backlog);
+}
+
+/* Kafka has taken nothing for a while, though something waits. */
+static bool kafka_stalls(RelayFlow *flow)
+{
+    KafkaFigures figures;
+    kafka_producer_figures(flow->producer, &figures);
+    return figures.oldest_us > clock_asked_us("FIRN_STALLED_MS", STALLED_US);
+}
+
+bool relay_stalled(RelayFlow *flow, Error *err)
+{
+    flow->relay->stalled = true;
+    return error_set(err, ERROR_RETRY, "KafkaStalled",
+                     "kafka acknowledges nothing: rows go to the spool (%s) from the durable "
+                     "position on",
+                     flow->stream->spool_directory);
+}
+
+bool relay_check_stalled(RelayFlow *flow, Error *err)
+{
+    return !flow->spool || flow->spooled || flow->copying || !flow->producer ||
+           !kafka_stalls(flow) || relay_stalled(flow, err);
+}
+
+bool relay_check_commit(RelayFlow *flow, int64_t waited_us, Error *err)
+{
+    return !flow->spool || flow->copying ||
+           waited_us < clock_asked_us("FIRN_STALLED_MS", STALLED_US) || relay_stalled(flow, err);
+}
+
+/* Is this flow spooled? What can't be, waits until the backlog is given. */
+bool relay_spool_begin(RelayFlow *flow, Error *err)
+{
+    Spooled *spool = flow->spool;
+    if (!spool || (!spool->away && !flow->relay->stalled && backlog_is_empty(spool->backlog)))
+        return true;
+    flow->relay->stalled = false;
+    flow->spooled = true;
+    flow->recorded = flow->durable = spool->there;
+    spool->begun_us = clock_mono_us();
+    if (backlog_is_empty(spool->backlog) && !backlog_begin(spool->backlog, flow->checkpoint, err))
+        return false;
+    if (spool->away)
+        spool->knocks = thread_start("knock", knock, flow);
+    log_info("rows go by way of the spool", LOG_U("bytes", backlog_bytes(spool->backlog)));
+    bool copies = false;
+    for (size_t i = 0; i < flow->table_count; i++)
+        copies = copies || !flow->tables[i].complete;
+    if (!copies)
+        return true;
+    if (spool->away) {
+        *err = spool->why_away;
+        return false;
+    }
+    while (!relay_stopping(flow))
+        if (!relay_spool_step(flow, true, err) || !relay_idle(flow, err))
+            return false;
+    return true; /* with the backlog empty another flow begins, and copies */
+}
+
+/* ---------- in ---------- */
+bool relay_spool_put(RelayFlow *flow, Outbox *box, Error *err)
+{
+    Spooled *spool = flow->spool;
+    bool is_full = true, said = false;
+    Bytes entry = {0};
+    relay_box_put(box, &entry);
+    bool ok = true;
+    while (ok && is_full) {
+        ok = backlog_put(spool->backlog, entry.data, entry.used, &is_full, err);
+        if (!ok || !is_full)
+            break;
+        if (!said)
+            log_warn("the spool is full: the source keeps its log",
+                     LOG_U("bytes", backlog_bytes(spool->backlog)));
+        said = true;
+        clock_sleep_us(FULL_WAIT_US);
+        ok = relay_stopping(flow) || atomic_load(&spool->answered)
+                 ? error_set(err, ERROR_RETRY, "SpoolFull",
+                             "spec.stream.spool.directory %s has no room for more rows",
+                             flow->stream->spool_directory)
+                 : (spool->away || relay_spool_step(flow, false, err)) && relay_idle(flow, err);
+    }
+    bytes_done(&entry);
+    topic_records_clear(&box->records);
+    box->run_count = 0;
+    CRASH_POINT("relay-spooled");
+    return ok;
+}
+
+/* Everything up to the checkpoint has been put. */
+bool relay_spool_checkpoint(RelayFlow *flow, Error *err)
+{
+    Spooled *spool = flow->spool;
+    bool is_full = true;
+    if (row_position_compare(flow->checkpoint, spool->put) <= 0)
+        return true;
+    if (!backlog_put_checkpoint(spool->backlog, flow->checkpoint, &is_full, err))
+        return false;
+    if (!is_full) /* else the next one says it */
+        spool->put = flow->checkpoint;
+    return true;
+}
+
+/* Durable, and told to the source. */
+static bool tell(RelayFlow *flow, bool last, Error *err)
+{
+    Spooled *spool = flow->spool;
+    int64_t now_us = clock_mono_us();
+    if ((now_us < spool->sync_us && !last) || row_position_compare(spool->put, spool->told) <= 0)
+        return true;
+    spool->sync_us = now_us + clock_asked_us("FIRN_CONFIRM_MS", CONFIRM_US);
+    if (!backlog_sync(spool->backlog, err))
+        return false;
+    CRASH_POINT("relay-spool-synced");
+    spool->told = flow->confirmed = spool->put;
+    capture_confirm(flow->capture, spool->told);
+    CRASH_POINT("relay-spool-told");
+    return true;
+}
+
+/* ---------- out ---------- */
+static RelayTopic *topic_of(void *context, const char *name)
+{
+    RelayFlow *flow = context;
+    RelayTopic *const others[] = {&flow->state_topic, &flow->heartbeats.topic,
+                                  &flow->messages.topic, &flow->transactions_topic.topic,
+                                  &flow->dead_letters};
+    for (size_t i = 0; i < flow->table_count; i++)
+        if (strcmp(flow->tables[i].topic.name, name) == 0)
+            return &flow->tables[i].topic;
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (others[i]->name && strcmp(others[i]->name, name) == 0)
+            return others[i];
+    return *name ? NULL : &flow->dead_letters;
+}
+
+/* What Kafka has already of it is left out. */
+static void leave_out(const Spooled *spool, Outbox *box)
+{
+    TopicRecords *records = &box->records;
+    size_t kept = 0, run = 0;
+    for (size_t i = 0; i < records->count; i++) {
+        for (; run < box->run_count && box->runs[run].first <= i; run++)
+            box->runs[run].first = kept;
+        const TopicRecord *record = &records->items[i];
+        RowPosition at =
+            relay_header_position(records->bytes.data + record->header.at, record->header.bytes);
+        if (!at.major || row_position_compare(at, spool->there) > 0)
+            records->items[kept++] = *record;
+    }
+    for (; run < box->run_count; run++)
+        box->runs[run].first = kept;
+    records->count = kept;
+}
+
+static bool put_state(RelayFlow *flow, RowPosition at, bool *ret_sent, Error *err)
+{
+    Spooled *spool = flow->spool;
+    const Position position = position_of(capture_source(flow->capture), at);
+    topic_records_clear(&spool->own.records);
+    spool->own.run_count = 0;
+    state_put_position(flow->relay->base.name, &position,
+                       outbox_to(&spool->own, &flow->state_topic));
+    return relay_hand_over(flow, &spool->own, false, ret_sent, err);
+}
+
+/* A checkpoint of the backlog has been given: *ret_done false: not yet. */
+static bool end_group(RelayFlow *flow, RowPosition at, bool *ret_done, Error *err)
+{
+    *ret_done = true;
+    if (!flow->transactional) {
+        relay_add_point(flow, at);
+        return true;
+    }
+    if (row_position_compare(at, flow->recorded) <= 0 || !relay_transaction_due(flow))
+        return true;
+    if (!put_state(flow, at, ret_done, err))
+        return false;
+    if (!*ret_done)
+        return true;
+    if (!relay_commit(flow, err))
+        return false;
+    flow->durable = flow->recorded = at;
+    return true;
+}
+
+/* As much as Kafka takes now. *ret_all: nothing is left to be given. */
+static bool give(RelayFlow *flow, bool *ret_all, Error *err)
+{
+    Spooled *spool = flow->spool;
+    *ret_all = false;
+    for (int i = 0; i < GIVEN_AT_ONCE; i++) {
+        bool done = true, any;
+        BacklogEntry entry;
+        if (spool->waits && !relay_hand_over(flow, &spool->giving, false, &done, err))
+            return false;
+        spool->waits = !done;
+        if (done && spool->ends_waits && !end_group(flow, spool->ends, &done, err))
+            return false;
+        if (!done)
+            return true;
+        spool->ends_waits = false;
+        if (!backlog_next(spool->backlog, &entry, &any, err))
+            return false;
+        if (!any) {
+            *ret_all = true;
+            return true;
+        }
+        if (entry.checkpoint) {
+            spool->ends = entry.at;
+            spool->ends_waits = true;
+        } else {
+            if (!relay_box_take(entry.data, entry.bytes, topic_of, flow, &spool->giving))
+                return error_set(err, ERROR_CONFIG, "SpoolDamaged",
+                                 "spec.stream.spool.directory %s: an entry has records of no topic "
+                                 "of this Connector",
+                                 flow->stream->spool_directory);
+            leave_out(spool, &spool->giving);
+            spool->waits = spool->giving.records.count > 0;
+        }
+    }
+    return true;
+}
+
+/* What is acknowledged is said in the state topic, then it goes. */
+static bool record(RelayFlow *flow, bool at_once, Error *err)
+{
+    Spooled *spool = flow->spool;
+    int64_t now_us = clock_mono_us();
+    if (flow->recording.flight && flow->recording.flight <= flow->acknowledged) {
+        flow->recorded = flow->recording.at;
+        flow->recording.flight = 0;
+    }
+    if (row_position_compare(flow->recorded, spool->released) > 0) {
+        CRASH_POINT("relay-spool-given");
+        if (!backlog_release(spool->backlog, flow->recorded, err))
+            return false;
+        CRASH_POINT("relay-spool-released");
+        spool->released = flow->recorded;
+    }
+    if (flow->transactional || flow->recording.flight ||
+        row_position_compare(flow->durable, flow->recorded) <= 0 ||
+        (now_us < flow->confirm_after_us && !at_once))
+        return true;
+    flow->confirm_after_us = now_us + clock_asked_us("FIRN_CONFIRM_MS", CONFIRM_US);
+    bool sent;
+    RowPosition at = flow->durable;
+    if (!put_state(flow, at, &sent, err))
+        return false;
+    if (sent)
+        flow->recording = (Point){flow->sent, at};
+    return true;
+}
+
+/* All is given: what is under way is waited for, and no more is read meanwhile. */
+static bool close_up(RelayFlow *flow, Error *err)
+{
+    Spooled *spool = flow->spool;
+    while (!relay_stopping(flow) && !backlog_is_empty(spool->backlog)) {
+        bool all, done = true;
+        if (!give(flow, &all, err))
+            return false;
+        if (flow->transactional && all && row_position_compare(spool->put, flow->recorded) > 0) {
+            if (!put_state(flow, spool->put, &done, err) || (done && !relay_commit(flow, err)))
+                return false;
+            if (done)
+                flow->durable = flow->recorded = spool->put;
+        }
+        uint64_t number;
+        if (!kafka_producer_wait(flow->producer, flow->acknowledged, 20, &number, err) ||
+            !relay_acknowledge(flow, err) || !record(flow, true, err) || !relay_idle(flow, err))
+            return false;
+        if (kafka_stalls(flow))
+            return true; /* later, then */
+    }
+    if (backlog_is_empty(spool->backlog)) {
+        log_info("the spool is empty: rows go to kafka again");
+        atomic_store(&flow->leaves, true);
+    }
+    return true;
+}
+
+/* at_checkpoint: everything up to flow->checkpoint is in the backlog. */
+bool relay_spool_step(RelayFlow *flow, bool at_checkpoint, Error *err)
+{
+    Spooled *spool = flow->spool;
+    bool all;
+    if (!tell(flow, relay_stopping(flow) && at_checkpoint, err))
+        return false;
+    if (spool->away) {
+        if (atomic_load(&spool->answered) && at_checkpoint) {
+            log_info("kafka answers again");
+            atomic_store(&flow->leaves, true);
+        }
+        return true;
+    }
+    if (!give(flow, &all, err) || !relay_acknowledge(flow, err) || !record(flow, false, err))
+        return false;
+    KafkaFigures figures;
+    kafka_producer_figures(flow->producer, &figures);
+    bool calm = figures.oldest_us < AGE_US && clock_mono_us() - spool->begun_us > AGE_US;
+    return !all || !at_checkpoint || !calm || relay_stopping(flow) ||
+           (tell(flow, true, err) && close_up(flow, err));
+}
