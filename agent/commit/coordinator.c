@@ -117,6 +117,8 @@ static void place(CoordinatorLane *lane, LaneValue value)
             gone++;
         gone = gone < lane->count ? gone + 1 : lane->count;
     }
+    if (!lane_value_equal(lane->at, value))
+        lane->doubt_us = 0;
     lane->at = value;
     drop_front(lane, gone);
 }
@@ -226,7 +228,6 @@ static void settled(Coordinator *coordinator, int64_t now_us)
 {
     coordinator->commit = 0;
     coordinator->committed_us = now_us;
-    coordinator->doubt_us = 0;
     pause_reset(&coordinator->pause);
     announce(coordinator, false);
     if (!take_barrier(coordinator))
@@ -282,7 +283,7 @@ static void opened(Coordinator *coordinator, const TableView *view, const TopicV
     bool lost_claim = view->exists && !view->has_claim && topic->confirmed;
     if (lost_claim && !coordinator->doubt_us)
         coordinator->doubt_us = now_us;
-    if (lost_claim && now_us - coordinator->doubt_us < COMMIT_STALE_US) {
+    if (lost_claim && now_us - coordinator->doubt_us < coordinator->options.doubt_us) {
         load_later(coordinator, now_us); /* perhaps an old view */
         return;
     }
@@ -298,8 +299,10 @@ static void opened(Coordinator *coordinator, const TableView *view, const TopicV
     memcpy(coordinator->source, topic->source, strlen(topic->source) + 1);
     coordinator->known = (TableKnown){0};
     table_know(&coordinator->known, view);
-    for (uint32_t i = 0; i < coordinator->lanes_max; i++)
+    for (uint32_t i = 0; i < coordinator->lanes_max; i++) {
         coordinator->lanes[i].count = 0;
+        coordinator->lanes[i].doubt_us = 0;
+    }
     place_all(coordinator, view, topic);
     coordinator->loaded = true;
     coordinator->doubt_us = 0;
@@ -319,8 +322,6 @@ static void go_on(Coordinator *coordinator, const TableView *view, const TopicVi
         return;
     }
     bool was_commit = coordinator->commit != 0;
-    if (view->head != coordinator->known.head)
-        coordinator->doubt_us = 0;
     table_know(&coordinator->known, view);
     coordinator->commit = 0;
     bool blind = MUTANT(group_blind_rebase) ||
@@ -385,14 +386,25 @@ static bool all_answered(const Coordinator *coordinator)
     return true;
 }
 
-static void doubt(Coordinator *coordinator, StallReason reason, int64_t now_us)
+static void judge(Coordinator *coordinator, CoordinatorLane *lane, StallReason refused,
+                  int64_t now_us)
 {
-    if (!coordinator->doubt_us) {
-        coordinator->doubt_us = now_us;
+    if (!refused) {
+        lane->doubt_us = 0;
+    } else if (!lane->doubt_us) {
+        lane->doubt_us = now_us;
         load(coordinator);
-    } else if (now_us - coordinator->doubt_us >= COMMIT_STALE_US) {
-        stall(coordinator, reason);
+    } else if (now_us - lane->doubt_us >= coordinator->options.doubt_us) {
+        stall(coordinator, refused);
     }
+}
+
+static bool is_any_doubted(const Coordinator *coordinator)
+{
+    for (uint32_t i = 0; i < coordinator->lanes_max; i++)
+        if (coordinator->lanes[i].doubt_us)
+            return true;
+    return false;
 }
 
 void coordinator_reported(Coordinator *coordinator, const Report *report, int64_t now_us)
@@ -408,11 +420,12 @@ void coordinator_reported(Coordinator *coordinator, const Report *report, int64_
     for (uint32_t i = 0; i < report->count; i++)
         if (fits(coordinator, report->lane, &report->pieces[i]))
             lane->chain[lane->count++] = report->pieces[i];
-    if (coordinator->state != COORDINATOR_GATHERING || report->serial != coordinator->serial)
+    bool rests = coordinator->state == COORDINATOR_RESTING;
+    if ((coordinator->state != COORDINATOR_GATHERING && !rests) ||
+        report->serial != coordinator->serial)
         return;
     lane->answered = report->serial;
-    if (report->refused)
-        doubt(coordinator, report->refused, now_us);
+    judge(coordinator, lane, report->refused, now_us); /* refused while it rests, too */
     if (coordinator->state == COORDINATOR_GATHERING && all_answered(coordinator))
         decide(coordinator, now_us);
 }
@@ -427,7 +440,7 @@ void coordinator_tick(Coordinator *coordinator, int64_t now_us)
     case COORDINATOR_RESTING:
         if (now_us < coordinator->round_us)
             return;
-        if (coordinator->doubt_us)
+        if (is_any_doubted(coordinator))
             load(coordinator); /* a round follows */
         else
             begin_round(coordinator, now_us);

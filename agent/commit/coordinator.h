@@ -9,7 +9,8 @@
  * else is dropped, and its worker starts that lane again from the announced value.
  *
  * A lane that a worker refuses (the topic was truncated, …) makes it load the table again: what was
- * announced may have been an old view. Refused for COMMIT_STALE_US at the same head: it stalls.
+ * announced may have been an old view. Refused for doubt_us at the same value: it stalls, whatever
+ * other lanes do.
  *
  * The driver makes a table that does not exist before the first start. After an announcement that
  * does not ask it commits the group's offsets: they decide nothing about positions, but tell a
@@ -25,6 +26,7 @@ typedef struct CoordinatorOptions {
     int64_t deadline_us; /* a round waits no longer for lanes that don't answer */
     int64_t repeat_us;   /* an announcement is repeated for lanes that have not answered */
     int64_t gap_us;      /* offsets that moved without rows are committed so often */
+    int64_t doubt_us;    /* what a lane refuses, and a claim that is lost, is believed after */
 } CoordinatorOptions;
 
 /* The topic, as it is when the table is loaded. */
@@ -68,7 +70,8 @@ typedef struct CoordinatorLane {
     LaneValue at;      /* the table's */
     uint64_t answered; /* serial of the latest round of ours it answered */
     uint32_t count;
-    uint32_t taken; /* of them in the commit that is out */
+    uint32_t taken;   /* of them in the commit that is out */
+    int64_t doubt_us; /* refused first at, where it stands; 0: it is not */
     Piece chain[GROUP_CHAIN_MAX];
 } CoordinatorLane;
 
@@ -84,7 +87,7 @@ typedef struct Coordinator {
     TableKnown known;
     bool loaded; /* in this term */
     bool has_claim;
-    int64_t doubt_us; /* a lane was refused first at; 0: none */
+    int64_t doubt_us; /* a claim was missed first at; 0: it was not */
     Pause pause;
     uint64_t ticket;
     int64_t commit; /* id; 0: nothing was sent that is not settled */

@@ -37,6 +37,8 @@ static void drop_open(WorkerLane *lane)
 static void restart(Worker *worker, WorkerLane *lane, LaneValue value)
 {
     drop_open(lane);
+    if (!lane_value_equal(lane->committed, value))
+        lane->doubted = STALL_NONE;
     lane->committed = lane->at = value;
     lane->count = 0;
     lane->close = lane->staging = lane->waits = false;
@@ -79,6 +81,7 @@ static void place(Worker *worker, WorkerLane *lane, LaneValue value)
     }
     if (lane->pieces[gone].barrier.kind)
         lane->waits = false;
+    lane->doubted = STALL_NONE;
     lane->committed = value;
     lane->count -= gone + 1;
     memmove(lane->pieces, lane->pieces + gone + 1, lane->count * sizeof *lane->pieces);
@@ -97,6 +100,7 @@ void worker_announced(Worker *worker, const Announcement *announcement)
         return;
     worker->generation = announcement->generation;
     worker->serial = announcement->serial;
+    bool grew = announcement->lane_count != worker->table_lanes;
     worker->table_lanes = announcement->lane_count;
     ASSERT(strlen(announcement->source) < sizeof worker->source);
     bool other_topic = strcmp(announcement->source, worker->source) != 0;
@@ -106,6 +110,8 @@ void worker_announced(Worker *worker, const Announcement *announcement)
         if (!lane->owned)
             continue;
         lane->placed &= !other_topic;
+        if (grew)
+            lane->doubted = STALL_NONE;
         place(worker, lane, i < announcement->lane_count ? announcement->lanes[i] : (LaneValue){0});
         if (!announcement->asks)
             continue;
@@ -118,7 +124,7 @@ void worker_announced(Worker *worker, const Announcement *announcement)
 static void refuse(WorkerLane *lane, StallReason reason)
 {
     drop_open(lane);
-    lane->refused = reason;
+    lane->refused = lane->doubted = reason;
     lane->report = true;
 }
 
@@ -134,6 +140,8 @@ void worker_sought(Worker *worker, uint32_t number, const char *source, uint64_t
         refuse(lane, STALL_SOURCE_CHANGED);
     else if ((start > lane->at.next || end < lane->at.next) && !MUTANT(truncation_ignored))
         refuse(lane, STALL_TOPIC_TRUNCATED);
+    else if (lane->doubted == STALL_SOURCE_CHANGED || lane->doubted == STALL_TOPIC_TRUNCATED)
+        lane->doubted = STALL_NONE;
 }
 
 bool worker_reads(const Worker *worker, uint32_t number)
@@ -274,7 +282,7 @@ static void report(Worker *worker, uint32_t number, WorkerAction *ret)
     to->generation = worker->generation;
     to->serial = worker->serial;
     to->lane = number;
-    to->refused = lane->refused;
+    to->refused = lane->refused ? lane->refused : lane->doubted;
     to->count = lane->refused ? 0 : lane->count;
     memcpy(to->pieces, lane->pieces, to->count * sizeof *to->pieces);
     lane->report = false;

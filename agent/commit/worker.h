@@ -10,7 +10,8 @@
  *
  * A lane that can't be read from the announced value (the topic was truncated or made anew, a lane
  * or a barrier stands where it can't) is refused in the report. Only the coordinator, which knows
- * whether that value still is the table's, stalls. */
+ * whether that value still is the table's, stalls. It is tried again with each announcement, and
+ * told as refused until it gets past. */
 #pragma once
 
 #include "agent/commit/group.h"
@@ -40,7 +41,8 @@ typedef struct WorkerLane {
     bool report; /* REPORT is due */
     bool discard;
     bool waits;          /* at `barrier` */
-    StallReason refused; /* told in reports; the next announcement is another try */
+    StallReason refused; /* told in reports; the next announcement is another try … */
+    StallReason doubted; /* … and until that has come as far, this is told */
     LaneValue committed; /* as announced */
     LaneValue at;        /* read up to here */
     Piece open;          /* its id, from and rows; `to` is `at` */

@@ -194,7 +194,8 @@ static EventPlan *plan_of_json(EventReader *reader, const EventRecord *record, b
             return &reader->fixed;
         error_set(err, ERROR_CONFIG, "SchemaUnknown",
                   "partition %u offset %llu: the record has no schema beside its payload, and what "
-                  "its columns are is not known",
+                  "its columns are is not known; let the producer write schemas "
+                  "(schemas.enable=true of Kafka Connect's JsonConverter)",
                   record->partition, (unsigned long long)record->offset);
         return NULL;
     }

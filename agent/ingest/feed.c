@@ -17,13 +17,19 @@
 #define GAP_US INT64_C(60000000)
 #define RETRY_US INT64_C(500000)
 
-static bool open_group(Feed *feed, Error *err)
+char *feed_group_name(const Feed *feed)
 {
-    const StreamSpec *stream = feed->ingest->stream;
-    AUTO(mem_free) char *group = mem_format("firn-%s", feed->unit);
+    char *group = mem_format("firn-%s", feed->unit);
     for (char *at = group; *at; at++)
         if (*at == '/')
             *at = '-';
+    return group;
+}
+
+static bool open_group(Feed *feed, Error *err)
+{
+    const StreamSpec *stream = feed->ingest->stream;
+    AUTO(mem_free) char *group = feed_group_name(feed);
     AUTO(mem_free) char *control = mem_format("%s-control", group);
     const KafkaClientOptions client = {.client_id = group, .field = KAFKA_FIELD};
     feed->channel = kafka_channel_open(&stream->kafka, &client, control, err);
@@ -55,7 +61,9 @@ static void open_machines(Feed *feed)
     const CoordinatorOptions options = {.interval_us = feed->spec->commit_interval_ms * 1000,
                                         .deadline_us = DEADLINE_US,
                                         .repeat_us = REPEAT_US,
-                                        .gap_us = GAP_US};
+                                        .gap_us = GAP_US,
+                                        .doubt_us =
+                                            clock_asked_us("FIRN_DOUBT_MS", COMMIT_STALE_US)};
     coordinator_init(&feed->coordinator, &options, feed->coordinator_lanes, feed->values, lanes);
     feed->lane_count = lanes;
 }

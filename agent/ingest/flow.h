@@ -149,7 +149,9 @@ static inline bool feed_stopping(const Feed *feed)
     return atomic_load_explicit(&feed->ingest->base.stop, memory_order_relaxed) ||
            atomic_load_explicit(feed->leaves, memory_order_relaxed);
 }
-void feed_run(void *feed); /* feed.c: the thread */
+/* feed.c */
+void feed_run(void *feed); /* the thread */
+char *feed_group_name(const Feed *feed) OWNED_BY(free);
 
 /* columns.c: reader and columns. RETRY while they are not known yet. */
 MUST_CHECK bool feed_learn_columns(Feed *feed, Error *err);

@@ -133,26 +133,35 @@ static void ask_commit(Feed *feed, const CoordinatorAction *action)
     feed->asked = true;
 }
 
+#define ANEW "drop the table and delete the consumer group"
+
 static bool stalled(const Feed *feed, StallReason reason, Error *err)
 {
     static const char *const texts[STALL_REASONS] = {
         [STALL_TABLE_DROPPED] = "was dropped, or made anew, after rows of it were committed; put "
-                                "the old one back, or delete the consumer group to fill it anew",
+                                "the old one back, or, to fill it anew, delete the consumer group",
         [STALL_ROLLED_BACK] = "was rolled back behind what was committed from the topic; make the "
-                              "snapshot its property firn.position names its head again",
+                              "snapshot its property firn.position names its head again, or, to "
+                              "fill it anew, " ANEW,
         [STALL_SOURCE_CHANGED] = "was filled from another topic (or cluster) than the unit names "
                                  "now, or from one that was deleted and made again; point it back, "
-                                 "or drop the table to fill it anew",
-        [STALL_TOPIC_TRUNCATED] = "needs records next that the topic no longer has; drop the table "
-                                  "to fill it from what there is, or load the source's table "
-                                  "again (capture --resnapshot)",
+                                 "or, to fill it from this one, " ANEW,
+        [STALL_TOPIC_TRUNCATED] = "needs records next that the topic no longer has: they were "
+                                  "deleted before they were read; to fill it from what there is "
+                                  "now (capture --resnapshot sends every row again), " ANEW,
         [STALL_LANE_UNANNOUNCED] = "knows fewer partitions than the topic has, and nothing in the "
-                                   "topic says where the new ones begin",
-        [STALL_BARRIER_MALFORMED] = "meets a marker in the topic that can't stand there",
+                                   "topic says where the new ones begin: they were not added by "
+                                   "firn-agent capture (`partitions` of the Connector); to fill "
+                                   "it from all of them, " ANEW,
+        [STALL_BARRIER_MALFORMED] = "meets a marker in the topic that can't stand there: the topic "
+                                    "was copied, or another program writes to it; make the topic "
+                                    "anew, then " ANEW,
     };
-    return error_set(err, ERROR_CONFIG, stall_reason_name(reason), "table %s (%s.%s) %s",
-                     feed->name, feed->spec->database, feed->spec->table_name,
-                     texts[reason] ? texts[reason] : "can't go on");
+    AUTO(mem_free) char *group = feed_group_name(feed);
+    ASSERT(texts[reason]);
+    return error_set(err, ERROR_CONFIG, stall_reason_name(reason), "table %s (%s.%s) %s %s",
+                     feed->name, feed->spec->database, feed->spec->table_name, texts[reason],
+                     group);
 }
 
 static void announce(Feed *feed, const Announcement *announcement)

@@ -264,6 +264,8 @@ static bool seek(Feed *feed, uint32_t number, Error *err)
 {
     FeedLane *lane = &feed->lanes[number];
     uint64_t start, end;
+    if (!feed->worker.lanes[number].owned)
+        lane->seek_due = false; /* it went to another before it could be sought */
     if (!lane->seek_due)
         return true;
     Error why = {0};

@@ -89,7 +89,9 @@ static void take_dealt(KafkaMember *member, rd_kafka_topic_partition_list_t *lis
             one->offset = (int64_t)next;
             continue;
         }
-        one->offset = RD_KAFKA_OFFSET_END;
+        /* No name of an offset (END): the question where that is would be asked again half a second
+         * after the seek, and its answer followed. Records from 0 on are passed over, at worst. */
+        one->offset = 0;
         rd_kafka_topic_partition_list_add(waiting, member->topic, one->partition);
     }
     (void)rd_kafka_assign(member->client.rk, list);

@@ -205,7 +205,8 @@ static void restart(World *world, Proc *proc)
     static const CoordinatorOptions options = {.interval_us = 400 * MS,
                                                .deadline_us = 900 * MS,
                                                .repeat_us = 200 * MS,
-                                               .gap_us = 2000 * MS};
+                                               .gap_us = 2000 * MS,
+                                               .doubt_us = COMMIT_STALE_US};
     proc->incarnation = ++group.incarnations;
     proc->asleep = proc->member = false;
     proc->known_generation = 0;

@@ -8,8 +8,11 @@
 #define TOPIC "kafka/c1/t1"
 #define LANES 4
 
-static const CoordinatorOptions options = {
-    .interval_us = 1000, .deadline_us = 500, .repeat_us = 100, .gap_us = 100000};
+static const CoordinatorOptions options = {.interval_us = 1000,
+                                           .deadline_us = 500,
+                                           .repeat_us = 100,
+                                           .gap_us = 100000,
+                                           .doubt_us = COMMIT_STALE_US};
 static const uint64_t starts[LANES];
 static const TopicView topic = {.source = TOPIC, .lane_count = 2, .starts = starts};
 
@@ -377,6 +380,49 @@ static void test_lanes_added(void **state)
     assert_false(worker_next(&worker, &action));
 }
 
+static void refuse(Coordinator *coordinator, StallReason refused, int64_t now_us)
+{
+    Report report = answer(coordinator, 1);
+    report.refused = refused;
+    coordinator_reported(coordinator, &report, now_us);
+}
+
+/* A lane is refused after it has answered, when nobody asks, again and again, while another one's
+ * rows are committed: it stalls all the same. */
+static void test_refused(void **state)
+{
+    (void)state;
+    Coordinator coordinator;
+    CoordinatorAction action;
+    int64_t now_us = 10;
+    open_at_5(&coordinator);
+    coordinator.options.doubt_us = 5000;
+    for (uint64_t from = 5;; from++) {
+        Report report = answer(&coordinator, 0);
+        add(&report, from, from + 1, 0, 0);
+        coordinator_reported(&coordinator, &report, now_us);
+        refuse(&coordinator, from == 5 ? STALL_NONE : STALL_BARRIER_MALFORMED, now_us);
+        if (coordinator.state == COORDINATOR_STALLED)
+            break;
+        action = expect(&coordinator, COORDINATOR_COMMIT);
+        int64_t id = (int64_t)from + 100;
+        coordinator_answered(&coordinator, action.ticket, ANSWER_DONE, id, id, now_us);
+        assert_false(expect(&coordinator, COORDINATOR_ANNOUNCE).announcement.asks);
+        refuse(&coordinator, STALL_BARRIER_MALFORMED, now_us);
+        now_us += 1000;
+        coordinator_tick(&coordinator, now_us);
+        action = expect(&coordinator, COORDINATOR_LOAD);
+        const LaneValue at[] = {{from + 1, {from + 1, 0}}, {5, {5, 0}}};
+        TableView view = view_of(at, 2);
+        view.head = view.snapshot = view.sequence = id;
+        coordinator_loaded(&coordinator, action.ticket, &view, &topic, now_us);
+        assert_true(expect(&coordinator, COORDINATOR_ANNOUNCE).announcement.asks);
+    }
+    action = expect(&coordinator, COORDINATOR_STALL);
+    assert_int_equal(action.reason, STALL_BARRIER_MALFORMED);
+    assert_in_range(now_us, 5000, 7000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_barrier),  cmocka_unit_test(test_other_generation),
         cmocka_unit_test(test_conflict), cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_worker),   cmocka_unit_test(test_lanes_added),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -303,6 +303,27 @@ static void test_values(void **state)
     }
 }
 
+/* Nobody said what the columns are: neither the record nor who made the reader. */
+static void test_schema_unknown(void **state)
+{
+    (void)state;
+    static const char bare[] = "{\"before\":null,\"after\":{\"id\":1},\"op\":\"c\"}";
+    Error err = {0};
+    Schema *found = NULL;
+    AUTO(event_reader_free)
+    EventReader *other = event_reader_new(&(EventOptions){.format = EVENT_JSON}, &err);
+    const EventRecord record = {.value = (const uint8_t *)bare,
+                                .value_bytes = sizeof bare - 1,
+                                .offset = 9,
+                                .partition = 2};
+    assert_false(event_wanted(other, &record, &found, &err));
+    assert_null(found);
+    assert_int_equal(err.kind, ERROR_CONFIG);
+    assert_string_equal(err.code, "SchemaUnknown");
+    assert_non_null(strstr(err.message, "partition 2 offset 9"));
+    assert_non_null(strstr(err.message, "schemas.enable=true"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +332,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_header, set_up, tear_down),
         cmocka_unit_test(test_avro),
         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_schema_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
