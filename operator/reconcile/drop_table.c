@@ -46,18 +46,41 @@ static bool has_rolled(const json_t *deployment)
            json_integer_value(object_at(deployment, "status.replicas")) == replicas;
 }
 
-/* Whether Pods of this Deployment may still write the table, as a LakeTable of that name or as that
- * of the unit's own. */
-static bool fills(Look *look, const char *child, const char *unit)
+/* Pods that end, or that are left of a Deployment which is no more: they may still commit. */
+static bool linger(Look *look, size_t ref, const char *owner, const char *role, bool deployed)
+{
+    char label[NAME_BYTES_MAX];
+    name_of_label(owner, label);
+    AUTO(json_free)
+    json_t *pods = cache_list(look->op->cache, KIND_POD, look->namespace_name, ref, label);
+    size_t i;
+    json_t *pod;
+    json_array_foreach(pods, i, pod)
+    {
+        const char *own = object_label(pod, LABEL_ROLE), *phase = object_text(pod, "status.phase");
+        bool ended = phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0);
+        if (own && strcmp(own, role) == 0 && !ended && (!deployed || object_is_deleted(pod)))
+            return true;
+    }
+    return false;
+}
+
+/* Whether the Pods of a Connector (ref 0) or unit (ref 1) may still write the table, as a LakeTable
+ * of that name or as that of the unit's own. */
+static bool fills(Look *look, size_t ref, const char *owner, const char *unit)
 {
     Cache *cache = look->op->cache;
+    char child[NAME_BYTES_MAX];
+    name_of_child(owner, ref ? "-ingest" : "-capture", child);
     AUTO(json_free)
     json_t *deployment = cache_get(cache, KIND_DEPLOYMENT, look->namespace_name, child);
-    AUTO(json_free) json_t *map = cache_get(cache, KIND_CONFIG_MAP, look->namespace_name, child);
-    const char *text =
-        json_string_value(json_object_get(json_object_get(map, "data"), "manifest.yaml"));
+    if (linger(look, ref, owner, ref ? "ingest" : "capture", deployment))
+        return true;
     if (!deployment)
         return false;
+    AUTO(json_free) json_t *map = cache_get(cache, KIND_CONFIG_MAP, look->namespace_name, child);
+    const json_t *data = json_object_get(map, "data");
+    const char *text = json_string_value(json_object_get(data, "manifest.yaml"));
     return !text || bundle_holds(text, "LakeTable", look->name) ||
            (unit && bundle_holds(text, "IngestionUnit", unit)) || !has_rolled(deployment);
 }
@@ -66,19 +89,10 @@ static bool is_filled(Look *look, const json_t *table)
 {
     const char *connector = object_text(table, "status.connector");
     const char *unit = object_text(table, "status.unit");
-    char name[NAME_BYTES_MAX];
-    /* Of a unit's own table the unit has to be out of it, too. */
-    const char *own = object_controller(table) ? unit : NULL;
-    bool filled = false;
-    if (connector) {
-        name_of_child(connector, "-capture", name);
-        filled = fills(look, name, own);
-    }
-    if (unit && !filled) {
-        name_of_child(unit, "-ingest", name);
-        filled = fills(look, name, own);
-    }
-    return filled;
+    const char *pattern = object_label(table, LABEL_PATTERN);
+    /* Of a unit's own table the unit has to be out of the manifest, too, or the pattern's. */
+    const char *own = pattern ? pattern : object_controller(table) ? unit : NULL;
+    return (connector && fills(look, 0, connector, own)) || (unit && fills(look, 1, unit, own));
 }
 
 /* A pattern goes on filling it, and it comes back: only the resource was deleted. */
