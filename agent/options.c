@@ -20,7 +20,7 @@ static const char help[] =
     "  validate  check manifests and say everything that is wrong with them\n"
     "  inspect   print schema, snapshots, position, files and deletes of tables\n"
     "  drop      remove slots, publications and records of the manifests' Connectors, and\n"
-    "            the tables whose deletionPolicy is Drop\n"
+    "            the tables whose deletionPolicy is Drop; without a Connector these alone\n"
     "\n"
     "Options:\n"
     "  -f, --file FILE          a manifest; a folder stands for its *.yaml, - for standard input;\n"

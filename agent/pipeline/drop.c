@@ -92,5 +92,11 @@ bool pipeline_drop(const Manifest *manifest, Error *err)
     for (size_t i = 0; i < manifest->connector_count; i++)
         if (!connector_drop(manifest, &manifest->connectors[i], err))
             return error_wrap(err, "Connector/%s", manifest->connectors[i].meta.name);
+    /* Tables without any Connector are meant themselves: whoever filled them is gone. */
+    for (size_t i = 0; !manifest->connector_count && i < manifest->table_count; i++) {
+        AUTO(lake_close) Lake *lake = lake_open(&manifest->tables[i], err);
+        if (!lake || !table_drop(lake, &manifest->tables[i], err))
+            return error_wrap(err, "LakeTable/%s", manifest->tables[i].meta.name);
+    }
     return true;
 }

@@ -12,6 +12,7 @@
 #define CACHE_REFS 2
 #define LABEL_CONNECTOR "firn.dev/connector" /* of Pods and children; shortened if need be */
 #define LABEL_UNIT "firn.dev/unit"
+#define LABEL_PATTERN "firn.dev/pattern" /* of a pattern's units and tables: its unit */
 
 typedef struct Cache Cache;
 void cache_free(Cache *cache);

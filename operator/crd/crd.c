@@ -95,6 +95,8 @@ static json_t *status_schema(const CrdKind *kind)
                             typed("string", "of the manifest that its Pods are given"));
     } else if (kind->shape == &lake_table_shape) {
         json_object_set_new(properties, "unit", typed("string", "the IngestionUnit that fills it"));
+        json_object_set_new(properties, "connector",
+                            typed("string", "the Connector whose Pods reach it"));
     } else {
         json_object_set_new(properties, "replicas",
                             typed_as("integer", "int32", "Pods that fill the table"));

@@ -188,6 +188,21 @@ void bundle_make(const json_t *connector, const json_t *units, const json_t *tab
     free(parts.tables);
 }
 
+char *bundle_of_table(const json_t *table)
+{
+    Bytes text = {0};
+    put_object(&text, table);
+    bytes_put_u8(&text, '\0');
+    return (char *)text.data;
+}
+
+bool bundle_holds(const char *text, const char *kind, const char *name)
+{
+    AUTO(mem_free)
+    char *head = mem_format("\"kind\":\"%s\",\"metadata\":{\"name\":\"%s\"", kind, name);
+    return strstr(text, head);
+}
+
 /* --- Secrets --- */
 
 static void add_name(json_t *names, const char *name)

@@ -6,7 +6,7 @@
  *   pod.c         their template: restricted, with the user's own laid over it
  *   overlay.c     how that is laid over, and whether an object holds all that is wanted of it
  *   children.c    the objects of a Connector and of a unit
- *   drop.c        the Job that drops a deleted Connector's slot
+ *   drop.c        the Jobs that drop a deleted Connector's slot, a deleted LakeTable's table
  *   lake_table.c  the LakeTable of a unit with outsourcingUnit */
 #pragma once
 
@@ -48,6 +48,10 @@ void bundle_done(Bundle *bundle);
  * is left out, the younger of two that can't stand side by side, so that one mistake stops one unit
  * and not its neighbours. */
 void bundle_make(const json_t *connector, const json_t *units, const json_t *tables, Bundle *ret);
+/* A LakeTable alone, as `firn-agent drop` reads it; the caller's. */
+char *bundle_of_table(const json_t *table);
+/* Whether such a text holds an object. */
+bool bundle_holds(const char *text, const char *kind, const char *name);
 /* NULL: nothing is wrong with it. */
 const char *bundle_verdict(const Bundle *bundle, const char *kind, const char *name);
 /* The names of all Secrets that the text's objects refer to, sorted, each once: an array of texts.
@@ -81,6 +85,10 @@ bool unit_has_pods(const json_t *unit, const json_t *connector);
 /* ConfigMap and Job; not owned by the Connector, which is going: whoever makes them removes them.
  */
 json_t *desired_drop(const ConnectorInput *input);
+
+/* Likewise, of a LakeTable. `input`: its manifest, Secrets, and the Connector whose Pods reached it
+ * (NULL: it is gone). */
+json_t *desired_drop_table(const ConnectorInput *input, const json_t *table);
 
 /* --- lake_table.c --- */
 

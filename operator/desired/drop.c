@@ -5,15 +5,10 @@
 #define SECONDS_MAX 120
 #define KEPT_S 3600 /* should nobody remove it */
 
-json_t *desired_drop(const ConnectorInput *input)
+static json_t *objects(const ConnectorInput *input, const char *namespace_name, const char *name,
+                       json_t *labels /* taken */)
 {
-    char name[NAME_BYTES_MAX], label[NAME_BYTES_MAX];
-    const json_t *connector = input->connector;
-    name_of_child(object_name(connector), "-drop", name);
-    name_of_label(object_name(connector), label);
-    json_t *labels = json_pack("{ss ss ss}", "app.kubernetes.io/name", "firn-agent", LABEL_ROLE,
-                               "drop", LABEL_CONNECTOR, label);
-    json_t *nobody = json_pack("{s{ss}}", "metadata", "namespace", object_namespace(connector));
+    json_t *nobody = json_pack("{s{ss}}", "metadata", "namespace", namespace_name);
     PodInput pod = {
         .from = input, .name = name, .role = "drop", .command = "drop", .labels = labels};
     json_t *map = child_object(KIND_CONFIG_MAP, nobody, name, labels);
@@ -26,4 +21,25 @@ json_t *desired_drop(const ConnectorInput *input)
     json_decref(labels);
     json_decref(nobody);
     return json_pack("[oo]", map, job);
+}
+
+json_t *desired_drop(const ConnectorInput *input)
+{
+    char name[NAME_BYTES_MAX], label[NAME_BYTES_MAX];
+    const json_t *connector = input->connector;
+    name_of_child(object_name(connector), "-drop", name);
+    name_of_label(object_name(connector), label);
+    return objects(input, object_namespace(connector), name,
+                   json_pack("{ss ss ss}", "app.kubernetes.io/name", "firn-agent", LABEL_ROLE,
+                             "drop", LABEL_CONNECTOR, label));
+}
+
+json_t *desired_drop_table(const ConnectorInput *input, const json_t *table)
+{
+    char name[NAME_BYTES_MAX], label[NAME_BYTES_MAX];
+    name_of_child(object_name(table), "-drop-table", name);
+    name_of_label(object_name(table), label);
+    return objects(input, object_namespace(table), name,
+                   json_pack("{ss ss ss}", "app.kubernetes.io/name", "firn-agent", LABEL_ROLE,
+                             "drop", "firn.dev/table", label));
 }

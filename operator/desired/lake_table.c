@@ -42,6 +42,9 @@ json_t *desired_lake_table(const json_t *unit)
     char label[NAME_BYTES_MAX];
     name_of_label(object_name(unit), label);
     json_t *labels = json_pack("{ss}", LABEL_UNIT, label);
+    const char *pattern = object_label(unit, LABEL_PATTERN);
+    if (pattern)
+        json_object_set_new(labels, LABEL_PATTERN, json_string(pattern));
     json_t *table = child_object(KIND_LAKE_TABLE, unit, object_name(unit), labels);
     json_t *spec = json_deep_copy(inner);
     json_decref(labels);

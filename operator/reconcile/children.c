@@ -97,3 +97,45 @@ bool children_prune(Operator *op, const json_t *owner, size_t ref, const char *l
     }
     return true;
 }
+
+bool finalizer_write(Look *look, Kind kind, const json_t *object, const char *finalizer,
+                     bool stands, Error *err)
+{
+    AUTO(json_free) json_t *list = json_array();
+    size_t i;
+    json_t *item;
+    json_array_foreach(object_at(object, "metadata.finalizers"), i, item)
+    {
+        if (strcmp(json_string_value(item), finalizer) != 0)
+            json_array_append(list, item);
+    }
+    if (stands)
+        json_array_append_new(list, json_string(finalizer));
+    AUTO(json_free)
+    json_t *body = json_pack("{s{ss sO}}", "metadata", "resourceVersion", object_version(object),
+                             "finalizers", list);
+    AUTO(mem_free)
+    char *path =
+        kind_path(kind, look->namespace_name, look->name, "?fieldManager=" API_FIELD_MANAGER);
+    ApiRequest request = {
+        .method = "PATCH", .path = path, .body = body, .body_kind = API_MERGE_PATCH};
+    AUTO(json_free) json_t *now = NULL;
+    Error own = {0};
+    if (!may_write(look->op, err))
+        return false;
+    if (api_call(look->op->api, &request, &now, &own)) {
+        cache_put(look->op->cache, kind, now);
+        return true;
+    }
+    if (strcmp(own.code, "NotFound") == 0)
+        return true;
+    *err = own;
+    return error_wrap(err, "finalizer of %s/%s", kinds[kind].name, look->name);
+}
+
+#define CLEANUP_US 300000000
+
+int64_t cleanup_limit_us(const Operator *op)
+{
+    return op->options.cleanup_us ? op->options.cleanup_us : CLEANUP_US;
+}

@@ -10,35 +10,11 @@
 #include "common/metrics.h"
 #include "operator/reconcile/reconcile.h"
 
-#define CLEANUP_US 300000000
 #define LOOK_US 2000000
 
 static bool finalizer_removed(Look *look, const json_t *connector, Error *err)
 {
-    /* Others' stay. */
-    AUTO(json_free) json_t *rest = json_array();
-    size_t i;
-    json_t *item;
-    json_array_foreach(object_at(connector, "metadata.finalizers"), i, item)
-    {
-        if (strcmp(json_string_value(item), FINALIZER) != 0)
-            json_array_append(rest, item);
-    }
-    AUTO(json_free)
-    json_t *body = json_pack("{s{ss sO}}", "metadata", "resourceVersion", object_version(connector),
-                             "finalizers", rest);
-    AUTO(mem_free)
-    char *path = kind_path(KIND_CONNECTOR, look->namespace_name, look->name,
-                           "?fieldManager=" API_FIELD_MANAGER);
-    ApiRequest request = {
-        .method = "PATCH", .path = path, .body = body, .body_kind = API_MERGE_PATCH};
-    Error own = {0};
-    if (!may_write(look->op, err))
-        return false;
-    if (api_call(look->op->api, &request, NULL, &own) || strcmp(own.code, "NotFound") == 0)
-        return true;
-    *err = own;
-    return error_wrap(err, "finalizer of Connector/%s", look->name);
+    return finalizer_write(look, KIND_CONNECTOR, connector, FINALIZER, false, err);
 }
 
 static bool remove_drop(Look *look, Error *err)
@@ -114,8 +90,7 @@ static bool drop_begun(Look *look, const json_t *connector, Error *err)
     return ok;
 }
 
-/* "Complete", "Failed", or NULL: it runs. */
-static const char *job_end(const json_t *job)
+const char *job_end(const json_t *job)
 {
     size_t i;
     json_t *one;
@@ -129,10 +104,10 @@ static const char *job_end(const json_t *job)
     return NULL;
 }
 
-static int64_t deleted_for_us(const json_t *connector, int64_t now_s)
+int64_t deleted_for_us(const json_t *object, int64_t now_s)
 {
     struct tm parts = {0};
-    const char *text = object_text(connector, "metadata.deletionTimestamp");
+    const char *text = object_text(object, "metadata.deletionTimestamp");
     if (!text || !strptime(text, "%Y-%m-%dT%H:%M:%S", &parts))
         return 0;
     return (now_s - (int64_t)timegm(&parts)) * 1000000;
@@ -150,8 +125,7 @@ bool connector_finalize(Look *look, const json_t *connector, Error *err)
     json_t *deployment = cache_get(op->cache, KIND_DEPLOYMENT, look->namespace_name, name);
     if (!deployment && !object_text(connector, "status.manifestHash"))
         return finalizer_removed(look, connector, err);
-    int64_t limit_us = op->options.cleanup_us ? op->options.cleanup_us : CLEANUP_US;
-    bool late = deleted_for_us(connector, look->now_s) >= limit_us;
+    bool late = deleted_for_us(connector, look->now_s) >= cleanup_limit_us(op);
     name_of_child(look->name, "-drop", name);
     AUTO(json_free) json_t *job = cache_get(op->cache, KIND_JOB, look->namespace_name, name);
     const char *end = job_end(job);

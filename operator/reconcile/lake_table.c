@@ -49,13 +49,26 @@ bool lake_table_look(Look *look, Error *err)
     json_t *table = cache_get(op->cache, KIND_LAKE_TABLE, look->namespace_name, look->name);
     if (!table || object_is_deleted(table)) {
         (void)verdicts_set(op->verdicts, 't', look->namespace_name, look->name, NULL);
-        return true;
+        return !object_has_finalizer(table, FINALIZER_TABLE) ||
+               lake_table_finalize(look, table, err);
     }
+    const char *policy = object_text(table, "spec.deletionPolicy");
+    bool drops = policy && strcmp(policy, "Drop") == 0;
+    if (object_has_finalizer(table, FINALIZER_TABLE) != drops &&
+        !finalizer_write(look, KIND_LAKE_TABLE, table, FINALIZER_TABLE, drops, err))
+        return false;
     AUTO(json_free) json_t *unit = unit_of(look, table);
     AUTO(json_free) json_t *more = json_object();
     State state;
+    const char *connector = object_text(unit, "spec.connectorRef.name");
+    const json_t *was = object_at(table, "status.connector");
     if (unit)
         json_object_set_new(more, "unit", json_string(object_name(unit)));
+    /* Its Pods reach the table: see drop_table.c. */
+    if (connector)
+        json_object_set_new(more, "connector", json_string(connector));
+    else if (was)
+        json_object_set_new(more, "connector", json_string(json_string_value(was)));
     if (!unit)
         state = state_of(HEALTH_UNKNOWN, "Pending", "NoUnit", "no IngestionUnit fills it yet");
     else if (!verdicts_get(op->verdicts, 't', look->namespace_name, look->name, &state))

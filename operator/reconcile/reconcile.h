@@ -8,6 +8,7 @@
  *   unit.c         an IngestionUnit
  *   lake_table.c   a LakeTable
  *   finalize.c     a Connector that is being deleted: its slot and publication go first
+ *   drop_table.c   a LakeTable that is being deleted and is to be dropped
  *   children.c     objects applied when they differ, removed when nobody wants them
  *   say.c          status and Events
  *   verdicts.c     what a Connector's look found out about others
@@ -44,6 +45,7 @@ bool operator_is_working(const Operator *op);
 /* --- inside --- */
 
 #define FINALIZER "firn.dev/source"
+#define FINALIZER_TABLE "firn.dev/table"
 
 struct Operator {
     Api *api;
@@ -71,6 +73,14 @@ typedef struct Look {
 MUST_CHECK bool connector_look(Look *look, Error *err);
 MUST_CHECK bool unit_look(Look *look, Error *err);
 MUST_CHECK bool lake_table_look(Look *look, Error *err);
+/* Of kind and object: that the finalizer stands or not; others' stay. */
+MUST_CHECK bool finalizer_write(Look *look, Kind kind, const json_t *object, const char *finalizer,
+                                bool stands, Error *err);
+/* "Complete", "Failed", or NULL: it runs. */
+const char *job_end(const json_t *job);
+int64_t deleted_for_us(const json_t *object, int64_t now_s);
+int64_t cleanup_limit_us(const Operator *op);
+MUST_CHECK bool lake_table_finalize(Look *look, const json_t *table, Error *err);
 MUST_CHECK bool connector_finalize(Look *look, const json_t *connector, Error *err);
 void look_again(Look *look, int64_t in_us);
 
@@ -133,8 +143,6 @@ json_t *reports_of_unit(Reports *reports, char kind, const char *namespace_name,
 bool reports_claim(Reports *reports, const char *namespace_name, const char *connector,
                    const json_t *owners);
 
-/* Of a unit that a pattern's unit has: that one's name. */
-#define LABEL_PATTERN "firn.dev/pattern"
 bool is_of_pattern(const json_t *unit);
 /* What the agent found by patterns: an IngestionUnit for each table, which makes its LakeTable.
  * They are there to be seen: the agent reads the pattern. *ret_tables: how many. */

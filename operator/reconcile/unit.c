@@ -169,9 +169,12 @@ static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more,
     }
     AUTO(json_free)
     json_t *lake = table ? cache_get(cache, KIND_LAKE_TABLE, look->namespace_name, table) : NULL;
-    if (table && !lake) {
+    char label[NAME_BYTES_MAX];
+    name_of_label(look->name, label);
+    AUTO(json_free) json_t *none = json_array();
+    if (table && (!lake || object_is_deleted(lake))) {
         *ret = missing(look, unit, "LakeTable", table);
-        return true;
+        return children_prune(look->op, unit, 1, label, none, err); /* nothing to fill */
     }
     const char *judged =
         is_of_pattern(unit) ? object_text(object_controller(unit), "name") : look->name;
@@ -181,9 +184,7 @@ static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more,
         put_selector(look, LABEL_UNIT, look->name, more);
         return ingest_made(look, unit, connector, ret, more, err);
     }
-    char label[NAME_BYTES_MAX];
-    name_of_label(look->name, label);
-    AUTO(json_free) json_t *none = json_array(); /* its Connector had a stream, once */
+    /* Its Connector had a stream, once. */
     if (!children_prune(look->op, unit, 1, label, none, err))
         return false;
     *ret = state_by_connector(look, connector_name ? connector_name : "", more);

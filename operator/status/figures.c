@@ -36,7 +36,7 @@ static const char *take_value(const char *at, char *to, size_t bytes)
 /* `text`: one line. */
 static bool take_line(const char *text, Line *ret)
 {
-    char label[64], other[600];
+    char other[600];
     size_t bytes = strcspn(text, "{ ");
     *ret = (Line){0};
     if (*text == '#' || bytes == 0 || bytes >= sizeof ret->name)
@@ -46,6 +46,7 @@ static bool take_line(const char *text, Line *ret)
     if (*at == '{') {
         at++;
         while (*at && *at != '}') {
+            char label[64];
             bytes = strcspn(at, "=");
             if (bytes >= sizeof label || at[bytes] != '=' || at[bytes + 1] != '"')
                 return false;

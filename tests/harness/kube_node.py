@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness import authority
 from harness.kube import HELM, KUBERNETES, ROOT, START_SECONDS, Cluster, fetch
-from harness.process import die_with_parent, free_port
+from harness.process import free_port
 from harness.server import CACHE, fetched
 from harness.wait import wait_until
 

@@ -318,7 +318,24 @@ class OnANode(unittest.TestCase):
         self.assertEqual(self.pods()[0]["spec"]["containers"][0]["image"], "firn-agent:next")
         self.equal()
 
-    def test_12_deleted(self):
+    def test_12_a_table_dropped(self):
+        """One more, filled and then dropped with its files, as its resource says."""
+        self.connection.execute("create table extra (id int primary key, v text)")
+        self.connection.execute("insert into extra select i, 'x' from generate_series(1, 100) i")
+        unit = {"apiVersion": "firn.dev/v1alpha1", "kind": "IngestionUnit", "metadata": {"name": "extra"}, "spec": {
+            "connectorRef": {"name": "shop", "table": "public.extra"}, "outsourcingUnit": {"table": {
+                "catalog": {"warehouse": str(self.lake)}, "database": "other", "commitInterval": "1s", "deletionPolicy": "Drop"}}}}  # fmt: skip
+        (self.folder / "extra.yaml").write_text(json.dumps(unit))
+        self.kubectl("apply", "-f", self.folder / "extra.yaml")
+        self.until(lambda: (self.node.find("IngestionUnit", "extra", NAMESPACE) or {}).get("status", {}).get("rows") == 100, "it is filled")
+        self.assertTrue(list((self.lake / "other" / "extra").rglob("*.parquet")))
+        self.kubectl("delete", "ingestionunit", "extra")
+        self.until(lambda: self.node.find("LakeTable", "extra", NAMESPACE) is None, "its LakeTable is gone")
+        self.assertFalse((self.lake / "other" / "extra").exists())
+        self.connection.execute("drop table extra")
+        self.ready()
+
+    def test_13_deleted(self):
         """The slot goes with the Connector, by a Pod; the tables stay."""
         self.kubectl("delete", "connector", "shop", "--timeout=120s")
         self.assertIsNone(self.source.slot("firn_shop"))

@@ -184,7 +184,7 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(len(paths), 7)
         for path in paths:
             for document in yaml.safe_load_all(path.read_text()):
-                if document and "." not in document["apiVersion"].partition("/")[0].removesuffix("firn.dev"):
+                if document and document["kind"] != "Namespace" and "." not in document["apiVersion"].partition("/")[0].removesuffix("firn.dev"):
                     document["metadata"].pop("namespace", None)
                     taken, words = self.server_takes(document)
                     self.assertTrue(taken, f"{path.name} {document['kind']}: {words}")
@@ -274,6 +274,14 @@ class Reconcile(unittest.TestCase):
 
     def remove_pod(self, name: str):
         self.kube.delete("Pod", name, self.namespace, "Background&gracePeriodSeconds=0")
+
+    def finish_job(self, name: str, condition: str = "Complete"):
+        """What the Job's controller would say."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        first = "SuccessCriteriaMet" if condition == "Complete" else "FailureTarget"
+        status = {"startTime": now, "conditions": [{"type": one, "status": "True", "lastTransitionTime": now} for one in (first, condition)]}
+        status |= {"completionTime": now, "succeeded": 1} if condition == "Complete" else {"failed": 1}
+        self.kube.patch("Job", name, {"status": status}, self.namespace, "/status")
 
     def settle(self):
         """Applied, made, and running as far as anybody says."""
@@ -480,8 +488,7 @@ class Life(Reconcile):
         self.kube.apply(json.dumps({"apiVersion": "firn.dev/v1alpha1", "kind": "LakeTable", "metadata": {"name": "later", "namespace": self.namespace},
                                     "spec": {"catalog": {"warehouse": "/lake"}, "database": "retail", "tableName": "later"}}))  # fmt: skip
         self.until(lambda: "public.x" in self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], "it is in the manifest")
-        self.run_deployment()
-        self.wait_condition("IngestionUnit", "zz-second", "Ready", "True")
+        self.until(lambda: self.all_ready() and self.is_condition("IngestionUnit", "zz-second", "Ready", "True"), "it is ready")
         # a unit without its Connector
         self.kube.apply(json.dumps({**other, "metadata": {"name": "alone", "namespace": self.namespace},
                                     "spec": {"connectorRef": {"name": "nobody", "table": "public.y"}, "lakeTableRef": {"name": "later"}}}))  # fmt: skip
@@ -535,6 +542,8 @@ class Life(Reconcile):
         self.until(lambda: self.get("Deployment", "orders-ingest")["spec"]["template"] != before, "a Secret's change rolls the consumers")
         # without the stream the Connector's Pod fills the tables
         self.kube.patch("Connector", "shop", {"spec": {"stream": None}}, self.namespace)
+        self.wait_condition("IngestionUnit", "orders", "Stalled", "True", "InvalidSpec")  # three consumers of nothing
+        self.kube.patch("IngestionUnit", "orders", {"spec": {"numberOfConsumers": 1}}, self.namespace)
         self.until(lambda: self.find("Deployment", "orders-ingest") is None, "the unit's own Pods go")
         self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["template"]["spec"]["containers"][0]["args"][0] == "run", "it runs")
 
@@ -606,10 +615,7 @@ class Life(Reconcile):
         manifest = self.get("ConfigMap", "shop-drop")["data"]["manifest.yaml"]
         self.assertIn("Connector", manifest)
         self.assertNotIn("LakeTable", manifest)  # no table is dropped with it
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.kube.patch("Job", "shop-drop", {"status": {"startTime": now, "completionTime": now, "succeeded": 1, "conditions": [
-            {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": now},
-            {"type": "Complete", "status": "True", "lastTransitionTime": now}]}}, self.namespace, "/status")  # fmt: skip
+        self.finish_job("shop-drop")
         self.until(lambda: self.find("Connector", "shop") is None, "the Connector is gone")
         for kind in CHILDREN:
             self.until(lambda kind=kind: self.find(kind, "shop-capture") is None, f"{kind} is gone")
@@ -618,6 +624,56 @@ class Life(Reconcile):
         self.kube.delete("IngestionUnit", "customers", self.namespace)
         self.until(lambda: self.find("LakeTable", "customers") is None, "the unit's table goes with it")
         self.assertIsNotNone(self.find("LakeTable", "orders"))
+
+    def test_a_table_that_is_to_be_dropped(self):
+        """Not while it is filled; then by a Job with the Connector's volumes; what can't be dropped is named."""
+        self.started()
+        self.secret()
+        documents = list(yaml.safe_load_all(shop(self.namespace)))
+        documents[0]["spec"]["agent"] = {"podTemplate": {"spec": {"volumes": [{"name": "lake", "emptyDir": {}}]}}}
+        documents[1]["spec"]["deletionPolicy"] = "Drop"
+        documents[3]["spec"]["outsourcingUnit"]["table"]["deletionPolicy"] = "Drop"
+        self.kube.apply(yaml.safe_dump_all(documents))
+        self.wait_children()
+        self.until(self.all_ready, "everything is ready")
+        for name in ("orders", "customers"):
+            self.until(lambda name=name: self.get("LakeTable", name)["status"].get("connector") == "shop", "it is known whose Pods reach it")
+            self.assertEqual(self.get("LakeTable", name)["metadata"]["finalizers"], ["firn.dev/table"])
+        # asked for and taken back
+        self.kube.patch("LakeTable", "orders", {"spec": {"deletionPolicy": "Retain"}}, self.namespace)
+        self.until(lambda: not self.get("LakeTable", "orders")["metadata"].get("finalizers"), "nothing keeps it")
+        self.kube.patch("LakeTable", "orders", {"spec": {"deletionPolicy": "Drop"}}, self.namespace)
+        self.until(lambda: self.get("LakeTable", "orders")["metadata"].get("finalizers"), "it will be dropped")
+        self.until(self.all_ready, "everything is ready")
+        self.kube.delete("LakeTable", "orders", self.namespace)
+        self.until(lambda: '"public.orders"' not in self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], "it is filled no more")
+        self.wait_condition("IngestionUnit", "orders", "Reconciling", "True", "LakeTableMissing")
+        self.assertIsNone(self.find("Job", "orders-drop-table"))  # the Pods of before may run
+        self.run_deployment()
+        job = self.until(lambda: self.find("Job", "orders-drop-table"), "the Job that drops it")
+        pod = job["spec"]["template"]["spec"]
+        self.assertEqual(pod["containers"][0]["args"][0], "drop")
+        self.assertIn("lake", [volume["name"] for volume in pod["volumes"]])
+        path = self.folder / "manifest.yaml"
+        path.write_text(self.get("ConfigMap", "orders-drop-table")["data"]["manifest.yaml"])
+        self.assertIn("valid: 0 connectors, 1 tables, 0 units", command("validate", "-f", path).stdout)
+        self.assertIsNotNone(self.find("LakeTable", "orders"))
+        self.finish_job("orders-drop-table")
+        self.until(lambda: self.find("LakeTable", "orders") is None, "it is gone")
+        self.until(lambda: self.find("ConfigMap", "orders-drop-table") is None, "and what dropped it")
+        # a unit's own table goes with the unit
+        self.kube.delete("IngestionUnit", "customers", self.namespace)
+        job = self.until(lambda: (self.deployment_runs() or True) and self.find("Job", "customers-drop-table"), "the Job that drops it")
+        self.finish_job("customers-drop-table", "Failed")
+        self.until(lambda: self.find("LakeTable", "customers") is None, "it is gone")
+        self.assertTrue(self.operator.said("table left behind"))
+        self.assertIn("TableLeft", {event["reason"] for event in self.kube.all_of("Event", self.namespace)})
+        self.assertIn("firn_leaked_tables 1", self.operator.http("/metrics")[1])
+
+    def deployment_runs(self):
+        deployment = self.find("Deployment", "shop-capture")
+        if deployment and deployment.get("status", {}).get("observedGeneration") != deployment["metadata"]["generation"]:
+            self.run_deployment()
 
     def test_a_source_out_of_reach_holds_nobody_up(self):
         self.started("one", None, "--cleanup-timeout=3s")
@@ -675,10 +731,7 @@ class Faults(Reconcile):
                         self.until(lambda: self.get("Connector", "shop").get("status", {}).get("manifestHash"), "its status")
                         self.kube.delete("Connector", "shop", self.namespace)
                         self.until(lambda: self.find("Job", "shop-drop"), "the Job")
-                        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-                        self.kube.patch("Job", "shop-drop", {"status": {"startTime": now, "completionTime": now, "succeeded": 1, "conditions": [
-                            {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": now},
-                            {"type": "Complete", "status": "True", "lastTransitionTime": now}]}}, self.namespace, "/status")  # fmt: skip
+                        self.finish_job("shop-drop")
                     self.until(lambda: self.operator.process.poll() is not None, "it is killed", watch=False)
                     self.assertIn(f"crash point {name} struck", self.operator.text())
                     self.started()

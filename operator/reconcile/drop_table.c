@@ -1,0 +1,164 @@
+/* A LakeTable with `deletionPolicy: Drop` that is being deleted. First nobody may fill it any more:
+ * the Pods that did have to be gone, or to run with a manifest without it. Then a Job with the
+ * agent's image, and with the volumes that the Connector's Pods had, drops the table with its
+ * files. What can't be dropped holds nobody up for ever: it stays in the lake, and is named. */
+#include <stdio.h>
+
+#include "common/log.h"
+#include "common/metrics.h"
+#include "operator/reconcile/reconcile.h"
+
+#define LOOK_US 2000000
+
+static bool removed(Look *look, const json_t *table, Error *err)
+{
+    char name[NAME_BYTES_MAX];
+    name_of_child(look->name, "-drop-table", name);
+    return may_write(look->op, err) &&
+           api_delete(look->op->api, KIND_JOB, look->namespace_name, name, err) &&
+           api_delete(look->op->api, KIND_CONFIG_MAP, look->namespace_name, name, err) &&
+           finalizer_write(look, KIND_LAKE_TABLE, table, FINALIZER_TABLE, false, err);
+}
+
+static bool give_up(Look *look, const json_t *table, const char *why, Error *err)
+{
+    const char *database = object_text(table, "spec.database");
+    const char *name = object_text(table, "spec.tableName");
+    AUTO(mem_free)
+    char *text = mem_format("table %s.%s stayed in the lake: drop it there (%s)",
+                            database ? database : "", name ? name : look->name, why);
+    log_warn("table left behind", LOG_T("namespace", look->namespace_name),
+             LOG_T("table", look->name), LOG_T("error", why));
+    metric_add(metrics_register(METRIC_COUNTER, "firn_leaked_tables",
+                                "Deleted LakeTables whose table was to be dropped and may be there",
+                                ""),
+               1);
+    say_event(look->op, table, true, "TableLeft", text);
+    return removed(look, table, err);
+}
+
+static bool has_rolled(const json_t *deployment)
+{
+    int64_t replicas = json_integer_value(object_at(deployment, "spec.replicas"));
+    return json_integer_value(object_at(deployment, "status.observedGeneration")) >=
+               object_generation(deployment) &&
+           json_integer_value(object_at(deployment, "status.updatedReplicas")) == replicas &&
+           json_integer_value(object_at(deployment, "status.replicas")) == replicas;
+}
+
+/* Pods that end, or that are left of a Deployment which is no more: they may still commit. */
+static bool linger(Look *look, size_t ref, const char *owner, const char *role, bool deployed)
+{
+    char label[NAME_BYTES_MAX];
+    name_of_label(owner, label);
+    AUTO(json_free)
+    json_t *pods = cache_list(look->op->cache, KIND_POD, look->namespace_name, ref, label);
+    size_t i;
+    json_t *pod;
+    json_array_foreach(pods, i, pod)
+    {
+        const char *own = object_label(pod, LABEL_ROLE), *phase = object_text(pod, "status.phase");
+        bool ended = phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0);
+        if (own && strcmp(own, role) == 0 && !ended && (!deployed || object_is_deleted(pod)))
+            return true;
+    }
+    return false;
+}
+
+/* Whether the Pods of a Connector (ref 0) or unit (ref 1) may still write the table, as a LakeTable
+ * of that name or as that of the unit's own. */
+static bool fills(Look *look, size_t ref, const char *owner, const char *unit)
+{
+    Cache *cache = look->op->cache;
+    char child[NAME_BYTES_MAX];
+    name_of_child(owner, ref ? "-ingest" : "-capture", child);
+    AUTO(json_free)
+    json_t *deployment = cache_get(cache, KIND_DEPLOYMENT, look->namespace_name, child);
+    if (linger(look, ref, owner, ref ? "ingest" : "capture", deployment))
+        return true;
+    if (!deployment)
+        return false;
+    AUTO(json_free) json_t *map = cache_get(cache, KIND_CONFIG_MAP, look->namespace_name, child);
+    const json_t *data = json_object_get(map, "data");
+    const char *text = json_string_value(json_object_get(data, "manifest.yaml"));
+    return !text || bundle_holds(text, "LakeTable", look->name) ||
+           (unit && bundle_holds(text, "IngestionUnit", unit)) || !has_rolled(deployment);
+}
+
+static bool is_filled(Look *look, const json_t *table)
+{
+    const char *connector = object_text(table, "status.connector");
+    const char *unit = object_text(table, "status.unit");
+    const char *pattern = object_label(table, LABEL_PATTERN);
+    /* Of a unit's own table the unit has to be out of the manifest, too, or the pattern's. */
+    const char *own = pattern ? pattern : object_controller(table) ? unit : NULL;
+    return (connector && fills(look, 0, connector, own)) || (unit && fills(look, 1, unit, own));
+}
+
+/* A pattern goes on filling it, and it comes back: only the resource was deleted. */
+static bool is_found_again(Look *look, const json_t *table)
+{
+    const char *connector = object_text(table, "status.connector");
+    if (!object_label(table, LABEL_PATTERN) || !connector)
+        return false;
+    AUTO(json_free)
+    json_t *report = reports_get(look->op->reports, 'c', look->namespace_name, connector);
+    AUTO(json_free)
+    json_t *there = cache_get(look->op->cache, KIND_CONNECTOR, look->namespace_name, connector);
+    AUTO(json_free)
+    json_t *pattern = cache_get(look->op->cache, KIND_UNIT, look->namespace_name,
+                                object_label(table, LABEL_PATTERN));
+    return there && pattern && !object_is_deleted(pattern) &&
+           json_object_get(json_object_get(report, "units"), look->name);
+}
+
+static bool drop_begun(Look *look, const json_t *table, Error *err)
+{
+    AUTO(json_free)
+    json_t *connector = cache_get(look->op->cache, KIND_CONNECTOR, look->namespace_name,
+                                  object_text(table, "status.connector"));
+    AUTO(json_free) json_t *secrets = bundle_secrets(table, NULL, NULL);
+    AUTO(mem_free) char *text = bundle_of_table(table);
+    char hash[17];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_of_text(text));
+    ConnectorInput input = {.connector = connector,
+                            .manifest = text,
+                            .manifest_hash = hash,
+                            .secrets = secrets,
+                            .secrets_hash = "",
+                            .defaults = &look->op->options.agent};
+    AUTO(json_free) json_t *wanted = desired_drop_table(&input, table);
+    for (size_t i = 0; i < json_array_size(wanted); i++)
+        if (!child_apply(look->op, NULL, json_array_get(wanted, i), err))
+            return false;
+    return true;
+}
+
+bool lake_table_finalize(Look *look, const json_t *table, Error *err)
+{
+    Operator *op = look->op;
+    char name[NAME_BYTES_MAX];
+    if (is_found_again(look, table))
+        return finalizer_write(look, KIND_LAKE_TABLE, table, FINALIZER_TABLE, false, err);
+    name_of_child(look->name, "-drop-table", name);
+    AUTO(json_free) json_t *job = cache_get(op->cache, KIND_JOB, look->namespace_name, name);
+    const char *end = job_end(job);
+    if (end && end[0] == 'C')
+        return removed(look, table, err);
+    if (end)
+        return give_up(look, table, "the Job that drops it failed: see its Pod's log", err);
+    if (deleted_for_us(table, look->now_s) >= cleanup_limit_us(op))
+        return give_up(look, table,
+                       job ? "the lake could not be reached in time"
+                           : "Pods that fill it did not end in time",
+                       err);
+    look_again(look, LOOK_US);
+    Error own = {0};
+    if (job || is_filled(look, table) || drop_begun(look, table, &own))
+        return true;
+    /* A namespace that is going takes nothing new. */
+    if (own.kind == ERROR_CONFIG)
+        return give_up(look, table, own.message, err);
+    *err = own;
+    return false;
+}
