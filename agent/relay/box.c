@@ -1,10 +1,9 @@
 /* A box of records as bytes, for the spool, and again.
  *
-
- * Little-endian: 4 bytes runs; of each: 2 bytes length and the topic's name, 4 bytes
- * records; of each: 1 byte which other header (0: none), 1 byte whether it goes to every partition,
- * 4 bytes from which on, 8 bytes hash, and of key, value, header and other header 8 bytes each
- * where it begins in, and how much it is of, the rest: the records' bytes. */
+ * Little-endian: 4 bytes runs; of each: 2 bytes length and the topic's name, 4 bytes records; of
+ * each: 1 byte which other header (0: none), 1 byte whether it goes to every partition, 4 bytes
+ * from which on, 8 bytes hash, and of key, value, header and other header 8 bytes each where it
+ * begins in, and how much it is of, the rest: the records' bytes. */
 #include <string.h>
 
 #include "agent/relay/flow.h"

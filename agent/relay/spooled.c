@@ -13,8 +13,7 @@
  *
  * After a crash what is acknowledged, but not released, is given again: with the same positions
  * (Idempotent), or left out, as far as the position that was committed to Kafka says (Transactional
- * has it in the transaction of the rows, and always ends one at a checkpoint of the backlog).
- */
+ * has it in the transaction of the rows, and always ends one at a checkpoint of the backlog). */
 #include <stdlib.h>
 #include <string.h>
 
