@@ -57,7 +57,6 @@ class Refusals(RelayCase):
         self.assert_goes_on()
 
     def test_strimzi_outside_of_kubernetes(self):
-        self.make_shop(300)
         path = self.write_manifest()
         path.write_text(path.read_text().replace(f'bootstrapServers: "{self.broker.bootstrap}"', "strimzi: {cluster: my}"))
         agent = self.start()
