@@ -148,9 +148,10 @@ static bool wait_for_cluster(KafkaClient *client, int64_t patience_ms, Error *er
             continue;
         return known ? false
                      : error_set(err, ERROR_RETRY, "BrokersUnreachable",
-                                 "kafka %s can't be reached (%s.bootstrapServers): no answer "
+                                 "kafka %s can't be reached (%s.%s): no answer "
                                  "within %lld ms",
-                                 client->brokers, client->field, (long long)patience_ms);
+                                 client->brokers, client->field, client->asked,
+                                 (long long)patience_ms);
     }
 }
 
@@ -163,6 +164,10 @@ static void keep_names(KafkaClient *client, rd_kafka_conf_t *conf, const KafkaSp
     brokers[sizeof brokers - 1] = '\0';
     client->brokers = mem_strdup(brokers);
     client->field = mem_strdup(options->field);
+    client->asked = spec->strimzi.cluster
+                        ? "strimzi, whose Service has that name inside Kubernetes alone; elsewhere "
+                          "write bootstrapServers"
+                        : "bootstrapServers";
     bool sasl = spec->protocol == KAFKA_SASL_PLAINTEXT || spec->protocol == KAFKA_SASL_SSL;
     client->user = sasl && spec->username ? mem_strdup(spec->username) : NULL;
     client->scram =

@@ -71,8 +71,8 @@ static bool unreachable(const KafkaClient *client, Error *err, const char *text)
     else if (strstr(text, "SSL_HANDSHAKE") || strstr(text, "PLAINTEXT broker listener"))
         hint = ", or the listener has no TLS: write protocol PLAINTEXT or SASL_PLAINTEXT";
     return error_set(err, ERROR_RETRY, "BrokersUnreachable",
-                     "kafka %s can't be reached (%s.bootstrapServers%s): %s", client->brokers,
-                     client->field, hint, text);
+                     "kafka %s can't be reached (%s.%s%s): %s", client->brokers, client->field,
+                     client->asked, hint, text);
 }
 
 bool kafka_fault(const KafkaClient *client, Error *err, rd_kafka_resp_err_t code, const char *text,

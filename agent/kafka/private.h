@@ -22,6 +22,8 @@ struct KafkaClient {
     bool consumes; /* reader.c; else it produces */
     char *brokers, *cluster, *field, *user;
     bool scram;
+    const char
+        *asked; /* the field that names the brokers, and what it means outside of Kubernetes */
     KafkaToken *token;
     bool token_failed; /* of the thread "kafka" */
     Thread *thread;

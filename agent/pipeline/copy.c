@@ -42,16 +42,13 @@
 #include <string.h>
 
 #include "agent/pipeline/flow.h"
-#include "common/bucket.h"
+#include "agent/supervise/copying.h"
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/log.h"
 #include "common/mem.h"
 
-#define RANGE_BYTES_MAX ((uint64_t)32 << 20) /* DDL at the source waits for so much */
-#define RANGE_BYTES_MIN ((uint64_t)8 << 20)
-#define RANGES_PER_READER 16 /* else the last one is waited for by all others */
-#define PIECE_US 30000000    /* what a reader wrote for so long is joined, however little it is */
+#define PIECE_US 30000000 /* what a reader wrote for so long is joined, however little it is */
 #define PUT_MS 100
 #define REPORT_US 30000000
 
@@ -84,7 +81,7 @@ struct CopyRun {
     Reader *readers;
     size_t reader_count;
     pthread_mutex_t lock; /* over the figures above and below */
-    Bucket bucket;        /* maxRowsPerSecond */
+    CopyPace pace;
     int64_t started_us, report_us;
 };
 
@@ -97,8 +94,9 @@ void piece_free(Piece *piece)
     free(piece);
 }
 
-static bool copy_over(const CopyRun *run)
+static bool copy_over(const void *context)
 {
+    const CopyRun *run = context;
     return flow_failed(run->flow) || flow_stopping(run->flow);
 }
 
@@ -126,20 +124,6 @@ static CopyTable *range_take(CopyRun *run, CopyRange *ret)
     }
     pthread_mutex_unlock(&run->lock);
     return found;
-}
-
-/* Sleeps as long as the copy is ahead of its allowed rate. */
-static void throttle(CopyRun *run, uint32_t rows)
-{
-    int64_t now_us = clock_mono_us(), wait_us = 0;
-    if (!run->flow->pipeline->connector->snapshot_rows_per_second)
-        return;
-    pthread_mutex_lock(&run->lock);
-    wait_us = bucket_take(&run->bucket, rows, now_us);
-    pthread_mutex_unlock(&run->lock);
-    for (int64_t until_us = now_us + wait_us; now_us < until_us && !copy_over(run);
-         now_us = clock_mono_us())
-        clock_sleep_us(until_us - now_us < 100000 ? until_us - now_us : 100000);
 }
 
 static void report_if_due(CopyRun *run)
@@ -183,7 +167,7 @@ static bool range_read(Reader *reader, const CopyRange *range, Error *err)
         metric_add(bound->metrics.changes, batch->row_count);
         metric_add(bound->metrics.copy_rows, batch->row_count);
         report_if_due(run);
-        throttle(run, batch->row_count);
+        copying_pace(&run->pace, batch->row_count, copy_over, run);
     }
     atomic_fetch_add(&bound->copy.bytes, range->bytes_estimate);
     metric_add(bound->metrics.copy_bytes, (double)range->bytes_estimate);
@@ -352,17 +336,7 @@ void flow_copy_committed(Flow *flow, BoundTable *table)
 static int larger_first(const void *a, const void *b)
 {
     const CopyTable *left = a, *right = b;
-    uint64_t x = left->bound->source->bytes_estimate, y = right->bound->source->bytes_estimate;
-    return x < y ? 1 : x > y ? -1 : 0;
-}
-
-static uint64_t range_bytes(const Flow *flow, const BoundTable *table)
-{
-    uint64_t bytes = table->source->bytes_estimate / RANGES_PER_READER /
-                     flow->pipeline->connector->snapshot_parallelism;
-    return bytes < RANGE_BYTES_MIN   ? RANGE_BYTES_MIN
-           : bytes > RANGE_BYTES_MAX ? RANGE_BYTES_MAX
-                                     : bytes;
+    return copying_larger_first(left->bound->source, right->bound->source);
 }
 
 /* What is left to be read of a table; how much that is. */
@@ -379,7 +353,8 @@ static bool table_plan(Flow *flow, CopyTable *table, Error *err)
                           bound->name, bound->unit);
     }
     bool wanted = flow->pipeline->connector->snapshot_mode != SNAPSHOT_NEVER || !bound->begins;
-    if (wanted && !capture_copy_plan(flow->capture, bound->number, range_bytes(flow, bound),
+    if (wanted && !capture_copy_plan(flow->capture, bound->number,
+                                     copying_range_bytes(flow->pipeline->connector, bound->source),
                                      &copy->done, &table->ranges, &table->range_count, err))
         return false;
     copy->ranges_left = table->range_count;
@@ -387,11 +362,7 @@ static bool table_plan(Flow *flow, CopyTable *table, Error *err)
         copy->done.until = flow->copied.at.major;
     for (size_t i = 0; i < table->range_count; i++)
         copy->bytes_estimate += table->ranges[i].bytes_estimate;
-    uint64_t all = bound->source->bytes_estimate;
-    copy->rows_estimate = bound->source->rows_estimate;
-    if (!bound->begins && all > copy->bytes_estimate)
-        copy->rows_estimate =
-            (uint64_t)((double)copy->rows_estimate * (double)copy->bytes_estimate / (double)all);
+    copy->rows_estimate = copying_rows_left(bound->source, bound->begins, copy->bytes_estimate);
     if (bound->begins) {
         AUTO(mem_free) char *text = extents_format(&copy->done);
         table_copy_begin(bound->table, flow->copied.at);
@@ -427,11 +398,10 @@ static bool readers_open(CopyRun *run, Error *err)
 bool flow_copy_open(Flow *flow, Error *err)
 {
     CopyRun *run = flow->copy = mem_zalloc(sizeof *run);
-    uint64_t rate = flow->pipeline->connector->snapshot_rows_per_second;
     run->flow = flow;
     run->started_us = clock_mono_us();
     run->report_us = run->started_us + REPORT_US;
-    bucket_init(&run->bucket, (double)rate, (double)rate / 10, run->started_us);
+    copying_pace_init(&run->pace, flow->pipeline->connector);
     pthread_mutex_init(&run->lock, NULL);
     run->tables = mem_array(flow->table_count, sizeof *run->tables);
     for (size_t i = 0; i < flow->table_count; i++)
@@ -485,6 +455,7 @@ void flow_copy_close(Flow *flow)
         free(run->tables[i].ranges);
     for (size_t i = 0; i < flow->table_count; i++)
         extents_done(&flow->tables[i].copy.done);
+    copying_pace_done(&run->pace);
     pthread_mutex_destroy(&run->lock);
     free(run->readers);
     free(run->tables);

@@ -15,6 +15,7 @@
 #define TRANSACTION_MS 300000
 #define ABORT_MS 3000
 #define SETTINGS_MAX 2
+#define LINGER_MS 1            /* rows have gathered in the capture already */
 #define SPOOL_PATIENCE_MS 3000 /* then rows have another way */
 
 /* ---------- Kafka ---------- */
@@ -26,7 +27,8 @@ static bool open_producer(RelayFlow *flow, const KafkaClientOptions *client, Err
     KafkaProducerOptions options = {.client = *client,
                                     .batch_bytes = flow->relay->batch_bytes,
                                     .transaction_id = flow->transactional ? id : NULL,
-                                    .transaction_ms = TRANSACTION_MS};
+                                    .transaction_ms = TRANSACTION_MS,
+                                    .linger_ms = LINGER_MS};
     flow->producer = kafka_producer_open(flow->stream, &options, err);
     return flow->producer != NULL;
 }

@@ -18,17 +18,14 @@
 #include <string.h>
 
 #include "agent/relay/flow.h"
-#include "common/bucket.h"
+#include "agent/supervise/copying.h"
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/log.h"
 #include "common/mem.h"
 
-#define RANGE_BYTES_MAX ((uint64_t)32 << 20) /* DDL at the source waits for so much */
-#define RANGE_BYTES_MIN ((uint64_t)8 << 20)
 #define RANGE_BYTES_TRANSACTIONAL ((uint64_t)2 << 20) /* it is held until it is whole */
 #define RANGE_HELD_MAX ((size_t)64 << 20)
-#define RANGES_PER_READER 16
 #define QUEUE_ITEMS 64
 #define QUEUE_BYTES ((size_t)8 << 20)
 #define PUT_MS 100
@@ -79,11 +76,11 @@ struct CopyRun {
     Queue *queue;
     Note *notes; /* in the order of flights */
     size_t note_head, note_count, notes_held;
-    pthread_mutex_t lock; /* over ranges handed out, the bucket, first */
+    pthread_mutex_t lock; /* over ranges handed out, first */
     pthread_mutex_t end;  /* over the end of a range: the last one of all is the last */
     size_t unread;        /* ranges of all tables; under `end` */
     bool any;             /* a row was read: under `lock` */
-    Bucket bucket;        /* maxRowsPerSecond */
+    CopyPace pace;
     int64_t started_us, report_us, state_us;
 };
 
@@ -96,8 +93,9 @@ static void parcel_free(void *at)
     free(parcel);
 }
 
-static bool copy_over(const CopyRun *run)
+static bool copy_over(const void *context)
 {
+    const CopyRun *run = context;
     return relay_failed(run->flow) || relay_stopping(run->flow);
 }
 
@@ -120,20 +118,6 @@ static CopyTask *range_take(CopyRun *run, CopyRange *ret)
     }
     pthread_mutex_unlock(&run->lock);
     return found;
-}
-
-/* Sleeps as long as the copy is ahead of its allowed rate. */
-static void throttle(CopyRun *run, uint32_t rows)
-{
-    int64_t now_us = clock_mono_us(), wait_us;
-    if (!run->flow->relay->base.connector->snapshot_rows_per_second)
-        return;
-    pthread_mutex_lock(&run->lock);
-    wait_us = bucket_take(&run->bucket, rows, now_us);
-    pthread_mutex_unlock(&run->lock);
-    for (int64_t until_us = now_us + wait_us; now_us < until_us && !copy_over(run);
-         now_us = clock_mono_us())
-        clock_sleep_us(until_us - now_us < 100000 ? until_us - now_us : 100000);
 }
 
 static bool hand_over(Reader *reader, Error *err)
@@ -232,7 +216,7 @@ static bool range_read(Reader *reader, CopyTask *task, const CopyRange *range, E
         if (!batch)
             break;
         count_rows(run, task->table, batch->row_count);
-        throttle(run, batch->row_count);
+        copying_pace(&run->pace, batch->row_count, copy_over, run);
         Batch *before = kept;
         kept = batch;
         bool ok = !before || put_batch(reader, task, range, before, TOPIC_SNAPSHOT_TRUE, err);
@@ -503,19 +487,13 @@ bool relay_copy(RelayFlow *flow, Error *err)
 static int larger_first(const void *a, const void *b)
 {
     const CopyTask *left = a, *right = b;
-    uint64_t x = left->table->source->bytes_estimate, y = right->table->source->bytes_estimate;
-    return x < y ? 1 : x > y ? -1 : 0;
+    return copying_larger_first(left->table->source, right->table->source);
 }
 
 static uint64_t range_bytes(const RelayFlow *flow, const RelayTable *table)
 {
-    if (flow->transactional)
-        return RANGE_BYTES_TRANSACTIONAL;
-    uint64_t bytes = table->source->bytes_estimate / RANGES_PER_READER /
-                     flow->relay->base.connector->snapshot_parallelism;
-    return bytes < RANGE_BYTES_MIN   ? RANGE_BYTES_MIN
-           : bytes > RANGE_BYTES_MAX ? RANGE_BYTES_MAX
-                                     : bytes;
+    return flow->transactional ? RANGE_BYTES_TRANSACTIONAL
+                               : copying_range_bytes(flow->relay->base.connector, table->source);
 }
 
 static bool task_plan(RelayFlow *flow, CopyTask *task, Error *err)
@@ -537,11 +515,7 @@ static bool task_plan(RelayFlow *flow, CopyTask *task, Error *err)
     table->done.until = flow->copied.at.major;
     for (size_t i = 0; i < task->range_count; i++)
         table->bytes_estimate += task->ranges[i].bytes_estimate;
-    uint64_t all = table->source->bytes_estimate;
-    table->rows_estimate = table->source->rows_estimate;
-    if (!table->begins && all > table->bytes_estimate)
-        table->rows_estimate =
-            (uint64_t)((double)table->rows_estimate * (double)table->bytes_estimate / (double)all);
+    table->rows_estimate = copying_rows_left(table->source, table->begins, table->bytes_estimate);
     metric_set(table->metrics.copying, 1);
     metric_set(table->metrics.copy_rows_estimate, (double)table->rows_estimate);
     metric_set(table->metrics.copy_bytes_estimate, (double)table->bytes_estimate);
@@ -573,11 +547,10 @@ static bool readers_open(CopyRun *run, Error *err)
 bool relay_copy_open(RelayFlow *flow, Error *err)
 {
     CopyRun *run = flow->copy = mem_zalloc(sizeof *run);
-    uint64_t rate = flow->relay->base.connector->snapshot_rows_per_second;
     run->flow = flow;
     run->started_us = clock_mono_us();
     run->report_us = run->started_us + REPORT_US;
-    bucket_init(&run->bucket, (double)rate, (double)rate / 10, run->started_us);
+    copying_pace_init(&run->pace, flow->relay->base.connector);
     pthread_mutex_init(&run->lock, NULL);
     pthread_mutex_init(&run->end, NULL);
     run->queue = queue_new(QUEUE_ITEMS, QUEUE_BYTES, parcel_free);
@@ -609,6 +582,7 @@ void relay_copy_close(RelayFlow *flow)
     for (size_t i = 0; i < run->task_count; i++)
         free(run->tasks[i].ranges);
     queue_free(run->queue);
+    copying_pace_done(&run->pace);
     pthread_mutex_destroy(&run->lock);
     pthread_mutex_destroy(&run->end);
     free(run->notes);

@@ -131,6 +131,7 @@ typedef struct RelayFlow {
     size_t scratch_held;
     uint64_t sent, acknowledged; /* flights */
     int64_t idle_us;             /* the source was answered last */
+    int64_t stalled_after_us;    /* whether Kafka stalls is looked at again */
     Point points[POINTS_MAX];
     size_t point_head, point_count;
     RowPosition checkpoint; /* the latest one handed out */
@@ -288,6 +289,8 @@ MUST_CHECK bool relay_spool_put(RelayFlow *flow, Outbox *box, Error *err);
 MUST_CHECK bool relay_spool_checkpoint(RelayFlow *flow, Error *err);
 /* Tells the source, gives Kafka what it takes. */
 MUST_CHECK bool relay_spool_step(RelayFlow *flow, bool at_checkpoint, Error *err);
+
+/* --- box.c --- */
 /* A box as bytes, and again; false: it is none, or is of a topic that find does not find. */
 void relay_box_put(const Outbox *box, Bytes *to);
 MUST_CHECK bool relay_box_take(const uint8_t *data, size_t bytes,

@@ -10,6 +10,8 @@
  *   outbox.c       records gathered, handed to Kafka, acknowledged or committed
  *   others.c       records of no table: heartbeats, messages of the log
  *   transactions.c transaction metadata
+ *   spooled.c      rows wait on disk while Kafka is slow or away
+ *   backlog.c      the spool's folder (backlog.h); box.c: records as bytes
  *   dead_letter.c  records that are too large for their topic, values that can't be written
  *   state.c        what stands in the state topic (state.h)
  *   progress.c     metrics

@@ -5,6 +5,7 @@
  *   supervise.c  the loop: the one place that reads an error's kind; and tables to copy anew
  *   look.c       tables that are added at the source
  *   headroom.c   the log that the source keeps
+ *   copying.c    what copies have in common (copying.h)
  *   progress.c   figures for metrics, health and the progress line */
 #pragma once
 

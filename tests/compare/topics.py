@@ -8,6 +8,7 @@ digits and less (milliseconds to Debezium) don't compare."""
 
 import base64
 import math
+import time
 from decimal import Decimal
 
 import orjson
@@ -17,6 +18,7 @@ from canon import Family
 
 BATCH_ROWS = 50_000
 READ_SECONDS = 30
+WAIT_SECONDS = 0.05
 
 
 class TopicError(Exception):
@@ -36,10 +38,13 @@ def messages(brokers: str, topic: str):
         for partition in sorted(known.partitions):
             consumer.assign([TopicPartition(topic, partition, 0)])
             ended = False
+            since = time.monotonic()
             while not ended:
-                found = consumer.consume(5000, READ_SECONDS)
-                if not found:
-                    raise TopicError(f"topic {topic}, partition {partition}: no end within {READ_SECONDS} s")
+                found = consumer.consume(5000, WAIT_SECONDS)  # so many, or so long: an end is no end of waiting
+                if found:
+                    since = time.monotonic()
+                elif time.monotonic() - since > READ_SECONDS:
+                    raise TopicError(f"topic {topic}, partition {partition}: nothing within {READ_SECONDS} s, and no end")
                 for message in found:
                     if not message.error():
                         yield partition, message.key(), message.value()

@@ -25,6 +25,7 @@ PLACEHOLDER = "__debezium_unavailable_value"
 ROW, TOMBSTONE, TRUNCATE, COPIED, EPOCH_BEGINS = b"RDTCE"  # kinds in the header
 EPOCH = datetime(1970, 1, 1)
 AGREE_SECONDS = 90
+QUICK_CONFIRM_MS = 100  # every wait for a position waits for one of these
 
 
 def stream_manifest(postgres, brokers: str, *, prefix="shop", partitions=3, delivery="Idempotent", registry=None,
@@ -239,6 +240,7 @@ class RelayCase(TestCase):
 
     def start(self, crash_at: str = None, **options) -> Agent:
         self.runs += 1
+        options.setdefault("confirm_ms", QUICK_CONFIRM_MS)
         agent = Agent(self.folder / "manifest.yaml", self.folder / f"agent-{self.runs}.log", crash_at, subcommand="capture", **options)
         self.addCleanup(agent.__exit__)
         return agent

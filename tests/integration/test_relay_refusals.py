@@ -56,6 +56,14 @@ class Refusals(RelayCase):
         self.assertIsNone(self.postgres.slot("firn"))
         self.assert_goes_on()
 
+    def test_strimzi_outside_of_kubernetes(self):
+        path = self.write_manifest()
+        path.write_text(path.read_text().replace(f'bootstrapServers: "{self.broker.bootstrap}"', "strimzi: {cluster: my}"))
+        agent = self.start()
+        words = "kafka my-kafka-bootstrap.default.svc:9092 can't be reached (spec.stream.kafka.strimzi, whose Service"
+        wait_until(lambda: words in agent.text(), 60, "it says so", agent.alive)
+        agent.kill()
+
     def test_wrong_password(self):
         self.write_manifest(self.broker.at("SASL"), kafka=LOGIN, secrets={"kafka": {"username": USER, "password": "wrong"}})
         self.assert_refused("KafkaLogin")

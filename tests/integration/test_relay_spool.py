@@ -24,10 +24,14 @@ class Spool(RelayCase):
 
     def setUp(self):
         super().setUp()
-        for name in ("FIRN_STALLED_MS", "FIRN_CONFIRM_MS"):
-            os.environ[name] = "200"
-            self.addCleanup(os.environ.pop, name)
+        os.environ["FIRN_STALLED_MS"] = "1000"
+        self.addCleanup(os.environ.pop, "FIRN_STALLED_MS")
         self.spool = self.folder / "spool"
+        self.addCleanup(self.bring_broker_back)
+
+    def bring_broker_back(self):
+        if self.broker.process.poll() is not None:
+            self.broker.start_again()
 
     def write(self, delivery="Idempotent", most="1Gi", **more):
         self.write_manifest(delivery=delivery, stream=f"    spool: {{directory: {self.spool}, maxBytes: {most}}}\n", **more)
@@ -104,8 +108,8 @@ class Spool(RelayCase):
         self.wait_empty(agent)
         self.change()
         self.wait_agreed(agent)
+        self.wait_empty(agent)  # a machine that stalls for a moment may have sent them by the spool
         self.assert_stopped(agent)
-        self.assertEqual(self.files(), [])
         self.assert_equal(repeats=delivery == "Idempotent")
 
     def test_idempotent(self):
@@ -124,18 +128,21 @@ class Spool(RelayCase):
         self.broker.kill()
         self.change()
         self.wait_agreed(agent)
-        for _ in range(40):
-            self.connection.execute("update customers set notes = repeat(md5(random()::text), 20)")
-        try:
-            wait_until(lambda: "the spool is full" in agent.text(), 60, "the spool is full", agent.alive)
-        except BaseException as error:
-            raise AssertionError(agent.text()[-3000:]) from error
+
+        def is_full():
+            if "the spool is full" in agent.text():
+                return True
+            self.connection.execute("update customers set notes = repeat(md5(random()::text), 200)")
+            return False
+
+        wait_until(is_full, 60, "the spool is full", agent.alive)
         self.assertLess(sum(path.stat().st_size for path in self.files()), 2 << 20)
         self.broker.start_again()
         self.wait_agreed(agent)
         self.wait_empty(agent)
         self.connection.execute("alter table products add column origin text; update products set origin = 'here' where sku < 'sku-000005'")
         self.wait_agreed(agent)
+        self.wait_empty(agent)
         self.assert_stopped(agent)
         self.assert_equal()
 

@@ -67,6 +67,8 @@ static void every_field(void **state)
     assert_null(full->registry_username);
     assert_non_null(strstr(full->registry_ca_pem, "other"));
     assert_int_equal(full->delivery, DELIVERY_TRANSACTIONAL);
+    assert_string_equal(full->spool_directory, "/spool/full");
+    assert_int_equal(full->spool_bytes, 2LL << 30);
     assert_string_equal(full->resnapshot_id, "again-1");
     assert_int_equal(full->resnapshot.count, 2);
     assert_string_equal(full->resnapshot.texts[1], "public.order_*");
@@ -129,6 +131,10 @@ static const struct {
 } refusals[] = {
     {"format: Json", ".kafka", "kafka is required"},
     {"kafka: {partitions: 2}", ".kafka.bootstrapServers", "unless strimzi names a cluster"},
+    {K "}, spool: {maxBytes: 1Gi}", ".spool", "directory is required"},
+    {K "}, spool: {directory: here}", ".spool.directory", "an absolute folder"},
+    {K "}, spool: {directory: /a/../b}", ".spool.directory", "an absolute folder"},
+    {K "}, spool: {directory: /a, maxBytes: 1Ki}", ".spool.maxBytes", "1Mi to 1Pi"},
     {K ", strimzi: {cluster: c}}", ".kafka.strimzi", "leave out one of both"},
     {"kafka: {bootstrapServers: k}", ".kafka.bootstrapServers", "brokers as host:port"},
     {"kafka: {bootstrapServers: \"http://k:9092\"}", ".kafka.bootstrapServers", "host:port"},

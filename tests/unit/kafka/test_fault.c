@@ -9,6 +9,7 @@
 #include "tests/unit/http_script.h"
 
 static KafkaClient client = {.brokers = (char[]){"k:9092"},
+                             .asked = "bootstrapServers",
                              .field = (char[]){"spec.stream.kafka"},
                              .user = (char[]){"alice"}};
 
