@@ -21,6 +21,11 @@ POINTS = ("stage-files-written", "ingest-staged", "ingest-pieces-taken", "ingest
 class Ingest(IngestCase):
     rows = 2000
 
+    def setUp(self):
+        os.environ["FIRN_SESSION_MS"] = "6000"  # what a consumer that was killed is waited for
+        self.addCleanup(os.environ.pop, "FIRN_SESSION_MS", None)
+        super().setUp()
+
     def assert_engines(self, *engines):
         for engine in engines:
             same, output = self.compared(engine)
@@ -140,8 +145,6 @@ class Ingest(IngestCase):
         dice = random.Random(SEED)
         self.make_shop()
         self.write_manifest(interval="500ms")
-        os.environ["FIRN_SESSION_MS"] = "6000"
-        self.addCleanup(os.environ.pop, "FIRN_SESSION_MS", None)
         struck = []
         with self.traffic(seed=SEED, bulk=False) as changes:
             capture = self.start()
