@@ -178,6 +178,7 @@ struct StreamSpec {
     RecordsSpec records;
     char *resnapshot_id; /* NULL: none is asked for */
     TextList resnapshot; /* patterns of the tables that are copied once more, once for the id */
+    char *topic;         /* of an IngestionUnit's spec.kafka: the one that is read */
 };
 
 typedef struct ConnectorSpec {
@@ -275,10 +276,11 @@ typedef struct LakeTableSpec {
 typedef struct IngestionUnitSpec {
     ObjectMeta meta;
     UnitState state;
-    char *connector;  /* name, same namespace */
-    char *table;      /* "schema.table"; NULL when tables is given */
-    TextList tables;  /* patterns */
-    char *lake_table; /* name; NULL when lake is given */
+    char *connector;   /* name, same namespace; "" with kafka */
+    StreamSpec *kafka; /* NULL; spec.kafka: a topic that others fill */
+    char *table;       /* "schema.table"; NULL when tables is given */
+    TextList tables;   /* patterns */
+    char *lake_table;  /* name; NULL when lake is given */
     LakeTableSpec
         *lake; /* outsourcingUnit.table; with patterns its texts may hold {schema} and {table} */
     int64_t freshness_ms; /* sla; 0: none */
