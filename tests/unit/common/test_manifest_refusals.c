@@ -695,7 +695,7 @@ static const Refusal refusals[] = {
      2, 33, "IngestionUnit/orders", "spec.kafka.incomingData",
      "\"Avro\" is not supported yet by this version: write Debezium"},
     {"lakeTableRef: {name: orders}",
-     "kafka: {topic: t, brokers: \"b:9092\", incomingData: Debezium, security: {}}\n  lakeTableRef: {name: orders}",
+     "kafka: {topic: t, brokers: \"b:9092\", incomingData: Debezium, security: {protocol: SSL}}\n  lakeTableRef: {name: orders}",
      2, 33, "IngestionUnit/orders", "spec.kafka.security",
      "spec.kafka.security is not supported yet by this version: leave it out"},
     {"lakeTableRef: {name: orders}",
