@@ -109,10 +109,12 @@ static int ingest(const Options *options)
     for (size_t i = 0; i < manifest->connector_count; i++)
         found = found || (manifest->connectors[i].stream &&
                           ingest_has_units(manifest, &manifest->connectors[i], options->unit));
+    for (size_t i = 0; i < manifest->unit_count; i++)
+        found = found || ingests_topic(&manifest->units[i], options);
     if (!found)
         fprintf(stderr,
                 "firn-agent: no IngestionUnit%s%s in the manifests is of a Connector that has "
-                "spec.stream: there are no topics to read\n",
+                "spec.stream, or has spec.kafka: there are no topics to read\n",
                 options->unit ? " named " : "", options->unit ? options->unit : "");
     else
         code = serve(manifest, options);

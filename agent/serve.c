@@ -195,9 +195,16 @@ static int outcome(Server *server)
     return code;
 }
 
+bool ingests_topic(const IngestionUnitSpec *unit, const Options *options)
+{
+    return options->command == COMMAND_INGEST && unit->kafka && unit->state == STATE_RUNNING &&
+           (!options->unit || strcmp(unit->meta.name, options->unit) == 0);
+}
+
 static void runs_start(Server *server, const Manifest *manifest, const Options *options, int done)
 {
-    server->runs = mem_array(manifest->connector_count, sizeof *server->runs);
+    server->runs =
+        mem_array(manifest->connector_count + manifest->unit_count + 1, sizeof *server->runs);
     for (size_t i = 0; i < manifest->connector_count; i++) {
         const ConnectorSpec *connector = &manifest->connectors[i];
         bool relays = options->command == COMMAND_CAPTURE;
@@ -214,6 +221,13 @@ static void runs_start(Server *server, const Manifest *manifest, const Options *
         run->flow = ingests  ? ingest_new(manifest, connector, options->unit)
                     : relays ? relay_new(connector, &options->resnapshot)
                              : pipeline_new(manifest, connector, &options->resnapshot);
+    }
+    for (size_t i = 0; i < manifest->unit_count; i++) {
+        const IngestionUnitSpec *unit = &manifest->units[i];
+        if (!ingests_topic(unit, options))
+            continue;
+        server->runs[server->run_count++] = (Run){
+            .name = unit->meta.name, .done_fd = done, .flow = ingest_new_topic(manifest, unit)};
     }
     for (size_t i = 0; i < server->run_count; i++)
         server->runs[i].thread = thread_start("flow", run_flow, &server->runs[i]);

@@ -4,6 +4,9 @@
 #pragma once
 
 #include "agent/options.h"
+#include "common/manifest/manifest.h"
 
 /* Returns the exit code. */
 int serve(const Manifest *manifest, const Options *options);
+/* Has the unit a topic of its own that is to be read? */
+bool ingests_topic(const IngestionUnitSpec *unit, const Options *options);

@@ -130,6 +130,10 @@ static void place_all(Coordinator *coordinator, const TableView *view, const Top
     else if (!coordinator->loaded)
         coordinator->table_lanes =
             topic->lane_count < coordinator->lanes_max ? topic->lane_count : coordinator->lanes_max;
+    uint32_t there =
+        topic->lane_count < coordinator->lanes_max ? topic->lane_count : coordinator->lanes_max;
+    if (topic->unmarked && coordinator->table_lanes < there)
+        coordinator->table_lanes = there;
     for (uint32_t i = 0; i < coordinator->lanes_max; i++) {
         LaneValue value = {0};
         if (view->has_claim && i < view->lane_count)

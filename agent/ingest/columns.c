@@ -7,6 +7,7 @@
 #include "common/mem.h"
 
 #define FRAME_BYTES 5
+#define READ_MS 10000
 
 static bool fetch(void *context, uint32_t id, char **ret, Error *err)
 {
@@ -81,12 +82,18 @@ static bool learn_from_records(Feed *feed, Error *err)
     FirstRow first = {feed};
     Error why = {0};
     feed->reader = event_reader_new(&(EventOptions){.format = EVENT_JSON}, err);
-    const KafkaClientOptions client = {.client_id = "firn-ingest", .field = "spec.stream.kafka"};
+    const KafkaClientOptions client = {.client_id = "firn-ingest",
+                                       .field = ingest_kafka_field(feed->ingest)};
     if (!feed->reader)
         return false;
-    if (!kafka_topic_read(&feed->ingest->stream->kafka, &client, feed->topic, 0, 10000, look_at,
-                          &first, &why) &&
-        !feed->columns) {
+    /* The first partition that has a row; behind the last one there is none to be read. */
+    for (int32_t partition = 0; !feed->columns; partition++) {
+        if (kafka_topic_read(&feed->ingest->stream->kafka, &client, feed->topic, partition, READ_MS,
+                             look_at, &first, &why) ||
+            feed->columns)
+            continue;
+        if (partition)
+            break;
         *err = why;
         return false;
     }

@@ -8,7 +8,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#define KAFKA_FIELD "spec.stream.kafka"
 #define IDLE_MS 10
 #define BURST 512 /* records between two looks at the rest */
 #define PIECE_ROWS_MAX 1000000
@@ -31,7 +30,8 @@ static bool open_group(Feed *feed, Error *err)
     const StreamSpec *stream = feed->ingest->stream;
     AUTO(mem_free) char *group = feed_group_name(feed);
     AUTO(mem_free) char *control = mem_format("%s-control", group);
-    const KafkaClientOptions client = {.client_id = group, .field = KAFKA_FIELD};
+    const KafkaClientOptions client = {.client_id = group,
+                                       .field = ingest_kafka_field(feed->ingest)};
     feed->channel = kafka_channel_open(&stream->kafka, &client, control, err);
     if (!feed->channel)
         return false;

@@ -27,8 +27,10 @@ typedef struct Ingest {
     Supervised base;
     const Manifest *manifest;
     const StreamSpec *stream;
-    const char *unit;              /* NULL: all */
-    size_t buffers_max, queue_max; /* of each table */
+    const char *unit;               /* NULL: all */
+    const IngestionUnitSpec *alone; /* the topic is this unit's own; NULL: the Connector's topics */
+    ConnectorSpec in_place_of;      /* … what agent/supervise calls it by; borrowed texts */
+    size_t buffers_max, queue_max;  /* of each table */
     /* Columns that records had and the latest schema does not tell of, by the source's table; under
      * base.lock. */
     struct LearntColumns {
@@ -149,6 +151,11 @@ static inline bool feed_stopping(const Feed *feed)
     return atomic_load_explicit(&feed->ingest->base.stop, memory_order_relaxed) ||
            atomic_load_explicit(feed->leaves, memory_order_relaxed);
 }
+static inline const char *ingest_kafka_field(const Ingest *ingest)
+{
+    return ingest->alone ? "spec.kafka" : "spec.stream.kafka";
+}
+
 /* feed.c */
 void feed_run(void *feed); /* the thread */
 char *feed_group_name(const Feed *feed) OWNED_BY(free);

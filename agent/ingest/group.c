@@ -210,7 +210,8 @@ static bool loaded(Feed *feed, CommitResult *result, Error *err)
     AUTO(mem_free) uint64_t *starts = mem_array((size_t)feed->lane_count + 1, sizeof *starts);
     TopicView topic = {.source = kafka_member_source(feed->member),
                        .lane_count = feed->lane_count,
-                       .starts = starts};
+                       .starts = starts,
+                       .unmarked = feed->ingest->alone != NULL};
     uint64_t end;
     if (!view->has_claim && !feed->coordinator.loaded) {
         for (uint32_t i = 0; i < feed->lane_count; i++)

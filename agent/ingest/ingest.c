@@ -11,7 +11,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#define KAFKA_FIELD "spec.stream.kafka"
 #define READ_MS 10000
 #define LOOK_US INT64_C(30000000)
 #define PAUSE_US 50000
@@ -44,6 +43,8 @@ bool ingest_has_units(const Manifest *manifest, const ConnectorSpec *connector, 
 /* The unit that names the table, else the first whose patterns match. */
 static const IngestionUnitSpec *find_unit(const Ingest *ingest, const char *name)
 {
+    if (ingest->alone)
+        return ingest->alone;
     const Manifest *manifest = ingest->manifest;
     const ConnectorSpec *connector = ingest->base.connector;
     for (size_t i = 0; i < manifest->unit_count; i++) {
@@ -70,10 +71,15 @@ static bool take_state(void *context, const KafkaRead *record, Error *err)
 
 static bool read_state(const Ingest *ingest, State *ret, Error *err)
 {
-    const KafkaClientOptions client = {.client_id = "firn-ingest", .field = KAFKA_FIELD};
+    const KafkaClientOptions client = {.client_id = "firn-ingest",
+                                       .field = ingest_kafka_field(ingest)};
+    *ret = (State){0};
+    if (ingest->alone) { /* nobody says more of it than its records */
+        (void)state_add(ret, ingest->stream->topic, ingest->stream->topic);
+        return true;
+    }
     AUTO(mem_free)
     char *topic = mem_format("%s." STATE_TOPIC_SUFFIX, ingest->stream->topic_prefix);
-    *ret = (State){0};
     if (kafka_topic_read(&ingest->stream->kafka, &client, topic, 0, READ_MS, take_state, ret, err))
         return true;
     state_done(ret);
@@ -251,6 +257,9 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
                                          unit->lake_table);
         ASSERT(feed->spec);
         feed->unit = mem_format("%s/%s", unit->meta.namespace_name, unit->meta.name);
+    } else if (unit->kafka) {
+        feed->spec = unit->lake;
+        feed->unit = mem_format("%s/%s", unit->meta.namespace_name, unit->meta.name);
     } else {
         AUTO(mem_free) char *made = NULL;
         const char *point = strchr(state->name, '.');
@@ -415,5 +424,17 @@ Supervised *ingest_new(const Manifest *manifest, const ConnectorSpec *connector,
     ingest->manifest = manifest;
     ingest->stream = connector->stream;
     ingest->unit = unit;
+    return &ingest->base;
+}
+
+Supervised *ingest_new_topic(const Manifest *manifest, const IngestionUnitSpec *unit)
+{
+    ASSERT(unit->kafka);
+    Ingest *ingest = mem_zalloc(sizeof *ingest);
+    ingest->in_place_of = (ConnectorSpec){.meta = unit->meta, .stream = unit->kafka};
+    supervised_init(&ingest->base, &kind, &ingest->in_place_of, NULL);
+    ingest->manifest = manifest;
+    ingest->stream = unit->kafka;
+    ingest->alone = unit;
     return &ingest->base;
 }

@@ -1,6 +1,6 @@
-/* One Connector's topics into its units' tables: topic → rows → pieces → snapshots. The third
- * sibling of agent/relay (source → topics) and agent/pipeline (source → tables); like them run
- * again and again by agent/supervise.
+/* One Connector's topics, or one that others fill, into the tables of units: topic → rows → pieces
+ * → snapshots. The third sibling of agent/relay (source → topics) and agent/pipeline (source →
+ * tables); like them run again and again by agent/supervise.
  *
  *   ingest.c     what agent/supervise runs: which topic fills which table, a thread for each
  *   feed.c       one table's thread: what it opens, its loop, its end
@@ -32,6 +32,9 @@
 /* The Connector has a stream; manifest and Connector outlive it. unit: only the IngestionUnit of
  * that name; NULL: all of the Connector's. */
 Supervised *ingest_new(const Manifest *manifest, const ConnectorSpec *connector, const char *unit)
+    OWNED_BY(supervised_free);
+/* A unit's own topic, which others fill (spec.kafka). */
+Supervised *ingest_new_topic(const Manifest *manifest, const IngestionUnitSpec *unit)
     OWNED_BY(supervised_free);
 /* Has the Connector a unit that is to run (of that name)? */
 bool ingest_has_units(const Manifest *manifest, const ConnectorSpec *connector, const char *unit);

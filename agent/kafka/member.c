@@ -16,6 +16,7 @@
 #define BOUNDS_MS 10000
 #define SEEK_MS 2000
 #define SOURCE_TOPIC_MAX 80
+#define SESSION_MS_USUAL 15000 /* a thread of librdkafka's own says that we live */
 
 struct KafkaMember {
     KafkaClient client;
@@ -117,6 +118,7 @@ static bool set_all(rd_kafka_conf_t *conf, const KafkaMemberOptions *options, Er
 {
     const char *field = options->client.field;
     uint64_t queue = options->queue_bytes ? options->queue_bytes : QUEUE_BYTES_USUAL;
+    int64_t session_ms = options->session_ms ? options->session_ms : SESSION_MS_USUAL;
     return kafka_conf_set(conf, "group.id", options->group, field, err) &&
            kafka_conf_set(conf, "partition.assignment.strategy", "range", field, err) &&
            kafka_conf_set(conf, "isolation.level", "read_committed", field, err) &&
@@ -131,10 +133,8 @@ static bool set_all(rd_kafka_conf_t *conf, const KafkaMemberOptions *options, Er
            kafka_conf_number(conf, "fetch.message.max.bytes", 1 << 20, field, err) &&
            kafka_conf_number(conf, "fetch.queue.backoff.ms", 5, field, err) &&
            kafka_conf_number(conf, "fetch.wait.max.ms", 100, field, err) &&
-           (!options->session_ms ||
-            (kafka_conf_number(conf, "session.timeout.ms", options->session_ms, field, err) &&
-             kafka_conf_number(conf, "heartbeat.interval.ms", options->session_ms / 4, field,
-                               err)));
+           kafka_conf_number(conf, "session.timeout.ms", session_ms, field, err) &&
+           kafka_conf_number(conf, "heartbeat.interval.ms", session_ms / 5, field, err);
 }
 
 /* "#<id>". Brokers before 2.8 know no topic ids: then its name has to do. */

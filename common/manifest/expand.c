@@ -251,6 +251,9 @@ void manifest_complete(Load *load)
     for (size_t i = 0; i < manifest->table_count; i++)
         lake_complete(&manifest->tables[i], yaml_get(load->table_nodes[i], "spec"));
     for (size_t i = 0; i < manifest->unit_count; i++)
+        if (manifest->units[i].kafka)
+            stream_complete_unit(&manifest->units[i]);
+    for (size_t i = 0; i < manifest->unit_count; i++)
         if (manifest->units[i].lake)
             complete_lake(load, &manifest->units[i], load->unit_nodes[i]);
 }

@@ -30,6 +30,7 @@ void lake_secrets_wipe(LakeTableSpec *table);                         /* and fre
 
 /* stream.c: spec.stream of one Connector, which has one. */
 void stream_complete(ConnectorSpec *connector, const YamlNode *spec);
+void stream_complete_unit(IngestionUnitSpec *unit); /* spec.kafka of a unit */
 void stream_check(const Place *place, const ConnectorSpec *connector);
 void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connector);
 void stream_secrets_wipe(StreamSpec *stream); /* and frees them */

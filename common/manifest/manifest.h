@@ -180,6 +180,7 @@ struct StreamSpec {
     RecordsSpec records;
     char *resnapshot_id; /* NULL: none is asked for */
     TextList resnapshot; /* patterns of the tables that are copied once more, once for the id */
+    char *topic;         /* of an IngestionUnit's spec.kafka: the one that is read */
 };
 
 typedef struct ConnectorSpec {
@@ -278,7 +279,8 @@ typedef struct IngestionUnitSpec {
     ObjectMeta meta;
     UnitState state;
     uint32_t consumers; /* Pods; a process of its own does not ask */
-    char *connector;    /* name, same namespace */
+    char *connector;    /* name, same namespace; "" with kafka */
+    StreamSpec *kafka;  /* NULL; spec.kafka: a topic that others fill */
     char *table;        /* "schema.table"; NULL when tables is given */
     TextList tables;    /* patterns */
     char *lake_table;   /* name; NULL when lake is given */

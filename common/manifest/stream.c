@@ -165,9 +165,27 @@ void stream_check(const Place *place, const ConnectorSpec *connector)
                      "is for format Json alone: Avro's schemas are with the registry");
 }
 
+void stream_complete_unit(IngestionUnitSpec *unit)
+{
+    StreamSpec *stream = unit->kafka;
+    stream->format = stream->registry_url ? STREAM_AVRO : STREAM_JSON;
+    stream->records.schemas = !stream->registry_url;
+    if (!unit->connector)
+        unit->connector = mem_strdup("");
+}
+
 bool manifest_runs(const Manifest *manifest, Findings *findings)
 {
     *findings = (Findings){0};
+    for (size_t i = 0; i < manifest->unit_count; i++) {
+        const ObjectMeta *meta = &manifest->units[i].meta;
+        if (!manifest->units[i].kafka)
+            continue;
+        AUTO(mem_free) char *object = mem_format("IngestionUnit/%s", meta->name);
+        Report report = {.findings = findings, .file = meta->file, .object = object, .path = {0}};
+        report_at(&report, meta->line, NULL,
+                  "spec.kafka: topics are read by firn-agent ingest, not by run");
+    }
     for (size_t i = 0; i < manifest->connector_count; i++) {
         const ConnectorSpec *connector = &manifest->connectors[i];
         if (!connector->stream)

@@ -328,7 +328,7 @@ static void check_unit(Load *load, size_t index)
         check_connector_ref(load, &place, unit);
     else if (!yaml_get(spec, "kafka"))
         place_report(&place, "spec.connectorRef", NULL,
-                     "a unit needs a source: write connectorRef");
+                     "a unit needs a source: write connectorRef, or kafka");
     if (yaml_get(spec, "connectorRef") && yaml_get(spec, "kafka"))
         place_report(&place, "spec.kafka", NULL,
                      "a unit has one source: leave out connectorRef or kafka");
@@ -351,6 +351,11 @@ static void check_unit(Load *load, size_t index)
         check_lake_table_ref(load, &place, unit);
     if (unit->lake)
         check_table_spec(&place, "spec.outsourcingUnit.table.", unit->lake, true);
+    if (unit->lake && unit->kafka &&
+        (strchr(unit->lake->database, '{') || strchr(unit->lake->table_name, '{')))
+        place_report(&place, "spec.outsourcingUnit.table", NULL,
+                     "needs database and tableName: a topic has no schema and table of a source "
+                     "that could stand for them");
     if (unit->lake && unit->tables.count)
         check_patterns_apart(&place, unit);
     for (size_t i = 0; i < index; i++) {

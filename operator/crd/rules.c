@@ -207,7 +207,14 @@ static const ShapeRule rules[] = {
     {"connectorRef", "!has(self.tables) || self.tables.size() > 0",
      "tables is an empty list: write at least one pattern, such as public.*"},
     {"an IngestionUnit's spec", "has(self.connectorRef) || has(self.kafka)",
-     "a unit needs a source: write connectorRef"},
+     "a unit needs a source: write connectorRef, or kafka"},
+    {"an IngestionUnit's spec",
+     "!has(self.kafka) || !has(self.outsourcingUnit) || (has(self.outsourcingUnit.table.database) "
+     "&& has(self.outsourcingUnit.table.tableName) && "
+     "!self.outsourcingUnit.table.database.contains('{') && "
+     "!self.outsourcingUnit.table.tableName.contains('{'))",
+     "outsourcingUnit.table needs database and tableName: a topic has no schema and table of a "
+     "source that could stand for them"},
     {"an IngestionUnit's spec", "!(has(self.connectorRef) && has(self.kafka))",
      "a unit has one source: leave out connectorRef or kafka"},
     {"an IngestionUnit's spec",

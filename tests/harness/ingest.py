@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import sys
 import time
@@ -29,16 +30,21 @@ def lanes(position: str) -> list[tuple[int, int, int]]:
 
 
 class IngestCase(RelayCase):
-    """`self.unit` is the name of the unit of all tables; its tables stand in WAREHOUSE/shop."""
+    """`self.unit` is the name of the unit of all tables; its tables stand in WAREHOUSE/shop, or in `self.place`
+    (harness/place.py), which a class may start."""
+
+    place = None
 
     def setUp(self):
         super().setUp()
-        self.warehouse = self.folder / "warehouse"
-        self.warehouse.mkdir()
+        self.warehouse = Path(self.place.warehouse) if self.place else self.folder / "warehouse"
+        self.warehouse.mkdir(exist_ok=True)
         self.unit = f"u{RelayCase.number}"  # groups and control topics are the broker's, which all tests share
 
     def write_manifest(self, brokers: str = None, mode="Upsert", format=2, interval="1s", **fields) -> Path:
         path = super().write_manifest(brokers, **fields)
+        lines = self.place.table_lines() if self.place else f"catalog: {{type: Directory, warehouse: {self.warehouse}}}"
+        where = "\n      ".join(lines.splitlines())
         with open(path, "a") as to:
             to.write(f"""\
 ---
@@ -49,7 +55,7 @@ spec:
   connectorRef: {{name: shop, tables: ["public.*"]}}
   outsourcingUnit:
     table:
-      catalog: {{type: Directory, warehouse: {self.warehouse}}}
+      {where}
       database: shop
       tableName: "{{table}}"
       formatVersion: {format}
@@ -68,7 +74,8 @@ spec:
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             try:
-                same = compare(self.postgres.dsn("shop"), str(self.warehouse), [tables], engine, access=LOCAL)
+                same = compare(self.postgres.dsn("shop"), str(self.warehouse), [tables], engine,
+                               access=self.place.access() if self.place else LOCAL)  # fmt: skip
             except Exception as error:  # a table that is not there yet
                 return False, f"{type(error).__name__}: {error}"
         return same, output.getvalue()
@@ -87,7 +94,10 @@ spec:
             time.sleep(0.5)
 
     def lake_table(self, name: str) -> lake.Table:
-        return lake.load(self.warehouse / "shop" / name)
+        if not self.place:
+            return lake.load(self.warehouse / "shop" / name)
+        table = self.place.rest.catalog().load_table(("shop", name))
+        return lake.Table(self.warehouse / "shop" / name, json.loads(table.metadata.model_dump_json()))
 
     def assert_forward(self, name: str):
         """Of a table's snapshots each stands further than the one before, in no lane behind it: no interval was committed

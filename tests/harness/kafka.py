@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from harness.process import free_port
 from harness.server import CACHE, DEPLOY, HARNESS, MAVEN, Server, fetched
@@ -91,6 +91,10 @@ class Broker(_Java):
     def create_topic(self, name: str, partitions: int = 1, **settings: str):
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(READ_SECONDS)
+
+    def grow(self, name: str, partitions: int):
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.create_partitions([NewPartitions(name, partitions)])[name].result(READ_SECONDS)
 
     def topics(self) -> list[str]:
         found = AdminClient({"bootstrap.servers": self.bootstrap}).list_topics(timeout=READ_SECONDS).topics

@@ -9,17 +9,29 @@ import unittest
 
 from harness import shop
 from harness.ingest import IngestCase, lanes
-from harness.kafka import Registry
+from harness.kafka import Connect, Registry
 from harness.wait import wait_until
 
 SEED = int(os.environ.get("FIRN_SEED", random.SystemRandom().randrange(10**6)))
 KILLS = int(os.environ.get("FIRN_INGEST_KILLS", "8"))
 POINTS = ("stage-files-written", "ingest-staged", "ingest-pieces-taken", "ingest-committed", "commit-files-written",
           "commit-manifests-written", "metadata-linked", "commit-swapped", "commit-done")  # fmt: skip
+JSON = {f"{side}.{name}": value for side in ("key", "value") for name, value in (
+    ("converter", "org.apache.kafka.connect.json.JsonConverter"), ("converter.schemas.enable", "true"))}  # fmt: skip
+AVRO = {f"{side}.{name}": value for side in ("key", "value") for name, value in (
+    ("converter", "io.apicurio.registry.utils.converter.AvroConverter"), ("converter.apicurio.registry.auto-register", "true"),
+    ("converter.apicurio.registry.as-confluent", "true"), ("converter.apicurio.registry.headers.enabled", "false"),
+    ("converter.apicurio.registry.use-id", "contentId"), ("converter.apicurio.registry.find-latest", "false"))}  # fmt: skip
+AVRO_NAMES = {"schema_name_adjustment_mode": "avro", "field_name_adjustment_mode": "avro"}
 
 
 class Ingest(IngestCase):
     rows = 2000
+
+    def setUp(self):
+        os.environ["FIRN_SESSION_MS"] = "6000"  # what a consumer that was killed is waited for
+        self.addCleanup(os.environ.pop, "FIRN_SESSION_MS", None)
+        super().setUp()
 
     def assert_engines(self, *engines):
         for engine in engines:
@@ -140,8 +152,6 @@ class Ingest(IngestCase):
         dice = random.Random(SEED)
         self.make_shop()
         self.write_manifest(interval="500ms")
-        os.environ["FIRN_SESSION_MS"] = "6000"
-        self.addCleanup(os.environ.pop, "FIRN_SESSION_MS", None)
         struck = []
         with self.traffic(seed=SEED, bulk=False) as changes:
             capture = self.start()
@@ -165,6 +175,78 @@ class Ingest(IngestCase):
             self.assert_forward(table)
         print(f"seed {SEED}: {', '.join(struck)}")
         for ingest in group:
+            self.assert_stopped(ingest)
+
+
+class Foreign(IngestCase):
+    """Topics that Debezium itself wrote, each a unit's own (spec.kafka): JSON with its schemas, and Avro."""
+
+    rows = 2000
+    tables = ("orders", "customers")
+
+    def setUp(self):
+        super().setUp()
+        self.registry = Registry()
+        self.registry.start()
+        self.addCleanup(self.registry.stop)
+        self.forms = {f"{self.prefix}json": {}, f"{self.prefix}avro": AVRO | {
+            f"{side}.converter.apicurio.registry.url": self.registry.url.replace("ccompat/v7", "registry/v2") for side in ("key", "value")}}  # fmt: skip
+        for form, table in self.units():
+            self.broker.create_topic(f"{form}.public.{table}", partitions=3)
+
+    def units(self):
+        return [(form, table) for form in self.forms for table in self.tables]
+
+    def write_units(self):
+        path = self.folder / "manifest.yaml"
+        path.write_text("---\n".join(f"""\
+apiVersion: firn.dev/v1alpha1
+kind: IngestionUnit
+metadata: {{name: {self.unit}-{table}-{form}}}
+spec:
+  kafka:
+    topic: {form}.public.{table}
+    brokers: "{self.broker.bootstrap}"
+    incomingData: Debezium
+{f'    schemaRegistry: {{url: "{self.registry.url}"}}' if form.endswith("avro") else ''}
+  outsourcingUnit:
+    table:
+      catalog: {{type: Directory, warehouse: {self.warehouse}}}
+      database: {form}
+      tableName: {table}
+      mode: Upsert
+      commitInterval: 1s
+""" for form, table in self.units()))
+
+    def wait_forms(self, *agents):
+        for form in self.forms:
+            self.wait_equal(*agents, tables=f"public={form}")
+
+    def test_debezium(self):
+        run = self.connection.execute
+        run("create table orders (id int primary key, n bigint, price numeric(12,2), at timestamptz, on_day date, name text, ok boolean)")
+        run("create table customers (id bigint, part text, score double precision, made timestamp, primary key (id, part))")
+        run("insert into orders select i, i * 5000000000, i / 7.0, now(), current_date - i, 'order ' || i, i % 3 = 0 from generate_series(1, 500) i")
+        run("insert into customers select i, 'p' || i % 5, i / 3.0, now() from generate_series(1, 300) i")
+        self.write_units()
+        connectors = {form: Connect.postgres(self.postgres, "shop", form, "public.(orders|customers)", skipped_operations="none",
+                                             **(AVRO_NAMES if more else {})) | (more or JSON)
+                      for form, more in self.forms.items()}  # fmt: skip
+        with Connect(self.broker, connectors) as worker:
+            ingest = self.ingest()
+            self.wait_forms(ingest, worker)
+            run("update orders set price = price + 1, name = name || ' ☃' where id % 2 = 0; delete from orders where id % 11 = 0")
+            run("update orders set id = id + 1000 where id % 17 = 1; insert into customers values (1000, 'new', 'NaN', '1999-12-31 23:59:59.999999')")
+            self.wait_forms(ingest, worker)
+            self.assert_stopped(ingest)
+            run("alter table orders add column late text; update orders set late = 'l' || id where id % 5 = 0; delete from customers where id < 50")
+            run("insert into orders (id, late) values (9000, null)")
+            ingest = self.ingest()
+            self.wait_forms(ingest, worker)
+            for form, table in self.units():  # somebody adds partitions: each begins by itself
+                self.broker.grow(f"{form}.public.{table}", 5)
+            run("update orders set n = n + 1; update customers set score = score + 1")
+            self.wait_forms(ingest, worker)
             self.assert_stopped(ingest)
 
 

@@ -476,7 +476,8 @@ static void answered(World *world, Request *answer)
         uint64_t starts[LANES];
         for (uint32_t i = 0; i < LANES; i++)
             starts[i] = topic()->lanes[i].start;
-        TopicView view = {source_name(group.topic), topic()->lane_count, starts, group.confirmed};
+        TopicView view = {source_name(group.topic), topic()->lane_count, starts, group.confirmed,
+                          false};
         coordinator_loaded(coordinator, answer->ticket, &answer->view, &view, world->now_us);
     } else {
         coordinator_load_failed(coordinator, answer->ticket, world->now_us);
