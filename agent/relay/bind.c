@@ -7,6 +7,7 @@
 #include "agent/kafka/reader.h"
 #include "agent/relay/flow.h"
 #include "agent/topic/name.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -15,8 +16,8 @@
 #define TRANSACTION_MS 300000
 #define ABORT_MS 3000
 #define SETTINGS_MAX 2
-#define LINGER_MS 1            /* rows have gathered in the capture already */
-#define SPOOL_PATIENCE_MS 3000 /* then rows have another way */
+#define LINGER_MS 1               /* rows have gathered in the capture already */
+#define SPOOL_PATIENCE_US 3000000 /* then rows have another way */
 
 /* ---------- Kafka ---------- */
 static bool open_producer(RelayFlow *flow, const KafkaClientOptions *client, Error *err)
@@ -121,7 +122,10 @@ bool relay_open_kafka(RelayFlow *flow, Error *err)
     AUTO(mem_free)
     char *id = mem_format("firn-%s-%s", connector->meta.namespace_name, connector->meta.name);
     const KafkaClientOptions client = {
-        .client_id = id, .field = KAFKA_FIELD, .patience_ms = flow->spool ? SPOOL_PATIENCE_MS : 0};
+        .client_id = id,
+        .field = KAFKA_FIELD,
+        .patience_ms =
+            flow->spool ? clock_asked_us("FIRN_STALLED_MS", SPOOL_PATIENCE_US) / 1000 : 0};
     AUTO(mem_free)
     char *topic = mem_format("%s." STATE_TOPIC_SUFFIX, flow->stream->topic_prefix);
     /* whoever wrote before us is fenced before its state is read */
