@@ -358,14 +358,25 @@ void fill_keep(Fill *fill, uint32_t file, uint32_t first_position, const Column 
                  fill->kept_columns, rows[i]);
 }
 
+void fill_end(Fill *fill)
+{
+    batch_free(TAKE(fill->picked));
+    batch_free(TAKE(fill->filled));
+}
+
 size_t fill_kept(const Fill *fill)
 {
-    return kept_memory(&fill->kept);
+    size_t bytes = kept_memory(&fill->kept);
+    for (size_t i = 0; i < READERS; i++)
+        if (fill->readers[i].parquet)
+            bytes += parquet_reader_memory(fill->readers[i].parquet);
+    return bytes;
 }
 
 void fill_forget(Fill *fill)
 {
     kept_done(&fill->kept);
+    readers_close(fill);
 }
 
 bool fill_keeps(const Fill *fill)
@@ -381,6 +392,6 @@ uint64_t fill_count(const Fill *fill)
 size_t fill_memory(const Fill *fill)
 {
     size_t each = sizeof(RowBase) + sizeof(Column *) + sizeof(uint32_t);
-    return kept_memory(&fill->kept) + (fill->filled ? batch_memory(fill->filled) : 0) +
+    return fill_kept(fill) + (fill->filled ? batch_memory(fill->filled) : 0) +
            fill->rows_held * (sizeof *fill->bases + fill->column_count * each);
 }

@@ -46,8 +46,10 @@ MUST_CHECK bool fill_rows(Fill *fill, const uint32_t *rows, size_t *count, const
 /* The rows now stand at first_position and following of the file. */
 void fill_keep(Fill *fill, uint32_t file, uint32_t first_position, const Column *const *columns,
                const uint32_t *rows, size_t count);
-/* Bytes of what is kept; giving them back costs reading what is asked for again. Not between
- * fill_rows and the end of its batch. */
+/* The batch is written: what was read for it goes. */
+void fill_end(Fill *fill);
+/* Bytes of what is kept, open files among it; giving them back costs reading what is asked for
+ * again. Not between fill_rows and fill_end. */
 size_t fill_kept(const Fill *fill);
 void fill_forget(Fill *fill);
 /* Does fill_keep do anything? */

@@ -233,6 +233,7 @@ static bool put_filled(Upsert *upsert, uint32_t count, bool with_row_ids, Error 
                              with_row_ids, placed, upsert, err))
             return false;
     }
+    fill_end(upsert->fill);
     return true;
 }
 

@@ -122,23 +122,33 @@ void compressor_rest(Compressor *compressor, size_t bytes_kept)
 
 /* ---------- decompressing ---------- */
 struct Decompressor {
-    ZSTD_DCtx *zstd;
+    ZSTD_DCtx *zstd; /* some 80 KB; NULL: not asked for since it rested */
 };
 
 void decompressor_free(Decompressor *decompressor)
 {
     if (!decompressor)
         return;
-    ZSTD_freeDCtx(decompressor->zstd);
+    decompressor_rest(decompressor);
     free(decompressor);
+}
+
+void decompressor_rest(Decompressor *decompressor)
+{
+    ZSTD_freeDCtx(TAKE(decompressor->zstd));
 }
 
 Decompressor *decompressor_new(void)
 {
-    Decompressor *decompressor = mem_zalloc(sizeof *decompressor);
-    decompressor->zstd = ZSTD_createDCtx();
+    return mem_zalloc(sizeof(Decompressor));
+}
+
+static ZSTD_DCtx *zstd_of(Decompressor *decompressor)
+{
+    if (!decompressor->zstd)
+        decompressor->zstd = ZSTD_createDCtx();
     ASSERT(decompressor->zstd);
-    return decompressor;
+    return decompressor->zstd;
 }
 
 bool codec_plausible(Codec codec, const uint8_t *from, size_t from_bytes, size_t to_bytes)
@@ -195,7 +205,7 @@ bool decompressor_run(Decompressor *decompressor, Codec codec, const uint8_t *fr
         good = gzip_run(from, from_bytes, to, to_bytes);
         break;
     case CODEC_ZSTD:
-        length = ZSTD_decompressDCtx(decompressor->zstd, to, to_bytes, from, from_bytes);
+        length = ZSTD_decompressDCtx(zstd_of(decompressor), to, to_bytes, from, from_bytes);
         good = !ZSTD_isError(length) && length == to_bytes;
         break;
     }

@@ -29,6 +29,7 @@ void compressor_rest(Compressor *compressor, size_t bytes_kept);
 typedef struct Decompressor Decompressor;
 void decompressor_free(Decompressor *decompressor);
 Decompressor *decompressor_new(void) OWNED_BY(decompressor_free);
+void decompressor_rest(Decompressor *decompressor); /* gives back its buffers until it runs again */
 /* Exactly to_bytes come out, or DATA. */
 MUST_CHECK bool decompressor_run(Decompressor *decompressor, Codec codec, const uint8_t *from,
                                  size_t from_bytes, uint8_t *to, size_t to_bytes, Error *err);

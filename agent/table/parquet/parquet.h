@@ -89,6 +89,7 @@ void parquet_reader_free(ParquetReader *reader);
  * any case; `wanted` must outlive it. */
 ParquetReader *parquet_reader_open(StoreReader *file, const Schema *wanted, Error *err)
     OWNED_BY(parquet_reader_free);
+size_t parquet_reader_memory(const ParquetReader *reader); /* once it rests */
 uint64_t parquet_reader_rows(const ParquetReader *reader); /* of the file */
 /* The next rows, in file order, every row once; *ret NULL at the end. Row n of the file is the n-th
  * row handed out. The caller owns the batch; its schema is `wanted`, ops are ROW_READ, positions

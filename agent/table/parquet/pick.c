@@ -157,6 +157,7 @@ void parquet_reader_rest(ParquetReader *reader)
         column_reader_rest(&reader->leaves[i]);
     for (size_t i = 0; reader->pick_fields && i < reader->wanted->field_count; i++)
         reader->pick_fields[i].group = 0;
+    decompressor_rest(reader->decompressor);
 }
 
 bool parquet_reader_has(const ParquetReader *reader, uint32_t field)

@@ -47,6 +47,11 @@ ParquetReader *parquet_reader_open(StoreReader *file, const Schema *wanted, Erro
     return ok ? TAKE(reader) : NULL;
 }
 
+size_t parquet_reader_memory(const ParquetReader *reader)
+{
+    return sizeof *reader + reader->footer.leaf_count * sizeof *reader->leaves;
+}
+
 uint64_t parquet_reader_rows(const ParquetReader *reader)
 {
     return reader->footer.rows;

@@ -310,7 +310,6 @@ static void promotes_and_fills_with_null(void **state)
     bytes_done(&file);
 }
 
-/* Every file cut short, and every byte turned over: an answer or DATA, never a crash. */
 /* Every level that the manifest takes is written, and read back. */
 static void compression_levels(void **state)
 {
@@ -414,6 +413,7 @@ static void a_wrong_bit_has_a_reason(void **state)
     bytes_done(&file);
 }
 
+/* Every file cut short, and every byte turned over: an answer or DATA, never a crash. */
 static void damage_is_data(void **state)
 {
     (void)state;
