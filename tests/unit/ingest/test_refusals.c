@@ -71,7 +71,7 @@ static void test_truncate_unordered(void **state)
 static void test_barrier_malformed(void **state)
 {
     (void)state;
-    static const uint8_t header[29] = {[20] = 4, [24] = 9, [25] = 0, [26] = 1};
+    static const uint8_t header[29] = {[0] = 'E', [24] = 9, [25] = 0, [26] = 1};
     Source source;
     fill(&source);
     send_raw(&source, 0, "", 0, header, sizeof header);
