@@ -336,8 +336,9 @@ bool rows_complete(LogRows *rows, const PgTable *table, char old_kind, bool *ret
         if (rows->new_values[field].kind != 'u')
             continue;
         const PgValue *old = &rows->old_values[field];
-        if (old_kind &&
-            (old->kind == 'b' || old->kind == 't' || (old_kind == 'O' && old->kind == 'n')))
+        /* What is left out is never null: a null is what the old row of a partition lacks, whose
+         * identity is not FULL though that of the published root is. */
+        if (old_kind && (old->kind == 'b' || old->kind == 't'))
             rows->new_values[field] = *old;
         else
             rows->missing[missing++] = field;
