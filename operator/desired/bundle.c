@@ -176,8 +176,7 @@ void bundle_make(const json_t *connector, const json_t *units, const json_t *tab
         if (good) {
             bytes_put_u8(&text, '\0');
             ret->text = (char *)text.data;
-            snprintf(ret->hash, sizeof ret->hash, "%016llx",
-                     (unsigned long long)hash_of_text(ret->text));
+            hash_as_text(ret->text, ret->hash);
         } else {
             bytes_done(&text);
         }

@@ -24,7 +24,7 @@ static bool has_secrets(Look *look, const json_t *names, const char **ret_missin
     return true;
 }
 
-void hash_secrets(Look *look, const json_t *names, char ret[17])
+void hash_secrets(Look *look, const json_t *names, char ret[HASH_BYTES])
 {
     Bytes text = {0};
     size_t i;
@@ -39,7 +39,7 @@ void hash_secrets(Look *look, const json_t *names, char ret[17])
         bytes_put(&text, line, strlen(line));
     }
     bytes_put_u8(&text, '\0');
-    snprintf(ret, 17, "%016llx", (unsigned long long)hash_of_text((char *)text.data));
+    hash_as_text((char *)text.data, ret);
     bytes_done(&text);
 }
 
@@ -210,7 +210,7 @@ static void look_at_copy(Look *look, State *state)
 static bool make(Look *look, const Found *found, State *ret, Error *err)
 {
     Operator *op = look->op;
-    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[17];
+    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
     hash_secrets(look, found->secrets, secrets_hash);
     ConnectorInput input = {.connector = found->connector,
                             .manifest = read_by_pods(found)->text,

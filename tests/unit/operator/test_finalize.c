@@ -1,5 +1,6 @@
 /* links: firn_operator_reconcile */
-/* A Connector that is being deleted: what is asked of the API server, by how far it had come. */
+/* A Connector, or a LakeTable whose table is to be dropped, that is being deleted: what is asked of
+ * the API server, by how far it had come. */
 #include "tests/unit/unit.h"
 
 #include <time.h>
@@ -216,6 +217,63 @@ static void what_stays_behind_is_named(void **state)
     }
 }
 
+/* ---------- a table that is to be dropped ---------- */
+#define WITH "{\"kind\":\"LakeTable\",\"metadata\":{\"name\":\"orders\"}}"
+#define WITHOUT "{\"kind\":\"Connector\",\"metadata\":{\"name\":\"shop\"}}"
+
+static void capture_runs(Rig *rig, const char *in_map, const char *in_pods)
+{
+    char hash[HASH_BYTES];
+    hash_as_text(in_pods, hash);
+    there_is(rig, KIND_CONFIG_MAP,
+             json_pack("{s{ss ss ss} s{ss}}", "metadata", "name", "shop-capture", "namespace", "a",
+                       "resourceVersion", "1", "data", "manifest.yaml", in_map));
+    there_is(rig, KIND_DEPLOYMENT,
+             json_pack("{s{ss ss ss si} s{si s{s{s{ss}}}} s{si si si}}", "metadata", "name",
+                       "shop-capture", "namespace", "a", "resourceVersion", "1", "generation", 1,
+                       "spec", "replicas", 1, "template", "metadata", "annotations",
+                       ANNOTATION_MANIFEST, hash, "status", "observedGeneration", 1, "replicas", 1,
+                       "updatedReplicas", 1));
+}
+
+/* Whether its table is dropped while the Pods were made with one manifest, and the ConfigMap has
+ * another. */
+static bool is_dropped(const char *in_map, const char *in_pods)
+{
+    Rig rig;
+    char when[32];
+    Error err = {0};
+    rig_begin(&rig);
+    status_time(time(NULL), when);
+    capture_runs(&rig, in_map, in_pods);
+    AUTO(json_free)
+    json_t *table = json_pack("{ss ss s{ss ss ss ss ss s[s]} s{ss} s{ss}}", "apiVersion",
+                              kinds[KIND_LAKE_TABLE].api_version, "kind", "LakeTable", "metadata",
+                              "name", "orders", "namespace", "a", "uid", "u2", "resourceVersion",
+                              "5", "deletionTimestamp", when, "finalizers", FINALIZER_TABLE, "spec",
+                              "deletionPolicy", "Drop", "status", "connector", "shop");
+    assert_non_null(table);
+    Look at = {.op = &rig.op,
+               .namespace_name = "a",
+               .name = "orders",
+               .now_s = time(NULL),
+               .now_us = clock_mono_us()};
+    if (!lake_table_finalize(&at, table, &err))
+        fail_msg("%s: %s", err.code, err.message);
+    bool dropped = was_asked(&rig.asks, "PATCH /apis/batch/v1/namespaces/a/jobs/orders-drop-table");
+    rig_end(&rig);
+    return dropped;
+}
+
+static void a_table_is_dropped_once_no_pod_fills_it(void **state)
+{
+    (void)state;
+    assert_false(is_dropped(WITH, WITH));
+    assert_false(is_dropped(WITHOUT, WITH)); /* the Deployment does not know of the map yet */
+    assert_false(is_dropped(WITH, WITHOUT));
+    assert_true(is_dropped(WITHOUT, WITHOUT));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +282,7 @@ int main(void)
         cmocka_unit_test(pods_go_before_the_job),
         cmocka_unit_test(the_jobs_end_is_the_end),
         cmocka_unit_test(what_stays_behind_is_named),
+        cmocka_unit_test(a_table_is_dropped_once_no_pod_fills_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
