@@ -202,6 +202,25 @@ bool bundle_holds(const char *text, const char *kind, const char *name)
     return strstr(text, head);
 }
 
+bool bundle_holds_others(const char *text, const json_t *units)
+{
+    static const char head[] = "\"kind\":\"IngestionUnit\",\"metadata\":{\"name\":\"";
+    for (const char *at = text; (at = strstr(at, head));) {
+        at += sizeof head - 1;
+        size_t bytes = strcspn(at, "\""), i;
+        const json_t *unit;
+        bool known = false;
+        json_array_foreach(units, i, unit)
+        {
+            const char *name = object_name(unit);
+            known |= strlen(name) == bytes && memcmp(name, at, bytes) == 0;
+        }
+        if (!known)
+            return true;
+    }
+    return false;
+}
+
 /* --- Secrets --- */
 
 static void add_name(json_t *names, const char *name)

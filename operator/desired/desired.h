@@ -55,6 +55,8 @@ void bundle_make(const json_t *connector, const json_t *units, const json_t *tab
 char *bundle_of_table(const json_t *table);
 /* Whether such a text holds an object. */
 bool bundle_holds(const char *text, const char *kind, const char *name);
+/* Whether it holds a unit that is not among these. */
+bool bundle_holds_others(const char *text, const json_t *units);
 /* NULL: nothing is wrong with it. */
 const char *bundle_verdict(const Bundle *bundle, const char *kind, const char *name);
 /* The names of all Secrets that the text's objects refer to, sorted, each once: an array of texts.

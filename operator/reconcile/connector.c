@@ -141,6 +141,27 @@ static void find(Look *look, json_t *connector, Found *ret)
 
 /* --- what it is in --- */
 
+/* Its Pods fill what belonged to a unit that is deleted. */
+static bool is_outdated(Look *look, const Found *found)
+{
+    char name[NAME_BYTES_MAX];
+    name_of_child(look->name, "-capture", name);
+    AUTO(json_free)
+    json_t *map = cache_get(look->op->cache, KIND_CONFIG_MAP, look->namespace_name, name);
+    const json_t *data = json_object_get(map, "data");
+    const char *text = json_string_value(json_object_get(data, "manifest.yaml"));
+    return text && bundle_holds_others(text, found->units);
+}
+
+static State state_without_work(const Found *found)
+{
+    size_t count = json_array_size(found->units);
+    return count ? state_of(HEALTH_STALLED, "Stalled", "NoValidUnit",
+                            "each of its %zu IngestionUnits is refused: they say why", count)
+                 : state_of(HEALTH_PROGRESS, "Pending", "NoUnits",
+                            "no IngestionUnit names it yet: nothing is read");
+}
+
 /* False: its children are to stay as they are, and *ret says why. */
 static bool may_be_made(Look *look, const Found *found, State *ret)
 {
@@ -165,10 +186,8 @@ static bool may_be_made(Look *look, const Found *found, State *ret)
                         strlen(bundle->text));
         return false;
     }
-    if (!has_work(found) && json_array_size(found->units)) {
-        *ret = state_of(HEALTH_STALLED, "Stalled", "NoValidUnit",
-                        "each of its %zu IngestionUnits is refused: they say why",
-                        json_array_size(found->units));
+    if (!has_work(found) && json_array_size(found->units) && !is_outdated(look, found)) {
+        *ret = state_without_work(found);
         return false;
     }
     return true;
@@ -231,8 +250,7 @@ static bool make(Look *look, const Found *found, State *ret, Error *err)
     if (!children_prune(op, found->connector, 0, label, wanted, err))
         return false;
     if (!has_work(found)) {
-        *ret = state_of(HEALTH_PROGRESS, "Pending", "NoUnits",
-                        "no IngestionUnit names it yet: nothing is read");
+        *ret = state_without_work(found);
         return true;
     }
     name_of_child(look->name, "-capture", name);

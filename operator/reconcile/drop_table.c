@@ -99,7 +99,9 @@ static bool is_filled(Look *look, const json_t *table)
     const char *unit = object_text(table, "status.unit");
     const char *pattern = object_label(table, LABEL_PATTERN);
     /* Of a unit's own table the unit has to be out of the manifest, too, or the pattern's. */
-    const char *own = pattern ? pattern : object_controller(table) ? unit : NULL;
+    const char *own = pattern ? pattern : object_text(object_controller(table), "name");
+    if (!unit) /* gone before its table, and out of the status with that */
+        unit = own;
     return (connector && fills(look, 0, connector, own)) || (unit && fills(look, 1, unit, own));
 }
 

@@ -645,9 +645,11 @@ class Life(Reconcile):
         self.kube.patch("LakeTable", "orders", {"spec": {"deletionPolicy": "Drop"}}, self.namespace)
         self.until(lambda: self.get("LakeTable", "orders")["metadata"].get("finalizers"), "it will be dropped")
         self.until(self.all_ready, "everything is ready")
+        before = self.get("Deployment", "shop-capture")["metadata"]["generation"]
         self.kube.delete("LakeTable", "orders", self.namespace)
         self.until(lambda: '"public.orders"' not in self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], "it is filled no more")
         self.wait_condition("IngestionUnit", "orders", "Reconciling", "True", "LakeTableMissing")
+        self.until(lambda: self.get("Deployment", "shop-capture")["metadata"]["generation"] > before, "new Pods are asked for")
         self.assertIsNone(self.find("Job", "orders-drop-table"))  # the Pods of before may run
         self.run_deployment()
         job = self.until(lambda: self.find("Job", "orders-drop-table"), "the Job that drops it")

@@ -70,6 +70,7 @@ static void rig_begin(Rig *rig)
     rig->op.cache = cache_new();
     rig->op.queue = work_queue_new(0, 1000, 1000);
     rig->op.verdicts = verdicts_new();
+    rig->op.reports = reports_new();
     rig->op.options.agent = (AgentDefaults){.image = "agent:1", .pull_policy = "Never"};
 }
 
@@ -79,6 +80,7 @@ static void rig_end(Rig *rig)
     cache_free(rig->op.cache);
     work_queue_free(rig->op.queue);
     verdicts_free(rig->op.verdicts);
+    reports_free(rig->op.reports);
     script_stop(rig->script);
     SSL_CTX_free(rig->tls);
     for (size_t i = 0; i < rig->asks.count; i++)
@@ -220,6 +222,8 @@ static void what_stays_behind_is_named(void **state)
 /* ---------- a table that is to be dropped ---------- */
 #define WITH "{\"kind\":\"LakeTable\",\"metadata\":{\"name\":\"orders\"}}"
 #define WITHOUT "{\"kind\":\"Connector\",\"metadata\":{\"name\":\"shop\"}}"
+#define UNIT "{\"kind\":\"IngestionUnit\",\"metadata\":{\"name\":\"customers\"}}"
+#define ORDERS "{\"kind\":\"IngestionUnit\",\"metadata\":{\"name\":\"orders\"}}"
 
 static void capture_runs(Rig *rig, const char *in_map, const char *in_pods)
 {
@@ -238,7 +242,7 @@ static void capture_runs(Rig *rig, const char *in_map, const char *in_pods)
 
 /* Whether its table is dropped while the Pods were made with one manifest, and the ConfigMap has
  * another. */
-static bool is_dropped(const char *in_map, const char *in_pods)
+static bool is_dropped(const char *in_map, const char *in_pods, const char *owner)
 {
     Rig rig;
     char when[32];
@@ -253,6 +257,10 @@ static bool is_dropped(const char *in_map, const char *in_pods)
                               "5", "deletionTimestamp", when, "finalizers", FINALIZER_TABLE, "spec",
                               "deletionPolicy", "Drop", "status", "connector", "shop");
     assert_non_null(table);
+    if (owner)
+        json_object_set_new(json_object_get(table, "metadata"), "ownerReferences",
+                            json_pack("[{ss ss ss sb}]", "kind", "IngestionUnit", "name", owner,
+                                      "uid", "u3", "controller", 1));
     Look at = {.op = &rig.op,
                .namespace_name = "a",
                .name = "orders",
@@ -268,10 +276,52 @@ static bool is_dropped(const char *in_map, const char *in_pods)
 static void a_table_is_dropped_once_no_pod_fills_it(void **state)
 {
     (void)state;
-    assert_false(is_dropped(WITH, WITH));
-    assert_false(is_dropped(WITHOUT, WITH)); /* the Deployment does not know of the map yet */
-    assert_false(is_dropped(WITH, WITHOUT));
-    assert_true(is_dropped(WITHOUT, WITHOUT));
+    assert_false(is_dropped(WITH, WITH, NULL));
+    assert_false(is_dropped(WITHOUT, WITH, NULL)); /* the Deployment does not know of the map yet */
+    assert_false(is_dropped(WITH, WITHOUT, NULL));
+    assert_true(is_dropped(WITHOUT, WITHOUT, NULL));
+    /* that of a unit which is gone already: the manifest has it in the unit */
+    assert_false(is_dropped(UNIT, UNIT, "customers"));
+    assert_true(is_dropped(UNIT, UNIT, "others"));
+}
+
+/* ---------- a unit that is deleted, beside one that is refused ---------- */
+static void rest_of_units(Rig *rig, const char *in_map)
+{
+    deleted_connector(rig, "h", 0);
+    AUTO(json_free) json_t *live = cache_get(rig->op.cache, KIND_CONNECTOR, "a", "shop");
+    json_object_del(json_object_get(live, "metadata"), "deletionTimestamp");
+    there_is(rig, KIND_CONNECTOR, json_incref(live));
+    there_is(rig, KIND_SECRET,
+             json_pack("{s{ss ss ss}}", "metadata", "name", "db", "namespace", "a",
+                       "resourceVersion", "1"));
+    there_is(rig, KIND_UNIT,
+             json_pack("{s{ss ss ss ss} s{s{ss ss} s{ss}}}", "metadata", "name", "orders",
+                       "namespace", "a", "uid", "u4", "resourceVersion", "1", "spec",
+                       "connectorRef", "name", "shop", "table", "public.orders", "lakeTableRef",
+                       "name", "not-there"));
+    there_is(rig, KIND_CONFIG_MAP,
+             json_pack("{s{ss ss ss} s{ss}}", "metadata", "name", "shop-capture", "namespace", "a",
+                       "resourceVersion", "1", "data", "manifest.yaml", in_map));
+    deployment(rig);
+    look(rig);
+}
+
+static void a_deleted_unit_is_filled_no_more(void **state)
+{
+    static const char gone[] = "DELETE /apis/apps/v1/namespaces/a/deployments/shop-capture";
+    static const char *const maps[] = {UNIT, ORDERS};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        Rig rig;
+        State found;
+        rig_begin(&rig);
+        rest_of_units(&rig, maps[i]);
+        assert_int_equal(was_asked(&rig.asks, gone), i == 0);
+        assert_true(verdicts_get(rig.op.verdicts, 'c', "a", "shop", &found));
+        assert_string_equal(found.reason, "NoValidUnit");
+        rig_end(&rig);
+    }
 }
 
 int main(void)
@@ -283,6 +333,7 @@ int main(void)
         cmocka_unit_test(the_jobs_end_is_the_end),
         cmocka_unit_test(what_stays_behind_is_named),
         cmocka_unit_test(a_table_is_dropped_once_no_pod_fills_it),
+        cmocka_unit_test(a_deleted_unit_is_filled_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
