@@ -113,7 +113,7 @@ class Shop(unittest.TestCase):
             try:
                 with self.postgres.connect("shop") as connection:
                     changes.append(shop.Traffic(connection, seed, **options))
-                    changes[0].run(stop=stop)
+                    changes[0].run(stop=stop, pace=shop.PACE)
             except BaseException as error:
                 failed.append(error)
 
