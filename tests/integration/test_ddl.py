@@ -1,4 +1,3 @@
-# seconds: 300
 """DDL of the source at its place in the stream: every kind that is followed, with rows before it, in the
 same transaction and after it, in both format versions and modes, by two engines that are not ours; with
 kills around it; and what is refused, with its way out."""

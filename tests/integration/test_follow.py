@@ -1,4 +1,3 @@
-# seconds: 600
 """Copy, then changes, in both format versions and modes; equal by two engines that are not ours."""
 
 import unittest

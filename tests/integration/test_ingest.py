@@ -1,4 +1,3 @@
-# seconds: 600
 """Source → topics → tables: `firn-agent capture` and `firn-agent ingest` beside each other, tables equal to the source by
 engines that are not ours; through restarts, kills at named points and at random, and partitions dealt out anew."""
 

@@ -1,4 +1,3 @@
-# seconds: 600
 """The operator on a real API server, with etcd and without a node: what it makes, what it says, and that neither a
 kill at any named point of its code nor the loss of the API server, of etcd's history or of the lease changes that.
 Pods are made by the test where their state is to be seen."""

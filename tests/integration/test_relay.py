@@ -1,4 +1,3 @@
-# seconds: 240
 """firn-agent capture: a live shop into Kafka's topics. Every topic, replayed from its beginning and folded by key, is the
 source's table, in order per key; what comes twice comes with the same position and says the same."""
 

@@ -1,4 +1,3 @@
-# seconds: 600
 """The S3 store against real servers: versitygw over http and https, and MinIO. A small program
 (s3_store.c) drives it, boto3 looks from outside."""
 

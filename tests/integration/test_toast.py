@@ -1,4 +1,3 @@
-# seconds: 600
 """Large values that an update leaves out of the log (unchanged TOAST): they come from the lake table's own row. The
 source's row has changed or gone by the time the log is read, so that fetching it by key would give another value, or
 none; and the agent's own count of such fetches stays 0."""
