@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 TABLES = ("customers", "products", "orders", "order_lines")
 # Of the tests' traffic, a second; 0: what the server takes. Each costs source, agent and comparison, and a test is as
 # long as what it waits for.
-PACE = float(os.environ.get("FIRN_PACE", "200"))
+PACE = float(os.environ.get("FIRN_PACE", "100"))
 
 _SCHEMA = """
 create type segment as enum ('private', 'business', 'public sector');

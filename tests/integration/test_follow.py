@@ -29,7 +29,7 @@ class Follow(Shop):
         self.quick = False  # as users have it
         self.make_shop()
         self.manifest()
-        with self.traffic(seed=1) as changes:
+        with self.traffic(seed=1, pace=0) as changes:
             agent = self.start()
             before = changes.done["transactions"]
             self.postgres_has_slot(agent)
@@ -39,7 +39,7 @@ class Follow(Shop):
         self.assert_stopped(agent)
         self.assert_not_ahead()
 
-        with self.traffic(seed=2) as changes:
+        with self.traffic(seed=2, pace=0) as changes:
             self.wait_transactions(changes, 300)  # while nobody follows
             agent = self.start()
             self.postgres_has_slot(agent)
