@@ -33,17 +33,17 @@ class Follow(Shop):
             agent = self.start()
             before = changes.done["transactions"]
             self.postgres_has_slot(agent)
-            self.wait_transactions(changes, before + 1500)
+            self.wait_transactions(changes, before + 500)
         self.wait_agreed(agent)
         self.assert_all_equal()
         self.assert_stopped(agent)
         self.assert_not_ahead()
 
         with self.traffic(seed=2, pace=0) as changes:
-            self.wait_transactions(changes, 300)  # while nobody follows
+            self.wait_transactions(changes, 200)  # while nobody follows
             agent = self.start()
             self.postgres_has_slot(agent)
-            self.wait_transactions(changes, 1000)
+            self.wait_transactions(changes, 500)
         self.wait_agreed(agent)
         self.assert_all_equal()
         self.assert_stopped(agent)
