@@ -179,6 +179,35 @@ class IdColumns(Shop):
         self.assert_stopped(agent)
 
 
+    def test_beside_the_key_of_partitions(self):
+        """A partition doesn't take over its table's replica identity, and its old rows have only what its own has."""
+        run = self.connection.execute
+        run("create table t (id integer primary key, code integer not null, v text) partition by hash (id)")
+        for part in range(2):
+            run(f"create table t{part} partition of t for values with (modulus 2, remainder {part})")
+        run("alter table t replica identity full; alter table t1 replica identity full")
+        run("insert into t select i, i, 'v' from generate_series(1, 100) i")
+        self.write_manifest(more_table="      idColumns: [code]\n")
+        agent = self.start()
+        self.assertEqual(agent.wait(), REFUSED)
+        self.assertIn("ReplicaIdentityPartition", agent.text())
+        self.assertIn("ALTER TABLE t0 REPLICA IDENTITY FULL", agent.text())
+        for change in ("delete from t where id % 7 = 0", "update t set code = code + 1000 where id % 5 = 0"):
+            run("alter table t0 replica identity full")
+            agent = self.start(arguments=["--resnapshot", "public.t"])
+            self.wait_agreed(agent)
+            run("update t set code = code + 2000, id = id + 1000 where id % 11 = 0; update t set v = 'w' where id % 3 = 0")
+            run("delete from t where id % 13 = 0")
+            self.wait_agreed(agent)
+            self.assert_equal()
+            run("alter table t0 replica identity default")
+            run(change)
+            self.assertEqual(agent.wait(), REFUSED)
+            self.assertIn("ReplicaIdentityPartition", agent.text())
+            self.assertIn("table public.t column code: an update or delete came without its old value", agent.text())
+            self.assert_not_ahead()
+
+
 class Undone(Shop):
     """What was rolled back to a savepoint, of a streamed transaction. The server owes a Stream Abort for it, and leaves
     it out when it had spilled more than 4,096 of its changes to its disk before it began to stream. And rolled back DDL

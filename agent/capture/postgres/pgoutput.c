@@ -347,6 +347,8 @@ static bool on_update(Pgoutput *out, Reader *in, Error *err)
         return false;
     uint32_t number = (uint32_t)relation->table;
     const PgTable *table = &out->options.tables[number];
+    if (UNLIKELY(!old_kind && relation->identity == 'f') && !rows_need_no_old(table, relation, err))
+        return false;
     bool moved = old_kind && key_differs(table, out->rows.old_values, out->rows.new_values);
     bool found = true;
     if (unchanged && !rows_complete(&out->rows, table, (char)old_kind, &found, err))
@@ -375,10 +377,8 @@ static bool on_delete(Pgoutput *out, Reader *in, Error *err)
         return bad(err, "a delete has no old row");
     if (!rows_read_tuple(relation, in, out->rows.old_values, &unchanged, err) || !ends(in, err))
         return false;
-    const Schema *schema = out->options.tables[relation->table].source->schema;
-    for (size_t i = 0; i < schema->key_count; i++)
-        if (UNLIKELY(out->rows.old_values[schema->key[i]].kind != 'b'))
-            return bad(err, "a delete lacks its key");
+    if (!rows_has_key(&out->options.tables[relation->table], out->rows.old_values, err))
+        return false;
     return put_change(out, (uint32_t)relation->table, ROW_DELETE, out->rows.old_values, NULL, err);
 }
 

@@ -154,6 +154,8 @@ void tables_forget(Capture *capture, uint32_t table);
 void tables_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
 /* Do rows move when this field changes? */
 bool table_is_identity(const PgTable *table, size_t field);
+/* A field that the lake knows rows by and that is not in the key; -1: none is. */
+int table_beyond_key(const PgTable *table);
 /* What selects a field: its name, quoted, with ::text where it has no binary form; the caller
  * frees.
  */
