@@ -415,6 +415,11 @@ class Refused(Shop):
         self.insert(121, 130)
         agent = self.start()
         self.wait_agreed(agent)
+        run("truncate t")
+        self.wait_agreed(agent)
+        run("alter table t add column s serial")
+        self.insert(131, 140)
+        self.wait_agreed(agent)
         self.assert_equal("pyiceberg")
         self.assert_stopped(agent)
 
