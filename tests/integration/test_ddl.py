@@ -484,6 +484,27 @@ class Refused(Shop):
         self.assert_not_ahead()
         self.reloaded(kept=("public.t.c_7", "public.t.l_8"))
 
+    def loaded_again(self, dropped, stays, kept_inside=(), kept=()):
+        agent = self.nested(more_table=f"      schemaEvolution: {{droppedColumns: {dropped}}}\n")
+        run = self.connection.execute
+        run("alter type pair drop attribute a; insert into t (id, must, c, l) values (100, 'm', row('c'), array[row('l')::pair])")
+        self.wait_agreed(agent)
+        self.assert_equal(kept=kept_inside)
+        run(f"drop table t; create table t ({COLUMNS}, c pair, l pair[]); alter publication firn add table t")
+        self.insert(1, 20, ", c, l", ", row('c')::pair, array[row('l')::pair]")
+        self.refused(agent, "SourceTableReplaced")
+        self.reloaded(kept=kept)
+        metadata = self.lake_table("t").metadata
+        schema = next(each for each in metadata["schemas"] if each["schema-id"] == metadata["current-schema-id"])
+        self.assertEqual(sorted(each["name"] for each in schema["fields"] if each["name"][0] in "cl"), stays)
+
+    def test_nested_loaded_again(self):
+        """A struct that keeps an attribute which is gone is not what is loaded: it stays beside."""
+        self.loaded_again("Keep", ["c", "c_7", "l", "l_8"], ("public.t.c.a", "public.t.l.a"), ("public.t.c_7", "public.t.l_8"))
+
+    def test_nested_loaded_again_dropped(self):
+        self.loaded_again("Drop", ["c", "l"])
+
     def test_nested_add_not_allowed(self):
         agent = self.nested(more_table="      schemaEvolution: {addColumns: false}\n")
         self.connection.execute("alter type pair add attribute d text")
