@@ -178,6 +178,65 @@ class IdColumns(Shop):
         self.assert_stopped(agent)
 
 
+class Undone(Shop):
+    """What was rolled back to a savepoint, of a streamed transaction. The server owes a Stream Abort for it, and leaves
+    it out when it had spilled more than 4,096 of its changes to its disk before it began to stream."""
+
+    quick = True
+    settings = {"logical_decoding_work_mem": "'2MB'"}
+
+    def setUp(self):
+        super().setUp()
+        self.connection.execute("create table a (id bigint primary key, v text); alter table a alter v set storage external")
+        self.connection.execute("create table b (id bigint primary key)")
+        self.write_manifest()
+        self.agent = self.start()
+        self.wait_agreed(self.agent)
+
+    def roll_back(self, rows: int, large: str, meanwhile):
+        """Two transactions: the other one goes on beyond it, and is not over when all is asked for again."""
+        with self.postgres.connect("shop") as writer, self.postgres.connect("shop") as other:
+            other.execute("begin")
+            writer.execute("begin")
+            other.execute("insert into a select 100000 + i, 'other' || i from generate_series(1, 20000) i")
+            writer.execute("insert into a values (1, 'kept')")
+            writer.execute("savepoint s")
+            writer.execute(f"insert into a select i, 'undone' from generate_series(10, {rows}) i")
+            writer.execute(large)
+            meanwhile()
+            writer.execute("insert into a select i, 'undone' from generate_series(10001, 10010) i")
+            writer.execute("rollback to s")
+            writer.execute("insert into a values (2, 'kept, too')")
+            writer.execute("savepoint s; insert into b values (3); release s")
+            writer.execute("commit")
+            if not self.agent:
+                self.agent = self.start()
+            self.wait_agreed(self.agent)
+            self.assert_equal()
+            other.execute("savepoint s; insert into b values (4); release s; delete from a where id % 3 = 1; commit")
+        self.connection.execute("insert into b values (5)")
+        self.wait_agreed(self.agent)
+        for engine in ENGINES:
+            self.assert_equal(engine)
+        self.assertEqual(self.agent.text().count("transactions are no longer streamed"), 1, "the server said it this time")
+        self.assert_stopped(self.agent)
+
+    def test_begun_before_the_start(self):
+        """The confirmed position lies in the transaction's midst: what is before it can't be streamed."""
+
+        def restart():
+            self.wait_agreed(self.agent)
+            self.agent.kill()
+            self.agent = None
+
+        self.roll_back(9000, "select 1", restart)
+
+    def test_incomplete_value(self):
+        """Nor can a row whose large value has come in part, when memory is full."""
+        large = "insert into a select 3, string_agg(md5(i::text), '') from generate_series(1, 100000) i"
+        self.roll_back(6000, large, lambda: self.wait_agreed(self.agent))
+
+
 def combinations():
     """A class for each format version and mode, so that every case stands alone in the results."""
     for format_version in (2, 3):

@@ -64,6 +64,7 @@ struct Pgoutput {
     Spool *filling;   /* between Stream Start and Stop */
     Spool *replaying; /* after Stream Commit */
     uint64_t replay_end;
+    uint64_t refused; /* the commit record of a streamed transaction that is not whole */
 };
 
 Pgoutput *pgoutput_new(const PgoutputOptions *options)
@@ -559,6 +560,27 @@ static bool on_stream_start(Pgoutput *out, Reader *in, Error *err)
     return true;
 }
 
+static bool ask_undone(const Pgoutput *out, const Spool *spool, bool *ret, Error *err)
+{
+    size_t count;
+    AUTO(mem_free) uint32_t *subxids = spool_subxids(spool, &count);
+    *ret = false;
+    return count == 0 || !out->options.undone ||
+           out->options.undone(out->options.learn_context, subxids, count, ret, err);
+}
+
+uint64_t pgoutput_take_refused(Pgoutput *out)
+{
+    uint64_t at = out->refused;
+    if (!at)
+        return 0;
+    ASSERT(!out->filling && !out->replaying && !out->in_transaction);
+    while (out->spool_count)
+        spool_free(spool_take(out, out->spool_count - 1));
+    out->refused = 0;
+    return at;
+}
+
 static bool on_stream_commit(Pgoutput *out, Reader *in, Error *err)
 {
     uint32_t xid;
@@ -570,6 +592,13 @@ static bool on_stream_commit(Pgoutput *out, Reader *in, Error *err)
     size_t index = spool_index(out, xid);
     if (index == out->spool_count)
         return bad(err, "a Stream Commit's transaction was never streamed");
+    bool undone;
+    if (!ask_undone(out, out->spools[index], &undone, err))
+        return false;
+    if (undone) {
+        out->refused = facts.commit_lsn;
+        return true;
+    }
     out->replaying = spool_take(out, index);
     out->replay_end = facts.end_lsn;
     begin(out, facts.commit_lsn, xid, out->commit_us);
@@ -627,7 +656,7 @@ static bool on_streamed(Pgoutput *out, uint8_t kind, uint64_t lsn, const uint8_t
 
 bool pgoutput_message(Pgoutput *out, uint64_t lsn, const uint8_t *message, size_t bytes, Error *err)
 {
-    ASSERT(!out->replaying);
+    ASSERT(!out->replaying && !out->refused);
     if (bytes == 0)
         return bad(err, "an empty message");
     uint8_t kind = message[0];

@@ -33,6 +33,14 @@ typedef bool (*PgoutputRetype)(void *context, PgTable *table, const struct Compo
  * are others, the table has them now (PgTable.reshaped). */
 typedef bool (*PgoutputSettle)(void *context, const uint32_t *xids, size_t count, Error *err);
 
+/* Was one of these subtransactions rolled back? They are what is left of a streamed transaction
+ * that has committed. The server owes a Stream Abort for each that was, and leaves some out: of one
+ * whose changes it had spilled to its disk before it began to stream, more than 4,096 of them, as
+ * it must after a start in the transaction's midst or while a TOAST value is incomplete
+ * (ReorderBufferTruncateTXN marks as streamed what has changes in memory, 14 to 18). */
+typedef bool (*PgoutputUndone)(void *context, const uint32_t *subxids, size_t count,
+                               bool *ret_undone, Error *err);
+
 typedef struct PgoutputOptions {
     PgTable *tables;
     size_t table_count;
@@ -41,6 +49,7 @@ typedef struct PgoutputOptions {
     PgoutputLearn learn; /* NULL: what doesn't fit is refused */
     PgoutputRetype retype;
     PgoutputSettle settle;
+    PgoutputUndone undone; /* NULL: the server is believed */
     void *learn_context;
     bool origins;               /* batches have them; messages of the log become changes */
     uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
@@ -58,6 +67,11 @@ void pgoutput_keepalive(Pgoutput *out, uint64_t end);
 /* A transaction that was streamed before its end is being handed out, message by message. */
 bool pgoutput_replaying(const Pgoutput *out);
 MUST_CHECK bool pgoutput_replay(Pgoutput *out, Error *err);
+
+/* A streamed transaction can't be taken as it came (PgoutputUndone): forgets all that was streamed
+ * and not yet handed out, and returns the LSN of its commit record. The log is to be asked for from
+ * there, without streaming; nothing that was handed out comes again. 0: all is well. */
+uint64_t pgoutput_take_refused(Pgoutput *out);
 
 /* The next change that is ready; its Position's source is left empty. */
 bool pgoutput_take(Pgoutput *out, Change *ret);

@@ -14,6 +14,7 @@
  *                  of the table   shape.c  its columns as they are kept beside the lake's table
  *   composites.c   which attribute of a composite is which   retype.c  what becomes of the table
  *   spool.c        transactions streamed before their end
+ *   transactions.c which of them others see, and which were rolled back
  *   toast.c        values that an update left out, fetched by key where the table can't fill them
  *   types.c        which type becomes which: the one table
  *   decode.c       values into columns: their bytes   numeric.c  numeric

@@ -6,7 +6,7 @@
 
 #include "agent/capture/postgres/connect.h"
 #include "agent/capture/postgres/learn.h"
-#include "common/clock.h"
+#include "agent/capture/postgres/transactions.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -16,48 +16,6 @@ bool table_undecided(const PgTable *table, const char *why, Error *err)
                      "table %s: its columns changed, and %s. Nothing is lost: the slot keeps the "
                      "changes. Load the table again with --resnapshot %s",
                      table->name, why, table->name);
-}
-
-/* ---------- does the catalog have what the log has? ---------- */
-#define SEEN_WAIT_US INT64_C(60000000) /* a synchronous standby that is gone can take long */
-#define SEEN_PAUSE_US 2000
-
-/* "xmin:xmax:xip,…", of 64 bits each; the log's numbers are their low halves. */
-bool snapshot_sees(const char *snapshot, uint32_t xid)
-{
-    char *at;
-    (void)strtoull(snapshot, &at, 10);
-    if (*at != ':')
-        return false;
-    uint32_t end = (uint32_t)strtoull(at + 1, &at, 10);
-    if ((int32_t)(xid - end) >= 0)
-        return false;
-    while (*at == ':' || *at == ',')
-        if ((uint32_t)strtoull(at + 1, &at, 10) == xid)
-            return false;
-    return true;
-}
-
-bool postgres_sees(Postgres *postgres, const uint32_t *xids, size_t count, Error *err)
-{
-    int64_t until_us = clock_mono_us() + SEEN_WAIT_US;
-    for (;;) {
-        AUTO(mem_free)
-        char *snapshot =
-            connect_value(postgres->query, "SELECT pg_catalog.pg_current_snapshot()", err);
-        if (!snapshot)
-            return false;
-        bool sees = true;
-        for (size_t i = 0; i < count && sees; i++)
-            sees = snapshot_sees(snapshot, xids[i]);
-        if (sees)
-            return true;
-        if (clock_mono_us() > until_us)
-            return error_set(err, ERROR_RETRY, "NotVisible",
-                             "the log has a transaction that the server does not show yet; does it "
-                             "wait for a synchronous standby?");
-        clock_sleep_us(SEEN_PAUSE_US);
-    }
 }
 
 /* ---------- a table's composites ---------- */
@@ -170,7 +128,7 @@ bool table_retype(void *context, PgTable *table, const CompositeSeen *seen, Erro
     Postgres *postgres = context;
     AUTO(types_done) PgTypes types = {0};
     bool renamed;
-    if (!postgres_query_open(postgres, err) || !postgres_sees(postgres, &table->xid, 1, err) ||
+    if (!postgres_query_open(postgres, err) || !transactions_seen(postgres, &table->xid, 1, err) ||
         !load_types(postgres, table, seen, &types, err))
         return error_wrap(err, "table %s", table->name);
     PgType *known = NULL;
@@ -260,7 +218,7 @@ bool tables_settle(void *context, const uint32_t *xids, size_t xid_count, Error 
     Postgres *postgres = context;
     AUTO(mem_free) char *oids = composite_oids(postgres);
     const char *values[] = {oids};
-    if (!postgres_query_open(postgres, err) || !postgres_sees(postgres, xids, xid_count, err))
+    if (!postgres_query_open(postgres, err) || !transactions_seen(postgres, xids, xid_count, err))
         return false;
     AUTO(result_clear)
     PGresult *result =

@@ -26,10 +26,12 @@
 #include "agent/capture/postgres/learn.h"
 #include "agent/capture/postgres/pgoutput.h"
 #include "agent/capture/postgres/toast.h"
+#include "agent/capture/postgres/transactions.h"
 #include "agent/capture/postgres/watch.h"
 #include "agent/capture/postgres/wire.h"
 #include "common/clock.h"
 #include "common/crash.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 #define READ_BYTES ((size_t)256 << 10)
@@ -72,8 +74,9 @@ struct Stream {
     CaptureFigures figures;
 };
 
-/* CopyDone, and waits for the server's: it has read all that was sent before, the last confirmed
- * position among it. Best effort: what it did not read it will send again. */
+/* CopyDone, and waits until the server is ready for the next command: it has read all that was sent
+ * before, the last confirmed position among it. Best effort: what it did not read it will send
+ * again. */
 static void say_goodbye(Stream *stream)
 {
     Error ignored;
@@ -86,7 +89,7 @@ static void say_goodbye(Stream *stream)
         Reader content;
         size_t bytes;
         WireResult result = wire_next(wire, &kind, &content, &ignored);
-        if (result == WIRE_OK && kind != 'd')
+        if (result == WIRE_OK && (kind == 'Z' || kind == 'E')) /* the slot is free */
             return;
         if (result == WIRE_EMPTY)
             result = wire_read(wire, &bytes, &ignored);
@@ -113,16 +116,28 @@ void stream_close(Stream *stream)
 }
 
 /* 'a''"b"': publication_names is a list of identifiers inside a literal. */
-static char *start_sql(const Postgres *postgres)
+static char *start_sql(const Postgres *postgres, uint64_t from, bool streaming)
 {
     AUTO(mem_free) char *slot = connect_identifier(postgres->spec->pg_slot);
     AUTO(mem_free) char *publication = connect_identifier(postgres->spec->pg_publication);
     AUTO(mem_free) char *names = connect_literal(publication);
     return mem_format("START_REPLICATION SLOT %s LOGICAL %" PRIX32 "/%" PRIX32
-                      " (proto_version '2', publication_names %s, binary 'true', streaming 'on'%s)",
-                      slot, (uint32_t)(postgres->start.major >> 32),
-                      (uint32_t)postgres->start.major, names,
+                      " (proto_version '2', publication_names %s, binary 'true', streaming '%s'%s)",
+                      slot, (uint32_t)(from >> 32), (uint32_t)from, names, streaming ? "on" : "off",
                       postgres->options.origins ? ", messages 'true'" : "");
+}
+
+static bool start_replication(Stream *stream, uint64_t from, bool streaming, Error *err)
+{
+    Postgres *postgres = stream->postgres;
+    if (!stream->connection)
+        stream->connection = connect_open(postgres->spec, true, &postgres->patience, err);
+    if (!stream->connection)
+        return false;
+    wire_init(&stream->wire, stream->connection, -1, READ_BYTES);
+    AUTO(mem_free) char *sql = start_sql(postgres, from, streaming);
+    stream->started = wire_command(&stream->wire, sql, 'W', START_TIMEOUT_MS, err);
+    return stream->started || error_wrap(err, "slot %s", postgres->spec->pg_slot);
 }
 
 bool stream_start(Capture *capture, Error *err)
@@ -135,12 +150,6 @@ bool stream_start(Capture *capture, Error *err)
     stream->wire.fd = -1;
     stream->keepalive_linger_us = clock_asked_us("FIRN_CONFIRM_MS", KEEPALIVE_LINGER_US);
     stream->connection = TAKE(postgres->replication);
-    if (!stream->connection)
-        stream->connection = connect_open(postgres->spec, true, &postgres->patience, err);
-    if (!stream->connection) {
-        stream_close(stream);
-        return false;
-    }
     stream->toast.postgres = postgres;
     stream->out = pgoutput_new(&(PgoutputOptions){.tables = postgres->tables,
                                                   .table_count = postgres->table_count,
@@ -149,20 +158,18 @@ bool stream_start(Capture *capture, Error *err)
                                                   .learn = table_learn,
                                                   .retype = table_retype,
                                                   .settle = tables_settle,
+                                                  .undone = transactions_undone,
                                                   .learn_context = postgres,
                                                   .origins = postgres->options.origins,
                                                   .transaction_bytes = TRANSACTION_BYTES});
     stream->linger_us = postgres->options.linger_us ? postgres->options.linger_us : LINGER_US;
     stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;
-    wire_init(&stream->wire, stream->connection, -1, READ_BYTES);
-    AUTO(mem_free) char *sql = start_sql(postgres);
-    if (!wire_command(&stream->wire, sql, 'W', START_TIMEOUT_MS, err)) {
+    if (!start_replication(stream, postgres->start.major, true, err)) {
         stream_close(stream);
-        return error_wrap(err, "slot %s", postgres->spec->pg_slot);
+        return false;
     }
     stream->now_us = clock_mono_us();
     watch_init(&stream->watch, postgres, stream->now_us);
-    stream->started = true;
     postgres->stream = stream;
     return true;
 }
@@ -323,6 +330,24 @@ static bool checkpoint_if(Stream *stream, bool due, bool *ret_made, Error *err)
     return true;
 }
 
+/* From here on transactions come whole, after their commit: on a new connection, whose caches know
+ * nothing of what was rolled back. */
+static bool stream_again(Stream *stream, uint64_t from, Error *err)
+{
+    log_warn("a streamed transaction has changes that were rolled back and of which the server did "
+             "not say so; it is read again, and transactions are no longer streamed before their "
+             "commit",
+             LOG_T("slot", stream->postgres->spec->pg_slot));
+    say_goodbye(stream);
+    uint64_t bytes_read = stream->wire.bytes_read;
+    stream->started = false;
+    wire_done(&stream->wire);
+    connect_close(TAKE(stream->connection));
+    bool ok = start_replication(stream, from, false, err);
+    stream->wire.bytes_read += bytes_read;
+    return ok;
+}
+
 /* Decodes what is in the buffer until a change is ready (*ret filled), or nothing is left, or it is
  * time to look at the clock. WIRE_EMPTY: the buffer is used up. */
 static WireResult decode_some(Stream *stream, Change *ret, Error *err)
@@ -350,6 +375,9 @@ static WireResult decode_some(Stream *stream, Change *ret, Error *err)
             if (!on_copy_data(stream, content, err))
                 return WIRE_FAILED;
             wire_rest(&stream->wire);
+            uint64_t refused = pgoutput_take_refused(stream->out);
+            if (UNLIKELY(refused) && !stream_again(stream, refused, err))
+                return WIRE_FAILED;
         } else if (kind == 'E') {
             wire_error(content, err);
             return WIRE_FAILED;

@@ -8,6 +8,7 @@
 #include "agent/capture/postgres/learn.h"
 #include "agent/capture/postgres/match.h"
 #include "agent/capture/postgres/print.h"
+#include "agent/capture/postgres/transactions.h"
 #include "tests/unit/capture_postgres/fixture.h"
 
 #define INT 23
