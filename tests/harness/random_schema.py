@@ -42,7 +42,7 @@ _PLAIN = [
 # A composite of the table's own, own0 …, which is altered: attribute n is called an or bn, and no two are of a type, so
 # that values always say which they have; nor are two laid out alike, which is all that the catalog keeps of one that came
 # and went unseen.
-OWN = {"integer": "7", "text": '"it\'\'s \\"ä\\", (1)"', "uuid": '"00010203-0405-0607-0809-0a0b0c0d0e0f"', "numeric(10,2)": "12.5",
+OWN = {"integer": "7", "text": '"it\'\'s \\"ä\\", (1)"', "smallint": "-3", "numeric(10,2)": "12.5",
        "timestamptz": '"2024-02-29 12:13:14.5+02"', "boolean": "true"}  # fmt: skip
 
 
