@@ -6,6 +6,7 @@ import unittest
 from harness.agent import OK, REFUSED
 from harness.case import Shop
 from harness.kinds import Kinds
+from harness.postgres_proxy import PostgresProxy, error
 from harness.wait import wait_until
 
 ENGINES = ("duckdb", "pyiceberg")
@@ -180,7 +181,8 @@ class IdColumns(Shop):
 
 class Undone(Shop):
     """What was rolled back to a savepoint, of a streamed transaction. The server owes a Stream Abort for it, and leaves
-    it out when it had spilled more than 4,096 of its changes to its disk before it began to stream."""
+    it out when it had spilled more than 4,096 of its changes to its disk before it began to stream. And rolled back DDL
+    can leave its caches such that it always fails at the same place."""
 
     quick = True
     settings = {"logical_decoding_work_mem": "'2MB'"}
@@ -235,6 +237,33 @@ class Undone(Shop):
         """Nor can a row whose large value has come in part, when memory is full."""
         large = "insert into a select 3, string_agg(md5(i::text), '') from generate_series(1, 100000) i"
         self.roll_back(6000, large, lambda: self.wait_agreed(self.agent))
+
+    def test_server_fails_at_it(self):
+        self.assert_stopped(self.agent)
+        begun = []
+
+        def change(statement, kind, body):
+            if "streaming 'on'" in statement and kind == b"d" and body[:1] == b"w" and body[25:26] == b"S":
+                begun.append(body)
+                if len(begun) == 3:
+                    return error("XX000", 'could not map filenumber "base/1/2" to relation OID')
+            return None
+
+        with PostgresProxy(self.postgres.port, change) as proxy:
+            self.write_manifest(port=proxy.port)
+            agent = self.start()
+            self.wait_agreed(agent)
+            with self.postgres.connect("shop") as writer:
+                writer.execute("begin; insert into b values (1)")
+                writer.execute("insert into a select i, 'large' from generate_series(1, 60000) i")
+                self.connection.execute("insert into b values (2)")
+                writer.execute("commit")
+            self.wait_agreed(agent)
+            self.assertEqual(proxy.changed, 1)
+            self.assertIn("could not map filenumber", agent.text())
+            self.assertNotIn("starting again", agent.text())
+            self.assert_equal()
+            self.assert_stopped(agent)
 
 
 def combinations():

@@ -64,7 +64,7 @@ struct Pgoutput {
     Spool *filling;   /* between Stream Start and Stop */
     Spool *replaying; /* after Stream Commit */
     uint64_t replay_end;
-    uint64_t refused; /* the commit record of a streamed transaction that is not whole */
+    bool refused; /* a streamed transaction that is not as it should be */
 };
 
 Pgoutput *pgoutput_new(const PgoutputOptions *options)
@@ -569,16 +569,19 @@ static bool ask_undone(const Pgoutput *out, const Spool *spool, bool *ret, Error
            out->options.undone(out->options.learn_context, subxids, count, ret, err);
 }
 
-uint64_t pgoutput_take_refused(Pgoutput *out)
+bool pgoutput_refused(const Pgoutput *out)
 {
-    uint64_t at = out->refused;
-    if (!at)
-        return 0;
-    ASSERT(!out->filling && !out->replaying && !out->in_transaction);
+    return out->refused;
+}
+
+uint64_t pgoutput_forget_streamed(Pgoutput *out)
+{
+    ASSERT(!out->replaying && !out->in_transaction);
     while (out->spool_count)
         spool_free(spool_take(out, out->spool_count - 1));
-    out->refused = 0;
-    return at;
+    out->filling = NULL;
+    out->refused = false;
+    return out->end;
 }
 
 static bool on_stream_commit(Pgoutput *out, Reader *in, Error *err)
@@ -596,7 +599,7 @@ static bool on_stream_commit(Pgoutput *out, Reader *in, Error *err)
     if (!ask_undone(out, out->spools[index], &undone, err))
         return false;
     if (undone) {
-        out->refused = facts.commit_lsn;
+        out->refused = true;
         return true;
     }
     out->replaying = spool_take(out, index);

@@ -68,10 +68,12 @@ void pgoutput_keepalive(Pgoutput *out, uint64_t end);
 bool pgoutput_replaying(const Pgoutput *out);
 MUST_CHECK bool pgoutput_replay(Pgoutput *out, Error *err);
 
-/* A streamed transaction can't be taken as it came (PgoutputUndone): forgets all that was streamed
- * and not yet handed out, and returns the LSN of its commit record. The log is to be asked for from
- * there, without streaming; nothing that was handed out comes again. 0: all is well. */
-uint64_t pgoutput_take_refused(Pgoutput *out);
+/* A streamed transaction has ended that can't be taken as it came (PgoutputUndone). */
+bool pgoutput_refused(const Pgoutput *out);
+/* Forgets what was streamed and not yet handed out. Returns from where the log is to be asked for
+ * again, so that all of it comes, and nothing that was handed out; 0: from where it was before. Not
+ * in a transaction. */
+uint64_t pgoutput_forget_streamed(Pgoutput *out);
 
 /* The next change that is ready; its Position's source is left empty. */
 bool pgoutput_take(Pgoutput *out, Change *ret);

@@ -69,6 +69,7 @@ struct Stream {
     int64_t keepalive_linger_us;
     bool any_batch;
     bool started; /* replication runs: it is ended in good order */
+    bool streams; /* transactions come before their commit */
     _Atomic(uint64_t) confirmed;
     pthread_mutex_t figures_lock;
     CaptureFigures figures;
@@ -127,7 +128,7 @@ static char *start_sql(const Postgres *postgres, uint64_t from, bool streaming)
                       postgres->options.origins ? ", messages 'true'" : "");
 }
 
-static bool start_replication(Stream *stream, uint64_t from, bool streaming, Error *err)
+static bool start_replication(Stream *stream, uint64_t from, Error *err)
 {
     Postgres *postgres = stream->postgres;
     if (!stream->connection)
@@ -135,7 +136,7 @@ static bool start_replication(Stream *stream, uint64_t from, bool streaming, Err
     if (!stream->connection)
         return false;
     wire_init(&stream->wire, stream->connection, -1, READ_BYTES);
-    AUTO(mem_free) char *sql = start_sql(postgres, from, streaming);
+    AUTO(mem_free) char *sql = start_sql(postgres, from, stream->streams);
     stream->started = wire_command(&stream->wire, sql, 'W', START_TIMEOUT_MS, err);
     return stream->started || error_wrap(err, "slot %s", postgres->spec->pg_slot);
 }
@@ -147,6 +148,7 @@ bool stream_start(Capture *capture, Error *err)
     Stream *stream = mem_zalloc(sizeof *stream);
     pthread_mutex_init(&stream->figures_lock, NULL);
     stream->postgres = postgres;
+    stream->streams = true;
     stream->wire.fd = -1;
     stream->keepalive_linger_us = clock_asked_us("FIRN_CONFIRM_MS", KEEPALIVE_LINGER_US);
     stream->connection = TAKE(postgres->replication);
@@ -164,7 +166,7 @@ bool stream_start(Capture *capture, Error *err)
                                                   .transaction_bytes = TRANSACTION_BYTES});
     stream->linger_us = postgres->options.linger_us ? postgres->options.linger_us : LINGER_US;
     stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;
-    if (!start_replication(stream, postgres->start.major, true, err)) {
+    if (!start_replication(stream, postgres->start.major, err)) {
         stream_close(stream);
         return false;
     }
@@ -332,26 +334,40 @@ static bool checkpoint_if(Stream *stream, bool due, bool *ret_made, Error *err)
 
 /* From here on transactions come whole, after their commit: on a new connection, whose caches know
  * nothing of what was rolled back. */
-static bool stream_again(Stream *stream, uint64_t from, Error *err)
+static bool stream_whole(Stream *stream, const char *why, Error *err)
 {
-    log_warn("a streamed transaction has changes that were rolled back and of which the server did "
-             "not say so; it is read again, and transactions are no longer streamed before their "
-             "commit",
-             LOG_T("slot", stream->postgres->spec->pg_slot));
-    say_goodbye(stream);
+    log_warn("transactions are no longer streamed before their commit, for the server failed at it",
+             LOG_T("slot", stream->postgres->spec->pg_slot), LOG_T("why", why));
     uint64_t bytes_read = stream->wire.bytes_read;
-    stream->started = false;
+    uint64_t from = pgoutput_forget_streamed(stream->out);
+    say_goodbye(stream);
+    stream->started = stream->streams = false;
     wire_done(&stream->wire);
     connect_close(TAKE(stream->connection));
-    bool ok = start_replication(stream, from, false, err);
+    bool ok = start_replication(stream, from ? from : stream->postgres->start.major, err);
     stream->wire.bytes_read += bytes_read;
     return ok;
+}
+
+/* An error of the server's own, not of what it was asked: rolled back DDL can leave its catalog
+ * caches such that it never gets past a streamed transaction ("could not map filenumber … to
+ * relation OID"). */
+static bool on_error(Stream *stream, Reader content, Error *err)
+{
+    wire_error(content, err);
+    if (!stream->streams || pgoutput_in_transaction(stream->out) ||
+        strcmp(err->code, "ServerFailed") != 0)
+        return false;
+    char why[sizeof err->message];
+    memcpy(why, err->message, sizeof why);
+    return stream_whole(stream, why, err);
 }
 
 /* Decodes what is in the buffer until a change is ready (*ret filled), or nothing is left, or it is
  * time to look at the clock. WIRE_EMPTY: the buffer is used up. */
 static WireResult decode_some(Stream *stream, Change *ret, Error *err)
 {
+    static const char unsaid[] = "of what was rolled back to a savepoint it did not say so";
     bool due = checkpoint_due(stream);
     for (int i = 0; i < MESSAGES_PER_CLOCK; i++) {
         if (pgoutput_take(stream->out, ret))
@@ -375,12 +391,11 @@ static WireResult decode_some(Stream *stream, Change *ret, Error *err)
             if (!on_copy_data(stream, content, err))
                 return WIRE_FAILED;
             wire_rest(&stream->wire);
-            uint64_t refused = pgoutput_take_refused(stream->out);
-            if (UNLIKELY(refused) && !stream_again(stream, refused, err))
+            if (UNLIKELY(pgoutput_refused(stream->out)) && !stream_whole(stream, unsaid, err))
                 return WIRE_FAILED;
         } else if (kind == 'E') {
-            wire_error(content, err);
-            return WIRE_FAILED;
+            if (!on_error(stream, content, err))
+                return WIRE_FAILED;
         } else if (kind == 'c' || kind == 'C' || kind == 'Z') {
             error_set(err, ERROR_RETRY, "StreamEnded", "the server ended the stream");
             return WIRE_FAILED;
