@@ -37,13 +37,15 @@ char *table_type_oids(const PgTable *table, const uint32_t *oids, size_t count)
     return mem_strdup((const char *)text.data);
 }
 
-static bool load_types(Postgres *postgres, const PgTable *table, PgTypes *ret, Error *err)
+/* And those of the values, if there are any. */
+static bool load_types(Postgres *postgres, const PgTable *table, const CompositeSeen *seen,
+                       PgTypes *ret, Error *err)
 {
-    size_t count = table->source->schema->field_count;
-    AUTO(mem_free) uint32_t *columns = mem_array(count, sizeof *columns);
+    size_t columns = table->source->schema->field_count, count = columns + (seen ? seen->count : 0);
+    AUTO(mem_free) uint32_t *types = mem_array(count, sizeof *types);
     for (size_t i = 0; i < count; i++)
-        columns[i] = table->decoders[i].type_oid;
-    AUTO(mem_free) char *oids = table_type_oids(table, columns, count);
+        types[i] = i < columns ? table->decoders[i].type_oid : seen->oids[i - columns];
+    AUTO(mem_free) char *oids = table_type_oids(table, types, count);
     return postgres_query_open(postgres, err) && types_load(ret, postgres->query, oids, err);
 }
 
@@ -115,7 +117,7 @@ static void check(PgTable *table, const PgTypes *now, bool *ret_renamed)
     table->doubtful = *ret_renamed = false;
     for (size_t i = 0; i < table->composites.count; i++) {
         PgType *known = &table->composites.types[i];
-        CompositeMatch match = composite_check(known, types_find(now, known->oid));
+        CompositeMatch match = composite_check(known, now);
         table->doubtful |= match == COMPOSITE_SEVERAL || match == COMPOSITE_NONE;
         *ret_renamed |= match == COMPOSITE_CHANGED;
     }
@@ -127,7 +129,7 @@ bool table_retype(void *context, PgTable *table, const CompositeSeen *seen, Erro
     AUTO(types_done) PgTypes types = {0};
     bool renamed;
     if (!postgres_query_open(postgres, err) || !transactions_seen(postgres, &table->xid, 1, err) ||
-        !load_types(postgres, table, &types, err))
+        !load_types(postgres, table, seen, &types, err))
         return error_wrap(err, "table %s", table->name);
     PgType *known = NULL;
     for (size_t i = 0; i < table->composites.count; i++)
@@ -136,9 +138,9 @@ bool table_retype(void *context, PgTable *table, const CompositeSeen *seen, Erro
     check(table, &types, &renamed);
     if (table->doubtful && table->touched)
         return table_undecided(table, several, err);
-    CompositeMatch match = known ? composite_match(known, types_find(&types, seen->oid), seen->oids,
-                                                   seen->count, table->forgets)
-                                 : COMPOSITE_NONE;
+    CompositeMatch match =
+        known ? composite_match(known, &types, seen->oids, seen->count, table->forgets)
+              : COMPOSITE_NONE;
     if (match != COMPOSITE_CHANGED)
         return table_undecided(table,
                                match == COMPOSITE_SEVERAL
@@ -199,7 +201,7 @@ static bool settle_table(Postgres *postgres, PgTable *table, Error *err)
 {
     AUTO(types_done) PgTypes types = {0};
     bool renamed;
-    if (!load_types(postgres, table, &types, err))
+    if (!load_types(postgres, table, NULL, &types, err))
         return error_wrap(err, "table %s", table->name);
     if (atomic_load(&table->copying))
         return is_as_found(table, &types) || table_changed(table, err);
