@@ -50,6 +50,7 @@ struct Pgoutput {
     RowPosition checkpoint; /* the latest one */
     int64_t commit_us;
     uint64_t last_commit; /* end of the latest transaction */
+    uint64_t message_lsn; /* of the latest message that belongs to none */
     uint64_t changes;
     uint32_t xid; /* in a transaction: its number */
     /* Transactions that wrote to tables with composites since it was settled that these are as
@@ -431,6 +432,11 @@ static bool on_message(Pgoutput *out, Reader *in, Error *err)
         return bad(err, "a message is cut short");
     if (strcmp(prefix, HEARTBEAT_PREFIX) == 0)
         return true;
+    if (!transactional) { /* as soon as it is decoded: again, when the log is asked for again */
+        if (lsn <= out->message_lsn)
+            return true;
+        out->message_lsn = lsn;
+    }
     rows_flush_all(&out->rows);
     Change *change = rows_push(&out->rows, CHANGE_MESSAGE);
     change->row = out->in_transaction ? out->at : (RowPosition){.major = lsn};

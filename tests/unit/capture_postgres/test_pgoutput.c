@@ -437,6 +437,7 @@ static void origins_of_a_streamed_transaction(void **state)
     send_stream_stop(script);
     put_log_message(script, false, 4712, "theirs", "alone");
     put_log_message(script, false, 4713, HEARTBEAT_PREFIX, "");
+    put_log_message(script, false, 4712, "theirs", "alone"); /* the log was asked for again */
     script->lsn = 900;
     send_stream_commit(script, 77, 0x3000);
     begin(script, 0x4000);
