@@ -15,6 +15,7 @@
 
 #include "agent/capture/postgres/connect.h"
 #include "agent/capture/postgres/match.h"
+#include "agent/capture/postgres/transactions.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -119,7 +120,7 @@ static bool read_catalog(Learn *learn, Error *err)
     snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
     const char *values[] = {oid, table->sends_stored ? "t" : "f"};
     if (!postgres_query_open(learn->postgres, err) ||
-        !postgres_sees(learn->postgres, &table->xid, 1, err))
+        !transactions_seen(learn->postgres, &table->xid, 1, err))
         return error_wrap(err, "table %s", table->name);
     learn->catalog =
         connect_query_with(learn->postgres->query, PGRES_TUPLES_OK, catalog_sql, 2, values, err);

@@ -16,6 +16,7 @@
  *   composites.c   which attribute of a composite is which   retype.c  what becomes of the table
  *   describe.c     columns in the server's own words, for topics
  *   spool.c        transactions streamed before their end
+ *   transactions.c which of them others see, and which were rolled back
  *   toast.c        values that an update left out, fetched by key where the table can't fill them
  *   types.c        which type becomes which: the one table
  *   decode.c       values into columns: their bytes   numeric.c  numeric
@@ -155,6 +156,8 @@ void tables_forget(Capture *capture, uint32_t table);
 void tables_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
 /* Do rows move when this field changes? */
 bool table_is_identity(const PgTable *table, size_t field);
+/* A field that the lake knows rows by and that is not in the key; -1: none is. */
+int table_beyond_key(const PgTable *table);
 /* What selects a field: its name, quoted, with ::text where it has no binary form; the caller
  * frees.
  */

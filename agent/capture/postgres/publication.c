@@ -4,6 +4,7 @@
  *
  * A table is added only if its replica identity lets updates and deletes through: publishing one
  * without would make the source's own UPDATE and DELETE statements fail. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "agent/capture/postgres/connect.h"
@@ -150,8 +151,39 @@ static bool check_settings(const Postgres *postgres, const PGresult *result, Err
     return true;
 }
 
+/* Changes come as the published root's, with the old values that the partition's own replica
+ * identity has: those that it lacks are null, or there are none at all. */
+static bool check_partitions(Postgres *postgres, const PgTable *table, Error *err)
+{
+    AUTO(mem_free)
+    char *sql = mem_format("SELECT c.oid::pg_catalog.regclass "
+                           "FROM pg_catalog.pg_partition_tree(%" PRIu32 ") p "
+                           "JOIN pg_catalog.pg_class c ON c.oid = p.relid "
+                           "JOIN pg_catalog.pg_class r ON r.oid = %" PRIu32 " "
+                           "WHERE p.isleaf AND c.relreplident NOT IN ('f', r.relreplident) "
+                           "ORDER BY 1 LIMIT 1",
+                           table->oid, table->oid);
+    AUTO(result_clear) PGresult *result = connect_query(postgres->query, PGRES_TUPLES_OK, sql, err);
+    if (!result)
+        return error_wrap(err, "table %s", table->name);
+    if (PQntuples(result) == 0)
+        return true;
+    const char *part = PQgetvalue(result, 0, 0);
+    return error_set(err, ERROR_CONFIG, "ReplicaIdentityPartition",
+                     "table %s: its replica identity has what idColumns names, that of its "
+                     "partition %s may not; ALTER TABLE %s REPLICA IDENTITY FULL (a partition does "
+                     "not take it over from its table)",
+                     table->name, part, part);
+}
+
 bool publication_prepare(Postgres *postgres, Error *err)
 {
+    for (size_t i = 0; i < postgres->table_count; i++) {
+        const PgTable *table = &postgres->tables[i];
+        if (table->partitioned && table_beyond_key(table) >= 0 &&
+            !check_partitions(postgres, table, err))
+            return false;
+    }
     const ConnectorSpec *spec = postgres->spec;
     AUTO(mem_free) char *literal = connect_literal(spec->pg_publication);
     AUTO(mem_free)

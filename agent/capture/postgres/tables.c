@@ -528,6 +528,15 @@ bool table_is_identity(const PgTable *table, size_t field)
     return false;
 }
 
+int table_beyond_key(const PgTable *table)
+{
+    const Schema *schema = table->source->schema;
+    for (size_t field = 0; field < schema->field_count; field++)
+        if (!is_key(schema, field) && table_is_identity(table, field))
+            return (int)field;
+    return -1;
+}
+
 void tables_identify(Capture *capture, uint32_t number, const int32_t *origins, size_t count)
 {
     Postgres *postgres = postgres_of(capture);
