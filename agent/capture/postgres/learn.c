@@ -291,8 +291,9 @@ static const char partitions_sql[] =
     "  count(DISTINCT a.attmissingval::pg_catalog.text), "
     "  min(a.attrelid) FILTER (WHERE a.atthasmissing), "
     "  (min(ARRAY[a.attrelid::int8, a.attnum]) FILTER (WHERE a.atthasmissing))[2] "
-    "FROM pg_catalog.pg_partition_tree($1::oid) t JOIN pg_catalog.pg_attribute a "
-    "  ON a.attrelid = t.relid AND a.attname = $2 AND NOT a.attisdropped WHERE t.isleaf";
+    "FROM " LEAVES_SQL(
+        "$1::oid") " t JOIN pg_catalog.pg_attribute a "
+                   "  ON a.attrelid = t.oid AND a.attname = $2 AND NOT a.attisdropped";
 
 static bool find_in_partitions(Learn *learn, int row, Field *field, bool *ret_found, Error *err)
 {

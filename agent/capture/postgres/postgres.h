@@ -39,6 +39,19 @@
 
 #define VERSION_SENDS_STORED 180000 /* generated columns in pgoutput, where asked for */
 
+/* The leaves of a partitioned table, of another none, as a subquery with one column: oid. From the
+ * catalog alone: pg_partition_tree locks them all until the transaction's end, and who alters one
+ * of them and then another would deadlock with a query that waits for the first. */
+#define LEAVES_SQL(root)                                                                           \
+    "(WITH RECURSIVE part(oid) AS ("                                                               \
+    "  SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class r "                \
+    "    ON r.oid = i.inhparent AND r.relkind = 'p' "                                              \
+    "  WHERE i.inhparent = " root " AND NOT i.inhdetachpending "                                   \
+    "  UNION ALL SELECT i.inhrelid FROM part JOIN pg_catalog.pg_inherits i "                       \
+    "    ON i.inhparent = part.oid AND NOT i.inhdetachpending) "                                   \
+    "SELECT part.oid FROM part JOIN pg_catalog.pg_class l ON l.oid = part.oid "                    \
+    "  AND l.relkind <> 'p')"
+
 typedef struct PgShape {
     Schema *schema;
     char *text;

@@ -5,6 +5,7 @@
  * A table is added only if its replica identity lets updates and deletes through: publishing one
  * without would make the source's own UPDATE and DELETE statements fail. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/capture/postgres/connect.h"
@@ -155,15 +156,16 @@ static bool check_settings(const Postgres *postgres, const PGresult *result, Err
  * identity has: those that it lacks are null, or there are none at all. */
 static bool check_partitions(Postgres *postgres, const PgTable *table, Error *err)
 {
-    AUTO(mem_free)
-    char *sql = mem_format("SELECT c.oid::pg_catalog.regclass "
-                           "FROM pg_catalog.pg_partition_tree(%" PRIu32 ") p "
-                           "JOIN pg_catalog.pg_class c ON c.oid = p.relid "
-                           "JOIN pg_catalog.pg_class r ON r.oid = %" PRIu32 " "
-                           "WHERE p.isleaf AND c.relreplident NOT IN ('f', r.relreplident) "
-                           "ORDER BY 1 LIMIT 1",
-                           table->oid, table->oid);
-    AUTO(result_clear) PGresult *result = connect_query(postgres->query, PGRES_TUPLES_OK, sql, err);
+    static const char sql[] = "SELECT c.oid::pg_catalog.regclass FROM " LEAVES_SQL(
+        "$1::oid") " p "
+                   "JOIN pg_catalog.pg_class c ON c.oid = p.oid "
+                   "JOIN pg_catalog.pg_class r ON r.oid = $1::oid "
+                   "WHERE c.relreplident NOT IN ('f', r.relreplident) ORDER BY 1 LIMIT 1";
+    char oid[16];
+    snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
+    const char *values[] = {oid};
+    AUTO(result_clear)
+    PGresult *result = connect_query_with(postgres->query, PGRES_TUPLES_OK, sql, 1, values, err);
     if (!result)
         return error_wrap(err, "table %s", table->name);
     if (PQntuples(result) == 0)

@@ -28,11 +28,13 @@ static const char tables_sql[] =
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "LEFT JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS tuples, "
     "    sum(pg_catalog.pg_table_size(l.oid)) AS bytes "
-    "  FROM pg_catalog.pg_partition_tree(c.oid) t JOIN pg_catalog.pg_class l ON l.oid = t.relid "
-    "  WHERE t.isleaf AND c.relkind = 'p') p ON true "
-    "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' "
-    "  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast' "
-    "ORDER BY n.nspname, c.relname";
+    "  FROM " LEAVES_SQL("c.oid") " t JOIN pg_catalog.pg_class l ON l.oid = t.oid "
+                                  "  WHERE c.relkind = 'p') p ON true "
+                                  "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND "
+                                  "c.relpersistence = 'p' "
+                                  "  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND "
+                                  "n.nspname !~ '^pg_toast' "
+                                  "ORDER BY n.nspname, c.relname";
 
 /* Is column a in the log? $2: the publication sends stored generated columns. */
 #define SENT_SQL "(a.attgenerated = '' OR (a.attgenerated = 's' AND $2::bool))"
