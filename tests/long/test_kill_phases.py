@@ -197,6 +197,7 @@ class Copying(Phase):
     def make(self):
         self.make_shop(12_000)
         self.changes = 0
+        self.orders = self.connection.execute("select count(*) from orders").fetchone()[0]
 
     def fields(self):
         return {"rate": 12_000}
@@ -207,8 +208,9 @@ class Copying(Phase):
     def work(self, connection):
         self.changes += 1
         connection.execute("update orders set note = 'now ' || %s, total = total + 1 where id %% 97 = %s", [self.changes, self.changes % 97])
-        connection.execute("delete from order_lines where order_id = %s", [self.changes])
-        connection.execute("insert into order_lines select %s, 1, (select min(sku) from products), 1, 9.99, null, '{}', null", [self.changes])
+        order = self.changes % self.orders + 1
+        connection.execute("delete from order_lines where order_id = %s", [order])
+        connection.execute("insert into order_lines select %s, 1, (select min(sku) from products), 1, 9.99, null, '{}', null", [order])
 
     def wait_for(self, agent):
         wait_until(agent.copying, STRIKE_SECONDS, "a copy begins", agent.alive)
