@@ -185,19 +185,36 @@ static bool can_follow(const Type *have, const Type *before, const Type *want)
     return any || type_equal(have, want);
 }
 
-/* The wanted type with the table's ids, and new ones for what has come. */
+static int find_name(const Type *type, const char *name)
+{
+    for (uint32_t i = 0; i < type_child_count(type); i++)
+        if (strcmp(type->fields[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int child_of_name(const Type *type, const Type *other, uint32_t child)
+{
+    return other->kind == TYPE_STRUCT ? find_name(type, other->fields[child].name) : (int)child;
+}
+
+/* The wanted type with the table's ids, and new ones for what has come. before NULL: an attribute
+ * is the table's of its name. */
 static void follow_type(Plan *plan, Type *to, const Type *have, const Type *before)
 {
     for (uint32_t i = 0; i < type_child_count(to); i++) {
         Field *field = &to->fields[i];
-        int at = to->kind == TYPE_STRUCT ? find_origin(before, field->origin) : (int)i;
+        int at = !before                   ? child_of_name(have, to, i)
+                 : to->kind == TYPE_STRUCT ? find_origin(before, field->origin)
+                                           : (int)i;
         field->origin = 0;
         field->required = at >= 0 && have->fields[at].required;
         if (at >= 0) {
             field->id = have->fields[at].id;
             free(field->doc);
             field->doc = have->fields[at].doc ? mem_strdup(have->fields[at].doc) : NULL;
-            follow_type(plan, &field->type, &have->fields[at].type, &before->fields[at].type);
+            follow_type(plan, &field->type, &have->fields[at].type,
+                        before ? &before->fields[at].type : NULL);
         } else {
             field->id = ++plan->last_id;
             type_assign_ids(&field->type, &plan->last_id);
@@ -216,19 +233,6 @@ static bool has_more(const Type *before, const Type *want)
     return false;
 }
 
-static int find_name(const Type *type, const char *name)
-{
-    for (uint32_t i = 0; i < type_child_count(type); i++)
-        if (strcmp(type->fields[i].name, name) == 0)
-            return (int)i;
-    return -1;
-}
-
-static int child_of_name(const Type *type, const Type *other, uint32_t child)
-{
-    return other->kind == TYPE_STRUCT ? find_name(type, other->fields[child].name) : (int)child;
-}
-
 /* Is it the same with attributes added, by their names? All that is known of a table that is copied
  * again. */
 static bool can_grow(const Type *have, const Type *want)
@@ -243,24 +247,6 @@ static bool can_grow(const Type *have, const Type *want)
             return false;
     }
     return true;
-}
-
-/* As follow_type. */
-static void grow_type(Plan *plan, Type *to, const Type *have)
-{
-    for (uint32_t i = 0; i < type_child_count(to); i++) {
-        Field *field = &to->fields[i];
-        int at = child_of_name(have, to, i);
-        field->origin = 0;
-        field->required = at >= 0 && have->fields[at].required;
-        if (at >= 0) {
-            field->id = have->fields[at].id;
-            grow_type(plan, &field->type, &have->fields[at].type);
-        } else {
-            field->id = ++plan->last_id;
-            type_assign_ids(&field->type, &plan->last_id);
-        }
-    }
 }
 
 static bool can_become(const Plan *plan, const Field *have, const Field *before, const Field *want)
@@ -361,10 +347,7 @@ static bool follow_field(Plan *plan, Field *field, int place, const Field *want,
         (nested && has_more(&before->type, &want->type))) {
         Field next;
         field_copy(&next, want);
-        if (nested)
-            follow_type(plan, &next.type, &field->type, &before->type);
-        else
-            grow_type(plan, &next.type, &field->type);
+        follow_type(plan, &next.type, &field->type, nested ? &before->type : NULL);
         type_done(&field->type);
         field->type = next.type;
         next.type = (Type){0};

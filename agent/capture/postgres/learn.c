@@ -530,14 +530,11 @@ static bool is_known(const Learn *learn)
     for (uint16_t i = 0; i < relation->column_count; i++) {
         const RelationColumn *column = &relation->columns[i];
         const PgDecoder *decoder = &table->decoders[i];
-        bool is_key = false;
-        for (size_t k = 0; k < schema->key_count; k++)
-            is_key = is_key || schema->key[k] == i;
         if (learn->columns[learn->place[i]].number != schema->fields[i].origin ||
             strcmp(column->name, schema->fields[i].name) != 0 ||
             column->type_oid != decoder->type_oid || column->typmod != decoder->typmod ||
             (relation->identity != 'f' &&
-             is_key != ((column->flags & RELATION_COLUMN_IS_KEY) != 0)))
+             table_is_key(table, i) != ((column->flags & RELATION_COLUMN_IS_KEY) != 0)))
             return false;
     }
     return true;

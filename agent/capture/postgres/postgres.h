@@ -167,6 +167,8 @@ MUST_CHECK bool tables_check_composites(PGconn *connection, const PgTable *table
 /* What a composite loses leaves its type, too: droppedColumns: Drop. */
 void tables_forget(Capture *capture, uint32_t table);
 void tables_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
+/* Is it in the source's key? */
+bool table_is_key(const PgTable *table, size_t field);
 /* Do rows move when this field changes? */
 bool table_is_identity(const PgTable *table, size_t field);
 /* A field that the lake knows rows by and that is not in the key; -1: none is. */

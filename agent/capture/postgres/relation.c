@@ -150,9 +150,7 @@ static void fit_column(const PgTable *table, Relation *relation, uint16_t at, bo
         changed(relation, table, facts->name, "its type is another");
         return;
     }
-    bool is_key = false;
-    for (size_t i = 0; i < schema->key_count; i++)
-        is_key = is_key || schema->key[i] == (uint32_t)field;
+    bool is_key = table_is_key(table, (size_t)field);
     if (relation->identity != 'f' && is_key != ((facts->flags & RELATION_COLUMN_IS_KEY) != 0))
         changed(relation, table, facts->name, "the table's key is another");
 }

@@ -186,11 +186,7 @@ static bool put_row(LogRows *rows, const PgTable *table, Batch *batch, RowOp op,
 
 static bool is_known_by(const PgTable *table, size_t field)
 {
-    const Schema *schema = table->source->schema;
-    for (size_t i = 0; i < schema->key_count; i++)
-        if (schema->key[i] == field)
-            return true;
-    return table_is_identity(table, field);
+    return table_is_key(table, field) || table_is_identity(table, field);
 }
 
 static bool not_there(const PgTable *table, size_t field, Error *err)

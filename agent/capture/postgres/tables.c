@@ -511,8 +511,9 @@ bool tables_override(Capture *capture, uint32_t table, const ColumnList *columns
     return true;
 }
 
-static bool is_key(const Schema *schema, size_t field)
+bool table_is_key(const PgTable *table, size_t field)
 {
+    const Schema *schema = table->source->schema;
     for (size_t i = 0; i < schema->key_count; i++)
         if (schema->key[i] == field)
             return true;
@@ -523,7 +524,7 @@ bool table_is_identity(const PgTable *table, size_t field)
 {
     const Schema *schema = table->source->schema;
     if (!table->id_count)
-        return is_key(schema, field);
+        return table_is_key(table, field);
     for (size_t i = 0; i < table->id_count; i++)
         if (table->ids[i] == schema->fields[field].origin)
             return true;
@@ -534,7 +535,7 @@ int table_beyond_key(const PgTable *table)
 {
     const Schema *schema = table->source->schema;
     for (size_t field = 0; field < schema->field_count; field++)
-        if (!is_key(schema, field) && table_is_identity(table, field))
+        if (!table_is_key(table, field) && table_is_identity(table, field))
             return (int)field;
     return -1;
 }

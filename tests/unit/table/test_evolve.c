@@ -272,15 +272,21 @@ static void put_struct(Type *to, const char *const *names, const int32_t *origin
     }
 }
 
-/* A list of structs (a, b) whose structs lose b, call a otherwise, and get c; then c becomes b. */
+/* Its last column is a list of structs (a, b). */
+static void init_with_structs(World *world)
+{
+    init(world, 2, MODE_UPSERT, NULL);
+    world->source->fields[3].type = type_nested(TYPE_LIST, 0);
+    put_struct(&world->source->fields[3].type.element->type, (const char *const[]){"a", "b"},
+               (const int32_t[]){1, 2}, 2);
+}
+
+/* The structs lose b, call a otherwise, and get c; then c becomes b. */
 static void what_stands_below_a_column_changes(void **state)
 {
     (void)state;
     World world;
-    init(&world, 2, MODE_UPSERT, NULL);
-    world.source->fields[3].type = type_nested(TYPE_LIST, 0);
-    put_struct(&world.source->fields[3].type.element->type, (const char *const[]){"a", "b"},
-               (const int32_t[]){1, 2}, 2);
+    init_with_structs(&world);
     AUTO(schema_free) Schema *after = schema_copy(world.source);
     type_done(&after->fields[3].type.element->type);
     put_struct(&after->fields[3].type.element->type, (const char *const[]){"alpha", "c"},
@@ -346,10 +352,7 @@ static void loaded_again_a_struct_grows_by_its_names(void **state)
 {
     (void)state;
     World world;
-    init(&world, 2, MODE_UPSERT, NULL);
-    world.source->fields[3].type = type_nested(TYPE_LIST, 0);
-    put_struct(&world.source->fields[3].type.element->type, (const char *const[]){"a", "b"},
-               (const int32_t[]){1, 2}, 2);
+    init_with_structs(&world);
     TableOptions options;
     Table *table = open_again(&world, &options);
     Position position = world_position(10);
@@ -391,25 +394,15 @@ static void loaded_again_it_takes_any_columns(void **state)
     put(table, world.source, 0, 10, 5);
     OK(commit_now(table, &position, &err));
     table_close(table);
-    Schema *before = world.source;
     AUTO(schema_free) Schema *after = evolved();
     after->fields[2].type.kind = TYPE_STRING;
     after->fields[1].type.kind = TYPE_STRING; /* no promotion: another column of the name */
-    world.source = after;
-    options = world_options(&world);
-    options.resnapshot = true;
-    options.shape = SHAPE_AFTER;
-    OK((table = table_open(&options, &err)));
-    TableCopy *copy = table_copy_start(table);
-    position = world_position(20);
-    OK(commit_copy_now(copy, table, &position, &err));
-    table_close(table);
+    load_again(&world, after, 20);
     AUTO(iceberg_table_free) IcebergTable *loaded = world_load(&world);
     const Schema *schema = iceberg_schema(loaded);
     assert_int_equal(field_of(schema, "region")->type.kind, TYPE_STRING);
     assert_int_equal(field_of(schema, "region_2")->type.kind, TYPE_INT32);
     assert_true(field_of(schema, "region")->id > 4);
-    world.source = before;
     world_done(&world);
 }
 
