@@ -156,11 +156,9 @@ static bool read_tagged(Reader *in, Gtid *ret)
     }
     /* A signed number: its lowest bit is the sign. */
     if (!read_field(in, 2) || !read_serial(in, &number) || number & 1 || !read_field(in, 3) ||
-        !read_serial(in, &bytes) || bytes >= GTID_TAG_BYTES || !reader_take(in, bytes, &tag) ||
-        memchr(tag, 0, bytes))
+        !read_serial(in, &bytes) || !reader_take(in, bytes, &tag) || !gtid_set_tag(ret, tag, bytes))
         return false;
     ret->number = number >> 1;
-    memcpy(ret->tag, tag, bytes);
     return true;
 }
 
@@ -213,10 +211,9 @@ static bool read_sources(Reader *in, uint64_t count, bool tagged, GtidSet *set)
         if (!reader_take(in, sizeof source.uuid, &at))
             return false;
         memcpy(source.uuid, at, sizeof source.uuid);
-        if (tagged && (!read_serial(in, &bytes) || bytes >= GTID_TAG_BYTES ||
-                       !reader_take(in, bytes, &at) || memchr(at, 0, bytes)))
+        if (tagged && (!read_serial(in, &bytes) || !reader_take(in, bytes, &at) ||
+                       !gtid_set_tag(&source, at, bytes)))
             return false;
-        memcpy(source.tag, at, bytes);
         if (!reader_le(in, 8, &intervals) || intervals > reader_left(in) / 16)
             return false;
         while (intervals--) {

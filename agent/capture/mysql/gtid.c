@@ -226,16 +226,18 @@ static bool read_uuid(const char **at, uint8_t ret[16])
     return true;
 }
 
-static bool read_tag(const char **at, char ret[GTID_TAG_BYTES])
+bool gtid_set_tag(Gtid *gtid, const void *tag, size_t bytes)
 {
-    size_t bytes = 0;
-    while (isalnum((unsigned char)**at) || **at == '_') {
-        if (bytes + 1 == GTID_TAG_BYTES)
+    const unsigned char *at = tag;
+    if (bytes >= GTID_TAG_BYTES || (bytes && isdigit(at[0])))
+        return false;
+    for (size_t i = 0; i < bytes; i++) {
+        if (at[i] >= 0x80 || (!isalnum(at[i]) && at[i] != '_'))
             return false;
-        ret[bytes++] = (char)tolower((unsigned char)*(*at)++);
+        gtid->tag[i] = (char)tolower(at[i]);
     }
-    ret[bytes] = 0;
-    return bytes > 0;
+    memset(gtid->tag + bytes, 0, sizeof gtid->tag - bytes);
+    return true;
 }
 
 /* ":1-7:tag:3": a tag holds for the intervals behind it. */
@@ -245,8 +247,11 @@ static bool read_intervals(const char **at, Gtid *source, GtidSet *set)
         (*at)++;
         skip_blanks(at);
         if (isalpha((unsigned char)**at) || **at == '_') {
-            if (!read_tag(at, source->tag))
+            size_t bytes =
+                strspn(*at, "abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
+            if (!gtid_set_tag(source, *at, bytes))
                 return false;
+            *at += bytes;
             skip_blanks(at);
             continue;
         }

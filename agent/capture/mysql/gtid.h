@@ -44,6 +44,8 @@ typedef struct GtidSet {
 
 void gtid_set_done(GtidSet *set);
 GtidSet gtid_set_new(bool mariadb);
+/* Letters, digits and "_", the first no digit; capitals become small ones. No bytes: no tag. */
+MUST_CHECK bool gtid_set_tag(Gtid *gtid, const void *tag, size_t bytes);
 /* DATA "BadGtid" names the text. *ret is the caller's to end, on false too. */
 MUST_CHECK bool gtid_set_parse(const char *text, bool mariadb, GtidSet *ret, Error *err);
 char *gtid_set_format(const GtidSet *set) OWNED_BY(free);
