@@ -126,9 +126,13 @@ class Ingest(IngestCase):
                                         if k.startswith("firn.position.")).rsplit(" ", 1)[0])), 5)  # fmt: skip
         self.assert_stopped(ingest)
 
-    def kill_at_point(self, name: str):
+    def kill_at_point(self, name: str, capture):
         ingest = self.ingest(crash_at=f"{name}:{self.dice.randint(1, 6)}")
-        self.assertEqual(ingest.wait(120), -signal.SIGKILL, ingest.text()[-2000:])
+        try:
+            ended = ingest.wait(120)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\ncapture:\n{capture.text()[-3000:]}") from None
+        self.assertEqual(ended, -signal.SIGKILL, ingest.text()[-2000:])
         self.assertTrue(ingest.struck(), ingest.text()[-2000:])
 
     def test_kill_at_points(self):
@@ -139,7 +143,7 @@ class Ingest(IngestCase):
         with self.traffic(seed=SEED, bulk=False):
             capture = self.start()
             for name in POINTS:
-                self.kill_at_point(name)
+                self.kill_at_point(name, capture)
         ingest = self.ingest()
         self.wait_agreed(capture)
         self.wait_equal(capture, ingest, seconds=180)
