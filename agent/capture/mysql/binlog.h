@@ -146,8 +146,9 @@ QueryKind query_kind(const char *text, size_t bytes);
 typedef struct GtidEvent {
     bool anonymous; /* no GTID: gtid_mode is off */
     Gtid gtid;
-    bool standalone; /* MariaDB: the next event is the whole transaction */
-    bool ddl;        /* MariaDB */
+    bool standalone;  /* MariaDB: the next event is the whole transaction */
+    bool ddl;         /* MariaDB */
+    bool prepared_xa; /* MariaDB: the transaction is prepared by XA, and no more */
 } GtidEvent;
 MUST_CHECK bool gtid_read(const BinlogEvent *event, GtidEvent *ret, Error *err);
 /* Of EVENT_PREVIOUS_GTIDS and EVENT_GTID_LIST, at a file's head: all that ran before. *ret is the

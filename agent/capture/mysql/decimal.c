@@ -7,7 +7,7 @@ static const uint32_t powers[GROUP + 1] = {1,      10,      100,      1000,     
                                            100000, 1000000, 10000000, 100000000, 1000000000};
 static const char no_decimal[] = "is no decimal";
 
-unsigned decimal_bytes(unsigned precision, unsigned scale)
+unsigned my_decimal_bytes(unsigned precision, unsigned scale)
 {
     unsigned whole = precision - scale;
     return whole / GROUP * 4 + group_bytes[whole % GROUP] + scale / GROUP * 4 +
@@ -49,7 +49,8 @@ static const char *read_groups(const uint8_t *at, unsigned precision, unsigned s
     return NULL;
 }
 
-const char *decimal_unscaled(const uint8_t *at, unsigned precision, unsigned scale, __int128 *ret)
+const char *my_decimal_unscaled(const uint8_t *at, unsigned precision, unsigned scale,
+                                __int128 *ret)
 {
     Groups groups;
     const char *why = read_groups(at, precision, scale, &groups);
@@ -77,7 +78,7 @@ static char *put_group(char *to, uint32_t value, unsigned digits)
     return to + digits;
 }
 
-const char *decimal_print(const uint8_t *at, unsigned precision, unsigned scale, Bytes *to)
+const char *my_decimal_print(const uint8_t *at, unsigned precision, unsigned scale, Bytes *to)
 {
     Groups groups;
     const char *why = read_groups(at, precision, scale, &groups);

@@ -10,10 +10,10 @@
 #define DECIMAL_PRECISION_MAX 65
 #define DECIMAL_BYTES_MAX 32
 
-unsigned decimal_bytes(unsigned precision, unsigned scale);
+unsigned my_decimal_bytes(unsigned precision, unsigned scale);
 /* precision at most 38. */
-MUST_CHECK const char *decimal_unscaled(const uint8_t *at, unsigned precision, unsigned scale,
-                                        __int128 *ret);
+MUST_CHECK const char *my_decimal_unscaled(const uint8_t *at, unsigned precision, unsigned scale,
+                                           __int128 *ret);
 /* As the server prints it: "-12.30". */
-MUST_CHECK const char *decimal_print(const uint8_t *at, unsigned precision, unsigned scale,
-                                     Bytes *to);
+MUST_CHECK const char *my_decimal_print(const uint8_t *at, unsigned precision, unsigned scale,
+                                        Bytes *to);

@@ -164,7 +164,7 @@ static bool read_tagged(Reader *in, Gtid *ret)
 
 static bool read_mariadb_gtid(const BinlogEvent *event, GtidEvent *ret)
 {
-    enum { STANDALONE = 1, DDL = 32 };
+    enum { STANDALONE = 1, DDL = 32, PREPARED_XA = 64 };
     Reader in = event->content;
     uint64_t number, domain;
     uint8_t flags;
@@ -174,6 +174,7 @@ static bool read_mariadb_gtid(const BinlogEvent *event, GtidEvent *ret)
         .mariadb = true, .domain = (uint32_t)domain, .server = event->server, .number = number};
     ret->standalone = flags & STANDALONE;
     ret->ddl = flags & DDL;
+    ret->prepared_xa = flags & PREPARED_XA;
     return true;
 }
 

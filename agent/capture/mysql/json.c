@@ -158,9 +158,9 @@ static const char *print_opaque(Bytes *to, Reader in)
         type == MY_DATE || type == MY_TIME || type == MY_DATETIME || type == MY_TIMESTAMP;
     if (type == MY_NEWDECIMAL) {
         if (bytes < 3 || at[0] < 1 || at[0] > DECIMAL_PRECISION_MAX || at[1] > at[0] ||
-            bytes - 2 != decimal_bytes(at[0], at[1]))
+            bytes - 2 != my_decimal_bytes(at[0], at[1]))
             return bad;
-        return decimal_print(at + 2, at[0], at[1], to);
+        return my_decimal_print(at + 2, at[0], at[1], to);
     }
     bytes_put_u8(to, '"');
     if (is_moment) {

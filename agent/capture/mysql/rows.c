@@ -90,6 +90,7 @@ void row_plan_free(RowPlan *plan)
     free(plan->names);
     free(plan->columns);
     free(plan->is_key);
+    free(plan->ids);
     free(plan->old_row);
     free(plan->new_row);
     bytes_done(&plan->scratch);
@@ -178,8 +179,26 @@ static bool plan_column(RowPlan *plan, const TableMap *map, uint32_t column,
     return true;
 }
 
-RowPlan *row_plan_new(const TableMap *map, const Schema *schema, const char *const *names,
-                      const Collations *collations, Error *err)
+static void take_ids(RowPlan *plan)
+{
+    plan->id_count = 0;
+    for (uint32_t i = 0; i < plan->schema->field_count; i++)
+        if (plan->is_key[i])
+            plan->ids[plan->id_count++] = i;
+}
+
+void row_plan_identify(RowPlan *plan, const int32_t *origins, size_t count)
+{
+    for (size_t i = 0; i < plan->schema->field_count; i++) {
+        plan->is_key[i] = false;
+        for (size_t k = 0; k < count; k++)
+            plan->is_key[i] = plan->is_key[i] || plan->schema->fields[i].origin == origins[k];
+    }
+    take_ids(plan);
+}
+
+static RowPlan *make_plan(const TableMap *map, const Schema *schema, const char *const *names,
+                          bool lenient, const Collations *collations, Error *err)
 {
     if (!names && !map->has_names) {
         (void)no_names(map, err);
@@ -195,22 +214,37 @@ RowPlan *row_plan_new(const TableMap *map, const Schema *schema, const char *con
     plan->new_row = mem_array(map->column_count, sizeof *plan->new_row);
     plan->columns = mem_array(schema->field_count + 1, sizeof *plan->columns);
     plan->is_key = mem_array(schema->field_count + 1, sizeof *plan->is_key);
+    plan->ids = mem_array(schema->field_count + 1, sizeof *plan->ids);
+    plan->fills = true;
     for (size_t i = 0; i < schema->field_count; i++)
         plan->columns[i] = -1;
     for (size_t i = 0; i < schema->key_count; i++)
         plan->is_key[schema->key[i]] = true;
+    take_ids(plan);
     for (uint32_t i = 0; i < map->column_count; i++) {
         plan->names[i] = mem_strdup(names ? names[i] : map->columns[i].name);
         if (!plan_column(plan, map, i, collations, err))
             return NULL;
     }
     for (size_t i = 0; i < schema->field_count; i++)
-        if (plan->columns[i] < 0) {
+        if (plan->columns[i] < 0 && (!lenient || schema->fields[i].required)) {
             error_set(err, ERROR_CONFIG, "SchemaChanged", "table %s has no column %s any more",
                       plan->name, schema->fields[i].name);
             return NULL;
         }
     return TAKE(plan);
+}
+
+RowPlan *row_plan_new(const TableMap *map, const Schema *schema, const char *const *names,
+                      const Collations *collations, Error *err)
+{
+    return make_plan(map, schema, names, false, collations, err);
+}
+
+RowPlan *row_plan_new_lenient(const TableMap *map, const Schema *schema,
+                              const Collations *collations, Error *err)
+{
+    return make_plan(map, schema, NULL, true, collations, err);
 }
 
 /* --- rows --- */
@@ -297,8 +331,12 @@ static bool put_row(RowPlan *plan, Batch *batch, RowOp op, RowPosition at, const
     batch_row_begin(batch, op, at);
     for (uint32_t i = 0; i < batch->column_count; i++) {
         int32_t of = plan->columns[i];
-        const RowValue *value = &row[of];
         Column *column = &batch->columns[i];
+        if (UNLIKELY(of < 0)) {
+            column_put_null(batch, column);
+            continue;
+        }
+        const RowValue *value = &row[of];
         if (UNLIKELY(value->kind == VALUE_ABSENT && other))
             value = &other[of];
         bool wanted = fields != FIELDS_KEY || plan->is_key[i];
@@ -310,11 +348,13 @@ static bool put_row(RowPlan *plan, Batch *batch, RowOp op, RowPosition at, const
             batch_row_undo(batch);
             return bad_value(plan, i, row, why, err);
         }
-        if (UNLIKELY(value->kind == VALUE_ABSENT && (plan->is_key[i] || op == ROW_INSERT))) {
+        bool lacks = value->kind == VALUE_ABSENT && fields == FIELDS_ALL;
+        if (UNLIKELY((value->kind == VALUE_ABSENT && (plan->is_key[i] || op == ROW_INSERT)) ||
+                     (lacks && !plan->fills))) {
             batch_row_undo(batch);
             return incomplete(plan, i, err);
         }
-        if (UNLIKELY(value->kind == VALUE_ABSENT && fields == FIELDS_ALL))
+        if (UNLIKELY(lacks))
             column_put_unchanged(batch, column);
         else
             column_put_null(batch, column);
@@ -325,8 +365,10 @@ static bool put_row(RowPlan *plan, Batch *batch, RowOp op, RowPosition at, const
 /* Does the new image have another key? One that it lacks is as it was. */
 static bool moves(const RowPlan *plan)
 {
-    for (size_t i = 0; i < plan->schema->key_count; i++) {
-        int32_t of = plan->columns[plan->schema->key[i]];
+    for (size_t i = 0; i < plan->id_count; i++) {
+        int32_t of = plan->columns[plan->ids[i]];
+        if (of < 0)
+            continue;
         const RowValue *before = &plan->old_row[of], *after = &plan->new_row[of];
         if (after->kind == VALUE_ABSENT || before->kind == VALUE_ABSENT)
             continue;

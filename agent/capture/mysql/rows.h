@@ -46,8 +46,11 @@ typedef struct RowPlan {
     const Schema *schema;
     MyDecoder *decoders; /* per column of the log */
     char **names;        /* of those */
-    int32_t *columns;    /* per field: its column */
-    bool *is_key;        /* per field */
+    int32_t *columns;    /* per field: its column; -1: the log has none, it is null */
+    bool *is_key;        /* per field: of what rows are known by */
+    uint32_t *ids;       /* those fields */
+    size_t id_count;
+    bool fills; /* the receiver fills in what images leave out; else that is refused */
     uint32_t column_count;
     RowValue *old_row, *new_row; /* per column, of the row being read */
     Bytes scratch;
@@ -64,6 +67,12 @@ void row_plan_free(RowPlan *plan); /* NULL is fine */
  * field's type; "RowMetadata" without names. */
 RowPlan *row_plan_new(const TableMap *map, const Schema *schema, const char *const *names,
                       const Collations *collations, Error *err) OWNED_BY(row_plan_free);
+/* The same; but a field that is not required may have no column: it is null in these rows. */
+RowPlan *row_plan_new_lenient(const TableMap *map, const Schema *schema,
+                              const Collations *collations, Error *err) OWNED_BY(row_plan_free);
+/* What the receiver knows rows by, as origins, where it is not the schema's key: an update that
+ * changes one of these moves its row. */
+void row_plan_identify(RowPlan *plan, const int32_t *origins, size_t count);
 
 /* Puts the event's next row, which has to be there (reader_left(&event->rows) > 0), into the batch,
  * which has room for two: an update that changes the key is a ROW_MOVE and a ROW_UPDATE. On false

@@ -58,11 +58,21 @@ typedef enum MyType {
 #define COLLATION_BINARY 63
 #define TABLE_COLUMNS_MAX 4096 /* the server's own limit */
 
+/* What MariaDB has as columns of a type, and writes as BINARY: the catalog alone says it. */
+typedef enum MySpecial {
+    MY_SPECIAL_NONE,
+    MY_SPECIAL_UUID,
+    MY_SPECIAL_INET4,
+    MY_SPECIAL_INET6
+} MySpecial;
+
 typedef struct MyColumn {
     uint8_t type; /* MyType; ENUM and SET, which the log writes as STRING, as themselves */
     bool nullable;
     bool is_unsigned;
     bool invisible;
+    bool labels_utf8;         /* labels are in UTF-8 already, not in the column's character set */
+    uint8_t special;          /* MySpecial */
     uint8_t precision, scale; /* NEWDECIMAL; scale: digits of a second's fraction */
     uint8_t length_bytes;     /* BLOB, JSON, GEOMETRY, VECTOR: of the length before a value */
     uint32_t bytes;           /* STRING, VARCHAR: at most; ENUM, SET: exactly; BIT: bits */

@@ -103,6 +103,12 @@ static MyForm choose(const MyColumn *column, const MyDecoder *decoder, Type *ret
     case MY_VAR_STRING:
     case MY_STRING:
     case MY_BLOB:
+        if (column->special == MY_SPECIAL_UUID) {
+            *ret = plain(TYPE_UUID);
+            return FORM_MY_UUID;
+        }
+        if (column->special)
+            break;
         return choose_text(column, decoder, ret);
     default:
         break;
@@ -128,7 +134,7 @@ static uint32_t fixed_bytes(const MyColumn *column)
     case MY_DOUBLE:
         return 8;
     case MY_NEWDECIMAL:
-        return decimal_bytes(column->precision, column->scale);
+        return my_decimal_bytes(column->precision, column->scale);
     case MY_BIT:
         return (column->bytes + 7) / 8;
     case MY_ENUM:
@@ -168,8 +174,12 @@ static const char *take_labels(const MyColumn *column, MyDecoder *decoder)
     decoder->label_bytes = mem_array(column->label_count + 1, sizeof *decoder->label_bytes);
     for (uint32_t i = 0; i < column->label_count; i++) {
         Bytes text = {0};
-        const char *why = charset_print(&decoder->charset, (const uint8_t *)column->labels[i],
-                                        column->label_bytes[i], &text);
+        const char *why = NULL;
+        if (column->labels_utf8)
+            bytes_put(&text, column->labels[i], column->label_bytes[i]);
+        else
+            why = charset_print(&decoder->charset, (const uint8_t *)column->labels[i],
+                                column->label_bytes[i], &text);
         if (!why) {
             decoder->label_bytes[i] = (uint32_t)text.used;
             bytes_put_u8(&text, 0);

@@ -2,6 +2,7 @@
  * order of columns; nothing is allocated here, the batch's arena grows. */
 #include "agent/capture/mysql/value.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -66,11 +67,39 @@ static const char *print_set(const MyDecoder *decoder, const uint8_t *at, uint32
     return NULL;
 }
 
+/* UUID, INET4, INET6: their zeros at the end are left out. */
+static const char *print_special(const MyColumn *column, const uint8_t *at, uint32_t bytes,
+                                 Bytes *to)
+{
+    uint8_t whole[16] = {0};
+    char text[INET6_ADDRSTRLEN];
+    if (bytes > sizeof whole)
+        return "is longer than its column";
+    memcpy(whole, at, bytes);
+    if (column->special == MY_SPECIAL_UUID) {
+        static const char digits[] = "0123456789abcdef";
+        for (size_t i = 0; i < sizeof whole; i++) {
+            if (i == 4 || i == 6 || i == 8 || i == 10)
+                bytes_put_u8(to, '-');
+            bytes_put_u8(to, (uint8_t)digits[whole[i] >> 4]);
+            bytes_put_u8(to, (uint8_t)digits[whole[i] & 15]);
+        }
+        return NULL;
+    }
+    int family = column->special == MY_SPECIAL_INET4 ? AF_INET : AF_INET6;
+    if (!inet_ntop(family, whole, text, sizeof text))
+        return "is no address";
+    bytes_put(to, text, strlen(text));
+    return NULL;
+}
+
 const char *value_print(const MyDecoder *decoder, const uint8_t *at, uint32_t bytes, Bytes *to)
 {
     const MyColumn *column = &decoder->column;
     Moment moment;
     const char *why;
+    if (UNLIKELY(column->special))
+        return print_special(column, at, bytes, to);
     switch (column->type) {
     case MY_TINY:
     case MY_SHORT:
@@ -80,7 +109,7 @@ const char *value_print(const MyDecoder *decoder, const uint8_t *at, uint32_t by
     case MY_YEAR:
         return print_number(decoder, at, bytes, to);
     case MY_NEWDECIMAL:
-        return decimal_print(at, column->precision, column->scale, to);
+        return my_decimal_print(at, column->precision, column->scale, to);
     case MY_DATE:
     case MY_TIME:
     case MY_DATETIME:
@@ -137,7 +166,7 @@ NOINLINE static const char *put_decimal(const MyDecoder *decoder, Batch *batch, 
 {
     __int128 unscaled;
     const char *why =
-        decimal_unscaled(at, decoder->column.precision, decoder->column.scale, &unscaled);
+        my_decimal_unscaled(at, decoder->column.precision, decoder->column.scale, &unscaled);
     if (UNLIKELY(why != NULL))
         return why;
     column_put_i128(batch, column, unscaled);
@@ -202,6 +231,7 @@ const char *value_decode(const MyDecoder *decoder, Batch *batch, Column *column,
                          uint32_t bytes, Bytes *scratch)
 {
     const MyColumn *of = &decoder->column;
+    uint8_t *to;
     if (UNLIKELY(bytes > COLUMN_BYTES_MAX / 2))
         return too_large;
     switch (decoder->form) {
@@ -247,6 +277,13 @@ const char *value_decode(const MyDecoder *decoder, Batch *batch, Column *column,
         return NULL;
     case FORM_MY_VECTOR:
         return put_vector(batch, column, at, bytes);
+    case FORM_MY_UUID:
+        if (UNLIKELY(bytes > 16))
+            return "is longer than its column";
+        to = column_put_fixed(batch, column);
+        memset(to, 0, 16);
+        memcpy(to, at, bytes);
+        return NULL;
     case FORM_MY_PRINTED:
         return put_printed(decoder, batch, column, at, bytes, scratch);
     }

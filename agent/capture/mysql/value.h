@@ -36,8 +36,9 @@ typedef enum MyForm {
     FORM_MY_PADDED, /* BINARY(n) */
     FORM_MY_WKB,
     FORM_MY_VECTOR,
-    FORM_MY_PRINTED, /* text that is made: BIT, ENUM, SET, JSON, wide DECIMAL, and what the user
-                      * asked to be a string */
+    FORM_MY_UUID,    /* MariaDB's, as BINARY(16) */
+    FORM_MY_PRINTED, /* text that is made: BIT, ENUM, SET, JSON, INET, wide DECIMAL, and what the
+                      * user asked to be a string */
 } MyForm;
 
 typedef struct MyDecoder {

@@ -1,0 +1,255 @@
+/* What becomes of a table whose columns change. A statement of the log says that they do; what they
+ * are then, the catalog says. When that is asked later statements may have run already: so of the
+ * catalog only what the statement names counts, and the rest stays as it was until its own
+ * statement comes. Where table maps do not name their columns nothing tells rows of in between
+ * apart, and that is refused. */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "agent/capture/mysql/mysql.h"
+#include "common/mem.h"
+
+static bool incompatible(const MyTable *table, const char *column, const char *what, Error *err)
+{
+    return error_set(err, ERROR_CONFIG, "SchemaIncompatible",
+                     "table %s column %s: %s. Nothing is lost while the server keeps its binlog. "
+                     "Load the table again with --resnapshot %s, or exclude it",
+                     table->name, column, what, table->name);
+}
+
+static int find(const MyKnown *known, const char *name)
+{
+    for (uint32_t i = 0; i < known->map->column_count; i++)
+        if (strcasecmp(known->map->columns[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* What it was called before the statement. */
+static const char *former_name(const Ddl *ddl, const char *name)
+{
+    for (size_t i = 0; ddl && i < ddl->column_count; i++)
+        if (strcasecmp(ddl->columns[i].to, name) == 0)
+            return ddl->columns[i].from;
+    return name;
+}
+
+static bool is_renamed(const Ddl *ddl, const char *name)
+{
+    for (size_t i = 0; ddl && i < ddl->column_count; i++)
+        if (strcasecmp(ddl->columns[i].from, name) == 0)
+            return true;
+    return false;
+}
+
+/* Is the column the statement's business? Of one that is not ALTER TABLE (a table was put in the
+ * place of ours), and of rows, all are. */
+static bool concerns(const Ddl *ddl, const char *name)
+{
+    return !ddl || ddl->kind != DDL_ALTER || ddl_names(ddl->text, ddl->bytes, name);
+}
+
+/* Rows that are there were changed, and the log has none of that. */
+static bool check_kept(const MyTable *table, const MyColumn *before, const MyColumn *now,
+                       Error *err)
+{
+    bool timed = now->type == MY_TIME2 || now->type == MY_DATETIME2 || now->type == MY_TIMESTAMP2;
+    if (timed && now->type == before->type && now->scale < before->scale)
+        return incompatible(table, now->name,
+                            "it has fewer digits of a second now, so the server "
+                            "changed values that the binlog does not have",
+                            err);
+    if (now->type == MY_STRING && before->type == MY_STRING && now->bytes != before->bytes &&
+        now->collation == COLLATION_BINARY && !now->special)
+        return incompatible(table, now->name,
+                            "BINARY of another length: the server changed values that the binlog "
+                            "does not have",
+                            err);
+    return true;
+}
+
+typedef struct Merge {
+    KnownColumn *columns;
+    size_t count;
+    int32_t last;
+    bool ahead; /* the catalog has changes that the statement did not make */
+} Merge;
+
+static void put(Merge *merge, const MyKnown *from, int at, int32_t origin)
+{
+    merge->columns[merge->count++] = (KnownColumn){.name = from->map->columns[at].name,
+                                                   .type = from->types[at],
+                                                   .charset = from->charsets[at],
+                                                   .required = !from->map->columns[at].nullable,
+                                                   .origin = origin};
+}
+
+static bool same_column(const MyKnown *a, int i, const MyKnown *b, int k)
+{
+    return strcmp(a->types[i], b->types[k]) == 0 && strcmp(a->charsets[i], b->charsets[k]) == 0 &&
+           a->map->columns[i].nullable == b->map->columns[k].nullable;
+}
+
+/* What was there and is not in the catalog, though the statement did not take it. */
+static void put_missing(Merge *merge, const MyKnown *old, const MyKnown *now, const Ddl *ddl)
+{
+    for (uint32_t i = 0; i < old->map->column_count; i++) {
+        const char *name = old->map->columns[i].name;
+        bool there = false;
+        for (size_t k = 0; k < merge->count; k++)
+            there = there || merge->columns[k].origin == old->origins[i];
+        if (there || is_renamed(ddl, name) || (find(now, name) < 0 && concerns(ddl, name)))
+            continue;
+        merge->ahead = true;
+        put(merge, old, (int)i, old->origins[i]);
+    }
+}
+
+static bool merge_columns(const MyTable *table, const MyKnown *now, const Ddl *ddl, Merge *merge,
+                          Error *err)
+{
+    const MyKnown *old = table->known;
+    merge->last = old->last;
+    for (uint32_t i = 0; i < now->map->column_count; i++) {
+        const MyColumn *column = &now->map->columns[i];
+        const char *former = former_name(ddl, column->name);
+        int at = find(old, former);
+        if (at < 0 && !concerns(ddl, column->name)) {
+            merge->ahead = true;
+            continue;
+        }
+        if (at < 0) {
+            if (!column->nullable)
+                return incompatible(table, column->name,
+                                    "it was added as NOT NULL, and what older rows have there is "
+                                    "not in the binlog",
+                                    err);
+            put(merge, now, (int)i, ++merge->last);
+            continue;
+        }
+        bool same = same_column(old, at, now, (int)i);
+        if (!same && !concerns(ddl, column->name)) {
+            merge->ahead = true;
+            put(merge, old, at, old->origins[at]);
+            continue;
+        }
+        if (!same && !check_kept(table, &old->map->columns[at], column, err))
+            return false;
+        put(merge, now, (int)i, old->origins[at]);
+    }
+    put_missing(merge, old, now, ddl);
+    return true;
+}
+
+/* The key, as the catalog has it; but while it names columns that are not there yet, as it was. */
+static size_t merge_key(const MyTable *table, const MyKnown *now, const Merge *merge, uint32_t *key)
+{
+    const MyKnown *sources[] = {now, table->known};
+    for (size_t s = 0; s < ARRAY_LEN(sources); s++) {
+        size_t count = 0;
+        const TableMap *map = sources[s]->map;
+        for (uint32_t i = 0; i < map->key_count; i++)
+            for (size_t k = 0; k < merge->count; k++)
+                if (strcasecmp(merge->columns[k].name, map->columns[map->key[i]].name) == 0)
+                    key[count++] = (uint32_t)k;
+        if (count == map->key_count)
+            return count;
+    }
+    return 0;
+}
+
+static bool is_same(const MyKnown *old, const Merge *merge, const uint32_t *key, size_t key_count)
+{
+    if (old->map->column_count != merge->count || old->map->key_count != key_count)
+        return false;
+    for (size_t i = 0; i < merge->count; i++)
+        if (old->origins[i] != merge->columns[i].origin ||
+            strcmp(old->map->columns[i].name, merge->columns[i].name) != 0 ||
+            strcmp(old->types[i], merge->columns[i].type) != 0 ||
+            strcmp(old->charsets[i], merge->columns[i].charset) != 0 ||
+            old->map->columns[i].nullable == merge->columns[i].required)
+            return false;
+    return memcmp(old->map->key, key, key_count * sizeof *key) == 0;
+}
+
+/* Defaults of columns that the statement adds: older rows have them, and the log does not. */
+static bool check_defaults(Mysql *mysql, const MyTable *table, const Merge *merge, Error *err)
+{
+    AUTO(mem_free) char *schema = my_literal(table->source->schema_name);
+    AUTO(mem_free) char *name = my_literal(table->source->table_name);
+    for (size_t i = 0; i < merge->count; i++) {
+        if (merge->columns[i].origin <= table->known->last)
+            continue;
+        AUTO(mem_free) char *column = my_literal(merge->columns[i].name);
+        AUTO(mem_free)
+        char *sql = mem_format(
+            "SELECT coalesce(nullif(column_default, 'NULL'), ''), coalesce(extra, '') LIKE "
+            "'%%GENERATED' AND coalesce(extra, '') <> 'DEFAULT_GENERATED', column_default IS NOT "
+            "NULL AND column_default <> 'NULL' FROM information_schema.columns WHERE table_schema "
+            "= %s AND table_name = %s AND column_name = %s",
+            schema, name, column);
+        AUTO(my_result_free) MYSQL_RES *result = my_query(mysql->query, &mysql->patience, sql, err);
+        if (!result)
+            return false;
+        MYSQL_ROW row = mysql_fetch_row(result);
+        if (row && (row[1][0] == '1' || row[2][0] == '1'))
+            return incompatible(table, merge->columns[i].name,
+                                row[1][0] == '1'
+                                    ? "it was added as a generated column: what older rows have "
+                                      "there is not in the binlog"
+                                    : "it was added with a default: what older rows have there is "
+                                      "not in the binlog",
+                                err);
+    }
+    return true;
+}
+
+static bool learn(Mysql *mysql, MyTable *table, MyKnown *now, const Ddl *ddl, bool *ret_changed,
+                  Error *err)
+{
+    size_t most = now->map->column_count + table->known->map->column_count;
+    AUTO(mem_free) KnownColumn *columns = mem_array(most, sizeof *columns);
+    AUTO(mem_free) uint32_t *key = mem_array(most, sizeof *key);
+    Merge merge = {.columns = columns};
+    if (!merge_columns(table, now, ddl, &merge, err))
+        return false;
+    size_t key_count = merge_key(table, now, &merge, key);
+    if (is_same(table->known, &merge, key, key_count))
+        return true;
+    if (atomic_load(&table->copying))
+        return my_table_changed(table, err);
+    if (merge.ahead && !mysql->full_metadata)
+        return error_set(err, ERROR_CONFIG, "SchemaUndecided",
+                         "table %s was altered several times meanwhile, and the binlog does not "
+                         "name the columns of rows in between; set binlog_row_metadata = FULL at "
+                         "the server, and load the table again with --resnapshot %s",
+                         table->name, table->name);
+    if (!check_defaults(mysql, table, &merge, err))
+        return false;
+    MyKnown *known = known_new(table->source->schema_name, table->source->table_name, columns,
+                               merge.count, key, key_count, &mysql->charsets, err);
+    if (!known)
+        return false;
+    if (merge.last > known->last)
+        known->last = merge.last;
+    *ret_changed = true;
+    return my_table_take(mysql, table, known, err);
+}
+
+bool my_table_learn(void *context, uint32_t number, const TableMap *map, const Ddl *ddl,
+                    bool *ret_changed, Error *err)
+{
+    Mysql *mysql = context;
+    MyTable *table = &mysql->tables[number];
+    AUTO(known_free) MyKnown *now = NULL;
+    *ret_changed = false;
+    if (!mysql_query_open(mysql, err) ||
+        !my_table_read(mysql, mysql->query, &mysql->patience, table->source, &now, err))
+        return error_wrap(err, "table %s", table->name);
+    /* Gone by now: its own statement follows. Rows that do not fit what is there now are told by
+     * their names, if they have any. */
+    if (!now || (map && !known_fits(now, map)))
+        return true;
+    return learn(mysql, table, now, ddl, ret_changed, err);
+}
