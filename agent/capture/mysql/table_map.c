@@ -194,7 +194,7 @@ static bool is_text(const MyColumn *column, bool mariadb)
 {
     return column->type == MY_STRING || column->type == MY_VAR_STRING ||
            column->type == MY_VARCHAR || column->type == MY_BLOB ||
-           (mariadb && column->type == MY_GEOMETRY);
+           column->type == (mariadb ? MY_GEOMETRY : MY_VECTOR);
 }
 
 typedef enum Among { AMONG_TEXT, AMONG_LABELS } Among;

@@ -15,7 +15,7 @@
  * visible  a bit for each column, the first is the highest 13 vectors  packed dimensions for each
  * vector
  *
- * MariaDB counts geometries among the columns of text.
+ * MariaDB counts geometries among the columns of text, MySQL vectors.
  * https://dev.mysql.com/doc/dev/mysql-server/latest/classmysql_1_1binlog_1_1event_1_1Table__map__event.html
  */
 #pragma once

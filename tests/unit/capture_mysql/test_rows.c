@@ -385,10 +385,29 @@ static void test_other_columns(void **state)
     table_map_free(map);
 }
 
+/* As MySQL 9.7 writes (id int primary key, a varchar(3), v vector(3)): a vector has a collation
+ * like text. */
+static void test_vector(void **state)
+{
+    (void)state;
+    Error err = {0};
+    TableMap *map = read_map(
+        TEXT("\x6d\0\0\0\0\0\1\0\4shop\0\1t\0\3\3\x0f\xf2\3\x0c\0\4\6\1\1\0\3\4\xfc\xff\0\x3f"
+             "\x0d\1\3\4\7\2id\1a\1v\x08\1\0\x0c\1\xe0"),
+        &err);
+    assert_non_null(map);
+    assert_int_equal(map->columns[1].collation, 255);
+    assert_int_equal(map->columns[2].type, MY_VECTOR);
+    assert_int_equal(map->columns[2].collation, COLLATION_BINARY);
+    assert_int_equal(map->columns[2].dimensions, 3);
+    table_map_free(map);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table_map),
+        cmocka_unit_test(test_vector),
         cmocka_unit_test(test_lengths_of_strings),
         cmocka_unit_test(test_signs_count_years),
         cmocka_unit_test(test_refused_maps),
