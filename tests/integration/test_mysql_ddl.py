@@ -1,0 +1,190 @@
+"""ALTER TABLE and its like on MySQL and MariaDB: followed at their place, or refused before the first row they concern."""
+
+import unittest
+
+from test_mysql import SECONDS, Base
+
+from harness.wait import wait_until
+
+
+class Ddl(Base):
+    names = True  # table maps name their columns
+
+    def setUp(self):
+        super().setUp()
+        self.execute("create table t (id int primary key, a varchar(20), b int, c varchar(10) not null default 'c')")
+        self.insert(0)
+
+    def insert(self, first: int, columns="id, a, b", row="({0}, 'a{0}', {0})"):
+        self.execute(f"insert into t ({columns}) values " + ", ".join(row.format(first + i) for i in range(5)))
+
+    def follow(self, **fields):
+        agent = self.start(**fields)
+        self.wait_equal(agent, "t")
+        return agent
+
+    def refused(self, agent, code: str):
+        self.assertEqual(agent.wait(), 3, agent.text()[-3000:])
+        self.assertIn(code, agent.text())
+
+    def alter(self, *statements: str, live=True, after=None):
+        """A row before, and rows after; live: while the agent follows, else it catches up."""
+        agent = self.follow()
+        if not live:
+            self.assert_stopped(agent)
+        self.insert(100)
+        for statement in statements:
+            self.execute(statement)
+        if after:
+            after()
+        if not live:
+            agent = self.start()
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+        agent = self.start()  # and what is kept of the columns reads the rest
+        self.execute("update t set b = b + 1 where id < 3")
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
+    def test_add_column(self):
+        for live in (True, False):
+            with self.subTest(live=live):
+                name = f"d{live:d}"
+                self.alter(f"alter table t add column {name} bigint after a", live=live,
+                           after=lambda: self.insert(200 + 100 * live, f"id, a, b, {name}", "({0}, 'a{0}', {0}, {0})"))  # fmt: skip
+                self.execute("delete from t where id > 50")
+
+    def test_rename_column(self):
+        self.alter("alter table t rename column a to new_name", after=lambda: self.insert(200, "id, new_name, b"))
+
+    def test_change_column(self):
+        self.alter("alter table t change column b `b new` bigint, algorithm = copy", "alter table t change `b new` b bigint",
+                   live=False, after=lambda: self.insert(200, "id, a, b", "({0}, 'a{0}', {0} + 10000000000)"))  # fmt: skip
+
+    def test_widen(self):
+        self.alter("alter table t modify b bigint, modify a varchar(2000) character set latin1",
+                   after=lambda: self.insert(200, "id, a, b", "({0}, 'äö{0}', {0} + 10000000000)"))  # fmt: skip
+
+    def test_nullable(self):
+        self.alter("alter table t modify c varchar(10) null",
+                   after=lambda: self.insert(200, "id, a, b, c", "({0}, 'a{0}', {0}, null)"))  # fmt: skip
+
+    def test_truncate(self):
+        self.alter("truncate table t", after=lambda: self.insert(300))
+
+    def test_several_caught_up_with(self):
+        statements = ["alter table t add column d int", "insert into t (id, a, b, d) values (400, 'x', 1, 2)",
+                      "alter table t rename column a to aa, add column e varchar(5)",
+                      "insert into t (id, aa, b, d, e) values (401, 'x', 1, 2, 'e')",
+                      "alter table t modify b bigint", "insert into t (id, aa, b, d, e) values (402, 'x', 10000000000, 2, 'e')"]  # fmt: skip
+        if self.names:
+            self.alter(*statements, live=False)
+            return
+        agent = self.follow()
+        self.assert_stopped(agent)
+        for statement in statements:
+            self.execute(statement)
+        self.refused(self.start(), "SchemaUndecided")
+        agent = self.start(arguments=["--resnapshot", "shop.t"])
+        self.wait_equal(agent, "t")
+
+    def test_drop_column(self):
+        agent = self.follow(more_table="      schemaEvolution: {droppedColumns: Drop}\n")
+        self.execute("alter table t drop column a")
+        self.insert(200, "id, b", "({0}, {0})")
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
+    def test_ghost_table(self):
+        """As gh-ost and pt-online-schema-change put a table that they filled in the place of ours."""
+        agent = self.follow()
+        self.execute("create table _t_gho like t")
+        self.execute("alter table _t_gho add column d int")
+        self.execute("insert into _t_gho (id, a, b, c) select id, a, b, c from t")
+        self.execute("rename table t to _t_del, _t_gho to t")
+        self.insert(200, "id, a, b, d", "({0}, 'a{0}', {0}, {0})")
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
+    def test_not_ours(self):
+        """Statements on other tables, temporary ones, and a table made of a SELECT, change nothing."""
+        agent = self.follow(exclude='["shop.x*", "shop.y"]')
+        for statement in ("create table x (id int primary key)", "alter table x add column t int", "insert into x values (1, 2)",
+                          "create temporary table tmp (id int)", "insert into tmp values (1)", "drop temporary table tmp",
+                          "create table y as select * from t", "truncate table x", "drop table x", "drop table y",
+                          "analyze table t", "create index t_a on t (a)", "alter table t add index (b), comment 'truncate partition'",
+                          "create view v as select * from t", "drop view v"):  # fmt: skip
+            self.execute(statement)
+        self.insert(200)
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
+    def test_new_table(self):
+        agent = self.follow()
+        self.execute("create table later (id int primary key, a text)")
+        self.execute("insert into later values (1, 'x'), (2, 'y')")
+        wait_until(lambda: (self.warehouse / "shop/later/metadata").exists(), SECONDS, "the new table is found", agent.alive)
+        self.wait_equal(agent, "t", "later")
+        self.assert_stopped(agent)
+
+    def test_refused(self):
+        cases = {
+            "alter table t add column d int default 5": "SchemaIncompatible",
+            "alter table t add column d int not null": "SchemaIncompatible",
+            "alter table t modify b varchar(20)": "SchemaIncompatible",
+            "alter table t drop primary key, add primary key (id, c)": "KeyChanged",
+            "drop table t": "SourceTableReplaced",
+            "rename table t to u": "TableRenamed",
+            "rename table t to u, other to t": "SourceTableReplaced",
+        }
+        for statement, code in cases.items():
+            with self.subTest(statement):
+                self.tearDown()
+                self.doCleanups()
+                self.setUp()
+                self.execute("create table other like t")
+                agent = self.follow()
+                self.execute(statement)
+                if "modify" in statement or "key" in statement:
+                    self.insert(200)
+                self.refused(agent, code)
+
+    def test_partitions(self):
+        self.execute("create table p (id int primary key, a int) partition by range (id) (partition low values less than (100), "
+                     "partition high values less than (1000))")  # fmt: skip
+        self.execute("insert into p values (1, 1), (200, 2)")
+        agent = self.start()
+        self.wait_equal(agent, "t", "p")
+        self.execute("alter table p add partition (partition top values less than maxvalue)")
+        self.execute("alter table p reorganize partition high into (partition m values less than (500), partition n values less than (1000))")
+        self.execute("insert into p values (300, 1), (2000, 2)")
+        self.wait_equal(agent, "p")
+        self.execute("alter table p truncate partition low")
+        self.refused(agent, "RowsMoved")
+        agent = self.start(arguments=["--resnapshot", "shop.p"])
+        self.wait_equal(agent, "t", "p")
+        self.assert_stopped(agent)
+
+
+class MariadbDdl(Ddl, unittest.TestCase):
+    kind = "MariaDB"
+
+
+class MysqlDdl(Ddl, unittest.TestCase):
+    kind = "MySQL"
+
+
+class MariadbUnnamed(Ddl, unittest.TestCase):
+    kind = "MariaDB"
+    names = False
+    settings = {"binlog_row_metadata": "NO_LOG"}
+
+
+class MysqlUnnamed(Ddl, unittest.TestCase):
+    kind = "MySQL"
+    names = False
+    settings = {"binlog_row_metadata": "MINIMAL"}
+
+
+if __name__ == "__main__":
+    unittest.main()
