@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/arena.h"
+#include "common/bytes.h"
 #include "common/mem.h"
 
 #define LABELS_MAX 65535
@@ -149,6 +150,90 @@ bool my_column_parse(const char *type, Arena *arena, MyColumn *ret)
     default:
         return true;
     }
+}
+
+/* Types of before 5.6 and of now are the same column's. */
+static uint8_t kind_of(uint8_t type)
+{
+    switch (type) {
+    case MY_TIME:
+        return MY_TIME2;
+    case MY_DATETIME:
+        return MY_DATETIME2;
+    case MY_TIMESTAMP:
+        return MY_TIMESTAMP2;
+    case MY_VAR_STRING:
+        return MY_VARCHAR;
+    default:
+        return type;
+    }
+}
+
+static const char *word_of(const MyColumn *column)
+{
+    bool binary = column->collation == COLLATION_BINARY;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (words[i].type == kind_of(column->type) && !words[i].special &&
+            (words[i].length_bytes == column->length_bytes || column->type != MY_BLOB) &&
+            (words[i].binary == binary || (column->type != MY_BLOB && column->type != MY_STRING &&
+                                           kind_of(column->type) != MY_VARCHAR)))
+            return words[i].word;
+    return "unknown";
+}
+
+static void put_labels(const MyColumn *column, Bytes *text)
+{
+    for (uint32_t i = 0; i < column->label_count; i++) {
+        bytes_put(text, i ? ",'" : "('", 2);
+        for (uint32_t k = 0; k < column->label_bytes[i]; k++) {
+            char letter = column->labels[i][k];
+            if (letter == '\'' || letter == '\\')
+                bytes_put_u8(text, (uint8_t)letter);
+            bytes_put_u8(text, (uint8_t)letter);
+        }
+        bytes_put_u8(text, '\'');
+    }
+    bytes_put_u8(text, ')');
+}
+
+char *my_column_format(const MyColumn *column, Arena *arena)
+{
+    Bytes text = {0};
+    char numbers[40] = "";
+    const char *word = word_of(column);
+    bytes_put(&text, word, strlen(word));
+    switch (column->type) {
+    case MY_NEWDECIMAL:
+        snprintf(numbers, sizeof numbers, "(%u,%u)", column->precision, column->scale);
+        break;
+    case MY_TIME2:
+    case MY_DATETIME2:
+    case MY_TIMESTAMP2:
+        if (column->scale)
+            snprintf(numbers, sizeof numbers, "(%u)", column->scale);
+        break;
+    case MY_BIT:
+    case MY_STRING:
+    case MY_VARCHAR:
+    case MY_VAR_STRING:
+        snprintf(numbers, sizeof numbers, "(%u)", column->bytes);
+        break;
+    case MY_VECTOR:
+        snprintf(numbers, sizeof numbers, "(%u)", column->dimensions);
+        break;
+    case MY_ENUM:
+    case MY_SET:
+        put_labels(column, &text);
+        break;
+    default:
+        break;
+    }
+    bytes_put(&text, numbers, strlen(numbers));
+    if (column->is_unsigned && column->type != MY_YEAR)
+        bytes_put(&text, " unsigned", 9);
+    char *kept = arena_strndup(arena, (const char *)text.data, text.used);
+    bytes_done(&text);
+    return kept;
 }
 
 /* --- making and keeping --- */
@@ -295,24 +380,7 @@ int known_find(const MyKnown *known, const char *name)
 
 /* --- beside a table map --- */
 
-/* Types of before 5.6 and of now are the same column's. */
-static uint8_t kind_of(uint8_t type)
-{
-    switch (type) {
-    case MY_TIME:
-        return MY_TIME2;
-    case MY_DATETIME:
-        return MY_DATETIME2;
-    case MY_TIMESTAMP:
-        return MY_TIMESTAMP2;
-    case MY_VAR_STRING:
-        return MY_VARCHAR;
-    default:
-        return type;
-    }
-}
-
-static bool column_fits(const MyColumn *known, const MyColumn *seen, const TableMap *map)
+bool my_column_is(const MyColumn *known, const MyColumn *seen, const TableMap *map)
 {
     if (kind_of(known->type) != kind_of(seen->type) || known->nullable != seen->nullable)
         return false;
@@ -345,7 +413,7 @@ bool known_fits(const MyKnown *known, const TableMap *map)
     for (uint32_t i = 0; i < map->column_count; i++) {
         const MyColumn *column = &known->map->columns[i], *seen = &map->columns[i];
         if ((map->has_names && strcmp(column->name, seen->name) != 0) ||
-            !column_fits(column, seen, map))
+            !my_column_is(column, seen, map))
             return false;
     }
     return true;

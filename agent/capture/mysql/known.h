@@ -49,6 +49,11 @@ bool known_covers(const MyKnown *known, const TableMap *map);
  * in is the known one's memory. */
 void known_complete(const MyKnown *known, TableMap *map);
 
+/* Is what a map says of a column what is known of it? */
+bool my_column_is(const MyColumn *known, const MyColumn *seen, const TableMap *map);
+/* The words for a column of a table map, which my_column_parse understands; in the arena. Lengths
+ * of text are in bytes. */
+char *my_column_format(const MyColumn *column, struct Arena *arena);
 /* Pure: "decimal(10,2) unsigned" → a column, its labels in the arena. False: no type that is known.
  */
 MUST_CHECK bool my_column_parse(const char *type, struct Arena *arena, MyColumn *ret);

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "agent/capture/mysql/mysql.h"
+#include "common/arena.h"
 #include "common/mem.h"
 
 static bool incompatible(const MyTable *table, const char *column, const char *what, Error *err)
@@ -35,12 +36,13 @@ static const char *former_name(const Ddl *ddl, const char *name)
     return name;
 }
 
-static bool is_renamed(const Ddl *ddl, const char *name)
+/* What it is called after the statement; NULL: it is not renamed. */
+static const char *renamed_to(const Ddl *ddl, const char *name)
 {
     for (size_t i = 0; ddl && i < ddl->column_count; i++)
         if (strcasecmp(ddl->columns[i].from, name) == 0)
-            return true;
-    return false;
+            return ddl->columns[i].to;
+    return NULL;
 }
 
 /* Is the column the statement's business? Of one that is not ALTER TABLE (a table was put in the
@@ -99,10 +101,14 @@ static void put_missing(Merge *merge, const MyKnown *old, const MyKnown *now, co
         bool there = false;
         for (size_t k = 0; k < merge->count; k++)
             there = there || merge->columns[k].origin == old->origins[i];
-        if (there || is_renamed(ddl, name) || (find(now, name) < 0 && concerns(ddl, name)))
+        const char *to = renamed_to(ddl, name);
+        bool taken = ddl && find(now, name) < 0 && concerns(ddl, name);
+        if (there || (!to && taken))
             continue;
         merge->ahead = true;
         put(merge, old, (int)i, old->origins[i]);
+        if (to)
+            merge->columns[merge->count - 1].name = to;
     }
 }
 
@@ -115,6 +121,10 @@ static bool merge_columns(const MyTable *table, const MyKnown *now, const Ddl *d
         const MyColumn *column = &now->map->columns[i];
         const char *former = former_name(ddl, column->name);
         int at = find(old, former);
+        if (former == column->name && renamed_to(ddl, former)) {
+            merge->ahead = true; /* another one, which was called so later */
+            continue;
+        }
         if (at < 0 && !concerns(ddl, column->name)) {
             merge->ahead = true;
             continue;
@@ -237,6 +247,31 @@ static bool learn(Mysql *mysql, MyTable *table, MyKnown *now, const Ddl *ddl, bo
     return my_table_take(mysql, table, known, err);
 }
 
+/* Columns as the rows' own table map has them, while the catalog is of another time. What is not in
+ * it stays, and is null in these rows. */
+static MyKnown *known_of_map(const MyTable *table, const TableMap *map,
+                             const Collations *collations, Error *err)
+{
+    const MyKnown *old = table->known;
+    AUTO(arena_free) Arena *arena = arena_new(4096);
+    AUTO(mem_free) KnownColumn *columns = mem_array(map->column_count + 1, sizeof *columns);
+    for (uint32_t i = 0; i < map->column_count; i++) {
+        const MyColumn *column = &map->columns[i];
+        int at = find(old, column->name);
+        const char *charset = collations_charset(collations, column->collation);
+        bool same = at >= 0 && my_column_is(&old->map->columns[at], column, map);
+        columns[i] =
+            (KnownColumn){.name = column->name,
+                          .type = same ? old->types[at] : my_column_format(column, arena),
+                          .charset = same ? old->charsets[at]
+                                     : charset && column->collation != COLLATION_BINARY ? charset
+                                                                                        : "",
+                          .required = !column->nullable};
+    }
+    return known_new(table->source->schema_name, table->source->table_name, columns,
+                     map->column_count, map->key, map->key_count, collations, err);
+}
+
 bool my_table_learn(void *context, uint32_t number, const TableMap *map, const Ddl *ddl,
                     bool *ret_changed, Error *err)
 {
@@ -247,9 +282,16 @@ bool my_table_learn(void *context, uint32_t number, const TableMap *map, const D
     if (!mysql_query_open(mysql, err) ||
         !my_table_read(mysql, mysql->query, &mysql->patience, table->source, &now, err))
         return error_wrap(err, "table %s", table->name);
-    /* Gone by now: its own statement follows. Rows that do not fit what is there now are told by
-     * their names, if they have any. */
-    if (!now || (map && !known_fits(now, map)))
+    /* Gone by now: its own statement follows. Rows that do not fit what is there now say themselves
+     * what they are, if their columns have names. */
+    if (map && (!now || !known_fits(now, map))) {
+        known_free(TAKE(now));
+        if (map->has_names)
+            now = known_of_map(table, map, &mysql->charsets, err);
+        if (map->has_names && !now)
+            return false;
+    }
+    if (!now)
         return true;
     return learn(mysql, table, now, ddl, ret_changed, err);
 }
