@@ -34,7 +34,7 @@ _SETTINGS = {
     "innodb-flush-log-at-trx-commit": "0",
     "sync-binlog": "0",
 }
-GRANTS = "SELECT, LOCK TABLES ON {database}.*", "REPLICATION SLAVE, REPLICATION CLIENT ON *.*"
+GRANTS = "SELECT ON {database}.*", "REPLICATION SLAVE, REPLICATION CLIENT ON *.*"
 
 
 class _Database:
@@ -43,6 +43,7 @@ class _Database:
     host = "127.0.0.1"
     kind: str  # spec.source.type
     more: dict[str, str] = {}
+    grants: tuple[str, ...] = GRANTS
 
     def __init__(self, **settings: str | None):
         self.settings = {**_SETTINGS, **self.more, **{name.replace("_", "-"): value for name, value in settings.items()}}
@@ -130,10 +131,10 @@ class _Database:
             cursor.execute(statement, values)
             return cursor.fetchall()
 
-    def create_user(self, name: str = "firn", database: str = "shop", grants=GRANTS, **options: str):
+    def create_user(self, name: str = "firn", database: str = "shop", grants=None, **options: str):
         """By password over TCP, with what the agent needs and no more."""
         self.execute(f"CREATE USER '{name}'@'%' IDENTIFIED BY '{PASSWORD}'" + options.get("require", ""))
-        for grant in grants:
+        for grant in grants or self.grants:
             self.execute(f"GRANT {grant.format(database=database)} TO '{name}'@'%'")
 
     def log_end(self) -> tuple[str, int]:
@@ -146,6 +147,7 @@ class _Database:
 
 class Mysql(_Database):
     kind = "MySQL"
+    grants = (*GRANTS, "FLUSH_TABLES ON *.*")
     more = {"server-id": "1", "gtid-mode": "ON", "enforce-gtid-consistency": "ON", "mysqlx": "OFF", "secure-file-priv": "NULL"}
 
     def server(self) -> list:

@@ -130,7 +130,7 @@ class Base:
         self.server.execute("drop database if exists shop")
         self.server.execute("create database shop character set utf8mb4")
         self.connection = self.server.connect()
-        self.addCleanup(self.connection.close)
+        self.addCleanup(lambda: self.connection.open and self.connection.close())
 
     def execute(self, statement: str, values=None):
         with self.connection.cursor() as cursor:

@@ -5,11 +5,14 @@
  * is locked: the snapshots are taken until they all stand for one. On a server that is never still
  * for so long one connection reads alone.
  *
- * MySQL does not say it. There a read lock on the captured tables holds writers to them off for as
- * long as it takes to open the snapshots, some milliseconds; and to get it, at most
- * lock_wait_timeout (connect.c) at a time: an open transaction that wrote to them must not make
- * others wait for it. A transaction keeps its tables locked until it has committed, so under the
- * lock all that wrote to them stand before the log's end and in the snapshots. */
+ * MySQL does not say it. There everybody is kept from committing for as long as it takes to open the
+ * snapshots, some milliseconds (FLUSH TABLES WITH READ LOCK; it waits for statements that run, not
+ * for open transactions). Where the user may not (managed servers), a read lock on the captured
+ * tables does it: a transaction keeps its tables locked until it has committed, so under the lock
+ * all that wrote to them stand before the log's end and in the snapshots. That has to wait for open
+ * transactions that wrote to them; and one that wants two of the tables in another order may be
+ * ended as a deadlock. Either is waited for at most LOCK_SECONDS at a time, and then let go for a
+ * moment: others wait behind it. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -22,6 +25,7 @@
 #define ROUNDS 20
 #define LOCK_TRIES 12
 #define LOCK_PAUSE_US 1000000
+#define LOCK_SECONDS "2"
 
 static const char begin_sql[] = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 static const char isolation_sql[] = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
@@ -185,26 +189,46 @@ static char *lock_sql(const Mysql *mysql)
     return (char *)text.data;
 }
 
-static bool lock(Mysql *mysql, MYSQL *connection, Error *err)
+/* Tried until it is there. PrivilegeMissing is for the caller to mend. */
+static bool lock_with(Mysql *mysql, MYSQL *connection, const char *sql, Error *err)
 {
-    AUTO(mem_free) char *sql = lock_sql(mysql);
     for (int i = 0;; i++) {
         Error why = {0};
         if (my_command(connection, &mysql->patience, sql, &why))
             return true;
         if (strcmp(why.code, "LockTimeout") != 0 || i == LOCK_TRIES) {
             *err = why;
-            break;
+            return error_wrap(err, "keeping writers off for the moment in which the copy begins");
         }
-        log_info("a transaction that wrote to the captured tables is open: the copy waits for it");
+        log_info("statements or transactions that write are open: the copy waits for them",
+                 LOG_T("query", sql));
         clock_sleep_us(LOCK_PAUSE_US);
     }
-    if (strcmp(err->code, "PrivilegeMissing") == 0)
-        return error_set(err, ERROR_CONFIG, "PrivilegeMissing",
-                         "user %s may not lock the tables for the moment in which the copy begins; "
-                         "GRANT LOCK TABLES, SELECT ON `%s`.* TO `%s`",
-                         mysql->spec->username, mysql->spec->database, mysql->spec->username);
-    return error_wrap(err, "locking the captured tables for the moment in which their copy begins");
+}
+
+static bool lock(Mysql *mysql, MYSQL *connection, Error *err)
+{
+    if (!my_command(connection, &mysql->patience, "SET SESSION lock_wait_timeout = " LOCK_SECONDS,
+                    err))
+        return false;
+    Error why;
+    if (lock_with(mysql, connection, "FLUSH TABLES WITH READ LOCK", &why))
+        return true;
+    if (strcmp(why.code, "PrivilegeMissing") != 0) {
+        *err = why;
+        return false;
+    }
+    AUTO(mem_free) char *sql = lock_sql(mysql);
+    if (lock_with(mysql, connection, sql, err))
+        return true;
+    if (strcmp(err->code, "PrivilegeMissing") != 0)
+        return false;
+    return error_set(err, ERROR_CONFIG, "PrivilegeMissing",
+                     "user %s may not keep writers off for the moment in which the copy begins; "
+                     "GRANT FLUSH_TABLES ON *.* TO `%s`, or GRANT LOCK TABLES, SELECT ON `%s`.* TO "
+                     "`%s`",
+                     mysql->spec->username, mysql->spec->username, mysql->spec->database,
+                     mysql->spec->username);
 }
 
 static bool take_locked(Mysql *mysql, uint64_t *ret, Error *err)
