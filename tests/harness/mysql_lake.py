@@ -3,7 +3,9 @@ the server as text and read by their declared type; DuckDB reads the lake."""
 
 import datetime
 import decimal
+import hashlib
 import re
+import struct
 import uuid
 from pathlib import Path
 
@@ -129,8 +131,6 @@ def source_rows(connection, table: str, strings=()) -> list[tuple]:
 
 
 def _plain(value):
-    import struct
-
     if isinstance(value, datetime.datetime) and value.tzinfo:
         return value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
     if isinstance(value, list):
@@ -152,6 +152,12 @@ def lake_rows(warehouse: Path, table: str, names: list[str]) -> list[tuple]:
         quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
         rows = engine.execute(f"select {quoted} from iceberg_scan('{newest}')").fetchall()
     return _sorted([tuple(_plain(value) for value in row) for row in rows])
+
+
+def digests(connection, warehouse: Path, table: str) -> tuple[int, str, str]:
+    """How many rows the lake has, and a hash of all of the lake's and of the source's."""
+    ours, theirs = lake_rows(warehouse, table, [name for name, _ in _columns(connection, table)]), source_rows(connection, table)
+    return len(ours), *(hashlib.sha256(repr(rows).encode()).hexdigest() for rows in (ours, theirs))
 
 
 def difference(connection, warehouse: Path, table: str, strings=()) -> str:

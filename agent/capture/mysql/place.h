@@ -4,12 +4,13 @@
  * the offset in it. Files follow each other by number and a transaction never spans two, so places
  * of one server are in the log's order; other servers number otherwise, hence the server's uuid in
  * the source's name: a position never compares with another server's.
- *   minor > 0: major is where a transaction begins, its first `minor` rows are in;
+ *   minor > 0: major is where a transaction begins, its rows up to `minor` are in: above 24 bits
+ *   for the number of a row in its event, where that event begins in the transaction;
  *   minor = 0: every transaction that begins before major is in.
  * A transaction's end is the next one's beginning, or before it: so these compare as plain pairs.
  *
  * The offset is wider than the 32 bits of an event's header: a transaction may be larger than 4 GiB
- * and the header's number then wraps, so offsets are counted by the events' lengths. */
+ * and the header's number then wraps, so what is past it is counted by the order of events. */
 #pragma once
 
 #include "agent/record/position.h"

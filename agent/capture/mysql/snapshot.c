@@ -5,9 +5,9 @@
  * is locked: the snapshots are taken until they all stand for one. On a server that is never still
  * for so long one connection reads alone.
  *
- * MySQL does not say it. There everybody is kept from committing for as long as it takes to open the
- * snapshots, some milliseconds (FLUSH TABLES WITH READ LOCK; it waits for statements that run, not
- * for open transactions). Where the user may not (managed servers), a read lock on the captured
+ * MySQL does not say it. There everybody is kept from committing for as long as it takes to open
+ * the snapshots, some milliseconds (FLUSH TABLES WITH READ LOCK; it waits for statements that run,
+ * not for open transactions). Where the user may not (managed servers), a read lock on the captured
  * tables does it: a transaction keeps its tables locked until it has committed, so under the lock
  * all that wrote to them stand before the log's end and in the snapshots. That has to wait for open
  * transactions that wrote to them; and one that wants two of the tables in another order may be
