@@ -97,7 +97,7 @@ def _value(text: str | None, kind: str, strings: bool):
     if strings:
         return text
     if word in _INTEGERS:
-        return int(text)
+        return decimal.Decimal(text) if word == "bigint" and "unsigned" in kind else int(text)
     if word in ("float", "double"):
         return float(text)
     if word == "decimal":

@@ -77,7 +77,8 @@ class Shop:
                                    [order, line, f"sku-{pick.randrange(self.products)}", pick.randrange(1, 9)])  # fmt: skip
                 cursor.execute("update orders set status = %s, total = total + 1 where id = %s",
                                [pick.choice(("paid", "sent", "cancelled")), pick.randrange(1, order)])  # fmt: skip
-                cursor.execute("update customers set tags = concat_ws(',', tags, 'late') where id = %s", [pick.randrange(1, self.customers)])
+                cursor.execute("update customers set tags = %s where id = %s",
+                               [pick.choice(("late", "vip,late", "")), pick.randrange(1, self.customers)])  # fmt: skip
                 cursor.execute("delete from order_lines where order_id = %s", [pick.randrange(1, order)])
                 cursor.execute("commit" if pick.random() > 0.03 else "rollback")
                 done += 1
