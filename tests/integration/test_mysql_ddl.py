@@ -54,6 +54,23 @@ class Ddl(Base):
                            after=lambda: self.insert(200 + 100 * live, f"id, a, b, {name}", "({0}, 'a{0}', {0}, {0})"))  # fmt: skip
                 self.execute("delete from t where id > 50")
 
+    def test_add_with_defaults(self):
+        """Older rows have the statement's default, whatever it is later; v3 can say so."""
+        agent = self.follow(format=3)
+        self.assert_stopped(agent)
+        self.execute("alter table t add column i int not null default 5, add column s varchar(20) default 'it''s', "
+                     "add column d decimal(8,2) default -1.5, add column n int not null, add column e varchar(5) not null, "
+                     "add column y date default '2026-01-02', add column f double default 0.25, add column z int")  # fmt: skip
+        self.execute("insert into t (id, a, b, n, e) values (200, 'x', 1, 2, 'e')")
+        if self.names:
+            self.execute("alter table t alter column i set default 6, alter column s drop default")
+        agent = self.start(format=3)
+        self.wait_equal(agent, "t")
+        self.execute("insert into t (id, n, e, s) values (201, 7, 'f', null)")
+        self.execute("update t set b = 100 where id = 1")
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
     def test_rename_column(self):
         self.alter("alter table t rename column a to new_name", after=lambda: self.insert(200, "id, new_name, b"))
 
@@ -138,8 +155,9 @@ class Ddl(Base):
 
     def test_refused(self):
         cases = {
-            "alter table t add column d int default 5": "SchemaIncompatible",
-            "alter table t add column d int not null": "SchemaIncompatible",
+            "alter table t add column d datetime default current_timestamp": "SchemaIncompatible",
+            "alter table t add column d int generated always as (b + 1) stored": "SchemaIncompatible",
+            "alter table t add column d datetime not null default '2026-01-01 00:00:00'": "SchemaIncompatible",
             "alter table t modify b varchar(20)": "SchemaIncompatible",
             "alter table t drop primary key, add primary key (id, c)": "KeyChanged",
             "drop table t": "SourceTableReplaced",

@@ -326,6 +326,109 @@ void ddl_read(const char *text, size_t bytes, const char *schema, size_t schema_
     }
 }
 
+/* --- defaults --- */
+
+/* 'it''s', or a number with its sign. NULL: neither. */
+static char *literal(Scan *scan)
+{
+    const Token token = scan->token;
+    if (token.kind == TOKEN_TEXT && token.bytes >= 2) {
+        char *text = mem_alloc(token.bytes), *to = text;
+        for (size_t i = 1; i + 1 < token.bytes; i++) {
+            if (token.at[i] == '\\') { /* what it stands for is a setting's business */
+                free(text);
+                return NULL;
+            }
+            *to++ = token.at[i];
+            i += token.at[i] == '\'';
+        }
+        *to = '\0';
+        next(scan);
+        return text;
+    }
+    const char *from = token.at, *end = from;
+    if (is(scan, "-") || is(scan, "+"))
+        next(scan);
+    if (!scan->token.bytes || !isdigit((unsigned char)*scan->token.at))
+        return NULL;
+    while (scan->token.kind == TOKEN_WORD || is(scan, ".")) {
+        for (size_t i = 0; i < scan->token.bytes; i++)
+            if (!isdigit((unsigned char)scan->token.at[i]) && scan->token.at[i] != '.')
+                return NULL; /* 1e5, 0x10, or a word behind it */
+        if (scan->token.at != end && end != from && *end != '.' && end[-1] != '.')
+            break;
+        end = scan->token.at + scan->token.bytes;
+        next(scan);
+        if (scan->token.kind == TOKEN_WORD && !isdigit((unsigned char)*scan->token.at))
+            break;
+    }
+    return mem_strndup(from + (*from == '+'), (size_t)(end - from) - (*from == '+'));
+}
+
+static DdlDefault column_default(Scan *scan, char **ret)
+{
+    static const char *const computed[] = {"AUTO_INCREMENT", "SERIAL", "GENERATED", "AS", NULL};
+    int depth = scan->depth;
+    while (scan->token.kind != TOKEN_END && scan->depth >= depth &&
+           !(scan->depth == depth && is(scan, ","))) {
+        if (scan->depth == depth && take_any(scan, computed))
+            return DDL_DEFAULT_COMPUTED;
+        if (scan->depth > depth || !take(scan, "DEFAULT")) {
+            next(scan);
+            continue;
+        }
+        if (take(scan, "NULL"))
+            continue;
+        if (is(scan, "TRUE") || is(scan, "FALSE"))
+            *ret = mem_strdup(is(scan, "TRUE") ? "1" : "0");
+        else
+            *ret = literal(scan);
+        if (!*ret)
+            return DDL_DEFAULT_COMPUTED;
+        static const char *const goes_on[] = {"+", "-", "*", "/", "%", "(", NULL};
+        for (const char *const *mark = goes_on; *mark; mark++)
+            if (is(scan, *mark))
+                return DDL_DEFAULT_COMPUTED;
+        return DDL_DEFAULT_LITERAL;
+    }
+    return DDL_DEFAULT_NONE;
+}
+
+/* The first place of the name that begins a column's definition: behind ADD, COLUMN, EXISTS, a
+ * bracket or a comma. */
+DdlDefault ddl_default(const char *text, size_t bytes, const char *column, char **ret)
+{
+    Scan scan = {.at = text, .end = text + bytes};
+    bool begins = false;
+    *ret = NULL;
+    for (next(&scan); scan.token.kind != TOKEN_END;) {
+        bool word = scan.token.kind == TOKEN_WORD || scan.token.kind == TOKEN_QUOTED;
+        if (!word || !begins) {
+            begins = is(&scan, "ADD") || is(&scan, "COLUMN") || is(&scan, "EXISTS") ||
+                     is(&scan, "CHANGE") || is(&scan, "(") || is(&scan, ",");
+            next(&scan);
+            continue;
+        }
+        if (is(&scan, "COLUMN") || is(&scan, "IF") || is(&scan, "NOT") || is(&scan, "EXISTS")) {
+            next(&scan);
+            continue;
+        }
+        AUTO(mem_free) char *found = name(&scan);
+        if (found && strcasecmp(found, column) == 0) {
+            DdlDefault kind = column_default(&scan, ret);
+            if (kind != DDL_DEFAULT_LITERAL) {
+                free(*ret);
+                *ret = NULL;
+            }
+            return kind;
+        }
+        begins = false;
+        if (!found)
+            next(&scan);
+    }
+    return DDL_DEFAULT_NONE;
+}
+
 bool ddl_names(const char *text, size_t bytes, const char *table)
 {
     Scan scan = {.at = text, .end = text + bytes};

@@ -3,6 +3,7 @@
  * catalog only what the statement names counts, and the rest stays as it was until its own
  * statement comes. Where table maps do not name their columns nothing tells rows of in between
  * apart, and that is refused. */
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -130,11 +131,6 @@ static bool merge_columns(const MyTable *table, const MyKnown *now, const Ddl *d
             continue;
         }
         if (at < 0) {
-            if (!column->nullable)
-                return incompatible(table, column->name,
-                                    "it was added as NOT NULL, and what older rows have there is "
-                                    "not in the binlog",
-                                    err);
             put(merge, now, (int)i, ++merge->last);
             continue;
         }
@@ -183,34 +179,138 @@ static bool is_same(const MyKnown *old, const Merge *merge, const uint32_t *key,
     return memcmp(old->map->key, key, key_count * sizeof *key) == 0;
 }
 
-/* Defaults of columns that the statement adds: older rows have them, and the log does not. */
-static bool check_defaults(Mysql *mysql, const MyTable *table, const Merge *merge, Error *err)
+/* --- what older rows have in a column that is added --- */
+
+static bool unknown_values(const MyTable *table, const char *column, Error *err)
+{
+    return incompatible(table, column,
+                        "it was added with values that the binlog does not have, or a default that "
+                        "the lake's table can't have for the rows that were there",
+                        err);
+}
+
+static bool has_form(const char *text, const char *form)
+{
+    for (; *form; text++, form++)
+        if (*form == '9' ? *text < '0' || *text > '9' : *text != *form)
+            return false;
+    return !*text;
+}
+
+/* "5" of scale 2: "5.00". NULL: it has more digits than the column. */
+static char *scaled(const char *text, unsigned scale)
+{
+    const char *point = strchr(text, '.');
+    size_t behind = point ? strlen(point + 1) : 0;
+    if (behind > scale || (point && strchr(point + 1, '.')))
+        return NULL;
+    return mem_format("%s%s%.*s", text, point || !scale ? "" : ".", (int)(scale - behind),
+                      "00000000000000000000000000000000000000");
+}
+
+/* A default in Iceberg's single-value form. NULL: it has none that is surely the same. */
+static json_t *single_value(const Type *type, const MyColumn *column, const char *text)
+{
+    char *end = NULL;
+    bool number = *text && strspn(text, "-0123456789.") == strlen(text);
+    switch (type->kind) {
+    case TYPE_INT32:
+    case TYPE_INT64: {
+        long long value = strtoll(text, &end, 10);
+        return *text && !*end && (column->type != MY_YEAR || has_form(text, "9999"))
+                   ? json_integer(value)
+                   : NULL;
+    }
+    case TYPE_FLOAT32:
+    case TYPE_FLOAT64: {
+        double value = strtod(text, &end);
+        return number && !*end
+                   ? json_real(type->kind == TYPE_FLOAT32 ? (double)(float)value : value)
+                   : NULL;
+    }
+    case TYPE_DECIMAL: {
+        AUTO(mem_free) char *digits = number ? scaled(text, type->scale) : NULL;
+        return digits ? json_string(digits) : NULL;
+    }
+    case TYPE_DATE:
+        return has_form(text, "9999-99-99") && strncmp(text, "0000", 4) != 0 ? json_string(text)
+                                                                             : NULL;
+    case TYPE_STRING: {
+        bool is_text = column->type == MY_STRING || column->type == MY_VARCHAR ||
+                       column->type == MY_ENUM || column->type == MY_BLOB;
+        size_t length = strlen(text);
+        bool trimmed = column->type == MY_STRING && length && text[length - 1] == ' ';
+        return is_text && !column->special && !trimmed ? json_string(text) : NULL;
+    }
+    default:
+        return NULL;
+    }
+}
+
+/* NOT NULL without a default: what the server gives older rows. */
+static const char *implicit_default(const Type *type)
+{
+    switch (type->kind) {
+    case TYPE_INT32:
+    case TYPE_INT64:
+    case TYPE_FLOAT32:
+    case TYPE_FLOAT64:
+    case TYPE_DECIMAL:
+        return "0";
+    case TYPE_STRING:
+        return "";
+    default:
+        return NULL;
+    }
+}
+
+/* As the statement itself has it: the catalog's default may be a later one. */
+static bool find_initial(const MyTable *table, const Ddl *ddl, const MyColumn *column, Field *field,
+                         Error *err)
+{
+    AUTO(mem_free) char *text = NULL;
+    DdlDefault kind = ddl_default(ddl->text, ddl->bytes, field->name, &text);
+    if (kind == DDL_DEFAULT_COMPUTED)
+        return unknown_values(table, field->name, err);
+    if (kind == DDL_DEFAULT_NONE && column->nullable)
+        return true;
+    const char *given = text ? text : implicit_default(&field->type);
+    bool labelled = column->type == MY_ENUM || column->type == MY_SET; /* the first, or none */
+    json_t *value = given && (text || !labelled) ? single_value(&field->type, column, given) : NULL;
+    if (!value)
+        return unknown_values(table, field->name, err);
+    field->initial = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    json_decref(value);
+    return true;
+}
+
+/* Of a column that no statement of ours added: none may have come with it. */
+static bool check_catalog(Mysql *mysql, const MyTable *table, const char *name, Error *err)
 {
     AUTO(mem_free) char *schema = my_literal(table->source->schema_name);
-    AUTO(mem_free) char *name = my_literal(table->source->table_name);
-    for (size_t i = 0; i < merge->count; i++) {
-        if (merge->columns[i].origin <= table->known->last)
+    AUTO(mem_free) char *of = my_literal(table->source->table_name);
+    AUTO(mem_free) char *column = my_literal(name);
+    AUTO(mem_free)
+    char *sql = mem_format(
+        "SELECT is_nullable = 'YES' AND (column_default IS NULL OR column_default = 'NULL') AND "
+        "coalesce(extra, '') NOT LIKE '%%GENERATED' FROM information_schema.columns WHERE "
+        "table_schema = %s AND table_name = %s AND column_name = %s",
+        schema, of, column);
+    AUTO(mem_free) char *plain = my_value(mysql->query, &mysql->patience, sql, err);
+    return plain && (strcmp(plain, "1") == 0 || unknown_values(table, name, err));
+}
+
+/* The table has its new columns: what its older rows have there. */
+static bool find_initials(Mysql *mysql, MyTable *table, const Ddl *ddl, int32_t last, Error *err)
+{
+    Schema *schema = table->source->schema;
+    for (size_t i = 0; i < schema->field_count; i++) {
+        if (schema->fields[i].origin <= last)
             continue;
-        AUTO(mem_free) char *column = my_literal(merge->columns[i].name);
-        AUTO(mem_free)
-        char *sql = mem_format(
-            "SELECT coalesce(nullif(column_default, 'NULL'), ''), coalesce(extra, '') LIKE "
-            "'%%GENERATED' AND coalesce(extra, '') <> 'DEFAULT_GENERATED', column_default IS NOT "
-            "NULL AND column_default <> 'NULL' FROM information_schema.columns WHERE table_schema "
-            "= %s AND table_name = %s AND column_name = %s",
-            schema, name, column);
-        AUTO(my_result_free) MYSQL_RES *result = my_query(mysql->query, &mysql->patience, sql, err);
-        if (!result)
+        if (ddl && ddl->kind == DDL_ALTER
+                ? !find_initial(table, ddl, &table->known->map->columns[i], &schema->fields[i], err)
+                : !check_catalog(mysql, table, schema->fields[i].name, err))
             return false;
-        MYSQL_ROW row = mysql_fetch_row(result);
-        if (row && (row[1][0] == '1' || row[2][0] == '1'))
-            return incompatible(table, merge->columns[i].name,
-                                row[1][0] == '1'
-                                    ? "it was added as a generated column: what older rows have "
-                                      "there is not in the binlog"
-                                    : "it was added with a default: what older rows have there is "
-                                      "not in the binlog",
-                                err);
     }
     return true;
 }
@@ -235,8 +335,7 @@ static bool learn(Mysql *mysql, MyTable *table, MyKnown *now, const Ddl *ddl, bo
                          "name the columns of rows in between; set binlog_row_metadata = FULL at "
                          "the server, and load the table again with --resnapshot %s",
                          table->name, table->name);
-    if (!check_defaults(mysql, table, &merge, err))
-        return false;
+    int32_t last = table->known->last;
     MyKnown *known = known_new(table->source->schema_name, table->source->table_name, columns,
                                merge.count, key, key_count, &mysql->charsets, err);
     if (!known)
@@ -244,7 +343,7 @@ static bool learn(Mysql *mysql, MyTable *table, MyKnown *now, const Ddl *ddl, bo
     if (merge.last > known->last)
         known->last = merge.last;
     *ret_changed = true;
-    return my_table_take(mysql, table, known, err);
+    return my_table_take(mysql, table, known, err) && find_initials(mysql, table, ddl, last, err);
 }
 
 /* Columns as the rows' own table map has them, while the catalog is of another time. What is not in

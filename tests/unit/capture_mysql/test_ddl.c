@@ -96,9 +96,57 @@ static void test_names(void **state)
     assert_false(ddl_names(sql, strlen(sql), "order"));
 }
 
+static void test_defaults(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sql;
+        DdlDefault kind;
+        const char *text;
+    } cases[] = {
+        {"ALTER TABLE t ADD COLUMN d int", DDL_DEFAULT_NONE, NULL},
+        {"ALTER TABLE t ADD d int DEFAULT NULL COMMENT 'DEFAULT 5'", DDL_DEFAULT_NONE, NULL},
+        {"ALTER TABLE t ADD COLUMN IF NOT EXISTS d int NOT NULL DEFAULT 5 AFTER a",
+         DDL_DEFAULT_LITERAL, "5"},
+        {"ALTER TABLE t ADD d decimal(10,2) DEFAULT -1.50, ADD e int DEFAULT 7",
+         DDL_DEFAULT_LITERAL, "-1.50"},
+        {"ALTER TABLE t ADD (c int DEFAULT 1, d varchar(9) DEFAULT 'it''s', e int)",
+         DDL_DEFAULT_LITERAL, "it's"},
+        {"ALTER TABLE t ADD c int DEFAULT 1, ADD `d` int", DDL_DEFAULT_NONE, NULL},
+        {"ALTER TABLE t ADD d boolean DEFAULT true", DDL_DEFAULT_LITERAL, "1"},
+        {"ALTER TABLE t ADD d char(3) DEFAULT ''", DDL_DEFAULT_LITERAL, ""},
+        {"ALTER TABLE t ADD d int DEFAULT (1 + 1)", DDL_DEFAULT_COMPUTED, NULL},
+        {"ALTER TABLE t ADD d int DEFAULT 1 + 1", DDL_DEFAULT_COMPUTED, NULL},
+        {"ALTER TABLE t ADD d double DEFAULT 1e5", DDL_DEFAULT_COMPUTED, NULL},
+        {"ALTER TABLE t ADD d bit(1) DEFAULT b'1'", DDL_DEFAULT_COMPUTED, NULL},
+        {"ALTER TABLE t ADD d varchar(9) DEFAULT 'a\\n'", DDL_DEFAULT_COMPUTED, NULL},
+        {"ALTER TABLE t ADD d datetime DEFAULT CURRENT_TIMESTAMP", DDL_DEFAULT_COMPUTED, NULL},
+        {"ALTER TABLE t ADD d int GENERATED ALWAYS AS (a + 1)", DDL_DEFAULT_COMPUTED, NULL},
+        {"ALTER TABLE t ADD d int AS (a + 1) STORED", DDL_DEFAULT_COMPUTED, NULL},
+        {"ALTER TABLE t ADD d int AUTO_INCREMENT, ADD KEY (d)", DDL_DEFAULT_COMPUTED, NULL},
+        {"ALTER TABLE d ADD c int DEFAULT 3", DDL_DEFAULT_NONE, NULL},
+        {"ALTER TABLE t ADD d int DEFAULT", DDL_DEFAULT_COMPUTED, NULL},
+        {"ALTER TABLE t ADD d int DEFAULT -", DDL_DEFAULT_COMPUTED, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *got, *exact = malloc(strlen(cases[i].sql));
+        memcpy(exact, cases[i].sql, strlen(cases[i].sql));
+        DdlDefault kind = ddl_default(exact, strlen(cases[i].sql), "D", &got);
+        if (kind != cases[i].kind)
+            fail_msg("%s: %d", cases[i].sql, kind);
+        if (cases[i].text)
+            assert_string_equal(got, cases[i].text);
+        else
+            assert_null(got);
+        free(got);
+        free(exact);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_statements),
+                                       cmocka_unit_test(test_defaults),
                                        cmocka_unit_test(test_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
