@@ -9,6 +9,7 @@
 #include "common/mem.h"
 
 #define SLICE_MS 100
+#define WAIT_MS 10 /* of a fetch that finds nothing: it says where the end is */
 
 /* Whose events are taken by the client's thread, as a producer's. */
 static KafkaClient *consumer_open(const KafkaSpec *spec, const KafkaClientOptions *options,
@@ -19,6 +20,7 @@ static KafkaClient *consumer_open(const KafkaSpec *spec, const KafkaClientOption
         return NULL;
     if (!kafka_conf_set(conf, "isolation.level", "read_committed", options->field, err) ||
         !kafka_conf_set(conf, "enable.partition.eof", "true", options->field, err) ||
+        !kafka_conf_number(conf, "fetch.wait.max.ms", WAIT_MS, options->field, err) ||
         !kafka_conf_set(conf, "auto.offset.reset", "error", options->field, err)) {
         rd_kafka_conf_destroy(conf);
         return NULL;
