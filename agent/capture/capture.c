@@ -21,7 +21,10 @@ bool capture_drop(const ConnectorSpec *spec, Error *err)
 {
     if (spec->source_type == SOURCE_POSTGRESQL)
         return capture_postgres_drop(spec, err);
-    return true; /* the others keep nothing of ours */
+    if (spec->source_type == SOURCE_MYSQL || spec->source_type == SOURCE_MARIADB)
+        return true; /* these keep nothing of ours */
+    return error_set(err, ERROR_CONFIG, "UnsupportedSource",
+                     "spec.source.type of Connector %s is not supported yet", spec->meta.name);
 }
 
 void capture_close(Capture *capture)
