@@ -1,3 +1,4 @@
+# seconds: 900
 """MySQL and MariaDB: every type, inserted, updated, deleted, copied and streamed, on both servers."""
 
 import shutil

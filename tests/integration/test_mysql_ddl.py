@@ -1,3 +1,4 @@
+# seconds: 2400
 """ALTER TABLE and its like on MySQL and MariaDB: followed at their place, or refused before the first row they concern."""
 
 import unittest
@@ -113,6 +114,20 @@ class Ddl(Base):
         self.refused(self.start(), "SchemaUndecided")
         agent = self.start(arguments=["--resnapshot", "shop.t"])
         self.wait_equal(agent, "t")
+
+    def test_added_and_gone_again(self):
+        """Rows in between tell of a column that the catalog has no more."""
+        if not self.names:
+            return
+        agent = self.follow(format=3)
+        self.assert_stopped(agent)
+        for statement in ("alter table t add column d int default 5", "insert into t (id, a, b, d) values (500, 'x', 1, 9)",
+                          "alter table t rename column d to dd", "alter table t add column d varchar(5)",
+                          "insert into t (id, a, b, d, dd) values (501, 'x', 1, 'y', 2)", "alter table t drop column d"):
+            self.execute(statement)  # fmt: skip
+        agent = self.start(format=3)
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
 
     def test_drop_column(self):
         agent = self.follow(more_table="      schemaEvolution: {droppedColumns: Drop}\n")

@@ -1,3 +1,4 @@
+# seconds: 1500
 """kill -9 of the agent at every crash point of the driver, and of the commit, while MySQL and MariaDB are written to:
 nothing is lost and nothing doubled."""
 
@@ -140,6 +141,21 @@ class Kills(Base):
                 agent = self.start()
                 more = traffic.done + 50
                 wait_until(lambda: traffic.done > more and not agent.copying(), 90, "traffic goes on", agent.alive)
+            self.wait_equal(agent, *self.TABLES)
+            self.assert_stopped(agent)
+
+
+    def test_while_columns_change(self):
+        for at, point in enumerate(crash_points("mysql-ddl") + ["schema-evolved"]):
+            with self.subTest(point), Traffic(self.server, SEED + at):
+                agent = self.start(crash_at=point)
+                wait_until(lambda: (self.warehouse / "_firn").exists() and not agent.copying(), 90, "the tables are followed",
+                           agent.alive)  # fmt: skip
+                self.execute(f"alter table orders add column c{at} int after id, add column e{at} int")
+                self.execute(f"alter table orders rename column c{at} to d{at}, drop column e{at}")
+                self.execute(f"insert into orders (name, d{at}) values ('new', {at})")
+                self.wait_struck(agent)
+                agent = self.start()
             self.wait_equal(agent, *self.TABLES)
             self.assert_stopped(agent)
 

@@ -1,3 +1,4 @@
+# seconds: 1200
 """What a MySQL or MariaDB lacks is said before anything is lost, with the way out; and what may pass is waited for."""
 
 import subprocess
@@ -5,7 +6,7 @@ import unittest
 
 from test_mysql import SECONDS, Base
 
-from harness.agent import OK, Agent
+from harness.agent import OK, Agent, binary
 from harness.mysql import GRANTS, SERVERS
 from harness.mysql_lake import manifest
 from harness.wait import wait_until
@@ -180,8 +181,6 @@ class Refusals(Base):
                             ("    heartbeat: {interval: 5s}\n", "spec.source.heartbeat"),
                             ("  stream: {kafka: {bootstrapServers: \"localhost:1\"}}\n", "spec.stream")):  # fmt: skip
             path.write_text(manifest(self.server, self.warehouse, more_source=more))
-            from harness.agent import binary
-
             done = subprocess.run([binary(), "validate", "-f", path], capture_output=True, text=True)
             self.assertEqual(done.returncode, 3, done.stderr + done.stdout)
             self.assertIn(field, done.stderr + done.stdout)

@@ -394,8 +394,77 @@ static DdlDefault column_default(Scan *scan, char **ret)
     return DDL_DEFAULT_NONE;
 }
 
-/* The first place of the name that begins a column's definition: behind ADD, COLUMN, EXISTS, a
- * bracket or a comma. */
+/* What follows a name tells a definition from an index, a check, and all else in brackets. */
+static bool is_type(const Scan *scan)
+{
+    static const char *const types[] = {"TINYINT",
+                                        "SMALLINT",
+                                        "MEDIUMINT",
+                                        "INT",
+                                        "INTEGER",
+                                        "BIGINT",
+                                        "INT1",
+                                        "INT2",
+                                        "INT3",
+                                        "INT4",
+                                        "INT8",
+                                        "MIDDLEINT",
+                                        "BOOL",
+                                        "BOOLEAN",
+                                        "BIT",
+                                        "FLOAT",
+                                        "DOUBLE",
+                                        "REAL",
+                                        "DECIMAL",
+                                        "DEC",
+                                        "NUMERIC",
+                                        "FIXED",
+                                        "DATE",
+                                        "TIME",
+                                        "DATETIME",
+                                        "TIMESTAMP",
+                                        "YEAR",
+                                        "CHAR",
+                                        "CHARACTER",
+                                        "VARCHAR",
+                                        "NCHAR",
+                                        "NVARCHAR",
+                                        "NATIONAL",
+                                        "BINARY",
+                                        "VARBINARY",
+                                        "TINYTEXT",
+                                        "TEXT",
+                                        "MEDIUMTEXT",
+                                        "LONGTEXT",
+                                        "TINYBLOB",
+                                        "BLOB",
+                                        "MEDIUMBLOB",
+                                        "LONGBLOB",
+                                        "ENUM",
+                                        "SET",
+                                        "JSON",
+                                        "SERIAL",
+                                        "UUID",
+                                        "INET4",
+                                        "INET6",
+                                        "VECTOR",
+                                        "GEOMETRY",
+                                        "POINT",
+                                        "LINESTRING",
+                                        "POLYGON",
+                                        "MULTIPOINT",
+                                        "LONG",
+                                        "MULTIPOLYGON",
+                                        "VARCHAR2",
+                                        "GEOMCOLLECTION",
+                                        "GEOMETRYCOLLECTION",
+                                        "MULTILINESTRING"};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (is(scan, types[i]))
+            return true;
+    return false;
+}
+
 DdlDefault ddl_default(const char *text, size_t bytes, const char *column, char **ret)
 {
     Scan scan = {.at = text, .end = text + bytes};
@@ -404,29 +473,32 @@ DdlDefault ddl_default(const char *text, size_t bytes, const char *column, char 
     for (next(&scan); scan.token.kind != TOKEN_END;) {
         bool word = scan.token.kind == TOKEN_WORD || scan.token.kind == TOKEN_QUOTED;
         if (!word || !begins) {
-            begins = is(&scan, "ADD") || is(&scan, "COLUMN") || is(&scan, "EXISTS") ||
-                     is(&scan, "CHANGE") || is(&scan, "(") || is(&scan, ",");
+            begins = is(&scan, "ADD") || is(&scan, "(") || is(&scan, ",");
             next(&scan);
             continue;
         }
-        if (is(&scan, "COLUMN") || is(&scan, "IF") || is(&scan, "NOT") || is(&scan, "EXISTS")) {
-            next(&scan);
+        if (take(&scan, "COLUMN")) {
+            skip_if(&scan);
             continue;
         }
+        if (is(&scan, "IF")) {
+            skip_if(&scan);
+            continue;
+        }
+        begins = is(&scan, "ADD"); /* behind a comma */
         AUTO(mem_free) char *found = name(&scan);
-        if (found && strcasecmp(found, column) == 0) {
-            DdlDefault kind = column_default(&scan, ret);
-            if (kind != DDL_DEFAULT_LITERAL) {
-                free(*ret);
-                *ret = NULL;
-            }
-            return kind;
-        }
-        begins = false;
         if (!found)
             next(&scan);
+        if (!found || strcasecmp(found, column) != 0 || !is_type(&scan))
+            continue;
+        DdlDefault kind = is(&scan, "SERIAL") ? DDL_DEFAULT_COMPUTED : column_default(&scan, ret);
+        if (kind != DDL_DEFAULT_LITERAL) {
+            free(*ret);
+            *ret = NULL;
+        }
+        return kind;
     }
-    return DDL_DEFAULT_NONE;
+    return DDL_DEFAULT_ABSENT;
 }
 
 bool ddl_names(const char *text, size_t bytes, const char *table)

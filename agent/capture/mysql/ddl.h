@@ -40,11 +40,12 @@ void ddl_done(Ddl *ddl);
 /* schema: that unqualified names are of. *ret is the caller's to end. */
 void ddl_read(const char *text, size_t bytes, const char *schema, size_t schema_bytes, Ddl *ret);
 typedef enum DdlDefault {
-    DDL_DEFAULT_NONE, /* also NULL */
+    DDL_DEFAULT_ABSENT, /* it does not add such a column */
+    DDL_DEFAULT_NONE,   /* also NULL */
     DDL_DEFAULT_LITERAL,
     DDL_DEFAULT_COMPUTED, /* an expression, a number of its own for each row, or generated */
 } DdlDefault;
-/* What the statement, which adds the column, says of its default. *ret: of a literal, its text
+/* What the statement says of the default of a column that it adds. *ret: of a literal, its text
  * without quotes; the caller frees. */
 DdlDefault ddl_default(const char *text, size_t bytes, const char *column, char **ret);
 /* Does a name like this stand anywhere in the statement, but in a text? For statements that say how

@@ -12,6 +12,8 @@
 #include "common/arena.h"
 #include "common/mem.h"
 
+#define STATEMENTS_MAX 256
+
 static bool incompatible(const MyTable *table, const char *column, const char *what, Error *err)
 {
     return error_set(err, ERROR_CONFIG, "SchemaIncompatible",
@@ -264,13 +266,26 @@ static const char *implicit_default(const Type *type)
     }
 }
 
-/* As the statement itself has it: the catalog's default may be a later one. */
-static bool find_initial(const MyTable *table, const Ddl *ddl, const MyColumn *column, Field *field,
-                         Error *err)
+/* What the statement says that added it, this one or an earlier one: the catalog's default may be a
+ * later one, and its name too. */
+static DdlDefault default_of(const MyTable *table, const Ddl *ddl, const char *name, char **ret)
 {
-    AUTO(mem_free) char *text = NULL;
-    DdlDefault kind = ddl_default(ddl->text, ddl->bytes, field->name, &text);
-    if (kind == DDL_DEFAULT_COMPUTED)
+    const char *former = former_name(ddl, name);
+    DdlDefault kind = DDL_DEFAULT_ABSENT;
+    *ret = NULL;
+    if (ddl && ddl->kind == DDL_ALTER)
+        kind = ddl_default(ddl->text, ddl->bytes, name, ret);
+    for (size_t i = table->statement_count; i > 0 && kind == DDL_DEFAULT_ABSENT; i--) {
+        const char *text = table->statements[i - 1];
+        kind = ddl_default(text, strlen(text), former, ret);
+    }
+    return kind;
+}
+
+static bool find_initial(const MyTable *table, DdlDefault kind, const char *text,
+                         const MyColumn *column, Field *field, Error *err)
+{
+    if (kind == DDL_DEFAULT_COMPUTED || kind == DDL_DEFAULT_ABSENT)
         return unknown_values(table, field->name, err);
     if (kind == DDL_DEFAULT_NONE && column->nullable)
         return true;
@@ -305,14 +320,31 @@ static bool find_initials(Mysql *mysql, MyTable *table, const Ddl *ddl, int32_t 
 {
     Schema *schema = table->source->schema;
     for (size_t i = 0; i < schema->field_count; i++) {
-        if (schema->fields[i].origin <= last)
+        Field *field = &schema->fields[i];
+        if (field->origin <= last)
             continue;
-        if (ddl && ddl->kind == DDL_ALTER
-                ? !find_initial(table, ddl, &table->known->map->columns[i], &schema->fields[i], err)
-                : !check_catalog(mysql, table, schema->fields[i].name, err))
+        AUTO(mem_free) char *text = NULL;
+        DdlDefault kind = default_of(table, ddl, field->name, &text);
+        bool altered = ddl && ddl->kind == DDL_ALTER;
+        if (kind == DDL_DEFAULT_ABSENT && !altered
+                ? !check_catalog(mysql, table, field->name, err)
+                : !find_initial(table, kind, text, &table->known->map->columns[i], field, err))
             return false;
     }
     return true;
+}
+
+static void remember(MyTable *table, const Ddl *ddl)
+{
+    if (!ddl || ddl->kind != DDL_ALTER)
+        return;
+    if (table->statement_count == STATEMENTS_MAX) { /* what is forgotten is refused */
+        free(table->statements[0]);
+        memmove(table->statements, table->statements + 1,
+                --table->statement_count * sizeof(char *));
+    }
+    table->statements = mem_regrow(table->statements, table->statement_count + 1, sizeof(char *));
+    table->statements[table->statement_count++] = mem_strndup(ddl->text, ddl->bytes);
 }
 
 static bool learn(Mysql *mysql, MyTable *table, MyKnown *now, const Ddl *ddl, bool *ret_changed,
@@ -390,7 +422,7 @@ bool my_table_learn(void *context, uint32_t number, const TableMap *map, const D
         if (map->has_names && !now)
             return false;
     }
-    if (!now)
-        return true;
-    return learn(mysql, table, now, ddl, ret_changed, err);
+    bool ok = !now || learn(mysql, table, now, ddl, ret_changed, err);
+    remember(table, ddl);
+    return ok;
 }

@@ -52,6 +52,10 @@ typedef struct MyTable {
     const ColumnList *columns; /* what the lake table's resource says of them; NULL: nothing */
     MyShape *old;              /* handed out before; owned */
     size_t old_count;
+    /* The ALTER TABLEs that were read: what columns were added with, when the catalog no longer has
+     * them. Only as long as the agent runs; owned. */
+    char **statements;
+    size_t statement_count;
     uint64_t version; /* of the plans that rows are read with: grows with each change of columns */
 } MyTable;
 
@@ -116,6 +120,7 @@ bool log_purged(const char *what, Error *err);
 /* --- tables.c --- */
 MUST_CHECK bool my_tables_find(Mysql *mysql, Error *err);
 void my_table_done(MyTable *table);
+void my_table_forget_statements(MyTable *table);
 MUST_CHECK bool my_tables_look(Capture *capture, CaptureFound *found, void *context, Error *err);
 /* The columns as the catalog has them now. *ret NULL: there is no such table. */
 MUST_CHECK bool my_table_read(const Mysql *mysql, MYSQL *connection, const MyPatience *patience,

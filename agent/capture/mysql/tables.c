@@ -14,6 +14,14 @@
 
 #define TABLES_MAX 100000
 
+void my_table_forget_statements(MyTable *table)
+{
+    for (size_t i = 0; i < table->statement_count; i++)
+        free(table->statements[i]);
+    free(TAKE(table->statements));
+    table->statement_count = 0;
+}
+
 void my_table_done(MyTable *table)
 {
     known_free(table->known);
@@ -25,6 +33,7 @@ void my_table_done(MyTable *table)
         free(table->old[i].text);
     }
     free(table->old);
+    my_table_forget_statements(table);
     free(table->source->schema_name);
     free(table->source->table_name);
     free(table->source->shape);
