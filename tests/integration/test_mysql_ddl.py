@@ -1,6 +1,7 @@
 # seconds: 2400
 """ALTER TABLE and its like on MySQL and MariaDB: followed at their place, or refused before the first row they concern."""
 
+import os
 import unittest
 
 from test_mysql import SECONDS, Base
@@ -145,6 +146,24 @@ class Ddl(Base):
         self.execute("rename table t to _t_del, _t_gho to t")
         self.insert(200, "id, a, b, d", "({0}, 'a{0}', {0}, {0})")
         self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
+    def test_while_it_is_copied(self):
+        """Names change hands while ranges are read: on MySQL the copy begins anew, with the columns of then. MariaDB keeps
+        who alters a table waiting until whoever reads it in a snapshot is done."""
+        os.environ["FIRN_COPY_RANGE_KEYS"] = "1000"
+        self.addCleanup(os.environ.pop, "FIRN_COPY_RANGE_KEYS", None)
+        self.execute("create table big (id int primary key, a int, b int)")
+        for first in range(0, 60000, 2000):
+            self.execute("insert into big values " + ", ".join(f"({i}, {i}, {-i})" for i in range(first, first + 2000)))
+        agent = self.start(snapshot="Initial, maxRowsPerSecond: 20000")
+        wait_until(lambda: "copying table" in agent.text(), SECONDS, "the copy has begun", agent.alive)
+        self.execute("alter table big rename column a to x, rename column b to a")
+        self.execute("alter table big rename column x to b")
+        self.execute("insert into big (id, a, b) values (100000, 1, 2)")
+        self.wait_equal(agent, "t", "big")
+        if self.kind == "MySQL":
+            self.assertIn("begins anew", agent.text())
         self.assert_stopped(agent)
 
     def test_not_ours(self):

@@ -6,7 +6,8 @@
  *
  * A transaction holds what it has read of a table's definition until it ends, so who alters the
  * table would wait for the whole copy: a savepoint before each range, and going back to it after,
- * lets go of that. Under it the columns are looked at: they are the range's.
+ * lets go of that (MariaDB does not, while a binlog is on). Under it the columns are looked at:
+ * they are the range's.
  * https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset.html
  */
 #include <errno.h>
@@ -174,9 +175,33 @@ static bool make_decoders(MyReader *reader, const MyTable *table, Error *err)
     return true;
 }
 
-/* The table stays as it is from here to the end of the range; is it as it was? Of what the catalog
- * says that a connection sees in its snapshot, a table that was altered since is another error:
- * then the server refuses the SELECT. */
+/* MySQL shows a snapshot the catalog of then, so that alone does not tell whether the columns that
+ * a SELECT reads now are those. */
+static bool check_definition(MyReader *reader, const MyTable *table, Error *err)
+{
+    size_t columns, bytes[2] = {0};
+    const uint8_t *at[2] = {NULL};
+    Reader packet;
+    if (reader->mysql->mariadb)
+        return true;
+    AUTO(mem_free) char *sql = mem_format("SHOW CREATE TABLE %s", table->quoted);
+    if (!ask(reader, sql, &columns, err) || !take_packet(reader, &packet, err))
+        return false;
+    for (size_t i = 0; i < 2; i++)
+        if (!reader_packed_bytes(&packet, &at[i], &bytes[i]))
+            return error_set(err, ERROR_RETRY, "BadMessage", "a table's definition is cut short");
+    size_t used = created_bytes((const char *)at[1], bytes[1]);
+    bool same = table->created && strlen(table->created) == used &&
+                memcmp(table->created, at[1], used) == 0;
+    do
+        if (!take_packet(reader, &packet, err))
+            return false;
+    while (!is_last(&packet));
+    return same || my_table_changed(table, err);
+}
+
+/* The table stays as it is from here to the end of the range; is it as it was when its columns were
+ * read? */
 static bool hold_columns(MyReader *reader, const MyTable *table, Error *err)
 {
     size_t columns;
@@ -216,7 +241,7 @@ static bool hold_columns(MyReader *reader, const MyTable *table, Error *err)
                memcmp(known->map->columns[i].name, at[0], bytes[0]) == 0 &&
                strlen(known->types[i]) == bytes[1] && memcmp(known->types[i], at[1], bytes[1]) == 0;
     }
-    return same || my_table_changed(table, err);
+    return same ? check_definition(reader, table, err) : my_table_changed(table, err);
 }
 
 bool my_copy_begin(CopyReader *base, const CopyRange *range, Error *err)

@@ -52,6 +52,9 @@ typedef struct MyTable {
     const ColumnList *columns; /* what the lake table's resource says of them; NULL: nothing */
     MyShape *old;              /* handed out before; owned */
     size_t old_count;
+    /* MySQL: its definition in the server's words, from before the snapshot; owned. Whoever reads
+     * the catalog in a snapshot there sees columns of then, but rows with the columns of now. */
+    char *created;
     /* The ALTER TABLEs that were read: what columns were added with, when the catalog no longer has
      * them. Only as long as the agent runs; owned. */
     char **statements;
@@ -148,6 +151,9 @@ MUST_CHECK bool my_table_learn(void *context, uint32_t number, const TableMap *m
 
 /* --- snapshot.c --- */
 MUST_CHECK bool snapshot_take(Mysql *mysql, uint64_t *ret, Error *err);
+/* How much of SHOW CREATE TABLE's text is of columns and keys: what follows has numbers that move.
+ */
+size_t created_bytes(const char *text, size_t bytes);
 /* A session of the snapshot, waited for when there are fewer than readers. NULL: given up. */
 MySession *session_get(Mysql *mysql, const atomic_bool *cancelled);
 void session_put(Mysql *mysql, MySession *session);

@@ -231,10 +231,35 @@ static bool lock(Mysql *mysql, MYSQL *connection, Error *err)
                      mysql->spec->username);
 }
 
+size_t created_bytes(const char *text, size_t bytes)
+{
+    while (bytes > 1 && !(text[bytes - 2] == '\n' && text[bytes - 1] == ')'))
+        bytes--;
+    return bytes;
+}
+
+static bool read_definitions(Mysql *mysql, Error *err)
+{
+    for (size_t i = 0; i < mysql->table_count; i++) {
+        MyTable *table = &mysql->tables[i];
+        if (!atomic_load(&table->copying))
+            continue;
+        AUTO(mem_free) char *sql = mem_format("SHOW CREATE TABLE %s", table->quoted);
+        AUTO(my_result_free) MYSQL_RES *result = my_query(mysql->query, &mysql->patience, sql, err);
+        if (!result)
+            return false;
+        MYSQL_ROW row = mysql_fetch_row(result);
+        free(table->created);
+        table->created =
+            row && row[1] ? mem_strndup(row[1], created_bytes(row[1], strlen(row[1]))) : NULL;
+    }
+    return true;
+}
+
 static bool take_locked(Mysql *mysql, uint64_t *ret, Error *err)
 {
     AUTO(my_close) MYSQL *connection = my_open(mysql->spec, &mysql->patience, err);
-    if (!connection || !lock(mysql, connection, err))
+    if (!connection || !read_definitions(mysql, err) || !lock(mysql, connection, err))
         return false;
     if (!check_log_end(mysql, connection, ret, err))
         return false;

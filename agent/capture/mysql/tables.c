@@ -34,6 +34,7 @@ void my_table_done(MyTable *table)
     }
     free(table->old);
     my_table_forget_statements(table);
+    free(table->created);
     free(table->source->schema_name);
     free(table->source->table_name);
     free(table->source->shape);
