@@ -1,14 +1,18 @@
 /* Each call goes to the driver that made the capture. */
 #include "agent/capture/capture.h"
 
+#include "agent/capture/mysql/mysql.h"
 #include "agent/capture/postgres/postgres.h"
 
 Capture *capture_open(const ConnectorSpec *spec, const CaptureOptions *options, Error *err)
 {
     if (spec->source_type == SOURCE_POSTGRESQL)
         return capture_postgres_open(spec, options, err);
+    if (spec->source_type == SOURCE_MYSQL || spec->source_type == SOURCE_MARIADB)
+        return capture_mysql_open(spec, options, err);
     error_set(err, ERROR_CONFIG, "UnsupportedSource",
-              "spec.source.type of Connector %s: only PostgreSQL is supported yet",
+              "spec.source.type of Connector %s: only PostgreSQL, MySQL and MariaDB are supported "
+              "yet",
               spec->meta.name);
     return NULL;
 }
@@ -17,9 +21,10 @@ bool capture_drop(const ConnectorSpec *spec, Error *err)
 {
     if (spec->source_type == SOURCE_POSTGRESQL)
         return capture_postgres_drop(spec, err);
+    if (spec->source_type == SOURCE_MYSQL || spec->source_type == SOURCE_MARIADB)
+        return true; /* these keep nothing of ours */
     return error_set(err, ERROR_CONFIG, "UnsupportedSource",
-                     "spec.source.type of Connector %s: only PostgreSQL is supported yet",
-                     spec->meta.name);
+                     "spec.source.type of Connector %s is not supported yet", spec->meta.name);
 }
 
 void capture_close(Capture *capture)

@@ -1,6 +1,6 @@
 /* A source database, read once for all its tables: its tables, a consistent copy of them, then the
- * log. Drivers: postgres/; mysql/, dynamodb/ to come. A driver implements CaptureDriver; everybody
- * else calls the functions.
+ * log. Drivers: postgres/, mysql/ (MySQL and MariaDB); dynamodb/ to come. A driver implements
+ * CaptureDriver; everybody else calls the functions.
  *
  * Order of calls: open → told → prepare → [copy_plan, copy_reader_open … → copy_done] →
  * stream_start → next … → close. Once it is open, a copy reader is its thread's alone and reads

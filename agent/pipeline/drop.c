@@ -74,9 +74,13 @@ static bool connector_drop(const Manifest *manifest, const ConnectorSpec *connec
     const SourceTable *sources = capture_tables(capture, &source_count);
     if (!capture_drop(connector, err))
         return false;
-    printf("connector %s/%s: slot %s and publication %s %s\n", connector->meta.namespace_name,
-           connector->meta.name, connector->pg_slot, connector->pg_publication,
-           connector->pg_manage ? "dropped" : "kept (manage: false)");
+    if (connector->source_type == SOURCE_POSTGRESQL)
+        printf("connector %s/%s: slot %s and publication %s %s\n", connector->meta.namespace_name,
+               connector->meta.name, connector->pg_slot, connector->pg_publication,
+               connector->pg_manage ? "dropped" : "kept (manage: false)");
+    else
+        printf("connector %s/%s: keeps nothing at its source\n", connector->meta.namespace_name,
+               connector->meta.name);
     for (size_t i = 0; i < manifest->unit_count; i++) {
         const IngestionUnitSpec *unit = &manifest->units[i];
         if (strcmp(unit->connector, connector->meta.name) == 0 &&

@@ -240,6 +240,9 @@ void manifest_complete(Load *load)
         ConnectorSpec *connector = &manifest->connectors[i];
         if (connector->stream)
             stream_complete(connector, yaml_get(load->connector_nodes[i], "spec"));
+        bool postgres = connector->source_type == SOURCE_POSTGRESQL;
+        if (!connector->port)
+            connector->port = postgres ? 5432 : 3306;
         if (!connector->meta.name)
             continue;
         AUTO(mem_free) char *slot = slot_default(connector->meta.name);

@@ -49,7 +49,7 @@ static const Choice connector_states[] = {
     {"Running", false}, {"Paused", true}, {"Stopped", false}, {0}};
 static const Choice unit_states[] = {{"Running", false}, {"Paused", true}, {"Stopped", true}, {0}};
 static const Choice source_types[] = {
-    {"PostgreSQL", false}, {"MySQL", true}, {"MariaDB", true}, {"DynamoDB", true}, {0}};
+    {"PostgreSQL", false}, {"MySQL", false}, {"MariaDB", false}, {"DynamoDB", true}, {0}};
 static const Choice tls_modes[] = {{"Disable", false},  {"Prefer", false},     {"Require", false},
                                    {"VerifyCa", false}, {"VerifyFull", false}, {0}};
 static const Choice snapshot_modes[] = {{"Initial", false}, {"Never", false}, {"Only", false}, {0}};
@@ -178,6 +178,15 @@ SHAPE(postgresql_shape, "postgresql",
        .fallback = "true",
        .doc = "whether slot and publication are made and dropped by Firn"});
 
+SHAPE(mysql_shape, "mysql",
+      {.name = "serverId",
+       .kind = FIELD_INTEGER,
+       AT(ConnectorSpec, mysql_server_id),
+       .least = 1,
+       .most = 4294967295,
+       .doc = "the number that the agent has among the server's replicas; one of the Connector's "
+              "name unless given"});
+
 SHAPE(source_shape, "source",
       ENUM("type", source_types, ConnectorSpec, source_type, .required = true,
            .doc = "the kind of database"),
@@ -191,12 +200,11 @@ SHAPE(source_shape, "source",
       {.name = "port",
        .kind = FIELD_INTEGER,
        AT(ConnectorSpec, port),
-       .fallback = "5432",
        .least = 1,
        .most = 65535,
-       .doc = "the TCP port"},
+       .doc = "the TCP port; 5432 of PostgreSQL and 3306 of MySQL and MariaDB unless given"},
       TEXT("database", ConnectorSpec, database, .required = true, .check = check_identifier,
-           .doc = "the database to read"),
+           .doc = "the database to read; of MySQL and MariaDB what tables' names begin with"),
       OBJECT("credentialsSecretRef", secret_name_shape,
              .offset = offsetof(ConnectorSpec, credentials), .required = true,
              .doc = "names the Secret with username and password, or tls.crt and tls.key"),
@@ -205,7 +213,7 @@ SHAPE(source_shape, "source",
       OBJECT("snapshot", snapshot_shape, .doc = "the copy of the rows already there"),
       OBJECT("heartbeat", heartbeat_shape, .doc = "what keeps an idle source moving"),
       OBJECT("postgresql", postgresql_shape, .doc = "what only PostgreSQL has"),
-      LATER("mysql", "what only MySQL and MariaDB have"),
+      OBJECT("mysql", mysql_shape, .doc = "what only MySQL and MariaDB have"),
       LATER("dynamodb", "what only DynamoDB has"));
 
 /* What belongs to which protocol and mechanism: stream.c. */

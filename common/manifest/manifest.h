@@ -203,7 +203,8 @@ typedef struct ConnectorSpec {
     char *pg_slot;         /* default firn_<name> with what a slot name can't have turned to _ */
     char *pg_publication;
     bool pg_manage;
-    StreamSpec *stream; /* NULL: straight from source to table */
+    uint32_t mysql_server_id; /* 0: one of the name's */
+    StreamSpec *stream;       /* NULL: straight from source to table */
     /* resolved from the Secret at load; wiped by manifest_free. Never logged. */
     char *username;
     char *password;                    /* NULL: the client's certificate says enough */

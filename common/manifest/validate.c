@@ -70,6 +70,25 @@ static bool is_same_server(const ConnectorSpec *a, const ConnectorSpec *b)
            strcmp(a->hosts.texts[0], b->hosts.texts[0]) == 0;
 }
 
+/* What belongs to another kind of source, or does not run with this one yet. */
+static void check_source(const Place *place, const ConnectorSpec *connector)
+{
+    static const char *const names[] = {"PostgreSQL", "MySQL", "MariaDB", "DynamoDB"};
+    bool postgres = connector->source_type == SOURCE_POSTGRESQL;
+    const YamlNode *source = yaml_at(place->node, "spec.source");
+    const char *type = names[connector->source_type];
+    if (yaml_get(source, postgres ? "mysql" : "postgresql"))
+        place_report(place, postgres ? "spec.source.mysql" : "spec.source.postgresql", NULL,
+                     "is not for type %s: take it away", type);
+    if (!postgres && yaml_get(source, "heartbeat"))
+        place_report(
+            place, "spec.source.heartbeat", NULL,
+            "is not for type %s, whose server keeps its log by its own rules: take it away", type);
+    if (!postgres && connector->stream)
+        place_report(place, "spec.stream", NULL,
+                     "is not supported yet with type %s, which goes straight into tables", type);
+}
+
 static void check_connector(Load *load, size_t index)
 {
     const ConnectorSpec *connector = &load->manifest->connectors[index];
@@ -80,13 +99,16 @@ static void check_connector(Load *load, size_t index)
                      "mode %s needs caSecretRef: the authority to check the server's certificate "
                      "with",
                      connector->tls_mode == TLS_VERIFY_CA ? "VerifyCa" : "VerifyFull");
+    check_source(&place, connector);
     check_repeats(&place, "spec.source.host", &connector->hosts);
     if (connector->stream)
         stream_check(&place, connector);
     for (size_t i = 0; i < index; i++) {
         const ConnectorSpec *other = &load->manifest->connectors[i];
         check_name_taken(&place, &other->meta);
-        if (connector->pg_slot && other->pg_slot && is_same_server(connector, other) &&
+        bool slots =
+            connector->source_type == SOURCE_POSTGRESQL && other->source_type == SOURCE_POSTGRESQL;
+        if (slots && connector->pg_slot && other->pg_slot && is_same_server(connector, other) &&
             !is_same_name(&connector->meta, &other->meta) &&
             strcmp(connector->pg_slot, other->pg_slot) == 0)
             place_report(&place, "spec.source.postgresql.slot", connector->pg_slot,

@@ -27,6 +27,12 @@ class Quickstart(unittest.TestCase):
     def test_format_3(self):
         self.assertIn("category", self.run_it("--format-version", "3"))
 
+    def test_mariadb(self):
+        self.assertIn("category", self.run_it("--source", "mariadb"))
+
+    def test_mysql(self):
+        self.assertIn("category", self.run_it("--source", "mysql", "--format-version", "3"))
+
     def test_s3(self):
         self.assertIn("category", self.run_it("--lake", "s3"))
 

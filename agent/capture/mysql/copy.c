@@ -1,0 +1,418 @@
+/* The copy: a SELECT for each range, each reader on a connection of its own in the snapshot, rows
+ * as the text protocol has them.
+ *
+ *   answer   packed count of columns; a definition for each; EOF; rows; EOF
+ *   row      for each column 251 (null), or packed bytes and the text
+ *
+ * A transaction holds what it has read of a table's definition until it ends, so who alters the
+ * table would wait for the whole copy: a savepoint before each range, and going back to it after,
+ * lets go of that (MariaDB does not, while a binlog is on). Under it the columns are looked at:
+ * they are the range's.
+ * https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset.html
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "agent/capture/mysql/mysql.h"
+#include "agent/capture/mysql/text.h"
+#include "agent/capture/mysql/wire.h"
+#include "common/crash.h"
+#include "common/mem.h"
+
+#define ROWS_PER_BATCH 8192
+#define READ_BYTES ((size_t)256 << 10)
+#define GATHER_BYTES ((size_t)64 << 10)
+#define WAIT_MS 64
+#define ANSWER_TIMEOUT_MS 86400000 /* a range that has to be sorted out by the server first */
+#define PACKET_MAX (((size_t)1 << 30) + 65536)
+#define NULL_VALUE 251
+
+typedef struct MyReader {
+    CopyReader base;
+    Mysql *mysql;
+    MySession *session; /* of the range being read, or NULL */
+    int wake_fd;
+    atomic_bool cancelled;
+    MyTable *table; /* of the range being read; NULL: none */
+    uint32_t number;
+    MyDecoder *decoders; /* one for each field of it */
+    uint32_t decoder_count;
+    bool ended, any_batch;
+    Batch *batch;
+    Bytes scratch;
+} MyReader;
+
+CopyReader *my_copy_reader_open(Capture *capture, Error *err)
+{
+    Mysql *mysql = mysql_of(capture);
+    MyReader *reader = mem_zalloc(sizeof *reader);
+    reader->base.driver = mysql->base.driver;
+    reader->mysql = mysql;
+    reader->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    session_readers(mysql, 1);
+    if (reader->wake_fd >= 0)
+        return &reader->base;
+    error_errno(err, ERROR_FATAL, "NoDescriptor", errno, "eventfd");
+    my_copy_reader_free(&reader->base);
+    return NULL;
+}
+
+static void drop_decoders(MyReader *reader)
+{
+    for (uint32_t i = 0; i < reader->decoder_count; i++)
+        my_decoder_done(&reader->decoders[i]);
+    free(TAKE(reader->decoders));
+    reader->decoder_count = 0;
+}
+
+void my_copy_reader_free(CopyReader *base)
+{
+    MyReader *reader = (MyReader *)base;
+    batch_free(reader->batch);
+    drop_decoders(reader);
+    bytes_done(&reader->scratch);
+    if (reader->session)
+        session_put(reader->mysql, reader->session);
+    session_readers(reader->mysql, -1);
+    session_trim(reader->mysql);
+    if (reader->wake_fd >= 0)
+        close(reader->wake_fd);
+    free(reader);
+}
+
+void my_copy_cancel(CopyReader *base)
+{
+    MyReader *reader = (MyReader *)base;
+    uint64_t one = 1;
+    atomic_store(&reader->cancelled, true);
+    ssize_t wrote = write(reader->wake_fd, &one, sizeof one);
+    (void)wrote; /* full means it is awake already */
+    session_wake(reader->mysql);
+}
+
+/* --- asking --- */
+
+/* One packet of an answer, however long it takes. */
+static bool take_packet(MyReader *reader, Reader *ret, Error *err)
+{
+    if (!mywire_take(&reader->session->wire, ANSWER_TIMEOUT_MS, ret, err))
+        return false;
+    return !mywire_is_error(ret) || mywire_error(*ret, err);
+}
+
+/* Commands of the copy go by the wire, too: the library's own reading wants a socket that blocks.
+ */
+static bool command(MyReader *reader, const char *sql, Error *err)
+{
+    Reader packet;
+    return mywire_command(reader->session->connection, COM_QUERY, sql, strlen(sql), err) &&
+           take_packet(reader, &packet, err);
+}
+
+static bool ask(MyReader *reader, const char *sql, size_t *ret_columns, Error *err)
+{
+    Reader packet;
+    uint64_t columns;
+    if (!mywire_command(reader->session->connection, COM_QUERY, sql, strlen(sql), err) ||
+        !take_packet(reader, &packet, err))
+        return false;
+    if (!reader_packed(&packet, &columns) || !columns)
+        return error_set(err, ERROR_RETRY, "BadMessage", "the server answered without rows");
+    *ret_columns = columns;
+    for (uint64_t i = 0; i <= columns; i++) /* their definitions, and EOF */
+        if (!take_packet(reader, &packet, err))
+            return false;
+    return mywire_is_eof(&packet) ||
+           error_set(err, ERROR_RETRY, "BadMessage", "the server's answer has no end of columns");
+}
+
+static bool is_last(const Reader *packet)
+{
+    return reader_left(packet) && packet->at[0] == 0xfe && reader_left(packet) < 0xffffff;
+}
+
+static char *select_sql(const MyTable *table, const MyDecoder *decoders, const Extent *extent)
+{
+    Bytes text = {0};
+    const TableMap *map = table->known->map;
+    bytes_put(&text, "SELECT ", 7);
+    for (uint32_t i = 0; i < map->column_count; i++) {
+        AUTO(mem_free) char *name = my_identifier(map->columns[i].name);
+        bool widens = decoders[i].form == FORM_MY_FLOAT;
+        AUTO(mem_free)
+        char *column = mem_format("%s%s%s", i ? ", " : "", name, widens ? " + 0e0" : "");
+        bytes_put(&text, column, strlen(column));
+    }
+    AUTO(mem_free) char *where = my_copy_where(table, extent);
+    AUTO(mem_free) char *rest = mem_format(" FROM %s%s", table->quoted, where);
+    bytes_put(&text, rest, strlen(rest) + 1);
+    return (char *)text.data;
+}
+
+/* --- beginning and end of a range --- */
+
+static bool make_decoders(MyReader *reader, const MyTable *table, Error *err)
+{
+    const TableMap *map = table->known->map;
+    const Schema *schema = table->source->schema;
+    drop_decoders(reader);
+    reader->decoders = mem_array(map->column_count, sizeof *reader->decoders);
+    for (uint32_t i = 0; i < map->column_count; i++) {
+        Type type = {0};
+        const char *why;
+        bool ok = my_decoder_choose(&map->columns[i], &reader->mysql->charsets,
+                                    &schema->fields[i].type, &reader->decoders[i], &type, &why);
+        reader->decoder_count = i + 1;
+        if (type.kind == TYPE_LIST)
+            type_done(&type);
+        if (!ok)
+            return error_set(err, ERROR_CONFIG, "UnsupportedType", "table %s column %s: %s",
+                             table->name, map->columns[i].name, why);
+    }
+    return true;
+}
+
+/* MySQL shows a snapshot the catalog of then, so that alone does not tell whether the columns that
+ * a SELECT reads now are those. */
+static bool check_definition(MyReader *reader, const MyTable *table, Error *err)
+{
+    size_t columns, bytes[2] = {0};
+    const uint8_t *at[2] = {NULL};
+    Reader packet;
+    if (reader->mysql->mariadb)
+        return true;
+    AUTO(mem_free) char *sql = mem_format("SHOW CREATE TABLE %s", table->quoted);
+    if (!ask(reader, sql, &columns, err) || !take_packet(reader, &packet, err))
+        return false;
+    for (size_t i = 0; i < 2; i++)
+        if (!reader_packed_bytes(&packet, &at[i], &bytes[i]))
+            return error_set(err, ERROR_RETRY, "BadMessage", "a table's definition is cut short");
+    size_t used = created_bytes((const char *)at[1], bytes[1]);
+    bool same = table->created && strlen(table->created) == used &&
+                memcmp(table->created, at[1], used) == 0;
+    do
+        if (!take_packet(reader, &packet, err))
+            return false;
+    while (!is_last(&packet));
+    return same || my_table_changed(table, err);
+}
+
+/* The table stays as it is from here to the end of the range; is it as it was when its columns were
+ * read? */
+static bool hold_columns(MyReader *reader, const MyTable *table, Error *err)
+{
+    size_t columns;
+    Reader packet;
+    AUTO(mem_free) char *touch = mem_format("SELECT 1 FROM %s LIMIT 0", table->quoted);
+    AUTO(mem_free) char *schema = my_literal(table->source->schema_name);
+    AUTO(mem_free) char *name = my_literal(table->source->table_name);
+    AUTO(mem_free)
+    char *look = mem_format("SELECT column_name, column_type FROM information_schema.columns WHERE "
+                            "table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+                            schema, name);
+    if (!command(reader, "SAVEPOINT range_", err) || !ask(reader, touch, &columns, err))
+        return false;
+    do
+        if (!take_packet(reader, &packet, err))
+            return false;
+    while (!is_last(&packet));
+    if (!ask(reader, look, &columns, err))
+        return false;
+    bool same = true;
+    const MyKnown *known = table->known;
+    for (uint32_t i = 0;; i++) {
+        const uint8_t *at[2];
+        size_t bytes[2];
+        if (!take_packet(reader, &packet, err))
+            return false;
+        if (is_last(&packet)) {
+            same = same && i == known->map->column_count;
+            break;
+        }
+        for (size_t k = 0; k < 2; k++)
+            if (!reader_packed_bytes(&packet, &at[k], &bytes[k]))
+                return error_set(err, ERROR_RETRY, "BadMessage",
+                                 "a row of the catalog is cut short");
+        same = same && i < known->map->column_count &&
+               strlen(known->map->columns[i].name) == bytes[0] &&
+               memcmp(known->map->columns[i].name, at[0], bytes[0]) == 0 &&
+               strlen(known->types[i]) == bytes[1] && memcmp(known->types[i], at[1], bytes[1]) == 0;
+    }
+    return same ? check_definition(reader, table, err) : my_table_changed(table, err);
+}
+
+bool my_copy_begin(CopyReader *base, const CopyRange *range, Error *err)
+{
+    MyReader *reader = (MyReader *)base;
+    MyTable *table = &reader->mysql->tables[range->table];
+    size_t columns;
+    ASSERT(!reader->table);
+    MySession *session = reader->session = session_get(reader->mysql, &reader->cancelled);
+    if (!session)
+        return error_set(err, ERROR_RETRY, "Cancelled", "copying table %s was cancelled",
+                         table->name);
+    if (!session->wire.data)
+        mywire_init(&session->wire, session->connection, reader->wake_fd, READ_BYTES, PACKET_MAX);
+    session->wire.wake_fd = reader->wake_fd;
+    if (!hold_columns(reader, table, err) || !make_decoders(reader, table, err))
+        return error_wrap(err, "copying table %s", table->name);
+    AUTO(mem_free) char *sql = select_sql(table, reader->decoders, &range->extent);
+    if (!ask(reader, sql, &columns, err)) {
+        if (strstr(err->message, "Unknown column"))
+            return my_table_changed(table, err);
+        return error_wrap(err, "copying table %s", table->name);
+    }
+    if (columns != table->source->schema->field_count)
+        return error_set(err, ERROR_RETRY, "BadMessage", "copying table %s: %zu columns came",
+                         table->name, columns);
+    reader->table = table;
+    reader->number = range->table;
+    reader->ended = reader->any_batch = false;
+    return true;
+}
+
+static bool end_range(MyReader *reader, Error *err)
+{
+    reader->table = NULL;
+    if (!command(reader, "ROLLBACK TO SAVEPOINT range_", err))
+        return false;
+    session_put(reader->mysql, TAKE(reader->session));
+    return true;
+}
+
+/* --- rows --- */
+
+static bool bad_value(const MyReader *reader, uint32_t field, const char *why, const Reader *row,
+                      Error *err)
+{
+    const Schema *schema = reader->table->source->schema;
+    Reader in = *row;
+    char key[160] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; i < schema->field_count; i++) {
+        const uint8_t *at = (const uint8_t *)"";
+        size_t bytes = 0;
+        bool is_key = false;
+        for (size_t k = 0; k < schema->key_count; k++)
+            is_key = is_key || schema->key[k] == i;
+        if (reader_left(&in) && *in.at == NULL_VALUE)
+            in.at++;
+        else if (!reader_packed_bytes(&in, &at, &bytes))
+            break;
+        if (is_key && used < sizeof key - 1)
+            used += (size_t)snprintf(key + used, sizeof key - used, "%s%s = %.*s", used ? ", " : "",
+                                     schema->fields[i].name, bytes < 60 ? (int)bytes : 60,
+                                     (const char *)at);
+    }
+    return error_set(
+        err, ERROR_DATA, "BadValue",
+        "table %s column %s: the value %s; row %s; change the value at the source, give the column "
+        "the type string (columns in the LakeTable's spec), or exclude the table "
+        "(spec.source.tables.exclude)",
+        reader->table->name, schema->fields[field].name, why, *key ? key : "without a key");
+}
+
+static bool cut_short(const MyReader *reader, Error *err)
+{
+    return error_set(err, ERROR_RETRY, "BadMessage", "copying table %s: a row is cut short",
+                     reader->table->name);
+}
+
+static bool put_row(MyReader *reader, Reader row, Error *err)
+{
+    if (UNLIKELY(!reader->batch))
+        reader->batch = batch_new(reader->table->source->schema, reader->number, ROWS_PER_BATCH);
+    Batch *batch = reader->batch;
+    Reader in = row;
+    batch_row_begin(batch, ROW_READ, reader->mysql->copy_at);
+    for (uint32_t i = 0; i < batch->column_count; i++) {
+        const uint8_t *at;
+        size_t bytes;
+        Column *column = &batch->columns[i];
+        if (reader_left(&in) && *in.at == NULL_VALUE) {
+            in.at++;
+            if (UNLIKELY(column->field->required)) {
+                batch_row_undo(batch);
+                return my_table_changed(reader->table, err); /* NOT NULL was dropped */
+            }
+            column_put_null(batch, column);
+            continue;
+        }
+        if (UNLIKELY(!reader_packed_bytes(&in, &at, &bytes))) {
+            batch_row_undo(batch);
+            return cut_short(reader, err);
+        }
+        const char *why =
+            text_decode(&reader->decoders[i], batch, column, at, bytes, &reader->scratch);
+        if (UNLIKELY(why != NULL)) {
+            batch_row_undo(batch);
+            return bad_value(reader, i, why, &row, err);
+        }
+    }
+    if (UNLIKELY(reader_left(&in))) {
+        batch_row_undo(batch);
+        return cut_short(reader, err);
+    }
+    return true;
+}
+
+static void hand_out(MyReader *reader, Batch **ret, bool last)
+{
+    *ret = TAKE(reader->batch);
+    if (*ret && !reader->any_batch)
+        CRASH_POINT("mysql-copy-first-batch");
+    if (*ret && last)
+        CRASH_POINT("mysql-copy-last-batch");
+    reader->any_batch = true;
+}
+
+static bool read_more(MyReader *reader, Error *err)
+{
+    size_t bytes;
+    MyWireResult result = mywire_read(&reader->session->wire, &bytes, err);
+    if (result == MYWIRE_EMPTY) {
+        mywire_gather(&reader->session->wire, GATHER_BYTES, 1);
+        result = mywire_wait(&reader->session->wire, WAIT_MS, err);
+    }
+    if (result == MYWIRE_WOKEN)
+        return error_set(err, ERROR_RETRY, "Cancelled", "copying table %s was cancelled",
+                         reader->table->name);
+    return result != MYWIRE_FAILED;
+}
+
+bool my_copy_next(CopyReader *base, Batch **ret, Error *err)
+{
+    MyReader *reader = (MyReader *)base;
+    *ret = NULL;
+    if (!reader->table)
+        return true;
+    for (;;) {
+        Reader packet;
+        MyWireResult result = mywire_next(&reader->session->wire, &packet, err);
+        if (result == MYWIRE_FAILED)
+            return error_wrap(err, "copying table %s", reader->table->name);
+        if (result == MYWIRE_EMPTY) {
+            if (!read_more(reader, err))
+                return false;
+            continue;
+        }
+        if (UNLIKELY(mywire_is_error(&packet))) {
+            (void)mywire_error(packet, err);
+            return error_wrap(err, "copying table %s", reader->table->name);
+        }
+        if (UNLIKELY(is_last(&packet))) {
+            hand_out(reader, ret, true);
+            return end_range(reader, err);
+        }
+        if (!put_row(reader, packet, err))
+            return false;
+        mywire_rest(&reader->session->wire);
+        if (batch_is_full(reader->batch)) {
+            hand_out(reader, ret, false);
+            return true;
+        }
+    }
+}

@@ -1,0 +1,53 @@
+/* Statements of the log that change tables: which tables, and what a catalog asked later does not
+ * tell any more. No grammar of SQL: names where they stand in a statement, and the few clauses of
+ * ALTER TABLE that rename a column or take rows away without a trace in the log. Pure. */
+#pragma once
+
+#include <stdlib.h>
+
+#include "common/attrs.h"
+
+typedef enum DdlKind {
+    DDL_OTHER, /* nothing of tables that are there */
+    DDL_CREATE,
+    DDL_ALTER,
+    DDL_TRUNCATE,
+    DDL_DROP,
+    DDL_RENAME,
+    DDL_DROP_DATABASE,
+} DdlKind;
+
+typedef struct DdlTable {
+    char *schema, *table;       /* of DROP DATABASE no table */
+    char *to_schema, *to_table; /* its name from now on; NULL: the same */
+} DdlTable;
+typedef struct DdlColumn {
+    char *from, *to;
+} DdlColumn;
+
+typedef struct Ddl {
+    DdlKind kind;
+    const char *text; /* the statement; not owned */
+    size_t bytes;
+    DdlTable *tables;
+    size_t table_count;
+    DdlColumn *columns; /* of ALTER: those that it renames */
+    size_t column_count;
+    bool moves_rows; /* of ALTER: whole partitions or files come or go */
+} Ddl;
+
+void ddl_done(Ddl *ddl);
+/* schema: that unqualified names are of. *ret is the caller's to end. */
+void ddl_read(const char *text, size_t bytes, const char *schema, size_t schema_bytes, Ddl *ret);
+typedef enum DdlDefault {
+    DDL_DEFAULT_ABSENT, /* it does not add such a column */
+    DDL_DEFAULT_NONE,   /* also NULL */
+    DDL_DEFAULT_LITERAL,
+    DDL_DEFAULT_COMPUTED, /* an expression, a number of its own for each row, or generated */
+} DdlDefault;
+/* What the statement says of the default of a column that it adds. *ret: of a literal, its text
+ * without quotes; the caller frees. */
+DdlDefault ddl_default(const char *text, size_t bytes, const char *column, char **ret);
+/* Does a name like this stand anywhere in the statement, but in a text? For statements that say how
+ * rows change, instead of rows. */
+bool ddl_names(const char *text, size_t bytes, const char *table);

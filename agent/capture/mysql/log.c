@@ -1,0 +1,767 @@
+/* The binlog's events.
+ *
+ *   MySQL     a GTID (or anonymous) event, then: Query BEGIN, table maps and rows, Xid or Query
+ *             COMMIT; or a Query that is its own transaction (DDL); or a payload, in which all
+ *             behind the GTID stands compressed
+ *   MariaDB   a GTID event, which stands for BEGIN, table maps and rows, Xid or Query COMMIT; or
+ *             with a flag, one Query
+ *
+ * A transaction in the log is committed, so its rows are handed out as they come; but one of XA,
+ * which is in the log when it is prepared: such are refused when they have rows of ours. Where in
+ * its file an event ends is in its header, modulo 2^32; what the server makes for us (its end is 0,
+ * or it is artificial) stands nowhere. */
+#include "agent/capture/mysql/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "agent/capture/mysql/rows.h"
+#include "agent/capture/mysql/unpack.h"
+#include "common/crash.h"
+#include "common/mem.h"
+
+#define ROWS_FIRST 32
+#define ROWS_MAX 8192
+#define PENDING_BYTES_MAX ((uint64_t)32 << 20) /* in batches that are not full */
+#define MAPS_MAX 4096
+#define EVENT_ROW_BITS 24 /* rows of one event; the rest of minor is where it begins */
+
+typedef struct Builder {
+    Batch *batch;
+    uint32_t row_max; /* of the next batch: grows with the flow, so that 1,000 tables stay small */
+    bool listed;      /* in MyLog.dirty */
+} Builder;
+
+/* A table map that rows name, and how to read them. */
+typedef struct Mapped {
+    uint64_t id;
+    TableMap *map;    /* NULL: of a table that is not ours */
+    int64_t table;    /* -1: not ours */
+    RowPlan *plan;    /* NULL: not made yet */
+    uint64_t version; /* of the table, when it was made */
+} Mapped;
+
+struct MyLog {
+    MyLogOptions options;
+    BinlogFormat format;
+    uint64_t file, offset; /* behind the latest event */
+    bool placed;           /* a rotate event has said where we are */
+
+    bool in_transaction, is_xa, has_rows;
+    bool begun;          /* of several statements: one that changes tables does not end it */
+    RowPosition at;      /* in a transaction: (where it begins, the latest row) */
+    uint64_t end;        /* every transaction that began before it was handed to the builders */
+    uint64_t checkpoint; /* the latest one's major */
+    int64_t commit_us;
+    uint64_t changes;
+
+    Mapped *maps;
+    size_t map_count;
+    Builder *builders;
+    uint32_t *dirty;
+    size_t dirty_count;
+    uint64_t pending_bytes, checkpoint_bytes;
+    Change *ready; /* ready_at … ready_count */
+    size_t ready_at, ready_count, ready_held;
+
+    Payload *payload;
+    BinlogEvent payload_event;
+    uint64_t payload_offset; /* of the next event in it, as if it stood in the file */
+    Bytes unpacked;
+};
+
+MyLog *mylog_new(const MyLogOptions *options)
+{
+    MyLog *log = mem_zalloc(sizeof *log);
+    log->options = *options;
+    log->format.checksums = options->checksums;
+    log->builders = mem_array(options->table_count + 1, sizeof *log->builders);
+    log->dirty = mem_array(options->table_count + 1, sizeof *log->dirty);
+    log->maps = mem_array(MAPS_MAX, sizeof *log->maps);
+    for (size_t i = 0; i < options->table_count; i++)
+        log->builders[i].row_max = ROWS_FIRST;
+    return log;
+}
+
+static void drop_maps(MyLog *log)
+{
+    for (size_t i = 0; i < log->map_count; i++) {
+        table_map_free(log->maps[i].map);
+        row_plan_free(log->maps[i].plan);
+    }
+    log->map_count = 0;
+}
+
+void mylog_free(MyLog *log)
+{
+    if (!log)
+        return;
+    drop_maps(log);
+    for (size_t i = 0; i < log->options.table_count; i++)
+        batch_free(log->builders[i].batch);
+    for (size_t i = log->ready_at; i < log->ready_count; i++)
+        batch_free(log->ready[i].batch);
+    payload_free(log->payload);
+    bytes_done(&log->unpacked);
+    free(log->maps);
+    free(log->builders);
+    free(log->dirty);
+    free(log->ready);
+    free(log);
+}
+
+/* --- what is ready --- */
+
+static Change *push(MyLog *log, ChangeKind kind)
+{
+    if (log->ready_at == log->ready_count)
+        log->ready_at = log->ready_count = 0;
+    if (log->ready_count == log->ready_held) {
+        log->ready_held = log->ready_held ? log->ready_held * 2 : 16;
+        log->ready = mem_regrow(log->ready, log->ready_held, sizeof *log->ready);
+    }
+    Change *change = &log->ready[log->ready_count++];
+    *change = (Change){.kind = kind};
+    return change;
+}
+
+bool mylog_take(MyLog *log, Change *ret)
+{
+    if (log->ready_at == log->ready_count)
+        return false;
+    *ret = log->ready[log->ready_at++];
+    return true;
+}
+
+static void flush(MyLog *log, uint32_t table)
+{
+    Builder *builder = &log->builders[table];
+    Batch *batch = TAKE(builder->batch);
+    if (!batch)
+        return;
+    log->pending_bytes -= batch->bytes;
+    if (batch->row_count == 0) {
+        batch_free(batch);
+        return;
+    }
+    if (batch->row_count + 1 >= batch->row_max && builder->row_max < ROWS_MAX)
+        builder->row_max *= 2;
+    else if (batch->row_count < builder->row_max / 8 && builder->row_max > ROWS_FIRST)
+        builder->row_max /= 2;
+    Change *change = push(log, CHANGE_BATCH);
+    change->table = table;
+    change->batch = batch;
+}
+
+static void flush_all(MyLog *log)
+{
+    for (size_t i = 0; i < log->dirty_count; i++) {
+        flush(log, log->dirty[i]);
+        log->builders[log->dirty[i]].listed = false;
+    }
+    log->dirty_count = 0;
+    ASSERT(log->pending_bytes == 0);
+}
+
+static Batch *batch_for(MyLog *log, uint32_t table)
+{
+    Builder *builder = &log->builders[table];
+    if (builder->batch && builder->batch->row_count + 2 > builder->batch->row_max)
+        flush(log, table);
+    if (!builder->batch)
+        builder->batch =
+            batch_new(log->options.tables[table].source->schema, table, builder->row_max);
+    if (!builder->listed) {
+        builder->listed = true;
+        log->dirty[log->dirty_count++] = table;
+    }
+    return builder->batch;
+}
+
+static void checkpoint_at(MyLog *log, RowPosition at)
+{
+    flush_all(log);
+    Change *change = push(log, CHANGE_CHECKPOINT);
+    change->position.at = at;
+    change->commit_us = log->commit_us;
+    log->checkpoint = at.major;
+    log->checkpoint_bytes = 0;
+}
+
+bool mylog_can_checkpoint(const MyLog *log)
+{
+    return !log->in_transaction && !log->payload && log->end > log->checkpoint;
+}
+
+void mylog_checkpoint(MyLog *log)
+{
+    ASSERT(!log->in_transaction);
+    checkpoint_at(log, (RowPosition){.major = log->end});
+}
+
+bool mylog_in_transaction(const MyLog *log)
+{
+    return log->in_transaction;
+}
+RowPosition mylog_position(const MyLog *log)
+{
+    return log->in_transaction ? log->at : (RowPosition){.major = log->end};
+}
+uint64_t mylog_changes(const MyLog *log)
+{
+    return log->changes;
+}
+uint64_t mylog_end(const MyLog *log)
+{
+    return log->placed ? place_of(log->file, log->offset) : log->end;
+}
+bool mylog_unpacking(const MyLog *log)
+{
+    return log->payload != NULL;
+}
+
+static bool refuse(const char *what, Error *err)
+{
+    return error_set(err, ERROR_CONFIG, "UnsupportedEvent", "the binlog has %s", what);
+}
+
+/* --- tables --- */
+
+static void schema_changed(MyLog *log, uint32_t table)
+{
+    const SourceTable *source = log->options.tables[table].source;
+    Change *change = push(log, CHANGE_SCHEMA);
+    change->table = table;
+    change->row = log->at;
+    change->schema = source->schema;
+    change->shape = source->shape;
+}
+
+static bool learn(MyLog *log, uint32_t table, const TableMap *map, const Ddl *ddl, Error *err)
+{
+    bool changed = false;
+    flush(log, table);
+    if (log->options.learn &&
+        !log->options.learn(log->options.learn_context, table, map, ddl, &changed, err))
+        return false;
+    if (changed) {
+        CRASH_POINT("mysql-schema-learned");
+        schema_changed(log, table);
+    }
+    return true;
+}
+
+static int64_t find_table(const MyLog *log, const char *schema, const char *name)
+{
+    for (size_t i = 0; i < log->options.table_count; i++) {
+        const SourceTable *source = log->options.tables[i].source;
+        if (strcmp(source->table_name, name) == 0 && strcmp(source->schema_name, schema) == 0)
+            return (int64_t)i;
+    }
+    return -1;
+}
+
+/* Only the names, as most maps are of tables that are known already, or nobody's. */
+static bool peek_names(const BinlogEvent *event, const char **ret_schema, const char **ret_table)
+{
+    Reader in = event->content;
+    const uint8_t *at;
+    uint8_t bytes;
+    if (!reader_take(&in, 8, &at) || !reader_u8(&in, &bytes) ||
+        !reader_take(&in, (size_t)bytes + 1, &at) || at[bytes])
+        return false;
+    *ret_schema = (const char *)at;
+    if (!reader_u8(&in, &bytes) || !reader_take(&in, (size_t)bytes + 1, &at) || at[bytes])
+        return false;
+    *ret_table = (const char *)at;
+    return true;
+}
+
+static Mapped *find_map(MyLog *log, uint64_t id)
+{
+    for (size_t i = 0; i < log->map_count; i++)
+        if (log->maps[i].id == id)
+            return &log->maps[i];
+    return NULL;
+}
+
+static bool on_table_map(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    uint64_t id;
+    const char *schema, *name;
+    if (!table_map_id(event, &id) || !peek_names(event, &schema, &name))
+        return binlog_bad(event, "it names no table", err);
+    Mapped *mapped = find_map(log, id);
+    if (mapped && mapped->map && table_map_same(mapped->map, event))
+        return true;
+    if (!mapped) {
+        if (log->map_count == MAPS_MAX)
+            drop_maps(log);
+        mapped = &log->maps[log->map_count++];
+    } else {
+        table_map_free(mapped->map);
+        row_plan_free(mapped->plan);
+    }
+    *mapped = (Mapped){.id = id, .table = find_table(log, schema, name)};
+    if (mapped->table < 0)
+        return true;
+    mapped->map = table_map_read(event, &log->format, err);
+    if (mapped->map)
+        return true;
+    mapped->table = -1;
+    return false;
+}
+
+static bool make_plan(MyLog *log, Mapped *mapped, Error *err)
+{
+    MyTable *table = &log->options.tables[mapped->table];
+    uint32_t number = (uint32_t)mapped->table;
+    row_plan_free(TAKE(mapped->plan));
+    bool fits = known_fits(table->known, mapped->map);
+    if (!fits && !learn(log, number, mapped->map, NULL, err))
+        return false;
+    flush(log, number);
+    fits = known_fits(table->known, mapped->map);
+    if (!fits && !known_covers(table->known, mapped->map))
+        return error_set(err, ERROR_CONFIG, "SchemaUndecided",
+                         "table %s: the binlog has rows with other columns than the table has, and "
+                         "does not name them; set binlog_row_metadata = FULL at the server, and "
+                         "load the table again with --resnapshot %s",
+                         table->name, table->name);
+    /* Completed anew each time, as what it lacks is the table's of now. */
+    const BinlogEvent event = {.type = EVENT_TABLE_MAP,
+                               .content = reader_over(mapped->map->raw, mapped->map->raw_bytes)};
+    AUTO(table_map_free) TableMap *map = table_map_read(&event, &log->format, err);
+    if (!map)
+        return false;
+    known_complete(table->known, map);
+    const Schema *schema = table->source->schema;
+    const Collations *collations = log->options.collations;
+    mapped->plan = fits ? row_plan_new(map, schema, NULL, collations, err)
+                        : row_plan_new_lenient(map, schema, collations, err);
+    if (!mapped->plan)
+        return error_wrap(err, "load it again with --resnapshot %s", table->name);
+    if (table->id_count)
+        row_plan_identify(mapped->plan, table->ids, table->id_count);
+    mapped->version = table->version;
+    return true;
+}
+
+/* --- rows --- */
+
+static uint64_t place_in_transaction(const MyLog *log, const BinlogEvent *event)
+{
+    uint64_t begins = log->payload ? log->payload_offset : log->offset - event->bytes;
+    return begins - place_offset(log->at.major);
+}
+
+static bool put_rows(MyLog *log, Mapped *mapped, RowsEvent *rows, Error *err)
+{
+    uint32_t number = (uint32_t)mapped->table;
+    MyTable *table = &log->options.tables[number];
+    if (UNLIKELY(!mapped->plan || mapped->version != table->version) &&
+        !make_plan(log, mapped, err))
+        return false;
+    mapped->plan->fills = atomic_load_explicit(&table->fills, memory_order_relaxed);
+    while (reader_left(&rows->rows)) {
+        Batch *batch = batch_for(log, number);
+        size_t before = batch->bytes;
+        log->at.minor++;
+        if (UNLIKELY(!(log->at.minor & ((UINT64_C(1) << EVENT_ROW_BITS) - 1))))
+            return refuse("an event of too many rows", err);
+        if (UNLIKELY(!rows_put_next(mapped->plan, rows, batch, log->at, err)))
+            return false;
+        log->has_rows = true;
+        log->changes++;
+        log->pending_bytes += batch->bytes - before;
+        log->checkpoint_bytes += batch->bytes - before;
+        if (batch_is_full(batch))
+            flush(log, number);
+    }
+    if (UNLIKELY(log->pending_bytes > PENDING_BYTES_MAX))
+        flush_all(log);
+    if (UNLIKELY(log->checkpoint_bytes > log->options.transaction_bytes))
+        checkpoint_at(log, log->at);
+    return true;
+}
+
+static bool on_rows(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    uint64_t id;
+    RowsEvent rows;
+    if (!log->in_transaction)
+        return binlog_bad(event, "it stands outside a transaction", err);
+    if (!table_map_id(event, &id))
+        return binlog_bad(event, "it names no table", err);
+    Mapped *mapped = find_map(log, id);
+    if (!mapped && id != ROWS_TABLE_NONE)
+        return binlog_bad(event, "no table map stands before it", err);
+    if (!mapped || mapped->table < 0)
+        return true;
+    const MyTable *table = &log->options.tables[mapped->table];
+    log->at.minor = place_in_transaction(log, event) << EVENT_ROW_BITS;
+    if (row_position_compare(log->at, table->passed) < 0)
+        return true;
+    if (log->is_xa)
+        return refuse("a transaction of XA with rows of a captured table: it is there when it is "
+                      "prepared, whatever becomes of it",
+                      err);
+    return rows_read(event, &log->format, &log->unpacked, &rows, err) &&
+           put_rows(log, mapped, &rows, err);
+}
+
+/* --- statements --- */
+
+static bool table_gone(const MyTable *table, const char *what, Error *err)
+{
+    return error_set(
+        err, ERROR_CONFIG, "SourceTableReplaced",
+        "table %s %s at the source. If it is not to be followed any more, start again, "
+        "or exclude it; if it was made anew, load it again with --resnapshot %s",
+        table->name, what, table->name);
+}
+
+/* A table that a tool has filled beside ours, with the same rows, and now puts in its place. */
+static bool is_ghost(const char *ghost, const char *name)
+{
+    static const char *const ends[] = {"_gho", "_new", "_ghc"};
+    size_t length = strlen(name);
+    if (ghost[0] != '_' || strncmp(ghost + strspn(ghost, "_"), name, length) != 0)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+        if (strcmp(ghost + strspn(ghost, "_") + length, ends[i]) == 0)
+            return true;
+    return false;
+}
+
+/* What is called so once the statement is done; NULL: nothing. */
+static const DdlTable *comes_as(const Ddl *ddl, const SourceTable *source)
+{
+    for (size_t i = 0; i < ddl->table_count; i++)
+        if (ddl->tables[i].to_table && ddl->tables[i].to_schema &&
+            strcmp(ddl->tables[i].to_table, source->table_name) == 0 &&
+            strcmp(ddl->tables[i].to_schema, source->schema_name) == 0)
+            return &ddl->tables[i];
+    return NULL;
+}
+
+static bool on_renamed(MyLog *log, uint32_t number, const Ddl *ddl, const DdlTable *of, Error *err)
+{
+    const MyTable *table = &log->options.tables[number];
+    const DdlTable *comes = comes_as(ddl, table->source);
+    if (comes && is_ghost(comes->table, table->source->table_name))
+        return learn(log, number, NULL, ddl, err);
+    if (comes)
+        return table_gone(table, "was replaced by another table", err);
+    return error_set(err, ERROR_CONFIG, "TableRenamed",
+                     "table %s is called %s.%s now; name it so in source.tables and in the "
+                     "IngestionUnit's connectorRef",
+                     table->name, of->to_schema, of->to_table);
+}
+
+static void on_truncate(MyLog *log, uint32_t number)
+{
+    flush(log, number);
+    Change *change = push(log, CHANGE_TRUNCATE);
+    change->table = number;
+    change->row = log->at;
+    log->changes++;
+}
+
+static bool on_ddl_table(MyLog *log, const Ddl *ddl, const DdlTable *of, uint32_t number,
+                         Error *err)
+{
+    const MyTable *table = &log->options.tables[number];
+    switch (ddl->kind) {
+    case DDL_TRUNCATE:
+        on_truncate(log, number);
+        return true;
+    case DDL_DROP:
+    case DDL_DROP_DATABASE:
+        return table_gone(table, "was dropped", err);
+    case DDL_RENAME:
+        return on_renamed(log, number, ddl, of, err);
+    case DDL_ALTER:
+        if (of->to_table)
+            return on_renamed(log, number, ddl, of, err);
+        if (ddl->moves_rows)
+            return error_set(err, ERROR_CONFIG, "RowsMoved",
+                             "table %s: a partition or a file of it came or went with its rows, "
+                             "of which the binlog has none; load it again with --resnapshot %s",
+                             table->name, table->name);
+        return learn(log, number, NULL, ddl, err);
+    case DDL_CREATE: /* of one that is there: IF NOT EXISTS */
+    case DDL_OTHER:
+        break;
+    }
+    return true;
+}
+
+static bool on_ddl(MyLog *log, const QueryEvent *query, Error *err)
+{
+    Ddl ddl;
+    bool ok = true;
+    ddl_read(query->text, query->text_bytes, query->schema, query->schema_bytes, &ddl);
+    log->at.minor = 1;
+    for (size_t i = 0; ok && i < ddl.table_count; i++)
+        for (uint32_t k = 0; ok && k < log->options.table_count; k++) {
+            const MyTable *table = &log->options.tables[k];
+            const DdlTable *of = &ddl.tables[i];
+            bool ours = of->schema && strcmp(of->schema, table->source->schema_name) == 0 &&
+                        (ddl.kind == DDL_DROP_DATABASE ||
+                         (of->table && strcmp(of->table, table->source->table_name) == 0));
+            if (ours && row_position_compare(log->at, table->passed) > 0)
+                ok = on_ddl_table(log, &ddl, of, k, err);
+        }
+    ddl_done(&ddl);
+    return ok;
+}
+
+/* A statement that changes rows, where rows should stand. */
+static bool on_statement(MyLog *log, const QueryEvent *query, Error *err)
+{
+    log->at.minor = 1;
+    for (size_t i = 0; i < log->options.table_count; i++) {
+        const MyTable *table = &log->options.tables[i];
+        if (row_position_compare(log->at, table->passed) > 0 &&
+            ddl_names(query->text, query->text_bytes, table->source->table_name))
+            return error_set(err, ERROR_CONFIG, "BinlogFormat",
+                             "table %s: somebody's session wrote a statement into the binlog, not "
+                             "rows: binlog_format has to be ROW in every session; then load the "
+                             "table again with --resnapshot %s",
+                             table->name, table->name);
+    }
+    return true;
+}
+
+static void end_transaction(MyLog *log, uint32_t time)
+{
+    log->in_transaction = log->is_xa = log->has_rows = log->begun = false;
+    log->commit_us = (int64_t)time * 1000000;
+    log->end = place_of(log->file, log->offset);
+}
+
+static bool has_word(const QueryEvent *query, const char *word)
+{
+    return memmem(query->text, query->text_bytes, word, strlen(word)) != NULL;
+}
+
+static bool on_query(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    QueryEvent query;
+    if (!query_read(event, &log->unpacked, &query, err))
+        return false;
+    switch (query_kind(query.text, query.text_bytes)) {
+    case QUERY_BEGIN:
+        log->begun = true;
+        return true;
+    case QUERY_SAVEPOINT:
+        return true;
+    case QUERY_COMMIT:
+        end_transaction(log, event->time);
+        return true;
+    case QUERY_ROLLBACK:
+    case QUERY_ROLLBACK_TO:
+        if (log->has_rows)
+            return refuse("rows of a captured table that were rolled back again: a transaction "
+                          "wrote to a table of an engine without transactions, too",
+                          err);
+        if (query_kind(query.text, query.text_bytes) == QUERY_ROLLBACK)
+            end_transaction(log, event->time);
+        return true;
+    case QUERY_XA:
+        log->is_xa = has_word(&query, "START") || has_word(&query, "BEGIN") ||
+                     (log->is_xa && has_word(&query, "END"));
+        if (!log->is_xa)
+            end_transaction(log, event->time);
+        return true;
+    case QUERY_CHANGE:
+        return on_statement(log, &query, err);
+    case QUERY_OTHER:
+        if (!on_ddl(log, &query, err))
+            return false;
+        if (!log->begun) /* CREATE TABLE … SELECT: its rows follow */
+            end_transaction(log, event->time);
+        return true;
+    }
+    ASSERT(false);
+}
+
+/* --- the rest --- */
+
+static bool on_gtid(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    GtidEvent gtid;
+    if (!gtid_read(event, &gtid, err))
+        return false;
+    if (log->in_transaction && log->has_rows)
+        return binlog_bad(event, "it stands inside a transaction", err);
+    if (log->offset < event->bytes)
+        return binlog_bad(event, "it ends before it begins", err);
+    log->in_transaction = true;
+    log->is_xa = gtid.prepared_xa;
+    log->begun = gtid.gtid.mariadb && !gtid.standalone;
+    log->has_rows = false;
+    log->at = (RowPosition){.major = place_of(log->file, log->offset - event->bytes)};
+    return true;
+}
+
+static bool on_rotate(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    RotateEvent rotate;
+    size_t base;
+    if (!rotate_read(event, &rotate, err) ||
+        !place_parse_file(rotate.name, rotate.name_bytes, &log->file, &base, err))
+        return false;
+    if (rotate.offset >> PLACE_OFFSET_BITS)
+        return binlog_bad(event, "its offset is impossible", err);
+    log->offset = rotate.offset;
+    log->placed = true;
+    if (!log->in_transaction && place_of(log->file, log->offset) > log->end)
+        log->end = place_of(log->file, log->offset);
+    return true;
+}
+
+static bool on_heartbeat(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    HeartbeatEvent beat;
+    uint64_t file;
+    size_t base;
+    if (!heartbeat_read(event, &beat, err) ||
+        !place_parse_file(beat.name, beat.name_bytes, &file, &base, err))
+        return false;
+    if (log->in_transaction || beat.offset >> PLACE_OFFSET_BITS)
+        return true;
+    uint64_t place = place_of(file, beat.offset);
+    if (place > log->end)
+        log->end = place;
+    return true;
+}
+
+static bool on_incident(const BinlogEvent *event, Error *err)
+{
+    IncidentEvent incident;
+    if (!incident_read(event, &incident, err))
+        return false;
+    return error_set(err, ERROR_CONFIG, "LogIncident",
+                     "the server says that its binlog lacks events (%.*s); load the tables again "
+                     "with --resnapshot '*.*'",
+                     (int)(incident.text_bytes < 200 ? incident.text_bytes : 200), incident.text);
+}
+
+static bool on_payload(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    log->payload_event = *event;
+    log->payload_offset = log->offset - event->bytes;
+    log->payload = payload_open(&log->payload_event, &log->format, err);
+    return log->payload != NULL;
+}
+
+static bool on_event(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    if (LIKELY(rows_is_event(event->type)))
+        return on_rows(log, event, err);
+    switch (event->type) {
+    case EVENT_TABLE_MAP:
+        return on_table_map(log, event, err);
+    case EVENT_QUERY:
+    case EVENT_QUERY_COMPRESSED:
+        return on_query(log, event, err);
+    case EVENT_XID:
+        end_transaction(log, event->time);
+        return true;
+    case EVENT_XA_PREPARE:
+        /* Its first byte: committed with it, in one phase. */
+        if (log->has_rows && !(reader_left(&event->content) && event->content.at[0]))
+            return refuse("a transaction of XA with rows of a captured table", err);
+        end_transaction(log, event->time);
+        return true;
+    case EVENT_GTID:
+    case EVENT_ANONYMOUS_GTID:
+    case EVENT_GTID_TAGGED:
+    case EVENT_MARIADB_GTID:
+        return on_gtid(log, event, err);
+    case EVENT_PAYLOAD:
+        return on_payload(log, event, err);
+    case EVENT_INCIDENT:
+        return on_incident(event, err);
+    case EVENT_STOP:
+    case EVENT_FORMAT:
+    case EVENT_INTVAR:
+    case EVENT_RAND:
+    case EVENT_USER_VAR:
+    case EVENT_BEGIN_LOAD:
+    case EVENT_IGNORABLE:
+    case EVENT_ROWS_QUERY:
+    case EVENT_PREVIOUS_GTIDS:
+    case EVENT_TRANSACTION_CONTEXT:
+    case EVENT_VIEW_CHANGE:
+    case EVENT_ANNOTATE_ROWS:
+    case EVENT_BINLOG_CHECKPOINT:
+    case EVENT_GTID_LIST:
+    case EVENT_START_ENCRYPTION:
+        return true;
+    default:
+        break;
+    }
+    if (event->flags & BINLOG_FLAG_IGNORABLE)
+        return true;
+    return error_set(err, ERROR_CONFIG, "UnsupportedEvent",
+                     "the binlog has an event of type %u (%s), which this version does not know",
+                     event->type, binlog_type_name(event->type));
+}
+
+/* What stands in the file moves our place on. */
+static void move_on(MyLog *log, const BinlogEvent *event)
+{
+    if (event->flags & BINLOG_FLAG_ARTIFICIAL || event->end == 0)
+        return;
+    uint64_t offset = (log->offset & ~(uint64_t)UINT32_MAX) | event->end;
+    if (offset < log->offset && log->offset - offset < UINT64_C(1) << 31)
+        return;
+    if (offset < log->offset)
+        offset += UINT64_C(1) << 32;
+    log->offset = offset;
+    if (!log->in_transaction && log->placed && place_of(log->file, offset) > log->end)
+        log->end = place_of(log->file, offset);
+}
+
+bool mylog_event(MyLog *log, const uint8_t *data, size_t bytes, Error *err)
+{
+    BinlogEvent event;
+    ASSERT(!log->payload);
+    if (!binlog_event(&log->format, data, bytes, &event, err))
+        return false;
+    if (event.type == EVENT_ROTATE)
+        return on_rotate(log, &event, err);
+    if (event.type == EVENT_HEARTBEAT || event.type == EVENT_HEARTBEAT_V2)
+        return on_heartbeat(log, &event, err);
+    if (!log->placed && event.type != EVENT_FORMAT)
+        return binlog_bad(&event, "nothing says yet in which file it stands", err);
+    /* A GTID begins a transaction, so what came before it is over; its own place is not. */
+    bool begins = event.type == EVENT_GTID || event.type == EVENT_ANONYMOUS_GTID ||
+                  event.type == EVENT_GTID_TAGGED || event.type == EVENT_MARIADB_GTID;
+    bool inside = log->in_transaction;
+    log->in_transaction = log->in_transaction || begins;
+    move_on(log, &event);
+    log->in_transaction = inside;
+    return on_event(log, &event, err);
+}
+
+bool mylog_unpack(MyLog *log, Error *err)
+{
+    BinlogEvent event;
+    bool ends;
+    if (!payload_next(log->payload, &event, &ends, err))
+        return false;
+    if (ends) {
+        payload_free(TAKE(log->payload));
+        if (log->in_transaction)
+            return binlog_bad(&log->payload_event, "its transaction does not end", err);
+        return true;
+    }
+    log->payload_offset += event.bytes;
+    return on_event(log, &event, err);
+}

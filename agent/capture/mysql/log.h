@@ -1,0 +1,48 @@
+/* The binlog's events into changes. Pure: no socket; events in, changes out, so that it can be
+ * tested and fuzzed with scripts.
+ *
+ * Loop: while mylog_take gives a change, hand it on; else if mylog_unpacking, mylog_unpack; else
+ * mylog_event with the next one. Rows gather in one batch per table; a full batch becomes a change
+ * at once, the others with mylog_checkpoint. */
+#pragma once
+
+#include "agent/capture/mysql/mysql.h"
+
+typedef struct MyLog MyLog;
+
+typedef bool (*MyLearn)(void *context, uint32_t table, const TableMap *map, const Ddl *ddl,
+                        bool *ret_changed, Error *err);
+
+typedef struct MyLogOptions {
+    MyTable *tables;
+    size_t table_count;
+    const Collations *collations;
+    MyLearn learn;
+    void *learn_context;
+    bool checksums;             /* before a format description */
+    uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
+} MyLogOptions;
+
+void mylog_free(MyLog *log);
+MyLog *mylog_new(const MyLogOptions *options) OWNED_BY(mylog_free);
+
+/* One event. Not while unpacking. DATA "BadEvent", "BadChecksum", "BadValue"; CONFIG where the log
+ * does not say what the rows are, or says what can't be followed. */
+MUST_CHECK bool mylog_event(MyLog *log, const uint8_t *data, size_t bytes, Error *err);
+/* A compressed transaction is being handed out, event by event. Until it is, what the event points
+ * to must stay. */
+bool mylog_unpacking(const MyLog *log);
+MUST_CHECK bool mylog_unpack(MyLog *log, Error *err);
+
+/* The next change that is ready; its Position's source is left empty. */
+bool mylog_take(MyLog *log, Change *ret);
+/* Something was read since the last checkpoint, and no transaction is open. */
+bool mylog_can_checkpoint(const MyLog *log);
+/* The batches and then the checkpoint become ready. */
+void mylog_checkpoint(MyLog *log);
+bool mylog_in_transaction(const MyLog *log);
+RowPosition mylog_position(const MyLog *log); /* of what was decoded last */
+uint64_t mylog_changes(const MyLog *log);
+uint64_t mylog_end(const MyLog *log); /* the place behind what was read last */
+
+DEFINE_AUTO(MyLog, mylog_free);

@@ -1,0 +1,372 @@
+/* The log, as a replica gets it: COM_BINLOG_DUMP from a place on.
+ *
+ *   dump      uint32 offset, uint16 flags, uint32 server id, the file's name
+ *   answer    a packet per event: 0, the event; or an error; or EOF when the server ends it
+ *
+ * What is asked of the server before, as variables of the session: checksums as in its files, a
+ * heartbeat each second, and that this replica understands GTIDs (MariaDB). One agent alone holds
+ * the lock of the Connector's name, in the very session that reads, so that a second one is
+ * noticed; the server ends both together.
+ *
+ * Nothing is told to the server: it keeps its log by its own rules, and where we stand is known
+ * beside the lake alone (capture.h).
+ *
+ * Threads: everything from one, but my_stream_confirm and my_stream_figures.
+ * https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_binlog_dump.html */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/capture/mysql/binlog.h"
+#include "agent/capture/mysql/log.h"
+#include "common/clock.h"
+#include "common/crash.h"
+#include "common/mem.h"
+
+#define READ_BYTES ((size_t)256 << 10)
+#define LINGER_US INT64_C(200000)
+#define IDLE_US INT64_C(20000)          /* the source is silent for so long: no lingering */
+#define BEAT_LINGER_US INT64_C(1000000) /* when only other tables' log passes by */
+#define CLOSE_US INT64_C(500)           /* reads that follow each other so closely: gather */
+#define GATHER_MS 1
+#define GATHER_BYTES ((size_t)64 << 10)
+#define EVENTS_PER_CLOCK 128
+#define TRANSACTION_BYTES ((uint64_t)256 << 20)
+#define BEAT_NS "1000000000"
+#define SILENT_US INT64_C(60000000) /* not even a heartbeat: the connection is dead */
+#define LOCK_TRIES 30               /* of a session that the server has not yet seen to be gone */
+#define LOCK_PAUSE_US 100000
+
+struct MyStream {
+    Mysql *mysql;
+    MYSQL *connection;
+    MyWire wire;
+    MyLog *log;
+    int64_t now_us;
+    int64_t first_us; /* when the first data since the last checkpoint came; 0: none */
+    int64_t first_beat_us;
+    int64_t data_us, heard_us; /* when data, or anything, came last */
+    int64_t linger_us, idle_us, beat_linger_us;
+    int64_t read_us;
+    size_t read_bytes;
+    bool any_batch;
+    _Atomic(uint64_t) confirmed;
+    pthread_mutex_t figures_lock;
+    CaptureFigures figures;
+};
+
+void my_stream_close(MyStream *stream)
+{
+    if (!stream)
+        return;
+    mywire_done(&stream->wire);
+    mylog_free(stream->log);
+    my_close(stream->connection);
+    pthread_mutex_destroy(&stream->figures_lock);
+    free(stream);
+}
+
+/* --- beginning --- */
+
+static bool in_use(const Mysql *mysql, Error *err)
+{
+    return error_set(err, ERROR_RETRY, "ConnectorActive",
+                     "another agent reads the binlog for Connector %s (it holds the lock %s at the "
+                     "server); run one agent per Connector",
+                     mysql->spec->meta.name, mysql->lock);
+}
+
+static bool take_lock(MyStream *stream, Error *err)
+{
+    const Mysql *mysql = stream->mysql;
+    AUTO(mem_free) char *sql = mem_format("SELECT GET_LOCK('%s', 0)", mysql->lock);
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        AUTO(mem_free) char *got = my_value(stream->connection, &mysql->patience, sql, err);
+        if (!got)
+            return false;
+        if (strcmp(got, "1") == 0)
+            return true;
+        if (!mysql->patience.lasts(mysql->patience.context))
+            break;
+        clock_sleep_us(LOCK_PAUSE_US);
+    }
+    return in_use(mysql, err);
+}
+
+bool my_stream_unread(Mysql *mysql, Error *err)
+{
+    AUTO(mem_free) char *sql = mem_format("SELECT IS_FREE_LOCK('%s')", mysql->lock);
+    AUTO(mem_free) char *is_free = my_value(mysql->query, &mysql->patience, sql, err);
+    return is_free && (strcmp(is_free, "1") == 0 || in_use(mysql, err));
+}
+
+static bool announce(MyStream *stream, bool *ret_checksums, Error *err)
+{
+    const Mysql *mysql = stream->mysql;
+    const MyPatience *patience = &mysql->patience;
+    AUTO(mem_free)
+    char *sums = my_value(stream->connection, patience, "SELECT @@global.binlog_checksum", err);
+    if (!sums)
+        return false;
+    *ret_checksums = strcmp(sums, "NONE") != 0;
+    AUTO(mem_free)
+    char *sql = mem_format(
+        "SET @master_binlog_checksum = @@global.binlog_checksum, @source_binlog_checksum = "
+        "@@global.binlog_checksum, @master_heartbeat_period = " BEAT_NS
+        ", @source_heartbeat_period = " BEAT_NS
+        ", @mariadb_slave_capability = 4, @slave_uuid = '%08x-0000-0000-0000-%012" PRIx64
+        "', @replica_uuid = @slave_uuid",
+        mysql->server_id, (uint64_t)strtoull(mysql->lock + 5, NULL, 16) & UINT64_C(0xffffffffffff));
+    return my_command(stream->connection, patience, sql, err);
+}
+
+static bool ask_dump(MyStream *stream, Error *err)
+{
+    const Mysql *mysql = stream->mysql;
+    uint64_t place = mysql->start.major;
+    uint8_t head[10] = {0};
+    /* Nothing begins behind 4 GiB: the file that ends there is the one transaction's. */
+    if (place_offset(place) > UINT32_MAX)
+        place = place_of(place_file(place) + 1, PLACE_FIRST_OFFSET);
+    char name[PLACE_NAME_BYTES];
+    if (!place_format_file(mysql->base_name, place_file(place), name))
+        return error_set(err, ERROR_DATA, "BadPlace", "a binlog's name is too long");
+    uint32_t offset = (uint32_t)place_offset(place), id = mysql->server_id;
+    memcpy(head, &offset, 4);
+    memcpy(head + 6, &id, 4);
+    Bytes content = {0};
+    bytes_put(&content, head, sizeof head);
+    bytes_put(&content, name, strlen(name));
+    bool ok = mywire_command(stream->connection, COM_BINLOG_DUMP, content.data, content.used, err);
+    bytes_done(&content);
+    return ok;
+}
+
+bool my_stream_start(Capture *capture, Error *err)
+{
+    Mysql *mysql = mysql_of(capture);
+    ASSERT(!mysql->stream);
+    MyStream *stream = mem_zalloc(sizeof *stream);
+    pthread_mutex_init(&stream->figures_lock, NULL);
+    stream->mysql = mysql;
+    stream->wire.fd = -1;
+    stream->connection = my_open(mysql->spec, &mysql->patience, err);
+    bool checksums;
+    if (!stream->connection || !take_lock(stream, err) || !announce(stream, &checksums, err) ||
+        !ask_dump(stream, err)) {
+        my_stream_close(stream);
+        return error_wrap(err, "reading the binlog");
+    }
+    stream->log = mylog_new(&(MyLogOptions){.tables = mysql->tables,
+                                            .table_count = mysql->table_count,
+                                            .collations = &mysql->charsets,
+                                            .learn = my_table_learn,
+                                            .learn_context = mysql,
+                                            .checksums = checksums,
+                                            .transaction_bytes = TRANSACTION_BYTES});
+    stream->beat_linger_us = clock_asked_us("FIRN_CONFIRM_MS", BEAT_LINGER_US);
+    stream->linger_us = mysql->options.linger_us ? mysql->options.linger_us : LINGER_US;
+    stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;
+    mywire_init(&stream->wire, stream->connection, -1, READ_BYTES, BINLOG_EVENT_MAX);
+    stream->now_us = stream->heard_us = clock_mono_us();
+    mysql->stream = stream;
+    return true;
+}
+
+/* --- figures --- */
+
+static void publish_figures(MyStream *stream)
+{
+    pthread_mutex_lock(&stream->figures_lock);
+    stream->figures.received = mylog_position(stream->log);
+    stream->figures.confirmed.major = atomic_load(&stream->confirmed);
+    stream->figures.source_end = mylog_end(stream->log);
+    stream->figures.changes = mylog_changes(stream->log);
+    stream->figures.bytes = stream->wire.bytes_read;
+    pthread_mutex_unlock(&stream->figures_lock);
+}
+
+bool my_stream_idle(Capture *capture, Error *err)
+{
+    (void)err; /* the server asks for no answer, and ends nothing for want of one */
+    MyStream *stream = mysql_of(capture)->stream;
+    if (stream) {
+        stream->now_us = stream->heard_us = clock_mono_us();
+        publish_figures(stream);
+    }
+    return true;
+}
+
+void my_stream_confirm(Capture *capture, RowPosition durable)
+{
+    MyStream *stream = mysql_of(capture)->stream;
+    if (!stream)
+        return;
+    uint64_t old = atomic_load_explicit(&stream->confirmed, memory_order_relaxed);
+    while (durable.major > old &&
+           !atomic_compare_exchange_weak_explicit(&stream->confirmed, &old, durable.major,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+}
+
+void my_stream_figures(const Capture *capture, CaptureFigures *ret)
+{
+    MyStream *stream = ((const Mysql *)capture)->stream;
+    *ret = (CaptureFigures){0};
+    if (!stream)
+        return;
+    pthread_mutex_lock(&stream->figures_lock);
+    *ret = stream->figures;
+    pthread_mutex_unlock(&stream->figures_lock);
+}
+
+/* --- reading --- */
+
+/* What a server says when it can't read the log to us; its number is the same for all of it. */
+static bool stream_error(Reader packet, Error *err)
+{
+    (void)mywire_error(packet, err);
+    if (!err || strcmp(err->code, "LogUnreadable") != 0)
+        return false;
+    char said[301];
+    snprintf(said, sizeof said, "%.300s", err->message);
+    if (strstr(said, "Could not find first log file") || strstr(said, "purged") ||
+        strstr(said, "impossible position"))
+        return log_purged(said, err);
+    return error_set(err, ERROR_RETRY, "LogUnreadable", "the server can't read its binlog: %s",
+                     said);
+}
+
+static bool on_packet(MyStream *stream, Reader packet, Error *err)
+{
+    const uint8_t *at;
+    if (mywire_is_error(&packet))
+        return stream_error(packet, err);
+    if (mywire_is_eof(&packet))
+        return error_set(err, ERROR_RETRY, "StreamEnded", "the server ended the stream");
+    if (!reader_take(&packet, 1, &at) || *at != 0)
+        return error_set(err, ERROR_RETRY, "BadMessage", "a packet of the log is none");
+    size_t bytes = reader_left(&packet);
+    bool beat = bytes >= BINLOG_HEADER_BYTES &&
+                (packet.at[4] == EVENT_HEARTBEAT || packet.at[4] == EVENT_HEARTBEAT_V2);
+    if (!beat) {
+        if (!stream->first_us)
+            stream->first_us = stream->now_us;
+        stream->data_us = stream->now_us;
+    } else if (!stream->first_beat_us) {
+        stream->first_beat_us = stream->now_us;
+    }
+    return mylog_event(stream->log, packet.at, bytes, err);
+}
+
+/* Is it time to hand out what has gathered, at the next end of a transaction? */
+static bool checkpoint_due(const MyStream *stream)
+{
+    int64_t now = stream->now_us;
+    if (stream->first_us)
+        return now - stream->first_us >= stream->linger_us ||
+               now - stream->data_us >= stream->idle_us;
+    return stream->first_beat_us && now - stream->first_beat_us >= stream->beat_linger_us;
+}
+
+/* Decodes what is in the buffer until a change is ready (*ret filled), or nothing is left, or it is
+ * time to look at the clock. MYWIRE_EMPTY: the buffer is used up. */
+static MyWireResult decode_some(MyStream *stream, Change *ret, Error *err)
+{
+    bool due = checkpoint_due(stream);
+    for (int i = 0; i < EVENTS_PER_CLOCK; i++) {
+        if (mylog_take(stream->log, ret))
+            return MYWIRE_OK;
+        if (due && mylog_can_checkpoint(stream->log)) {
+            mylog_checkpoint(stream->log);
+            stream->first_us = stream->first_beat_us = 0;
+            due = false;
+            continue;
+        }
+        if (mylog_unpacking(stream->log)) {
+            if (!mylog_unpack(stream->log, err))
+                return MYWIRE_FAILED;
+            CRASH_POINT("mysql-unpacking");
+            continue;
+        }
+        mywire_rest(&stream->wire);
+        Reader packet;
+        MyWireResult result = mywire_next(&stream->wire, &packet, err);
+        if (result != MYWIRE_OK)
+            return result;
+        if (!on_packet(stream, packet, err))
+            return MYWIRE_FAILED;
+    }
+    return MYWIRE_OK;
+}
+
+/* Until when nothing needs to be done unless bytes come. */
+static int wait_ms(const MyStream *stream, int64_t deadline_us)
+{
+    int64_t until = deadline_us;
+    if (mylog_can_checkpoint(stream->log)) {
+        int64_t due = stream->first_us ? stream->data_us + stream->idle_us
+                                       : stream->first_beat_us + stream->beat_linger_us;
+        until = due < until ? due : until;
+    }
+    int64_t left_us = until - stream->now_us;
+    return left_us <= 0 ? 0 : (int)((left_us + 999) / 1000);
+}
+
+static bool read_some(MyStream *stream, int64_t deadline_us, Error *err)
+{
+    int64_t since_us = stream->now_us - stream->read_us;
+    if (since_us < CLOSE_US && stream->read_bytes < GATHER_BYTES && stream->read_bytes > 0)
+        mywire_gather(&stream->wire, GATHER_BYTES, GATHER_MS);
+    MyWireResult result = mywire_read(&stream->wire, &stream->read_bytes, err);
+    if (result == MYWIRE_OK) {
+        stream->read_us = stream->heard_us = clock_mono_us();
+        return true;
+    }
+    if (result == MYWIRE_FAILED)
+        return false;
+    if (stream->now_us - stream->heard_us > SILENT_US)
+        return error_set(err, ERROR_RETRY, "ConnectionLost", "the server is silent");
+    return mywire_wait(&stream->wire, wait_ms(stream, deadline_us), err) != MYWIRE_FAILED;
+}
+
+static void hand_out(MyStream *stream, Change *ret)
+{
+    if (ret->kind == CHANGE_CHECKPOINT)
+        memcpy(ret->position.source, stream->mysql->source, sizeof ret->position.source);
+    if (ret->kind == CHANGE_BATCH) {
+        if (!stream->any_batch)
+            CRASH_POINT("mysql-stream-first-batch");
+        if (mylog_in_transaction(stream->log))
+            CRASH_POINT("mysql-stream-mid-transaction");
+        stream->any_batch = true;
+    }
+}
+
+bool my_stream_next(Capture *capture, int timeout_ms, Change *ret, Error *err)
+{
+    MyStream *stream = mysql_of(capture)->stream;
+    ASSERT(stream);
+    *ret = (Change){.kind = CHANGE_NONE};
+    stream->now_us = clock_mono_us();
+    int64_t deadline_us = stream->now_us + (int64_t)timeout_ms * 1000;
+    for (;;) {
+        MyWireResult result = decode_some(stream, ret, err);
+        if (result == MYWIRE_FAILED)
+            break;
+        if (ret->kind == CHANGE_NONE) {
+            if (result == MYWIRE_EMPTY && !read_some(stream, deadline_us, err))
+                break;
+            stream->now_us = clock_mono_us();
+            if (stream->now_us < deadline_us)
+                continue;
+        }
+        hand_out(stream, ret);
+        publish_figures(stream);
+        return true;
+    }
+    publish_figures(stream);
+    return error_wrap(err, "binlog of %s", stream->mysql->source);
+}

@@ -1,0 +1,192 @@
+/* links: firn_capture_mysql */
+/* Events of the binlog: the input is a flag (MariaDB), then a sequence of (uint8 type, uint16
+ * bytes, content). Table maps make a table, rows fill its batch; what is compressed is unpacked.
+ * Whatever comes, each row of a batch is whole, and a failure has its error. */
+#include "agent/capture/mysql/rows.h"
+#include "agent/capture/mysql/unpack.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+typedef struct Fuzz {
+    BinlogFormat format;
+    TableMap *map;
+    Schema *schema;
+    RowPlan *plan;
+    Batch *batch;
+    Bytes unpacked;
+    Error err;
+} Fuzz;
+
+static const Collation items[] = {{8, "latin1"}, {28, "gbk"},    {45, "utf8mb4"},
+                                  {54, "utf16"}, {63, "binary"}, {255, "utf8mb4"}};
+static const Collations collations = {items, ARRAY_LEN(items)};
+
+static void forget(Fuzz *fuzz)
+{
+    batch_free(fuzz->batch);
+    row_plan_free(fuzz->plan);
+    schema_free(fuzz->schema);
+    table_map_free(fuzz->map);
+    fuzz->batch = NULL;
+    fuzz->plan = NULL;
+    fuzz->schema = NULL;
+    fuzz->map = NULL;
+}
+
+static bool take_map(Fuzz *fuzz, const BinlogEvent *event)
+{
+    if (fuzz->map && table_map_same(fuzz->map, event))
+        return true;
+    forget(fuzz);
+    fuzz->map = table_map_read(event, &fuzz->format, &fuzz->err);
+    if (fuzz->map)
+        fuzz->schema = rows_schema(fuzz->map, &collations, &fuzz->err);
+    if (fuzz->schema)
+        fuzz->plan = row_plan_new(fuzz->map, fuzz->schema, NULL, &collations, &fuzz->err);
+    if (fuzz->plan)
+        fuzz->batch = batch_new(fuzz->schema, 0, 64);
+    return fuzz->batch != NULL;
+}
+
+static bool take_rows(Fuzz *fuzz, const BinlogEvent *event)
+{
+    RowsEvent rows;
+    if (!rows_read(event, &fuzz->format, &fuzz->unpacked, &rows, &fuzz->err))
+        return false;
+    bool ok = true;
+    while (ok && fuzz->batch && reader_left(&rows.rows)) {
+        if (fuzz->batch->row_count + 2 > fuzz->batch->row_max || batch_is_full(fuzz->batch)) {
+            batch_free(fuzz->batch);
+            fuzz->batch = batch_new(fuzz->schema, 0, 64);
+        }
+        ok = rows_put_next(fuzz->plan, &rows, fuzz->batch, (RowPosition){1, 1}, &fuzz->err);
+        for (uint32_t i = 0; i < fuzz->batch->column_count; i++)
+            ASSERT(fuzz->batch->columns[i].rows == fuzz->batch->row_count);
+    }
+    return ok;
+}
+
+static bool take_event(Fuzz *fuzz, const BinlogEvent *event, bool inside);
+
+static bool take_payload(Fuzz *fuzz, const BinlogEvent *event)
+{
+    AUTO(payload_free) Payload *payload = payload_open(event, &fuzz->format, &fuzz->err);
+    BinlogEvent next;
+    bool end = false, ok = payload != NULL;
+    for (int i = 0; ok && i < 100; i++) {
+        ok = payload_next(payload, &next, &end, &fuzz->err);
+        if (!ok || end)
+            break;
+        ok = take_event(fuzz, &next, true);
+    }
+    return ok;
+}
+
+static bool take_gtids(Fuzz *fuzz, const BinlogEvent *event)
+{
+    GtidSet set, again;
+    bool ok = gtids_before_read(event, &set, &fuzz->err);
+    if (ok) {
+        char *text = gtid_set_format(&set);
+        Error err = {0};
+        ASSERT(gtid_set_parse(text, set.mariadb, &again, &err) && gtid_set_equal(&again, &set));
+        gtid_set_done(&again);
+        free(text);
+    }
+    gtid_set_done(&set);
+    return ok;
+}
+
+static bool take_event(Fuzz *fuzz, const BinlogEvent *event, bool inside)
+{
+    RotateEvent rotate;
+    QueryEvent query;
+    GtidEvent gtid;
+    HeartbeatEvent beat;
+    IncidentEvent incident;
+    uint64_t xid;
+    Error *err = &fuzz->err;
+    if (rows_is_event(event->type))
+        return take_rows(fuzz, event);
+    switch (event->type) {
+    case EVENT_TABLE_MAP:
+        return take_map(fuzz, event);
+    case EVENT_PAYLOAD:
+        return inside || take_payload(fuzz, event);
+    case EVENT_QUERY:
+    case EVENT_QUERY_COMPRESSED:
+        if (!query_read(event, &fuzz->unpacked, &query, err))
+            return false;
+        (void)query_kind(query.text, query.text_bytes);
+        return true;
+    case EVENT_ROTATE:
+        return rotate_read(event, &rotate, err);
+    case EVENT_GTID:
+    case EVENT_ANONYMOUS_GTID:
+    case EVENT_GTID_TAGGED:
+    case EVENT_MARIADB_GTID:
+        return gtid_read(event, &gtid, err);
+    case EVENT_PREVIOUS_GTIDS:
+    case EVENT_GTID_LIST:
+        return take_gtids(fuzz, event);
+    case EVENT_HEARTBEAT:
+    case EVENT_HEARTBEAT_V2:
+        return heartbeat_read(event, &beat, err);
+    case EVENT_INCIDENT:
+        return incident_read(event, &incident, err);
+    case EVENT_XID:
+        return xid_read(event, &xid, err);
+    default:
+        return true;
+    }
+}
+
+static bool take_content(Fuzz *fuzz, uint8_t type, const uint8_t *content, size_t bytes)
+{
+    Bytes whole = {0};
+    BinlogEvent event;
+    uint8_t header[BINLOG_HEADER_BYTES] = {[4] = type};
+    uint32_t length = (uint32_t)(bytes + sizeof header);
+    memcpy(header + 9, &length, sizeof length);
+    bytes_put(&whole, header, sizeof header);
+    bytes_put(&whole, content, bytes);
+    bool ok = binlog_event(&fuzz->format, whole.data, whole.used, &event, &fuzz->err);
+    /* A format that the input makes has lengths of its own: rows are read by the usual ones. */
+    if (ok)
+        ok = take_event(fuzz, &event, false);
+    bytes_done(&whole);
+    return ok;
+}
+
+static void usual_format(BinlogFormat *format, bool mariadb)
+{
+    *format = (BinlogFormat){.mariadb = mariadb, .known = true};
+    memset(format->fixed_bytes, 10, sizeof format->fixed_bytes);
+    format->fixed_bytes[EVENT_TABLE_MAP] = 8;
+    memset(format->fixed_bytes + EVENT_WRITE_V1, 8, 3);
+    memset(format->fixed_bytes + EVENT_WRITE_V1_COMPRESSED, 8, 3);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    Fuzz fuzz = {0};
+    Reader in = reader_over(data, size);
+    uint8_t mariadb, type;
+    uint16_t bytes;
+    const uint8_t *content;
+    if (!reader_u8(&in, &mariadb))
+        return 0;
+    usual_format(&fuzz.format, mariadb & 1);
+    bool ok = true;
+    while (ok && reader_u8(&in, &type) && reader_u16be(&in, &bytes)) {
+        if (bytes > reader_left(&in))
+            bytes = (uint16_t)reader_left(&in);
+        if (!reader_take(&in, bytes, &content))
+            break;
+        ok = take_content(&fuzz, type, content, bytes);
+    }
+    ASSERT(ok || fuzz.err.kind != ERROR_NONE);
+    forget(&fuzz);
+    bytes_done(&fuzz.unpacked);
+    return 0;
+}

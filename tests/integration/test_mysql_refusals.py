@@ -1,0 +1,226 @@
+# seconds: 1200
+"""What a MySQL or MariaDB lacks is said before anything is lost, with the way out; and what may pass is waited for."""
+
+import subprocess
+import unittest
+
+from test_mysql import SECONDS, Base
+
+from harness.agent import OK, Agent, binary
+from harness.mysql import GRANTS, SERVERS
+from harness.mysql_lake import manifest
+from harness.wait import wait_until
+
+
+class Refusals(Base):
+    def setUp(self):
+        super().setUp()
+        self.execute("create table t (id int primary key, a varchar(20))")
+        self.execute("insert into t values (1, 'a'), (2, 'b')")
+
+    def with_global(self, name: str, value: str, usual: str):
+        self.server.execute(f"set global {name} = '{value}'")
+        self.addCleanup(self.server.execute, f"set global {name} = '{usual}'")
+
+    def create_user(self, name: str, grants=None, **options):
+        self.server.create_user(name, grants=grants, **options)
+        self.addCleanup(self.server.execute, f"drop user '{name}'@'%'")
+
+    def test_settings(self):
+        self.with_global("binlog_format", "MIXED", "ROW")
+        self.assert_refused("BinlogFormat", "SET GLOBAL binlog_format = ROW")
+        self.server.execute("set global binlog_format = 'ROW'")
+        self.with_global("binlog_row_image", "MINIMAL", "FULL")
+        self.assert_refused("RowImageIncomplete", "SET GLOBAL binlog_row_image = FULL")
+
+    def test_metadata_warning(self):
+        usual = self.server.execute("select @@binlog_row_metadata")[0][0]
+        self.with_global("binlog_row_metadata", "MINIMAL", usual)
+        agent = self.start()
+        self.wait_equal(agent, "t")
+        self.assertIn("SET GLOBAL binlog_row_metadata = FULL", agent.text())
+
+    def test_image_of_a_session(self):
+        """Somebody's session leaves columns out while the agent follows: never a row with a hole."""
+        self.execute("create table w (id int primary key, a int, b int)")
+        self.execute("insert into w values (1, 1, 1)")
+        agent = self.start()
+        self.wait_equal(agent, "t", "w")
+        self.execute("set session binlog_row_image = 'MINIMAL'")
+        self.execute("update w set a = 2 where id = 1")  # filled in from the lake's own row
+        self.wait_equal(agent, "w")
+        self.execute("insert into w (id, a, b) values (2, 2, 2)")
+        self.execute("update w set b = 7 where id = 2")
+        self.execute("delete from w where id = 1")
+        self.wait_equal(agent, "w")
+        self.execute("insert into w (id, a) values (3, 3)")
+        self.assertEqual(agent.wait(), 3, agent.text()[-2000:])
+        self.assertIn("RowImageIncomplete", agent.text())
+
+    def test_statements_of_a_session(self):
+        agent = self.start()
+        self.wait_equal(agent, "t")
+        self.execute("set session binlog_format = 'STATEMENT'")
+        self.execute("insert into t values (3, 'c')")
+        self.assertEqual(agent.wait(), 3, agent.text()[-2000:])
+        self.assertIn("BinlogFormat", agent.text())
+        self.execute("set session binlog_format = 'ROW'")
+        agent = self.start(arguments=["--resnapshot", "shop.t"])
+        self.wait_equal(agent, "t")
+
+    def test_rights(self):
+        self.create_user("nothing", ["USAGE ON *.*"])
+        self.assert_refused("PrivilegeMissing", user="nothing")
+        self.create_user("reader", ["SELECT ON {database}.*"])
+        self.assert_refused("PrivilegeMissing", "GRANT REPLICATION SLAVE, REPLICATION CLIENT", user="reader")
+        self.create_user("blind", ["REPLICATION SLAVE, REPLICATION CLIENT ON *.*", "SELECT ON mysql.*"])
+        agent = self.start(user="blind")
+        self.assertEqual(agent.wait(), 3, agent.text()[-2000:])
+        self.assert_refused("WrongPassword", password="wrong")
+        self.assert_refused("WrongPassword", user="nobody")
+
+    def test_table_locks_alone(self):
+        """Managed servers let nobody stop all commits: the captured tables are locked for the moment."""
+        self.create_user("managed", [GRANTS[0].replace("SELECT", "SELECT, LOCK TABLES"), GRANTS[1]])
+        agent = self.start(user="managed")
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
+    def test_names(self):
+        self.assert_refused("TableMissing", "shop.none", include='["shop.none"]')
+        self.assert_refused("NoTables", include='["other.*"]')
+        other = "MariaDB" if self.kind == "MySQL" else "MySQL"
+        self.assert_refused("SourceType", f"type: {self.kind}", source_type=other)
+
+    def test_engine(self):
+        self.execute("create table m (id int primary key) engine = MyISAM")
+        self.assert_refused("UnsupportedEngine", "shop.m", "ENGINE = InnoDB")
+        agent = self.start(exclude='["shop.m"]')
+        self.wait_equal(agent, "t")
+
+    def test_unreachable(self):
+        agent = self.start(port=1)
+        wait_until(lambda: "HostUnreachable" in agent.text(), SECONDS, "it says so", agent.alive)
+        self.assertEqual(agent.stop(), OK, agent.text()[-2000:])
+
+    def purge(self):
+        """A server keeps files that a replica reads, or that it would need itself after a crash."""
+
+        def purged():
+            self.server.execute(f"purge binary logs to '{self.server.log_end()[0]}'")
+            if len(self.server.execute("show binary logs")) == 1:
+                return True
+            self.execute("insert into t values (100, 'x')")
+            self.execute("delete from t where id = 100")
+            self.execute("flush binary logs")
+            return False
+
+        wait_until(purged, SECONDS, "the old binlogs are purged")
+
+    def test_purged_at_the_start(self):
+        agent = self.start()
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+        self.execute("insert into t values (3, 'c')")
+        self.execute("flush binary logs")
+        self.execute("insert into t values (4, 'd')")
+        self.execute("flush binary logs")
+        self.purge()
+        self.assert_refused("LogPurged", "--resnapshot")
+        agent = self.start(arguments=["--resnapshot", "shop.t"])
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
+    def test_another_server(self):
+        agent = self.start()
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+        with SERVERS[self.kind]() as other:
+            other.create_user()
+            other.execute("create database shop")
+            other.execute("create table t (id int primary key, a varchar(20))", "shop")
+            self.assert_refused("SourceChanged", port=other.port)
+
+    def test_two_agents(self):
+        agent = self.start()
+        self.wait_equal(agent, "t")
+        second = Agent(self.folder / "manifest.yaml", self.folder / "second.log")
+        self.addCleanup(second.__exit__)
+        wait_until(lambda: "ConnectorActive" in second.text(), SECONDS, "the second one waits", second.alive)
+        self.execute("insert into t values (3, 'c')")
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+        self.execute("insert into t values (4, 'd')")
+        self.wait_equal(second, "t")
+        self.assert_stopped(second)
+
+    def test_connection_cut(self):
+        agent = self.start()
+        self.wait_equal(agent, "t")
+        for at in range(3, 6):
+            for number, user, *_ in self.server.execute("show processlist"):
+                if user == "firn":
+                    self.server.execute(f"kill {number}")
+            self.execute(f"insert into t values ({at}, 'x')")
+            self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
+    def test_restart_of_the_server(self):
+        agent = self.start()
+        self.wait_equal(agent, "t")
+        self.server.restart()
+        self.connection = self.server.connect()
+        self.addCleanup(self.connection.close)
+        self.execute("insert into t values (3, 'c')")
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
+    def test_validate(self):
+        path = self.folder / "manifest.yaml"
+        for more, field in (("    postgresql: {slot: x}\n", "spec.source.postgresql"),
+                            ("    heartbeat: {interval: 5s}\n", "spec.source.heartbeat"),
+                            ("  stream: {kafka: {bootstrapServers: \"localhost:1\"}}\n", "spec.stream")):  # fmt: skip
+            path.write_text(manifest(self.server, self.warehouse, more_source=more))
+            done = subprocess.run([binary(), "validate", "-f", path], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 3, done.stderr + done.stdout)
+            self.assertIn(field, done.stderr + done.stdout)
+
+
+class MariadbRefusals(Refusals, unittest.TestCase):
+    kind = "MariaDB"
+
+
+class MysqlRefusals(Refusals, unittest.TestCase):
+    kind = "MySQL"
+
+    def test_partial_json(self):
+        self.with_global("binlog_row_value_options", "PARTIAL_JSON", "")
+        self.assert_refused("PartialJson", "binlog_row_value_options = ''")
+
+
+class Off(Base):
+    code = "BinlogOff"
+
+    def test_refused(self):
+        self.execute("create table t (id int primary key)")
+        self.assert_refused(self.code)
+
+
+class MariadbOff(Off, unittest.TestCase):
+    kind = "MariaDB"
+    settings = {"log_bin": None}
+
+
+class MysqlOff(Off, unittest.TestCase):
+    kind = "MySQL"
+    settings = {"log_bin": None, "skip_log_bin": "1", "gtid_mode": "OFF", "enforce_gtid_consistency": "OFF"}
+
+
+class MariadbFiltered(Off, unittest.TestCase):
+    kind = "MariaDB"
+    code = "BinlogFiltered"
+    settings = {"binlog_ignore_db": "shop"}
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,329 @@
+/* links: firn_capture_mysql */
+#include "tests/unit/capture_mysql/log.h"
+
+#include "agent/capture/mysql/log.h"
+#include "agent/capture/mysql/rows.h"
+#include "common/mem.h"
+
+/* shop.t (id int primary key), without optional metadata */
+#define MAP "\x6d\0\0\0\0\0\1\0\4shop\0\1t\0\1\3\0\0"
+#define OTHER_MAP "\x6e\0\0\0\0\0\1\0\4shop\0\1u\0\1\3\0\0"
+#define ROWS_HEAD "\x6d\0\0\0\0\0\1\0\2\0\1\1"
+#define GTID_CONTENT "\0aaaaaaaaaaaaaaaa\1\0\0\0\0\0\0\0"
+
+static const Collation collation_items[] = {{63, "binary"}};
+static const Collations collations = {collation_items, 1};
+
+typedef struct Script {
+    MyLog *log;
+    SourceTable source;
+    MyTable table;
+    uint32_t at; /* where the next event begins in its file */
+    bool learned;
+    Error err;
+} Script;
+
+static bool learn(void *context, uint32_t table, const TableMap *map, const Ddl *ddl,
+                  bool *ret_changed, Error *err)
+{
+    (void)table, (void)map, (void)ddl, (void)err;
+    ((Script *)context)->learned = true;
+    *ret_changed = false;
+    return true;
+}
+
+/* One event that stands in the file. */
+static bool put(Script *script, uint8_t type, const void *content, size_t bytes)
+{
+    Bytes event = log_event(false, type, 0, content, bytes);
+    script->at += (uint32_t)event.used;
+    memcpy(event.data + 13, &script->at, 4);
+    bool ok = mylog_event(script->log, event.data, event.used, &script->err);
+    bytes_done(&event);
+    return ok;
+}
+
+static bool query(Script *script, const char *sql)
+{
+    Bytes content = {0};
+    put_le(&content, 1, 4);
+    put_le(&content, 0, 4);
+    put_le(&content, 4, 1);
+    put_le(&content, 0, 2);
+    put_le(&content, 0, 2);
+    bytes_put(&content, "shop", 5);
+    bytes_put(&content, sql, strlen(sql));
+    bool ok = put(script, EVENT_QUERY, content.data, content.used);
+    bytes_done(&content);
+    return ok;
+}
+
+static bool insert(Script *script, const char *map, size_t map_bytes, uint32_t id, uint32_t rows)
+{
+    Bytes content = {0};
+    bytes_put(&content, ROWS_HEAD, sizeof ROWS_HEAD - 1);
+    content.data[0] = (uint8_t)map[0];
+    for (uint32_t i = 0; i < rows; i++) {
+        put_le(&content, 0, 1);
+        put_le(&content, id + i, 4);
+    }
+    bool ok = put(script, EVENT_TABLE_MAP, map, map_bytes) &&
+              put(script, EVENT_WRITE, content.data, content.used);
+    bytes_done(&content);
+    return ok;
+}
+
+static bool format(Script *script)
+{
+    Bytes content = {0};
+    char version[50] = "8.4.2";
+    put_le(&content, 4, 2);
+    bytes_put(&content, version, sizeof version);
+    put_le(&content, 0, 4);
+    put_le(&content, BINLOG_HEADER_BYTES, 1);
+    for (unsigned i = 1; i <= 42; i++)
+        put_le(&content,
+               i == EVENT_TABLE_MAP                    ? 8
+               : i >= EVENT_WRITE && i <= EVENT_DELETE ? 10
+                                                       : 0,
+               1);
+    put_le(&content, 0, 1);
+    put_le(&content, 0, 4);
+    bool ok = put(script, EVENT_FORMAT, content.data, content.used);
+    bytes_done(&content);
+    return ok;
+}
+
+static void begin(Script *script, RowPosition passed)
+{
+    *script = (Script){.at = 4};
+    Error *err = &script->err;
+    const KnownColumn id = {.name = "id", .type = "int", .charset = "", .required = true};
+    script->source =
+        (SourceTable){.schema_name = mem_strdup("shop"), .table_name = mem_strdup("t")};
+    script->table = (MyTable){.source = &script->source, .passed = passed};
+    script->table.name = mem_strdup("shop.t");
+    script->table.known = known_new("shop", "t", &id, 1, (uint32_t[]){0}, 1, &collations, err);
+    script->source.schema = rows_schema(script->table.known->map, &collations, err);
+    assert_non_null(script->source.schema);
+    script->log = mylog_new(&(MyLogOptions){.tables = &script->table,
+                                            .table_count = 1,
+                                            .collations = &collations,
+                                            .learn = learn,
+                                            .learn_context = script,
+                                            .transaction_bytes = 1 << 20});
+    Bytes event = log_event(false, EVENT_ROTATE, BINLOG_FLAG_ARTIFICIAL,
+                            TEXT("\4\0\0\0\0\0\0\0binlog.000007"));
+    memset(event.data + 13, 0, 4);
+    assert_true(mylog_event(script->log, event.data, event.used, err));
+    bytes_done(&event);
+    assert_true(format(script));
+}
+
+static void end(Script *script)
+{
+    mylog_free(script->log);
+    my_table_done(&script->table);
+}
+
+static uint64_t here(const Script *script)
+{
+    return place_of(7, script->at);
+}
+
+static uint32_t take_rows(Script *script, uint32_t *ret_batches)
+{
+    uint32_t rows = 0;
+    Change change;
+    *ret_batches = 0;
+    while (mylog_take(script->log, &change)) {
+        if (change.kind != CHANGE_BATCH)
+            continue;
+        rows += change.batch->row_count;
+        ++*ret_batches;
+        batch_free(change.batch);
+    }
+    return rows;
+}
+
+static void test_transaction(void **state)
+{
+    (void)state;
+    Script script;
+    Change change;
+    begin(&script, (RowPosition){0});
+    uint64_t began = here(&script);
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "BEGIN"));
+    assert_true(mylog_in_transaction(script.log) && !mylog_can_checkpoint(script.log));
+    assert_true(insert(&script, TEXT(OTHER_MAP), 1, 3));
+    assert_true(insert(&script, TEXT(MAP), 1, 2));
+    assert_int_equal(mylog_position(script.log).major, began);
+    RowPosition latest = mylog_position(script.log);
+    assert_true(put(&script, EVENT_XID, TEXT("\1\0\0\0\0\0\0\0")));
+    assert_true(mylog_can_checkpoint(script.log));
+    assert_int_equal(mylog_position(script.log).major, here(&script));
+    mylog_checkpoint(script.log);
+    assert_true(mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_BATCH);
+    assert_int_equal(change.batch->row_count, 2);
+    assert_int_equal(change.batch->positions[0].major, began);
+    assert_int_equal(row_position_compare(change.batch->positions[1], latest), 0);
+    assert_true(row_position_compare(change.batch->positions[0], latest) < 0);
+    batch_free(change.batch);
+    assert_true(mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_CHECKPOINT);
+    assert_int_equal(change.position.at.major, here(&script));
+    assert_int_equal(change.position.at.minor, 0);
+    assert_int_equal(change.commit_us, INT64_C(1700000000000000));
+    assert_false(mylog_take(script.log, &change));
+    assert_int_equal(mylog_changes(script.log), 2);
+    end(&script);
+}
+
+/* A position inside the transaction, or behind it: what is in the table does not come again. */
+static void test_passed(void **state)
+{
+    (void)state;
+    Script script;
+    RowPosition inside = {0};
+    for (int round = 0; round < 3; round++) {
+        uint32_t batches;
+        begin(&script, round == 1 ? inside : (RowPosition){round == 2 ? place_of(8, 4) : 0, 0});
+        assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "BEGIN"));
+        assert_true(insert(&script, TEXT(MAP), 1, 2));
+        if (round == 0)
+            inside = mylog_position(script.log);
+        assert_true(insert(&script, TEXT(MAP), 10, 3));
+        assert_true(query(&script, "COMMIT"));
+        mylog_checkpoint(script.log);
+        assert_int_equal(take_rows(&script, &batches), round == 0 ? 5 : round == 1 ? 3 : 0);
+        end(&script);
+    }
+}
+
+static void test_statements(void **state)
+{
+    (void)state;
+    Script script;
+    Change change;
+    begin(&script, (RowPosition){0});
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_true(query(&script, "TRUNCATE TABLE t"));
+    assert_false(mylog_in_transaction(script.log));
+    assert_true(mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_TRUNCATE);
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_true(query(&script, "ALTER TABLE u ADD a int") && !script.learned);
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_true(query(&script, "ALTER TABLE t ADD a int") && script.learned);
+    /* CREATE TABLE … SELECT stands between BEGIN and its rows. */
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "BEGIN"));
+    assert_true(query(&script, "CREATE TABLE u (id int) START TRANSACTION"));
+    assert_true(insert(&script, TEXT(OTHER_MAP), 1, 3));
+    assert_true(put(&script, EVENT_XID, TEXT("\1\0\0\0\0\0\0\0")));
+    end(&script);
+}
+
+typedef struct Refusal {
+    const char *sql; /* behind BEGIN and a row of t; NULL: an event */
+    bool row;
+    const char *code;
+} Refusal;
+
+static void test_refused(void **state)
+{
+    (void)state;
+    static const Refusal refusals[] = {
+        {"ROLLBACK", true, "UnsupportedEvent"},
+        {"ROLLBACK TO `s`", true, "UnsupportedEvent"},
+        {"INSERT INTO t VALUES (1)", false, "BinlogFormat"},
+        {"DROP TABLE t", false, "SourceTableReplaced"},
+        {"DROP DATABASE shop", false, "SourceTableReplaced"},
+        {"RENAME TABLE t TO u", false, "TableRenamed"},
+        {"RENAME TABLE t TO u, v TO t", false, "SourceTableReplaced"},
+        {"ALTER TABLE t TRUNCATE PARTITION p", false, "RowsMoved"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        Script script;
+        begin(&script, (RowPosition){0});
+        assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+        assert_true(!refusals[i].row ||
+                    (query(&script, "BEGIN") && insert(&script, TEXT(MAP), 1, 1)));
+        assert_false(query(&script, refusals[i].sql));
+        assert_string_equal(script.err.code, refusals[i].code);
+        end(&script);
+        begin(&script, (RowPosition){place_of(9, 4), 0}); /* the table is behind it already */
+        assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+        assert_true(query(&script, refusals[i].sql));
+        end(&script);
+    }
+}
+
+static void test_xa(void **state)
+{
+    (void)state;
+    Script script;
+    begin(&script, (RowPosition){0});
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_true(query(&script, "XA START X'61',X'',1"));
+    assert_true(insert(&script, TEXT(OTHER_MAP), 1, 3)); /* nobody's rows may be in one */
+    assert_true(query(&script, "XA END X'61',X'',1"));
+    assert_true(put(&script, EVENT_XA_PREPARE, TEXT("\0")));
+    assert_false(mylog_in_transaction(script.log));
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_true(query(&script, "XA COMMIT X'61',X'',1"));
+    assert_false(mylog_in_transaction(script.log));
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_true(query(&script, "XA START X'62',X'',1"));
+    assert_false(insert(&script, TEXT(MAP), 1, 3));
+    assert_string_equal(script.err.code, "UnsupportedEvent");
+    end(&script);
+}
+
+static void test_odd_events(void **state)
+{
+    (void)state;
+    Script script;
+    begin(&script, (RowPosition){0});
+    assert_false(put(&script, EVENT_INCIDENT, TEXT("\1\0\4lost")));
+    assert_string_equal(script.err.code, "LogIncident");
+    assert_false(put(&script, 99, TEXT("?")));
+    assert_string_equal(script.err.code, "UnsupportedEvent");
+    assert_false(insert(&script, TEXT(MAP), 1, 1)); /* outside a transaction */
+    assert_string_equal(script.err.code, "BadEvent");
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_false(put(&script, EVENT_WRITE, TEXT("\x77\0\0\0\0\0\1\0\2\0\1\1\0\1\0\0\0")));
+    assert_string_equal(script.err.code, "BadEvent"); /* without its table map */
+    end(&script);
+}
+
+/* Headers count modulo 2^32, and what the server makes for us stands nowhere. */
+static void test_places(void **state)
+{
+    (void)state;
+    Script script;
+    begin(&script, (RowPosition){0});
+    script.at = UINT32_MAX - 30;
+    assert_true(put(&script, EVENT_PREVIOUS_GTIDS, TEXT("\0\0\0\0\0\0\0\0")));
+    assert_true(mylog_end(script.log) > place_of(7, UINT32_MAX - 30));
+    uint64_t before = mylog_end(script.log);
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_int_equal(mylog_end(script.log) - before, BINLOG_HEADER_BYTES + 25);
+    assert_true(mylog_end(script.log) > place_of(7, UINT64_C(1) << 32));
+    Bytes event = log_event(false, EVENT_GTID_LIST, BINLOG_FLAG_ARTIFICIAL, TEXT("\0\0\0\0"));
+    before = mylog_end(script.log);
+    assert_true(mylog_event(script.log, event.data, event.used, &script.err));
+    assert_int_equal(mylog_end(script.log), before);
+    bytes_done(&event);
+    end(&script);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_transaction), cmocka_unit_test(test_passed),
+        cmocka_unit_test(test_statements),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_xa),          cmocka_unit_test(test_odd_events),
+        cmocka_unit_test(test_places)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
