@@ -71,8 +71,11 @@ static bool look_at(void *context, const KafkaRead *record, Error *err)
                                .offset = (uint64_t)record->offset};
     if (!record->value)
         return true; /* a tombstone, a marker */
-    if (!event_wanted(feed->reader, &event, &feed->columns, err))
-        return false;
+    Error why = {0};
+    if (!event_wanted(feed->reader, &event, &feed->columns, &why)) {
+        *err = why;
+        return feed_is_dead(feed, &why); /* it will be among the dead letters when it is read */
+    }
     return !feed->columns ||
            error_set(err, ERROR_NONE, "Found", "the columns of %s are known", feed->topic);
 }

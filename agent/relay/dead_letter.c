@@ -35,21 +35,6 @@ bool relay_letters_open(RelayFlow *flow, Error *err)
 }
 
 /* ---------- too large ---------- */
-static uint64_t big_endian(const uint8_t *at)
-{
-    uint64_t value;
-    memcpy(&value, at, sizeof value);
-    return __builtin_bswap64(value);
-}
-
-RowPosition relay_header_position(const void *header, size_t bytes)
-{
-    if (bytes < TOPIC_HEADER_BYTES)
-        return (RowPosition){0};
-    const uint8_t *at = (const uint8_t *)header + 1; /* behind the kind */
-    return (RowPosition){big_endian(at), big_endian(at + 8)};
-}
-
 bool relay_dead_letter(RelayFlow *flow, const Outbox *box, const KafkaRecord *record,
                        const Error *why, Error *err)
 {
@@ -62,7 +47,7 @@ bool relay_dead_letter(RelayFlow *flow, const Outbox *box, const KafkaRecord *re
         .topic = topic->name,
         .partition = (uint32_t)record->partition,
         .at = record->headers[0].name
-                  ? relay_header_position(record->headers[0].value, record->headers[0].bytes)
+                  ? topic_header_position(record->headers[0].value, record->headers[0].bytes)
                   : (RowPosition){0},
         .key = record->key,
         .value = record->value,

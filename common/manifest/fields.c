@@ -680,6 +680,11 @@ SHAPE(unit_kafka_shape, "kafka",
       LATER("orderingColumn", "which of two versions of a key is newer"),
       LATER("events", "the events that are taken, by their names"));
 
+SHAPE(dead_letter_shape, "deadLetter",
+      TEXT("topic", IngestionUnitSpec, dead_letter, .required = true, .check = check_topic,
+           .doc = "the topic that gets them whole, with reason and place; made if it is missing"),
+      LATER("lakeTableRef", "a table for them"));
+
 SHAPE(ingestion_unit_spec_shape, "an IngestionUnit's spec",
       ENUM("state", unit_states, IngestionUnitSpec, state, .fallback = "Running",
            .doc = "whether it runs"),
@@ -702,6 +707,8 @@ SHAPE(ingestion_unit_spec_shape, "an IngestionUnit's spec",
       OBJECT("outsourcingUnit", outsourcing_shape, .doc = "the table that is filled, in place"),
       LATER("routes", "one source to several tables"), LATER("toTopic", "a topic as destination"),
       OBJECT("sla", sla_shape, .doc = "what is promised to readers"),
-      LATER("deadLetter", "where rows go that can't be applied"));
+      OBJECT("deadLetter", dead_letter_shape,
+             .doc = "where records of a topic go that can't be read; without it they stop the "
+                    "flow"));
 
 DOCUMENT(ingestion_unit_shape, "an IngestionUnit", ingestion_unit_spec_shape, IngestionUnitSpec);

@@ -286,6 +286,7 @@ typedef struct IngestionUnitSpec {
     char *lake_table;   /* name; NULL when lake is given */
     LakeTableSpec
         *lake; /* outsourcingUnit.table; with patterns its texts may hold {schema} and {table} */
+    char *dead_letter;    /* the topic of records that can't be read; NULL: they stop the flow */
     int64_t freshness_ms; /* sla; 0: none */
 } IngestionUnitSpec;
 

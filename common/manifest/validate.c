@@ -247,6 +247,10 @@ static void check_connector_ref(Load *load, const Place *place, const IngestionU
                      "several consumers share a topic, and Connector %s has no stream, so that its "
                      "own process fills the table: write 1",
                      connector->meta.name);
+    if (connector && !connector->stream && unit->dead_letter)
+        place_report(place, "spec.deadLetter", NULL,
+                     "is for records of a topic, and Connector %s has no stream: leave it out",
+                     connector->meta.name);
     if (connector && unit->table &&
         ((connector->include.count && !matches_any(&connector->include, unit->table)) ||
          matches_any(&connector->exclude, unit->table)))
@@ -356,6 +360,10 @@ static void check_unit(Load *load, size_t index)
         place_report(&place, "spec.outsourcingUnit.table", NULL,
                      "needs database and tableName: a topic has no schema and table of a source "
                      "that could stand for them");
+    if (unit->kafka && unit->kafka->topic && unit->dead_letter &&
+        strcmp(unit->kafka->topic, unit->dead_letter) == 0)
+        place_report(&place, "spec.deadLetter.topic", unit->dead_letter,
+                     "is the topic that is read: write another one");
     if (unit->lake && unit->tables.count)
         check_patterns_apart(&place, unit);
     for (size_t i = 0; i < index; i++) {
