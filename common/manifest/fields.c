@@ -640,7 +640,7 @@ SHAPE(sla_shape, "sla",
        .doc = "the age at which the table counts as late"});
 
 static const Choice incoming[] = {
-    {"Debezium", false}, {"Json", true}, {"Avro", true}, {"Protobuf", true}, {0}};
+    {"Debezium", false}, {"Json", false}, {"Avro", false}, {"Protobuf", true}, {0}};
 static const Choice start_from[] = {{"Earliest", false}, {0}};
 
 SHAPE(unit_registry_shape, "schemaRegistry",
@@ -663,7 +663,7 @@ SHAPE(unit_kafka_shape, "kafka",
        .kind = FIELD_ENUM,
        .choices = incoming,
        .required = true,
-       NOWHERE,
+       AT(StreamSpec, incoming),
        .doc = "what its records are"},
       OBJECT("schemaRegistry", unit_registry_shape,
              .doc = "who keeps the schemas of records in Avro; without one they are JSON with "

@@ -106,6 +106,12 @@ typedef enum CleanupPolicy {
     CLEANUP_COMPACT_DELETE
 } CleanupPolicy;
 typedef enum StreamFormat { STREAM_JSON, STREAM_AVRO } StreamFormat;
+typedef enum StreamIncoming {
+    INCOMING_DEBEZIUM,
+    INCOMING_JSON, /* plain: the record is the row */
+    INCOMING_AVRO, /* … */
+    INCOMING_PROTOBUF,
+} StreamIncoming;
 typedef enum StreamDelivery { DELIVERY_IDEMPOTENT, DELIVERY_TRANSACTIONAL } StreamDelivery;
 
 #define KAFKA_SETTINGS_MAX 64
@@ -178,9 +184,10 @@ struct StreamSpec {
     char *registry_username, *registry_password, *registry_token, *registry_ca_pem;
     StreamDelivery delivery;
     RecordsSpec records;
-    char *resnapshot_id; /* NULL: none is asked for */
-    TextList resnapshot; /* patterns of the tables that are copied once more, once for the id */
-    char *topic;         /* of an IngestionUnit's spec.kafka: the one that is read */
+    char *resnapshot_id;     /* NULL: none is asked for */
+    TextList resnapshot;     /* patterns of the tables that are copied once more, once for the id */
+    char *topic;             /* of an IngestionUnit's spec.kafka: the one that is read … */
+    StreamIncoming incoming; /* … and what its records are */
 };
 
 typedef struct ConnectorSpec {
