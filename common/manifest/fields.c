@@ -641,7 +641,7 @@ SHAPE(sla_shape, "sla",
 
 static const Choice incoming[] = {
     {"Debezium", false}, {"Json", false}, {"Avro", false}, {"Protobuf", true}, {0}};
-static const Choice start_from[] = {{"Earliest", false}, {0}};
+static const Choice start_from[] = {{"Earliest", false}, {"Latest", false}, {0}};
 
 SHAPE(unit_registry_shape, "schemaRegistry",
       TEXT("url", StreamSpec, registry_url, .required = true, .check = check_url,
@@ -671,9 +671,9 @@ SHAPE(unit_kafka_shape, "kafka",
       {.name = "startFrom",
        .kind = FIELD_ENUM,
        .choices = start_from,
-       NOWHERE,
+       AT(StreamSpec, start_latest),
        .fallback = "Earliest",
-       .doc = "where a table that is new begins"},
+       .doc = "where a table begins that has no commit yet"},
       LATER("security", "encryption, and how one shows who one is"),
       LATER("r53", "the name in DNS that leads to the brokers"),
       LATER("retention", "how long the topic keeps its records at least"),

@@ -187,7 +187,8 @@ struct StreamSpec {
     char *resnapshot_id;     /* NULL: none is asked for */
     TextList resnapshot;     /* patterns of the tables that are copied once more, once for the id */
     char *topic;             /* of an IngestionUnit's spec.kafka: the one that is read … */
-    StreamIncoming incoming; /* … and what its records are */
+    StreamIncoming incoming; /* … what its records are … */
+    bool start_latest;       /* … and that a new table begins at its end */
 };
 
 typedef struct ConnectorSpec {

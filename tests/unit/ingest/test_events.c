@@ -5,13 +5,13 @@
 
 #define EVENTS_FORMAT                                                                              \
     "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: events}\nspec:\n"        \
-    "  kafka: {topic: " TOPIC ", brokers: \"%s\", incomingData: Json}\n"                           \
+    "  kafka: {topic: " TOPIC ", brokers: \"%s\", incomingData: Json%s}\n"                         \
     "  deadLetter: {topic: " LETTERS "}\n"                                                         \
     "  outsourcingUnit:\n    table:\n      catalog: {type: Directory, warehouse: %s}\n"            \
     "      database: public\n      tableName: t\n      commitInterval: 300ms\n%s"                  \
     "      columns: [{name: id, type: long}, {name: v, type: int}, {name: w, type: int}]\n"
 
-static void open_events(Source *source, const char *mode)
+static void open_events(Source *source, const char *from, const char *mode)
 {
     char text[2048];
     Findings findings = {0};
@@ -20,7 +20,7 @@ static void open_events(Source *source, const char *mode)
     assert_int_equal(
         rd_kafka_mock_topic_create(source->cluster.mock, "firn-default-events-control", 1, 1), 0);
     manifest_free(source->manifest);
-    snprintf(text, sizeof text, EVENTS_FORMAT, source->cluster.broker, source->folder, mode);
+    snprintf(text, sizeof text, EVENTS_FORMAT, source->cluster.broker, from, source->folder, mode);
     if (!manifest_parse("test", text, strlen(text), &source->manifest, &findings))
         fail_msg("%s: %s", findings.items[0].path, findings.items[0].message);
     findings_done(&findings);
@@ -66,7 +66,7 @@ static void test_upsert(void **state)
     (void)state;
     Source source;
     Process process;
-    open_events(&source, "      idColumns: [id]\n");
+    open_events(&source, "", "      idColumns: [id]\n");
     for (int64_t id = 1; id <= 30; id++)
         say_row(&source, id, 1);
     start_events(&process, &source);
@@ -91,7 +91,7 @@ static void test_append(void **state)
     (void)state;
     Source source;
     Process process;
-    open_events(&source, "      mode: Append\n");
+    open_events(&source, "", "      mode: Append\n");
     for (int64_t id = 1; id <= 30; id++)
         say_row(&source, id, 1);
     start_events(&process, &source);
@@ -105,6 +105,36 @@ static void test_append(void **state)
     source_close(&source);
 }
 
+/* What was there before it began is not taken; where the table stands counts from then on. */
+static void test_latest(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    open_events(&source, ", startFrom: Latest", "      idColumns: [id]\n");
+    for (int64_t id = 1; id <= 30; id++)
+        say_row(&source, id, 1);
+    await(source.producer, source.flights);
+    start_events(&process, &source);
+    Figures figures = {0};
+    for (int64_t until_us = clock_mono_us() + SOON_US; figures.phase != PHASE_STREAMING;) {
+        assert_true(clock_mono_us() < until_us);
+        clock_sleep_us(20000);
+        supervised_figures(process.flow, &figures);
+    }
+    for (int64_t id = 31; id <= 40; id++)
+        say_row(&source, id, 1);
+    expect(&source, 10, 355, 10);
+    process_stop(&process);
+    for (int64_t id = 41; id <= 50; id++)
+        say_row(&source, id, 1);
+    await(source.producer, source.flights);
+    start_events(&process, &source); /* not at the end of now */
+    expect(&source, 20, 810, 20);
+    process_stop(&process);
+    source_close(&source);
+}
+
 int main(void)
 {
     setenv("FIRN_TOPIC_ID_MS", "0", 1);
@@ -112,7 +142,7 @@ int main(void)
     setenv("FIRN_SETTINGS_MS", "0", 1);
     log_setup(getenv("FIRN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_LOGFMT);
     cmocka_set_test_filter(getenv("FIRN_TEST_ONLY"));
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsert),
-                                       cmocka_unit_test(test_append)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsert), cmocka_unit_test(test_append),
+                                       cmocka_unit_test(test_latest)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
