@@ -82,7 +82,12 @@ typedef struct EventOptions {
     const char *value_schema, *key_schema;
     bool plain;            /* records are rows */
     const Schema *columns; /* EVENT_JSON and plain: of primitive types; copied */
-    EventFetch *fetch;     /* EVENT_AVRO */
+    /* With them, the records that are taken: those whose field of that name, a text, is one of
+     * these; others are EVENT_NOTHING. NULL: all. Copied. */
+    const char *event_field;
+    const char *const *events;
+    size_t event_count;
+    EventFetch *fetch; /* EVENT_AVRO */
     void *fetch_context;
 } EventOptions;
 

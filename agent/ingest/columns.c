@@ -135,8 +135,17 @@ static bool learn_declared(Feed *feed, Error *err)
         if (!type_parse(declared->items[i].type, &columns->fields[i].type, err))
             return error_wrap(err, "column %s", declared->items[i].name);
     }
-    feed->reader = event_reader_new(
-        &(EventOptions){.format = EVENT_JSON, .plain = true, .columns = columns}, err);
+    const StreamSpec *stream = feed->ingest->stream;
+    AUTO(mem_free) char **events = mem_array(stream->events.count + 1, sizeof *events);
+    for (size_t i = 0; i < stream->events.count; i++)
+        events[i] = stream->events.items[i].name;
+    feed->reader = event_reader_new(&(EventOptions){.format = EVENT_JSON,
+                                                    .plain = true,
+                                                    .columns = columns,
+                                                    .event_field = stream->event_field,
+                                                    .events = (const char *const *)events,
+                                                    .event_count = stream->events.count},
+                                    err);
     return feed->reader && event_wanted(feed->reader, NULL, &feed->columns, err);
 }
 

@@ -649,6 +649,23 @@ SHAPE(unit_registry_shape, "schemaRegistry",
       LATER("credentialsSecretRef", "names the Secret for the registry"),
       LATER("caSecretRef", "the authority that signed the registry's certificate"));
 
+SHAPE(event_shape, "an event",
+      TEXT("name", EventName, name, .required = true, .check = check_line,
+           .doc = "the value of nameField"),
+      LATER("schema", "a schema of this event alone"),
+      LATER("registrySubject", "the subject of this event alone"));
+
+SHAPE(events_shape, "events",
+      TEXT("nameField", StreamSpec, event_field, .required = true, .check = check_line,
+           .doc = "the field of a record that has the event's name"),
+      {.name = "allow",
+       .kind = FIELD_OBJECTS,
+       .required = true,
+       AT(StreamSpec, events),
+       .shape = &event_shape,
+       .item_bytes = sizeof(EventName),
+       .doc = "the events that are taken; others are passed over"});
+
 SHAPE(unit_kafka_shape, "kafka",
       TEXT("topic", StreamSpec, topic, .required = true, .check = check_topic,
            .doc = "the topic that is read"),
@@ -678,7 +695,7 @@ SHAPE(unit_kafka_shape, "kafka",
       LATER("r53", "the name in DNS that leads to the brokers"),
       LATER("retention", "how long the topic keeps its records at least"),
       LATER("orderingColumn", "which of two versions of a key is newer"),
-      LATER("events", "the events that are taken, by their names"));
+      OBJECT("events", events_shape, .doc = "the events that are taken, by their names"));
 
 SHAPE(dead_letter_shape, "deadLetter",
       TEXT("topic", IngestionUnitSpec, dead_letter, .required = true, .check = check_topic,

@@ -145,6 +145,15 @@ typedef enum RecordInterval { RECORD_INTERVAL_NUMERIC, RECORD_INTERVAL_STRING } 
 typedef enum RecordHstore { RECORD_HSTORE_JSON, RECORD_HSTORE_MAP } RecordHstore;
 typedef enum RecordUnknown { RECORD_UNKNOWN_KEEP, RECORD_UNKNOWN_OMIT } RecordUnknown;
 
+/* An event that is taken. */
+typedef struct EventName {
+    char *name;
+} EventName;
+typedef struct EventNames {
+    EventName *items;
+    size_t count;
+} EventNames;
+
 typedef struct RecordsSpec {
     bool schemas; /* JSON: each record with its schema */
     bool tombstones;
@@ -188,6 +197,8 @@ struct StreamSpec {
     TextList resnapshot;     /* patterns of the tables that are copied once more, once for the id */
     char *topic;             /* of an IngestionUnit's spec.kafka: the one that is read … */
     StreamIncoming incoming; /* … what its records are … */
+    char *event_field;       /* … which field has an event's name; NULL: all are taken … */
+    EventNames events;       /* … those that are taken … */
     bool start_latest;       /* … and that a new table begins at its end */
 };
 

@@ -329,6 +329,9 @@ static void check_events(const Load *load, const Place *place, const IngestionUn
             : (unit->lake_table ? manifest_find_table(load->manifest, unit->meta.namespace_name,
                                                       unit->lake_table)
                                 : NULL);
+    if (incoming != INCOMING_JSON && unit->kafka->event_field)
+        place_report(place, "spec.kafka.events", NULL,
+                     "is for incomingData Json alone: leave it out");
     if (incoming == INCOMING_DEBEZIUM)
         return;
     if (incoming == INCOMING_AVRO && !unit->kafka->registry_url)

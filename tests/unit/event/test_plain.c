@@ -187,6 +187,51 @@ static void deletes(void **state)
     end();
 }
 
+/* Those that are allowed are taken, others passed over; one that says nothing is refused. */
+static void events(void **state)
+{
+    (void)state;
+    static const char *const allowed[] = {"view", "buy"};
+    static const struct {
+        const char *value;
+        uint32_t rows; /* that there are after it */
+    } cases[] = {{"{\"id\": 1, \"event\": \"view\"}", 1},
+                 {"{\"event\": \"b\\u0075y\", \"id\": 2}", 2},
+                 {"{\"event\": \"vie\", \"id\": 3}", 2},
+                 {"{\"event\": \"views\", \"id\": \"no number\"}", 2}};
+    static const char *const wrong[] = {"{\"id\": 1}", "{\"event\": 1, \"id\": 1}",
+                                        "{\"event\": \"view", "[]",
+                                        "{\"event\": \"view\", \"id\": \"a\"}"};
+    Event event;
+    Error err = {0};
+    AUTO(schema_free) Schema *declared = schema_new(1, 0);
+    declared->fields[0].name = mem_strdup("id");
+    assert_true(type_parse("long", &declared->fields[0].type, &err));
+    reader = event_reader_new(&(EventOptions){.format = EVENT_JSON,
+                                              .plain = true,
+                                              .columns = declared,
+                                              .event_field = "event",
+                                              .events = allowed,
+                                              .event_count = ARRAY_LEN(allowed)},
+                              &err);
+    assert_true(event_wanted(reader, NULL, &columns, &err));
+    target("id");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint32_t before = batch->row_count;
+        assert_true(decode(NULL, cases[i].value, &event, &err));
+        assert_int_equal(batch->row_count, cases[i].rows);
+        assert_int_equal(event.kind, cases[i].rows > before ? EVENT_ROW : EVENT_NOTHING);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        assert_false(decode(NULL, wrong[i], &event, &err));
+        assert_int_equal(err.kind, ERROR_DATA);
+    }
+    assert_true(decode("{\"id\": 1}", NULL, &event, &err)); /* a deletion has no name */
+    assert_int_equal(batch->ops[2], ROW_DELETE);
+    assert_int_equal(batch->row_count, 3);
+    end();
+}
+
 static void numbers(void **state)
 {
     (void)state;
@@ -283,7 +328,7 @@ static void avro(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_type), cmocka_unit_test(refused),
-                                       cmocka_unit_test(deletes), cmocka_unit_test(numbers),
-                                       cmocka_unit_test(avro)};
+                                       cmocka_unit_test(deletes),    cmocka_unit_test(events),
+                                       cmocka_unit_test(numbers),    cmocka_unit_test(avro)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,8 @@
 
 #define EVENTS_FORMAT                                                                              \
     "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: events}\nspec:\n"        \
-    "  kafka: {topic: " TOPIC ", brokers: \"%s\", incomingData: Json%s}\n"                         \
+    "  kafka: {topic: " TOPIC ", brokers: \"%s\", incomingData: Json%s,\n"                         \
+    "          events: {nameField: event, allow: [{name: taken}]}}\n"                              \
     "  deadLetter: {topic: " LETTERS "}\n"                                                         \
     "  outsourcingUnit:\n    table:\n      catalog: {type: Directory, warehouse: %s}\n"            \
     "      database: public\n      tableName: t\n      commitInterval: 300ms\n%s"                  \
@@ -50,8 +51,9 @@ static void say(Source *source, int64_t id, const char *value)
 static void say_row(Source *source, int64_t id, int v)
 {
     AUTO(mem_free)
-    char *value = mem_format("{\"v\": %d, \"other\": {\"a\": [1]}, \"id\": %lld, \"w\": %d}", v,
-                             (long long)id, 2 * v);
+    char *value = mem_format(
+        "{\"v\": %d, \"event\": \"taken\", \"other\": {\"a\": [1]}, \"id\": %lld, \"w\": %d}", v,
+        (long long)id, 2 * v);
     say(source, id, value);
 }
 
@@ -73,7 +75,8 @@ static void test_upsert(void **state)
     expect(&source, 30, 465, 30);
     for (int64_t id = 1; id <= 10; id++)
         say_row(&source, id, 5);
-    say(&source, 4, "{\"id\": \"four\", \"v\": 9}"); /* among the dead letters */
+    say(&source, 4, "{\"event\": \"taken\", \"id\": \"four\"}");    /* among the dead letters */
+    say(&source, 4, "{\"event\": \"other\", \"id\": 4, \"v\": 9}"); /* passed over */
     for (int64_t id = 21; id <= 30; id++)
         say(&source, id, NULL);
     expect(&source, 20, 210, 60);
