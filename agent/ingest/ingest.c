@@ -103,7 +103,7 @@ static bool any_taken(const Ingest *ingest, const State *state)
 static bool wait_for_state(Feeds *feeds, Error *err)
 {
     const Ingest *ingest = feeds->ingest;
-    bool said = false;
+    Error said = {0};
     while (!stopping(ingest)) {
         Error why = {0};
         if (read_state(ingest, &feeds->state, &why)) {
@@ -116,10 +116,10 @@ static bool wait_for_state(Feeds *feeds, Error *err)
             *err = why;
             return false;
         }
-        if (!said)
+        if (strcmp(why.code, said.code) != 0)
             log_info("waiting for the capture", LOG_T("connector", ingest->base.name),
                      LOG_T("reason", why.code), LOG_T("error", why.message));
-        said = true;
+        said = why;
         for (int64_t until_us = clock_mono_us() + EARLY_US;
              clock_mono_us() < until_us && !stopping(ingest);)
             clock_sleep_us(20000);

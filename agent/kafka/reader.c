@@ -9,6 +9,7 @@
 #include "common/mem.h"
 
 #define SLICE_MS 100
+#define WAIT_MS 10 /* of a fetch that finds nothing: it says where the end is */
 
 /* Whose events are taken by the client's thread, as a producer's. */
 static KafkaClient *consumer_open(const KafkaSpec *spec, const KafkaClientOptions *options,
@@ -19,6 +20,7 @@ static KafkaClient *consumer_open(const KafkaSpec *spec, const KafkaClientOption
         return NULL;
     if (!kafka_conf_set(conf, "isolation.level", "read_committed", options->field, err) ||
         !kafka_conf_set(conf, "enable.partition.eof", "true", options->field, err) ||
+        !kafka_conf_number(conf, "fetch.wait.max.ms", WAIT_MS, options->field, err) ||
         !kafka_conf_set(conf, "auto.offset.reset", "error", options->field, err)) {
         rd_kafka_conf_destroy(conf);
         return NULL;
@@ -31,9 +33,20 @@ static KafkaClient *consumer_open(const KafkaSpec *spec, const KafkaClientOption
     return NULL;
 }
 
-/* Until the end; each message that comes begins the time anew. */
-static bool read_on(KafkaClient *client, rd_kafka_topic_t *rkt, int32_t partition, int timeout_ms,
-                    const char *what, KafkaTake *take, void *context, Error *err)
+/* Where the topic ended when it was asked; -1: not known. */
+static int64_t end_of(KafkaClient *client, const char *topic, int32_t partition, int timeout_ms)
+{
+    int64_t low, high;
+    return rd_kafka_query_watermark_offsets(client->rk, topic, partition, &low, &high,
+                                            timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? high
+               : -1;
+}
+
+/* Until the end, or past where it was at the beginning: a topic that is written to more often than
+ * a fetch waits has no end to come to. Each message that comes begins the time anew. */
+static bool read_on(KafkaClient *client, rd_kafka_topic_t *rkt, int32_t partition, int64_t end,
+                    int timeout_ms, const char *what, KafkaTake *take, void *context, Error *err)
 {
     int64_t until_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
     for (;;) {
@@ -58,7 +71,8 @@ static bool read_on(KafkaClient *client, rd_kafka_topic_t *rkt, int32_t partitio
             (code ? kafka_fault(client, err, code, rd_kafka_message_errstr(message), what, "Read")
                   : take(context, &record, err));
         rd_kafka_message_destroy(message);
-        if (!ok || code == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+        if (!ok || code == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
+            (end >= 0 && record.offset + 1 >= end))
             return ok;
         until_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
     }
@@ -77,7 +91,8 @@ bool kafka_topic_read(const KafkaSpec *spec, const KafkaClientOptions *options, 
     bool ok = rd_kafka_consume_start(rkt, partition, RD_KAFKA_OFFSET_BEGINNING) == 0;
     if (!ok)
         (void)kafka_fault(client, err, rd_kafka_last_error(), NULL, what, "Read");
-    ok = ok && read_on(client, rkt, partition, timeout_ms, what, take, context, err);
+    int64_t end = ok ? end_of(client, topic, partition, timeout_ms) : -1;
+    ok = ok && read_on(client, rkt, partition, end, timeout_ms, what, take, context, err);
     (void)rd_kafka_consume_stop(rkt, partition);
     rd_kafka_topic_destroy(rkt);
     return ok;

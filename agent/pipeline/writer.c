@@ -11,7 +11,7 @@
 
 #define QUEUE_ITEMS 256
 #define QUEUE_BYTES ((size_t)24 << 20)
-#define BUFFERS_BYTES ((size_t)96 << 20) /* open files of all tables, and values kept of them */
+#define BUFFERS_BYTES ((size_t)80 << 20) /* open files of all tables, and values kept of them */
 #define TICK_MS 50
 
 static void item_free(void *at)

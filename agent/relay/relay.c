@@ -136,10 +136,11 @@ static bool attempt(RelayFlow *flow, Error *err)
                                        .messages = records->transactions && records->messages,
                                        .linger_us = LINGER_US},
                      err);
-    /* First: opening Kafka fences whoever writes, and that may be a younger process that holds the
-     * slot, while this one woke from a long sleep. */
-    if (!flow->capture || !capture_unread(flow->capture, err) || !open_downstream(flow, err) ||
-        !capture_told(flow->capture, &told, err))
+    /* unread first: opening Kafka fences whoever writes, and that may be a younger process that
+     * holds the slot, while this one woke from a long sleep. Told before the state is read, which
+     * is never behind it then: a younger one may go on from there while this one sleeps. */
+    if (!flow->capture || !capture_unread(flow->capture, err) ||
+        !capture_told(flow->capture, &told, err) || !open_downstream(flow, err))
         return false;
     if (!forgets_all(flow) && !find_start(flow, told, &start, err))
         return false;

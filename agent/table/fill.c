@@ -72,8 +72,7 @@ static void columns_done(Fill *fill)
     free(fill->column_of);
     readers_close(fill);
     kept_done(&fill->kept);
-    batch_free(TAKE(fill->picked));
-    batch_free(TAKE(fill->filled));
+    fill_end(fill);
     if (fill->followed)
         fill->followed->field_count = fill->column_count;
     schema_free(fill->followed);
@@ -392,6 +391,5 @@ uint64_t fill_count(const Fill *fill)
 size_t fill_memory(const Fill *fill)
 {
     size_t each = sizeof(RowBase) + sizeof(Column *) + sizeof(uint32_t);
-    return fill_kept(fill) + (fill->filled ? batch_memory(fill->filled) : 0) +
-           fill->rows_held * (sizeof *fill->bases + fill->column_count * each);
+    return fill_kept(fill) + fill->rows_held * (sizeof *fill->bases + fill->column_count * each);
 }

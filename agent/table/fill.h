@@ -55,4 +55,4 @@ void fill_forget(Fill *fill);
 /* Does fill_keep do anything? */
 bool fill_keeps(const Fill *fill);
 uint64_t fill_count(const Fill *fill); /* values filled in so far */
-size_t fill_memory(const Fill *fill);
+size_t fill_memory(const Fill *fill);  /* between batches */

@@ -176,8 +176,7 @@ void bundle_make(const json_t *connector, const json_t *units, const json_t *tab
         if (good) {
             bytes_put_u8(&text, '\0');
             ret->text = (char *)text.data;
-            snprintf(ret->hash, sizeof ret->hash, "%016llx",
-                     (unsigned long long)hash_of_text(ret->text));
+            hash_as_text(ret->text, ret->hash);
         } else {
             bytes_done(&text);
         }
@@ -201,6 +200,25 @@ bool bundle_holds(const char *text, const char *kind, const char *name)
     AUTO(mem_free)
     char *head = mem_format("\"kind\":\"%s\",\"metadata\":{\"name\":\"%s\"", kind, name);
     return strstr(text, head);
+}
+
+bool bundle_holds_others(const char *text, const json_t *units)
+{
+    static const char head[] = "\"kind\":\"IngestionUnit\",\"metadata\":{\"name\":\"";
+    for (const char *at = text; (at = strstr(at, head));) {
+        at += sizeof head - 1;
+        size_t bytes = strcspn(at, "\""), i;
+        const json_t *unit;
+        bool known = false;
+        json_array_foreach(units, i, unit)
+        {
+            const char *name = object_name(unit);
+            known |= strlen(name) == bytes && memcmp(name, at, bytes) == 0;
+        }
+        if (!known)
+            return true;
+    }
+    return false;
 }
 
 /* --- Secrets --- */

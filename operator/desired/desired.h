@@ -29,6 +29,9 @@ void name_of_child(const char *name, const char *suffix, char ret[NAME_BYTES_MAX
 /* A label's value, likewise. */
 void name_of_label(const char *name, char ret[NAME_BYTES_MAX]);
 uint64_t hash_of_text(const char *text);
+#define HASH_BYTES 17 /* with the NUL */
+/* The same in hexadecimal, as annotations have it. */
+void hash_as_text(const char *text, char ret[HASH_BYTES]);
 
 /* --- bundle.c --- */
 
@@ -38,7 +41,7 @@ typedef struct Verdict {
 } Verdict;
 typedef struct Bundle {
     char *text; /* NULL: the Connector itself is refused */
-    char hash[17];
+    char hash[HASH_BYTES];
     Verdict *verdicts; /* of those that had to be left out, or of the Connector */
     size_t verdict_count;
     size_t units; /* that are in it */
@@ -52,6 +55,8 @@ void bundle_make(const json_t *connector, const json_t *units, const json_t *tab
 char *bundle_of_table(const json_t *table);
 /* Whether such a text holds an object. */
 bool bundle_holds(const char *text, const char *kind, const char *name);
+/* Whether it holds a unit that is not among these. */
+bool bundle_holds_others(const char *text, const json_t *units);
 /* NULL: nothing is wrong with it. */
 const char *bundle_verdict(const Bundle *bundle, const char *kind, const char *name);
 /* The names of all Secrets that the text's objects refer to, sorted, each once: an array of texts.

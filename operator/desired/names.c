@@ -11,6 +11,11 @@ uint64_t hash_of_text(const char *text)
     return hash ^ hash >> 32;
 }
 
+void hash_as_text(const char *text, char ret[HASH_BYTES])
+{
+    snprintf(ret, HASH_BYTES, "%016llx", (unsigned long long)hash_of_text(text));
+}
+
 static void cut(const char *name, const char *changed, size_t bytes, const char *suffix,
                 char ret[NAME_BYTES_MAX])
 {

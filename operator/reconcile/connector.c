@@ -24,7 +24,7 @@ static bool has_secrets(Look *look, const json_t *names, const char **ret_missin
     return true;
 }
 
-void hash_secrets(Look *look, const json_t *names, char ret[17])
+void hash_secrets(Look *look, const json_t *names, char ret[HASH_BYTES])
 {
     Bytes text = {0};
     size_t i;
@@ -39,7 +39,7 @@ void hash_secrets(Look *look, const json_t *names, char ret[17])
         bytes_put(&text, line, strlen(line));
     }
     bytes_put_u8(&text, '\0');
-    snprintf(ret, 17, "%016llx", (unsigned long long)hash_of_text((char *)text.data));
+    hash_as_text((char *)text.data, ret);
     bytes_done(&text);
 }
 
@@ -141,6 +141,27 @@ static void find(Look *look, json_t *connector, Found *ret)
 
 /* --- what it is in --- */
 
+/* Its Pods fill what belonged to a unit that is deleted. */
+static bool is_outdated(Look *look, const Found *found)
+{
+    char name[NAME_BYTES_MAX];
+    name_of_child(look->name, "-capture", name);
+    AUTO(json_free)
+    json_t *map = cache_get(look->op->cache, KIND_CONFIG_MAP, look->namespace_name, name);
+    const json_t *data = json_object_get(map, "data");
+    const char *text = json_string_value(json_object_get(data, "manifest.yaml"));
+    return text && bundle_holds_others(text, found->units);
+}
+
+static State state_without_work(const Found *found)
+{
+    size_t count = json_array_size(found->units);
+    return count ? state_of(HEALTH_STALLED, "Stalled", "NoValidUnit",
+                            "each of its %zu IngestionUnits is refused: they say why", count)
+                 : state_of(HEALTH_PROGRESS, "Pending", "NoUnits",
+                            "no IngestionUnit names it yet: nothing is read");
+}
+
 /* False: its children are to stay as they are, and *ret says why. */
 static bool may_be_made(Look *look, const Found *found, State *ret)
 {
@@ -165,10 +186,8 @@ static bool may_be_made(Look *look, const Found *found, State *ret)
                         strlen(bundle->text));
         return false;
     }
-    if (!has_work(found) && json_array_size(found->units)) {
-        *ret = state_of(HEALTH_STALLED, "Stalled", "NoValidUnit",
-                        "each of its %zu IngestionUnits is refused: they say why",
-                        json_array_size(found->units));
+    if (!has_work(found) && json_array_size(found->units) && !is_outdated(look, found)) {
+        *ret = state_without_work(found);
         return false;
     }
     return true;
@@ -210,7 +229,7 @@ static void look_at_copy(Look *look, State *state)
 static bool make(Look *look, const Found *found, State *ret, Error *err)
 {
     Operator *op = look->op;
-    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[17];
+    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
     hash_secrets(look, found->secrets, secrets_hash);
     ConnectorInput input = {.connector = found->connector,
                             .manifest = read_by_pods(found)->text,
@@ -231,8 +250,7 @@ static bool make(Look *look, const Found *found, State *ret, Error *err)
     if (!children_prune(op, found->connector, 0, label, wanted, err))
         return false;
     if (!has_work(found)) {
-        *ret = state_of(HEALTH_PROGRESS, "Pending", "NoUnits",
-                        "no IngestionUnit names it yet: nothing is read");
+        *ret = state_without_work(found);
         return true;
     }
     name_of_child(look->name, "-capture", name);

@@ -37,8 +37,16 @@ static bool give_up(Look *look, const json_t *table, const char *why, Error *err
     return removed(look, table, err);
 }
 
-static bool has_rolled(const json_t *deployment)
+/* Its Pods are those of this manifest. The ConfigMap comes first, the Deployment follows it: until
+ * it has, what it says of its Pods is of those before. */
+static bool has_rolled(const json_t *deployment, const char *manifest)
 {
+    const json_t *notes = object_at(deployment, "spec.template.metadata.annotations");
+    const char *of = json_string_value(json_object_get(notes, ANNOTATION_MANIFEST));
+    char hash[HASH_BYTES];
+    hash_as_text(manifest, hash);
+    if (!of || strcmp(of, hash) != 0)
+        return false;
     int64_t replicas = json_integer_value(object_at(deployment, "spec.replicas"));
     return json_integer_value(object_at(deployment, "status.observedGeneration")) >=
                object_generation(deployment) &&
@@ -82,7 +90,7 @@ static bool fills(Look *look, size_t ref, const char *owner, const char *unit)
     const json_t *data = json_object_get(map, "data");
     const char *text = json_string_value(json_object_get(data, "manifest.yaml"));
     return !text || bundle_holds(text, "LakeTable", look->name) ||
-           (unit && bundle_holds(text, "IngestionUnit", unit)) || !has_rolled(deployment);
+           (unit && bundle_holds(text, "IngestionUnit", unit)) || !has_rolled(deployment, text);
 }
 
 static bool is_filled(Look *look, const json_t *table)
@@ -91,7 +99,9 @@ static bool is_filled(Look *look, const json_t *table)
     const char *unit = object_text(table, "status.unit");
     const char *pattern = object_label(table, LABEL_PATTERN);
     /* Of a unit's own table the unit has to be out of the manifest, too, or the pattern's. */
-    const char *own = pattern ? pattern : object_controller(table) ? unit : NULL;
+    const char *own = pattern ? pattern : object_text(object_controller(table), "name");
+    if (!unit) /* gone before its table, and out of the status with that */
+        unit = own;
     return (connector && fills(look, 0, connector, own)) || (unit && fills(look, 1, unit, own));
 }
 
@@ -119,8 +129,8 @@ static bool drop_begun(Look *look, const json_t *table, Error *err)
                                   object_text(table, "status.connector"));
     AUTO(json_free) json_t *secrets = bundle_secrets(table, NULL, NULL);
     AUTO(mem_free) char *text = bundle_of_table(table);
-    char hash[17];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_of_text(text));
+    char hash[HASH_BYTES];
+    hash_as_text(text, hash);
     ConnectorInput input = {.connector = connector,
                             .manifest = text,
                             .manifest_hash = hash,

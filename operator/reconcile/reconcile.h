@@ -87,7 +87,7 @@ void look_again(Look *look, int64_t in_us);
 /* The LakeTables that these units name; an array, the caller's. */
 json_t *tables_of_units(Operator *op, const char *namespace_name, const json_t *units);
 /* Of the names' versions: changes when one of these Secrets does. */
-void hash_secrets(Look *look, const json_t *names, char ret[17]);
+void hash_secrets(Look *look, const json_t *names, char ret[HASH_BYTES]);
 
 /* RETRY "NotLeader": nothing may be written any more. */
 MUST_CHECK bool may_write(Operator *op, Error *err);

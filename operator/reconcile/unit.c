@@ -49,7 +49,7 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
                         json_t *more, Error *err)
 {
     Operator *op = look->op;
-    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[17];
+    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
     name_of_label(look->name, label);
     name_of_child(look->name, "-ingest", name);
     AUTO(json_free) json_t *units = json_pack("[O]", (json_t *)(uintptr_t)unit);

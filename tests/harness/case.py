@@ -104,7 +104,7 @@ class Shop(unittest.TestCase):
             self.assertLessEqual(state["confirmed"], recorded, "the slot was confirmed past the lake")
 
     @contextlib.contextmanager
-    def traffic(self, seed: int = 1, **options):
+    def traffic(self, seed: int = 1, pace: float = shop.PACE, **options):
         """Changes go on in a thread, through a connection of their own, until the block ends."""
         stop = threading.Event()
         failed = []
@@ -113,7 +113,7 @@ class Shop(unittest.TestCase):
             try:
                 with self.postgres.connect("shop") as connection:
                     changes.append(shop.Traffic(connection, seed, **options))
-                    changes[0].run(stop=stop)
+                    changes[0].run(stop=stop, pace=pace)
             except BaseException as error:
                 failed.append(error)
 

@@ -3,6 +3,7 @@ Connect with Debezium's connector for PostgreSQL. Run by itself it fetches what 
 
 import io
 import json
+import os
 import struct
 import subprocess
 import tarfile
@@ -13,8 +14,9 @@ from pathlib import Path
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
+from harness.java import JavaServer
 from harness.process import free_port
-from harness.server import CACHE, DEPLOY, HARNESS, MAVEN, Server, fetched
+from harness.server import CACHE, DEPLOY, HARNESS, MAVEN, fetched
 
 BROKER_JARS = DEPLOY / "kafka.xml"
 JARS = HARNESS / "kafka.xml"
@@ -31,7 +33,6 @@ rootLogger.appenderRefs=stdout
 rootLogger.appenderRef.stdout.ref=STDOUT
 """
 READ_SECONDS = 20
-QUICK = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true"]
 
 
 def _registry_folder() -> Path:
@@ -53,20 +54,20 @@ def fetch():
     """Everything, ahead of its first use."""
     for jars in (BROKER_JARS, JARS, PEERS):
         fetched(MAVEN, str(jars))
-    _registry_folder()
+    for server in (Broker(), Registry()):
+        server.keep_classes()
 
 
 def _properties(path: Path, settings: dict):
     path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 
 
-class _Java(Server):
-    start_seconds = 120
-
+class _Java(JavaServer):
     def java(self, heap: str, *more: str) -> list:
         logging = self.folder / "log4j2.properties"
         logging.write_text(LOGGING)
-        return ["java", f"-Xmx{heap}", *QUICK, f"-Dlog4j2.configurationFile={logging}", f"-Djava.io.tmpdir={self.folder}", *more]
+        return ["java", f"-Xmx{heap}", *self.quick(), f"-Dlog4j2.configurationFile={logging}", f"-Djava.io.tmpdir={self.folder}",
+                *self.classes(), *more]  # fmt: skip
 
 
 class Broker(_Java):
@@ -74,12 +75,16 @@ class Broker(_Java):
 
     name = "kafka"
 
+    def classes(self):
+        return ["-cp", fetched(MAVEN, str(BROKER_JARS))]
+
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
 
     def command(self):
-        return [DEPLOY / "kafka", self.folder, str(self.port), str(free_port())], {}
+        options = os.environ.get("KAFKA_JVM_PERFORMANCE_OPTS") or " ".join(self.quick())
+        return [DEPLOY / "kafka", self.folder, str(self.port), str(free_port())], {"KAFKA_JVM_PERFORMANCE_OPTS": options}
 
     def ready(self) -> bool:
         try:
@@ -115,7 +120,7 @@ class Broker(_Java):
     def read(self, topic: str) -> list:
         """All records that are there (confluent_kafka.Message), partition by partition."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "harness", "enable.partition.eof": True,
-                             "enable.auto.commit": False})  # fmt: skip
+                             "enable.auto.commit": False, "fetch.wait.max.ms": 10})  # fmt: skip
         try:
             known = consumer.list_topics(topic, timeout=READ_SECONDS).topics[topic]
             consumer.assign([TopicPartition(topic, number, 0) for number in known.partitions])
@@ -152,10 +157,13 @@ class Registry(_Java):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/apis/ccompat/v7"
 
+    def classes(self):
+        return ["-jar", str(next(_registry_folder().glob("*-runner.jar")))]
+
     def command(self):
         return [
-            *self.java("256m"), "-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={self.port}",
-            "-Dregistry.storage.kind=sql", "-jar", str(next(_registry_folder().glob("*-runner.jar"))),
+            "java", "-Xmx256m", *self.quick(), f"-Djava.io.tmpdir={self.folder}", "-Dquarkus.http.host=127.0.0.1",
+            f"-Dquarkus.http.port={self.port}", "-Dregistry.storage.kind=sql", *self.classes(),
         ], {}  # fmt: skip
 
     def ask(self, method: str, path: str, body=None):
@@ -200,6 +208,9 @@ class Connect(_Java):
     name = "connect"
     jars = JARS
 
+    def classes(self):
+        return ["-cp", fetched(MAVEN, str(self.jars))]
+
     def __init__(self, broker: Broker, connectors: dict[str, dict]):
         super().__init__()
         self.broker = broker
@@ -218,8 +229,7 @@ class Connect(_Java):
         for name, settings in self.connectors.items():
             files.append(self.folder / f"{name}.properties")
             _properties(files[-1], {"name": name, **settings})
-        return [*self.java("768m"), "-cp", fetched(MAVEN, str(self.jars)),
-                "org.apache.kafka.connect.cli.ConnectStandalone", worker, *files], {}  # fmt: skip
+        return [*self.java("768m"), "org.apache.kafka.connect.cli.ConnectStandalone", worker, *files], {}
 
     def ask(self, path: str):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:

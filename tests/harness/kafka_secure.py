@@ -19,9 +19,9 @@ from confluent_kafka.admin import (
 
 from harness import authority
 from harness.fault_proxy import FaultProxy
-from harness.kafka import BROKER_JARS, READ_SECONDS, Broker, _properties
+from harness.kafka import READ_SECONDS, Broker, _properties
 from harness.process import die_with_parent, free_port
-from harness.server import CACHE, MAVEN, fetched
+from harness.server import CACHE
 from harness.wait import wait_until
 
 USER, PASSWORD = "alice", "al ice's=secret"
@@ -86,14 +86,14 @@ class SecureBroker(Broker):
             # a broker that was killed is let back in once its session is over
             "broker.session.timeout.ms": 1500, "broker.heartbeat.interval.ms": 300, **self._security(),
         })  # fmt: skip
-        java = [*self.java("512m"), "-cp", fetched(MAVEN, str(BROKER_JARS))]
+        java = self.java("512m")
         shutil.copytree(self._formatted(java, settings), self.folder / "data")
         self.call = [*java, "kafka.Kafka", settings]
         return self.call, {}
 
     def _formatted(self, java: list, settings: Path) -> Path:
         """The folder of a node that has seen nothing, made once: it knows of no port."""
-        jars = hashlib.sha256(str(java[-1]).encode()).hexdigest()[:12]
+        jars = hashlib.sha256(str(self.classes()[-1]).encode()).hexdigest()[:12]
         kept = CACHE / f"kafka-formatted-{jars}"
         if not kept.exists():
             done = subprocess.run(

@@ -33,11 +33,13 @@ def error(sqlstate: str, text: str) -> bytes:
 
 class PostgresProxy:
     """Context manager. change(statement, kind, body) returns what the client gets for a message of the server's (any
-    number of messages), or None: the message as it is. `changed` counts those that were not."""
+    number of messages), or None: the message as it is. `changed` counts those that were not. asked(statement) is called
+    before the server sees it, and may hold it up."""
 
-    def __init__(self, port: int, change):
+    def __init__(self, port: int, change=lambda *unused: None, asked=lambda statement: None):
         self.target = ("127.0.0.1", port)
         self.change = change
+        self.asked = asked
         self.changed = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -99,6 +101,8 @@ class PostgresProxy:
                     statement[0] = body[:-1].decode()
                 elif kind == b"P":
                     statement[0] = body.split(b"\0")[1].decode()
+                if kind in (b"Q", b"P"):
+                    self.asked(statement[0])
                 server.sendall(message(kind, body))
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)

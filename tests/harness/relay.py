@@ -273,7 +273,7 @@ class RelayCase(TestCase):
         self.assertEqual(agent.stop(), OK, agent.text()[-3000:])
 
     @contextmanager
-    def traffic(self, seed: int = 1, **options):
+    def traffic(self, seed: int = 1, pace: float = shop.PACE, **options):
         """Changes go on in a thread, through a connection of their own, until the block ends."""
         stop, failed, changes = threading.Event(), [], []
 
@@ -281,7 +281,7 @@ class RelayCase(TestCase):
             try:
                 with self.postgres.connect("shop") as connection:
                     changes.append(shop.Traffic(connection, seed, **options))
-                    changes[0].run(stop=stop)
+                    changes[0].run(stop=stop, pace=pace)
             except BaseException as error:
                 failed.append(error)
 

@@ -7,9 +7,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from harness.java import QUICK, JavaServer
 from harness.process import free_port
 from harness.s3 import S3Server
-from harness.server import CACHE, DEPLOY, HARNESS, MAVEN, Server, fetched
+from harness.server import CACHE, DEPLOY, HARNESS, MAVEN, fetched
 
 NESSIE = "org.projectnessie.nessie:nessie-quarkus:0.99.0:jar:runner"
 JARS = HARNESS / "rest.xml"
@@ -41,9 +42,10 @@ def fetch():
     _modern_java()
     fetched(MAVEN, str(JARS))
     fetched(MAVEN, NESSIE)
+    RestCatalog().keep_classes()
 
 
-class RestCatalog(Server):
+class RestCatalog(JavaServer):
     """`uri` and `warehouse` are what a manifest's catalog.uri and catalog.warehouse must be. Without an S3Server
     the tables of Iceberg's server lie in a folder; the bucket of an s3:// warehouse is made at the start.
     With `vend`, Iceberg's server hands out the store's credentials with each table. The catalog's own contents
@@ -86,6 +88,9 @@ class RestCatalog(Server):
             self.location = f"file://{self.location}"
         return getattr(self, f"_{self.kind}")()
 
+    def classes(self):
+        return ["-cp", fetched(MAVEN, str(JARS))]
+
     def _iceberg(self):
         settings = {
             "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog", "uri": f"jdbc:sqlite:{self.folder}/catalog.db",
@@ -93,7 +98,7 @@ class RestCatalog(Server):
             "clients": "1",  # SQLite takes one writer; with more the server wedges
         }  # fmt: skip
         environment = {"REST_PORT": str(self.port), "CATALOG_REST_PORT": str(self.port), "LD_PRELOAD": str(_loopback())}
-        java = ["java", "-Xmx256m", "-Djava.net.preferIPv4Stack=true", f"-Djava.io.tmpdir={self.folder}"]
+        java = ["java", "-Xmx256m", *self.quick(), f"-Djava.io.tmpdir={self.folder}"]
         if self.s3:
             settings |= {
                 "io-impl": "org.apache.iceberg.aws.s3.S3FileIO", "s3.endpoint": self.s3.endpoint, "s3.path-style-access": "true",
@@ -112,7 +117,7 @@ class RestCatalog(Server):
                 }  # fmt: skip
         for name, value in settings.items():
             environment["CATALOG_" + name.upper().replace("-", "__").replace(".", "_")] = value
-        return [*java, "-cp", fetched(MAVEN, str(JARS)), "org.apache.iceberg.rest.RESTCatalogServer"], environment
+        return [*java, *self.classes(), "org.apache.iceberg.rest.RESTCatalogServer"], environment
 
     def _nessie(self):
         s3 = "nessie.catalog.service.s3.default-options"
@@ -126,7 +131,7 @@ class RestCatalog(Server):
             f"{s3}.path-style-access": "true", f"{s3}.region": self.s3.region,
             f"{s3}.request-signing-enabled": "false", f"{s3}.access-key": "urn:nessie-secret:quarkus:s3keys",
         }  # fmt: skip
-        java = [_modern_java(), "-Xmx400m", f"-Djava.io.tmpdir={self.folder}"]
+        java = [_modern_java(), "-Xmx400m", *QUICK, f"-Djava.io.tmpdir={self.folder}"]
         if self.s3.tls:
             java += self._trust()
         # A file, not the command line: it has the secret.

@@ -15,7 +15,6 @@ HARNESS = Path(__file__).resolve().parent
 DEPLOY = HARNESS.parents[1] / "deploy"
 MAVEN = DEPLOY / "maven"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firn"
-STOP_SECONDS = 20
 LOG_BYTES = 3000
 
 
@@ -32,6 +31,7 @@ class Server:
 
     name = "server"
     start_seconds = 60
+    stop_seconds = 20
 
     def __init__(self):
         self.port = None
@@ -78,7 +78,7 @@ class Server:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(STOP_SECONDS)
+                self.process.wait(self.stop_seconds)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

@@ -6,6 +6,7 @@ quickstart and the tests use the same one.
 """
 
 import argparse
+import os
 import random
 import sys
 import time
@@ -15,6 +16,9 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 TABLES = ("customers", "products", "orders", "order_lines")
+# Of the tests' traffic, a second; 0: what the server takes. Each costs source, agent and comparison, and a test is as
+# long as what it waits for.
+PACE = float(os.environ.get("FIRN_PACE", "100"))
 
 _SCHEMA = """
 create type segment as enum ('private', 'business', 'public sector');
@@ -122,11 +126,14 @@ class Traffic:
             self.done = before + Counter({"rolled back": 1})
         self.done["transactions"] += 1
 
-    def run(self, seconds: float = None, stop=None):
-        """Until the time is up or the event is set."""
+    def run(self, seconds: float = None, stop=None, pace: float = 0):
+        """Until the time is up or the event is set. pace: transactions a second at most, 0: what the server takes."""
         end = time.monotonic() + seconds if seconds is not None else None
         while not (stop and stop.is_set()) and (end is None or time.monotonic() < end):
+            begun = time.monotonic()
             self.step()
+            if pace:
+                time.sleep(max(0, begun + 1 / pace - time.monotonic()))
 
     def _change(self, what: str, statement: str, *values):
         cursor = self.connection.execute(statement, values)

@@ -70,7 +70,7 @@ class Life(Shop):
         self.write_manifest(interval="1h")
         agent = self.start(http=True)
         agent.wait_ready()
-        with self.traffic(seed=7) as changes:
+        with self.traffic(seed=7, pace=0) as changes:
             wait_until(lambda: changes.done["transactions"] > 500, 60, "traffic")
         end = self.postgres.wal_end()
         self.postgres.execute("select pg_logical_emit_message(true, 'firn', 'end')", "shop")

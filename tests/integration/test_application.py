@@ -1,4 +1,3 @@
-# seconds: 600
 """A database of 500 tables as an application has them, followed by one pattern under mixed traffic: every table equal,
 and the agent small. FIRN_TABLES (500) is how many."""
 

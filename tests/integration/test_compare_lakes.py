@@ -1,4 +1,3 @@
-# seconds: 600
 """The comparer reads tables that pyiceberg wrote into a REST catalog and S3, through DuckDB and pyiceberg, and
 sees when they differ."""
 

@@ -11,6 +11,7 @@ import random
 import re
 import signal
 import threading
+import time
 import unittest
 
 from harness.case import Shop
@@ -261,6 +262,39 @@ class Copy(Shop):
         self.wait_agreed(agent)
         self.assertLess(self.copied(agent)["rows"], 12000)
         self.finish(agent)
+
+    def test_others_lock_partitions(self):
+        """Whoever alters one partition after another in a transaction never deadlocks with an agent that looks at them, or
+        that copies them."""
+        run = self.connection.execute
+        run("create table big (id bigint primary key, pad text) partition by hash (id)")
+        for part in range(4):
+            run(f"create table big_{part} partition of big for values with (modulus 4, remainder {part})")
+        run("insert into big select i, repeat(md5(i::text), 20) from generate_series(1, 20000) i")
+        self.write_manifest(rate=6000, interval="200ms", parallelism=4, more_table=SMALL_FILES)
+
+        def altered(between):
+            with self.connection.transaction():
+                run("lock table big_3 in access exclusive mode")  # as what alters it
+                between()
+                for name in ("big_1", "big_0", "big"):
+                    run(f"lock table {name} in access exclusive mode")
+
+        def started():
+            agents.append(self.start())
+            waits = "select true from pg_stat_activity where datname = 'shop' and wait_event_type = 'Lock'"
+            wait_until(lambda: self.postgres.execute(waits), 30, "the agent waits for a lock", agents[0].alive)
+
+        agents = []
+        altered(started)
+        self.wait_some(agents[0], 2)
+        rounds = 0
+        while "public.big" in agents[0].copying() and rounds < 60:
+            altered(lambda: time.sleep(0.03))  # a writer takes its time; the agent begins ranges meanwhile
+            rounds += 1
+        self.assertGreater(rounds, 20)
+        self.wait_agreed(agents[0])
+        self.finish(agents[0])
 
     # --- columns that change ---
 

@@ -1,4 +1,3 @@
-# seconds: 300
 """DDL of the source at its place in the stream: every kind that is followed, with rows before it, in the
 same transaction and after it, in both format versions and modes, by two engines that are not ours; with
 kills around it; and what is refused, with its way out."""
@@ -415,6 +414,11 @@ class Refused(Shop):
         self.insert(121, 130)
         agent = self.start()
         self.wait_agreed(agent)
+        run("truncate t")
+        self.wait_agreed(agent)
+        run("alter table t add column s serial")
+        self.insert(131, 140)
+        self.wait_agreed(agent)
         self.assert_equal("pyiceberg")
         self.assert_stopped(agent)
 
@@ -459,6 +463,46 @@ class Refused(Shop):
         self.assert_not_ahead()
         self.refused(self.start(), "SchemaUndecided")
         self.reloaded(kept=("public.t.c_7", "public.t.l_8"))
+
+    def test_nested_came_and_went(self):
+        """Of an attribute that was there only while nobody looked the catalog keeps the size of its values, not the type:
+        it is not taken for one of another size, and for one of its own it may be."""
+        run = self.connection.execute
+        self.assert_stopped(self.nested())
+        run("alter type pair add attribute d date; alter type pair drop attribute d; alter type pair add attribute e numeric(10,2)")
+        run("alter type pair add attribute f boolean; alter type pair drop attribute f; alter type pair add attribute g jsonb")
+        self.insert(100, 110, ", c, l", ", row(i, 'b', 1.5, '{}')::pair, array[row(i, null, 2.5, null)::pair]")
+        agent = self.start()
+        self.wait_agreed(agent)
+        for engine in ("duckdb", "pyiceberg"):
+            self.assert_equal(engine)
+        self.assert_stopped(agent)
+        run("alter type pair add attribute h date; alter type pair drop attribute h; alter type pair add attribute k integer")
+        self.insert(111, 120, ", c, l", ", row(i, 'b', 1.5, '{}', i)::pair, '{}'")
+        self.refused(self.start(), "SchemaUndecided", "composite", "--resnapshot")
+        self.assert_not_ahead()
+        self.reloaded(kept=("public.t.c_7", "public.t.l_8"))
+
+    def loaded_again(self, dropped, stays, kept_inside=(), kept=()):
+        agent = self.nested(more_table=f"      schemaEvolution: {{droppedColumns: {dropped}}}\n")
+        run = self.connection.execute
+        run("alter type pair drop attribute a; insert into t (id, must, c, l) values (100, 'm', row('c'), array[row('l')::pair])")
+        self.wait_agreed(agent)
+        self.assert_equal(kept=kept_inside)
+        run(f"drop table t; create table t ({COLUMNS}, c pair, l pair[]); alter publication firn add table t")
+        self.insert(1, 20, ", c, l", ", row('c')::pair, array[row('l')::pair]")
+        self.refused(agent, "SourceTableReplaced")
+        self.reloaded(kept=kept)
+        metadata = self.lake_table("t").metadata
+        schema = next(each for each in metadata["schemas"] if each["schema-id"] == metadata["current-schema-id"])
+        self.assertEqual(sorted(each["name"] for each in schema["fields"] if each["name"][0] in "cl"), stays)
+
+    def test_nested_loaded_again(self):
+        """A struct that keeps an attribute which is gone is not what is loaded: it stays beside."""
+        self.loaded_again("Keep", ["c", "c_7", "l", "l_8"], ("public.t.c.a", "public.t.l.a"), ("public.t.c_7", "public.t.l_8"))
+
+    def test_nested_loaded_again_dropped(self):
+        self.loaded_again("Drop", ["c", "l"])
 
     def test_nested_add_not_allowed(self):
         agent = self.nested(more_table="      schemaEvolution: {addColumns: false}\n")

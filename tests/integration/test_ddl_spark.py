@@ -1,4 +1,3 @@
-# seconds: 300
 """What test_ddl.py shows to two engines, in both format versions, shown to a third: Spark with Iceberg's own runtime.
 One session reads all of it."""
 

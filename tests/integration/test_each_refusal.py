@@ -1,4 +1,3 @@
-# seconds: 120
 """Each reason that ends an agent at its start because a person must act: said by its name with the way out, the slot
 told nothing, the tables untouched, and when the cause is gone everything goes on without a row lost. One flow for
 all of them; those that end a running agent are in test_ddl.py, test_refusals.py and test_types.py."""

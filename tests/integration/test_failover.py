@@ -1,4 +1,3 @@
-# seconds: 600
 """The primary dies and its standby is promoted: a slot that the standby has, too, goes on in the new timeline, by
 itself; nothing is lost or doubled. Where the standby lacks the slot, or changes that the lake has, the agent ends with
 the way out, and it works."""

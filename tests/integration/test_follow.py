@@ -1,4 +1,3 @@
-# seconds: 600
 """Copy, then changes, in both format versions and modes; equal by two engines that are not ours."""
 
 import unittest
@@ -6,6 +5,7 @@ import unittest
 from harness.agent import OK, REFUSED
 from harness.case import Shop
 from harness.kinds import Kinds
+from harness.postgres_proxy import PostgresProxy, error
 from harness.wait import wait_until
 
 ENGINES = ("duckdb", "pyiceberg")
@@ -30,21 +30,21 @@ class Follow(Shop):
         self.quick = False  # as users have it
         self.make_shop()
         self.manifest()
-        with self.traffic(seed=1) as changes:
+        with self.traffic(seed=1, pace=0) as changes:
             agent = self.start()
             before = changes.done["transactions"]
             self.postgres_has_slot(agent)
-            self.wait_transactions(changes, before + 1500)
+            self.wait_transactions(changes, before + 500)
         self.wait_agreed(agent)
         self.assert_all_equal()
         self.assert_stopped(agent)
         self.assert_not_ahead()
 
-        with self.traffic(seed=2) as changes:
-            self.wait_transactions(changes, 300)  # while nobody follows
+        with self.traffic(seed=2, pace=0) as changes:
+            self.wait_transactions(changes, 200)  # while nobody follows
             agent = self.start()
             self.postgres_has_slot(agent)
-            self.wait_transactions(changes, 1000)
+            self.wait_transactions(changes, 500)
         self.wait_agreed(agent)
         self.assert_all_equal()
         self.assert_stopped(agent)
@@ -176,6 +176,122 @@ class IdColumns(Shop):
         self.wait_agreed(agent)
         self.assert_equal()
         self.assert_stopped(agent)
+
+
+    def test_beside_the_key_of_partitions(self):
+        """A partition doesn't take over its table's replica identity, and its old rows have only what its own has."""
+        run = self.connection.execute
+        run("create table t (id integer primary key, code integer not null, v text) partition by hash (id)")
+        for part in range(2):
+            run(f"create table t{part} partition of t for values with (modulus 2, remainder {part})")
+        run("alter table t replica identity full; alter table t1 replica identity full")
+        run("insert into t select i, i, 'v' from generate_series(1, 100) i")
+        self.write_manifest(more_table="      idColumns: [code]\n")
+        agent = self.start()
+        self.assertEqual(agent.wait(), REFUSED)
+        self.assertIn("ReplicaIdentityPartition", agent.text())
+        self.assertIn("ALTER TABLE t0 REPLICA IDENTITY FULL", agent.text())
+        for change in ("delete from t where id % 7 = 0", "update t set code = code + 1000 where id % 5 = 0"):
+            run("alter table t0 replica identity full")
+            agent = self.start(arguments=["--resnapshot", "public.t"])
+            self.wait_agreed(agent)
+            run("update t set code = code + 2000, id = id + 1000 where id % 11 = 0; update t set v = 'w' where id % 3 = 0")
+            run("delete from t where id % 13 = 0")
+            self.wait_agreed(agent)
+            self.assert_equal()
+            run("alter table t0 replica identity default")
+            run(change)
+            self.assertEqual(agent.wait(), REFUSED)
+            self.assertIn("ReplicaIdentityPartition", agent.text())
+            self.assertIn("table public.t column code: an update or delete came without its old value", agent.text())
+            self.assert_not_ahead()
+
+
+class Undone(Shop):
+    """What was rolled back to a savepoint, of a streamed transaction. The server owes a Stream Abort for it, and leaves
+    it out when it had spilled more than 4,096 of its changes to its disk before it began to stream. And rolled back DDL
+    can leave its caches such that it always fails at the same place."""
+
+    quick = True
+    settings = {"logical_decoding_work_mem": "'2MB'"}
+
+    def setUp(self):
+        super().setUp()
+        self.connection.execute("create table a (id bigint primary key, v text); alter table a alter v set storage external")
+        self.connection.execute("create table b (id bigint primary key)")
+        self.write_manifest()
+        self.agent = self.start()
+        self.wait_agreed(self.agent)
+
+    def roll_back(self, rows: int, large: str, meanwhile):
+        """Two transactions: the other one goes on beyond it, and is not over when all is asked for again."""
+        with self.postgres.connect("shop") as writer, self.postgres.connect("shop") as other:
+            other.execute("begin")
+            writer.execute("begin")
+            other.execute("insert into a select 100000 + i, 'other' || i from generate_series(1, 20000) i")
+            writer.execute("insert into a values (1, 'kept')")
+            writer.execute("savepoint s")
+            writer.execute(f"insert into a select i, 'undone' from generate_series(10, {rows}) i")
+            writer.execute(large)
+            meanwhile()
+            writer.execute("insert into a select i, 'undone' from generate_series(10001, 10010) i")
+            writer.execute("rollback to s")
+            writer.execute("insert into a values (2, 'kept, too')")
+            writer.execute("savepoint s; insert into b values (3); release s")
+            writer.execute("commit")
+            if not self.agent:
+                self.agent = self.start()
+            self.wait_agreed(self.agent)
+            self.assert_equal()
+            other.execute("savepoint s; insert into b values (4); release s; delete from a where id % 3 = 1; commit")
+        self.connection.execute("insert into b values (5)")
+        self.wait_agreed(self.agent)
+        for engine in ENGINES:
+            self.assert_equal(engine)
+        self.assertEqual(self.agent.text().count("transactions are no longer streamed"), 1, "the server said it this time")
+        self.assert_stopped(self.agent)
+
+    def test_begun_before_the_start(self):
+        """The confirmed position lies in the transaction's midst: what is before it can't be streamed."""
+
+        def restart():
+            self.wait_agreed(self.agent)
+            self.agent.kill()
+            self.agent = None
+
+        self.roll_back(9000, "select 1", restart)
+
+    def test_incomplete_value(self):
+        """Nor can a row whose large value has come in part, when memory is full."""
+        large = "insert into a select 3, string_agg(md5(i::text), '') from generate_series(1, 100000) i"
+        self.roll_back(6000, large, lambda: self.wait_agreed(self.agent))
+
+    def test_server_fails_at_it(self):
+        self.assert_stopped(self.agent)
+        begun = []
+
+        def change(statement, kind, body):
+            if "streaming 'on'" in statement and kind == b"d" and body[:1] == b"w" and body[25:26] == b"S":
+                begun.append(body)
+                if len(begun) == 3:
+                    return error("XX000", 'could not map filenumber "base/1/2" to relation OID')
+            return None
+
+        with PostgresProxy(self.postgres.port, change) as proxy:
+            self.write_manifest(port=proxy.port)
+            agent = self.start()
+            self.wait_agreed(agent)
+            with self.postgres.connect("shop") as writer:
+                writer.execute("begin; insert into b values (1)")
+                writer.execute("insert into a select i, 'large' from generate_series(1, 60000) i")
+                self.connection.execute("insert into b values (2)")
+                writer.execute("commit")
+            self.wait_agreed(agent)
+            self.assertEqual(proxy.changed, 1)
+            self.assertIn("could not map filenumber", agent.text())
+            self.assertNotIn("starting again", agent.text())
+            self.assert_equal()
+            self.assert_stopped(agent)
 
 
 def combinations():

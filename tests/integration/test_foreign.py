@@ -1,4 +1,3 @@
-# seconds: 600
 """Others write to tables that the agent fills, while traffic flows: pyiceberg appends, overwrites, deletes, expires
 snapshots and rolls back, DuckDB inserts. Their rows stay what they are, the source's stay right, the table's position
 is never lost, and the agent goes on by itself; only a rollback ends it, with the ways out, and they work."""

@@ -1,4 +1,3 @@
-# seconds: 600
 """The source's log is watched: what the slot makes the server keep and how long it will, as metrics and warnings; a
 slot that is really lost, while the agent runs and while it does not, ends it with the way out, which works; and an
 idle database's slot goes on while others of the server write."""

@@ -1,4 +1,3 @@
-# seconds: 400
 """Tables made through iceberg.h alone, in v2 and v3 and by every partition transform: DuckDB and pyiceberg
 read exactly the rows that must be there, and what pyiceberg says of snapshots, manifests and files agrees
 with what was committed."""

@@ -1,4 +1,3 @@
-# seconds: 300
 """Iceberg's own rules, held against tables the table writer made.
 
 tests/unit/table/test_partitions.c leaves tables of both versions, partitioned in every way, and prints

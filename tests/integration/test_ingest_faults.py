@@ -1,4 +1,3 @@
-# seconds: 480
 """Four `firn-agent ingest` of one group, with live traffic, while everything around them has a bad day: kill -9 and SIGSTOP
 of any of them and of the one that commits, rebalances, the broker killed and started again, connections to it that are cut,
 reset, slow or hang, and a catalog whose answers get lost. In the end every table is the source's by an engine that is not

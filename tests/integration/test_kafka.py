@@ -1,4 +1,3 @@
-# seconds: 300
 """agent/kafka against a real broker: every way to log in and what is said when it fails, rights, topics'
 settings, a broker that is killed in the middle of writing, two writers with one transactional id, records that
 are too large."""

@@ -1,4 +1,3 @@
-# seconds: 600
 """What a lake's store or catalog refuses is told with the manifest's field and the way out; nothing is confirmed to
 the source meanwhile, and once mended, source and lake become equal. What only takes time (a full store, a server that
 asks for patience) is waited for by the same process."""

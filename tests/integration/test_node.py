@@ -24,7 +24,7 @@ from harness.kube import HELM, ROOT, operator_binary
 from harness.kube_node import ADDRESS, Node
 from harness.postgres import PASSWORD, Postgres
 from harness.server import fetched
-from harness.shop import Traffic, make
+from harness.shop import PACE, Traffic, make
 from harness.wait import wait_until
 
 sys.path.insert(0, str(ROOT / "tests/compare"))
@@ -128,7 +128,7 @@ class OnANode(unittest.TestCase):
                 run = Traffic(connection, seed=int(time.monotonic()), bulk=False)
 
                 def work():
-                    run.run(seconds, stop)
+                    run.run(seconds, stop, PACE)
                     done.append(run.done["transactions"])
 
                 thread = threading.Thread(target=work)

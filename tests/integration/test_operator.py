@@ -1,4 +1,3 @@
-# seconds: 600
 """The operator on a real API server, with etcd and without a node: what it makes, what it says, and that neither a
 kill at any named point of its code nor the loss of the API server, of etcd's history or of the lease changes that.
 Pods are made by the test where their state is to be seen."""
@@ -645,9 +644,11 @@ class Life(Reconcile):
         self.kube.patch("LakeTable", "orders", {"spec": {"deletionPolicy": "Drop"}}, self.namespace)
         self.until(lambda: self.get("LakeTable", "orders")["metadata"].get("finalizers"), "it will be dropped")
         self.until(self.all_ready, "everything is ready")
+        before = self.get("Deployment", "shop-capture")["metadata"]["generation"]
         self.kube.delete("LakeTable", "orders", self.namespace)
         self.until(lambda: '"public.orders"' not in self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], "it is filled no more")
         self.wait_condition("IngestionUnit", "orders", "Reconciling", "True", "LakeTableMissing")
+        self.until(lambda: self.get("Deployment", "shop-capture")["metadata"]["generation"] > before, "new Pods are asked for")
         self.assertIsNone(self.find("Job", "orders-drop-table"))  # the Pods of before may run
         self.run_deployment()
         job = self.until(lambda: self.find("Job", "orders-drop-table"), "the Job that drops it")

@@ -1,4 +1,3 @@
-# seconds: 300
 """Our Parquet reader and writer against pyarrow and DuckDB, values compared.
 
 test_parquet_engines.py [BUILD]: tables of every type are written by pyarrow with several codecs, encodings

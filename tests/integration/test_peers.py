@@ -1,4 +1,3 @@
-# seconds: 420
 """Those who read Debezium's topics read ours: firn-agent capture follows a shop under traffic; its topics (JSON with
 its schema) are read by Debezium's ExtractNewRecordState and JDBC sink into another database, and by Iceberg's Kafka
 Connect sink, and both end with what the source has. Debezium's connector follows the same traffic in the same worker:

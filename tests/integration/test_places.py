@@ -1,4 +1,3 @@
-# seconds: 600
 """The whole flow into each catalog and each store: copy, traffic, restart, drain, and every row compared."""
 
 import json

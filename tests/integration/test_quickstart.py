@@ -1,4 +1,3 @@
-# seconds: 600
 """deploy/quickstart, small: ends well, and leaves nothing behind."""
 
 import os

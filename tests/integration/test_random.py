@@ -1,4 +1,3 @@
-# seconds: 600
 """Random tables under random statements, followed by an agent that is stopped and killed in between; then every row
 compared by two engines that are not ours. From the seed come schema, statements and the agent's starts and ends; what
 is left to chance is how far the agent has come at each of them.

@@ -1,15 +1,16 @@
-# seconds: 240
 """firn-agent capture: a live shop into Kafka's topics. Every topic, replayed from its beginning and folded by key, is the
 source's table, in order per key; what comes twice comes with the same position and says the same."""
 
 import json
 import os
 import signal
+import threading
 import unittest
 
 from harness.agent import OK, REFUSED
 from harness.kafka import Registry
-from harness.relay import Header, RelayCase
+from harness.postgres_proxy import PostgresProxy
+from harness.relay import AGREE_SECONDS, Header, RelayCase
 from harness.shop import TABLES
 from harness.wait import wait_until
 
@@ -166,6 +167,36 @@ class Relay(RelayCase):
             self.wait_agreed(second)
         self.wait_agreed(second)
         self.assert_stopped(second)
+        self.assert_equal(repeats=False)
+
+    def test_another_goes_on_meanwhile(self):
+        """A process that sleeps between its looks at the slot and at the topics does not take it for a loss when
+        another one went on."""
+        self.make_shop(500)
+        self.write_manifest()
+        first = self.start()
+        self.wait_agreed(first)
+        self.assert_stopped(first)
+        sleeps, wakes = threading.Event(), threading.Event()
+
+        def asked(statement: str):
+            if "confirmed_flush_lsn, restart_lsn" in statement and not sleeps.is_set():
+                sleeps.set()
+                wakes.wait(AGREE_SECONDS)
+
+        with PostgresProxy(self.postgres.port, asked=asked) as proxy:
+            self.write_manifest(port=proxy.port)
+            slow = self.start()
+            wait_until(sleeps.is_set, 60, "it asks where the slot is", slow.alive)
+            self.write_manifest()
+            other = self.start()
+            self.connection.execute("update customers set visits = visits + 1")
+            self.wait_agreed(other)
+            wakes.set()
+            wait_until(lambda: "SlotActive" in slow.text(), 60, "it finds the slot taken", slow.alive)
+            slow.kill()
+        other.alive()
+        self.assert_stopped(other)
         self.assert_equal(repeats=False)
 
     def test_slot_gone(self):

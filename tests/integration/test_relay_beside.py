@@ -1,4 +1,3 @@
-# seconds: 300
 """firn-agent capture copies tables once more beside the stream (spec.stream.resnapshot). The topics begin without the rows
 that were there before (snapshot.mode Never), so that whatever is missing from the copy is missing in the end; the shop is
 live, large values are left out of the log, and the agent is killed in the middle."""

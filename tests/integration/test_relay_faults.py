@@ -1,4 +1,3 @@
-# seconds: 400
 """firn-agent capture under live traffic while everything around it has a bad day: kill -9 at points and at random, with
 Transactional a zombie that wakes (Idempotent's sends what it had, late), the broker killed and started again, connections
 to Kafka and to the source that are cut, reset, slow or hang, and with Avro a registry that answers 503. In the end every

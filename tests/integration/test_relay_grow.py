@@ -1,4 +1,3 @@
-# seconds: 300
 """More partitions for topics that have rows (spec.stream.kafka.partitions raised, or somebody adds some): who waits at the
 barrier reads each key's records in order, whatever moment the agent dies at."""
 

@@ -1,4 +1,3 @@
-# seconds: 600
 """kill -9 of firn-agent capture under live traffic: at named points (common/crash.h) and at random times, first during the
 copy. After it every topic, folded by key, is its table; Idempotent repeats only what it had sent, with equal position;
 Transactional shows nothing twice to who reads what is committed.

@@ -1,4 +1,3 @@
-# seconds: 180
 """What firn-agent capture says when something is wrong with Kafka or the registry, and that nothing is lost by it: the
 source keeps what was not confirmed, and it goes on when it is mended."""
 

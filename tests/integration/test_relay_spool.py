@@ -1,4 +1,3 @@
-# seconds: 420
 """firn-agent capture with a spool: the broker is away for longer than the source would keep its log, the agent is killed
 at each point of the spool's way and at random, and in the end every topic, folded by key, is its table; with
 Transactional nothing came twice."""

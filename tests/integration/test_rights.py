@@ -1,4 +1,3 @@
-# seconds: 600
 """A role with exactly the rights that README names, as a managed database gives them: no superuser anywhere. Then TLS
 in every mode, with certificates of server and client. Each refusal names the field and the way out, and no log has a
 password or a key in it."""

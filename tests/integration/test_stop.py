@@ -1,4 +1,3 @@
-# seconds: 300
 """Told to stop while the source makes it wait for somebody's open transaction: it drains, says so and ends, and nothing
 waits on at the server in its name. That it did wait is seen at the server first."""
 

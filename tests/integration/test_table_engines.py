@@ -1,4 +1,3 @@
-# seconds: 300
 """Tables the table writer made from random changes, read by engines nobody here wrote.
 
 The unit test's model (tests/unit/table/test_upsert.c) runs in a folder that stays, and prints the rows

@@ -1,4 +1,3 @@
-# seconds: 600
 """Large values that an update leaves out of the log (unchanged TOAST): they come from the lake table's own row. The
 source's row has changed or gone by the time the log is read, so that fetching it by key would give another value, or
 none; and the agent's own count of such fetches stays 0."""
@@ -169,6 +168,22 @@ class Spread(Toast):
             if step == 3:
                 self.wait_agreed(agent)
         self.assert_filled(agent, 500)
+        self.assert_stopped(agent)
+
+    def test_root_is_full(self):
+        """The published root's identity is FULL and its partitions' is not: old rows come as whole, with nulls."""
+        run = self.connection.execute
+        run("create table spread (id integer primary key, body text) partition by hash (id)")
+        for part in range(3):
+            run(f"create table spread{part} partition of spread for values with (modulus 3, remainder {part})")
+        run("alter table spread alter body set storage external")
+        run("alter table spread replica identity full")
+        run("insert into spread select i, repeat('x', 9000) || i from generate_series(1, 60) i")
+        self.write_manifest(format=2)
+        agent = self.run_agent()
+        self.wait_agreed(agent)
+        run("update spread set id = id + 1000 where id % 3 > 0")  # some stay in their partition
+        self.assert_filled(agent, 1)
         self.assert_stopped(agent)
 
     def test_killed(self):

@@ -1,4 +1,3 @@
-# seconds: 480
 """Our records beside Debezium's, of the same rows, in every form: Debezium (in Kafka Connect) follows a database and
 writes topics; topic_records captures the same database and encodes what it read. What Debezium says of each row (its
 place in the log, its transaction, its times) is given to ours, so that everything is compared: keys and values field by

@@ -197,8 +197,10 @@ static void add(Candidates *to, const PgAttribute *attribute, bool before, bool 
     char *text = to->texts[to->count];
     snprintf(text, sizeof *to->texts, "%u", attribute->oid);
     to->attributes[to->count] = *attribute;
-    to->columns[to->count++] = (MatchColumn){
-        .number = attribute->number, .before = before ? text : NULL, .now = now ? text : NULL};
+    to->columns[to->count++] = (MatchColumn){.number = attribute->number,
+                                             .before = before ? text : NULL,
+                                             .now = now ? text : NULL,
+                                             .layout = attribute->layout};
 }
 
 /* By number. strictly: what values have and the catalog has still must be there, what they no
@@ -234,16 +236,20 @@ static Candidates list(const PgType *known, const PgType *now, bool strictly)
     return ret;
 }
 
-static MatchResult try(const Candidates *candidates, const uint32_t *oids, uint32_t count,
-                       uint32_t *place)
+static MatchResult try(const Candidates *candidates, const PgTypes *types, const uint32_t *oids,
+                       uint32_t count, uint32_t *place)
 {
+    AUTO(mem_free) uint32_t *layouts = mem_array(count, sizeof *layouts);
     char(*texts)[OID_TEXT_BYTES] = mem_array(count, sizeof *texts);
     const char **names = mem_array(count, sizeof *names);
     for (uint32_t i = 0; i < count; i++) {
         snprintf(texts[i], sizeof texts[i], "%u", oids[i]);
         names[i] = texts[i];
+        const PgType *type = types_find(types, oids[i]);
+        layouts[i] = type ? type->layout : 0;
     }
-    MatchResult result = match_exactly(candidates->columns, candidates->count, names, count, place);
+    MatchResult result =
+        match_exactly(candidates->columns, candidates->count, names, layouts, count, place);
     free(names);
     free(texts);
     return result;
@@ -316,16 +322,17 @@ static bool take(const Take *how)
     return changed;
 }
 
-CompositeMatch composite_match(PgType *known, const PgType *now, const uint32_t *oids,
+CompositeMatch composite_match(PgType *known, const PgTypes *types, const uint32_t *oids,
                                uint32_t count, bool forgets)
 {
+    const PgType *now = types_find(types, known->oid);
     AUTO(mem_free) uint32_t *place = mem_array(count, sizeof *place);
     MatchResult result = MATCH_NONE;
     Candidates candidates = {0};
     for (int strictly = 1; strictly >= 0 && result == MATCH_NONE; strictly--) {
         candidates_done(&candidates);
         candidates = list(known, now, strictly);
-        result = try(&candidates, oids, count, place);
+        result = try(&candidates, types, oids, count, place);
     }
     CompositeMatch ret = result == MATCH_SEVERAL ? COMPOSITE_SEVERAL : COMPOSITE_NONE;
     Take how = {known, now, &candidates, oids, place, count, forgets};
@@ -335,8 +342,9 @@ CompositeMatch composite_match(PgType *known, const PgType *now, const uint32_t 
     return ret;
 }
 
-CompositeMatch composite_check(PgType *known, const PgType *now)
+CompositeMatch composite_check(PgType *known, const PgTypes *types)
 {
+    const PgType *now = types_find(types, known->oid);
     AUTO(mem_free) uint32_t *oids = mem_array(known->attribute_count, sizeof *oids);
     AUTO(mem_free) uint32_t *place = mem_array(known->attribute_count, sizeof *place);
     uint32_t count = 0;
@@ -344,7 +352,7 @@ CompositeMatch composite_check(PgType *known, const PgType *now)
         if (!known->attributes[i].gone)
             oids[count++] = known->attributes[i].oid;
     Candidates candidates = list(known, now, true);
-    MatchResult result = try(&candidates, oids, count, place);
+    MatchResult result = try(&candidates, types, oids, count, place);
     candidates_done(&candidates);
     if (result != MATCH_ONE)
         return result == MATCH_NONE ? COMPOSITE_NONE : COMPOSITE_SEVERAL;

@@ -5,7 +5,8 @@
  *
  *   - a value that has other attributes is fitted to those known and those that came since, by
  *     their order (numbers are never given twice) and types (an attribute's type can't change while
- *     a column uses it);
+ *     a column uses it; of one that came and went the catalog keeps how its values are laid out,
+ *     so that it is not taken for one of another size);
  *   - one that has those known may be another one all the same, where an attribute was dropped and
  *     one of its type added: so before a place of the log is handed on as passed, the catalog is
  *     asked whether that may have been.
@@ -46,14 +47,14 @@ typedef enum CompositeMatch {
     COMPOSITE_SEVERAL,
 } CompositeMatch;
 
-/* known, as the values (types' oids, in their order) have it; now: the catalog's, NULL: it is gone.
- * forgets: attributes that are no longer there are left out, else they stay as gone. Neither NONE
- * nor SEVERAL changes it. */
-CompositeMatch composite_match(PgType *known, const PgType *now, const uint32_t *oids,
+/* known, as the values (types' oids, in their order) have it; types: the catalog's of now, those of
+ * the values too, as far as they are still there. forgets: attributes that are no longer there are
+ * left out, else they stay as gone. Neither NONE nor SEVERAL changes it. */
+CompositeMatch composite_match(PgType *known, const PgTypes *types, const uint32_t *oids,
                                uint32_t count, bool forgets);
 /* With the attributes that it is known to have: may values that look like it be others, by what the
  * catalog says now? */
-CompositeMatch composite_check(PgType *known, const PgType *now);
+CompositeMatch composite_check(PgType *known, const PgTypes *types);
 
 /* [[oid, last number, [[number, name, oid, typmod, gone], …]], …] */
 json_t *composites_to_json(const PgTypes *known);

@@ -96,7 +96,9 @@ static const Meaning meanings[] = {
      "spec.source.host"},
     {"58P01", ERROR_CONFIG, "LogGone", "the server no longer has the WAL that the slot needs"},
     {"42704", ERROR_CONFIG, "ObjectMissing", ""},
+    {"55P03", ERROR_RETRY, "Locked", ""},
     {"57014", ERROR_RETRY, "Cancelled", ""},
+    {"XX000", ERROR_RETRY, "ServerFailed", "a fault of its own: its log says more"},
 };
 
 bool connect_classify(const char *sqlstate, const char *primary, const char *detail,

@@ -22,6 +22,7 @@
 #include "agent/capture/postgres/copy.h"
 #include "agent/capture/postgres/plan.h"
 #include "agent/capture/postgres/postgres.h"
+#include "common/clock.h"
 #include "common/crash.h"
 #include "common/mem.h"
 
@@ -31,6 +32,7 @@
 #define WAIT_MS_MAX 64
 #define COMMAND_TIMEOUT_MS 60000
 #define OIDS_FLAG (1u << 16)
+#define LOCK_PAUSE_US 20000
 
 bool copy_command(TableReader *reader, const char *sql, Error *err)
 {
@@ -127,16 +129,32 @@ static char *copy_sql(const PgTable *table, const PgPart *part, const Extent *ex
                       only, from, where);
 }
 
+#define LEAVE_SQL "ROLLBACK TO SAVEPOINT range; RELEASE SAVEPOINT range"
+
+/* Of a partitioned table all partitions are locked: without waiting for one while others are held,
+ * as who alters one after the other may wait for those. */
+static bool lock_table(TableReader *reader, const PgTable *table, Error *err)
+{
+    AUTO(mem_free)
+    char *sql = mem_format("SAVEPOINT range; LOCK TABLE %s%s IN ACCESS SHARE MODE%s",
+                           table->partitioned ? "" : "ONLY ", table->quoted,
+                           table->partitioned ? " NOWAIT" : "");
+    while (!copy_command(reader, sql, err)) {
+        if (strcmp(err->code, "Locked") != 0 || !goes_on(reader) ||
+            !copy_command(reader, LEAVE_SQL, err))
+            return false;
+        clock_sleep_us(LOCK_PAUSE_US);
+    }
+    return true;
+}
+
 /* COPY does not go by the snapshot's catalog but by today's: the columns may have changed since
  * they were looked up, and it names no types. The lock holds them until the savepoint is left, with
  * the range: whoever wants to alter the table waits for a range and not for the copy, and with him
  * all who queue behind him. */
 bool copy_hold_columns(TableReader *reader, const PgTable *table, Error *err)
 {
-    AUTO(mem_free)
-    char *lock = mem_format("SAVEPOINT range; LOCK TABLE %s%s IN ACCESS SHARE MODE",
-                            table->partitioned ? "" : "ONLY ", table->quoted);
-    if (!copy_command(reader, lock, err))
+    if (!lock_table(reader, table, err))
         return false;
     return tables_check_columns(reader->connection, table, err) &&
            tables_check_composites(reader->connection, table, err);
@@ -144,9 +162,7 @@ bool copy_hold_columns(TableReader *reader, const PgTable *table, Error *err)
 
 static bool leave_range(TableReader *reader, Error *err)
 {
-    if (reader->beside)
-        return copy_command(reader, "COMMIT", err);
-    return copy_command(reader, "ROLLBACK TO SAVEPOINT range; RELEASE SAVEPOINT range", err);
+    return copy_command(reader, reader->beside ? "COMMIT" : LEAVE_SQL, err);
 }
 
 /* Rows stand where they stood when the ranges were made; the lock keeps them there. Otherwise they

@@ -15,6 +15,7 @@
 
 #include "agent/capture/postgres/connect.h"
 #include "agent/capture/postgres/match.h"
+#include "agent/capture/postgres/transactions.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -119,7 +120,7 @@ static bool read_catalog(Learn *learn, Error *err)
     snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
     const char *values[] = {oid, table->sends_stored ? "t" : "f"};
     if (!postgres_query_open(learn->postgres, err) ||
-        !postgres_sees(learn->postgres, &table->xid, 1, err))
+        !transactions_seen(learn->postgres, &table->xid, 1, err))
         return error_wrap(err, "table %s", table->name);
     learn->catalog =
         connect_query_with(learn->postgres->query, PGRES_TUPLES_OK, catalog_sql, 2, values, err);
@@ -290,8 +291,9 @@ static const char partitions_sql[] =
     "  count(DISTINCT a.attmissingval::pg_catalog.text), "
     "  min(a.attrelid) FILTER (WHERE a.atthasmissing), "
     "  (min(ARRAY[a.attrelid::int8, a.attnum]) FILTER (WHERE a.atthasmissing))[2] "
-    "FROM pg_catalog.pg_partition_tree($1::oid) t JOIN pg_catalog.pg_attribute a "
-    "  ON a.attrelid = t.relid AND a.attname = $2 AND NOT a.attisdropped WHERE t.isleaf";
+    "FROM " LEAVES_SQL(
+        "$1::oid") " t JOIN pg_catalog.pg_attribute a "
+                   "  ON a.attrelid = t.oid AND a.attname = $2 AND NOT a.attisdropped";
 
 static bool find_in_partitions(Learn *learn, int row, Field *field, bool *ret_found, Error *err)
 {

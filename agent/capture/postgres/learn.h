@@ -18,11 +18,6 @@ bool table_renamed(const PgTable *table, const char *name, Error *err);
 /* A PgoutputRetype and a PgoutputSettle; context is the Postgres. */
 MUST_CHECK bool table_retype(void *context, PgTable *table, const CompositeSeen *seen, Error *err);
 MUST_CHECK bool tables_settle(void *context, const uint32_t *xids, size_t count, Error *err);
-/* Waits until the catalog shows these transactions: the log has them a moment before others see
- * that they are committed. */
-MUST_CHECK bool postgres_sees(Postgres *postgres, const uint32_t *xids, size_t count, Error *err);
-/* Pure: does the snapshot, as text, show the transaction? */
-bool snapshot_sees(const char *snapshot, uint32_t xid);
 /* The composites of the decoders: as known before, else as in types. */
 void table_keep_composites(PgTable *table, const PgTypes *types, const PgDecoder *decoders,
                            size_t count);

@@ -15,6 +15,7 @@ typedef struct Match {
     const MatchColumn *columns;
     size_t column_count;
     const char *const *names;
+    const uint32_t *layouts; /* NULL: of none */
     size_t name_count;
     Ways *ways; /* (column_count + 1) * (name_count + 1) */
 } Match;
@@ -36,9 +37,14 @@ static bool is_called(const MatchColumn *column, const char *name)
 }
 
 /* One that came and went meanwhile may have had any name, also one that was given again. */
-static bool may_be_called(const MatchColumn *column, const char *name)
+static bool may_be_called(const Match *match, size_t c, size_t n)
 {
-    return is_called(column, name) || (!column->before && !column->now && column->since <= 0);
+    const MatchColumn *column = &match->columns[c];
+    uint32_t layout = match->layouts ? match->layouts[n] : 0;
+    if (is_called(column, match->names[n]))
+        return true;
+    return !column->before && !column->now && column->since <= 0 &&
+           (!column->layout || !layout || column->layout == layout);
 }
 
 /* Can it be missing from the message, when the names from `name` on are still to come? */
@@ -59,7 +65,7 @@ static void count(const Match *match)
                 const Ways *taken = at(match, c + 1, n + 1);
                 to->all = taken->all;
                 to->plain = is_called(&match->columns[c], match->names[n]) ? taken->plain : 0;
-                to->likely = may_be_called(&match->columns[c], match->names[n]) ? taken->likely : 0;
+                to->likely = may_be_called(match, c, n) ? taken->likely : 0;
             }
             if (can_be_missing(match, &match->columns[c], n)) {
                 const Ways *missing = at(match, c + 1, n);
@@ -71,9 +77,9 @@ static void count(const Match *match)
 }
 
 MatchResult match_exactly(const MatchColumn *columns, size_t column_count, const char *const *names,
-                          size_t name_count, uint32_t *ret_place)
+                          const uint32_t *layouts, size_t name_count, uint32_t *ret_place)
 {
-    Match match = {columns, column_count, names, name_count, NULL};
+    Match match = {columns, column_count, names, layouts, name_count, NULL};
     AUTO(mem_free) Ways *ways = mem_array((column_count + 1) * (name_count + 1), sizeof *ways);
     match.ways = ways;
     count(&match);
@@ -81,7 +87,7 @@ MatchResult match_exactly(const MatchColumn *columns, size_t column_count, const
     if (likely != 1)
         return likely ? MATCH_SEVERAL : MATCH_NONE;
     for (size_t c = 0, n = 0; n < name_count; c++)
-        if (at(&match, c + 1, n + 1)->likely && may_be_called(&columns[c], names[n]))
+        if (at(&match, c + 1, n + 1)->likely && may_be_called(&match, c, n))
             ret_place[n++] = (uint32_t)c;
     return MATCH_ONE;
 }
@@ -111,7 +117,7 @@ static bool is_borne_out(const Match *match, const uint32_t *types, const uint32
 MatchResult match_columns(const MatchColumn *columns, size_t column_count, const char *const *names,
                           const uint32_t *types, size_t name_count, uint32_t *ret_place)
 {
-    Match match = {columns, column_count, names, name_count, NULL};
+    Match match = {columns, column_count, names, NULL, name_count, NULL};
     AUTO(mem_free) Ways *ways = mem_array((column_count + 1) * (name_count + 1), sizeof *ways);
     match.ways = ways;
     count(&match);

@@ -27,6 +27,7 @@ typedef struct MatchColumn {
     uint32_t type;      /* of the column known last: its oid */
     int since;          /* the transaction that wrote the row came 1 after, -1 before the one that
                          * changed this column in the catalog last; 0: it was that one, or unknown */
+    uint32_t layout;    /* of one that came and went: its values' (PgType); 0: not known */
 } MatchColumn;
 
 typedef enum MatchResult { MATCH_ONE, MATCH_NONE, MATCH_SEVERAL } MatchResult;
@@ -36,6 +37,6 @@ typedef enum MatchResult { MATCH_ONE, MATCH_NONE, MATCH_SEVERAL } MatchResult;
 MatchResult match_columns(const MatchColumn *columns, size_t column_count, const char *const *names,
                           const uint32_t *types, size_t name_count, uint32_t *ret_place);
 /* The same where names never change: each is what its column is called, or the name of one that
- * came and went. */
+ * came and went and whose values are laid out as the name's (layouts, 0: not known). */
 MatchResult match_exactly(const MatchColumn *columns, size_t column_count, const char *const *names,
-                          size_t name_count, uint32_t *ret_place);
+                          const uint32_t *layouts, size_t name_count, uint32_t *ret_place);

@@ -50,6 +50,7 @@ struct Pgoutput {
     RowPosition checkpoint; /* the latest one */
     int64_t commit_us;
     uint64_t last_commit; /* end of the latest transaction */
+    uint64_t message_lsn; /* of the latest message that belongs to none */
     uint64_t changes;
     uint32_t xid; /* in a transaction: its number */
     /* Transactions that wrote to tables with composites since it was settled that these are as
@@ -64,6 +65,7 @@ struct Pgoutput {
     Spool *filling;   /* between Stream Start and Stop */
     Spool *replaying; /* after Stream Commit */
     uint64_t replay_end;
+    bool refused; /* a streamed transaction that is not as it should be */
 };
 
 Pgoutput *pgoutput_new(const PgoutputOptions *options)
@@ -346,6 +348,8 @@ static bool on_update(Pgoutput *out, Reader *in, Error *err)
         return false;
     uint32_t number = (uint32_t)relation->table;
     const PgTable *table = &out->options.tables[number];
+    if (UNLIKELY(!old_kind && relation->identity == 'f') && !rows_need_no_old(table, relation, err))
+        return false;
     bool moved = old_kind && key_differs(table, out->rows.old_values, out->rows.new_values);
     bool found = true;
     if (unchanged && !rows_complete(&out->rows, table, (char)old_kind, &found, err))
@@ -374,10 +378,8 @@ static bool on_delete(Pgoutput *out, Reader *in, Error *err)
         return bad(err, "a delete has no old row");
     if (!rows_read_tuple(relation, in, out->rows.old_values, &unchanged, err) || !ends(in, err))
         return false;
-    const Schema *schema = out->options.tables[relation->table].source->schema;
-    for (size_t i = 0; i < schema->key_count; i++)
-        if (UNLIKELY(out->rows.old_values[schema->key[i]].kind != 'b'))
-            return bad(err, "a delete lacks its key");
+    if (!rows_has_key(&out->options.tables[relation->table], out->rows.old_values, err))
+        return false;
     return put_change(out, (uint32_t)relation->table, ROW_DELETE, out->rows.old_values, NULL, err);
 }
 
@@ -431,6 +433,11 @@ static bool on_message(Pgoutput *out, Reader *in, Error *err)
         return bad(err, "a message is cut short");
     if (strcmp(prefix, HEARTBEAT_PREFIX) == 0)
         return true;
+    if (!transactional) { /* as soon as it is decoded: again, when the log is asked for again */
+        if (lsn <= out->message_lsn)
+            return true;
+        out->message_lsn = lsn;
+    }
     rows_flush_all(&out->rows);
     Change *change = rows_push(&out->rows, CHANGE_MESSAGE);
     change->row = out->in_transaction ? out->at : (RowPosition){.major = lsn};
@@ -574,6 +581,30 @@ static bool on_stream_start(Pgoutput *out, Reader *in, Error *err)
     return true;
 }
 
+static bool ask_undone(const Pgoutput *out, const Spool *spool, bool *ret, Error *err)
+{
+    size_t count;
+    AUTO(mem_free) uint32_t *subxids = spool_subxids(spool, &count);
+    *ret = false;
+    return count == 0 || !out->options.undone ||
+           out->options.undone(out->options.learn_context, subxids, count, ret, err);
+}
+
+bool pgoutput_refused(const Pgoutput *out)
+{
+    return out->refused;
+}
+
+uint64_t pgoutput_forget_streamed(Pgoutput *out)
+{
+    ASSERT(!out->replaying && !out->in_transaction);
+    while (out->spool_count)
+        spool_free(spool_take(out, out->spool_count - 1));
+    out->filling = NULL;
+    out->refused = false;
+    return out->end;
+}
+
 static bool on_stream_commit(Pgoutput *out, Reader *in, Error *err)
 {
     uint32_t xid;
@@ -585,6 +616,13 @@ static bool on_stream_commit(Pgoutput *out, Reader *in, Error *err)
     size_t index = spool_index(out, xid);
     if (index == out->spool_count)
         return bad(err, "a Stream Commit's transaction was never streamed");
+    bool undone;
+    if (!ask_undone(out, out->spools[index], &undone, err))
+        return false;
+    if (undone) {
+        out->refused = true;
+        return true;
+    }
     out->replaying = spool_take(out, index);
     out->replay_end = facts.end_lsn;
     begin(out, facts.commit_lsn, xid, out->commit_us);
@@ -642,7 +680,7 @@ static bool on_streamed(Pgoutput *out, uint8_t kind, uint64_t lsn, const uint8_t
 
 bool pgoutput_message(Pgoutput *out, uint64_t lsn, const uint8_t *message, size_t bytes, Error *err)
 {
-    ASSERT(!out->replaying);
+    ASSERT(!out->replaying && !out->refused);
     if (bytes == 0)
         return bad(err, "an empty message");
     uint8_t kind = message[0];

@@ -33,6 +33,14 @@ typedef bool (*PgoutputRetype)(void *context, PgTable *table, const struct Compo
  * are others, the table has them now (PgTable.reshaped). */
 typedef bool (*PgoutputSettle)(void *context, const uint32_t *xids, size_t count, Error *err);
 
+/* Was one of these subtransactions rolled back? They are what is left of a streamed transaction
+ * that has committed. The server owes a Stream Abort for each that was, and leaves some out: of one
+ * whose changes it had spilled to its disk before it began to stream, more than 4,096 of them, as
+ * it must after a start in the transaction's midst or while a TOAST value is incomplete
+ * (ReorderBufferTruncateTXN marks as streamed what has changes in memory, 14 to 18). */
+typedef bool (*PgoutputUndone)(void *context, const uint32_t *subxids, size_t count,
+                               bool *ret_undone, Error *err);
+
 typedef struct PgoutputOptions {
     PgTable *tables;
     size_t table_count;
@@ -41,6 +49,7 @@ typedef struct PgoutputOptions {
     PgoutputLearn learn; /* NULL: what doesn't fit is refused */
     PgoutputRetype retype;
     PgoutputSettle settle;
+    PgoutputUndone undone; /* NULL: the server is believed */
     void *learn_context;
     bool origins;               /* batches have them; messages of the log become changes */
     bool commits, messages;     /* CaptureOptions' */
@@ -59,6 +68,13 @@ void pgoutput_keepalive(Pgoutput *out, uint64_t end);
 /* A transaction that was streamed before its end is being handed out, message by message. */
 bool pgoutput_replaying(const Pgoutput *out);
 MUST_CHECK bool pgoutput_replay(Pgoutput *out, Error *err);
+
+/* A streamed transaction has ended that can't be taken as it came (PgoutputUndone). */
+bool pgoutput_refused(const Pgoutput *out);
+/* Forgets what was streamed and not yet handed out. Returns from where the log is to be asked for
+ * again, so that all of it comes, and nothing that was handed out; 0: from where it was before. Not
+ * in a transaction. */
+uint64_t pgoutput_forget_streamed(Pgoutput *out);
 
 /* The next change that is ready; its Position's source is left empty. */
 bool pgoutput_take(Pgoutput *out, Change *ret);

@@ -98,9 +98,11 @@ static const char parts_sql[] =
     "  c.oid = o.root OR (c.relkind = 'r' AND pg_catalog.has_table_privilege(c.oid, 'SELECT') "
     "  AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')) "
     "FROM pg_catalog.unnest($1::oid[]) AS o(root) "
-    "LEFT JOIN LATERAL pg_catalog.pg_partition_tree(o.root) t ON t.isleaf "
-    "JOIN pg_catalog.pg_class c ON c.oid = coalesce(t.relid, o.root) AND c.relkind <> 'p' "
-    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY o.root, c.oid";
+    "LEFT JOIN LATERAL " LEAVES_SQL(
+        "o.root") " t ON true "
+                  "JOIN pg_catalog.pg_class c ON c.oid = coalesce(t.oid, o.root) AND c.relkind <> "
+                  "'p' "
+                  "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY o.root, c.oid";
 
 static void put_part(PgTable *table, const PGresult *result, int row)
 {

@@ -16,6 +16,7 @@
  *   composites.c   which attribute of a composite is which   retype.c  what becomes of the table
  *   describe.c     columns in the server's own words, for topics
  *   spool.c        transactions streamed before their end
+ *   transactions.c which of them others see, and which were rolled back
  *   toast.c        values that an update left out, fetched by key where the table can't fill them
  *   types.c        which type becomes which: the one table
  *   decode.c       values into columns: their bytes   numeric.c  numeric
@@ -37,6 +38,19 @@
 #include "common/reader.h"
 
 #define VERSION_SENDS_STORED 180000 /* generated columns in pgoutput, where asked for */
+
+/* The leaves of a partitioned table, of another none, as a subquery with one column: oid. From the
+ * catalog alone: pg_partition_tree locks them all until the transaction's end, and who alters one
+ * of them and then another would deadlock with a query that waits for the first. */
+#define LEAVES_SQL(root)                                                                           \
+    "(WITH RECURSIVE part(oid) AS ("                                                               \
+    "  SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class r "                \
+    "    ON r.oid = i.inhparent AND r.relkind = 'p' "                                              \
+    "  WHERE i.inhparent = " root " AND NOT i.inhdetachpending "                                   \
+    "  UNION ALL SELECT i.inhrelid FROM part JOIN pg_catalog.pg_inherits i "                       \
+    "    ON i.inhparent = part.oid AND NOT i.inhdetachpending) "                                   \
+    "SELECT part.oid FROM part JOIN pg_catalog.pg_class l ON l.oid = part.oid "                    \
+    "  AND l.relkind <> 'p')"
 
 typedef struct PgShape {
     Schema *schema;
@@ -155,6 +169,8 @@ void tables_forget(Capture *capture, uint32_t table);
 void tables_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
 /* Do rows move when this field changes? */
 bool table_is_identity(const PgTable *table, size_t field);
+/* A field that the lake knows rows by and that is not in the key; -1: none is. */
+int table_beyond_key(const PgTable *table);
 /* What selects a field: its name, quoted, with ::text where it has no binary form; the caller
  * frees.
  */

@@ -4,6 +4,8 @@
  *
  * A table is added only if its replica identity lets updates and deletes through: publishing one
  * without would make the source's own UPDATE and DELETE statements fail. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/capture/postgres/connect.h"
@@ -150,8 +152,40 @@ static bool check_settings(const Postgres *postgres, const PGresult *result, Err
     return true;
 }
 
+/* Changes come as the published root's, with the old values that the partition's own replica
+ * identity has: those that it lacks are null, or there are none at all. */
+static bool check_partitions(Postgres *postgres, const PgTable *table, Error *err)
+{
+    static const char sql[] = "SELECT c.oid::pg_catalog.regclass FROM " LEAVES_SQL(
+        "$1::oid") " p "
+                   "JOIN pg_catalog.pg_class c ON c.oid = p.oid "
+                   "JOIN pg_catalog.pg_class r ON r.oid = $1::oid "
+                   "WHERE c.relreplident NOT IN ('f', r.relreplident) ORDER BY 1 LIMIT 1";
+    char oid[16];
+    snprintf(oid, sizeof oid, "%" PRIu32, table->oid);
+    const char *values[] = {oid};
+    AUTO(result_clear)
+    PGresult *result = connect_query_with(postgres->query, PGRES_TUPLES_OK, sql, 1, values, err);
+    if (!result)
+        return error_wrap(err, "table %s", table->name);
+    if (PQntuples(result) == 0)
+        return true;
+    const char *part = PQgetvalue(result, 0, 0);
+    return error_set(err, ERROR_CONFIG, "ReplicaIdentityPartition",
+                     "table %s: its replica identity has what idColumns names, that of its "
+                     "partition %s may not; ALTER TABLE %s REPLICA IDENTITY FULL (a partition does "
+                     "not take it over from its table)",
+                     table->name, part, part);
+}
+
 bool publication_prepare(Postgres *postgres, Error *err)
 {
+    for (size_t i = 0; i < postgres->table_count; i++) {
+        const PgTable *table = &postgres->tables[i];
+        if (table->partitioned && table_beyond_key(table) >= 0 &&
+            !check_partitions(postgres, table, err))
+            return false;
+    }
     const ConnectorSpec *spec = postgres->spec;
     AUTO(mem_free) char *literal = connect_literal(spec->pg_publication);
     AUTO(mem_free)

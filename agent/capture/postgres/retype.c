@@ -6,7 +6,7 @@
 
 #include "agent/capture/postgres/connect.h"
 #include "agent/capture/postgres/learn.h"
-#include "common/clock.h"
+#include "agent/capture/postgres/transactions.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -16,48 +16,6 @@ bool table_undecided(const PgTable *table, const char *why, Error *err)
                      "table %s: its columns changed, and %s. Nothing is lost: the slot keeps the "
                      "changes. Load the table again with --resnapshot %s",
                      table->name, why, table->name);
-}
-
-/* ---------- does the catalog have what the log has? ---------- */
-#define SEEN_WAIT_US INT64_C(60000000) /* a synchronous standby that is gone can take long */
-#define SEEN_PAUSE_US 2000
-
-/* "xmin:xmax:xip,…", of 64 bits each; the log's numbers are their low halves. */
-bool snapshot_sees(const char *snapshot, uint32_t xid)
-{
-    char *at;
-    (void)strtoull(snapshot, &at, 10);
-    if (*at != ':')
-        return false;
-    uint32_t end = (uint32_t)strtoull(at + 1, &at, 10);
-    if ((int32_t)(xid - end) >= 0)
-        return false;
-    while (*at == ':' || *at == ',')
-        if ((uint32_t)strtoull(at + 1, &at, 10) == xid)
-            return false;
-    return true;
-}
-
-bool postgres_sees(Postgres *postgres, const uint32_t *xids, size_t count, Error *err)
-{
-    int64_t until_us = clock_mono_us() + SEEN_WAIT_US;
-    for (;;) {
-        AUTO(mem_free)
-        char *snapshot =
-            connect_value(postgres->query, "SELECT pg_catalog.pg_current_snapshot()", err);
-        if (!snapshot)
-            return false;
-        bool sees = true;
-        for (size_t i = 0; i < count && sees; i++)
-            sees = snapshot_sees(snapshot, xids[i]);
-        if (sees)
-            return true;
-        if (clock_mono_us() > until_us)
-            return error_set(err, ERROR_RETRY, "NotVisible",
-                             "the log has a transaction that the server does not show yet; does it "
-                             "wait for a synchronous standby?");
-        clock_sleep_us(SEEN_PAUSE_US);
-    }
 }
 
 /* ---------- a table's composites ---------- */
@@ -79,13 +37,15 @@ char *table_type_oids(const PgTable *table, const uint32_t *oids, size_t count)
     return mem_strdup((const char *)text.data);
 }
 
-static bool load_types(Postgres *postgres, const PgTable *table, PgTypes *ret, Error *err)
+/* And those of the values, if there are any. */
+static bool load_types(Postgres *postgres, const PgTable *table, const CompositeSeen *seen,
+                       PgTypes *ret, Error *err)
 {
-    size_t count = table->source->schema->field_count;
-    AUTO(mem_free) uint32_t *columns = mem_array(count, sizeof *columns);
+    size_t columns = table->source->schema->field_count, count = columns + (seen ? seen->count : 0);
+    AUTO(mem_free) uint32_t *types = mem_array(count, sizeof *types);
     for (size_t i = 0; i < count; i++)
-        columns[i] = table->decoders[i].type_oid;
-    AUTO(mem_free) char *oids = table_type_oids(table, columns, count);
+        types[i] = i < columns ? table->decoders[i].type_oid : seen->oids[i - columns];
+    AUTO(mem_free) char *oids = table_type_oids(table, types, count);
     return postgres_query_open(postgres, err) && types_load(ret, postgres->query, oids, err);
 }
 
@@ -157,7 +117,7 @@ static void check(PgTable *table, const PgTypes *now, bool *ret_renamed)
     table->doubtful = *ret_renamed = false;
     for (size_t i = 0; i < table->composites.count; i++) {
         PgType *known = &table->composites.types[i];
-        CompositeMatch match = composite_check(known, types_find(now, known->oid));
+        CompositeMatch match = composite_check(known, now);
         table->doubtful |= match == COMPOSITE_SEVERAL || match == COMPOSITE_NONE;
         *ret_renamed |= match == COMPOSITE_CHANGED;
     }
@@ -168,8 +128,8 @@ bool table_retype(void *context, PgTable *table, const CompositeSeen *seen, Erro
     Postgres *postgres = context;
     AUTO(types_done) PgTypes types = {0};
     bool renamed;
-    if (!postgres_query_open(postgres, err) || !postgres_sees(postgres, &table->xid, 1, err) ||
-        !load_types(postgres, table, &types, err))
+    if (!postgres_query_open(postgres, err) || !transactions_seen(postgres, &table->xid, 1, err) ||
+        !load_types(postgres, table, seen, &types, err))
         return error_wrap(err, "table %s", table->name);
     PgType *known = NULL;
     for (size_t i = 0; i < table->composites.count; i++)
@@ -178,9 +138,9 @@ bool table_retype(void *context, PgTable *table, const CompositeSeen *seen, Erro
     check(table, &types, &renamed);
     if (table->doubtful && table->touched)
         return table_undecided(table, several, err);
-    CompositeMatch match = known ? composite_match(known, types_find(&types, seen->oid), seen->oids,
-                                                   seen->count, table->forgets)
-                                 : COMPOSITE_NONE;
+    CompositeMatch match =
+        known ? composite_match(known, &types, seen->oids, seen->count, table->forgets)
+              : COMPOSITE_NONE;
     if (match != COMPOSITE_CHANGED)
         return table_undecided(table,
                                match == COMPOSITE_SEVERAL
@@ -241,7 +201,7 @@ static bool settle_table(Postgres *postgres, PgTable *table, Error *err)
 {
     AUTO(types_done) PgTypes types = {0};
     bool renamed;
-    if (!load_types(postgres, table, &types, err))
+    if (!load_types(postgres, table, NULL, &types, err))
         return error_wrap(err, "table %s", table->name);
     if (atomic_load(&table->copying))
         return is_as_found(table, &types) || table_changed(table, err);
@@ -258,7 +218,7 @@ bool tables_settle(void *context, const uint32_t *xids, size_t xid_count, Error 
     Postgres *postgres = context;
     AUTO(mem_free) char *oids = composite_oids(postgres);
     const char *values[] = {oids};
-    if (!postgres_query_open(postgres, err) || !postgres_sees(postgres, xids, xid_count, err))
+    if (!postgres_query_open(postgres, err) || !transactions_seen(postgres, xids, xid_count, err))
         return false;
     AUTO(result_clear)
     PGresult *result =

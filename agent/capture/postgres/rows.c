@@ -184,19 +184,46 @@ static bool put_row(LogRows *rows, const PgTable *table, Batch *batch, RowOp op,
     return true;
 }
 
-bool rows_keep_key(const PgTable *table, PgValue *values, Error *err)
+static bool is_known_by(const PgTable *table, size_t field)
 {
     const Schema *schema = table->source->schema;
-    for (size_t field = 0; field < schema->field_count; field++) {
-        bool is_key = table_is_identity(table, field);
-        for (size_t i = 0; i < schema->key_count; i++)
-            is_key = is_key || schema->key[i] == field;
-        if (!is_key)
-            values[field].kind = 'n';
-        else if (values[field].kind != 'b')
-            return pgoutput_bad(err, "an old key lacks a column");
-    }
+    for (size_t i = 0; i < schema->key_count; i++)
+        if (schema->key[i] == field)
+            return true;
+    return table_is_identity(table, field);
+}
+
+static bool not_there(const PgTable *table, size_t field, Error *err)
+{
+    return error_set(err, ERROR_CONFIG, "ReplicaIdentityPartition",
+                     "table %s column %s: an update or delete came without its old value, by which "
+                     "the lake knows the row: the replica identity of a partition is another than "
+                     "that of the table. ALTER TABLE the partition REPLICA IDENTITY FULL, then "
+                     "load the table again with --resnapshot %s",
+                     table->name, table->source->schema->fields[field].name, table->name);
+}
+
+bool rows_has_key(const PgTable *table, const PgValue *old, Error *err)
+{
+    for (size_t field = 0; field < table->source->schema->field_count; field++)
+        if (UNLIKELY(old[field].kind != 'b') && is_known_by(table, field))
+            return old[field].kind == 'n' ? not_there(table, field, err)
+                                          : pgoutput_bad(err, "an old key lacks a column");
     return true;
+}
+
+bool rows_need_no_old(const PgTable *table, const Relation *relation, Error *err)
+{
+    int field = relation->identity == 'f' ? table_beyond_key(table) : -1;
+    return field < 0 || not_there(table, (size_t)field, err);
+}
+
+bool rows_keep_key(const PgTable *table, PgValue *values, Error *err)
+{
+    for (size_t field = 0; field < table->source->schema->field_count; field++)
+        if (!is_known_by(table, field))
+            values[field].kind = 'n';
+    return rows_has_key(table, values, err);
 }
 
 void rows_transaction(LogRows *rows, const TransactionOrigin *transaction)
@@ -336,8 +363,9 @@ bool rows_complete(LogRows *rows, const PgTable *table, char old_kind, bool *ret
         if (rows->new_values[field].kind != 'u')
             continue;
         const PgValue *old = &rows->old_values[field];
-        if (old_kind &&
-            (old->kind == 'b' || old->kind == 't' || (old_kind == 'O' && old->kind == 'n')))
+        /* What is left out is never null: a null is what the old row of a partition lacks, whose
+         * identity is not FULL though that of the published root is. */
+        if (old_kind && (old->kind == 'b' || old->kind == 't'))
             rows->new_values[field] = *old;
         else
             rows->missing[missing++] = field;

@@ -64,6 +64,12 @@ MUST_CHECK bool rows_read_tuple(const Relation *relation, Reader *in, PgValue *v
  * there are none), else from the source; but not those that the receiver fills (PgTable.fills). */
 MUST_CHECK bool rows_complete(LogRows *rows, const PgTable *table, char old_kind, bool *ret_found,
                               Error *err);
+/* Has the old row all that the row is known by? CONFIG "ReplicaIdentityPartition" when not: a
+ * partition's replica identity is another than the published root's. */
+MUST_CHECK bool rows_has_key(const PgTable *table, const PgValue *old, Error *err);
+/* Of an update that has no old row, which it has where the replica identity is FULL, or the key
+ * changed: is that enough? Likewise. */
+MUST_CHECK bool rows_need_no_old(const PgTable *table, const Relation *relation, Error *err);
 /* Only the key of `values` stays, for a ROW_MOVE or a delete made of an update. */
 MUST_CHECK bool rows_keep_key(const PgTable *table, PgValue *values, Error *err);
 /* before: the whole row as it was, for the origin; NULL: not kept, or the log does not have it. */

@@ -29,6 +29,7 @@ struct Spool {
     Bytes tail;
     Beginning *beginnings; /* of subtransactions, in order of `at` */
     size_t beginning_count, beginnings_held;
+    uint32_t youngest; /* of all that ever began */
     /* reading */
     uint64_t read_at; /* in the file: of what follows `page` */
     Bytes page;       /* read from the file, not yet handed out from page_at on */
@@ -39,7 +40,7 @@ struct Spool {
 Spool *spool_new(uint32_t xid)
 {
     Spool *spool = mem_zalloc(sizeof *spool);
-    spool->xid = xid;
+    spool->xid = spool->youngest = xid;
     spool->fd = -1;
     return spool;
 }
@@ -118,6 +119,8 @@ static bool write_out(Spool *spool, Error *err)
 
 static bool has_begun(const Spool *spool, uint32_t subxid)
 {
+    if ((int32_t)(subxid - spool->youngest) > 0)
+        return false;
     for (size_t i = spool->beginning_count; i-- > 0;)
         if (spool->beginnings[i].subxid == subxid)
             return true;
@@ -137,6 +140,17 @@ static void note_beginning(Spool *spool, uint32_t subxid)
     }
     spool->beginnings[spool->beginning_count++] =
         (Beginning){.subxid = subxid, .at = spool_bytes(spool)};
+    if ((int32_t)(subxid - spool->youngest) > 0)
+        spool->youngest = subxid;
+}
+
+uint32_t *spool_subxids(const Spool *spool, size_t *ret_count)
+{
+    uint32_t *subxids = mem_array(spool->beginning_count, sizeof *subxids);
+    for (size_t i = 0; i < spool->beginning_count; i++)
+        subxids[i] = spool->beginnings[i].subxid;
+    *ret_count = spool->beginning_count;
+    return subxids;
 }
 
 bool spool_put(Spool *spool, uint32_t subxid, uint64_t lsn, const void *message, size_t bytes,

@@ -6,6 +6,7 @@
 
 #include "common/bytes.h"
 #include "common/error.h"
+#include "common/mem.h"
 
 #define SPOOL_MEMORY_BYTES ((size_t)256 << 10)
 
@@ -20,6 +21,8 @@ MUST_CHECK bool spool_put(Spool *spool, uint32_t subxid, uint64_t lsn, const voi
                           size_t bytes, Error *err);
 /* Takes back the subtransaction and all that came after it. One that never wrote is fine. */
 MUST_CHECK bool spool_abort(Spool *spool, uint32_t subxid, Error *err);
+/* The subtransactions that wrote and were not undone. */
+uint32_t *spool_subxids(const Spool *spool, size_t *ret_count) OWNED_BY(free);
 /* The messages from the first on; *ret NULL at the end. *ret lasts until the next call of this or
  * of spool_rest. */
 MUST_CHECK bool spool_next(Spool *spool, const uint8_t **ret, size_t *ret_bytes, uint64_t *ret_lsn,

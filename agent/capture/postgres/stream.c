@@ -26,10 +26,12 @@
 #include "agent/capture/postgres/learn.h"
 #include "agent/capture/postgres/pgoutput.h"
 #include "agent/capture/postgres/toast.h"
+#include "agent/capture/postgres/transactions.h"
 #include "agent/capture/postgres/watch.h"
 #include "agent/capture/postgres/wire.h"
 #include "common/clock.h"
 #include "common/crash.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 #define READ_BYTES ((size_t)256 << 10)
@@ -67,13 +69,15 @@ struct Stream {
     int64_t keepalive_linger_us;
     bool any_batch;
     bool started; /* replication runs: it is ended in good order */
+    bool streams; /* transactions come before their commit */
     _Atomic(uint64_t) confirmed;
     pthread_mutex_t figures_lock;
     CaptureFigures figures;
 };
 
-/* CopyDone, and waits for the server's: it has read all that was sent before, the last confirmed
- * position among it. Best effort: what it did not read it will send again. */
+/* CopyDone, and waits until the server is ready for the next command: it has read all that was sent
+ * before, the last confirmed position among it. Best effort: what it did not read it will send
+ * again. */
 static void say_goodbye(Stream *stream)
 {
     Error ignored;
@@ -86,7 +90,7 @@ static void say_goodbye(Stream *stream)
         Reader content;
         size_t bytes;
         WireResult result = wire_next(wire, &kind, &content, &ignored);
-        if (result == WIRE_OK && kind != 'd')
+        if (result == WIRE_OK && (kind == 'Z' || kind == 'E')) /* the slot is free */
             return;
         if (result == WIRE_EMPTY)
             result = wire_read(wire, &bytes, &ignored);
@@ -113,16 +117,28 @@ void stream_close(Stream *stream)
 }
 
 /* 'a''"b"': publication_names is a list of identifiers inside a literal. */
-static char *start_sql(const Postgres *postgres)
+static char *start_sql(const Postgres *postgres, uint64_t from, bool streaming)
 {
     AUTO(mem_free) char *slot = connect_identifier(postgres->spec->pg_slot);
     AUTO(mem_free) char *publication = connect_identifier(postgres->spec->pg_publication);
     AUTO(mem_free) char *names = connect_literal(publication);
     return mem_format("START_REPLICATION SLOT %s LOGICAL %" PRIX32 "/%" PRIX32
-                      " (proto_version '2', publication_names %s, binary 'true', streaming 'on'%s)",
-                      slot, (uint32_t)(postgres->start.major >> 32),
-                      (uint32_t)postgres->start.major, names,
+                      " (proto_version '2', publication_names %s, binary 'true', streaming '%s'%s)",
+                      slot, (uint32_t)(from >> 32), (uint32_t)from, names, streaming ? "on" : "off",
                       postgres->options.origins ? ", messages 'true'" : "");
+}
+
+static bool start_replication(Stream *stream, uint64_t from, Error *err)
+{
+    Postgres *postgres = stream->postgres;
+    if (!stream->connection)
+        stream->connection = connect_open(postgres->spec, true, &postgres->patience, err);
+    if (!stream->connection)
+        return false;
+    wire_init(&stream->wire, stream->connection, -1, READ_BYTES);
+    AUTO(mem_free) char *sql = start_sql(postgres, from, stream->streams);
+    stream->started = wire_command(&stream->wire, sql, 'W', START_TIMEOUT_MS, err);
+    return stream->started || error_wrap(err, "slot %s", postgres->spec->pg_slot);
 }
 
 bool stream_start(Capture *capture, Error *err)
@@ -132,15 +148,10 @@ bool stream_start(Capture *capture, Error *err)
     Stream *stream = mem_zalloc(sizeof *stream);
     pthread_mutex_init(&stream->figures_lock, NULL);
     stream->postgres = postgres;
+    stream->streams = true;
     stream->wire.fd = -1;
     stream->keepalive_linger_us = clock_asked_us("FIRN_CONFIRM_MS", KEEPALIVE_LINGER_US);
     stream->connection = TAKE(postgres->replication);
-    if (!stream->connection)
-        stream->connection = connect_open(postgres->spec, true, &postgres->patience, err);
-    if (!stream->connection) {
-        stream_close(stream);
-        return false;
-    }
     stream->toast.postgres = postgres;
     stream->out = pgoutput_new(&(PgoutputOptions){.tables = postgres->tables,
                                                   .table_count = postgres->table_count,
@@ -149,6 +160,7 @@ bool stream_start(Capture *capture, Error *err)
                                                   .learn = table_learn,
                                                   .retype = table_retype,
                                                   .settle = tables_settle,
+                                                  .undone = transactions_undone,
                                                   .learn_context = postgres,
                                                   .origins = postgres->options.origins,
                                                   .commits = postgres->options.commits,
@@ -156,15 +168,12 @@ bool stream_start(Capture *capture, Error *err)
                                                   .transaction_bytes = TRANSACTION_BYTES});
     stream->linger_us = postgres->options.linger_us ? postgres->options.linger_us : LINGER_US;
     stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;
-    wire_init(&stream->wire, stream->connection, -1, READ_BYTES);
-    AUTO(mem_free) char *sql = start_sql(postgres);
-    if (!wire_command(&stream->wire, sql, 'W', START_TIMEOUT_MS, err)) {
+    if (!start_replication(stream, postgres->start.major, err)) {
         stream_close(stream);
-        return error_wrap(err, "slot %s", postgres->spec->pg_slot);
+        return false;
     }
     stream->now_us = clock_mono_us();
     watch_init(&stream->watch, postgres, stream->now_us);
-    stream->started = true;
     postgres->stream = stream;
     return true;
 }
@@ -325,10 +334,42 @@ static bool checkpoint_if(Stream *stream, bool due, bool *ret_made, Error *err)
     return true;
 }
 
+/* From here on transactions come whole, after their commit: on a new connection, whose caches know
+ * nothing of what was rolled back. */
+static bool stream_whole(Stream *stream, const char *why, Error *err)
+{
+    log_warn("transactions are no longer streamed before their commit, for the server failed at it",
+             LOG_T("slot", stream->postgres->spec->pg_slot), LOG_T("why", why));
+    uint64_t bytes_read = stream->wire.bytes_read;
+    uint64_t from = pgoutput_forget_streamed(stream->out);
+    say_goodbye(stream);
+    stream->started = stream->streams = false;
+    wire_done(&stream->wire);
+    connect_close(TAKE(stream->connection));
+    bool ok = start_replication(stream, from ? from : stream->postgres->start.major, err);
+    stream->wire.bytes_read += bytes_read;
+    return ok;
+}
+
+/* An error of the server's own, not of what it was asked: rolled back DDL can leave its catalog
+ * caches such that it never gets past a streamed transaction ("could not map filenumber … to
+ * relation OID"). */
+static bool on_error(Stream *stream, Reader content, Error *err)
+{
+    wire_error(content, err);
+    if (!stream->streams || pgoutput_in_transaction(stream->out) ||
+        strcmp(err->code, "ServerFailed") != 0)
+        return false;
+    char why[sizeof err->message];
+    memcpy(why, err->message, sizeof why);
+    return stream_whole(stream, why, err);
+}
+
 /* Decodes what is in the buffer until a change is ready (*ret filled), or nothing is left, or it is
  * time to look at the clock. WIRE_EMPTY: the buffer is used up. */
 static WireResult decode_some(Stream *stream, Change *ret, Error *err)
 {
+    static const char unsaid[] = "of what was rolled back to a savepoint it did not say so";
     bool due = checkpoint_due(stream);
     for (int i = 0; i < MESSAGES_PER_CLOCK; i++) {
         if (pgoutput_take(stream->out, ret))
@@ -352,9 +393,11 @@ static WireResult decode_some(Stream *stream, Change *ret, Error *err)
             if (!on_copy_data(stream, content, err))
                 return WIRE_FAILED;
             wire_rest(&stream->wire);
+            if (UNLIKELY(pgoutput_refused(stream->out)) && !stream_whole(stream, unsaid, err))
+                return WIRE_FAILED;
         } else if (kind == 'E') {
-            wire_error(content, err);
-            return WIRE_FAILED;
+            if (!on_error(stream, content, err))
+                return WIRE_FAILED;
         } else if (kind == 'c' || kind == 'C' || kind == 'Z') {
             error_set(err, ERROR_RETRY, "StreamEnded", "the server ended the stream");
             return WIRE_FAILED;

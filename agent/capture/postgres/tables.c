@@ -28,11 +28,13 @@ static const char tables_sql[] =
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "LEFT JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS tuples, "
     "    sum(pg_catalog.pg_table_size(l.oid)) AS bytes "
-    "  FROM pg_catalog.pg_partition_tree(c.oid) t JOIN pg_catalog.pg_class l ON l.oid = t.relid "
-    "  WHERE t.isleaf AND c.relkind = 'p') p ON true "
-    "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' "
-    "  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast' "
-    "ORDER BY n.nspname, c.relname";
+    "  FROM " LEAVES_SQL("c.oid") " t JOIN pg_catalog.pg_class l ON l.oid = t.oid "
+                                  "  WHERE c.relkind = 'p') p ON true "
+                                  "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND "
+                                  "c.relpersistence = 'p' "
+                                  "  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND "
+                                  "n.nspname !~ '^pg_toast' "
+                                  "ORDER BY n.nspname, c.relname";
 
 /* Is column a in the log? $2: the publication sends stored generated columns. */
 #define SENT_SQL "(a.attgenerated = '' OR (a.attgenerated = 's' AND $2::bool))"
@@ -526,6 +528,15 @@ bool table_is_identity(const PgTable *table, size_t field)
         if (table->ids[i] == schema->fields[field].origin)
             return true;
     return false;
+}
+
+int table_beyond_key(const PgTable *table)
+{
+    const Schema *schema = table->source->schema;
+    for (size_t field = 0; field < schema->field_count; field++)
+        if (!is_key(schema, field) && table_is_identity(table, field))
+            return (int)field;
+    return -1;
 }
 
 void tables_identify(Capture *capture, uint32_t number, const int32_t *origins, size_t count)

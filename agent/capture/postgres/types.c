@@ -384,6 +384,13 @@ bool decoder_same_typmod(const PgDecoder *decoder, int32_t typmod)
 
 /* --- the catalog --- */
 
+/* PgType.layout, of the columns typ… and att… alike. */
+#define LAYOUT_SQL(c)                                                                              \
+    "(" c "len::pg_catalog.int8 & 65535) * 65536 + " c "byval::pg_catalog.int4 * 512 + "           \
+    "(" c "collation <> 0)::pg_catalog.int4 * 256 + pg_catalog.ascii(" c "align::pg_catalog.text)"
+#define TYPE_LAYOUT LAYOUT_SQL("t.typ")
+#define ATTRIBUTE_LAYOUT LAYOUT_SQL("a.att")
+
 static const char types_sql[] =
     "WITH RECURSIVE needed(oid) AS ("
     "  SELECT pg_catalog.unnest($1::pg_catalog.oid[]) "
@@ -401,7 +408,7 @@ static const char types_sql[] =
     "    WHEN 'm' THEN (SELECT rngtypid FROM pg_catalog.pg_range WHERE rngmultitypid = t.oid) "
     "    ELSE CASE WHEN t.typcategory = 'A' AND t.typlen = -1 THEN t.typelem ELSE 0 END END, "
     "  t.typtypmod, a.attname, coalesce(a.atttypid, 0), coalesce(a.atttypmod, -1), "
-    "  a.attnum, a.attisdropped "
+    "  a.attnum, a.attisdropped, " TYPE_LAYOUT ", " ATTRIBUTE_LAYOUT " "
     "FROM needed JOIN pg_catalog.pg_type t USING (oid) "
     "LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass "
     "  AND d.objid = t.oid AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass "
@@ -454,6 +461,7 @@ static void take_row(PgTypes *types, const PGresult *result, int row)
                          .typtype = PQgetvalue(result, row, 3)[0],
                          .delimiter = PQgetvalue(result, row, 4)[0],
                          .sendable = PQgetvalue(result, row, 5)[0] == 't',
+                         .layout = oid_at(result, row, 13),
                          .part_oid = oid_at(result, row, 6),
                          .part_typmod = typmod_at(result, row, 7)};
     }
@@ -466,6 +474,7 @@ static void take_row(PgTypes *types, const PGresult *result, int row)
                       .oid = oid_at(result, row, 9),
                       .typmod = typmod_at(result, row, 10),
                       .number = typmod_at(result, row, 11),
+                      .layout = oid_at(result, row, 14),
                       .dropped = PQgetvalue(result, row, 12)[0] == 't'};
     type->last_number = typmod_at(result, row, 11);
 }

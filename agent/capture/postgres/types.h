@@ -14,9 +14,10 @@ typedef struct PgAttribute {
     char *name;
     uint32_t oid;
     int32_t typmod;
-    int32_t number; /* attnum of the composite */
-    bool gone;      /* values no longer have it, or do not yet; its field stays, and is null */
-    bool dropped;   /* all that the catalog says of it: it is no field */
+    int32_t number;  /* attnum of the composite */
+    bool gone;       /* values no longer have it, or do not yet; its field stays, and is null */
+    bool dropped;    /* all that the catalog says of it: it is no field */
+    uint32_t layout; /* of one in the catalog, also a dropped one: its type's; 0: not known */
 } PgAttribute;
 
 /* A row of pg_type, as far as it matters. */
@@ -27,8 +28,10 @@ typedef struct PgType {
     char typtype;    /* b base, c composite, d domain, e enum, r range, m multirange */
     char delimiter;
     bool sendable;
-    uint32_t part_oid;   /* array: element; domain: base; range: bound; multirange: range; else 0 */
-    int32_t part_typmod; /* domain */
+    uint32_t layout;   /* of its values: length, by value, alignment, whether it has a collation; a
+                        * type can't get another. Not 0 */
+    uint32_t part_oid; /* array: element; domain: base; range: bound; multirange: range; else 0 */
+    int32_t part_typmod;     /* domain */
     PgAttribute *attributes; /* by number */
     uint32_t attribute_count;
     int32_t last_number; /* what is not among the attributes up to here was dropped before */

@@ -70,12 +70,12 @@ static void check(const Case *test)
     for (size_t i = 0; i < before.count; i++) {
         last = before.numbers[i];
         columns[count++] =
-            (MatchColumn){last, before.texts[i], name_now(&now, last), 0, since(&now, last)};
+            (MatchColumn){last, before.texts[i], name_now(&now, last), 0, since(&now, last), 0};
     }
     for (size_t i = 0; i < now.count; i++)
         if (now.numbers[i] > last)
-            columns[count++] = (MatchColumn){now.numbers[i], NULL, name_now(&now, now.numbers[i]),
-                                             0, now.since[i]};
+            columns[count++] = (MatchColumn){
+                now.numbers[i], NULL, name_now(&now, now.numbers[i]), 0, now.since[i], 0};
     for (size_t i = 0; i < log.count; i++) {
         types[i] = log.texts[i][0] >= 'A' && log.texts[i][0] <= 'Z';
         names[i] = log.texts[i];

@@ -24,6 +24,8 @@ typedef struct Script {
     bool row_gone;
     int fetches;
     int32_t fetched_key;
+    uint32_t undone; /* this subtransaction was rolled back */
+    size_t asked;    /* for so many, the last time */
 } Script;
 
 static bool fetch(void *context, const PgTable *table, PgValue *values, const uint32_t *fields,
@@ -41,6 +43,18 @@ static bool fetch(void *context, const PgTable *table, PgValue *values, const ui
     return true;
 }
 
+static bool undone(void *context, const uint32_t *subxids, size_t count, bool *ret_undone,
+                   Error *err)
+{
+    (void)err;
+    Script *script = context;
+    *ret_undone = false;
+    script->asked = count;
+    for (size_t i = 0; i < count; i++)
+        *ret_undone = *ret_undone || subxids[i] == script->undone;
+    return true;
+}
+
 static int setup_with(void **state, bool origins)
 {
     Script *script = calloc(1, sizeof *script);
@@ -52,6 +66,8 @@ static int setup_with(void **state, bool origins)
                                                   .table_count = 3,
                                                   .fetch = fetch,
                                                   .fetch_context = script,
+                                                  .undone = undone,
+                                                  .learn_context = script,
                                                   .origins = origins,
                                                   .commits = origins,
                                                   .messages = origins,
@@ -429,6 +445,7 @@ static void origins_of_a_streamed_transaction(void **state)
     send_stream_stop(script);
     put_log_message(script, false, 4712, "theirs", "alone");
     put_log_message(script, false, 4713, HEARTBEAT_PREFIX, "");
+    put_log_message(script, false, 4712, "theirs", "alone"); /* the log was asked for again */
     script->lsn = 900;
     send_stream_commit(script, 77, 0x3000);
     begin(script, 0x4000);
@@ -606,6 +623,47 @@ static void streamed_transactions_wait_for_their_commit(void **state)
     send_stream_commit(script, 70, 0x900);
     assert_string_equal(drain(script), "I0:1@900.1/a/large I0:2@900.2/sub/large "
                                        "I0:5@900.3/b/large =930.0 ");
+}
+
+static void what_the_server_forgot_to_undo_is_asked_for_again(void **state)
+{
+    Script *script = *state;
+    begin(script, 0x800);
+    commit(script, 0x800);
+    assert_string_equal(drain(script), "=830.0 ");
+    send_stream_start(script, 80, true);
+    relation(script, ORDERS);
+    insert(script, ORDERS, 9, "not over");
+    send_stream_stop(script);
+    send_stream_start(script, 70, true);
+    insert(script, ORDERS, 1, "a");
+    script->xid = 71;
+    insert(script, ORDERS, 2, "kept");
+    script->xid = 72;
+    insert(script, ORDERS, 3, "undone");
+    script->xid = 73;
+    insert(script, ORDERS, 4, "aborted");
+    send_stream_stop(script);
+    send_stream_abort(script, 70, 73);
+    script->undone = 72;
+    send_stream_commit(script, 70, 0x900);
+    assert_int_equal(script->asked, 2);
+    assert_true(pgoutput_refused(script->out));
+    assert_string_equal(drain(script), "");
+    assert_int_equal(pgoutput_forget_streamed(script->out), 0x830);
+    assert_false(pgoutput_refused(script->out));
+    /* whole, as it comes without streaming; and the other one */
+    script->streamed = false;
+    begin(script, 0x900);
+    relation(script, ORDERS);
+    insert(script, ORDERS, 1, "a");
+    insert(script, ORDERS, 2, "kept");
+    commit(script, 0x900);
+    begin(script, 0xa00);
+    insert(script, ORDERS, 9, "over");
+    commit(script, 0xa00);
+    assert_string_equal(drain(script), "I0:1@900.1/a/large I0:2@900.2/kept/large "
+                                       "I0:9@a00.1/over/large =a30.0 ");
 }
 
 static void a_relation_survives_its_undone_subtransaction(void **state)
@@ -1012,6 +1070,7 @@ int main(void)
         SCRIPTED(unchanged_large_values_are_filled),
         SCRIPTED(unchanged_large_values_are_left_to_who_has_the_rows),
         SCRIPTED(streamed_transactions_wait_for_their_commit),
+        SCRIPTED(what_the_server_forgot_to_undo_is_asked_for_again),
         SCRIPTED(a_relation_survives_its_undone_subtransaction),
         SCRIPTED(large_transactions_go_through_a_file),
         cmocka_unit_test(a_spool_has_large_messages_in_order),

@@ -17,8 +17,8 @@ static char nothing[] = "", box_name[] = "box";
     }
 
 static PgAttribute pair_attributes[] = {
-    {(char[]){"a"}, 23, -1, 1, false, false},
-    {(char[]){"b"}, 25, -1, 2, false, false},
+    {(char[]){"a"}, 23, -1, 1, false, false, 0},
+    {(char[]){"b"}, 25, -1, 2, false, false, 0},
 };
 
 /* By oid. */

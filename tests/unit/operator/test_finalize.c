@@ -1,5 +1,6 @@
 /* links: firn_operator_reconcile */
-/* A Connector that is being deleted: what is asked of the API server, by how far it had come. */
+/* A Connector, or a LakeTable whose table is to be dropped, that is being deleted: what is asked of
+ * the API server, by how far it had come. */
 #include "tests/unit/unit.h"
 
 #include <time.h>
@@ -69,6 +70,7 @@ static void rig_begin(Rig *rig)
     rig->op.cache = cache_new();
     rig->op.queue = work_queue_new(0, 1000, 1000);
     rig->op.verdicts = verdicts_new();
+    rig->op.reports = reports_new();
     rig->op.options.agent = (AgentDefaults){.image = "agent:1", .pull_policy = "Never"};
 }
 
@@ -78,6 +80,7 @@ static void rig_end(Rig *rig)
     cache_free(rig->op.cache);
     work_queue_free(rig->op.queue);
     verdicts_free(rig->op.verdicts);
+    reports_free(rig->op.reports);
     script_stop(rig->script);
     SSL_CTX_free(rig->tls);
     for (size_t i = 0; i < rig->asks.count; i++)
@@ -216,6 +219,111 @@ static void what_stays_behind_is_named(void **state)
     }
 }
 
+/* ---------- a table that is to be dropped ---------- */
+#define WITH "{\"kind\":\"LakeTable\",\"metadata\":{\"name\":\"orders\"}}"
+#define WITHOUT "{\"kind\":\"Connector\",\"metadata\":{\"name\":\"shop\"}}"
+#define UNIT "{\"kind\":\"IngestionUnit\",\"metadata\":{\"name\":\"customers\"}}"
+#define ORDERS "{\"kind\":\"IngestionUnit\",\"metadata\":{\"name\":\"orders\"}}"
+
+static void capture_runs(Rig *rig, const char *in_map, const char *in_pods)
+{
+    char hash[HASH_BYTES];
+    hash_as_text(in_pods, hash);
+    there_is(rig, KIND_CONFIG_MAP,
+             json_pack("{s{ss ss ss} s{ss}}", "metadata", "name", "shop-capture", "namespace", "a",
+                       "resourceVersion", "1", "data", "manifest.yaml", in_map));
+    there_is(rig, KIND_DEPLOYMENT,
+             json_pack("{s{ss ss ss si} s{si s{s{s{ss}}}} s{si si si}}", "metadata", "name",
+                       "shop-capture", "namespace", "a", "resourceVersion", "1", "generation", 1,
+                       "spec", "replicas", 1, "template", "metadata", "annotations",
+                       ANNOTATION_MANIFEST, hash, "status", "observedGeneration", 1, "replicas", 1,
+                       "updatedReplicas", 1));
+}
+
+/* Whether its table is dropped while the Pods were made with one manifest, and the ConfigMap has
+ * another. */
+static bool is_dropped(const char *in_map, const char *in_pods, const char *owner)
+{
+    Rig rig;
+    char when[32];
+    Error err = {0};
+    rig_begin(&rig);
+    status_time(time(NULL), when);
+    capture_runs(&rig, in_map, in_pods);
+    AUTO(json_free)
+    json_t *table = json_pack("{ss ss s{ss ss ss ss ss s[s]} s{ss} s{ss}}", "apiVersion",
+                              kinds[KIND_LAKE_TABLE].api_version, "kind", "LakeTable", "metadata",
+                              "name", "orders", "namespace", "a", "uid", "u2", "resourceVersion",
+                              "5", "deletionTimestamp", when, "finalizers", FINALIZER_TABLE, "spec",
+                              "deletionPolicy", "Drop", "status", "connector", "shop");
+    assert_non_null(table);
+    if (owner)
+        json_object_set_new(json_object_get(table, "metadata"), "ownerReferences",
+                            json_pack("[{ss ss ss sb}]", "kind", "IngestionUnit", "name", owner,
+                                      "uid", "u3", "controller", 1));
+    Look at = {.op = &rig.op,
+               .namespace_name = "a",
+               .name = "orders",
+               .now_s = time(NULL),
+               .now_us = clock_mono_us()};
+    if (!lake_table_finalize(&at, table, &err))
+        fail_msg("%s: %s", err.code, err.message);
+    bool dropped = was_asked(&rig.asks, "PATCH /apis/batch/v1/namespaces/a/jobs/orders-drop-table");
+    rig_end(&rig);
+    return dropped;
+}
+
+static void a_table_is_dropped_once_no_pod_fills_it(void **state)
+{
+    (void)state;
+    assert_false(is_dropped(WITH, WITH, NULL));
+    assert_false(is_dropped(WITHOUT, WITH, NULL)); /* the Deployment does not know of the map yet */
+    assert_false(is_dropped(WITH, WITHOUT, NULL));
+    assert_true(is_dropped(WITHOUT, WITHOUT, NULL));
+    /* that of a unit which is gone already: the manifest has it in the unit */
+    assert_false(is_dropped(UNIT, UNIT, "customers"));
+    assert_true(is_dropped(UNIT, UNIT, "others"));
+}
+
+/* ---------- a unit that is deleted, beside one that is refused ---------- */
+static void rest_of_units(Rig *rig, const char *in_map)
+{
+    deleted_connector(rig, "h", 0);
+    AUTO(json_free) json_t *live = cache_get(rig->op.cache, KIND_CONNECTOR, "a", "shop");
+    json_object_del(json_object_get(live, "metadata"), "deletionTimestamp");
+    there_is(rig, KIND_CONNECTOR, json_incref(live));
+    there_is(rig, KIND_SECRET,
+             json_pack("{s{ss ss ss}}", "metadata", "name", "db", "namespace", "a",
+                       "resourceVersion", "1"));
+    there_is(rig, KIND_UNIT,
+             json_pack("{s{ss ss ss ss} s{s{ss ss} s{ss}}}", "metadata", "name", "orders",
+                       "namespace", "a", "uid", "u4", "resourceVersion", "1", "spec",
+                       "connectorRef", "name", "shop", "table", "public.orders", "lakeTableRef",
+                       "name", "not-there"));
+    there_is(rig, KIND_CONFIG_MAP,
+             json_pack("{s{ss ss ss} s{ss}}", "metadata", "name", "shop-capture", "namespace", "a",
+                       "resourceVersion", "1", "data", "manifest.yaml", in_map));
+    deployment(rig);
+    look(rig);
+}
+
+static void a_deleted_unit_is_filled_no_more(void **state)
+{
+    static const char gone[] = "DELETE /apis/apps/v1/namespaces/a/deployments/shop-capture";
+    static const char *const maps[] = {UNIT, ORDERS};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        Rig rig;
+        State found;
+        rig_begin(&rig);
+        rest_of_units(&rig, maps[i]);
+        assert_int_equal(was_asked(&rig.asks, gone), i == 0);
+        assert_true(verdicts_get(rig.op.verdicts, 'c', "a", "shop", &found));
+        assert_string_equal(found.reason, "NoValidUnit");
+        rig_end(&rig);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +332,8 @@ int main(void)
         cmocka_unit_test(pods_go_before_the_job),
         cmocka_unit_test(the_jobs_end_is_the_end),
         cmocka_unit_test(what_stays_behind_is_named),
+        cmocka_unit_test(a_table_is_dropped_once_no_pod_fills_it),
+        cmocka_unit_test(a_deleted_unit_is_filled_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
