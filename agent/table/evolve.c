@@ -216,10 +216,58 @@ static bool has_more(const Type *before, const Type *want)
     return false;
 }
 
+static int find_name(const Type *type, const char *name)
+{
+    for (uint32_t i = 0; i < type_child_count(type); i++)
+        if (strcmp(type->fields[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int child_of_name(const Type *type, const Type *other, uint32_t child)
+{
+    return other->kind == TYPE_STRUCT ? find_name(type, other->fields[child].name) : (int)child;
+}
+
+/* Is it the same with attributes added, by their names? All that is known of a table that is copied
+ * again. */
+static bool can_grow(const Type *have, const Type *want)
+{
+    if (type_equal(have, want))
+        return true;
+    if (have->kind != want->kind || !type_is_nested(have))
+        return false;
+    for (uint32_t i = 0; i < type_child_count(have); i++) {
+        int at = child_of_name(want, have, i);
+        if (at < 0 || !can_grow(&have->fields[i].type, &want->fields[at].type))
+            return false;
+    }
+    return true;
+}
+
+/* As follow_type. */
+static void grow_type(Plan *plan, Type *to, const Type *have)
+{
+    for (uint32_t i = 0; i < type_child_count(to); i++) {
+        Field *field = &to->fields[i];
+        int at = child_of_name(have, to, i);
+        field->origin = 0;
+        field->required = at >= 0 && have->fields[at].required;
+        if (at >= 0) {
+            field->id = have->fields[at].id;
+            grow_type(plan, &field->type, &have->fields[at].type);
+        } else {
+            field->id = ++plan->last_id;
+            type_assign_ids(&field->type, &plan->last_id);
+        }
+    }
+}
+
 static bool can_become(const Plan *plan, const Field *have, const Field *before, const Field *want)
 {
-    if (before && type_is_nested(&have->type))
-        return can_follow(&have->type, &before->type, &want->type);
+    if (type_is_nested(&have->type))
+        return before ? can_follow(&have->type, &before->type, &want->type)
+                      : can_grow(&have->type, &want->type);
     return type_equal(&have->type, &want->type) ||
            (is_wider(&have->type, &want->type) && !is_partitioned_by(plan->table, have->id) &&
             (plan->table->spec->widen_types || !plan->before));
@@ -315,6 +363,8 @@ static bool follow_field(Plan *plan, Field *field, int place, const Field *want,
         field_copy(&next, want);
         if (nested)
             follow_type(plan, &next.type, &field->type, &before->type);
+        else
+            grow_type(plan, &next.type, &field->type);
         type_done(&field->type);
         field->type = next.type;
         next.type = (Type){0};

@@ -19,14 +19,14 @@ from harness.wait import wait_until
 from lake import duckdb_connection  # of tests/compare, which the harness has put on the path
 
 FOREIGN = 10**9  # ids from here on are not the source's
-RACE_SECONDS = 60
+RACE_SECONDS = 180
 
 
 class Foreign(Shop):
     rows = 1000
     kind = "rest-s3"
     quick = True
-    fields: dict = {"interval": "2s"}  # others have to win a commit now and then
+    fields: dict = {"interval": "5s"}  # others have to win a commit now and then, also on a slow machine
 
     @classmethod
     def setUpClass(cls):
@@ -167,7 +167,7 @@ class Rest(Foreign):
 class RestLog(Rest):
     """Append."""
 
-    fields = {"interval": "2s", "mode": "Append"}
+    fields = {"interval": "5s", "mode": "Append"}
 
     def overwrite(self):
         """Of a log they can overwrite their own."""

@@ -326,6 +326,60 @@ static void what_stands_below_a_column_changes(void **state)
 }
 
 /* What could not be followed is loaded again into the same table. */
+static void load_again(World *world, Schema *as, int64_t at)
+{
+    Schema *before = world->source;
+    world->source = as;
+    TableOptions options = world_options(world);
+    options.resnapshot = true;
+    options.shape = SHAPE_AFTER;
+    Table *table;
+    OK((table = table_open(&options, &err)));
+    TableCopy *copy = table_copy_start(table);
+    Position position = world_position((uint64_t)at);
+    OK(commit_copy_now(copy, table, &position, &err));
+    table_close(table);
+    world->source = before;
+}
+
+static void loaded_again_a_struct_grows_by_its_names(void **state)
+{
+    (void)state;
+    World world;
+    init(&world, 2, MODE_UPSERT, NULL);
+    world.source->fields[3].type = type_nested(TYPE_LIST, 0);
+    put_struct(&world.source->fields[3].type.element->type, (const char *const[]){"a", "b"},
+               (const int32_t[]){1, 2}, 2);
+    TableOptions options;
+    Table *table = open_again(&world, &options);
+    Position position = world_position(10);
+    put(table, world.source, 0, 10, 5);
+    OK(commit_now(table, &position, &err));
+    table_close(table);
+
+    AUTO(schema_free) Schema *more = schema_copy(world.source);
+    type_done(&more->fields[3].type.element->type);
+    put_struct(&more->fields[3].type.element->type, (const char *const[]){"a", "c", "b"},
+               (const int32_t[]){1, 3, 2}, 3);
+    load_again(&world, more, 20);
+    IcebergTable *loaded = world_load(&world);
+    const Field *list = field_of(iceberg_schema(loaded), "amount");
+    const Type *type = &list->type.element->type;
+    assert_int_equal(list->id, 4);
+    assert_int_equal(type->field_count, 3);
+    assert_int_equal(type->fields[0].id, 6);
+    assert_int_equal(type->fields[1].id, 8);
+    assert_int_equal(type->fields[2].id, 7);
+    iceberg_table_free(loaded);
+
+    load_again(&world, world.source, 30); /* c is gone: another type, and a column of its own */
+    loaded = world_load(&world);
+    assert_int_equal(field_of(iceberg_schema(loaded), "amount_4")->id, 4);
+    assert_int_equal(field_of(iceberg_schema(loaded), "amount")->id, 9);
+    iceberg_table_free(loaded);
+    world_done(&world);
+}
+
 static void loaded_again_it_takes_any_columns(void **state)
 {
     (void)state;
@@ -443,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_name_comes_again),
         cmocka_unit_test(what_stands_below_a_column_changes),
         cmocka_unit_test(loaded_again_it_takes_any_columns),
+        cmocka_unit_test(loaded_again_a_struct_grows_by_its_names),
         cmocka_unit_test(a_conflict_does_not_lose_columns),
         cmocka_unit_test(an_answer_that_is_lost_is_no_foreign_change),
     };
