@@ -89,6 +89,8 @@ bool avro_skip(Decode *decode, Reader *in, const WireType *wire, unsigned depth)
     if (!there)
         return true;
     switch (wire->kind) {
+    case WIRE_NATURAL: /* JSON's alone */
+        break;
     case WIRE_NULL:
         return true;
     case WIRE_BOOLEAN:
@@ -280,6 +282,12 @@ static bool put_there(Decode *decode, Reader *in, const WireType *wire, Column *
         return put_items(decode, in, wire, column);
     case FORM_STRUCT:
         return put_struct(decode, in, wire, column);
+    case FORM_JSON: /* JSON's alone, these */
+    case FORM_NUMBER:
+    case FORM_DATE:
+    case FORM_TIME:
+    case FORM_LOCAL:
+        break;
     }
     return false;
 }

@@ -81,6 +81,9 @@ static inline bool decode_sees(Decode *decode, uint32_t column)
     return true;
 }
 
+/* A value of plain JSON; not null. */
+MUST_CHECK bool event_put_natural(Decode *decode, Scan *json, const WireType *wire, Column *column);
+
 /* A row object, whose '{' comes next. */
 MUST_CHECK bool event_put_json(Decode *decode, Scan *json, const WireType *row);
 /* What a reader has left of a record. */

@@ -29,6 +29,7 @@ typedef struct KnownPlan {
 
 struct EventReader {
     EventFormat format;
+    bool plain;
     EventFetch *fetch;
     void *fetch_context;
     const Schema *target;
@@ -38,6 +39,9 @@ struct EventReader {
     bool has_fixed;
     char *keys[KEYS_MAX]; /* with has_fixed */
     size_t key_count;
+    char *event_field; /* NULL: every record is taken */
+    char **events;
+    size_t event_count;
     Decode decode;
     Scan json;
     uint64_t unchanged[UNCHANGED_WORDS];
@@ -63,6 +67,10 @@ void event_reader_free(EventReader *reader)
         known_free(reader->plans[i]);
     for (size_t i = 0; i < reader->key_count; i++)
         free(reader->keys[i]);
+    for (size_t i = 0; i < reader->event_count; i++)
+        free(reader->events[i]);
+    free(reader->events);
+    free(reader->event_field);
     event_plan_done(&reader->fixed);
     bytes_done(&reader->json.scratch);
     bytes_done(&reader->decode.text);
@@ -73,7 +81,7 @@ void event_reader_free(EventReader *reader)
 
 static bool take_fixed(EventReader *reader, const EventOptions *options, Error *err)
 {
-    if (!event_plan_make(&reader->fixed, false, options->value_schema,
+    if (!event_plan_make(&reader->fixed, false, false, options->value_schema,
                          strlen(options->value_schema), err))
         return false;
     reader->has_fixed = true;
@@ -92,6 +100,16 @@ static bool take_fixed(EventReader *reader, const EventOptions *options, Error *
            error_set(err, ERROR_CONFIG, "BadSchema", "Connect's schema of a key can't be read");
 }
 
+static void take_events(EventReader *reader, const EventOptions *options)
+{
+    if (!options->event_field)
+        return;
+    reader->event_field = mem_strdup(options->event_field);
+    reader->events = mem_array(options->event_count + 1, sizeof *reader->events);
+    for (size_t i = 0; i < options->event_count; i++)
+        reader->events[reader->event_count++] = mem_strdup(options->events[i]);
+}
+
 EventReader *event_reader_new(const EventOptions *options, Error *err)
 {
     AUTO(event_reader_free) EventReader *reader = mem_zalloc(sizeof *reader);
@@ -99,8 +117,16 @@ EventReader *event_reader_new(const EventOptions *options, Error *err)
     reader->fetch = options->fetch;
     reader->fetch_context = options->fetch_context;
     ASSERT(options->format == EVENT_JSON || options->fetch);
+    reader->plain = options->plain;
     if (options->value_schema && !take_fixed(reader, options, err))
         return NULL;
+    if (options->plain && options->format == EVENT_JSON) {
+        ASSERT(options->columns);
+        if (!event_plan_declared(&reader->fixed, options->columns, err))
+            return NULL;
+        reader->has_fixed = true;
+        take_events(reader, options);
+    }
     return TAKE(reader);
 }
 
@@ -139,7 +165,8 @@ static EventPlan *learn_plan(EventReader *reader, uint32_t id, const char *prefi
     KnownPlan *known = mem_zalloc(sizeof *known);
     known->id = id;
     bytes_put(&known->prefix, prefix, bytes);
-    if (!event_plan_make(&known->plan, reader->format == EVENT_AVRO, text, text_bytes, &why))
+    if (!event_plan_make(&known->plan, reader->format == EVENT_AVRO, reader->plain, text,
+                         text_bytes, &why))
         known->problem = mem_strdup(why.message);
     else if (reader->target)
         event_plan_bind(&known->plan, reader->target);
@@ -216,10 +243,12 @@ static EventPlan *plan_of_json(EventReader *reader, const EventRecord *record, b
     return learn_plan(reader, 0, from, (size_t)(json->at - from), schema, schema_bytes, err);
 }
 
-static bool take_frame(const EventRecord *record, Reader *ret, uint32_t *ret_id, Error *err)
+static bool take_frame(const EventRecord *record, bool of_key, Reader *ret, uint32_t *ret_id,
+                       Error *err)
 {
     uint8_t magic;
-    *ret = reader_over(record->value, record->value_bytes);
+    *ret = of_key ? reader_over(record->key, record->key_bytes)
+                  : reader_over(record->value, record->value_bytes);
     if (!reader_u8(ret, &magic) || magic != 0 || !reader_u32be(ret, ret_id))
         return bad_record(record, "does not begin with 0x00 and a schema's id", err) != NULL;
     return true;
@@ -463,6 +492,109 @@ static bool finish(EventReader *reader, const EventPlan *plan, const Envelope *e
     return true;
 }
 
+/* --- plain events --- */
+
+static bool end_row(Batch *batch, bool deletes, Event *ret)
+{
+    batch->ops[batch->row_count - 1] = deletes ? ROW_DELETE : ROW_INSERT;
+    ret->kind = EVENT_ROW;
+    return true;
+}
+
+/* Is the record's event one of those that are taken? False: it does not say which it is. */
+static bool look_for_event(EventReader *reader, bool *ret)
+{
+    Scan *json = &reader->json;
+    const char *name, *text;
+    size_t bytes, text_bytes, wanted = strlen(reader->event_field);
+    bool end = false;
+    *ret = false;
+    if (!scan_expect(json, '{'))
+        return false;
+    for (bool first = true;; first = false) {
+        if (!scan_member(json, first, &name, &bytes, &end))
+            return false;
+        if (end)
+            return decode_bad(&reader->decode, "has no text in the field of the event's name");
+        if (bytes == wanted && memcmp(name, reader->event_field, bytes) == 0)
+            break;
+        if (!scan_skip(json))
+            return false;
+    }
+    if (scan_peek(json) != '"')
+        return decode_bad(&reader->decode, "has no text in the field of the event's name");
+    if (!scan_text(json, &text, &text_bytes))
+        return false;
+    for (size_t i = 0; i < reader->event_count && !*ret; i++)
+        *ret = strlen(reader->events[i]) == text_bytes &&
+               memcmp(reader->events[i], text, text_bytes) == 0;
+    return true;
+}
+
+static bool plain_json(EventReader *reader, const EventRecord *record, Batch *batch, bool deletes,
+                       Event *ret)
+{
+    Scan *json = &reader->json;
+    json->at = (const char *)(deletes ? record->key : record->value);
+    json->end = json->at + (deletes ? record->key_bytes : record->value_bytes);
+    json->why = NULL;
+    if (reader->event_field && !deletes) {
+        const char *from = json->at;
+        bool taken;
+        if (!look_for_event(reader, &taken))
+            return false;
+        if (!taken)
+            return true;
+        json->at = from;
+    }
+    begin_row(reader, batch, ret->at, false);
+    if (!event_put_json(&reader->decode, json, reader->fixed.row))
+        return false;
+    if (scan_peek(json) || json->at != json->end)
+        return decode_bad(&reader->decode, "goes on behind its end");
+    return end_row(batch, deletes, ret);
+}
+
+static bool plain_avro(EventReader *reader, const EventRecord *record, Batch *batch, bool deletes,
+                       Event *ret, bool *ret_done, Error *err)
+{
+    Reader in;
+    uint32_t id;
+    if (!take_frame(record, deletes, &in, &id, err))
+        return false;
+    EventPlan *plan = plan_of_id(reader, id, err);
+    if (!plan)
+        return false;
+    *ret_done = true;
+    if (!plan->covers && deletes)
+        return decode_bad(&reader->decode, "has a key with fields that are no columns");
+    if (!plan->covers) {
+        ret->kind = EVENT_SCHEMA;
+        return true;
+    }
+    begin_row(reader, batch, ret->at, false);
+    if (!event_put_avro(&reader->decode, &in, plan->row))
+        return false;
+    if (reader_left(&in))
+        return decode_bad(&reader->decode, "goes on behind its end");
+    return end_row(batch, deletes, ret);
+}
+
+static bool decode_plain(EventReader *reader, const EventRecord *record, Batch *batch, Event *ret,
+                         bool *ret_done, Error *err)
+{
+    bool deletes = !record->value;
+    if (deletes && !reader->target->key_count)
+        return true;
+    reader->json.why = NULL;
+    if (reader->format == EVENT_AVRO && !(deletes && !record->key))
+        return plain_avro(reader, record, batch, deletes, ret, ret_done, err);
+    *ret_done = true;
+    if (deletes && !record->key)
+        return decode_bad(&reader->decode, "has neither key nor value");
+    return plain_json(reader, record, batch, deletes, ret);
+}
+
 /* --- a record --- */
 
 static bool decode_avro(EventReader *reader, const EventRecord *record, Batch *batch, Event *ret,
@@ -471,7 +603,7 @@ static bool decode_avro(EventReader *reader, const EventRecord *record, Batch *b
     Reader in;
     uint32_t id;
     Envelope envelope = {0};
-    if (!take_frame(record, &in, &id, err))
+    if (!take_frame(record, false, &in, &id, err))
         return false;
     EventPlan *plan = plan_of_id(reader, id, err);
     if (!plan)
@@ -537,10 +669,11 @@ bool event_decode(EventReader *reader, const EventRecord *record, Batch *batch, 
                                           : EVENT_LANES;
         return true;
     }
-    if (kind == KIND_TOMBSTONE || !record->value)
+    if (kind == KIND_TOMBSTONE || (!record->value && !reader->plain))
         return true;
-    bool ok = reader->format == EVENT_AVRO ? decode_avro(reader, record, batch, ret, &done, err)
-                                           : decode_json(reader, record, batch, ret, &done, err);
+    bool ok = reader->plain                  ? decode_plain(reader, record, batch, ret, &done, err)
+              : reader->format == EVENT_AVRO ? decode_avro(reader, record, batch, ret, &done, err)
+                                             : decode_json(reader, record, batch, ret, &done, err);
     if (!ok || ret->kind != EVENT_ROW)
         while (batch->row_count > rows)
             batch_row_undo(batch);
@@ -614,7 +747,7 @@ static EventPlan *plan_of(EventReader *reader, const EventRecord *record, bool *
     uint32_t id;
     bool wrapped;
     if (reader->format == EVENT_AVRO)
-        return take_frame(record, &in, &id, err) ? plan_of_id(reader, id, err) : NULL;
+        return take_frame(record, false, &in, &id, err) ? plan_of_id(reader, id, err) : NULL;
     reader->json.at = (const char *)record->value;
     reader->json.end = reader->json.at + record->value_bytes;
     EventPlan *plan = plan_of_json(reader, record, &wrapped, err);
@@ -643,6 +776,8 @@ bool event_wanted(EventReader *reader, const EventRecord *record, Schema **ret, 
     if (known)
         for (size_t i = 0; i < reader->key_count; i++)
             add_key(keys, &count, reader->keys[i], strlen(reader->keys[i]));
+    else if (reader->plain)
+        ok = true; /* which columns are the key is the caller's to say */
     else if (reader->format == EVENT_AVRO)
         ok = avro_keys(reader, record, keys, &count, err);
     else

@@ -7,6 +7,7 @@
  *              what it becomes in the lake          connect.c, avro_schema.c  schemas → WireTypes
  *   scan.h     a scanner of JSON text               json.c      JSON → columns
  *   value.h    texts and bytes → values             avro.c      Avro → columns
+ *   natural.c  plain JSON's values, by their columns
  *   decode.h   … put into columns                   plan.h      a writer's schema, and the target's
  *
  * The hot path makes no tree of values: a record is walked once, each value goes straight into its
@@ -16,6 +17,11 @@
  * The columns of the rows (the target) are the caller's. A writer's field that the target lacks, or
  * whose type is another, is EVENT_SCHEMA: nothing was appended, and event_wanted says what the
  * columns would have to be. A column that the writer lacks is null.
+ *
+ * Plain events have no envelope: the value is the row, each is one that was inserted. Plain JSON
+ * has the columns that are declared; members that are none of them are passed over, columns that it
+ * lacks are null. A record without a value deletes the row of its key, which has to be a JSON
+ * object, or Avro's record, with the key's columns; where the target has no key it is nothing.
  *
  * Types (https://debezium.io/documentation/reference/3.5/connectors/postgresql.html#data-types,
  * https://avro.apache.org/docs/1.11.1/specification/#logical-types): wire.c. Only the key's columns
@@ -74,6 +80,13 @@ typedef struct EventOptions {
     /* EVENT_JSON without schemas: Connect's schema of the value (of the envelope) as JSON text, and
      * of the key; what they are is known from elsewhere. NULL: each record has its own. */
     const char *value_schema, *key_schema;
+    bool plain;            /* records are rows */
+    const Schema *columns; /* EVENT_JSON and plain: of primitive types; copied */
+    /* With them, the records that are taken: those whose field of that name, a text, is one of
+     * these; others are EVENT_NOTHING. NULL: all. Copied. */
+    const char *event_field;
+    const char *const *events;
+    size_t event_count;
     EventFetch *fetch; /* EVENT_AVRO */
     void *fetch_context;
 } EventOptions;

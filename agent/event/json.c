@@ -221,6 +221,12 @@ static bool put_value(Decode *decode, Scan *json, const WireType *wire, Column *
     case FORM_POINT:
     case FORM_WKB:
         return put_parts(decode, json, wire, column);
+    case FORM_JSON:
+    case FORM_NUMBER:
+    case FORM_DATE:
+    case FORM_TIME:
+    case FORM_LOCAL:
+        return event_put_natural(decode, json, wire, column);
     case FORM_LIST:
         return put_array(decode, json, wire, column, depth);
     case FORM_MAP:

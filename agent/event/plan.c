@@ -45,7 +45,26 @@ static bool find_parts(EventPlan *plan, Error *err)
     return true;
 }
 
-bool event_plan_make(EventPlan *plan, bool avro, const char *text, size_t bytes, Error *err)
+/* The record is the row. */
+static bool find_row(EventPlan *plan, Error *err)
+{
+    plan->row = plan->wire.root;
+    return (plan->row->kind == WIRE_STRUCT && !plan->row->branch_count) ||
+           error_set(err, ERROR_CONFIG, "BadSchema",
+                     "a record's schema is not that of a row: it is no record with fields");
+}
+
+bool event_plan_declared(EventPlan *plan, const Schema *columns, Error *err)
+{
+    *plan = (EventPlan){0};
+    if (!wire_from_columns(columns, &plan->wire, err))
+        return false;
+    plan->row = plan->wire.root;
+    return true;
+}
+
+bool event_plan_make(EventPlan *plan, bool avro, bool plain, const char *text, size_t bytes,
+                     Error *err)
 {
     *plan = (EventPlan){0};
     json_error_t where;
@@ -59,7 +78,7 @@ bool event_plan_make(EventPlan *plan, bool avro, const char *text, size_t bytes,
     bool ok =
         avro ? wire_from_avro(json, &plan->wire, err) : wire_from_connect(json, &plan->wire, err);
     json_decref(json);
-    if (ok && find_parts(plan, err))
+    if (ok && (plain ? find_row(plan, err) : find_parts(plan, err)))
         return true;
     event_plan_done(plan);
     return false;

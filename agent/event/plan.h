@@ -4,9 +4,12 @@
 #include "agent/event/decode.h"
 
 void event_plan_done(EventPlan *plan);
-/* The text of Connect's or Avro's schema, of an envelope. CONFIG "BadSchema". */
-MUST_CHECK bool event_plan_make(EventPlan *plan, bool avro, const char *text, size_t bytes,
-                                Error *err);
+/* The text of Connect's or Avro's schema, of an envelope, or plain: of a row. CONFIG "BadSchema".
+ */
+MUST_CHECK bool event_plan_make(EventPlan *plan, bool avro, bool plain, const char *text,
+                                size_t bytes, Error *err);
+/* Of plain JSON with these columns. */
+MUST_CHECK bool event_plan_declared(EventPlan *plan, const Schema *columns, Error *err);
 /* Which field is which column; sets `covers`. */
 void event_plan_bind(EventPlan *plan, const Schema *target);
 /* The columns that its rows have; keys: names of the key's. The caller's. */

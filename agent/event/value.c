@@ -371,3 +371,78 @@ bool value_real(const char *text, size_t bytes, double *ret)
     *ret = strtod(copy, &end);
     return bytes && end == copy + bytes;
 }
+
+#define EXPONENT_MAX 100000
+#define DIGITS_MAX 38
+
+/* Digits behind the point count down, an exponent up. */
+static bool take_exponent(const char *at, const char *end, int64_t *ret)
+{
+    bool negative = at < end && *at == '-';
+    *ret = 0;
+    if (at < end && (*at == '-' || *at == '+'))
+        at++;
+    if (at == end)
+        return false;
+    for (; at < end; at++) {
+        if (*at < '0' || *at > '9' || *ret > EXPONENT_MAX)
+            return false;
+        *ret = *ret * 10 + (*at - '0');
+    }
+    *ret = negative ? -*ret : *ret;
+    return true;
+}
+
+/* By a power of ten; false: digits would be lost, or it is not below the limit, itself a power of
+ * ten. */
+static bool scale_by(__int128 *value, int64_t power, __int128 limit)
+{
+    for (; power < 0 && *value; power++) {
+        if (*value % 10)
+            return false;
+        *value /= 10;
+    }
+    for (; power > 0 && *value; power--) {
+        if (*value >= limit / 10)
+            return false;
+        *value *= 10;
+    }
+    return *value < limit;
+}
+
+bool value_number(const char *text, size_t bytes, unsigned precision, unsigned scale, __int128 *ret)
+{
+    const char *at = text, *end = text + bytes;
+    bool negative = at < end && *at == '-', point = false;
+    __int128 value = 0, limit = 1, most = 1;
+    int64_t behind = 0, exponent = 0, digits = 0, zeros = 0;
+    for (unsigned i = 0; i < DIGITS_MAX; i++) {
+        limit *= i < precision ? 10 : 1;
+        most *= 10;
+    }
+    for (at += negative; at < end && *at != 'e' && *at != 'E'; at++) {
+        if (*at == '.' && !point && digits) {
+            point = true;
+            continue;
+        }
+        if (*at < '0' || *at > '9')
+            return false;
+        digits++;
+        behind += point;
+        /* zeros wait: those at the end need no room */
+        if (*at == '0') {
+            zeros += value != 0;
+            continue;
+        }
+        if (!scale_by(&value, zeros + 1, most))
+            return false;
+        value += *at - '0';
+        zeros = 0;
+    }
+    if (!digits || (at < end && !take_exponent(at + 1, end, &exponent)))
+        return false;
+    if (!scale_by(&value, zeros + exponent - behind + scale, limit))
+        return false;
+    *ret = negative ? -value : value;
+    return true;
+}

@@ -176,6 +176,10 @@ static bool has_parts(const WireType *wire, WireForm form)
 bool wire_type(WireType *wire, Type *ret, Error *err)
 {
     *ret = (Type){0};
+    if (wire->kind == WIRE_NATURAL) {
+        *ret = wire->natural;
+        return true;
+    }
     if (is_decimal(wire)) {
         decimal_type(wire, ret);
         return true;

@@ -26,6 +26,7 @@ typedef enum WireKind {
     WIRE_MAP, /* keys are texts */
     WIRE_STRUCT,
     WIRE_NULL,
+    WIRE_NATURAL, /* plain JSON, of a column that is declared: wire_from_columns */
 } WireKind;
 
 /* From the wire's value to the column's (in brackets: its TypeKind). */
@@ -47,6 +48,12 @@ typedef enum WireForm {
     FORM_LIST,
     FORM_MAP,
     FORM_STRUCT,
+    /* of WIRE_NATURAL, beside those above: */
+    FORM_JSON,   /* [STRING] a text; of any other value its JSON */
+    FORM_NUMBER, /* [DECIMAL] a number, or one as text: not rounded */
+    FORM_DATE,   /* [DATE] "2026-11-22" */
+    FORM_TIME,   /* [TIME] "12:34:56.123456" */
+    FORM_LOCAL,  /* [TIMESTAMP] "2026-11-22T12:34:56", without a zone */
 } WireForm;
 
 typedef struct WireType WireType;
@@ -62,6 +69,7 @@ struct WireType {
     uint32_t fixed_bytes;
     WireType *children; /* array: the element; map: key, value; struct: its fields */
     uint32_t child_count;
+    Type natural;         /* WIRE_NATURAL: the column's, a primitive */
     const char **symbols; /* enum */
     uint32_t symbol_count;
     WireForm form;
@@ -81,6 +89,8 @@ void wire_schema_done(WireSchema *schema);
 MUST_CHECK bool wire_from_connect(const json_t *json, WireSchema *ret, Error *err);
 /* A writer's Avro schema. Logical types by Connect's names (connect.name), else by Avro's own. */
 MUST_CHECK bool wire_from_avro(const json_t *json, WireSchema *ret, Error *err);
+/* Rows of plain JSON with these columns, all of primitive types. */
+MUST_CHECK bool wire_from_columns(const Schema *columns, WireSchema *ret, Error *err);
 
 /* The lake's type of a value; sets its form, and those below it. CONFIG "UnsupportedType". The
  * type's children are the caller's (type_done). */

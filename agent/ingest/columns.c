@@ -1,5 +1,6 @@
-/* What the rows of a topic are: JSON without schemas, as the Connector's state says; Avro, as the
- * registry says of the topic's latest schema; JSON with schemas, as they say themselves. */
+/* What the rows of a topic are: plain JSON, as the table declares them; JSON without schemas, as
+ * the Connector's state says; Avro, as the registry says of the topic's latest schema; JSON with
+ * schemas, as they say themselves. */
 #include <string.h>
 
 #include "agent/ingest/flow.h"
@@ -25,7 +26,8 @@ static void put_frame(uint8_t to[FRAME_BYTES], uint32_t id)
 static bool learn_avro(Feed *feed, Error *err)
 {
     const StreamSpec *stream = feed->ingest->stream;
-    uint32_t value_id, key_id;
+    uint32_t value_id, key_id = 0;
+    bool plain = stream->incoming == INCOMING_AVRO;
     uint8_t value[FRAME_BYTES], key[FRAME_BYTES];
     Error why = {0};
     feed->registry = registry_new(&(RegistryOptions){.url = stream->registry_url,
@@ -40,13 +42,15 @@ static bool learn_avro(Feed *feed, Error *err)
     AUTO(mem_free) char *key_subject = mem_format("%s-key", feed->topic);
     if (!registry_latest(feed->registry, value_subject, &value_id, err))
         return false;
-    bool has_key = registry_latest(feed->registry, key_subject, &key_id, &why);
-    if (!has_key && strcmp(why.code, "SchemaMissing") != 0) {
+    bool has_key = !plain && registry_latest(feed->registry, key_subject, &key_id, &why);
+    if (!plain && !has_key && strcmp(why.code, "SchemaMissing") != 0) {
         *err = why;
         return false;
     }
     feed->reader = event_reader_new(
-        &(EventOptions){.format = EVENT_AVRO, .fetch = fetch, .fetch_context = feed}, err);
+        &(EventOptions){
+            .format = EVENT_AVRO, .plain = plain, .fetch = fetch, .fetch_context = feed},
+        err);
     put_frame(value, value_id);
     put_frame(key, has_key ? key_id : 0);
     const EventRecord record = {.value = value,
@@ -71,8 +75,11 @@ static bool look_at(void *context, const KafkaRead *record, Error *err)
                                .offset = (uint64_t)record->offset};
     if (!record->value)
         return true; /* a tombstone, a marker */
-    if (!event_wanted(feed->reader, &event, &feed->columns, err))
-        return false;
+    Error why = {0};
+    if (!event_wanted(feed->reader, &event, &feed->columns, &why)) {
+        *err = why;
+        return feed_is_dead(feed, &why); /* it will be among the dead letters when it is read */
+    }
     return !feed->columns ||
            error_set(err, ERROR_NONE, "Found", "the columns of %s are known", feed->topic);
 }
@@ -118,10 +125,60 @@ static bool learn_json(Feed *feed, Error *err)
     return feed->reader && event_wanted(feed->reader, NULL, &feed->columns, err);
 }
 
+/* As they are declared. */
+static bool learn_declared(Feed *feed, Error *err)
+{
+    const ColumnList *declared = &feed->spec->columns;
+    AUTO(schema_free) Schema *columns = schema_new(declared->count, 0);
+    for (size_t i = 0; i < declared->count; i++) {
+        columns->fields[i].name = mem_strdup(declared->items[i].name);
+        if (!type_parse(declared->items[i].type, &columns->fields[i].type, err))
+            return error_wrap(err, "column %s", declared->items[i].name);
+    }
+    const StreamSpec *stream = feed->ingest->stream;
+    AUTO(mem_free) char **events = mem_array(stream->events.count + 1, sizeof *events);
+    for (size_t i = 0; i < stream->events.count; i++)
+        events[i] = stream->events.items[i].name;
+    feed->reader = event_reader_new(&(EventOptions){.format = EVENT_JSON,
+                                                    .plain = true,
+                                                    .columns = columns,
+                                                    .event_field = stream->event_field,
+                                                    .events = (const char *const *)events,
+                                                    .event_count = stream->events.count},
+                                    err);
+    return feed->reader && event_wanted(feed->reader, NULL, &feed->columns, err);
+}
+
+/* Plain events do not say what their key is: the table does. */
+static bool take_id_columns(Feed *feed, Error *err)
+{
+    const TextList *ids = &feed->spec->id_columns;
+    Schema *columns = feed->columns;
+    AUTO(schema_free) Schema *keyed = schema_new(columns->field_count, ids->count);
+    for (size_t i = 0; i < columns->field_count; i++)
+        field_copy(&keyed->fields[i], &columns->fields[i]);
+    for (size_t i = 0; i < ids->count; i++) {
+        int at = schema_find(keyed, ids->texts[i]);
+        if (at < 0)
+            return error_set(err, ERROR_CONFIG, "NoKey",
+                             "idColumns name %s, and topic %s has no such field", ids->texts[i],
+                             feed->topic);
+        keyed->key[i] = (uint32_t)at;
+        keyed->fields[at].required = true;
+    }
+    schema_free(columns);
+    feed->columns = TAKE(keyed);
+    return true;
+}
+
 bool feed_learn_columns(Feed *feed, Error *err)
 {
-    bool ok =
-        feed->ingest->stream->format == STREAM_AVRO ? learn_avro(feed, err) : learn_json(feed, err);
+    const StreamSpec *stream = feed->ingest->stream;
+    bool plain = feed->ingest->alone && stream->incoming != INCOMING_DEBEZIUM;
+    bool ok = stream->format == STREAM_AVRO ? learn_avro(feed, err)
+              : plain                       ? learn_declared(feed, err)
+                                            : learn_json(feed, err);
+    ok = ok && (!plain || take_id_columns(feed, err));
     ok = ok && ingest_join_learnt(feed->ingest, feed->name, &feed->columns, err);
     if (!ok)
         return error_wrap(err, "table %s", feed->name);

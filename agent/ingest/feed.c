@@ -82,6 +82,7 @@ static void close_feed(Feed *feed)
 {
     committer_stop(TAKE(feed->committer));
     feed_lanes_free(feed);
+    feed_letters_free(feed);
     kafka_member_free(TAKE(feed->member));
     kafka_channel_free(TAKE(feed->channel));
     table_close(TAKE(feed->table));

@@ -107,6 +107,7 @@ typedef struct Feed {
     char *topic;
     LakeTableSpec *made; /* from a pattern; owned; else NULL */
     const LakeTableSpec *spec;
+    const char *dead_letter; /* the topic of records that can't be read; NULL: they end the flow */
     char *value_schema, *key_schema; /* of JSON without schemas; NULL: not known */
     uint32_t version;                /* of the columns they tell of; 0: not known */
     Thread *thread;
@@ -120,6 +121,7 @@ typedef struct Feed {
 
     Registry *registry;
     EventReader *reader;
+    struct Letters *letters; /* NULL: none was needed yet */
     Schema *columns;
     Lake *lake;
     Table *table; /* that pieces are staged for; NULL: not opened yet */
@@ -162,6 +164,17 @@ char *feed_group_name(const Feed *feed) OWNED_BY(free);
 
 /* columns.c: reader and columns. RETRY while they are not known yet. */
 MUST_CHECK bool feed_learn_columns(Feed *feed, Error *err);
+
+/* letters.c: a record that can't be read goes to the dead letters, whole, and the flow goes on
+ * behind it. Gathered until somebody could pass it: before a report says what this consumer has
+ * read, feed_letters_settle waits until its letters are durable. So none is lost; one is there
+ * again where the record is read again (a restart, another consumer). */
+void feed_letters_free(Feed *feed);
+/* Does the unit say where it goes, and is it the record that is at fault? */
+bool feed_is_dead(const Feed *feed, const Error *why);
+MUST_CHECK bool feed_put_letter(Feed *feed, const EventRecord *record, const Error *why,
+                                Error *err);
+MUST_CHECK bool feed_letters_settle(Feed *feed, Error *err);
 
 /* lanes.c */
 void feed_lanes_free(Feed *feed);

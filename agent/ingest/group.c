@@ -201,6 +201,23 @@ static bool coordinate(Feed *feed, Error *err)
     return true;
 }
 
+/* Where a table without a commit begins: each coordinator until the first commit says it anew. */
+static bool find_starts(Feed *feed, uint64_t *starts, Error *err)
+{
+    bool latest = feed->ingest->alone && feed->ingest->stream->start_latest;
+    uint64_t end;
+    for (uint32_t i = 0; i < feed->lane_count; i++) {
+        if (!kafka_member_bounds(feed->member, i, &starts[i], &end, err))
+            return false;
+        if (!latest)
+            continue;
+        starts[i] = end;
+        log_info("the table begins at the topic's end", LOG_T("table", feed->name),
+                 LOG_U("partition", i), LOG_U("offset", end));
+    }
+    return true;
+}
+
 /* The topic, for a table that was loaded. Its first offsets count only where the table has no
  * claim.
  */
@@ -212,11 +229,9 @@ static bool loaded(Feed *feed, CommitResult *result, Error *err)
                        .lane_count = feed->lane_count,
                        .starts = starts,
                        .unmarked = feed->ingest->alone != NULL};
-    uint64_t end;
     if (!view->has_claim && !feed->coordinator.loaded) {
-        for (uint32_t i = 0; i < feed->lane_count; i++)
-            if (!kafka_member_bounds(feed->member, i, &starts[i], &end, err))
-                return false;
+        if (!find_starts(feed, starts, err))
+            return false;
         if (!kafka_member_committed(feed->member, &topic.confirmed, err))
             return false;
     }

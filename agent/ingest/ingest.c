@@ -220,6 +220,8 @@ static void register_metrics(Feed *feed)
     feed->metrics = (FeedMetrics){
         .records = metrics_register(METRIC_COUNTER, "firn_ingest_records_total",
                                     "Records of the topic that were read", label),
+        .dead_letters = metrics_register(METRIC_COUNTER, "firn_dead_letters_total",
+                                         "Records that are among the dead letters", label),
         .commits = metrics_register(METRIC_COUNTER, "firn_table_commits_total",
                                     "Snapshots committed", label),
         .table_rows =
@@ -247,6 +249,7 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
     feed->leaves = &feeds->leaves;
     feed->name = mem_strdup(state->name);
     feed->topic = mem_strdup(state->topic);
+    feed->dead_letter = unit->dead_letter;
     const ColumnsVersion *columns =
         state->column_count ? &state->columns[state->column_count - 1] : NULL;
     feed->version = columns && columns->value_schema ? columns->version : 0;

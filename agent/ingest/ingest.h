@@ -5,6 +5,7 @@
  *   ingest.c     what agent/supervise runs: which topic fills which table, a thread for each
  *   feed.c       one table's thread: what it opens, its loop, its end
  *   columns.c    what the rows of a topic are: from the Connector's state, from the registry
+ *   letters.c    records that can't be read → the dead letters
  *   lanes.c      records → rows → pieces: drives agent/commit/worker.h
  *   group.c      drives agent/commit/coordinator.h, and what the processes say to each other
  *   committer.c  a thread that owns the table: loads it, takes pieces, commits

@@ -176,6 +176,18 @@ static bool take_event(Feed *feed, const EventRecord *record, const Event *event
     return false;
 }
 
+static bool dead_record(Feed *feed, const EventRecord *record, const Error *why, Error *err)
+{
+    if (!feed_is_dead(feed, why)) {
+        *err = *why;
+        return false;
+    }
+    if (!feed_put_letter(feed, record, why, err))
+        return false;
+    worker_gap(&feed->worker, record->partition, record->offset + 1);
+    return true;
+}
+
 static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
 {
     uint32_t number = heard->partition;
@@ -193,8 +205,11 @@ static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
     Event event;
     if (!lane->batch)
         lane->batch = batch_new(feed->columns, 0, BATCH_ROWS);
-    if (!event_decode(feed->reader, &record, lane->batch, &event, err))
-        return error_wrap(err, "topic %s", feed->topic);
+    Error why = {0};
+    if (!event_decode(feed->reader, &record, lane->batch, &event, &why)) {
+        error_wrap(&why, "topic %s", feed->topic);
+        return dead_record(feed, &record, &why, err);
+    }
     if (UNLIKELY(event.version > feed->version && feed->version)) {
         if (event.kind == EVENT_ROW)
             batch_row_undo(lane->batch);
@@ -319,6 +334,8 @@ bool feed_work(Feed *feed, Error *err)
             discard(feed, action.lane);
             break;
         case WORKER_REPORT:
+            if (!feed_letters_settle(feed, err))
+                return false;
             feed_report(feed, action.report);
             break;
         }

@@ -8,10 +8,12 @@
 
 #include "agent/relay/flow.h"
 #include "agent/topic/envelope.h"
+#include "agent/topic/letter.h"
 #include "common/mem.h"
 #include "common/reader.h"
 
-static const char *const other_names[] = {NULL, "__debezium.newkey", "__debezium.oldkey"};
+static const char *const other_names[] = {NULL, "__debezium.newkey", "__debezium.oldkey",
+                                          LETTER_PIECE, LETTER_KEY_PIECE};
 
 static void put_span(Bytes *to, TopicSpan span)
 {
@@ -22,9 +24,9 @@ static void put_span(Bytes *to, TopicSpan span)
 static void put_record(Bytes *to, const TopicRecord *record)
 {
     uint8_t other = 0;
-    while (record->other_name && other + 1u < ARRAY_LEN(other_names) &&
-           (!other || strcmp(other_names[other], record->other_name) != 0))
-        other++;
+    if (record->other_name)
+        for (other = 1; strcmp(other_names[other], record->other_name) != 0; other++)
+            ASSERT(other + 1u < ARRAY_LEN(other_names));
     bytes_put_u8(to, other);
     bytes_put_u8(to, record->everywhere);
     bytes_put_u32(to, record->everywhere_from);

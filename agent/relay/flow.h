@@ -227,8 +227,6 @@ MUST_CHECK bool relay_commit(RelayFlow *flow, Error *err);
 MUST_CHECK bool relay_idle(RelayFlow *flow, Error *err);
 
 /* --- dead_letter.c --- */
-/* {0, 0}: it is no header of ours. */
-RowPosition relay_header_position(const void *header, size_t bytes);
 MUST_CHECK bool relay_letters_open(RelayFlow *flow, Error *err);
 /* A record of the box, too large for its topic, goes there at once. */
 MUST_CHECK bool relay_dead_letter(RelayFlow *flow, const Outbox *box, const KafkaRecord *record,

@@ -469,7 +469,7 @@ static void leave_out(const Spooled *spool, Outbox *box)
             box->runs[run].first = kept;
         const TopicRecord *record = &records->items[i];
         RowPosition at =
-            relay_header_position(records->bytes.data + record->header.at, record->header.bytes);
+            topic_header_position(records->bytes.data + record->header.at, record->header.bytes);
         if (!at.major || row_position_compare(at, spool->there) > 0)
             records->items[kept++] = *record;
     }

@@ -317,3 +317,20 @@ void topic_encode_epoch(TopicTable *table, RowPosition at, uint32_t epoch, uint3
     bytes_put_u32be(&to->bytes, partitions);
     record->header.bytes = to->bytes.used - record->header.at;
 }
+
+/* --- read again --- */
+
+static uint64_t big_endian(const uint8_t *at)
+{
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return __builtin_bswap64(value);
+}
+
+RowPosition topic_header_position(const void *header, size_t bytes)
+{
+    if (bytes < TOPIC_HEADER_BYTES)
+        return (RowPosition){0};
+    const uint8_t *at = (const uint8_t *)header + 1; /* behind the kind */
+    return (RowPosition){big_endian(at), big_endian(at + 8)};
+}

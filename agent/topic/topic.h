@@ -202,6 +202,9 @@ typedef enum TopicKind {
     TOPIC_KIND_EPOCH = 'E',
 } TopicKind;
 
+/* The source's position that the header has. {0, 0}: it is no header of ours; NULL is fine. */
+RowPosition topic_header_position(const void *header, size_t bytes);
+
 /* Offsets into TopicRecords.bytes. */
 typedef struct TopicSpan {
     size_t at;

@@ -648,14 +648,31 @@ SHAPE(sla_shape, "sla",
        .doc = "the age at which the table counts as late"});
 
 static const Choice incoming[] = {
-    {"Debezium", false}, {"Json", true}, {"Avro", true}, {"Protobuf", true}, {0}};
-static const Choice start_from[] = {{"Earliest", false}, {0}};
+    {"Debezium", false}, {"Json", false}, {"Avro", false}, {"Protobuf", true}, {0}};
+static const Choice start_from[] = {{"Earliest", false}, {"Latest", false}, {0}};
 
 SHAPE(unit_registry_shape, "schemaRegistry",
       TEXT("url", StreamSpec, registry_url, .required = true, .check = check_url,
            .doc = "where Confluent's API of the registry answers"),
       LATER("credentialsSecretRef", "names the Secret for the registry"),
       LATER("caSecretRef", "the authority that signed the registry's certificate"));
+
+SHAPE(event_shape, "an event",
+      TEXT("name", EventName, name, .required = true, .check = check_line,
+           .doc = "the value of nameField"),
+      LATER("schema", "a schema of this event alone"),
+      LATER("registrySubject", "the subject of this event alone"));
+
+SHAPE(events_shape, "events",
+      TEXT("nameField", StreamSpec, event_field, .required = true, .check = check_line,
+           .doc = "the field of a record that has the event's name"),
+      {.name = "allow",
+       .kind = FIELD_OBJECTS,
+       .required = true,
+       AT(StreamSpec, events),
+       .shape = &event_shape,
+       .item_bytes = sizeof(EventName),
+       .doc = "the events that are taken; others are passed over"});
 
 SHAPE(unit_kafka_shape, "kafka",
       TEXT("topic", StreamSpec, topic, .required = true, .check = check_topic,
@@ -671,7 +688,7 @@ SHAPE(unit_kafka_shape, "kafka",
        .kind = FIELD_ENUM,
        .choices = incoming,
        .required = true,
-       NOWHERE,
+       AT(StreamSpec, incoming),
        .doc = "what its records are"},
       OBJECT("schemaRegistry", unit_registry_shape,
              .doc = "who keeps the schemas of records in Avro; without one they are JSON with "
@@ -679,14 +696,19 @@ SHAPE(unit_kafka_shape, "kafka",
       {.name = "startFrom",
        .kind = FIELD_ENUM,
        .choices = start_from,
-       NOWHERE,
+       AT(StreamSpec, start_latest),
        .fallback = "Earliest",
-       .doc = "where a table that is new begins"},
+       .doc = "where a table begins that has no commit yet"},
       LATER("security", "encryption, and how one shows who one is"),
       LATER("r53", "the name in DNS that leads to the brokers"),
       LATER("retention", "how long the topic keeps its records at least"),
       LATER("orderingColumn", "which of two versions of a key is newer"),
-      LATER("events", "the events that are taken, by their names"));
+      OBJECT("events", events_shape, .doc = "the events that are taken, by their names"));
+
+SHAPE(dead_letter_shape, "deadLetter",
+      TEXT("topic", IngestionUnitSpec, dead_letter, .required = true, .check = check_topic,
+           .doc = "the topic that gets them whole, with reason and place; made if it is missing"),
+      LATER("lakeTableRef", "a table for them"));
 
 SHAPE(ingestion_unit_spec_shape, "an IngestionUnit's spec",
       ENUM("state", unit_states, IngestionUnitSpec, state, .fallback = "Running",
@@ -710,6 +732,8 @@ SHAPE(ingestion_unit_spec_shape, "an IngestionUnit's spec",
       OBJECT("outsourcingUnit", outsourcing_shape, .doc = "the table that is filled, in place"),
       LATER("routes", "one source to several tables"), LATER("toTopic", "a topic as destination"),
       OBJECT("sla", sla_shape, .doc = "what is promised to readers"),
-      LATER("deadLetter", "where rows go that can't be applied"));
+      OBJECT("deadLetter", dead_letter_shape,
+             .doc = "where records of a topic go that can't be read; without it they stop the "
+                    "flow"));
 
 DOCUMENT(ingestion_unit_shape, "an IngestionUnit", ingestion_unit_spec_shape, IngestionUnitSpec);

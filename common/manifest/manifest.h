@@ -106,6 +106,12 @@ typedef enum CleanupPolicy {
     CLEANUP_COMPACT_DELETE
 } CleanupPolicy;
 typedef enum StreamFormat { STREAM_JSON, STREAM_AVRO } StreamFormat;
+typedef enum StreamIncoming {
+    INCOMING_DEBEZIUM,
+    INCOMING_JSON, /* plain: the record is the row */
+    INCOMING_AVRO, /* … */
+    INCOMING_PROTOBUF,
+} StreamIncoming;
 typedef enum StreamDelivery { DELIVERY_IDEMPOTENT, DELIVERY_TRANSACTIONAL } StreamDelivery;
 
 #define KAFKA_SETTINGS_MAX 64
@@ -138,6 +144,15 @@ typedef enum RecordBinary {
 typedef enum RecordInterval { RECORD_INTERVAL_NUMERIC, RECORD_INTERVAL_STRING } RecordInterval;
 typedef enum RecordHstore { RECORD_HSTORE_JSON, RECORD_HSTORE_MAP } RecordHstore;
 typedef enum RecordUnknown { RECORD_UNKNOWN_KEEP, RECORD_UNKNOWN_OMIT } RecordUnknown;
+
+/* An event that is taken. */
+typedef struct EventName {
+    char *name;
+} EventName;
+typedef struct EventNames {
+    EventName *items;
+    size_t count;
+} EventNames;
 
 typedef struct RecordsSpec {
     bool schemas; /* JSON: each record with its schema */
@@ -178,9 +193,13 @@ struct StreamSpec {
     char *registry_username, *registry_password, *registry_token, *registry_ca_pem;
     StreamDelivery delivery;
     RecordsSpec records;
-    char *resnapshot_id; /* NULL: none is asked for */
-    TextList resnapshot; /* patterns of the tables that are copied once more, once for the id */
-    char *topic;         /* of an IngestionUnit's spec.kafka: the one that is read */
+    char *resnapshot_id;     /* NULL: none is asked for */
+    TextList resnapshot;     /* patterns of the tables that are copied once more, once for the id */
+    char *topic;             /* of an IngestionUnit's spec.kafka: the one that is read … */
+    StreamIncoming incoming; /* … what its records are … */
+    char *event_field;       /* … which field has an event's name; NULL: all are taken … */
+    EventNames events;       /* … those that are taken … */
+    bool start_latest;       /* … and that a new table begins at its end */
 };
 
 typedef struct ConnectorSpec {
@@ -287,6 +306,7 @@ typedef struct IngestionUnitSpec {
     char *lake_table;   /* name; NULL when lake is given */
     LakeTableSpec
         *lake; /* outsourcingUnit.table; with patterns its texts may hold {schema} and {table} */
+    char *dead_letter;    /* the topic of records that can't be read; NULL: they stop the flow */
     int64_t freshness_ms; /* sla; 0: none */
 } IngestionUnitSpec;
 

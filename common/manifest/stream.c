@@ -169,7 +169,7 @@ void stream_complete_unit(IngestionUnitSpec *unit)
 {
     StreamSpec *stream = unit->kafka;
     stream->format = stream->registry_url ? STREAM_AVRO : STREAM_JSON;
-    stream->records.schemas = !stream->registry_url;
+    stream->records.schemas = !stream->registry_url && stream->incoming == INCOMING_DEBEZIUM;
     if (!unit->connector)
         unit->connector = mem_strdup("");
 }

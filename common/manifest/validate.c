@@ -269,6 +269,10 @@ static void check_connector_ref(Load *load, const Place *place, const IngestionU
                      "several consumers share a topic, and Connector %s has no stream, so that its "
                      "own process fills the table: write 1",
                      connector->meta.name);
+    if (connector && !connector->stream && unit->dead_letter)
+        place_report(place, "spec.deadLetter", NULL,
+                     "is for records of a topic, and Connector %s has no stream: leave it out",
+                     connector->meta.name);
     if (connector && unit->table &&
         ((connector->include.count && !matches_any(&connector->include, unit->table)) ||
          matches_any(&connector->exclude, unit->table)))
@@ -336,6 +340,57 @@ static void check_patterns_apart(const Place *place, const IngestionUnitSpec *un
                      "is one place for the schemas that the patterns find: put {schema} into it");
 }
 
+/* Plain events say nothing of keys, and in JSON nothing of types. */
+static void check_events(const Load *load, const Place *place, const IngestionUnitSpec *unit)
+{
+    const StreamIncoming incoming = unit->kafka->incoming;
+    const char *name = incoming == INCOMING_JSON ? "Json" : "Avro";
+    const LakeTableSpec *table =
+        unit->lake
+            ? unit->lake
+            : (unit->lake_table ? manifest_find_table(load->manifest, unit->meta.namespace_name,
+                                                      unit->lake_table)
+                                : NULL);
+    if (incoming != INCOMING_JSON && unit->kafka->event_field)
+        place_report(place, "spec.kafka.events", NULL,
+                     "is for incomingData Json alone: leave it out");
+    if (incoming == INCOMING_DEBEZIUM)
+        return;
+    if (incoming == INCOMING_AVRO && !unit->kafka->registry_url)
+        place_report(place, "spec.kafka.schemaRegistry", NULL,
+                     "is required with incomingData Avro: who keeps the records' schemas");
+    if (incoming == INCOMING_JSON && unit->kafka->registry_url)
+        place_report(place, "spec.kafka.schemaRegistry", NULL,
+                     "says nothing with incomingData Json: leave it out");
+    if (!table)
+        return;
+    if (table->mode == MODE_UPSERT && !table->id_columns.count)
+        place_report(place, "spec.kafka.incomingData", NULL,
+                     "%s says nothing of keys: write idColumns of the table, or its mode Append",
+                     name);
+    if (incoming != INCOMING_JSON)
+        return;
+    if (!table->columns.count)
+        place_report(place, "spec.kafka.incomingData", NULL,
+                     "Json says nothing of types: write the table's columns, with name and type");
+    for (size_t i = 0; i < table->columns.count; i++)
+        if (table->columns.items[i].name && !table->columns.items[i].type)
+            place_report(place, "spec.kafka.incomingData", NULL,
+                         "Json says nothing of types: the table's column %s needs its type",
+                         table->columns.items[i].name);
+    for (size_t i = 0; i < table->id_columns.count && table->columns.count; i++) {
+        bool found = false;
+        for (size_t k = 0; k < table->columns.count; k++)
+            found =
+                found || (table->columns.items[k].name &&
+                          strcmp(table->columns.items[k].name, table->id_columns.texts[i]) == 0);
+        if (!found)
+            place_report(place, "spec.kafka.incomingData", NULL,
+                         "Json has the table's columns, and its id column %s is none of them",
+                         table->id_columns.texts[i]);
+    }
+}
+
 static void check_unit(Load *load, size_t index)
 {
     const Manifest *manifest = load->manifest;
@@ -373,11 +428,17 @@ static void check_unit(Load *load, size_t index)
         check_lake_table_ref(load, &place, unit);
     if (unit->lake)
         check_table_spec(&place, "spec.outsourcingUnit.table.", unit->lake, true);
+    if (unit->kafka)
+        check_events(load, &place, unit);
     if (unit->lake && unit->kafka &&
         (strchr(unit->lake->database, '{') || strchr(unit->lake->table_name, '{')))
         place_report(&place, "spec.outsourcingUnit.table", NULL,
                      "needs database and tableName: a topic has no schema and table of a source "
                      "that could stand for them");
+    if (unit->kafka && unit->kafka->topic && unit->dead_letter &&
+        strcmp(unit->kafka->topic, unit->dead_letter) == 0)
+        place_report(&place, "spec.deadLetter.topic", unit->dead_letter,
+                     "is the topic that is read: write another one");
     if (unit->lake && unit->tables.count)
         check_patterns_apart(&place, unit);
     for (size_t i = 0; i < index; i++) {

@@ -20,6 +20,7 @@
 #define PARTITIONS 3
 #define TOPIC "shop.public.t"
 #define SOON_US INT64_C(60000000)
+#define LETTERS "t.dead"
 
 typedef struct Source {
     Cluster cluster;
@@ -36,6 +37,9 @@ typedef struct Source {
     uint64_t lsn, flights;
 } Source;
 
+/* Stands in the unit's spec, with its line's end. */
+static const char *unit_extra = "";
+
 static inline void parse_manifest(Source *source)
 {
     char text[2048];
@@ -48,11 +52,11 @@ static inline void parse_manifest(Source *source)
              "{name: db}, tables: {include: [\"public.*\"]}}\n"
              "  stream: {kafka: {bootstrapServers: \"%s\", topicPrefix: shop}, format: Json}\n---\n"
              "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: all}\nspec:\n"
-             "  connectorRef: {name: shop, tables: [\"public.*\"]}\n"
+             "  connectorRef: {name: shop, tables: [\"public.*\"]}\n%s"
              "  outsourcingUnit:\n    table:\n      catalog: {type: Directory, warehouse: %s}\n"
              "      database: \"{schema}\"\n      tableName: \"{table}\"\n"
              "      commitInterval: 300ms\n",
-             source->cluster.broker, source->folder);
+             source->cluster.broker, unit_extra, source->folder);
     if (!manifest_parse("test", text, strlen(text), &source->manifest, &findings))
         fail_msg("%s: %s", findings.items[0].path, findings.items[0].message);
     findings_done(&findings);
@@ -145,8 +149,9 @@ static inline void source_open(Source *source)
     *source = (Source){.folder = "/tmp/firn-ingest-XXXXXX", .lsn = 100};
     assert_non_null(mkdtemp(source->folder));
     source->cluster = cluster_up(1, TOPIC, PARTITIONS);
-    static const char *const others[] = {"shop.firn-state", "firn-default-all-public-t-control"};
-    for (size_t i = 0; i < 2; i++)
+    static const char *const others[] = {"shop.firn-state", "firn-default-all-public-t-control",
+                                         LETTERS};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
         assert_int_equal(rd_kafka_mock_topic_create(source->cluster.mock, others[i], 1, 1), 0);
     source->cluster.stream.compression = KAFKA_NONE; /* many bytes from few rows */
     parse_manifest(source);
@@ -218,6 +223,26 @@ static inline void send_marker(Source *source, bool truncates)
         topic_encode_copied(source->table, at, &records);
     send_records(source, source->topic, &records, PARTITIONS);
     topic_records_done(&records);
+}
+
+/* A record as it is, by whomever; header_bytes 0: it has none. */
+static inline void send_raw(Source *source, int32_t partition, const void *value, size_t bytes,
+                            const void *header, size_t header_bytes)
+{
+    Error err = {0};
+    Bytes held = {0};
+    bytes_put(&held, value, bytes);
+    bytes_put(&held, header, header_bytes);
+    KafkaRecord record = {.topic = source->topic,
+                          .value = held.data,
+                          .value_bytes = (uint32_t)bytes,
+                          .partition = partition,
+                          .headers = {{header_bytes ? TOPIC_HEADER : NULL, held.data + bytes,
+                                       (uint32_t)header_bytes}}};
+    if (kafka_producer_send(source->producer, &held, &record, 1, SOON_MS, &source->flights, &err) !=
+        KAFKA_SENT)
+        fail_msg("%s: %s", err.code, err.message);
+    await(source->producer, source->flights);
 }
 
 /* --- the process --- */

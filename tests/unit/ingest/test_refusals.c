@@ -8,26 +8,6 @@
 #define BIG_BYTES (900 * 1024)
 #define SOURCE_BYTES 256
 
-/* A record as it is, by whomever; header_bytes 0: it has none. */
-static void send_raw(Source *source, int32_t partition, const void *value, size_t bytes,
-                     const void *header, size_t header_bytes)
-{
-    Error err = {0};
-    Bytes held = {0};
-    bytes_put(&held, value, bytes);
-    bytes_put(&held, header, header_bytes);
-    KafkaRecord record = {.topic = source->topic,
-                          .value = held.data,
-                          .value_bytes = (uint32_t)bytes,
-                          .partition = partition,
-                          .headers = {{header_bytes ? TOPIC_HEADER : NULL, held.data + bytes,
-                                       (uint32_t)header_bytes}}};
-    if (kafka_producer_send(source->producer, &held, &record, 1, SOON_MS, &source->flights, &err) !=
-        KAFKA_SENT)
-        fail_msg("%s: %s", err.code, err.message);
-    await(source->producer, source->flights);
-}
-
 static void fill(Source *source)
 {
     Process process;

@@ -12,6 +12,7 @@
 
 #include "agent/relay/flow.h"
 #include "agent/topic/envelope.h"
+#include "agent/topic/letter.h"
 #include "tests/unit/unit.h"
 
 #define SEGMENT 200
@@ -335,7 +336,10 @@ static void fill(Outbox *box)
         record->hash = i * UINT64_C(0x123456789abcdef);
         record->everywhere = i == 1;
         record->everywhere_from = i == 1 ? 2 : 0;
-        record->other_name = i == 3 ? "__debezium.oldkey" : NULL;
+        record->other_name = i == 3   ? "__debezium.oldkey"
+                             : i == 4 ? LETTER_PIECE
+                             : i == 5 ? LETTER_KEY_PIECE
+                                      : NULL;
     }
 }
 
@@ -352,6 +356,8 @@ static void boxes(void **state)
     assert_ptr_equal(again.runs[1].topic, &topics[1]);
     assert_int_equal(again.runs[2].first, 4);
     assert_string_equal(again.records.items[3].other_name, "__debezium.oldkey");
+    assert_string_equal(again.records.items[4].other_name, LETTER_PIECE);
+    assert_string_equal(again.records.items[5].other_name, LETTER_KEY_PIECE);
     assert_int_equal(again.records.items[5].hash, box.records.items[5].hash);
     relay_box_put(&again, &twice);
     assert_int_equal(bytes.used, twice.used);

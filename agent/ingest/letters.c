@@ -1,0 +1,193 @@
+/* Records that can't be read: see flow.h for when they are durable, agent/topic/letter.h for what
+ * they are. The producer is opened for the first one. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/ingest/flow.h"
+#include "agent/kafka/admin.h"
+#include "agent/kafka/producer.h"
+#include "agent/topic/letter.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#define GATHERED_BYTES ((size_t)1 << 20) /* then they are sent, whatever the worker does */
+#define BUFFER_BYTES ((uint64_t)8 << 20)
+#define BATCH_BYTES ((uint64_t)64 << 10) /* the least that the topic has to take */
+#define USUAL_BYTES ((uint64_t)1000000)  /* what Kafka's topics take unless they are told */
+#define SETTLE_US INT64_C(30000000)      /* then the flow begins again */
+#define WAIT_MS 500
+
+typedef struct Letters {
+    StreamSpec stream; /* the unit's, with a buffer; its pointers are borrowed */
+    KafkaProducer *producer;
+    KafkaTopic *topic;
+    uint64_t record_bytes_max;
+    TopicRecords records; /* not sent yet */
+    uint64_t count;       /* of letters in them */
+    uint64_t acknowledged;
+    Error latest;
+} Letters;
+
+bool feed_is_dead(const Feed *feed, const Error *why)
+{
+    return feed->dead_letter &&
+           (why->kind == ERROR_DATA || strcmp(why->code, "SchemaUnknown") == 0);
+}
+
+static void letters_free(Letters *letters)
+{
+    if (!letters)
+        return;
+    topic_records_done(&letters->records);
+    kafka_producer_free(letters->producer);
+    free(letters);
+}
+DEFINE_AUTO(Letters, letters_free);
+
+void feed_letters_free(Feed *feed)
+{
+    letters_free(TAKE(feed->letters));
+}
+
+/* Made if it is missing. Where the cluster does not tell of its settings (DescribeConfigs may be
+ * refused; librdkafka's mock cluster, of tests, never answers: they do not ask), it is taken for a
+ * topic as Kafka makes them. */
+static bool open_topic(const Feed *feed, Letters *letters, Error *err)
+{
+    static const KafkaSetting settings[] = {{"cleanup.policy", "delete"}};
+    const KafkaTopicSpec wanted = {.name = feed->dead_letter,
+                                   .partitions = 1,
+                                   .settings = settings,
+                                   .setting_count = ARRAY_LEN(settings)};
+    KafkaTopicState state = {0};
+    const KafkaCompared usual = {.known = clock_asked_us("FIRN_SETTINGS_MS", 1000) == 0,
+                                 .record_bytes_max = USUAL_BYTES};
+    Error why = {0};
+    bool known =
+        kafka_topic_ensure(kafka_producer_client(letters->producer), &wanted, &usual, &state, &why);
+    bool untold = state.exists &&
+                  (strcmp(why.code, "KafkaRights") == 0 || strcmp(why.code, "KafkaOption") == 0);
+    if (!known && !untold) {
+        *err = why;
+        return false;
+    }
+    letters->record_bytes_max = known ? state.record_bytes_max : USUAL_BYTES;
+    if (letters->record_bytes_max < BATCH_BYTES)
+        return error_set(err, ERROR_CONFIG, "TopicDiffers",
+                         "topic %s takes records of %llu bytes (max.message.bytes), and dead "
+                         "letters need %llu: alter it (kafka-configs)",
+                         feed->dead_letter, (unsigned long long)letters->record_bytes_max,
+                         (unsigned long long)BATCH_BYTES);
+    letters->topic =
+        kafka_producer_topic(letters->producer, feed->dead_letter, letters->record_bytes_max, err);
+    return letters->topic != NULL;
+}
+
+static bool open_letters(Feed *feed, Error *err)
+{
+    if (feed->letters)
+        return true;
+    if (strcmp(feed->dead_letter, feed->topic) == 0)
+        return error_set(err, ERROR_CONFIG, "TopicTaken",
+                         "deadLetter.topic of unit %s is %s, the topic that is read: write "
+                         "another one",
+                         feed->unit, feed->topic);
+    AUTO(mem_free) char *name = feed_group_name(feed);
+    AUTO(letters_free) Letters *letters = mem_zalloc(sizeof *letters);
+    letters->stream = *feed->ingest->stream;
+    letters->stream.buffer_bytes = BUFFER_BYTES;
+    const KafkaProducerOptions options = {
+        .client = {.client_id = name, .field = ingest_kafka_field(feed->ingest)},
+        .batch_bytes = BATCH_BYTES};
+    letters->producer = kafka_producer_open(&letters->stream, &options, err);
+    if (!letters->producer || !open_topic(feed, letters, err))
+        return error_wrap(err, "dead letters");
+    feed->letters = TAKE(letters);
+    return true;
+}
+
+bool feed_put_letter(Feed *feed, const EventRecord *record, const Error *why, Error *err)
+{
+    if (!open_letters(feed, err))
+        return false;
+    Letters *letters = feed->letters;
+    const Letter letter = {.topic = feed->topic,
+                           .partition = record->partition,
+                           .was_read = true,
+                           .offset = record->offset,
+                           .at = topic_header_position(record->header, record->header_bytes),
+                           .key = record->key,
+                           .key_bytes = record->key_bytes,
+                           .value = record->value,
+                           .value_bytes = record->value_bytes,
+                           .header = record->header,
+                           .header_bytes = record->header_bytes,
+                           .why = why};
+    letter_put(&letter, letters->record_bytes_max, &letters->records);
+    letters->count++;
+    letters->latest = *why;
+    return letters->records.bytes.used < GATHERED_BYTES || feed_letters_settle(feed, err);
+}
+
+/* Their bytes go with the flight. */
+static KafkaRecord *address(const Letters *letters, const Bytes *bytes)
+{
+    const TopicRecords *from = &letters->records;
+    KafkaRecord *records = mem_array(from->count, sizeof *records);
+    for (size_t i = 0; i < from->count; i++) {
+        const TopicRecord *record = &from->items[i];
+        records[i] = (KafkaRecord){.topic = letters->topic,
+                                   .key = bytes->data + record->key.at,
+                                   .key_bytes = (uint32_t)record->key.bytes,
+                                   .value = bytes->data + record->value.at,
+                                   .value_bytes = (uint32_t)record->value.bytes};
+        if (record->other_name)
+            records[i].headers[0] = (KafkaHeader){
+                record->other_name, bytes->data + record->other.at, (uint32_t)record->other.bytes};
+    }
+    return records;
+}
+
+static bool send(Letters *letters, uint64_t *ret_flight, Error *err)
+{
+    Bytes bytes = letters->records.bytes;
+    letters->records.bytes = (Bytes){0};
+    AUTO(mem_free) KafkaRecord *records = address(letters, &bytes);
+    /* there is no other flight: each is waited for */
+    KafkaSent sent = kafka_producer_send(letters->producer, &bytes, records, letters->records.count,
+                                         WAIT_MS, ret_flight, err);
+    bytes_done(&bytes);
+    if (sent == KAFKA_FULL)
+        return error_set(err, ERROR_RETRY, "KafkaBusy", "Kafka takes no dead letters");
+    if (sent == KAFKA_FAILED && err->kind == ERROR_DATA)
+        err->kind =
+            ERROR_CONFIG; /* the topic takes less than it said, and there is no other place */
+    return sent == KAFKA_SENT;
+}
+
+bool feed_letters_settle(Feed *feed, Error *err)
+{
+    Letters *letters = feed->letters;
+    int64_t settle_us = clock_asked_us("FIRN_SETTLE_MS", SETTLE_US);
+    uint64_t flight;
+    if (!letters || !letters->count)
+        return true;
+    if (!send(letters, &flight, err))
+        return error_wrap(err, "dead letters (topic %s)", feed->dead_letter);
+    for (int64_t until_us = clock_mono_us() + settle_us; letters->acknowledged < flight;) {
+        if (!kafka_producer_wait(letters->producer, letters->acknowledged, WAIT_MS,
+                                 &letters->acknowledged, err))
+            return error_wrap(err, "dead letters (topic %s)", feed->dead_letter);
+        if (letters->acknowledged < flight && (feed_stopping(feed) || clock_mono_us() > until_us))
+            return error_set(err, ERROR_RETRY, "KafkaBusy",
+                             "topic %s does not acknowledge dead letters", feed->dead_letter);
+    }
+    metric_add(feed->metrics.dead_letters, (double)letters->count);
+    log_warn("records can't be read: they are among the dead letters", LOG_T("table", feed->name),
+             LOG_T("topic", feed->dead_letter), LOG_U("records", letters->count),
+             LOG_T("reason", letters->latest.code), LOG_T("latest", letters->latest.message));
+    letters->count = 0;
+    topic_records_clear(&letters->records);
+    return true;
+}

@@ -1,0 +1,151 @@
+/* links: firn_ingest */
+/* Plain JSON events, that others write, into a table: inserted, updated and deleted by its
+ * idColumns, appended; what can't be read is among the dead letters. */
+#include "tests/unit/ingest/source.h"
+
+#define EVENTS_FORMAT                                                                              \
+    "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: events}\nspec:\n"        \
+    "  kafka: {topic: " TOPIC ", brokers: \"%s\", incomingData: Json%s,\n"                         \
+    "          events: {nameField: event, allow: [{name: taken}]}}\n"                              \
+    "  deadLetter: {topic: " LETTERS "}\n"                                                         \
+    "  outsourcingUnit:\n    table:\n      catalog: {type: Directory, warehouse: %s}\n"            \
+    "      database: public\n      tableName: t\n      commitInterval: 300ms\n%s"                  \
+    "      columns: [{name: id, type: long}, {name: v, type: int}, {name: w, type: int}]\n"
+
+static void open_events(Source *source, const char *from, const char *mode)
+{
+    char text[2048];
+    Findings findings = {0};
+    unit_extra = "";
+    source_open(source);
+    assert_int_equal(
+        rd_kafka_mock_topic_create(source->cluster.mock, "firn-default-events-control", 1, 1), 0);
+    manifest_free(source->manifest);
+    snprintf(text, sizeof text, EVENTS_FORMAT, source->cluster.broker, from, source->folder, mode);
+    if (!manifest_parse("test", text, strlen(text), &source->manifest, &findings))
+        fail_msg("%s: %s", findings.items[0].path, findings.items[0].message);
+    findings_done(&findings);
+}
+
+/* To the partition of its key; value NULL: none. */
+static void say(Source *source, int64_t id, const char *value)
+{
+    Error err = {0};
+    Bytes held = {0};
+    char key[64];
+    size_t key_bytes = (size_t)snprintf(key, sizeof key, "{\"id\": %lld}", (long long)id);
+    size_t value_bytes = value ? strlen(value) : 0;
+    bytes_put(&held, key, key_bytes);
+    bytes_put(&held, value ? value : "", value_bytes);
+    KafkaRecord record = {.topic = source->topic,
+                          .key = held.data,
+                          .key_bytes = (uint32_t)key_bytes,
+                          .value = value ? held.data + key_bytes : NULL,
+                          .value_bytes = (uint32_t)value_bytes,
+                          .partition = (int32_t)(id % PARTITIONS)};
+    if (kafka_producer_send(source->producer, &held, &record, 1, SOON_MS, &source->flights, &err) !=
+        KAFKA_SENT)
+        fail_msg("%s: %s", err.code, err.message);
+}
+
+static void say_row(Source *source, int64_t id, int v)
+{
+    AUTO(mem_free)
+    char *value = mem_format(
+        "{\"v\": %d, \"event\": \"taken\", \"other\": {\"a\": [1]}, \"id\": %lld, \"w\": %d}", v,
+        (long long)id, 2 * v);
+    say(source, id, value);
+}
+
+static void start_events(Process *process, const Source *source)
+{
+    *process = (Process){.flow = ingest_new_topic(source->manifest, &source->manifest->units[0])};
+    process->thread = thread_start("flow", run, process);
+}
+
+static void test_upsert(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    open_events(&source, "", "      idColumns: [id]\n");
+    for (int64_t id = 1; id <= 30; id++)
+        say_row(&source, id, 1);
+    start_events(&process, &source);
+    expect(&source, 30, 465, 30);
+    for (int64_t id = 1; id <= 10; id++)
+        say_row(&source, id, 5);
+    say(&source, 4, "{\"event\": \"taken\", \"id\": \"four\"}");    /* among the dead letters */
+    say(&source, 4, "{\"event\": \"other\", \"id\": 4, \"v\": 9}"); /* passed over */
+    for (int64_t id = 21; id <= 30; id++)
+        say(&source, id, NULL);
+    expect(&source, 20, 210, 60);
+    process_stop(&process);
+    say_row(&source, 21, 7);
+    start_events(&process, &source); /* from where the table stands */
+    expect(&source, 21, 231, 67);
+    assert_int_equal(more_of(&source), 2 * 67);
+    process_stop(&process);
+    source_close(&source);
+}
+
+static void test_append(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    open_events(&source, "", "      mode: Append\n");
+    for (int64_t id = 1; id <= 30; id++)
+        say_row(&source, id, 1);
+    start_events(&process, &source);
+    expect(&source, 30, 465, 30);
+    for (int64_t id = 1; id <= 10; id++)
+        say_row(&source, id, 5); /* another row each */
+    say(&source, 1, NULL);       /* nothing */
+    say_row(&source, 31, 1);
+    expect(&source, 41, 465 + 55 + 31, 30 + 50 + 1);
+    process_stop(&process);
+    source_close(&source);
+}
+
+/* What was there before it began is not taken; where the table stands counts from then on. */
+static void test_latest(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    open_events(&source, ", startFrom: Latest", "      idColumns: [id]\n");
+    for (int64_t id = 1; id <= 30; id++)
+        say_row(&source, id, 1);
+    await(source.producer, source.flights);
+    start_events(&process, &source);
+    Figures figures = {0};
+    for (int64_t until_us = clock_mono_us() + SOON_US; figures.phase != PHASE_STREAMING;) {
+        assert_true(clock_mono_us() < until_us);
+        clock_sleep_us(20000);
+        supervised_figures(process.flow, &figures);
+    }
+    for (int64_t id = 31; id <= 40; id++)
+        say_row(&source, id, 1);
+    expect(&source, 10, 355, 10);
+    process_stop(&process);
+    for (int64_t id = 41; id <= 50; id++)
+        say_row(&source, id, 1);
+    await(source.producer, source.flights);
+    start_events(&process, &source); /* not at the end of now */
+    expect(&source, 20, 810, 20);
+    process_stop(&process);
+    source_close(&source);
+}
+
+int main(void)
+{
+    setenv("FIRN_TOPIC_ID_MS", "0", 1);
+    setenv("FIRN_SESSION_MS", "6000", 1);
+    setenv("FIRN_SETTINGS_MS", "0", 1);
+    log_setup(getenv("FIRN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_LOGFMT);
+    cmocka_set_test_filter(getenv("FIRN_TEST_ONLY"));
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsert), cmocka_unit_test(test_append),
+                                       cmocka_unit_test(test_latest)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
