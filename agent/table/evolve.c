@@ -174,15 +174,15 @@ static bool can_follow(const Type *have, const Type *before, const Type *want)
                 return false;
         return true;
     }
-    bool any = false;
+    bool numbered = false; /* so that all of them may have gone */
     for (uint32_t i = 0; i < want->field_count; i++) {
         int at = find_origin(before, want->fields[i].origin);
-        any |= at >= 0;
+        numbered |= want->fields[i].origin != 0;
         if (at >= 0 &&
             !can_follow(&have->fields[at].type, &before->fields[at].type, &want->fields[i].type))
             return false;
     }
-    return any || type_equal(have, want);
+    return numbered || type_equal(have, want);
 }
 
 static int find_name(const Type *type, const char *name)

@@ -281,7 +281,7 @@ static void init_with_structs(World *world)
                (const int32_t[]){1, 2}, 2);
 }
 
-/* The structs lose b, call a otherwise, and get c; then c becomes b. */
+/* The structs lose b, call a otherwise, and get c; then c becomes b; then all go, and d comes. */
 static void what_stands_below_a_column_changes(void **state)
 {
     (void)state;
@@ -294,6 +294,10 @@ static void what_stands_below_a_column_changes(void **state)
     AUTO(schema_free) Schema *last = schema_copy(after);
     free(last->fields[3].type.element->type.fields[1].name);
     last->fields[3].type.element->type.fields[1].name = mem_strdup("b");
+    AUTO(schema_free) Schema *anew = schema_copy(last);
+    type_done(&anew->fields[3].type.element->type);
+    put_struct(&anew->fields[3].type.element->type, (const char *const[]){"d"},
+               (const int32_t[]){4}, 1);
     AUTO(schema_free) Schema *other = schema_copy(after);
     other->fields[3].type.element->type.fields[0].type.kind = TYPE_INT32;
 
@@ -316,7 +320,6 @@ static void what_stands_below_a_column_changes(void **state)
     put(table, last, 40, 10, 14);
     position = world_position(20);
     OK(commit_now(table, &position, &err));
-    table_close(table);
     AUTO(iceberg_table_free) IcebergTable *loaded = world_load(&world);
     const Field *list = field_of(iceberg_schema(loaded), "amount");
     const Type *type = &list->type.element->type;
@@ -328,6 +331,17 @@ static void what_stands_below_a_column_changes(void **state)
     assert_string_equal(type->fields[1].name, "b");
     assert_int_equal(type->fields[1].id, 8); /* 7 was the first b */
     assert_int_equal(iceberg_last_column_id(loaded), 8);
+
+    OK(table_evolve(table, anew, SHAPE_AFTER, &err));
+    put(table, anew, 60, 10, 22);
+    position = world_position(30);
+    OK(commit_now(table, &position, &err));
+    table_close(table);
+    AUTO(iceberg_table_free) IcebergTable *at_last = world_load(&world);
+    list = field_of(iceberg_schema(at_last), "amount");
+    assert_int_equal(list->id, 4);
+    assert_int_equal(list->type.element->type.field_count, 1);
+    assert_int_equal(list->type.element->type.fields[0].id, 9);
     world_done(&world);
 }
 
