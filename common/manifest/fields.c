@@ -316,7 +316,7 @@ SHAPE(stream_kafka_shape, "kafka",
       {.name = "buffer",
        .kind = FIELD_QUANTITY,
        AT(StreamSpec, buffer_bytes),
-       .fallback = "16Mi",
+       .fallback = "6Mi",
        .least = 1 << 20,
        .most = 4LL << 30,
        .doc = "memory for records on their way to the brokers"});

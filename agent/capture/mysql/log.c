@@ -25,7 +25,8 @@
 #define ROWS_FIRST 32
 #define ROWS_MAX 8192
 #define PENDING_BYTES_MAX ((uint64_t)32 << 20) /* in batches that are not full */
-#define MAPS_MAX 4096
+#define MAPS_FIRST 64u                         /* a power of two */
+#define MAPS_KEPT 4096u                        /* from one transaction to the next */
 #define EVENT_ROW_BITS 24 /* rows of one event; the rest of minor is where it begins */
 
 typedef struct Builder {
@@ -36,6 +37,7 @@ typedef struct Builder {
 
 /* A table map that rows name, and how to read them. */
 typedef struct Mapped {
+    bool used;
     uint64_t id;
     TableMap *map;    /* NULL: of a table that is not ours */
     int64_t table;    /* -1: not ours */
@@ -57,8 +59,8 @@ struct MyLog {
     int64_t commit_us;
     uint64_t changes;
 
-    Mapped *maps;
-    size_t map_count;
+    Mapped *maps; /* a table by id, half of it empty at least */
+    size_t map_slots, map_count;
     Builder *builders;
     uint32_t *dirty;
     size_t dirty_count;
@@ -79,7 +81,8 @@ MyLog *mylog_new(const MyLogOptions *options)
     log->format.checksums = options->checksums;
     log->builders = mem_array(options->table_count + 1, sizeof *log->builders);
     log->dirty = mem_array(options->table_count + 1, sizeof *log->dirty);
-    log->maps = mem_array(MAPS_MAX, sizeof *log->maps);
+    log->map_slots = MAPS_FIRST;
+    log->maps = mem_array(log->map_slots, sizeof *log->maps);
     for (size_t i = 0; i < options->table_count; i++)
         log->builders[i].row_max = ROWS_FIRST;
     return log;
@@ -87,9 +90,10 @@ MyLog *mylog_new(const MyLogOptions *options)
 
 static void drop_maps(MyLog *log)
 {
-    for (size_t i = 0; i < log->map_count; i++) {
+    for (size_t i = 0; i < log->map_slots; i++) {
         table_map_free(log->maps[i].map);
         row_plan_free(log->maps[i].plan);
+        log->maps[i] = (Mapped){0};
     }
     log->map_count = 0;
 }
@@ -279,12 +283,34 @@ static bool peek_names(const BinlogEvent *event, const char **ret_schema, const 
     return true;
 }
 
+/* The map's slot, or the free one that is to take it. */
+static Mapped *map_slot(MyLog *log, uint64_t id)
+{
+    size_t at = id & (log->map_slots - 1);
+    while (log->maps[at].used && log->maps[at].id != id)
+        at = (at + 1) & (log->map_slots - 1);
+    return &log->maps[at];
+}
+
 static Mapped *find_map(MyLog *log, uint64_t id)
 {
-    for (size_t i = 0; i < log->map_count; i++)
-        if (log->maps[i].id == id)
-            return &log->maps[i];
-    return NULL;
+    Mapped *slot = map_slot(log, id);
+    return slot->used ? slot : NULL;
+}
+
+static Mapped *add_map(MyLog *log, uint64_t id)
+{
+    if (++log->map_count > log->map_slots / 2) {
+        Mapped *old = log->maps;
+        size_t slots = log->map_slots;
+        log->map_slots *= 2;
+        log->maps = mem_array(log->map_slots, sizeof *log->maps);
+        for (size_t i = 0; i < slots; i++)
+            if (old[i].used)
+                *map_slot(log, old[i].id) = old[i];
+        free(old);
+    }
+    return map_slot(log, id);
 }
 
 static bool on_table_map(MyLog *log, const BinlogEvent *event, Error *err)
@@ -297,14 +323,12 @@ static bool on_table_map(MyLog *log, const BinlogEvent *event, Error *err)
     if (mapped && mapped->map && table_map_same(mapped->map, event))
         return true;
     if (!mapped) {
-        if (log->map_count == MAPS_MAX)
-            drop_maps(log);
-        mapped = &log->maps[log->map_count++];
+        mapped = add_map(log, id);
     } else {
         table_map_free(mapped->map);
         row_plan_free(mapped->plan);
     }
-    *mapped = (Mapped){.id = id, .table = find_table(log, schema, name)};
+    *mapped = (Mapped){.used = true, .id = id, .table = find_table(log, schema, name)};
     if (mapped->table < 0)
         return true;
     mapped->map = table_map_read(event, &log->format, err);
@@ -600,6 +624,8 @@ static bool on_gtid(MyLog *log, const BinlogEvent *event, Error *err)
         return binlog_bad(event, "it stands inside a transaction", err);
     if (log->offset < event->bytes)
         return binlog_bad(event, "it ends before it begins", err);
+    if (log->map_count > MAPS_KEPT) /* ids are given anew; each statement names its own */
+        drop_maps(log);
     log->in_transaction = true;
     log->is_xa = gtid.prepared_xa;
     log->begun = gtid.gtid.mariadb && !gtid.standalone;

@@ -318,12 +318,43 @@ static void test_places(void **state)
     end(&script);
 }
 
+/* A statement's rows come behind all of its maps, however many there are; those of old transactions
+ * go. */
+static void test_many_maps(void **state)
+{
+    (void)state;
+    Script script;
+    uint32_t batches;
+    begin(&script, (RowPosition){0});
+    for (uint32_t round = 0; round < 3; round++) {
+        Bytes rows = {0};
+        assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "BEGIN"));
+        assert_true(put(&script, EVENT_TABLE_MAP, TEXT(MAP)));
+        for (uint32_t i = 0; i < 5000; i++) {
+            uint8_t map[sizeof OTHER_MAP - 1];
+            uint32_t id = 1000 + round * 5000 + i;
+            memcpy(map, OTHER_MAP, sizeof map);
+            memcpy(map, &id, sizeof id);
+            assert_true(put(&script, EVENT_TABLE_MAP, map, sizeof map));
+        }
+        bytes_put(&rows, ROWS_HEAD, sizeof ROWS_HEAD - 1);
+        put_le(&rows, 0, 1);
+        put_le(&rows, round, 4);
+        assert_true(put(&script, EVENT_WRITE, rows.data, rows.used));
+        assert_true(put(&script, EVENT_XID, TEXT("\1\0\0\0\0\0\0\0")));
+        bytes_done(&rows);
+    }
+    mylog_checkpoint(script.log);
+    assert_int_equal(take_rows(&script, &batches), 3);
+    end(&script);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transaction), cmocka_unit_test(test_passed),
         cmocka_unit_test(test_statements),  cmocka_unit_test(test_refused),
         cmocka_unit_test(test_xa),          cmocka_unit_test(test_odd_events),
-        cmocka_unit_test(test_places)};
+        cmocka_unit_test(test_places),      cmocka_unit_test(test_many_maps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

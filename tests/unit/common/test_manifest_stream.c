@@ -95,7 +95,7 @@ static void defaults(void **state)
     assert_int_equal(small->retention_ms, 0);
     assert_int_equal(small->cleanup, CLEANUP_DEFAULT);
     assert_int_equal(small->compression, KAFKA_LZ4);
-    assert_int_equal(small->buffer_bytes, 16 << 20);
+    assert_int_equal(small->buffer_bytes, 6 << 20);
     assert_int_equal(small->format, STREAM_JSON);
     assert_int_equal(small->delivery, DELIVERY_IDEMPOTENT);
     assert_null(small->resnapshot_id);
