@@ -261,7 +261,8 @@ MUST_CHECK bool relay_beside_message(RelayFlow *flow, const Change *change, Erro
 bool relay_beside_waits(const RelayFlow *flow);
 MUST_CHECK bool relay_beside_step(RelayFlow *flow, Error *err);
 
-/* --- spooled.c: what it is, stands there. All but the knocking in the capture thread --- */
+/* --- spooled.c, given.c: what it is, stands there. All but the knocking in the capture thread ---
+ */
 MUST_CHECK bool relay_spool_open(RelayFlow *flow, Error *err); /* if one is declared */
 void relay_spool_close(RelayFlow *flow);
 /* Kafka can't be opened: can the flow go on without it? Then the state is what the note says. */

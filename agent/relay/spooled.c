@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "agent/relay/flow.h"
+#include "agent/relay/spooled.h"
 #include "agent/topic/envelope.h"
 #include "common/clock.h"
 #include "common/crash.h"
@@ -28,11 +28,9 @@
 #include "common/reader.h"
 
 #define KNOWN_TOPIC "topic/"
-#define STALLED_US 5000000
 #define CONFIRM_US 1000000
-#define AGE_US 1000000            /* a direct flow may follow when nothing waits for longer */
+#define STALLED_US 5000000
 #define STORE_PATIENCE_US 3000000 /* of one call; what can wait is tried again */
-#define OURS_US 1000000           /* nothing was looked at for so long: it may have slept */
 #define ROOM_WAIT_MS 50
 #define DRAIN_US 5000000
 /* A long time away makes fewer segments: they are written once in an interval that grows with it,
@@ -41,42 +39,8 @@
 #define SLOWER_MOST 60
 #define LOOK_US 100000
 #define KNOCK_MS 2000
-#define GIVEN_AT_ONCE 64 /* entries, before the source is looked at again */
 
 /* ---------- what is known of Kafka ---------- */
-typedef struct KnownTopic {
-    char *name;
-    uint32_t partitions;
-    uint64_t record_bytes_max;
-    RelayTopic topic; /* for relay_box_take */
-} KnownTopic;
-
-struct Spooled {
-    Backlog *backlog;
-    Store *store;
-    AwsCredentials *keys; /* NULL: from the environment */
-    KnownTopic *known;    /* as the note says */
-    size_t known_count;
-    State state;
-    bool known_whole;
-
-    bool away;
-    Error why_away;
-    RowPosition there; /* Kafka has everything up to it, as of the beginning */
-    RowPosition told;  /* written, and told */
-    RowPosition put;   /* the latest checkpoint in the backlog */
-    RowPosition released;
-    Outbox giving, own;
-    bool waits; /* `giving` is to be handed over, or `ends` is a checkpoint that is to be committed
-                 */
-    RowPosition ends;
-    bool ends_waits;
-    int64_t flush_us, begun_us, ours_us;
-
-    Thread *knocks;
-    atomic_bool answered, quits;
-};
-
 static RelayTopic *one_topic(void *context, const char *name)
 {
     (void)name;
@@ -358,8 +322,7 @@ bool relay_spool_holds(const RelayFlow *flow)
     return flow->spool && !backlog_is_empty(flow->spool->backlog);
 }
 
-/* Kafka has taken nothing for a while, though something waits. */
-static bool kafka_stalls(RelayFlow *flow)
+bool spool_kafka_stalls(RelayFlow *flow)
 {
     KafkaFigures figures;
     kafka_producer_figures(flow->producer, &figures);
@@ -382,7 +345,7 @@ bool relay_check_stalled(RelayFlow *flow, Error *err)
         now_us < flow->stalled_after_us)
         return true;
     flow->stalled_after_us = now_us + LOOK_US;
-    return !kafka_stalls(flow) || relay_stalled(flow, err);
+    return !spool_kafka_stalls(flow) || relay_stalled(flow, err);
 }
 
 bool relay_check_commit(RelayFlow *flow, int64_t waited_us, Error *err)
@@ -487,8 +450,7 @@ static int64_t flush_interval_us(const Spooled *spool, int64_t now_us)
     return slower * clock_asked_us("FIRN_CONFIRM_MS", CONFIRM_US);
 }
 
-/* What is durable there is told to the source. */
-static bool tell(RelayFlow *flow, bool at_once, Error *err)
+bool spool_tell(RelayFlow *flow, bool at_once, Error *err)
 {
     Spooled *spool = flow->spool;
     int64_t now_us = clock_mono_us();
@@ -515,202 +477,11 @@ bool relay_spool_drain(RelayFlow *flow, Error *err)
     Spooled *spool = flow->spool;
     int64_t until_us = clock_mono_us() + DRAIN_US;
     do {
-        if (!tell(flow, true, err) || !relay_idle(flow, err))
+        if (!spool_tell(flow, true, err) || !relay_idle(flow, err))
             return false;
         if (row_position_compare(spool->put, spool->told) <= 0)
             return true;
         backlog_wait(spool->backlog, ROOM_WAIT_MS);
     } while (clock_mono_us() < until_us);
     return true; /* the rest was not told, and comes again */
-}
-
-/* ---------- out ---------- */
-static RelayTopic *topic_of(void *context, const char *name)
-{
-    RelayFlow *flow = context;
-    RelayTopic *const others[] = {&flow->state_topic, &flow->heartbeats.topic,
-                                  &flow->messages.topic, &flow->transactions_topic.topic,
-                                  &flow->dead_letters};
-    for (size_t i = 0; i < flow->table_count; i++)
-        if (strcmp(flow->tables[i].topic.name, name) == 0)
-            return &flow->tables[i].topic;
-    for (size_t i = 0; i < ARRAY_LEN(others); i++)
-        if (others[i]->name && strcmp(others[i]->name, name) == 0)
-            return others[i];
-    return *name ? NULL : &flow->dead_letters;
-}
-
-/* What Kafka has already of it is left out. */
-static void leave_out(const Spooled *spool, Outbox *box)
-{
-    TopicRecords *records = &box->records;
-    size_t kept = 0, run = 0;
-    for (size_t i = 0; i < records->count; i++) {
-        for (; run < box->run_count && box->runs[run].first <= i; run++)
-            box->runs[run].first = kept;
-        const TopicRecord *record = &records->items[i];
-        RowPosition at =
-            topic_header_position(records->bytes.data + record->header.at, record->header.bytes);
-        if (!at.major || row_position_compare(at, spool->there) > 0)
-            records->items[kept++] = *record;
-    }
-    for (; run < box->run_count; run++)
-        box->runs[run].first = kept;
-    records->count = kept;
-}
-
-static bool put_state(RelayFlow *flow, RowPosition at, bool *ret_sent, Error *err)
-{
-    Spooled *spool = flow->spool;
-    const Position position = position_of(capture_source(flow->capture), at);
-    topic_records_clear(&spool->own.records);
-    spool->own.run_count = 0;
-    state_put_position(flow->relay->base.name, &position,
-                       outbox_to(&spool->own, &flow->state_topic));
-    return relay_hand_over(flow, &spool->own, false, ret_sent, err);
-}
-
-/* A checkpoint of the backlog has been given: *ret_done false: not yet. */
-static bool end_group(RelayFlow *flow, RowPosition at, bool *ret_done, Error *err)
-{
-    *ret_done = true;
-    if (!flow->transactional) {
-        relay_add_point(flow, at);
-        return true;
-    }
-    if (row_position_compare(at, flow->recorded) <= 0 || !relay_transaction_due(flow))
-        return true;
-    if (!put_state(flow, at, ret_done, err))
-        return false;
-    if (!*ret_done)
-        return true;
-    if (!relay_commit(flow, err))
-        return false;
-    flow->durable = flow->recorded = at;
-    return true;
-}
-
-/* As much as Kafka takes now. *ret_all: all that is written has been given. */
-static bool give(RelayFlow *flow, bool *ret_all, Error *err)
-{
-    Spooled *spool = flow->spool;
-    int64_t now_us = clock_mono_us();
-    *ret_all = false;
-    if (now_us - spool->ours_us > OURS_US && !backlog_is_ours(spool->backlog, err))
-        return false;
-    spool->ours_us = now_us;
-    for (int i = 0; i < GIVEN_AT_ONCE; i++) {
-        bool done = true, any;
-        BacklogEntry entry;
-        if (spool->waits && !relay_hand_over(flow, &spool->giving, false, &done, err))
-            return false;
-        spool->waits = !done;
-        if (done && spool->ends_waits && !end_group(flow, spool->ends, &done, err))
-            return false;
-        if (!done)
-            return true;
-        spool->ends_waits = false;
-        if (!backlog_next(spool->backlog, &entry, &any, err))
-            return false;
-        if (!any) {
-            *ret_all = true;
-            return true;
-        }
-        if (entry.checkpoint) {
-            spool->ends = entry.at;
-            spool->ends_waits = true;
-        } else {
-            if (!relay_box_take(entry.data, entry.bytes, topic_of, flow, &spool->giving))
-                return error_set(err, ERROR_CONFIG, "SpoolDamaged",
-                                 "spec.stream.spool.location %s: an entry has records of no topic "
-                                 "of this Connector",
-                                 flow->stream->spool_location);
-            leave_out(spool, &spool->giving);
-            spool->waits = spool->giving.records.count > 0;
-        }
-    }
-    return true;
-}
-
-/* What is acknowledged is said in the state topic, then it goes. */
-static bool record(RelayFlow *flow, bool at_once, Error *err)
-{
-    Spooled *spool = flow->spool;
-    int64_t now_us = clock_mono_us();
-    if (flow->recording.flight && flow->recording.flight <= flow->acknowledged) {
-        flow->recorded = flow->recording.at;
-        flow->recording.flight = 0;
-    }
-    if (row_position_compare(flow->recorded, spool->released) > 0) {
-        CRASH_POINT("relay-spool-given");
-        if (!backlog_release(spool->backlog, flow->recorded, err))
-            return false;
-        CRASH_POINT("relay-spool-released");
-        spool->released = flow->recorded;
-    }
-    if (flow->transactional || flow->recording.flight ||
-        row_position_compare(flow->durable, flow->recorded) <= 0 ||
-        (now_us < flow->confirm_after_us && !at_once))
-        return true;
-    flow->confirm_after_us = now_us + clock_asked_us("FIRN_CONFIRM_MS", CONFIRM_US);
-    bool sent;
-    RowPosition at = flow->durable;
-    if (!put_state(flow, at, &sent, err))
-        return false;
-    if (sent)
-        flow->recording = (Point){flow->sent, at};
-    return true;
-}
-
-/* All is given, or soon will be: what is under way is waited for, and no more is read meanwhile. */
-static bool close_up(RelayFlow *flow, Error *err)
-{
-    Spooled *spool = flow->spool;
-    while (!relay_stopping(flow) && !backlog_is_empty(spool->backlog)) {
-        bool all, done = true;
-        if (!tell(flow, true, err) || !give(flow, &all, err))
-            return false;
-        all = all && backlog_is_written(spool->backlog);
-        if (flow->transactional && all && row_position_compare(spool->put, flow->recorded) > 0) {
-            if (!put_state(flow, spool->put, &done, err) || (done && !relay_commit(flow, err)))
-                return false;
-            if (done)
-                flow->durable = flow->recorded = spool->put;
-        }
-        uint64_t number;
-        if (!kafka_producer_wait(flow->producer, flow->acknowledged, 20, &number, err) ||
-            !relay_acknowledge(flow, err) || !record(flow, true, err) || !relay_idle(flow, err))
-            return false;
-        if (kafka_stalls(flow))
-            return true; /* later, then */
-    }
-    if (backlog_is_empty(spool->backlog)) {
-        log_info("the spool is empty: rows go to kafka again");
-        atomic_store(&flow->leaves, true);
-    }
-    return true;
-}
-
-/* at_checkpoint: everything up to flow->checkpoint is in the backlog. */
-bool relay_spool_step(RelayFlow *flow, bool at_checkpoint, Error *err)
-{
-    Spooled *spool = flow->spool;
-    bool all;
-    if (!tell(flow, false, err))
-        return false;
-    if (spool->away) {
-        if (atomic_load(&spool->answered) && at_checkpoint) {
-            log_info("kafka answers again");
-            atomic_store(&flow->leaves, true);
-        }
-        return true;
-    }
-    if (!give(flow, &all, err) || !relay_acknowledge(flow, err) || !record(flow, false, err))
-        return false;
-    if (!all || !at_checkpoint || relay_stopping(flow) ||
-        clock_mono_us() - spool->begun_us < AGE_US)
-        return true;
-    KafkaFigures figures;
-    kafka_producer_figures(flow->producer, &figures);
-    return figures.oldest_us > AGE_US || close_up(flow, err);
 }
