@@ -168,8 +168,7 @@ class Spool(RelayCase):
         self.back(self.away("Transactional"), "Transactional")
 
     def test_full_and_back(self):
-        """More than the spool holds, and a transaction that is more by itself: the source keeps the rest. A running agent goes
-        through it all by itself."""
+        """More than the spool holds: the source keeps the rest. A running agent goes through both by itself."""
         self.make_shop(300)
         self.changes = Traffic(self.connection, 3, bulk=False)
         self.write(most="1Mi")
