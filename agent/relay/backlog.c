@@ -1,308 +1,100 @@
-/* See backlog.h. Written through one file at a time, by appending; read by pread. */
+/* See backlog.h. */
 #include "agent/relay/backlog.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
+#include <time.h>
 #include <zlib.h>
 
+#include "agent/relay/place.h"
 #include "common/bytes.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "common/reader.h"
+#include "common/thread.h"
 
-#define MAGIC "FIRNSPL1"
+#define MAGIC "FIRNSPL2"
 #define MAGIC_BYTES 8u
-#define HEAD_BYTES 17u
+#define SUM_BYTES 4u
+#define HEAD_BYTES 44u /* of a segment */
+#define ENTRY_BYTES 17u
 #define PLACE_BYTES 16u
-#define BEGIN_BYTES (MAGIC_BYTES + HEAD_BYTES + PLACE_BYTES)
-#define NAME_BYTES 32u
-#define KEPT_MAX ((uint64_t)256 << 20)
+#define AGAIN_MS 500 /* what can't be written just now */
 
-typedef enum Kind { KIND_BYTES = 1, KIND_CHECKPOINT = 2, KIND_BEGIN = 3 } Kind;
+typedef enum Kind { KIND_BYTES = 1, KIND_CHECKPOINT = 2 } Kind;
 
 typedef struct Segment {
-    uint64_t number;         /* of its first entry */
-    uint64_t bytes;          /* of the file */
-    RowPosition first, last; /* its checkpoints */
+    PlaceSegment place;
+    RowPosition from;        /* the checkpoint before it */
+    RowPosition first, last; /* its own */
     bool has_checkpoint;
     bool has_tail; /* bytes behind the last one: of the next segment's first */
 } Segment;
 
+/* The segment that the thread writes. */
+typedef enum JobState { JOB_NONE, JOB_WAITS, JOB_DONE, JOB_FAILED } JobState;
+typedef struct Job {
+    JobState state;
+    Segment segment;
+    Bytes bytes;
+    bool no_room; /* the store has none, just now */
+    Error error;
+} Job;
+
 struct Backlog {
-    char *path;
-    int folder, lock;
+    Place place;
     uint64_t bytes_max, segment_bytes;
-    Segment *segments;
+    Segment *segments; /* that are written, and not released */
     size_t segment_count, segments_held;
-    uint64_t bytes; /* of all segments */
-    uint64_t next;  /* number of the next entry */
+    uint64_t bytes; /* of all segments, written or not */
     RowPosition until;
-    int writes;    /* the last segment; -1: none is open */
-    bool unsynced; /* the folder has a new name */
+    /* putting */
+    Segment open;
+    Bytes gathered; /* of the open one; empty: there is none */
+    size_t last_at; /* in it: its last entry, if that is a checkpoint; else 0 */
+    uint64_t next;  /* number of the next entry */
+    RowPosition put_until;
+    bool flushes; /* the open one is to be written as soon as it can be */
+    bool has_job; /* the thread has one, or it was not looked at since */
+    /* writing */
+    Thread *thread;
+    pthread_mutex_t lock; /* over the job and `quits` */
+    pthread_cond_t changed;
+    Job job;
+    bool quits;
     /* reading */
-    int reads; /* -1: none is open */
+    Bytes buffer; /* the segment read_segment, if has_read */
+    bool has_read;
     size_t read_segment;
     uint64_t read_at, read_number;
-    Bytes buffer;
 };
 
-/* ---------- beginning and end ---------- */
-void backlog_close(Backlog *backlog)
-{
-    if (!backlog)
-        return;
-    int *const files[] = {&backlog->writes, &backlog->reads, &backlog->lock, &backlog->folder};
-    for (size_t i = 0; i < ARRAY_LEN(files); i++)
-        if (*files[i] >= 0)
-            close(*files[i]);
-    bytes_done(&backlog->buffer);
-    free(backlog->segments);
-    free(backlog->path);
-    free(backlog);
-}
-
-static bool failed(const Backlog *backlog, const char *what, Error *err)
-{
-    return error_errno(err, ERROR_CONFIG, "SpoolFolder", errno,
-                       "spec.stream.spool.directory %s: %s", backlog->path, what);
-}
-
+/* ---------- what is there ---------- */
 static bool damaged(const Backlog *backlog, uint64_t number, const char *why, Error *err)
 {
     return error_set(
         err, ERROR_CONFIG, "SpoolDamaged",
-        "spec.stream.spool.directory %s: entry %llu %s, and those behind it are needed: "
-        "what the source was told is not all there; remove the folder's files and load "
+        "spec.stream.spool.location %.200s: entry %llu %s, and those behind it are needed: "
+        "what the source was told is not all there; remove the place's objects and load "
         "the tables again with --resnapshot '*.*'",
-        backlog->path, (unsigned long long)number, why);
+        backlog->place.uri, (unsigned long long)number, why);
 }
 
-static void name_of(uint64_t number, char name[NAME_BYTES])
-{
-    snprintf(name, NAME_BYTES, "%016llx.spool", (unsigned long long)number);
-}
-
-static int by_number(const void *a, const void *b)
-{
-    const Segment *left = a, *right = b;
-    return left->number < right->number ? -1 : left->number > right->number;
-}
-
-static Segment *segment_add(Backlog *backlog, uint64_t number, uint64_t bytes)
+static Segment *segment_add(Backlog *backlog, const Segment *segment)
 {
     if (backlog->segment_count == backlog->segments_held) {
         backlog->segments_held = backlog->segments_held ? backlog->segments_held * 2 : 16;
         backlog->segments =
             mem_regrow(backlog->segments, backlog->segments_held, sizeof *backlog->segments);
     }
-    Segment *segment = &backlog->segments[backlog->segment_count++];
-    *segment = (Segment){.number = number, .bytes = bytes};
-    backlog->bytes += bytes;
-    return segment;
+    backlog->segments[backlog->segment_count] = *segment;
+    return &backlog->segments[backlog->segment_count++];
 }
 
-/* Every file of the folder that is named as a segment. */
-static bool find_segments(Backlog *backlog, Error *err)
-{
-    int copy = fcntl(backlog->folder, F_DUPFD_CLOEXEC, 0);
-    DIR *listing = copy >= 0 ? fdopendir(copy) : NULL;
-    if (!listing) {
-        if (copy >= 0)
-            close(copy);
-        return failed(backlog, "can't be listed", err);
-    }
-    bool ok = true;
-    for (struct dirent *each; ok && (each = readdir(listing));) {
-        char name[NAME_BYTES], *end;
-        struct stat about;
-        unsigned long long number = strtoull(each->d_name, &end, 16);
-        name_of(number, name);
-        if (strcmp(name, each->d_name) != 0)
-            continue;
-        ok = fstatat(backlog->folder, name, &about, AT_SYMLINK_NOFOLLOW) == 0 ||
-             failed(backlog, name, err);
-        if (ok && S_ISREG(about.st_mode))
-            segment_add(backlog, number, (uint64_t)about.st_size);
-    }
-    closedir(listing);
-    if (backlog->segment_count)
-        qsort(backlog->segments, backlog->segment_count, sizeof *backlog->segments, by_number);
-    return ok;
-}
-
-static bool drop_segments(Backlog *backlog, size_t from, size_t count, Error *err)
-{
-    for (size_t i = from; i < from + count; i++) {
-        char name[NAME_BYTES];
-        name_of(backlog->segments[i].number, name);
-        if (unlinkat(backlog->folder, name, 0) != 0 && errno != ENOENT)
-            return failed(backlog, name, err);
-        backlog->bytes -= backlog->segments[i].bytes;
-    }
-    memmove(backlog->segments + from, backlog->segments + from + count,
-            (backlog->segment_count - from - count) * sizeof *backlog->segments);
-    backlog->segment_count -= count;
-    return !count || fsync(backlog->folder) == 0 || errno == EINVAL ||
-           failed(backlog, "can't be synced", err);
-}
-
-/* ---------- reading ---------- */
-typedef enum Found { FOUND_ENTRY, FOUND_END, FOUND_WRONG, FOUND_FAILED } Found;
-
-static bool read_at(int fd, void *to, size_t bytes, uint64_t at)
-{
-    for (uint8_t *into = to; bytes;) {
-        ssize_t got = pread(fd, into, bytes, (off_t)at);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0) {
-            errno = got < 0 ? errno : EIO; /* the file is shorter than it was */
-            return false;
-        }
-        into += got;
-        at += (uint64_t)got;
-        bytes -= (size_t)got;
-    }
-    return true;
-}
-
-/* The entry at read_at of the open segment; what is wrong with it, *ret_why says. */
-static Found read_entry(Backlog *backlog, BacklogEntry *ret, const char **ret_why)
-{
-    const Segment *segment = &backlog->segments[backlog->read_segment];
-    uint64_t left = segment->bytes - backlog->read_at, number;
-    uint32_t sum, bytes;
-    uint8_t head[HEAD_BYTES], kind;
-    if (!left)
-        return FOUND_END;
-    *ret_why = "is cut short";
-    if (left < HEAD_BYTES)
-        return FOUND_WRONG;
-    if (!read_at(backlog->reads, head, HEAD_BYTES, backlog->read_at))
-        return FOUND_FAILED;
-    Reader in = reader_over(head, HEAD_BYTES);
-    bool all = reader_u32(&in, &sum) && reader_u32(&in, &bytes) && reader_u64(&in, &number) &&
-               reader_u8(&in, &kind);
-    ASSERT(all);
-    if (bytes > left - HEAD_BYTES)
-        return FOUND_WRONG;
-    bytes_clear(&backlog->buffer);
-    bytes_reserve(&backlog->buffer, bytes);
-    if (!read_at(backlog->reads, backlog->buffer.data, bytes, backlog->read_at + HEAD_BYTES))
-        return FOUND_FAILED;
-    uint32_t is =
-        (uint32_t)crc32_z(crc32_z(0, head + 4, HEAD_BYTES - 4), backlog->buffer.data, bytes);
-    *ret_why = "is not what was written";
-    if (is != sum || number != backlog->read_number)
-        return FOUND_WRONG;
-    *ret = (BacklogEntry){.data = backlog->buffer.data, .bytes = bytes};
-    ret->begins = kind == KIND_BEGIN;
-    ret->checkpoint = kind == KIND_CHECKPOINT || ret->begins;
-    in = reader_over(ret->data, ret->bytes);
-    if (ret->checkpoint ? !reader_u64(&in, &ret->at.major) || !reader_u64(&in, &ret->at.minor) ||
-                              reader_left(&in)
-                        : kind != KIND_BYTES)
-        return FOUND_WRONG;
-    backlog->read_at += HEAD_BYTES + bytes;
-    backlog->read_number++;
-    return FOUND_ENTRY;
-}
-
-static Found open_segment(Backlog *backlog, size_t index, const char **ret_why)
-{
-    char name[NAME_BYTES], magic[MAGIC_BYTES];
-    const Segment *segment = &backlog->segments[index];
-    name_of(segment->number, name);
-    backlog->read_segment = index;
-    backlog->read_at = MAGIC_BYTES;
-    *ret_why = "has no beginning";
-    backlog->reads = openat(backlog->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (backlog->reads < 0)
-        return FOUND_FAILED;
-    if (segment->bytes < MAGIC_BYTES)
-        return FOUND_WRONG;
-    if (!read_at(backlog->reads, magic, MAGIC_BYTES, 0))
-        return FOUND_FAILED;
-    if (memcmp(magic, MAGIC, MAGIC_BYTES) != 0 || segment->number != backlog->read_number)
-        return FOUND_WRONG;
-    return FOUND_END;
-}
-
-static void close_read(Backlog *backlog)
-{
-    if (backlog->reads >= 0)
-        close(backlog->reads);
-    backlog->reads = -1;
-}
-
-void backlog_rewind(Backlog *backlog)
-{
-    close_read(backlog);
-    backlog->read_segment = 0;
-    backlog->read_number = backlog->segment_count ? backlog->segments[0].number : backlog->next;
-}
-
-static Found next_entry(Backlog *backlog, BacklogEntry *ret, const char **ret_why)
-{
-    for (;;) {
-        Found found;
-        if (backlog->read_segment >= backlog->segment_count)
-            return FOUND_END;
-        if (backlog->reads < 0) {
-            found = open_segment(backlog, backlog->read_segment, ret_why);
-            if (found != FOUND_END)
-                return found;
-        }
-        found = read_entry(backlog, ret, ret_why);
-        if (found != FOUND_END || backlog->read_segment + 1 == backlog->segment_count)
-            return found;
-        close_read(backlog);
-        backlog->read_segment++;
-    }
-}
-
-bool backlog_next(Backlog *backlog, BacklogEntry *ret, bool *ret_any, Error *err)
-{
-    const char *why = "";
-    Found found = next_entry(backlog, ret, &why);
-    *ret_any = found == FOUND_ENTRY;
-    return *ret_any || found == FOUND_END ? true
-           : found == FOUND_FAILED        ? failed(backlog, "can't be read", err)
-                                          : damaged(backlog, backlog->read_number, why, err);
-}
-
-/* ---------- opening ---------- */
-/* What is behind the place goes. */
-static bool cut(Backlog *backlog, size_t segment, uint64_t at, Error *err)
-{
-    char name[NAME_BYTES];
-    size_t from = segment + (at > MAGIC_BYTES);
-    if (from < backlog->segment_count &&
-        !drop_segments(backlog, from, backlog->segment_count - from, err))
-        return false;
-    if (at <= MAGIC_BYTES || backlog->segments[segment].bytes == at)
-        return true;
-    name_of(backlog->segments[segment].number, name);
-    int fd = openat(backlog->folder, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    bool ok = fd >= 0 && ftruncate(fd, (off_t)at) == 0 && fsync(fd) == 0;
-    if (!ok)
-        failed(backlog, name, err);
-    if (fd >= 0)
-        close(fd);
-    backlog->bytes -= backlog->segments[segment].bytes - at;
-    backlog->segments[segment].bytes = at;
-    return ok;
-}
-
-static void count_entry(Backlog *backlog, Segment *segment, bool checkpoint, RowPosition at)
+static void count_entry(Segment *segment, bool checkpoint, RowPosition at)
 {
     segment->has_tail = !checkpoint;
     if (!checkpoint)
@@ -310,206 +102,464 @@ static void count_entry(Backlog *backlog, Segment *segment, bool checkpoint, Row
     if (!segment->has_checkpoint)
         segment->first = at;
     segment->has_checkpoint = true;
-    segment->last = backlog->until = at;
+    segment->last = at;
 }
 
-/* Every entry is looked at. One that is wrong is torn, unless the source was told of what comes
- * behind it. */
-static bool look(Backlog *backlog, RowPosition told, Error *err)
+bool backlog_is_written(const Backlog *backlog)
 {
-    size_t last_segment = 0;
-    uint64_t last_at = 0, last_number = backlog->segment_count ? backlog->segments[0].number : 0;
-    BacklogEntry entry;
-    const char *why = "";
-    Found found;
-    backlog_rewind(backlog);
-    while ((found = next_entry(backlog, &entry, &why)) == FOUND_ENTRY) {
-        count_entry(backlog, &backlog->segments[backlog->read_segment], entry.checkpoint, entry.at);
-        if (!entry.checkpoint)
-            continue;
-        last_segment = backlog->read_segment;
-        last_at = backlog->read_at;
-        last_number = backlog->read_number;
+    return !backlog->gathered.used && !backlog->has_job;
+}
+
+bool backlog_is_empty(const Backlog *backlog)
+{
+    return backlog->segment_count == 0 && backlog_is_written(backlog);
+}
+
+uint64_t backlog_bytes(const Backlog *backlog)
+{
+    return backlog->bytes;
+}
+
+RowPosition backlog_from(const Backlog *backlog)
+{
+    return backlog->segment_count ? backlog->segments[0].from : backlog->put_until;
+}
+
+RowPosition backlog_until(const Backlog *backlog)
+{
+    return backlog->until;
+}
+
+/* ---------- the thread ---------- */
+static void wait_for(Backlog *backlog, int wait_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)wait_ms * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&backlog->changed, &backlog->lock, &until);
+}
+
+/* What passes by itself is waited for: the source keeps its log meanwhile. */
+static void write_job(Backlog *backlog, bool *said)
+{
+    Job *job = &backlog->job;
+    Error why = {0};
+    pthread_mutex_unlock(&backlog->lock);
+    bool ok = place_write(&backlog->place, job->segment.place.number, job->bytes.data,
+                          job->bytes.used, &why);
+    pthread_mutex_lock(&backlog->lock);
+    bool passes = !ok && why.kind == ERROR_RETRY && strcmp(why.code, "SpoolTaken") != 0;
+    job->no_room = passes && strcmp(why.code, "DiskFull") == 0;
+    if (passes && !*said)
+        log_warn("the spool can't be written to: the source keeps its log",
+                 LOG_T("reason", why.code), LOG_T("error", why.message));
+    *said = passes;
+    if (passes) {
+        if (!backlog->quits)
+            wait_for(backlog, AGAIN_MS);
+        return;
     }
-    if (found == FOUND_FAILED)
-        return failed(backlog, "can't be read", err);
-    /* a file that has no more than its beginning: nothing was told before that is durable */
-    bool is_new = backlog->segment_count == 1 && backlog->bytes <= BEGIN_BYTES;
-    if (!is_new && backlog->segment_count && row_position_compare(told, backlog->until) > 0)
-        return damaged(backlog, backlog->read_number,
-                       found == FOUND_WRONG ? why : "is the last that is there", err);
-    close_read(backlog);
-    if (backlog->segment_count)
-        backlog->segments[last_segment].has_tail = false;
-    if (!cut(backlog, last_segment, last_at, err))
+    job->error = why;
+    job->state = ok ? JOB_DONE : JOB_FAILED;
+    pthread_cond_broadcast(&backlog->changed);
+}
+
+static void write_on(void *argument)
+{
+    Backlog *backlog = argument;
+    bool said = false;
+    pthread_mutex_lock(&backlog->lock);
+    while (!backlog->quits)
+        if (backlog->job.state == JOB_WAITS)
+            write_job(backlog, &said);
+        else
+            pthread_cond_wait(&backlog->changed, &backlog->lock);
+    pthread_mutex_unlock(&backlog->lock);
+}
+
+/* Its memory stays, but what a very large entry has taken. */
+static void empty(const Backlog *backlog, Bytes *bytes)
+{
+    bytes_clear(bytes);
+    if (bytes->held > 2 * backlog->segment_bytes)
+        bytes_done(bytes);
+}
+
+/* The open segment goes to the thread; false: that has one. */
+static bool seal(Backlog *backlog)
+{
+    Job *job = &backlog->job;
+    ASSERT(backlog->gathered.used);
+    if (backlog->has_job)
         return false;
-    backlog->next = last_number;
-    backlog_rewind(backlog);
+    backlog->open.place.end = backlog->next;
+    backlog->open.place.bytes = backlog->gathered.used;
+    pthread_mutex_lock(&backlog->lock);
+    Bytes used = job->bytes;
+    job->segment = backlog->open;
+    job->bytes = backlog->gathered;
+    job->state = JOB_WAITS;
+    pthread_cond_broadcast(&backlog->changed);
+    pthread_mutex_unlock(&backlog->lock);
+    backlog->gathered = used;
+    empty(backlog, &backlog->gathered);
+    backlog->last_at = 0;
+    backlog->flushes = false;
+    backlog->has_job = true;
     return true;
 }
 
-static bool take_folder(Backlog *backlog, Error *err)
+bool backlog_look(Backlog *backlog, Error *err)
 {
-    if (mkdir(backlog->path, 0700) != 0 && errno != EEXIST)
-        return failed(backlog, "can't be made", err);
-    backlog->folder = open(backlog->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (backlog->folder < 0)
-        return failed(backlog, "can't be opened", err);
-    backlog->lock =
-        openat(backlog->folder, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (backlog->lock < 0)
-        return failed(backlog, "can't be written to", err);
-    return flock(backlog->lock, LOCK_EX | LOCK_NB) == 0 ||
-           error_set(err, ERROR_RETRY, "SpoolTaken",
-                     "spec.stream.spool.directory %s: another process writes there; each Connector "
-                     "wants a folder of its own",
-                     backlog->path);
-}
-
-Backlog *backlog_open(const char *folder, uint64_t bytes_max, uint64_t segment_bytes,
-                      RowPosition told, Error *err)
-{
-    Backlog *backlog = mem_zalloc(sizeof *backlog);
-    backlog->path = mem_strdup(folder);
-    backlog->folder = backlog->lock = backlog->writes = backlog->reads = -1;
-    backlog->bytes_max = bytes_max;
-    backlog->segment_bytes = segment_bytes ? segment_bytes : BACKLOG_SEGMENT_BYTES;
-    if (take_folder(backlog, err) && find_segments(backlog, err) && look(backlog, told, err))
-        return backlog;
-    backlog_close(backlog);
-    return NULL;
-}
-
-/* ---------- writing ---------- */
-static bool no_room(int number)
-{
-    return number == ENOSPC || number == EDQUOT;
-}
-
-static bool write_all(int fd, struct iovec *parts, int count)
-{
-    while (count) {
-        ssize_t put = writev(fd, parts, count);
-        if (put < 0 && errno != EINTR)
-            return false;
-        size_t done = put < 0 ? 0 : (size_t)put;
-        for (; count && done >= parts->iov_len; parts++, count--)
-            done -= parts->iov_len;
-        if (count) {
-            parts->iov_base = (uint8_t *)parts->iov_base + done;
-            parts->iov_len -= done;
+    pthread_mutex_lock(&backlog->lock);
+    JobState state = backlog->job.state;
+    if (state == JOB_DONE)
+        backlog->job.state = JOB_NONE;
+    pthread_mutex_unlock(&backlog->lock);
+    if (state == JOB_FAILED) {
+        *err = backlog->job.error;
+        return false;
+    }
+    if (state == JOB_DONE) {
+        const Segment *segment = segment_add(backlog, &backlog->job.segment);
+        if (segment->has_checkpoint)
+            backlog->until = segment->last;
+        if (backlog->read_segment + 1 == backlog->segment_count && !backlog->has_read) {
+            /* it is the next to be read: it need not come back from where it went */
+            Bytes used = backlog->buffer;
+            backlog->buffer = backlog->job.bytes;
+            backlog->job.bytes = used;
+            backlog->has_read = true;
+            backlog->read_at = HEAD_BYTES;
+            backlog->read_number = segment->place.number;
         }
+        empty(backlog, &backlog->job.bytes);
+        backlog->has_job = false;
     }
+    if (backlog->flushes && backlog->gathered.used)
+        (void)seal(backlog);
     return true;
 }
 
-/* The segment that is written to, a new one if that is full. False: errno says why. */
-static bool segment_for(Backlog *backlog, uint64_t bytes)
+bool backlog_flush(Backlog *backlog, Error *err)
 {
-    char name[NAME_BYTES];
-    Segment *last = backlog->segment_count ? &backlog->segments[backlog->segment_count - 1] : NULL;
-    bool is_full =
-        last && last->bytes > MAGIC_BYTES && last->bytes + bytes > backlog->segment_bytes;
-    if (backlog->writes >= 0 && !is_full)
-        return true;
-    if (backlog->writes >= 0 && (fsync(backlog->writes) != 0))
-        return false;
-    int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW;
-    bool is_new = !last || is_full;
-    name_of(is_new ? backlog->next : last->number, name);
-    int fd = openat(backlog->folder, name, flags | (is_new ? O_CREAT | O_EXCL : 0), 0600);
-    if (fd < 0)
-        return false;
-    struct iovec magic = {(void *)(uintptr_t)MAGIC, MAGIC_BYTES};
-    if (is_new && !write_all(fd, &magic, 1)) {
-        int number = errno;
-        (void)unlinkat(backlog->folder, name, 0);
-        close(fd);
-        errno = number;
-        return false;
-    }
-    if (backlog->writes >= 0)
-        close(backlog->writes);
-    backlog->writes = fd;
-    backlog->unsynced = backlog->unsynced || is_new;
-    if (is_new)
-        segment_add(backlog, backlog->next, MAGIC_BYTES);
-    return true;
+    backlog->flushes = backlog->gathered.used > 0;
+    return backlog_look(backlog, err);
 }
 
-static bool put(Backlog *backlog, Kind kind, const void *data, size_t bytes, bool *ret_full,
-                Error *err)
+void backlog_wait(Backlog *backlog, int wait_ms)
 {
+    pthread_mutex_lock(&backlog->lock);
+    if (backlog->job.state == JOB_WAITS)
+        wait_for(backlog, wait_ms);
+    pthread_mutex_unlock(&backlog->lock);
+}
+
+bool backlog_is_ours(const Backlog *backlog, Error *err)
+{
+    return place_is_ours(&backlog->place, err);
+}
+
+/* ---------- putting ---------- */
+static void begin_segment(Backlog *backlog)
+{
+    Bytes *to = &backlog->gathered;
+    const RowPosition from = backlog->put_until;
+    backlog->open =
+        (Segment){.place = {.number = backlog->next, .epoch = backlog->place.epoch}, .from = from};
+    bytes_put(to, MAGIC, MAGIC_BYTES);
+    bytes_put_u32(to, 0);
+    bytes_put_u64(to, backlog->next);
+    bytes_put_u64(to, backlog->place.epoch);
+    bytes_put_u64(to, from.major);
+    bytes_put_u64(to, from.minor);
+    ASSERT(to->used == HEAD_BYTES);
+    const uint8_t *rest = to->data + MAGIC_BYTES + SUM_BYTES;
+    uint32_t sum = (uint32_t)crc32_z(0, rest, HEAD_BYTES - MAGIC_BYTES - SUM_BYTES);
+    memcpy(to->data + MAGIC_BYTES, &sum, SUM_BYTES);
+    backlog->bytes += HEAD_BYTES;
+}
+
+static void put_entry(Backlog *backlog, Kind kind, const void *data, size_t bytes)
+{
+    Bytes *to = &backlog->gathered;
     ASSERT(bytes <= UINT32_MAX);
-    uint64_t all = HEAD_BYTES + bytes;
-    *ret_full = backlog->segment_count && backlog->bytes + all > backlog->bytes_max;
-    if (*ret_full && kind == KIND_BYTES) /* a checkpoint is small, and says that rows count */
-        return true;
-    *ret_full = false;
-    if (!segment_for(backlog, all)) {
-        *ret_full = no_room(errno);
-        return *ret_full ? true : failed(backlog, "can't be written to", err);
-    }
-    Segment *segment = &backlog->segments[backlog->segment_count - 1];
-    Bytes head = {0};
-    bytes_put_u32(&head, 0);
-    bytes_put_u32(&head, (uint32_t)bytes);
-    bytes_put_u64(&head, backlog->next);
-    bytes_put_u8(&head, (uint8_t)kind);
-    uint32_t sum = (uint32_t)crc32_z(crc32_z(0, head.data + 4, HEAD_BYTES - 4), data, bytes);
-    memcpy(head.data, &sum, sizeof sum);
-    struct iovec parts[] = {{head.data, HEAD_BYTES}, {(void *)(uintptr_t)data, bytes}};
-    bool ok = write_all(backlog->writes, parts, 2);
-    int number = errno;
-    bytes_done(&head);
-    if (ok) {
-        segment->bytes += all;
-        backlog->bytes += all;
-        backlog->next++;
-        const uint64_t *place = data;
-        count_entry(backlog, segment, kind != KIND_BYTES,
-                    kind == KIND_BYTES ? (RowPosition){0} : (RowPosition){place[0], place[1]});
-        return true;
-    }
-    *ret_full = no_room(number) && ftruncate(backlog->writes, (off_t)segment->bytes) == 0;
-    errno = number;
-    return *ret_full ? true : failed(backlog, "can't be written to", err);
+    if (!to->used)
+        begin_segment(backlog);
+    size_t at = to->used;
+    bytes_put_u32(to, 0);
+    bytes_put_u32(to, (uint32_t)bytes);
+    bytes_put_u64(to, backlog->next++);
+    bytes_put_u8(to, (uint8_t)kind);
+    bytes_put(to, data, bytes);
+    uint32_t sum = (uint32_t)crc32_z(0, to->data + at + SUM_BYTES, to->used - at - SUM_BYTES);
+    memcpy(to->data + at, &sum, SUM_BYTES);
+    backlog->bytes += to->used - at;
+    backlog->last_at = kind == KIND_CHECKPOINT ? at : 0;
 }
 
-bool backlog_put(Backlog *backlog, const void *data, size_t bytes, bool *ret_full, Error *err)
+static bool has_no_room(Backlog *backlog)
 {
-    return put(backlog, KIND_BYTES, data, bytes, ret_full, err);
+    pthread_mutex_lock(&backlog->lock);
+    bool no_room = backlog->job.no_room;
+    pthread_mutex_unlock(&backlog->lock);
+    return no_room;
 }
 
-bool backlog_put_checkpoint(Backlog *backlog, RowPosition at, bool *ret_full, Error *err)
+bool backlog_put(Backlog *backlog, const void *data, size_t bytes, BacklogRoom *ret, Error *err)
+{
+    uint64_t all = ENTRY_BYTES + bytes;
+    *ret = BACKLOG_PUT;
+    if (!backlog_look(backlog, err))
+        return false;
+    if (backlog->bytes && backlog->bytes + all > backlog->bytes_max) {
+        *ret = BACKLOG_FULL;
+        return backlog_flush(backlog, err); /* what is there can be given, and goes then */
+    }
+    if (backlog->gathered.used && backlog->gathered.used + all > backlog->segment_bytes &&
+        !seal(backlog)) {
+        *ret = has_no_room(backlog) ? BACKLOG_FULL : BACKLOG_BUSY;
+        return true;
+    }
+    put_entry(backlog, KIND_BYTES, data, bytes);
+    count_entry(&backlog->open, false, (RowPosition){0});
+    return true;
+}
+
+/* Small, and says that rows count: it is let in at any time. One that follows another takes its
+ * place. */
+void backlog_put_checkpoint(Backlog *backlog, RowPosition at)
 {
     uint64_t place[2] = {at.major, at.minor};
     static_assert(sizeof place == PLACE_BYTES, "two numbers");
-    return put(backlog, KIND_CHECKPOINT, place, sizeof place, ret_full, err);
+    if (backlog->last_at) {
+        backlog->bytes -= backlog->gathered.used - backlog->last_at;
+        backlog->gathered.used = backlog->last_at;
+        backlog->next--;
+    }
+    put_entry(backlog, KIND_CHECKPOINT, place, sizeof place);
+    count_entry(&backlog->open, true, at);
+    backlog->put_until = at;
 }
 
-bool backlog_begin(Backlog *backlog, RowPosition at, Error *err)
+void backlog_begin(Backlog *backlog, RowPosition at)
 {
-    uint64_t place[2] = {at.major, at.minor};
-    bool is_full;
     ASSERT(backlog_is_empty(backlog));
-    if (!put(backlog, KIND_BEGIN, place, sizeof place, &is_full, err))
-        return false;
-    if (is_full)
-        return failed(backlog, "has no room", err);
-    return backlog_sync(backlog, err);
+    backlog->put_until = at;
 }
 
-bool backlog_sync(Backlog *backlog, Error *err)
+/* ---------- reading ---------- */
+typedef enum Found { FOUND_ENTRY, FOUND_END, FOUND_WRONG, FOUND_FAILED } Found;
+
+void backlog_rewind(Backlog *backlog)
 {
-    if (backlog->writes >= 0 && fsync(backlog->writes) != 0)
-        return failed(backlog, "can't be synced", err);
-    if (backlog->unsynced && fsync(backlog->folder) != 0 && errno != EINVAL)
-        return failed(backlog, "can't be synced", err);
-    backlog->unsynced = false;
-    return true;
+    backlog->has_read = false;
+    backlog->read_segment = 0;
 }
 
+/* Is the buffer the segment that it ought to be? */
+static bool is_segment(Backlog *backlog, Segment *segment)
+{
+    uint32_t sum;
+    uint64_t number, epoch;
+    const Bytes *buffer = &backlog->buffer;
+    if (buffer->used <= HEAD_BYTES || memcmp(buffer->data, MAGIC, MAGIC_BYTES) != 0)
+        return false;
+    Reader in = reader_over(buffer->data + MAGIC_BYTES, HEAD_BYTES - MAGIC_BYTES);
+    bool all = reader_u32(&in, &sum) && reader_u64(&in, &number) && reader_u64(&in, &epoch) &&
+               reader_u64(&in, &segment->from.major) && reader_u64(&in, &segment->from.minor);
+    ASSERT(all && !reader_left(&in));
+    return crc32_z(0, buffer->data + MAGIC_BYTES + SUM_BYTES,
+                   HEAD_BYTES - MAGIC_BYTES - SUM_BYTES) == sum &&
+           number == segment->place.number && epoch == segment->place.epoch;
+}
+
+static Found read_segment(Backlog *backlog, const char **ret_why, Error *err)
+{
+    Segment *segment = &backlog->segments[backlog->read_segment];
+    const Segment *before = backlog->read_segment ? segment - 1 : NULL;
+    backlog->read_number = before ? before->place.end : segment->place.number;
+    *ret_why = "is not there";
+    if (segment->place.number != backlog->read_number)
+        return FOUND_WRONG;
+    bytes_clear(&backlog->buffer);
+    if (!place_read(&backlog->place, &segment->place, &backlog->buffer, err))
+        return err->kind == ERROR_DATA ? FOUND_WRONG : FOUND_FAILED;
+    *ret_why = "is in a segment that is not what was written";
+    if (!is_segment(backlog, segment))
+        return FOUND_WRONG;
+    backlog->read_at = HEAD_BYTES;
+    backlog->has_read = true;
+    return FOUND_END;
+}
+
+/* The entry at read_at; what is wrong with it, *ret_why says. */
+static Found read_entry(Backlog *backlog, BacklogEntry *ret, const char **ret_why)
+{
+    const Bytes *buffer = &backlog->buffer;
+    Reader in = reader_over(buffer->data + backlog->read_at, buffer->used - backlog->read_at);
+    const uint8_t *begins = in.at + SUM_BYTES;
+    uint32_t sum, bytes;
+    uint64_t number;
+    uint8_t kind;
+    *ret_why = "is cut short";
+    if (!reader_u32(&in, &sum) || !reader_u32(&in, &bytes) || !reader_u64(&in, &number) ||
+        !reader_u8(&in, &kind) || !reader_take(&in, bytes, &ret->data))
+        return FOUND_WRONG;
+    *ret_why = "is not what was written";
+    if (crc32_z(0, begins, (size_t)(in.at - begins)) != sum || number != backlog->read_number)
+        return FOUND_WRONG;
+    ret->bytes = bytes;
+    ret->checkpoint = kind == KIND_CHECKPOINT;
+    Reader place = reader_over(ret->data, ret->bytes);
+    if (ret->checkpoint ? !reader_u64(&place, &ret->at.major) ||
+                              !reader_u64(&place, &ret->at.minor) || reader_left(&place)
+                        : kind != KIND_BYTES)
+        return FOUND_WRONG;
+    backlog->read_at += ENTRY_BYTES + bytes;
+    backlog->read_number++;
+    return FOUND_ENTRY;
+}
+
+static Found next_entry(Backlog *backlog, BacklogEntry *ret, const char **ret_why, Error *err)
+{
+    *ret = (BacklogEntry){0};
+    while (backlog->read_segment < backlog->segment_count) {
+        if (!backlog->has_read) {
+            Found found = read_segment(backlog, ret_why, err);
+            if (found != FOUND_END)
+                return found;
+        }
+        PlaceSegment *place = &backlog->segments[backlog->read_segment].place;
+        bool over = place->end ? backlog->read_number == place->end
+                               : backlog->read_at == backlog->buffer.used;
+        if (!over)
+            return read_entry(backlog, ret, ret_why);
+        place->end = backlog->read_number;
+        backlog->has_read = false;
+        backlog->read_segment++;
+    }
+    return FOUND_END;
+}
+
+bool backlog_next(Backlog *backlog, BacklogEntry *ret, bool *ret_any, Error *err)
+{
+    const char *why = "";
+    Found found = next_entry(backlog, ret, &why, err);
+    *ret_any = found == FOUND_ENTRY;
+    if (found == FOUND_WRONG)
+        return damaged(backlog, backlog->read_number, why, err);
+    return found != FOUND_FAILED;
+}
+
+/* ---------- opening ---------- */
+/* What is behind the last checkpoint does not count: `segments` segments do, of the last one what
+ * is before the number. */
+static bool cut(Backlog *backlog, size_t segments, uint64_t number, Error *err)
+{
+    PlaceSegment *places = mem_array(segments + 1, sizeof *places);
+    backlog->segment_count = segments;
+    backlog->bytes = 0;
+    if (segments) {
+        backlog->segments[segments - 1].place.end = number;
+        backlog->segments[segments - 1].has_tail = false;
+    }
+    for (size_t i = 0; i < segments; i++) {
+        places[i] = backlog->segments[i].place;
+        backlog->bytes += places[i].bytes;
+    }
+    bool ok = place_leave(&backlog->place, places, segments, err);
+    free(places);
+    backlog->next = number;
+    backlog->put_until = backlog->until;
+    backlog_rewind(backlog);
+    return ok;
+}
+
+/* Every entry is looked at. One that is wrong is no loss, unless the source was told of what comes
+ * behind it. */
+static bool look(Backlog *backlog, RowPosition told, Error *err)
+{
+    size_t segments = 0;
+    uint64_t number = 0;
+    BacklogEntry entry;
+    const char *why = "is the last that is there";
+    Found found;
+    while ((found = next_entry(backlog, &entry, &why, err)) == FOUND_ENTRY) {
+        Segment *segment = &backlog->segments[backlog->read_segment];
+        if (!segments && row_position_compare(segment->from, backlog->until) > 0)
+            backlog->until = segment->from; /* as of the beginning */
+        count_entry(segment, entry.checkpoint, entry.at);
+        if (!entry.checkpoint)
+            continue;
+        segments = backlog->read_segment + 1;
+        number = backlog->read_number;
+        backlog->until = entry.at;
+    }
+    if (found == FOUND_FAILED)
+        return false;
+    if (found == FOUND_END)
+        why = "is the last that is there";
+    if (backlog->segment_count && row_position_compare(told, backlog->until) > 0)
+        return damaged(backlog, backlog->read_number, why, err);
+    return cut(backlog, segments, number, err);
+}
+
+static void start(Backlog *backlog)
+{
+    pthread_condattr_t monotonic;
+    pthread_mutex_init(&backlog->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&backlog->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+Backlog *backlog_open(const BacklogOptions *options, Error *err)
+{
+    Backlog *backlog = mem_zalloc(sizeof *backlog);
+    PlaceSegment *places;
+    size_t count;
+    start(backlog);
+    backlog->bytes_max = options->bytes_max;
+    backlog->segment_bytes =
+        options->segment_bytes ? options->segment_bytes : BACKLOG_SEGMENT_BYTES;
+    bool ok = place_take(&backlog->place, options->store, options->uri, options->owner, &places,
+                         &count, err);
+    for (size_t i = 0; i < count; i++)
+        (void)segment_add(backlog, &(Segment){.place = places[i]});
+    free(places);
+    if (!ok || !look(backlog, options->told, err)) {
+        backlog_close(backlog);
+        return NULL;
+    }
+    backlog->thread = thread_start("spool", write_on, backlog);
+    return backlog;
+}
+
+void backlog_close(Backlog *backlog)
+{
+    if (!backlog)
+        return;
+    pthread_mutex_lock(&backlog->lock);
+    backlog->quits = true;
+    pthread_cond_broadcast(&backlog->changed);
+    pthread_mutex_unlock(&backlog->lock);
+    if (backlog->thread)
+        thread_join(backlog->thread);
+    pthread_cond_destroy(&backlog->changed);
+    pthread_mutex_destroy(&backlog->lock);
+    bytes_done(&backlog->gathered);
+    bytes_done(&backlog->job.bytes);
+    bytes_done(&backlog->buffer);
+    place_done(&backlog->place);
+    free(backlog->segments);
+    free(backlog);
+}
+
+/* ---------- releasing ---------- */
 /* How many segments end before the position. */
 static size_t passed(const Backlog *backlog, RowPosition at)
 {
@@ -524,95 +574,36 @@ static size_t passed(const Backlog *backlog, RowPosition at)
         if (segment->has_checkpoint && !segment->has_tail)
             count = i + 1;
     }
-    bool all_read = backlog->read_number == backlog->next;
-    return count == backlog->segment_count && !all_read ? count - 1 : count;
+    bool all_read = backlog->read_segment == backlog->segment_count;
+    return count && count == backlog->segment_count && !all_read ? count - 1 : count;
 }
 
 bool backlog_release(Backlog *backlog, RowPosition at, Error *err)
 {
-    size_t count = backlog->segment_count ? passed(backlog, at) : 0;
-    if (!count)
-        return true;
-    if (count == backlog->segment_count && backlog->writes >= 0) {
-        close(backlog->writes);
-        backlog->writes = -1;
+    size_t count = passed(backlog, at);
+    for (size_t i = 0; i < count; i++) {
+        const PlaceSegment *place = &backlog->segments[i].place;
+        if (!place_remove(&backlog->place, place->number, place->epoch, err))
+            return false; /* the next one removes them */
+        backlog->bytes -= place->bytes;
     }
-    bool read_gone = backlog->read_segment < count;
-    ASSERT(!read_gone || backlog->read_number >= backlog->segments[count - 1].number);
-    if (!drop_segments(backlog, 0, count, err))
-        return false;
-    if (read_gone) {
-        uint64_t number = backlog->read_number;
+    memmove(backlog->segments, backlog->segments + count,
+            (backlog->segment_count - count) * sizeof *backlog->segments);
+    backlog->segment_count -= count;
+    if (backlog->read_segment < count)
         backlog_rewind(backlog);
-        ASSERT(backlog->read_number == number);
-    } else {
+    else
         backlog->read_segment -= count;
-    }
     return true;
 }
 
-/* ---------- a file beside ---------- */
-bool backlog_keep(Backlog *backlog, const char *name, const void *data, size_t bytes, Error *err)
+/* ---------- the note ---------- */
+bool backlog_note(Backlog *backlog, const void *data, size_t bytes, Error *err)
 {
-    uint32_t sum = (uint32_t)crc32_z(0, data, bytes);
-    AUTO(mem_free) char *fresh = mem_format("%s.new", name);
-    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
-    int fd = openat(backlog->folder, fresh, flags, 0600);
-    if (fd < 0)
-        return failed(backlog, fresh, err);
-    struct iovec parts[] = {{&sum, sizeof sum}, {(void *)(uintptr_t)data, bytes}};
-    bool ok = write_all(fd, parts, 2) && fsync(fd) == 0;
-    ok = close(fd) == 0 && ok;
-    ok = ok && renameat(backlog->folder, fresh, backlog->folder, name) == 0 &&
-         (fsync(backlog->folder) == 0 || errno == EINVAL);
-    return ok || failed(backlog, name, err);
+    return place_note(&backlog->place, data, bytes, err);
 }
 
-bool backlog_kept(Backlog *backlog, const char *name, uint8_t **ret, size_t *ret_bytes, Error *err)
+bool backlog_noted(const Backlog *backlog, uint8_t **ret, size_t *ret_bytes, Error *err)
 {
-    struct stat about;
-    uint32_t sum;
-    *ret = NULL;
-    int fd = openat(backlog->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 && errno == ENOENT)
-        return true;
-    if (fd < 0 || fstat(fd, &about) != 0) {
-        failed(backlog, name, err);
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    uint64_t all = (uint64_t)about.st_size;
-    if (all < sizeof sum || all > KEPT_MAX) {
-        close(fd);
-        return true;
-    }
-    size_t bytes = all - sizeof sum;
-    uint8_t *data = mem_alloc(bytes + 1);
-    bool ok = read_at(fd, &sum, sizeof sum, 0) && read_at(fd, data, bytes, sizeof sum);
-    if (!ok)
-        failed(backlog, name, err);
-    close(fd);
-    if (ok && crc32_z(0, data, bytes) == sum) {
-        *ret = data;
-        *ret_bytes = bytes;
-    } else {
-        free(data);
-    }
-    return ok;
-}
-
-bool backlog_is_empty(const Backlog *backlog)
-{
-    return backlog->segment_count == 0;
-}
-
-uint64_t backlog_bytes(const Backlog *backlog)
-{
-    return backlog->bytes;
-}
-
-RowPosition backlog_until(const Backlog *backlog)
-{
-    return backlog->until;
+    return place_noted(&backlog->place, ret, ret_bytes, err);
 }

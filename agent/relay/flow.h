@@ -261,17 +261,18 @@ MUST_CHECK bool relay_beside_message(RelayFlow *flow, const Change *change, Erro
 bool relay_beside_waits(const RelayFlow *flow);
 MUST_CHECK bool relay_beside_step(RelayFlow *flow, Error *err);
 
-/* --- spooled.c: what it is, stands there. All but the knocking in the capture thread --- */
+/* --- spooled.c, given.c: what it is, stands there. All but the knocking in the capture thread ---
+ */
 MUST_CHECK bool relay_spool_open(RelayFlow *flow, Error *err); /* if one is declared */
 void relay_spool_close(RelayFlow *flow);
-/* Kafka can't be opened: can the flow go on without it? Then the state is what the folder knows. */
+/* Kafka can't be opened: can the flow go on without it? Then the state is what the note says. */
 bool relay_spool_away(RelayFlow *flow, const Error *why);
 bool relay_is_away(const RelayFlow *flow);
 MUST_CHECK bool relay_spool_state(RelayFlow *flow, Error *err); /* the state is read */
-/* As the folder knows it. */
+/* As the note says. */
 MUST_CHECK bool relay_spool_topic(const RelayFlow *flow, const char *name, RelayTopic *ret,
                                   Error *err);
-/* The folder learns of topics and tables as they are now. */
+/* The note says of topics and tables how they are now. */
 MUST_CHECK bool relay_spool_know(RelayFlow *flow, Error *err);
 /* Sets flow->spooled. */
 MUST_CHECK bool relay_spool_begin(RelayFlow *flow, Error *err);
@@ -284,9 +285,11 @@ MUST_CHECK bool relay_check_stalled(RelayFlow *flow, Error *err);
 MUST_CHECK bool relay_check_commit(RelayFlow *flow, int64_t waited_us, Error *err);
 /* The box is empty after; waits while there is no room. */
 MUST_CHECK bool relay_spool_put(RelayFlow *flow, Outbox *box, Error *err);
-MUST_CHECK bool relay_spool_checkpoint(RelayFlow *flow, Error *err);
+void relay_spool_checkpoint(RelayFlow *flow);
 /* Tells the source, gives Kafka what it takes. */
 MUST_CHECK bool relay_spool_step(RelayFlow *flow, bool at_checkpoint, Error *err);
+/* Until what was put is durable, and the source was told; gives up on what takes too long. */
+MUST_CHECK bool relay_spool_drain(RelayFlow *flow, Error *err);
 
 /* --- box.c --- */
 /* A box as bytes, and again; false: it is none, or is of a topic that find does not find. */

@@ -10,8 +10,9 @@
  *   outbox.c       records gathered, handed to Kafka, acknowledged or committed
  *   others.c       records of no table: heartbeats, messages of the log
  *   transactions.c transaction metadata
- *   spooled.c      rows wait on disk while Kafka is slow or away
- *   backlog.c      the spool's folder (backlog.h); box.c: records as bytes
+ *   spooled.c      rows wait in a folder or a bucket while Kafka is slow or away; given.c: they go
+ * on backlog.c      what waits there (backlog.h); place.c: whose the place is, and what counts of
+ *                  it; box.c: records as bytes
  *   dead_letter.c  records that are too large for their topic, values that can't be written
  *   state.c        what stands in the state topic (state.h)
  *   progress.c     metrics

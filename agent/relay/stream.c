@@ -245,9 +245,11 @@ static bool commit_on(Stream *stream, bool last, Error *err)
 static bool put_by(Stream *stream, Error *err)
 {
     RelayFlow *flow = stream->flow;
-    if (stream->at_checkpoint &&
-        (!relay_send(flow, &flow->box, err) || !relay_spool_checkpoint(flow, err)))
-        return false;
+    if (stream->at_checkpoint) {
+        if (!relay_send(flow, &flow->box, err))
+            return false;
+        relay_spool_checkpoint(flow);
+    }
     return relay_spool_step(flow, stream->at_checkpoint, err);
 }
 
@@ -255,7 +257,7 @@ static bool put_by(Stream *stream, Error *err)
 static bool settle(Stream *stream, bool last, Error *err)
 {
     RelayFlow *flow = stream->flow;
-    if (stream->at_checkpoint)
+    if (stream->at_checkpoint && !flow->spooled) /* nobody would hear of it in time */
         relay_put_heartbeat(flow);
     if (!relay_beside_step(flow, err))
         return false;
@@ -297,8 +299,10 @@ static bool drain(Stream *stream, Error *err)
     if (!stream->at_checkpoint)
         return true; /* of what was sent since the checkpoint nothing is confirmed */
     if (flow->spooled) {
+        if (!settle(stream, true, err) || !relay_spool_drain(flow, err))
+            return false;
         flow->idle_us = 0;
-        return settle(stream, true, err) && relay_idle(flow, err);
+        return relay_idle(flow, err);
     }
     for (int step = 0; step < 3; step++) /* the rows, the state, the source */
         if (!settle(stream, true, err) || !relay_settle(flow, err))

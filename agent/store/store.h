@@ -32,6 +32,8 @@ typedef struct S3Options {
     /* Where keys come from; not owned, outlives the store. NULL: what the environment offers
      * (aws_credentials_chain). */
     AwsCredentials *credentials;
+    const char *field;   /* where the manifest says all this, for messages; NULL: spec.storage */
+    int64_t patience_us; /* no attempt of a call begins later; 0: a minute */
 } S3Options;
 /* One for all buckets of an endpoint; copies the options. Asks nothing: the first call does, and
  * says CONFIG "AccessDenied", "BucketMissing", "WrongRegion", "ClockSkew", "BadCertificate" … with

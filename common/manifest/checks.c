@@ -130,12 +130,6 @@ bool check_location(const char *text, const char **ret_wanted)
     return *text == '/' && !has_control(text) && !has_dots_part(text);
 }
 
-bool check_folder(const char *text, const char **ret_wanted)
-{
-    *ret_wanted = "an absolute folder, such as /spool";
-    return *text == '/' && !has_control(text) && !has_dots_part(text);
-}
-
 /* The part behind http:// or https://, or NULL. */
 static const char *behind_scheme(const char *text)
 {

@@ -11,7 +11,6 @@ TextCheck check_table;       /* "schema.table" */
 TextCheck check_slot;        /* PostgreSQL: [a-z0-9_]{1,63} */
 TextCheck check_identifier;  /* PostgreSQL: up to 63 bytes */
 TextCheck check_location;    /* an absolute path, file:///... or s3://bucket[/prefix] */
-TextCheck check_folder;      /* an absolute path */
 TextCheck check_url;         /* http(s)://host[:port][/path], nothing else in it */
 TextCheck check_endpoint;    /* a check_url without a path */
 TextCheck check_region;      /* letters, digits and - */

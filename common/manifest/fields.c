@@ -377,9 +377,36 @@ SHAPE(resnapshot_shape, "resnapshot",
        .check = check_pattern,
        .doc = "patterns of the tables to be copied once more while the stream goes on"});
 
+/* Of tables, and of spools. */
+SHAPE(
+    storage_secret_shape, "credentialsSecretRef",
+    TEXT("name", SecretRef, name, .required = true, .check = check_object_name,
+         .doc =
+             "the Secret with accessKeyId and secretAccessKey, and sessionToken if there is one"));
+
+SHAPE(
+    storage_shape, "storage",
+    TEXT("endpoint", StorageSpec, endpoint, .check = check_endpoint,
+         .doc = "where the object store answers; Amazon's unless given"),
+    TEXT("region", StorageSpec, region, .check = check_region,
+         .doc = "the store's region; from the environment unless given"),
+    {.name = "pathStyle",
+     .kind = FIELD_BOOL,
+     AT(StorageSpec, path_style),
+     .doc = "whether the bucket stands in the path, not in the host's name; true with an endpoint "
+            "unless given"},
+    OBJECT("credentialsSecretRef", storage_secret_shape,
+           .offset = offsetof(StorageSpec, credentials),
+           .doc = "names the Secret for the store; from the environment unless given"),
+    OBJECT("caSecretRef", secret_ref_shape, .offset = offsetof(StorageSpec, ca),
+           .doc = "the authority that signed the store's certificate (PEM)"));
+
 SHAPE(spool_shape, "spool",
-      TEXT("directory", StreamSpec, spool_directory, .required = true, .check = check_folder,
-           .doc = "a folder of this Connector alone, on a disk that outlives the Pod"),
+      TEXT("location", StreamSpec, spool_location, .required = true, .check = check_location,
+           .doc = "a folder of this Connector alone, on a disk that outlives the Pod, or "
+                  "s3://bucket/prefix"),
+      OBJECT("storage", storage_shape, .offset = offsetof(StreamSpec, spool_storage),
+             .doc = "how the bucket is reached"),
       {.name = "maxBytes",
        .kind = FIELD_QUANTITY,
        AT(StreamSpec, spool_bytes),
@@ -461,29 +488,6 @@ SHAPE(catalog_shape, "catalog",
        .doc = "whether the store is used with credentials that the catalog gives out; true unless "
               "storage has a Secret"});
 
-SHAPE(
-    storage_secret_shape, "credentialsSecretRef",
-    TEXT("name", SecretRef, name, .required = true, .check = check_object_name,
-         .doc =
-             "the Secret with accessKeyId and secretAccessKey, and sessionToken if there is one"));
-
-SHAPE(
-    storage_shape, "storage",
-    TEXT("endpoint", LakeTableSpec, storage.endpoint, .check = check_endpoint,
-         .doc = "where the object store answers; Amazon's unless given"),
-    TEXT("region", LakeTableSpec, storage.region, .check = check_region,
-         .doc = "the store's region; from the environment unless given"),
-    {.name = "pathStyle",
-     .kind = FIELD_BOOL,
-     AT(LakeTableSpec, storage.path_style),
-     .doc = "whether the bucket stands in the path, not in the host's name; true with an endpoint "
-            "unless given"},
-    OBJECT("credentialsSecretRef", storage_secret_shape,
-           .offset = offsetof(LakeTableSpec, storage.credentials),
-           .doc = "names the Secret for the store; from the environment unless given"),
-    OBJECT("caSecretRef", secret_ref_shape, .offset = offsetof(LakeTableSpec, storage.ca),
-           .doc = "the authority that signed the store's certificate (PEM)"));
-
 SHAPE(evolution_shape, "schemaEvolution",
       {.name = "addColumns",
        .kind = FIELD_BOOL,
@@ -543,7 +547,8 @@ SHAPE(column_shape, "columns[]",
  * default to {schema} and {table}. */
 SHAPE(lake_table_spec_shape, "a LakeTable's spec",
       OBJECT("catalog", catalog_shape, .doc = "the catalog the table is in"),
-      OBJECT("storage", storage_shape, .doc = "the object store the table is in"),
+      OBJECT("storage", storage_shape, .offset = offsetof(LakeTableSpec, storage),
+             .doc = "the object store the table is in"),
       TEXT("database", LakeTableSpec, database, .check = check_lake_name,
            .doc = "the database (namespace) in the catalog"),
       TEXT("tableName", LakeTableSpec, table_name, .check = check_lake_name,

@@ -19,17 +19,26 @@ static char *join(const char *prefix, const char *below)
 
 /* --- defaults --- */
 
+static void complete_ca(SecretRef *authority)
+{
+    if (authority->name && !authority->key)
+        authority->key = mem_strdup("ca.crt");
+}
+
+void storage_complete(StorageSpec *storage, const YamlNode *node)
+{
+    if (storage->endpoint && !yaml_get(node, "pathStyle"))
+        storage->path_style = true;
+    complete_ca(&storage->ca);
+}
+
 void lake_complete(LakeTableSpec *table, const YamlNode *spec)
 {
-    const YamlNode *catalog = yaml_get(spec, "catalog"), *storage = yaml_get(spec, "storage");
+    const YamlNode *catalog = yaml_get(spec, "catalog");
     if (table->catalog.type == CATALOG_REST && !yaml_get(catalog, "vendedCredentials"))
         table->catalog.vended_credentials = !table->storage.credentials.name;
-    if (table->storage.endpoint && !yaml_get(storage, "pathStyle"))
-        table->storage.path_style = true;
-    SecretRef *const authorities[] = {&table->catalog.ca, &table->storage.ca};
-    for (size_t i = 0; i < ARRAY_LEN(authorities); i++)
-        if (authorities[i]->name && !authorities[i]->key)
-            authorities[i]->key = mem_strdup("ca.crt");
+    complete_ca(&table->catalog.ca);
+    storage_complete(&table->storage, yaml_get(spec, "storage"));
 }
 
 /* --- checks --- */
@@ -107,17 +116,22 @@ static void check_directory(const Place *place, const char *prefix, const YamlNo
         place_report(place, warehouse, table->catalog.warehouse, "is not %s", wanted);
 }
 
+void storage_check(const Place *place, const char *path, const StorageSpec *storage)
+{
+    AUTO(mem_free) char *ca = join(path, ".caSecretRef");
+    if (storage->ca.name && starts_with(storage->endpoint, "http://"))
+        place_report(place, ca, NULL, "has nothing to check: endpoint is not https");
+}
+
 static void check_storage(const Place *place, const char *prefix, const LakeTableSpec *table)
 {
     AUTO(mem_free) char *storage = join(prefix, "storage");
-    AUTO(mem_free) char *ca = join(prefix, "storage.caSecretRef");
     if (table->catalog.type != CATALOG_REST && !starts_with(table->location, "s3://") &&
         !starts_with(table->catalog.warehouse, "s3://"))
         place_report(place, storage, NULL,
                      "is for tables in an object store: leave it out, or write an s3:// warehouse "
                      "or location");
-    if (table->storage.ca.name && starts_with(table->storage.endpoint, "http://"))
-        place_report(place, ca, NULL, "has nothing to check: endpoint is not https");
+    storage_check(place, storage, &table->storage);
 }
 
 void lake_check(const Place *place, const char *prefix, const LakeTableSpec *table)
@@ -256,28 +270,33 @@ static void resolve_ca(const Reference *reference, const char *key, char **ca_pe
                      reference->secret);
 }
 
+void storage_resolve(const Load *load, const Place *place, const char *path, StorageSpec *storage)
+{
+    AUTO(mem_free) char *keys = join(path, ".credentialsSecretRef.name");
+    AUTO(mem_free) char *ca = join(path, ".caSecretRef.name");
+    if (storage->credentials.name)
+        get_keys(&(Reference){load, place, keys, storage->credentials.name}, &storage->access_key,
+                 &storage->secret_key, &storage->session_token);
+    if (storage->ca.name)
+        resolve_ca(&(Reference){load, place, ca, storage->ca.name}, storage->ca.key,
+                   &storage->ca_pem);
+}
+
 void lake_resolve(const Load *load, const Place *place, const char *prefix, LakeTableSpec *table)
 {
     AUTO(mem_free) char *path = mem_strndup(prefix, strlen(prefix) - 1);
     bool auth_given = yaml_get(yaml_get(yaml_at(place->node, path), "catalog"), "auth");
     AUTO(mem_free) char *catalog = join(prefix, "catalog.credentialsSecretRef.name");
     AUTO(mem_free) char *catalog_ca = join(prefix, "catalog.caSecretRef.name");
-    AUTO(mem_free) char *storage = join(prefix, "storage.credentialsSecretRef.name");
-    AUTO(mem_free) char *storage_ca = join(prefix, "storage.caSecretRef.name");
+    AUTO(mem_free) char *storage = join(prefix, "storage");
     CatalogSpec *rest = &table->catalog;
-    StorageSpec *store = &table->storage;
     if (rest->credentials.name)
         resolve_catalog(&(Reference){load, place, catalog, rest->credentials.name}, rest,
                         auth_given);
     if (rest->ca.name)
         resolve_ca(&(Reference){load, place, catalog_ca, rest->ca.name}, rest->ca.key,
                    &rest->ca_pem);
-    if (store->credentials.name)
-        get_keys(&(Reference){load, place, storage, store->credentials.name}, &store->access_key,
-                 &store->secret_key, &store->session_token);
-    if (store->ca.name)
-        resolve_ca(&(Reference){load, place, storage_ca, store->ca.name}, store->ca.key,
-                   &store->ca_pem);
+    storage_resolve(load, place, storage, &table->storage);
 }
 
 /* --- what the shapes do not know --- */

@@ -28,6 +28,11 @@ void lake_resolve(const Load *load, const Place *place, const char *prefix, Lake
 void lake_secrets_copy(LakeTableSpec *to, const LakeTableSpec *from); /* `to` has none yet */
 void lake_secrets_wipe(LakeTableSpec *table);                         /* and frees them */
 
+/* … and of any object store; path: where it stands ("spec.storage"). */
+void storage_complete(StorageSpec *storage, const YamlNode *node);
+void storage_check(const Place *place, const char *path, const StorageSpec *storage);
+void storage_resolve(const Load *load, const Place *place, const char *path, StorageSpec *storage);
+
 /* stream.c: spec.stream of one Connector, which has one. */
 void stream_complete(ConnectorSpec *connector, const YamlNode *spec);
 void stream_complete_unit(IngestionUnitSpec *unit); /* spec.kafka of a unit */

@@ -169,6 +169,19 @@ typedef struct RecordsSpec {
     RecordUnknown unknown;
 } RecordsSpec;
 
+/* How an object store is reached: a table's spec.storage, a stream's spool.storage. What is
+ * resolved from Secrets is wiped by manifest_free and never logged. */
+typedef struct StorageSpec {
+    char *endpoint; /* NULL: Amazon's */
+    char *region;   /* NULL: from the environment */
+    bool path_style;
+    SecretRef credentials; /* keys accessKeyId, secretAccessKey[, sessionToken]; NULL name: from the
+                              environment */
+    SecretRef ca;
+    char *access_key, *secret_key, *session_token;
+    char *ca_pem;
+} StorageSpec;
+
 /* Connector spec.stream */
 typedef struct StreamSpec StreamSpec;
 struct StreamSpec {
@@ -183,8 +196,9 @@ struct StreamSpec {
     CleanupPolicy cleanup;        /* CLEANUP_DEFAULT: the brokers' */
     TopicSettings settings;       /* any other of Kafka's, for the topics that are made */
     KafkaCompression compression;
-    uint64_t buffer_bytes; /* rows on their way to Kafka */
-    char *spool_directory; /* where they wait while it is slow or away; NULL: at the source */
+    uint64_t buffer_bytes;     /* rows on their way to Kafka */
+    char *spool_location;      /* where they wait while it is slow or away; NULL: at the source */
+    StorageSpec spool_storage; /* of a place on S3 */
     uint64_t spool_bytes;
     StreamFormat format;
     char *registry_url;             /* Avro */
@@ -261,18 +275,6 @@ typedef struct CatalogSpec {
     char *access_key, *secret_key, *session_token;
     char *ca_pem;
 } CatalogSpec;
-
-/* spec.storage */
-typedef struct StorageSpec {
-    char *endpoint; /* NULL: Amazon's */
-    char *region;   /* NULL: from the environment */
-    bool path_style;
-    SecretRef credentials; /* keys accessKeyId, secretAccessKey[, sessionToken]; NULL name: from the
-                              environment */
-    SecretRef ca;
-    char *access_key, *secret_key, *session_token;
-    char *ca_pem;
-} StorageSpec;
 
 typedef struct LakeTableSpec {
     ObjectMeta meta;

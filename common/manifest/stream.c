@@ -11,6 +11,7 @@
 #define KAFKA "spec.stream.kafka"
 #define SECURITY KAFKA ".security"
 #define REGISTRY "spec.stream.schemaRegistry"
+#define SPOOL "spec.stream.spool"
 
 static bool has_sasl(const KafkaSpec *kafka)
 {
@@ -56,6 +57,8 @@ void stream_complete(ConnectorSpec *connector, const YamlNode *spec)
     for (size_t i = 0; i < ARRAY_LEN(authorities); i++)
         if (authorities[i]->name && !authorities[i]->key)
             authorities[i]->key = mem_strdup("ca.crt");
+    storage_complete(&stream->spool_storage,
+                     yaml_get(yaml_get(yaml_get(spec, "stream"), "spool"), "storage"));
 }
 
 /* --- checks --- */
@@ -144,6 +147,17 @@ static void check_registry(const Place *place, const StreamSpec *stream, const Y
                      "has nothing to check: url is not https");
 }
 
+static void check_spool(const Place *place, const StreamSpec *stream, const YamlNode *node)
+{
+    const char *location = stream->spool_location;
+    if (!yaml_get(yaml_get(node, "spool"), "storage"))
+        return;
+    if (location && strncmp(location, "s3://", 5) != 0)
+        place_report(place, SPOOL ".storage", NULL,
+                     "is for a spool on S3: leave it out, or write an s3:// location");
+    storage_check(place, SPOOL ".storage", &stream->spool_storage);
+}
+
 void stream_check(const Place *place, const ConnectorSpec *connector)
 {
     const StreamSpec *stream = connector->stream;
@@ -160,6 +174,7 @@ void stream_check(const Place *place, const ConnectorSpec *connector)
     }
     check_topics(place, stream);
     check_registry(place, stream, node);
+    check_spool(place, stream, node);
     if (stream->format == STREAM_AVRO && stream->records.schemas)
         place_report(place, "spec.stream.records.schemas", NULL,
                      "is for format Json alone: Avro's schemas are with the registry");
@@ -237,6 +252,7 @@ void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connect
     if (stream->registry_ca.name)
         (void)place_secret_pem(load, place, REGISTRY ".caSecretRef.name", stream->registry_ca.name,
                                stream->registry_ca.key, "certificate", &stream->registry_ca_pem);
+    storage_resolve(load, place, SPOOL ".storage", &stream->spool_storage);
     const char *name = stream->registry_credentials.name;
     static const char path[] = REGISTRY ".credentialsSecretRef.name";
     if (name && place_secret_has(load, place, name, "token"))
@@ -248,11 +264,14 @@ void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connect
 
 void stream_secrets_wipe(StreamSpec *stream)
 {
+    StorageSpec *spool = &stream->spool_storage;
     char **const secrets[] = {&stream->kafka.username,    &stream->kafka.password,
                               &stream->kafka.client_pem,  &stream->kafka.client_key_pem,
                               &stream->kafka.ca_pem,      &stream->kafka.token_ca_pem,
                               &stream->registry_username, &stream->registry_password,
-                              &stream->registry_token,    &stream->registry_ca_pem};
+                              &stream->registry_token,    &stream->registry_ca_pem,
+                              &spool->access_key,         &spool->secret_key,
+                              &spool->session_token,      &spool->ca_pem};
     for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
         secret_wipe(*secrets[i]);
         *secrets[i] = NULL;

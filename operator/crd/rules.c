@@ -45,7 +45,6 @@ static const struct {
     {check_identifier, "^[^" CTRL "]+$", 63},
     {check_url, "^https?://" AUTHORITY "(/[^" CTRL " ?#{}\"\\\\@]*)?$", 0},
     {check_endpoint, "^https?://" AUTHORITY "/?$", 0},
-    {check_folder, "^/[^" CTRL "]*$", 0},
     {check_region, "^[A-Za-z0-9-]{1,64}$", 0},
     {check_line, "^[^" CTRL "]+$", 0},
     {check_lake_name,
@@ -82,8 +81,6 @@ void rules_of_check(json_t *schema, TextCheck *check)
     }
     if (check == check_location)
         rules_of_location(schema);
-    if (check == check_folder)
-        rule_add(schema, "!self.matches('(^|/)[.]{1,2}(/|$)')", "has . or .. as a part");
     if (check == check_identifier)
         rule_add(schema, "size(bytes(self)) <= 63", "is longer than 63 bytes");
     if (check == check_lake_name)
@@ -182,6 +179,9 @@ static const ShapeRule rules[] = {
     {"storage",
      "!has(self.caSecretRef) || !has(self.endpoint) || !self.endpoint.startsWith('http://')",
      "caSecretRef has nothing to check: endpoint is not https"},
+
+    {"spool", "!has(self.storage) || self.location.startsWith('s3://')",
+     "storage is for a spool on S3: leave it out, or write an s3:// location"},
 
     {"a LakeTable's spec",
      TABLE_REST " || has(self.location) || (has(self.catalog) && has(self.catalog.warehouse))",

@@ -206,10 +206,10 @@ static bool wrong_region(const S3Store *store, const S3Call *call, const HttpAns
         return false;
     AUTO(mem_free) char *right = told ? mem_format("%.60s", region) : NULL;
     error_set(err, ERROR_CONFIG, "WrongRegion",
-              "%s %.200s: the bucket %.63s is in region %s, not in %.60s: set spec.storage.region "
-              "(or spec.storage.endpoint)",
+              "%s %.200s: the bucket %.63s is in region %s, not in %.60s: set %s.region (or "
+              "%s.endpoint)",
               call->doing, call->place->uri, call->place->bucket, right ? right : "another",
-              store->region);
+              store->region, store->field, store->field);
     return true;
 }
 
@@ -232,24 +232,26 @@ static void explain(const S3Store *store, const S3Call *call, const HttpAnswer *
     else if (strcmp(code, "NoSuchBucket") == 0)
         error_set(err, ERROR_CONFIG, "BucketMissing",
                   "%s %.150s: there is no bucket %.63s at %.100s: make it, or mend "
-                  "spec.catalog.warehouse or spec.storage.endpoint",
-                  call->doing, uri, call->place->bucket, store->endpoint_host);
+                  "%s or %s.endpoint",
+                  call->doing, uri, call->place->bucket, store->endpoint_host,
+                  strcmp(store->field, S3_FIELD) == 0 ? "spec.catalog.warehouse" : "the location",
+                  store->field);
     else if (is_unknown_key(code) || strcmp(code, "SignatureDoesNotMatch") == 0)
         error_set(err, ERROR_CONFIG, "AccessDenied",
                   "%s %.150s: %.100s does not accept the %s: mend the Secret of "
-                  "spec.storage.credentialsSecretRef (%s)",
+                  "%s.credentialsSecretRef (%s)",
                   call->doing, uri, store->endpoint_host,
-                  is_unknown_key(code) ? "access key" : "secret key", said);
+                  is_unknown_key(code) ? "access key" : "secret key", store->field, said);
     else if (strcmp(code, "ExpiredToken") == 0 || strcmp(code, "InvalidToken") == 0)
         error_set(err, ERROR_CONFIG, "AccessDenied",
                   "%s %.150s: the session token has expired or is none: mend the Secret of "
-                  "spec.storage.credentialsSecretRef (%s)",
-                  call->doing, uri, said);
+                  "%s.credentialsSecretRef (%s)",
+                  call->doing, uri, store->field, said);
     else if (status == 401 || status == 403)
         error_set(err, ERROR_CONFIG, "AccessDenied",
-                  "%s %.150s: the keys of spec.storage.credentialsSecretRef may not do so; grant "
+                  "%s %.150s: the keys of %s.credentialsSecretRef may not do so; grant "
                   "%s on the bucket %.63s (%s)",
-                  call->doing, uri,
+                  call->doing, uri, store->field,
                   "s3:GetObject, PutObject, DeleteObject, ListBucket, AbortMultipartUpload and "
                   "ListBucketMultipartUploads",
                   call->place->bucket, said);
@@ -264,8 +266,8 @@ static void explain(const S3Store *store, const S3Call *call, const HttpAnswer *
                   store->endpoint_host, said);
     else
         error_set(err, ERROR_CONFIG, "StoreRefused",
-                  "%s %.200s: %.60s answered %s; is spec.storage.endpoint an S3 endpoint?",
-                  call->doing, uri, store->endpoint_host, said);
+                  "%s %.200s: %.60s answered %s; is %s.endpoint an S3 endpoint?", call->doing, uri,
+                  store->endpoint_host, said, store->field);
 }
 
 /* ---------- attempts ---------- */
@@ -361,10 +363,10 @@ bool s3_call(S3Store *store, const S3Call *call, S3Answer *ret, Error *err)
             if (answered)
                 explain(store, call, &ret->http, &failure, err);
             else
-                error_wrap(err, "%s %.150s (%s)", call->doing, call->place->uri,
-                           strcmp(err->code, "BadCertificate") == 0
-                               ? "whom to trust: spec.storage.caSecretRef"
-                               : "spec.storage.endpoint");
+                error_wrap(err, "%s %.150s (%s%s.%s)", call->doing, call->place->uri,
+                           strcmp(err->code, "BadCertificate") == 0 ? "whom to trust: " : "",
+                           store->field,
+                           strcmp(err->code, "BadCertificate") == 0 ? "caSecretRef" : "endpoint");
             ret->repeated |= again && reached;
             return false;
         }

@@ -18,6 +18,7 @@
 
 #define PIECE_BYTES ((size_t)8 << 20) /* of a long read: what is asked for again when it is cut */
 #define CONNECTIONS_MAX 32
+#define PATIENCE_US 60000000
 
 typedef struct S3Reader {
     StoreReader reader;
@@ -327,12 +328,12 @@ static bool probe(S3Store *store, const S3Place *beside, Error *err)
     /* A probe that stays is never listed, and goes with its folder. */
     (void)delete_place(store, &place, &ignored);
     if ((ok && !second) || strcmp(failed.code, "StoreRefused") == 0)
-        ok =
-            error_set(&failed, ERROR_CONFIG, "NoConditionalPut",
-                      "%.100s does not keep \"If-None-Match: *\" (bucket %.63s): two writers could "
-                      "overwrite each other's commits; use a store that does (spec.storage."
-                      "endpoint), or a REST catalog (spec.catalog)",
-                      store->endpoint_host, place.bucket);
+        ok = error_set(
+            &failed, ERROR_CONFIG, "NoConditionalPut",
+            "%.100s does not keep \"If-None-Match: *\" (bucket %.63s): two writers could "
+            "overwrite each other's commits; use a store that does (%s.endpoint)%s",
+            store->endpoint_host, place.bucket, store->field,
+            strcmp(store->field, S3_FIELD) == 0 ? ", or a REST catalog (spec.catalog)" : "");
     else if (ok && first)
         ok = error_set(&failed, ERROR_RETRY, "StoreFailed",
                        "%.100s says that a name nobody used is taken", store->endpoint_host);
@@ -529,6 +530,7 @@ static void close_store(Store *store)
     pthread_mutex_destroy(&s3->lock);
     free(s3->endpoint_host);
     free(s3->region);
+    free(s3->field);
     free(s3);
 }
 
@@ -573,7 +575,8 @@ static bool take_endpoint(S3Store *s3, const char *endpoint, Error *err)
     size_t bytes = plain ? strcspn(host, "/?#@ ") : 0;
     if (!bytes || (host[bytes] && strcmp(host + bytes, "/") != 0))
         return error_set(err, ERROR_CONFIG, "BadEndpoint",
-                         "spec.storage.endpoint must be http://HOST[:PORT] or https://HOST[:PORT]");
+                         "%s.endpoint must be http://HOST[:PORT] or https://HOST[:PORT]",
+                         s3->field);
     s3->endpoint_host = mem_strndup(host, bytes);
     return true;
 }
@@ -588,7 +591,8 @@ Store *store_s3_open(const S3Options *options, Error *err)
     s3->store.driver = &s3_driver;
     s3->region = mem_strdup(region_of(o));
     s3->path_style = o->path_style;
-    s3->patience = (S3Patience){8, 100000, 60000000};
+    s3->field = mem_strdup(o->field ? o->field : S3_FIELD);
+    s3->patience = (S3Patience){8, 100000, o->patience_us ? o->patience_us : PATIENCE_US};
     if (take_endpoint(s3, o->endpoint, err))
         s3->http = http_client_new(&http, err);
     if (!s3->http) {

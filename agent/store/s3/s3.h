@@ -21,6 +21,7 @@
 
 #define S3_CHECKSUM_BYTES 9 /* of a CRC-32C in base64, with its NUL */
 #define S3_HEADERS_MAX 8
+#define S3_FIELD "spec.storage"      /* where a manifest says how stores are reached */
 #define S3_PROBE_NAME ".firn-probe-" /* of objects that only the probe puts */
 
 typedef struct S3Patience {
@@ -46,6 +47,7 @@ typedef struct S3Store {
     bool https, path_style;
     char *endpoint_host; /* with the port */
     char *region;
+    char *field; /* of the manifest */
     S3Patience patience;
     _Atomic int64_t skew_us; /* the server's clock minus ours, once it said so */
     pthread_mutex_t lock;    /* buckets, uploads */

@@ -67,7 +67,12 @@ static void every_field(void **state)
     assert_null(full->registry_username);
     assert_non_null(strstr(full->registry_ca_pem, "other"));
     assert_int_equal(full->delivery, DELIVERY_TRANSACTIONAL);
-    assert_string_equal(full->spool_directory, "/spool/full");
+    assert_string_equal(full->spool_location, "s3://spools/full");
+    assert_string_equal(full->spool_storage.endpoint, "https://s3:9000");
+    assert_true(full->spool_storage.path_style);
+    assert_string_equal(full->spool_storage.access_key, "s3-id");
+    assert_string_equal(full->spool_storage.secret_key, "s3-s3cret");
+    assert_non_null(strstr(full->spool_storage.ca_pem, "\nca\n"));
     assert_int_equal(full->spool_bytes, 2LL << 30);
     assert_string_equal(full->resnapshot_id, "again-1");
     assert_int_equal(full->resnapshot.count, 2);
@@ -90,7 +95,7 @@ static void defaults(void **state)
     assert_int_equal(small->retention_ms, 0);
     assert_int_equal(small->cleanup, CLEANUP_DEFAULT);
     assert_int_equal(small->compression, KAFKA_LZ4);
-    assert_int_equal(small->buffer_bytes, 16 << 20);
+    assert_int_equal(small->buffer_bytes, 6 << 20);
     assert_int_equal(small->format, STREAM_JSON);
     assert_int_equal(small->delivery, DELIVERY_IDEMPOTENT);
     assert_null(small->resnapshot_id);
@@ -131,10 +136,17 @@ static const struct {
 } refusals[] = {
     {"format: Json", ".kafka", "kafka is required"},
     {"kafka: {partitions: 2}", ".kafka.bootstrapServers", "unless strimzi names a cluster"},
-    {K "}, spool: {maxBytes: 1Gi}", ".spool", "directory is required"},
-    {K "}, spool: {directory: here}", ".spool.directory", "an absolute folder"},
-    {K "}, spool: {directory: /a/../b}", ".spool.directory", "an absolute folder"},
-    {K "}, spool: {directory: /a, maxBytes: 1Ki}", ".spool.maxBytes", "1Mi to 1Pi"},
+    {K "}, spool: {maxBytes: 1Gi}", ".spool", "location is required"},
+    {K "}, spool: {location: here}", ".spool.location", "an absolute folder"},
+    {K "}, spool: {location: /a/../b}", ".spool.location", "an absolute folder"},
+    {K "}, spool: {location: \"s3://b\"}", ".spool.location", "a place in a bucket"},
+    {K "}, spool: {location: /a, maxBytes: 1Ki}", ".spool.maxBytes", "1Mi to 1Pi"},
+    {K "}, spool: {location: /a, storage: {region: eu-west-1}}", ".spool.storage", "an s3://"},
+    {K "}, spool: {location: \"s3://spools\", storage: {endpoint: s3}}", ".spool.storage.endpoint",
+     "https://"},
+    {K "}, spool: {location: \"s3://spools\", storage: {endpoint: \"http://s3\", caSecretRef: "
+       "{name: ca}}}",
+     ".spool.storage.caSecretRef", "not https"},
     {K ", strimzi: {cluster: c}}", ".kafka.strimzi", "leave out one of both"},
     {"kafka: {bootstrapServers: k}", ".kafka.bootstrapServers", "brokers as host:port"},
     {"kafka: {bootstrapServers: \"http://k:9092\"}", ".kafka.bootstrapServers", "host:port"},
