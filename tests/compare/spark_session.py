@@ -1,6 +1,7 @@
 """Spark 3.5 with Iceberg's own runtime, for reading tables by their folder (tests/long)."""
 
 import functools
+import os
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def session():
 
     fetch = Path(__file__).resolve().parents[2] / "deploy" / "maven"
     jar = subprocess.run([fetch, RUNTIME], capture_output=True, text=True, check=True).stdout.strip()
+    os.environ |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_HOSTNAME": "localhost"}  # the machine's name need not resolve
     spark = (
         SparkSession.builder.master("local[2]")
         .config("spark.jars", jar)
