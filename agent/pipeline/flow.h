@@ -87,12 +87,13 @@ typedef enum ItemKind {
 } ItemKind;
 typedef struct Item {
     ItemKind kind;
+    bool alone; /* ITEM_SCHEMA: no row need follow */
     BoundTable *table;
     Batch *batch;
     Piece *piece;
     const Schema *schema; /* these two of ITEM_SCHEMA; the capture's */
     const char *shape;
-    RowPosition row; /* truncate, checkpoint */
+    RowPosition row; /* truncate, schema, checkpoint */
 } Item;
 
 typedef struct Flow Flow;

@@ -78,6 +78,7 @@ static bool hand_out(Stream *stream, const Change *change, Error *err)
         stream->at_checkpoint = false;
         return put(stream, &flow->writers[table->number % flow->writer_count],
                    (Item){.kind = item_kind(change->kind),
+                          .alone = change->alone,
                           .table = table,
                           .batch = change->batch,
                           .schema = change->schema,

@@ -153,8 +153,9 @@ static bool put(Writer *writer, BoundTable *table, const Item *item, Error *err)
     return ok ? ease(writer, table, err) : error_wrap(err, "table %s", table->name);
 }
 
-/* The table's other columns go with the commit of the rows that follow. Nothing needs to be asked
- * of its Follow: what is applied and what is not stays the same. */
+/* The table's other columns go with the commit of the rows that follow. Those that came alone have
+ * a commit of their own: what the log said of them is not said again, so it may not be passed
+ * before the table has it. */
 static bool evolve(Writer *writer, const Item *item, Error *err)
 {
     BoundTable *table = item->table;
@@ -163,6 +164,8 @@ static bool evolve(Writer *writer, const Item *item, Error *err)
     ASSERT(!table->copy.active); /* copy.c: else it would have begun anew */
     if (!table_evolve(table->table, item->schema, item->shape, err))
         return error_wrap(err, "table %s", table->name);
+    if (item->alone)
+        (void)follow_row(&table->follow, item->row, clock_mono_us()); /* false: it was committed */
     log_info("columns follow the source", LOG_T("table", table->name));
     CRASH_POINT("schema-evolved");
     return true;

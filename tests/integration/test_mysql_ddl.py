@@ -73,6 +73,22 @@ class Ddl(Base):
         self.wait_equal(agent, "t")
         self.assert_stopped(agent)
 
+    def test_nobody_writes(self):
+        """The log says it once: who goes on behind the statement knows it from the lake's table, though no row had come."""
+        agent = self.follow(format=3)
+        self.execute("alter table t rename column a to word, add column n int not null default 7")
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+        agent = self.start(format=3)
+        self.execute("alter table t rename column word to a, rename column b to word")
+        self.wait_equal(agent, "t")
+        agent.kill()
+        agent = self.start(format=3)
+        self.insert(300, "id, a, word")
+        self.execute("update t set a = 'changed' where id = 1")
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
     def test_rename_column(self):
         self.alter("alter table t rename column a to new_name", after=lambda: self.insert(200, "id, new_name, b"))
 

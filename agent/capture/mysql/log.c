@@ -233,7 +233,7 @@ static bool refuse(const char *what, Error *err)
 
 /* --- tables --- */
 
-static void schema_changed(MyLog *log, uint32_t table)
+static void schema_changed(MyLog *log, uint32_t table, bool alone)
 {
     const SourceTable *source = log->options.tables[table].source;
     Change *change = push(log, CHANGE_SCHEMA);
@@ -241,6 +241,7 @@ static void schema_changed(MyLog *log, uint32_t table)
     change->row = log->at;
     change->schema = source->schema;
     change->shape = source->shape;
+    change->alone = alone;
 }
 
 static bool learn(MyLog *log, uint32_t table, const TableMap *map, const Ddl *ddl, Error *err)
@@ -252,7 +253,7 @@ static bool learn(MyLog *log, uint32_t table, const TableMap *map, const Ddl *dd
         return false;
     if (changed) {
         CRASH_POINT("mysql-schema-learned");
-        schema_changed(log, table);
+        schema_changed(log, table, ddl != NULL);
     }
     return true;
 }
