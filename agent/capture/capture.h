@@ -183,13 +183,13 @@ MUST_CHECK bool capture_beside_begin(CopyReader *reader, uint32_t table, const c
 
 /* --- the log --- */
 typedef enum ChangeKind {
-    CHANGE_NONE,     /* the timeout passed and nothing is there */
-    CHANGE_BATCH,    /* rows of one table, in log order within the table */
-    CHANGE_TRUNCATE, /* table `table` was emptied at `row` */
-    CHANGE_SCHEMA, /* batches of table `table` have `schema` from here on. PostgreSQL's log says
-                    * nothing of a table that nobody writes to: it comes with the first row of that
-                    * kind. Where the log has it by itself (`alone`) it is not said again, so it has
-                    * to become durable as a row at `row` has */
+    CHANGE_NONE,       /* the timeout passed and nothing is there */
+    CHANGE_BATCH,      /* rows of one table, in log order within the table */
+    CHANGE_TRUNCATE,   /* table `table` was emptied at `row` */
+    CHANGE_SCHEMA,     /* batches of table `table` have `schema` from here on. PostgreSQL's log says
+                        * nothing of a table that nobody writes to: it comes with the first row of that
+                        * kind. Where the log has it by itself (`alone`) it is not said again, so it has
+                        * to become durable as a row at `row` has */
     CHANGE_CHECKPOINT, /* everything up to `position` has been handed out (all builders are empty).
                         * At transaction boundaries; inside one only when it is larger than
                         * the driver's limit (then position.at.minor > 0) */
