@@ -514,14 +514,12 @@ static bool look_for_event(EventReader *reader, bool *ret)
     for (bool first = true;; first = false) {
         if (!scan_member(json, first, &name, &bytes, &end))
             return false;
-        if (end)
-            return decode_bad(&reader->decode, "has no text in the field of the event's name");
-        if (bytes == wanted && memcmp(name, reader->event_field, bytes) == 0)
+        if (end || (bytes == wanted && memcmp(name, reader->event_field, bytes) == 0))
             break;
         if (!scan_skip(json))
             return false;
     }
-    if (scan_peek(json) != '"')
+    if (end || scan_peek(json) != '"')
         return decode_bad(&reader->decode, "has no text in the field of the event's name");
     if (!scan_text(json, &text, &text_bytes))
         return false;
@@ -537,7 +535,6 @@ static bool plain_json(EventReader *reader, const EventRecord *record, Batch *ba
     Scan *json = &reader->json;
     json->at = (const char *)(deletes ? record->key : record->value);
     json->end = json->at + (deletes ? record->key_bytes : record->value_bytes);
-    json->why = NULL;
     if (reader->event_field && !deletes) {
         const char *from = json->at;
         bool taken;

@@ -105,8 +105,7 @@ bool relay_box_take(const uint8_t *data, size_t bytes, RelayTopic *(*find)(void 
 {
     Reader in = reader_over(data, bytes);
     uint32_t runs;
-    topic_records_clear(&to->records);
-    to->run_count = 0;
+    outbox_clear(to);
     if (!reader_u32(&in, &runs))
         return false;
     for (uint32_t i = 0; i < runs; i++) {

@@ -200,6 +200,7 @@ TopicTable *table_plain_encoder(const RelayFlow *flow, const RelayTable *table,
 
 /* --- outbox.c --- */
 void outbox_done(Outbox *box);
+void outbox_clear(Outbox *box); /* its memory is kept */
 /* What is put next goes to this topic. */
 TopicRecords *outbox_to(Outbox *box, RelayTopic *topic);
 /* A marker for every partition of the table's topic. */

@@ -49,8 +49,7 @@ static bool put_state(RelayFlow *flow, RowPosition at, bool *ret_sent, Error *er
 {
     Spooled *spool = flow->spool;
     const Position position = position_of(capture_source(flow->capture), at);
-    topic_records_clear(&spool->own.records);
-    spool->own.run_count = 0;
+    outbox_clear(&spool->own);
     state_put_position(flow->relay->base.name, &position,
                        outbox_to(&spool->own, &flow->state_topic));
     return relay_hand_over(flow, &spool->own, false, ret_sent, err);

@@ -22,6 +22,12 @@ void outbox_done(Outbox *box)
     *box = (Outbox){0};
 }
 
+void outbox_clear(Outbox *box)
+{
+    topic_records_clear(&box->records);
+    box->run_count = 0;
+}
+
 TopicRecords *outbox_to(Outbox *box, RelayTopic *topic)
 {
     if (box->run_count && box->runs[box->run_count - 1].topic == topic)
@@ -49,12 +55,6 @@ void outbox_put_emptied(Outbox *box, RelayTable *table, const TransactionOrigin 
 }
 
 /* ---------- handing over ---------- */
-static void box_clear(Outbox *box)
-{
-    topic_records_clear(&box->records);
-    box->run_count = 0;
-}
-
 static uint32_t copies_of(const TopicRecord *record, const RelayTopic *topic)
 {
     ASSERT(!record->everywhere || record->everywhere_from < topic->partitions);
@@ -159,7 +159,7 @@ bool relay_hand_over(RelayFlow *flow, Outbox *box, bool waits, bool *ret_sent, E
 {
     *ret_sent = true;
     if (!box->records.count) {
-        box_clear(box);
+        outbox_clear(box);
         return true;
     }
     if (flow->transactional && !flow->in_transaction) {
@@ -193,7 +193,7 @@ bool relay_hand_over(RelayFlow *flow, Outbox *box, bool waits, bool *ret_sent, E
         }
     }
     flow->transaction_bytes += bytes;
-    box_clear(box);
+    outbox_clear(box);
     return true;
 }
 

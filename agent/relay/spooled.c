@@ -427,8 +427,7 @@ bool relay_spool_put(RelayFlow *flow, Outbox *box, Error *err)
         ok = make_room(flow, room, clock_mono_us() - since_us, err);
     }
     bytes_done(&entry);
-    topic_records_clear(&box->records);
-    box->run_count = 0;
+    outbox_clear(box);
     CRASH_POINT("relay-spooled");
     return ok;
 }
