@@ -114,8 +114,9 @@ typedef struct CaptureState {
 /* What values lose (a composite's attribute) is to leave its column's type, too, as a column that
  * is dropped leaves the table; else it stays there, and is null. Before capture_stream_start. */
 void capture_forget(Capture *capture, uint32_t table);
-/* What the lake's table knows rows by, as origins of the source's columns, where it is not to be
- * the source's own key: an update that changes one of these moves its row. Before the stream. */
+/* What rows are known by where they go, as origins of the source's columns, where it is not to be
+ * the source's own key: an update that changes one of these moves its row, and old rows have them.
+ * CONFIG "ReplicaIdentity" of capture_prepare, when the log does not have them of old rows. */
 void capture_identify(Capture *capture, uint32_t table, const int32_t *origins, size_t count);
 
 /* Makes publication and slot where the manifest lets it (manage: true) and they are missing; takes

@@ -171,6 +171,26 @@ static bool take_id_columns(Feed *feed, Error *err)
     return true;
 }
 
+/* Rows of one record's key are in order, of two they are not: the table's rows are known by just
+ * that. */
+static bool check_id_columns(const Feed *feed, Error *err)
+{
+    const TextList *ids = &feed->spec->id_columns;
+    const Schema *columns = feed->columns;
+    if (feed->spec->mode != MODE_UPSERT || !ids->count || !columns->key_count)
+        return true;
+    size_t same = 0;
+    for (size_t i = 0; i < ids->count; i++)
+        for (size_t k = 0; k < columns->key_count; k++)
+            same += strcmp(ids->texts[i], columns->fields[columns->key[k]].name) == 0;
+    return (same == ids->count && same == columns->key_count) ||
+           error_set(err, ERROR_CONFIG, "KeyDiffers",
+                     "idColumns are not the columns that the records of topic %s are keyed by: "
+                     "leave them out, or have the records keyed so (for Firn's topics "
+                     "spec.stream.records.keyColumns of the Connector)",
+                     feed->topic);
+}
+
 bool feed_learn_columns(Feed *feed, Error *err)
 {
     const StreamSpec *stream = feed->ingest->stream;
@@ -178,7 +198,7 @@ bool feed_learn_columns(Feed *feed, Error *err)
     bool ok = stream->format == STREAM_AVRO ? learn_avro(feed, err)
               : plain                       ? learn_declared(feed, err)
                                             : learn_json(feed, err);
-    ok = ok && (!plain || take_id_columns(feed, err));
+    ok = ok && (plain ? take_id_columns(feed, err) : check_id_columns(feed, err));
     ok = ok && ingest_join_learnt(feed->ingest, feed->name, &feed->columns, err);
     if (!ok)
         return error_wrap(err, "table %s", feed->name);

@@ -355,7 +355,7 @@ static void ask_again(Beside *beside, int64_t pause_us)
 
 static bool is_asked_for(const StreamSpec *stream, const RelayTable *table)
 {
-    if (!stream->resnapshot_id || !table->source->schema->key_count)
+    if (!stream->resnapshot_id || !relay_key_tells_rows(table))
         return false;
     const TableState *state = table->state;
     if (state->again_id && strcmp(state->again_id, stream->resnapshot_id) == 0 && state->again_done)

@@ -190,11 +190,22 @@ static TopicTableSpec topic_spec(const RelayFlow *flow, const RelayTable *table,
                             .version = table->version};
 }
 
+static TopicTable *encoder_with(const RelayFlow *flow, const RelayTable *table,
+                                const Schema *schema, const TopicOptions *options, Error *err)
+{
+    TopicTableSpec spec = topic_spec(flow, table, schema);
+    AUTO(mem_free) uint32_t *key = NULL;
+    if (!relay_key_fields(table, schema, &key, err))
+        return NULL;
+    spec.key = key;
+    spec.key_count = table->key_count;
+    return topic_table_new(&spec, options, err);
+}
+
 TopicTable *table_encoder(const RelayFlow *flow, const RelayTable *table, const Schema *schema,
                           Error *err)
 {
-    const TopicTableSpec spec = topic_spec(flow, table, schema);
-    TopicTable *encoder = topic_table_new(&spec, &flow->options, err);
+    TopicTable *encoder = encoder_with(flow, table, schema, &flow->options, err);
     if (!encoder)
         error_wrap(err, "table %s", table->name);
     else if (flow->registry && table->value_id)
@@ -205,11 +216,10 @@ TopicTable *table_encoder(const RelayFlow *flow, const RelayTable *table, const 
 TopicTable *table_plain_encoder(const RelayFlow *flow, const RelayTable *table,
                                 const Schema *schema, Error *err)
 {
-    const TopicTableSpec spec = topic_spec(flow, table, schema);
     TopicOptions options = flow->options;
     options.format = TOPIC_JSON;
     options.decimal = TOPIC_DECIMAL_STRING;
-    return topic_table_new(&spec, &options, err);
+    return encoder_with(flow, table, schema, &options, err);
 }
 
 static bool register_schemas(RelayFlow *flow, RelayTable *table, TopicTable *encoder, Error *err)
@@ -299,7 +309,7 @@ static bool bind_state(RelayFlow *flow, RelayTable *table, RowPosition start, Er
                              (int32_t)table->topic.partitions, &table->emptied, err))
         return error_wrap(err, "table %s", table->name);
     table->emptied = table->emptied && table->begins;
-    return relay_partitions(flow, table, known && !moved, err) &&
+    return relay_key_take_up(table, err) && relay_partitions(flow, table, known && !moved, err) &&
            (table->begins || go_on(flow, table, start, err));
 }
 
@@ -324,12 +334,15 @@ static bool bind_table(RelayFlow *flow, RelayTable *table, const SourceTable *so
                              "%s and %s both go to topic %s; write {schema} and {table} in "
                              "spec.stream.kafka.topicTemplate",
                              flow->tables[i].name, table->name, topic);
-    if (table->topic.keyed && !source->schema->key_count)
-        return error_set(err, ERROR_CONFIG, "NoKey",
-                         "table %s has no primary key, and topic %s is compacted, which takes no "
-                         "record without one; add a key, or exclude the table "
-                         "(spec.source.tables.exclude)",
-                         table->name, topic);
+    if (!relay_key_declare(flow, table, err))
+        return false;
+    if (table->topic.keyed && !source->schema->key_count && !table->key_count)
+        return error_set(
+            err, ERROR_CONFIG, "NoKey",
+            "table %s has no primary key, and topic %s is compacted, which takes no "
+            "record without one; add a key, name one (spec.stream.records.keyColumns), "
+            "or exclude the table (spec.source.tables.exclude)",
+            table->name, topic);
     table_register(table);
     return bind_state(flow, table, start, err);
 }
@@ -395,6 +408,7 @@ void relay_unbind(RelayFlow *flow)
         arena_free(table->arena);
         extents_done(&table->done);
         free(table->topic.name);
+        free(table->key);
         free(table->name);
     }
     free(flow->tables);

@@ -49,6 +49,8 @@ typedef struct RelayTable {
     const SourceTable *source;
     char *name; /* "public.orders" */
     RelayTopic topic;
+    int32_t *key; /* columns' origins, where others than its own key are declared; else NULL */
+    size_t key_count;
     TableState *state;
     bool complete;             /* at the start of the flow: nothing is to be copied */
     bool begins;               /* its copy begins with the first row */
@@ -177,6 +179,19 @@ static inline RowOrigin relay_origin(const Change *change)
     return (RowOrigin){
         .lsn = change->lsn, .total_order = change->total_order, .table_order = change->table_order};
 }
+
+/* --- key.c --- */
+/* What is declared of the table's key, looked up and told to the capture. CONFIG "UnknownColumn".
+ */
+MUST_CHECK bool relay_key_declare(RelayFlow *flow, RelayTable *table, Error *err);
+/* The key's fields in a schema of the table; caller frees *ret. NULL: the schema's own key. CONFIG
+ * "KeyChanged" when one is gone. */
+MUST_CHECK bool relay_key_fields(const RelayTable *table, const Schema *schema, uint32_t **ret,
+                                 Error *err);
+/* Has each row a key of its own? Not where less than the table's own key is declared. */
+bool relay_key_tells_rows(const RelayTable *table);
+/* CONFIG "TopicRekeyed" when the topic goes on with rows that have another key. */
+MUST_CHECK bool relay_key_take_up(RelayTable *table, Error *err);
 
 /* --- bind.c --- */
 MUST_CHECK bool relay_open_kafka(RelayFlow *flow, Error *err); /* and reads the state */

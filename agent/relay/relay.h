@@ -3,6 +3,7 @@
  *
  *   relay.c        what agent/supervise runs; one attempt from open to close
  *   bind.c         tables → topics: made or checked, schemas registered, what was sent before
+ *   key.c          the records' keys, where others are declared than the tables' own
  *   grow.c         more partitions, by a barrier
  *   copy.c         the initial copy: readers side by side, each encoding by itself
  *   beside.c       a copy of single tables beside the stream

@@ -36,6 +36,7 @@ static void table_free(TableState *table)
     columns_done(table);
     free(table->name);
     free(table->topic);
+    free(table->key);
     free(table->progress);
     free(table->again_id);
     free(table->again_after);
@@ -229,11 +230,15 @@ void state_put_table(const TableState *table, TopicRecords *to)
     json_t *again = table->again_id ? json_pack("{s:s,s:s?,s:b}", "id", table->again_id, "after",
                                                 table->again_after, "done", (int)table->again_done)
                                     : NULL;
+    json_t *keyed = table->key_count ? json_array() : NULL;
+    for (size_t i = 0; i < table->key_count; i++)
+        json_array_append_new(keyed, json_integer(table->key[i]));
     AUTO(mem_free) char *key = mem_format(TABLE_KEY "%s", table->name);
     put(key,
-        json_pack("{s:i,s:s,s:I,s:I,s:s,s:s,s:o,s:o*}", "version", STATE_VERSION, "topic",
+        json_pack("{s:i,s:s,s:I,s:I,s:o*,s:s,s:s,s:o,s:o*}", "version", STATE_VERSION, "topic",
                   table->topic, "partitions", (json_int_t)table->partitions, "epoch",
-                  (json_int_t)table->epoch, "begun", place_format(table->begun, place), "copy",
+                  (json_int_t)table->epoch, "key", keyed, "begun",
+                  place_format(table->begun, place), "copy",
                   table->complete   ? "complete"
                   : table->progress ? table->progress
                                     : "",
@@ -287,6 +292,22 @@ static bool take_columns(TableState *table, json_t *columns)
     return table->column_count > 0;
 }
 
+static bool take_key(TableState *table, const json_t *key)
+{
+    size_t count = json_array_size(key);
+    if (!count)
+        return !key;
+    table->key = mem_array(count, sizeof *table->key);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *each = json_array_get(key, i);
+        json_int_t origin = json_integer_value(each);
+        if (!json_is_integer(each) || origin < INT32_MIN || origin > INT32_MAX)
+            return false;
+        table->key[table->key_count++] = (int32_t)origin;
+    }
+    return true;
+}
+
 static bool take_table(State *state, const char *key, json_t *value, Error *err)
 {
     const char *name = key + strlen(TABLE_KEY);
@@ -302,6 +323,8 @@ static bool take_table(State *state, const char *key, json_t *value, Error *err)
     table->epoch = (uint32_t)json_integer_value(json_object_get(value, "epoch"));
     table->complete = strcmp(copy, "complete") == 0;
     table->progress = table->complete ? NULL : mem_strdup(copy);
+    if (!take_key(table, json_object_get(value, "key")))
+        return bad(key, "its key can't be read", err);
     json_t *again = json_object_get(value, "again");
     const char *id = json_string_value(json_object_get(again, "id"));
     if (id)

@@ -5,7 +5,7 @@
  *   position            {"version": 1, "connector": "retail/shop",
  *                        "position": "postgresql/…@0/16B3748.0"}
  *   table/public.orders {"version": 1, "topic": "shop.public.orders", "partitions": 4,
- *                        "epoch": 0, "begun": "23213896.0",
+ *                        "epoch": 0, "key": [3], "begun": "23213896.0",
  *                        "copy": "complete" or extents (agent/record/extents.h),
  *                        "columns": [{"version": 1, "from": "23213896.0", "shape": {…}}, …],
  *                        "again": {"id": "2026-11-22", "after": "[\"4711\"]", "done": false}}
@@ -15,6 +15,7 @@
  * position: everything before it is acknowledged. Delivery Idempotent: written before the source is
  * told, which counts. Transactional: written in the transaction of the rows, and counts itself.
  *
+ * key: the origins of the columns that are declared to be the key; not there: the table's own.
  * begun: the position of the snapshot that the copy began in: the stream has what is behind it.
  * partitions, epoch: where keys go: the topic may have more meanwhile (grow.c).
  * again: the latest copy beside the stream (beside.c), as far as its rows are acknowledged.
@@ -44,6 +45,8 @@ typedef struct TableState {
     char *topic;
     uint32_t epoch;      /* 0: it never got more partitions */
     uint32_t partitions; /* that keys go to, in this epoch */
+    int32_t *key;        /* columns' origins; NULL: the table's own key */
+    size_t key_count;
     RowPosition begun;
     bool complete;
     char *progress;    /* extents' text, unless it is complete */

@@ -44,6 +44,8 @@
  *   | dates before 1582, copied    | in the Julian calendar            | Gregorian, as streamed
  *   | hstore's pairs               | in the order of Java's hash       | in the server's
  *   | float8 in JSON               | 1.0E300                           | 1e+300, the same number
+ *   | a primary key's change that  | u                                 | d, tombstone, c
+ *   | a declared key does not show |                                   |
  *   | headers                      | __debezium.context.* on each      | `firn` (below); newkey
  *   |                              |                                   | and oldkey as there
  *   | TRUNCATE                     | one record                        | one in every partition

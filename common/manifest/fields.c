@@ -334,6 +334,16 @@ SHAPE(registry_shape, "schemaRegistry",
       OBJECT("caSecretRef", secret_ref_shape, .offset = offsetof(StreamSpec, registry_ca),
              .doc = "the authority that signed the registry's certificate (PEM)"));
 
+SHAPE(key_columns_shape, "keyColumns[]",
+      TEXT("table", KeyColumns, table, .required = true, .check = check_pattern,
+           .doc = "a table, or a pattern of tables; the first that matches counts"),
+      {.name = "columns",
+       .kind = FIELD_TEXTS,
+       .required = true,
+       AT(KeyColumns, columns),
+       .check = check_line,
+       .doc = "the columns, as the source names them now"});
+
 #define RECORDS_BOOL(name_, member, fallback_, doc_)                                               \
     {                                                                                              \
         .name = (name_), .kind = FIELD_BOOL, AT(StreamSpec, records.member),                       \
@@ -341,6 +351,13 @@ SHAPE(registry_shape, "schemaRegistry",
     }
 SHAPE(
     records_shape, "records",
+    {.name = "keyColumns",
+     .kind = FIELD_OBJECTS,
+     AT(StreamSpec, records.keys),
+     .shape = &key_columns_shape,
+     .item_bytes = sizeof(KeyColumns),
+     .doc = "what the records of tables are keyed by, and go to partitions by, in place of the "
+            "primary key: Debezium's message.key.columns"},
     RECORDS_BOOL("schemas", schemas, "false", "whether each JSON record has its schema with it"),
     RECORDS_BOOL("tombstones", tombstones, "true",
                  "whether a deletion is followed by a record without a value"),

@@ -154,8 +154,19 @@ typedef struct EventNames {
     size_t count;
 } EventNames;
 
+/* What the records of tables are keyed by, in place of the tables' own keys. */
+typedef struct KeyColumns {
+    char *table; /* pattern of "schema.table" */
+    TextList columns;
+} KeyColumns;
+typedef struct KeyColumnsList {
+    KeyColumns *items;
+    size_t count;
+} KeyColumnsList;
+
 typedef struct RecordsSpec {
-    bool schemas; /* JSON: each record with its schema */
+    KeyColumnsList keys; /* the first pattern that matches a table counts */
+    bool schemas;        /* JSON: each record with its schema */
     bool tombstones;
     bool nulls_as_defaults;
     bool transactions; /* a topic of transactions, and in each record the one that it is of */

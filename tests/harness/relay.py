@@ -212,7 +212,7 @@ class RelayCase(TestCase):
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp(prefix="firn-test-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.runs = 0
+        self.runs = self.traffics = 0
         RelayCase.number += 1
         self.prefix = f"t{RelayCase.number}"
         self.registry = None
@@ -273,8 +273,11 @@ class RelayCase(TestCase):
         self.assertEqual(agent.stop(), OK, agent.text()[-3000:])
 
     @contextmanager
-    def traffic(self, seed: int = 1, pace: float = shop.PACE, **options):
-        """Changes go on in a thread, through a connection of their own, until the block ends."""
+    def traffic(self, seed: int = None, pace: float = shop.PACE, **options):
+        """Changes go on in a thread, through a connection of their own, until the block ends. Each seed once for a shop: it makes
+        the same keys."""
+        self.traffics += 1
+        seed = seed or self.traffics
         stop, failed, changes = threading.Event(), [], []
 
         def run():

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import threading
+import time
 import unittest
 
 from harness.agent import OK, REFUSED
@@ -100,6 +101,50 @@ class Relay(RelayCase):
         self.assertEqual(sorted(versions), [1, 2, 3])
         self.assertEqual(versions[2] - versions[1], {"origin"})
         self.assertEqual(versions[2] - versions[3], {"weight_kg"})
+
+    def test_declared_keys(self):
+        """By what is declared, in place of the primary key and where there is none; also when it is renamed."""
+        self.make_shop(500)
+        self.connection.execute(
+            "alter table orders replica identity full; create table visits (page text not null, at int, who text);"
+            "alter table visits replica identity full; insert into visits select 'p' || i % 50, i, 'w' || i from generate_series(1, 500) i"
+        )
+        declared = '  records: {keyColumns: [{table: "public.visits", columns: [page, at]}, {table: "*.orders", columns: [customer_id, id]}]}'
+        indented = f"  {declared}\n"
+        self.write_manifest(stream=indented)
+        agent = self.start()
+        self.wait_agreed(agent)
+        with self.traffic():
+            self.connection.execute("update visits set at = at + 1000 where at % 3 = 0; delete from visits where at % 7 = 0")
+            self.connection.execute("update orders set customer_id = customer_id % 20 + 1 where id % 2 = 0")
+            self.wait_agreed(agent)
+            self.assert_equal(["visits"], repeats=False)
+            self.connection.execute("truncate visits; alter table visits rename column page to place")
+            self.connection.execute("insert into visits select 'q' || i % 5, i, 'new' from generate_series(1, 90) i")
+            self.connection.execute("update visits set place = place || '!' where at < 40; delete from visits where at > 80")
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        topics = self.assert_equal((*TABLES, "visits"), repeats=False)
+        keys = {json.dumps(sorted(json.loads(message.key()))) for message in topics["orders"].messages if message.key()}
+        self.assertEqual(keys, {'["customer_id", "id"]'})
+        agent = self.start()  # the name is another one
+        self.assertEqual(agent.wait(), REFUSED, agent.text())
+        self.assertIn("UnknownColumn", agent.text())
+        self.write_manifest(stream=indented.replace("page", "place"))
+        agent = self.start()
+        self.connection.execute("delete from visits where at > 70")
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.assert_equal((*TABLES, "visits"))
+        self.write_manifest(stream=indented.replace("page, at", "at"))
+        agent = self.start()
+        self.assertEqual(agent.wait(), REFUSED, agent.text())
+        self.assertIn("TopicRekeyed", agent.text())
+        agent = self.start(arguments=["--resnapshot", "public.visits"])
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        visits = self.assert_equal(["visits"])["visits"]
+        self.assertEqual(visits.ops["t"], 2 * PARTITIONS)
 
     def test_table_added(self):
         self.make_shop(500)
@@ -216,6 +261,48 @@ class Relay(RelayCase):
         self.assert_stopped(agent)
         topics = self.assert_equal()
         self.assertEqual(topics["order_lines"].ops["t"], PARTITIONS)
+
+
+MEGA = 1 << 20
+
+
+class BrokerAway(RelayCase):
+    """Nothing takes the rows, and there is no spool: they wait at the source, which is answered and watched."""
+
+    PATIENCE_SECONDS = 2  # the server's, with who reads its log
+    settings = {"wal_sender_timeout": f"'{PATIENCE_SECONDS}s'", "max_slot_wal_keep_size": "'1GB'"}
+    rows = 300
+
+    def watched(self, agent) -> dict[str, float]:
+        return {series.split("{")[0]: value for series, value in agent.metrics().items() if series.startswith("firn_log_")}
+
+    def test_memory_and_log(self):
+        self.make_shop()
+        self.connection.execute("create table wide (id int primary key, text text)")
+        path = self.write_manifest()
+        path.write_text(path.read_text().replace("    tls: ", "    heartbeat: {interval: 1s}\n    tls: "))
+        agent = self.start(http=True)
+        self.wait_agreed(agent)
+        wait_until(lambda: "firn_log_headroom_bytes" in self.watched(agent), 30, "the log is measured", agent.alive)
+        before, headroom = agent.memory()["peak"], self.watched(agent)["firn_log_headroom_bytes"]
+        self.broker.kill()
+        away = time.monotonic()
+        for first in range(0, 88, 8):
+            self.connection.execute(
+                f"insert into wide select i, repeat(md5(i::text), 32) from generate_series({first * 1000 + 1}, {first * 1000 + 8000}) i")
+        wait_until(lambda: self.watched(agent)["firn_log_retained_bytes"] > 80 * MEGA, 60, "the log that is kept grows", agent.alive)
+
+        def answered_for_long():
+            self.assertTrue(self.postgres.slot("firn")["active"], agent.text()[-2000:])
+            return time.monotonic() - away > 4 * self.PATIENCE_SECONDS
+
+        wait_until(answered_for_long, 60, "the server lost its patience several times over, if it was to", agent.alive)
+        self.assertLess(self.watched(agent)["firn_log_headroom_bytes"], headroom - 80 * MEGA)
+        self.assertLess(agent.memory()["peak"] - before, 32 * MEGA)
+        self.broker.start_again()
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.assert_equal((*TABLES, "wide"))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,14 @@ class Refusals(RelayCase):
         self.assertEqual(done.returncode, REFUSED)
         self.assertIn("firn-agent capture", done.stderr)
 
+    def test_key_that_the_log_lacks(self):
+        indented = '    records: {keyColumns: [{table: "public.orders", columns: [customer_id]}]}\n'
+        self.write_manifest(stream=indented.replace("customer_id", "nosuch"))
+        self.assert_refused("UnknownColumn", "nosuch", "keyColumns")
+        self.write_manifest(stream=indented)
+        self.assert_refused("ReplicaIdentity", "customer_id", "REPLICA IDENTITY FULL")
+        self.assert_goes_on()
+
     def test_brokers_unreachable(self):
         port = free_port()
         self.write_manifest(f"127.0.0.1:{port}")

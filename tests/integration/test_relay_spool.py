@@ -197,6 +197,31 @@ class Spool(RelayCase):
         self.assert_stopped(agent)
         self.assert_equal()
 
+    def test_larger_than_the_spool(self):
+        """A transaction that all of the spool does not hold: when the broker is back it goes there by itself, piece by piece."""
+        self.make_shop(300)
+        self.changes = Traffic(self.connection, 3, bulk=False)
+        self.write(most="1Mi")
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.broker.kill()
+        self.change()
+        self.wait_agreed(agent)
+        with self.connection.transaction():
+            for _ in range(60):
+                self.connection.execute("update customers set notes = repeat(md5(random()::text), 200)")
+        wait_until(lambda: "the spool is full" in agent.text(), 60, "the spool is full", agent.alive)
+        self.assertLess(sum(self.spool.segments().values()), 2 << 20)
+        self.broker.start_again()
+        self.wait_agreed(agent)
+        self.wait_empty(agent)
+        self.assertIn("SpoolFull", agent.text())
+        self.change()
+        self.wait_agreed(agent)
+        self.wait_empty(agent)
+        self.assert_stopped(agent)
+        self.assert_equal()
+
     def test_store_away(self):
         """Neither the broker nor the bucket can be reached: nothing is lost, the server hears of the agent all the while."""
         self.in_bucket()

@@ -171,21 +171,33 @@ static bool check_partitions(Postgres *postgres, const PgTable *table, Error *er
     if (PQntuples(result) == 0)
         return true;
     const char *part = PQgetvalue(result, 0, 0);
-    return error_set(err, ERROR_CONFIG, "ReplicaIdentityPartition",
-                     "table %s: its replica identity has what idColumns names, that of its "
-                     "partition %s may not; ALTER TABLE %s REPLICA IDENTITY FULL (a partition does "
-                     "not take it over from its table)",
-                     table->name, part, part);
+    return error_set(
+        err, ERROR_CONFIG, "ReplicaIdentityPartition",
+        "table %s: its replica identity has what idColumns or keyColumns names, that of its "
+        "partition %s may not; ALTER TABLE %s REPLICA IDENTITY FULL (a partition does "
+        "not take it over from its table)",
+        table->name, part, part);
+}
+
+/* What the table's rows are known by, beyond its key, has to be in the log of old rows. */
+static bool check_identity(Postgres *postgres, const PgTable *table, Error *err)
+{
+    int field = table_beyond_key(table);
+    if (field < 0)
+        return true;
+    if (table->identity != 'f')
+        return error_set(err, ERROR_CONFIG, "ReplicaIdentity",
+                         "table %s: its log does not have the old values of column %s, which "
+                         "idColumns or keyColumns names; ALTER TABLE %s REPLICA IDENTITY FULL",
+                         table->name, table->source->schema->fields[field].name, table->quoted);
+    return !table->partitioned || check_partitions(postgres, table, err);
 }
 
 bool publication_prepare(Postgres *postgres, Error *err)
 {
-    for (size_t i = 0; i < postgres->table_count; i++) {
-        const PgTable *table = &postgres->tables[i];
-        if (table->partitioned && table_beyond_key(table) >= 0 &&
-            !check_partitions(postgres, table, err))
+    for (size_t i = 0; i < postgres->table_count; i++)
+        if (!check_identity(postgres, &postgres->tables[i], err))
             return false;
-    }
     const ConnectorSpec *spec = postgres->spec;
     AUTO(mem_free) char *literal = connect_literal(spec->pg_publication);
     AUTO(mem_free)

@@ -155,7 +155,7 @@ static void fit_column(const PgTable *table, Relation *relation, uint16_t at, bo
         changed(relation, table, facts->name, "the table's key is another");
 }
 
-/* What the lake knows rows by has to be in every old row. */
+/* What rows are known by has to be in every old row. */
 static void fit_identity(const PgTable *table, Relation *relation)
 {
     for (uint16_t at = 0; at < relation->column_count; at++) {
@@ -164,7 +164,7 @@ static void fit_identity(const PgTable *table, Relation *relation)
         int field = relation->field_of[at];
         if (table->id_count && field >= 0 && !sent && table_is_identity(table, (size_t)field))
             changed(relation, table, relation->columns[at].name,
-                    "the replica identity no longer has it, which idColumns names,");
+                    "the replica identity no longer has it, which idColumns or keyColumns names,");
     }
 }
 

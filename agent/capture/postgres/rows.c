@@ -191,12 +191,13 @@ static bool is_known_by(const PgTable *table, size_t field)
 
 static bool not_there(const PgTable *table, size_t field, Error *err)
 {
-    return error_set(err, ERROR_CONFIG, "ReplicaIdentityPartition",
-                     "table %s column %s: an update or delete came without its old value, by which "
-                     "the lake knows the row: the replica identity of a partition is another than "
-                     "that of the table. ALTER TABLE the partition REPLICA IDENTITY FULL, then "
-                     "load the table again with --resnapshot %s",
-                     table->name, table->source->schema->fields[field].name, table->name);
+    return error_set(
+        err, ERROR_CONFIG, "ReplicaIdentityPartition",
+        "table %s column %s: an update or delete came without its old value, by which "
+        "the row is known where it goes: the replica identity of a partition is another than "
+        "that of the table. ALTER TABLE the partition REPLICA IDENTITY FULL, then "
+        "load the table again with --resnapshot %s",
+        table->name, table->source->schema->fields[field].name, table->name);
 }
 
 bool rows_has_key(const PgTable *table, const PgValue *old, Error *err)

@@ -37,8 +37,8 @@ typedef struct Source {
     uint64_t lsn, flights;
 } Source;
 
-/* Stands in the unit's spec, with its line's end. */
-static const char *unit_extra = "";
+/* Stand in the unit's spec and in the table's, with their lines' ends. */
+static const char *unit_extra = "", *table_extra = "";
 
 static inline void parse_manifest(Source *source)
 {
@@ -55,8 +55,8 @@ static inline void parse_manifest(Source *source)
              "  connectorRef: {name: shop, tables: [\"public.*\"]}\n%s"
              "  outsourcingUnit:\n    table:\n      catalog: {type: Directory, warehouse: %s}\n"
              "      database: \"{schema}\"\n      tableName: \"{table}\"\n"
-             "      commitInterval: 300ms\n",
-             source->cluster.broker, unit_extra, source->folder);
+             "      commitInterval: 300ms\n%s",
+             source->cluster.broker, unit_extra, source->folder, table_extra);
     if (!manifest_parse("test", text, strlen(text), &source->manifest, &findings))
         fail_msg("%s: %s", findings.items[0].path, findings.items[0].message);
     findings_done(&findings);

@@ -47,6 +47,20 @@ static void test_truncate_unordered(void **state)
     source_close(&source);
 }
 
+/* The topic has no order between rows of two keys. */
+static void test_key_differs(void **state)
+{
+    (void)state;
+    Source source;
+    table_extra = "      idColumns: [id, v]\n";
+    source_open(&source);
+    put(&source, ROW_INSERT, 1, 1);
+    flush(&source);
+    ends_with(&source, "KeyDiffers", (const char *[]){"table public.t", TOPIC, "keyColumns", NULL});
+    source_close(&source);
+    table_extra = "";
+}
+
 /* More partitions than there can be. */
 static void test_barrier_malformed(void **state)
 {
@@ -138,7 +152,8 @@ int main(void)
     log_setup(getenv("FIRN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_LOGFMT);
     cmocka_set_test_filter(getenv("FIRN_TEST_ONLY"));
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_truncate_unordered), cmocka_unit_test(test_barrier_malformed),
-        cmocka_unit_test(test_topic_truncated), cmocka_unit_test(test_lane_unannounced)};
+        cmocka_unit_test(test_key_differs), cmocka_unit_test(test_truncate_unordered),
+        cmocka_unit_test(test_barrier_malformed), cmocka_unit_test(test_topic_truncated),
+        cmocka_unit_test(test_lane_unannounced)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,6 +37,9 @@ static void test_there_and_back(void **unused)
     orders->progress = mem_strdup("until=64 1.2:0-8");
     orders->partitions = 4;
     orders->epoch = 2;
+    orders->key = mem_array(2, sizeof *orders->key);
+    orders->key[orders->key_count++] = 3;
+    orders->key[orders->key_count++] = -7;
     table_state_again(orders, "first", "[\"7\"]", false);
     assert_int_equal(table_state_learn(orders, (RowPosition){200, 3}, two)->version, 2);
     state_put_table(orders, &records);
@@ -57,6 +60,9 @@ static void test_there_and_back(void **unused)
     assert_int_equal(read->columns[1].from.minor, 3);
     assert_int_equal(read->partitions, 4);
     assert_int_equal(read->epoch, 2);
+    assert_int_equal(read->key_count, 2);
+    assert_int_equal(read->key[0], 3);
+    assert_int_equal(read->key[1], -7);
     assert_string_equal(read->again_id, "first");
     assert_string_equal(read->again_after, "[\"7\"]");
     assert_false(read->again_done);
