@@ -22,6 +22,18 @@
 #define SOON_US INT64_C(60000000)
 #define LETTERS "t.dead"
 
+/* What a real cluster takes its time for, and a mock one, too, unless it is told: a process that
+ * died is missed for a session, and each one that comes or goes makes all wait for nearly as long.
+ * Two seconds are enough for who is only slow. Topic ids and settings it never tells. */
+static inline void setup_quick(void)
+{
+    setenv("FIRN_TOPIC_ID_MS", "0", 1);
+    setenv("FIRN_SETTINGS_MS", "0", 1);
+    setenv("FIRN_SESSION_MS", "2000", 1);
+    log_setup(getenv("FIRN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_LOGFMT);
+    cmocka_set_test_filter(getenv("FIRN_TEST_ONLY"));
+}
+
 typedef struct Source {
     Cluster cluster;
     KafkaProducer *producer;
@@ -149,6 +161,7 @@ static inline void source_open(Source *source)
     *source = (Source){.folder = "/tmp/firn-ingest-XXXXXX", .lsn = 100};
     assert_non_null(mkdtemp(source->folder));
     source->cluster = cluster_up(1, TOPIC, PARTITIONS);
+    rd_kafka_mock_group_initial_rebalance_delay_ms(source->cluster.mock, 100);
     static const char *const others[] = {"shop.firn-state", "firn-default-all-public-t-control",
                                          LETTERS};
     for (size_t i = 0; i < ARRAY_LEN(others); i++)

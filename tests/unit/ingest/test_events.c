@@ -140,11 +140,7 @@ static void test_latest(void **state)
 
 int main(void)
 {
-    setenv("FIRN_TOPIC_ID_MS", "0", 1);
-    setenv("FIRN_SESSION_MS", "6000", 1);
-    setenv("FIRN_SETTINGS_MS", "0", 1);
-    log_setup(getenv("FIRN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_LOGFMT);
-    cmocka_set_test_filter(getenv("FIRN_TEST_ONLY"));
+    setup_quick();
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsert), cmocka_unit_test(test_append),
                                        cmocka_unit_test(test_latest)};
     return cmocka_run_group_tests(tests, NULL, NULL);

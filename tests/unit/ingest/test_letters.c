@@ -216,13 +216,9 @@ static void test_undeclared(void **state)
 
 int main(void)
 {
-    setenv("FIRN_TOPIC_ID_MS", "0", 1);
-    setenv("FIRN_SESSION_MS", "6000", 1);
-    setenv("FIRN_SETTINGS_MS", "0", 1);
+    setup_quick();
     setenv("FIRN_SETTLE_MS", "1500", 1);
     memset(deep, '[', sizeof deep - 1);
-    log_setup(getenv("FIRN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_LOGFMT);
-    cmocka_set_test_filter(getenv("FIRN_TEST_ONLY"));
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_goes_on),
                                        cmocka_unit_test(test_durable_first),
                                        cmocka_unit_test(test_undeclared)};

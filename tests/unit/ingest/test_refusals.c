@@ -146,11 +146,8 @@ static void test_lane_unannounced(void **state)
 
 int main(void)
 {
-    setenv("FIRN_TOPIC_ID_MS", "0", 1);
-    setenv("FIRN_SESSION_MS", "6000", 1);
+    setup_quick();
     setenv("FIRN_DOUBT_MS", "1500", 1);
-    log_setup(getenv("FIRN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_LOGFMT);
-    cmocka_set_test_filter(getenv("FIRN_TEST_ONLY"));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_key_differs), cmocka_unit_test(test_truncate_unordered),
         cmocka_unit_test(test_barrier_malformed), cmocka_unit_test(test_topic_truncated),
