@@ -191,6 +191,26 @@ static bool check_id_columns(const Feed *feed, Error *err)
                      feed->topic);
 }
 
+static bool find_ordering(Feed *feed, Error *err)
+{
+    char type[TYPE_NAME_BYTES];
+    if (!feed->ordering)
+        return true;
+    int at = schema_find(feed->columns, feed->ordering);
+    if (at < 0)
+        return error_set(err, ERROR_CONFIG, "OrderingColumn",
+                         "spec.kafka.orderingColumn %s: topic %s has no such field; name one that "
+                         "its rows have",
+                         feed->ordering, feed->topic);
+    feed->ordering_at = (uint32_t)at;
+    return table_can_order(&feed->columns->fields[at].type) ||
+           error_set(err, ERROR_CONFIG, "OrderingColumn",
+                     "spec.kafka.orderingColumn %s: topic %s has it as %s, of which none is newer "
+                     "than another; name an integer, decimal, date, timestamp or string",
+                     feed->ordering, feed->topic,
+                     type_format(&feed->columns->fields[at].type, type));
+}
+
 bool feed_learn_columns(Feed *feed, Error *err)
 {
     const StreamSpec *stream = feed->ingest->stream;
@@ -199,7 +219,8 @@ bool feed_learn_columns(Feed *feed, Error *err)
               : plain                       ? learn_declared(feed, err)
                                             : learn_json(feed, err);
     ok = ok && (plain ? take_id_columns(feed, err) : check_id_columns(feed, err));
-    ok = ok && ingest_join_learnt(feed->ingest, feed->name, &feed->columns, err);
+    ok = ok && ingest_join_learnt(feed->ingest, feed->name, &feed->columns, err) &&
+         find_ordering(feed, err);
     if (!ok)
         return error_wrap(err, "table %s", feed->name);
     /* what a table that lacks some of them is given, and what it has, are told apart by these */

@@ -107,7 +107,8 @@ static bool open_table(Committer *committer, Error *err)
                                   .warehouse = lake_tables(committer->lake),
                                   .memory_bytes_max = TABLE_MEMORY_BYTES,
                                   .create = true,
-                                  .lanes = true};
+                                  .lanes = true,
+                                  .ordering = own->ordering};
     committer->table = table_open(&options, err);
     if (!committer->table)
         return error_wrap(err, "table %s", own->name);

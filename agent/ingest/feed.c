@@ -73,8 +73,11 @@ static bool open_feed(Feed *feed, Error *err)
     if (!feed_learn_columns(feed, err) || !open_group(feed, err))
         return error_wrap(err, "table %s", feed->name);
     open_machines(feed);
-    feed->committer = committer_start(&(CommitterOptions){
-        .spec = feed->spec, .unit = feed->unit, .name = feed->name, .columns = feed->columns});
+    feed->committer = committer_start(&(CommitterOptions){.spec = feed->spec,
+                                                          .unit = feed->unit,
+                                                          .name = feed->name,
+                                                          .ordering = feed->ordering,
+                                                          .columns = feed->columns});
     return true;
 }
 

@@ -78,6 +78,7 @@ typedef struct Committer Committer;
 typedef struct CommitterOptions {
     const LakeTableSpec *spec;
     const char *unit, *name;
+    const char *ordering; /* TableOptions' */
     const Schema *columns;
 } CommitterOptions;
 void committer_stop(Committer *committer);
@@ -107,6 +108,8 @@ typedef struct Feed {
     char *topic;
     LakeTableSpec *made; /* from a pattern; owned; else NULL */
     const LakeTableSpec *spec;
+    const char
+        *ordering; /* the column that says which version of a row is newer; NULL: the topic */
     const char *dead_letter; /* the topic of records that can't be read; NULL: they end the flow */
     char *value_schema, *key_schema; /* of JSON without schemas; NULL: not known */
     uint32_t version;                /* of the columns they tell of; 0: not known */
@@ -123,6 +126,7 @@ typedef struct Feed {
     EventReader *reader;
     struct Letters *letters; /* NULL: none was needed yet */
     Schema *columns;
+    uint32_t ordering_at; /* in columns; with `ordering` */
     Lake *lake;
     Table *table; /* that pieces are staged for; NULL: not opened yet */
     KafkaMember *member;

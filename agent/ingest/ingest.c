@@ -249,6 +249,7 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
     feed->leaves = &feeds->leaves;
     feed->name = mem_strdup(state->name);
     feed->topic = mem_strdup(state->topic);
+    feed->ordering = unit->kafka ? unit->kafka->ordering_column : NULL;
     feed->dead_letter = unit->dead_letter;
     const ColumnsVersion *columns =
         state->column_count ? &state->columns[state->column_count - 1] : NULL;

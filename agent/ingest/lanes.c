@@ -42,7 +42,8 @@ static bool open_table(Feed *feed, Error *err)
                                   .catalog = feed->lake->catalog,
                                   .warehouse = lake_tables(feed->lake),
                                   .memory_bytes_max = feed->ingest->buffers_max / 4,
-                                  .lanes = true};
+                                  .lanes = true,
+                                  .ordering = feed->ordering};
     feed->table = table_open(&options, err);
     if (!feed->table)
         return error_wrap(err, "table %s", feed->name);
@@ -188,6 +189,31 @@ static bool dead_record(Feed *feed, const EventRecord *record, const Error *why,
     return true;
 }
 
+/* A row whose place among the others of its key can't be told is none that can be read. */
+static bool is_ordered(const Feed *feed, const EventRecord *record, Batch *batch, Error *err)
+{
+    if (LIKELY(!feed->ordering))
+        return true;
+    const Column *column = &batch->columns[feed->ordering_at];
+    uint32_t row = batch->row_count - 1, bytes = 0;
+    bool left_out = column_is_unchanged(column, row);
+    if (column->offsets)
+        (void)column_bytes(column, row, &bytes);
+    if (LIKELY(!left_out && bytes <= TABLE_ORDER_BYTES_MAX))
+        return true;
+    batch_row_undo(batch);
+    return left_out
+               ? error_set(err, ERROR_DATA, "BadRecord",
+                           "partition %u offset %" PRIu64 ": field %s, the orderingColumn, is left "
+                           "out by the update",
+                           record->partition, record->offset, feed->ordering)
+               : error_set(err, ERROR_DATA, "BadRecord",
+                           "partition %u offset %" PRIu64 ": field %s, the orderingColumn, has %u "
+                           "bytes, and %u is the most",
+                           record->partition, record->offset, feed->ordering, bytes,
+                           TABLE_ORDER_BYTES_MAX);
+}
+
 static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
 {
     uint32_t number = heard->partition;
@@ -206,7 +232,8 @@ static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
     if (!lane->batch)
         lane->batch = batch_new(feed->columns, 0, BATCH_ROWS);
     Error why = {0};
-    if (!event_decode(feed->reader, &record, lane->batch, &event, &why)) {
+    if (!event_decode(feed->reader, &record, lane->batch, &event, &why) ||
+        (event.kind == EVENT_ROW && !is_ordered(feed, &record, lane->batch, &why))) {
         error_wrap(&why, "topic %s", feed->topic);
         return dead_record(feed, &record, &why, err);
     }

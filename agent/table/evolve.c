@@ -585,6 +585,7 @@ static bool reshape(Table *table, Plan *plan, const Schema *source, Error *err)
     column_map_init(&table->columns, table->schema, table->source_of);
     if (table->upsert) {
         UpsertOptions options = {.seed = table->lanes ? table_seed(table) : 0,
+                                 .ordering = table->ordering,
                                  .store = table->store,
                                  .iceberg = table->iceberg,
                                  .schema = table->schema,

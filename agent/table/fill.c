@@ -3,17 +3,9 @@
 #include <string.h>
 
 #include "agent/table/fill_kept.h"
-#include "agent/table/parquet/parquet.h"
 #include "common/mem.h"
 
-#define READERS 8 /* of files that were read last: what they know of the file stays */
 #define NOT_FOLLOWED UINT32_MAX
-
-typedef struct OpenReader {
-    uint32_t file; /* 0: none */
-    uint64_t used;
-    ParquetReader *parquet;
-} OpenReader;
 
 /* A column that updates have left out at some time. */
 typedef struct FillColumn {
@@ -32,9 +24,9 @@ typedef struct Need {
 } Need;
 
 struct Fill {
-    FillOptions options;
-    Schema *followed;    /* the columns below, as the table has them; its fields never move */
-    uint32_t *column_of; /* per field of the table; NOT_FOLLOWED: none */
+    const Schema *schema; /* of the table */
+    Schema *followed;     /* the columns below, as the table has them; its fields never move */
+    uint32_t *column_of;  /* per field of the table; NOT_FOLLOWED: none */
     FillColumn *columns;
     uint32_t column_count;
     const Batch *batch;
@@ -47,19 +39,10 @@ struct Fill {
     Batch *filled;
     size_t piece; /* so many rows were not too much; 0: nothing ever was */
     const Column **kept_columns;
-    OpenReader readers[READERS];
-    uint64_t reads;
+    FileReaders readers;
     KeptRows kept;
     uint64_t count;
 };
-
-static void readers_close(Fill *fill)
-{
-    for (size_t i = 0; i < READERS; i++) {
-        parquet_reader_free(fill->readers[i].parquet);
-        fill->readers[i] = (OpenReader){0};
-    }
-}
 
 static void columns_done(Fill *fill)
 {
@@ -70,7 +53,7 @@ static void columns_done(Fill *fill)
     }
     free(fill->columns);
     free(fill->column_of);
-    readers_close(fill);
+    file_readers_close(&fill->readers);
     kept_done(&fill->kept);
     fill_end(fill);
     if (fill->followed)
@@ -92,7 +75,7 @@ void fill_free(Fill *fill)
 void fill_reset(Fill *fill, const Schema *schema)
 {
     columns_done(fill);
-    fill->options.schema = schema;
+    fill->schema = schema;
     fill->rows_held = 0;
     fill->column_count = 0;
     fill->columns = mem_array(schema->field_count, sizeof *fill->columns);
@@ -107,7 +90,8 @@ void fill_reset(Fill *fill, const Schema *schema)
 Fill *fill_new(const FillOptions *options)
 {
     Fill *fill = mem_zalloc(sizeof *fill);
-    fill->options = *options;
+    fill->readers =
+        (FileReaders){.store = options->store, .file = options->file, .context = options->context};
     fill_reset(fill, options->schema);
     return fill;
 }
@@ -116,8 +100,8 @@ Fill *fill_new(const FillOptions *options)
 static void follow(Fill *fill, uint32_t field)
 {
     uint32_t number = fill->column_count++;
-    readers_close(fill); /* they were opened for fewer columns */
-    field_copy(&fill->followed->fields[number], &fill->options.schema->fields[field]);
+    file_readers_close(&fill->readers); /* they were opened for fewer columns */
+    field_copy(&fill->followed->fields[number], &fill->schema->fields[field]);
     fill->followed->field_count = fill->column_count;
     fill->columns[number] = (FillColumn){.field = field};
     fill->column_of[field] = number;
@@ -143,7 +127,7 @@ void fill_begin(Fill *fill, const Batch *batch, const Column *const *columns, ui
 {
     for (uint32_t i = 0; i < fill->column_count; i++)
         fill->columns[i].now = false;
-    for (uint32_t field = 0; field < fill->options.schema->field_count; field++) {
+    for (uint32_t field = 0; field < fill->schema->field_count; field++) {
         if (!columns[field]->unchanged)
             continue;
         if (fill->column_of[field] == NOT_FOLLOWED)
@@ -179,37 +163,6 @@ void fill_resolve(Fill *fill)
 }
 
 /* ---------- reading ---------- */
-static bool reader_for(Fill *fill, uint32_t file, ParquetReader **ret, Error *err)
-{
-    OpenReader *place = &fill->readers[0];
-    for (size_t i = 0; i < READERS; i++) {
-        OpenReader *reader = &fill->readers[i];
-        if (reader->file == file) {
-            place = reader;
-            break;
-        }
-        if (reader->used < place->used)
-            place = reader;
-    }
-    place->used = ++fill->reads;
-    *ret = place->parquet;
-    if (place->file == file)
-        return true;
-    parquet_reader_free(place->parquet);
-    *place = (OpenReader){.used = fill->reads};
-    const char *uri;
-    if (!fill->options.file(fill->options.context, file, &uri, err))
-        return false;
-    StoreReader *object = store_reader_open(fill->options.store, uri, err);
-    if (object)
-        place->parquet = parquet_reader_open(object, fill->followed, err);
-    if (!place->parquet)
-        return error_wrap(err, "data file %s", uri);
-    place->file = file;
-    *ret = place->parquet;
-    return true;
-}
-
 static bool missing(const Fill *fill, uint32_t column, Error *err)
 {
     return error_set(err, ERROR_RETRY, "BaseRowMissing",
@@ -233,7 +186,7 @@ static bool read_file(Fill *fill, size_t from, size_t to, size_t count, bool *re
                       Error *err)
 {
     ParquetReader *reader;
-    if (!reader_for(fill, fill->needs[from].file, &reader, err))
+    if (!file_readers_get(&fill->readers, fill->followed, fill->needs[from].file, &reader, err))
         return false;
     bool ok = true;
     for (size_t i = from; i < to && ok && !*ret_too_much; i++) {
@@ -248,11 +201,7 @@ static bool read_file(Fill *fill, size_t from, size_t to, size_t count, bool *re
         *ret_too_much = fill->picked->bytes > FILL_BYTES && count > 1;
     }
     parquet_reader_rest(reader);
-    if (ok)
-        return true;
-    const char *uri;
-    return fill->options.file(fill->options.context, fill->needs[from].file, &uri, NULL) &&
-           error_wrap(err, "data file %s", uri);
+    return ok || file_readers_failed(&fill->readers, fill->needs[from].file, err);
 }
 
 static void need(Fill *fill, Need one)
@@ -365,17 +314,13 @@ void fill_end(Fill *fill)
 
 size_t fill_kept(const Fill *fill)
 {
-    size_t bytes = kept_memory(&fill->kept);
-    for (size_t i = 0; i < READERS; i++)
-        if (fill->readers[i].parquet)
-            bytes += parquet_reader_memory(fill->readers[i].parquet);
-    return bytes;
+    return kept_memory(&fill->kept) + file_readers_memory(&fill->readers);
 }
 
 void fill_forget(Fill *fill)
 {
     kept_done(&fill->kept);
-    readers_close(fill);
+    file_readers_close(&fill->readers);
 }
 
 bool fill_keeps(const Fill *fill)

@@ -9,6 +9,7 @@
 #include "agent/record/batch.h"
 #include "agent/store/store.h"
 #include "agent/table/index.h"
+#include "agent/table/readers.h"
 
 #define FILL_BYTES ((size_t)16 << 20)
 #define FILL_KEPT_BYTES ((size_t)16 << 20)
@@ -21,8 +22,7 @@ typedef struct RowBase {
 typedef struct FillOptions {
     Store *store;
     const Schema *schema; /* of the table; outlives the fill, or the next fill_reset */
-    /* The URI of a file that is whole; it lasts until the next call of anything. */
-    bool (*file)(void *context, uint32_t number, const char **ret_uri, Error *err);
+    WholeFile *file;
     void *context;
 } FillOptions;
 

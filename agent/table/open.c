@@ -28,6 +28,7 @@ static void release(Table *table)
     free(table->schema_json);
     free(table->source_of);
     free(table->shape);
+    free(table->ordering);
     free(table->shape_property);
     free(table->shape_value);
     free(table->base_json);
@@ -598,6 +599,8 @@ Table *table_open(const TableOptions *options, Error *err)
     table->source = options->source;
     table->catalog = options->catalog;
     table->lanes = options->lanes;
+    ASSERT(!options->ordering || options->lanes);
+    table->ordering = options->ordering ? mem_strdup(options->ordering) : NULL;
     table->memory_bytes_max = options->memory_bytes_max;
     table->unit = mem_strdup(options->unit);
     table->property = mem_format("firn.position.%s", options->unit);

@@ -1,8 +1,9 @@
 /* A consumer's side of a group: a piece's rows into data files, and per row what became of its key.
- * In a batch only the last version of a key is written, unless an update left values out: then what
- * it left out may stand in a row before it. */
+ * In a batch only the version of a key that counts is written, unless an update left values out:
+ * then what it left out may stand in a row before it. */
 #include <string.h>
 
+#include "agent/table/order.h"
 #include "agent/table/stage_file.h"
 #include "common/crash.h"
 #include "common/mem.h"
@@ -14,13 +15,14 @@ struct TableStage {
     DataWriter *writer;
     ColumnMap columns;
     KeyHasher hasher;
+    int ordering; /* the batches' column that says which version is newer; -1: the later one is */
     Bytes first, second, in_file, positions; /* of all keys so far */
     Bytes left;
     uint64_t left_count;
     /* of the batch at hand, by its rows */
     uint32_t *selection, *row_file, *row_position;
     uint32_t rows_held;
-    uint32_t *newest; /* a hash table of keys: row + 1, 0: free */
+    uint32_t *newest; /* a hash table of keys: row + 1 of the version that counts, 0: free */
     uint32_t newest_held;
 };
 
@@ -63,6 +65,7 @@ TableStage *table_stage_new(Table *table, Error *err)
         return NULL;
     }
     stage->upsert = true;
+    stage->ordering = table->ordering ? schema_find(table->source, table->ordering) : -1;
     key_hasher_seed(&stage->hasher, table_seed(table));
     return stage;
 }
@@ -92,8 +95,8 @@ static void placed(void *context, uint32_t file, uint32_t first_position, const 
     }
 }
 
-/* Is it the first time the key is seen? Asked from the batch's end. */
-static bool is_newest(TableStage *stage, const IndexKeys *keys, uint32_t row)
+/* The place of the row's key in the hash table. */
+static uint32_t *newest_of(TableStage *stage, const IndexKeys *keys, uint32_t row)
 {
     uint32_t mask = stage->newest_held - 1;
     uint32_t slot = (uint32_t)(keys->first[row] >> 32 ^ keys->first[row]) & mask;
@@ -101,10 +104,9 @@ static bool is_newest(TableStage *stage, const IndexKeys *keys, uint32_t row)
         uint32_t other = stage->newest[slot] - 1;
         if (keys->first[other] == keys->first[row] &&
             (!keys->second || keys->second[other] == keys->second[row]))
-            return false;
+            break;
     }
-    stage->newest[slot] = row + 1;
-    return true;
+    return &stage->newest[slot];
 }
 
 static bool lacks_values(const Batch *batch, uint32_t row)
@@ -115,27 +117,47 @@ static bool lacks_values(const Batch *batch, uint32_t row)
     return false;
 }
 
-#define ROW_PASSED (UINT32_MAX - 2) /* a later row of the batch has its key */
+#define ROW_PASSED (UINT32_MAX - 2) /* another row of the batch counts for its key */
+
+/* Of rows of one key only the one that counts need be told of: the later one; or, by the order, the
+ * greater. A deletion stays with the row behind it then: that counts against nothing older. */
+static void pass_rows(TableStage *stage, const Batch *batch, const IndexKeys *keys)
+{
+    const Column *by = stage->ordering < 0 ? NULL : &batch->columns[stage->ordering];
+    memset(stage->newest, 0, stage->newest_held * sizeof *stage->newest);
+    for (uint32_t row = 0; row < batch->row_count; row++) {
+        uint32_t *newest = newest_of(stage, keys, row), before = *newest - 1;
+        bool first = !*newest, deletes = batch->ops[row] == ROW_DELETE;
+        bool after_deletion = !first && batch->ops[before] == ROW_DELETE;
+        if (by && !first && !deletes && !after_deletion && order_before(by, row, by, before)) {
+            stage->row_file[row] = ROW_PASSED;
+            continue;
+        }
+        if (!first && (!by || deletes || !after_deletion))
+            stage->row_file[before] = ROW_PASSED;
+        *newest = row + 1;
+    }
+}
 
 /* row_file says for each row what becomes of it; returns how many are to be written. */
 static uint32_t sort_rows(TableStage *stage, const Batch *batch, const IndexKeys *keys)
 {
     uint32_t count = 0;
     ASSERT(keys->first && keys->count == batch->row_count);
+    memset(stage->row_file, 0, batch->row_count * sizeof *stage->row_file);
     if (!batch->has_unchanged)
-        memset(stage->newest, 0, stage->newest_held * sizeof *stage->newest);
-    for (uint32_t row = batch->row_count; row-- > 0;) {
+        pass_rows(stage, batch, keys);
+    for (uint32_t row = 0; row < batch->row_count; row++) {
         uint32_t *to = &stage->row_file[row];
-        if (!batch->has_unchanged && !is_newest(stage, keys, row))
-            *to = ROW_PASSED;
-        else if (batch->ops[row] == ROW_DELETE)
+        if (*to == ROW_PASSED)
+            continue;
+        if (batch->ops[row] == ROW_DELETE)
             *to = RUN_DELETED;
+        else if (lacks_values(batch, row))
+            *to = STAGE_LEFT;
         else
-            *to = lacks_values(batch, row) ? STAGE_LEFT : 0;
-    }
-    for (uint32_t row = 0; row < batch->row_count; row++)
-        if (!stage->row_file[row])
             stage->selection[count++] = row;
+    }
     return count;
 }
 

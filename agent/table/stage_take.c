@@ -73,7 +73,8 @@ static bool take_keys(Table *table, const StageFile *file, uint32_t first_file, 
                                .files = file->in_file + at,
                                .positions = file->positions + at,
                                .count = (size_t)(end - at)};
-        upsert_run(table->upsert, &run, first_file);
+        if (!upsert_run(table->upsert, &run, first_file, err))
+            return false;
     }
     return true;
 }

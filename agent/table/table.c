@@ -22,6 +22,7 @@ static bool upsert_start(Table *table, bool load, Error *err)
                              .source_of = table->source_of,
                              .writer = table->writer,
                              .zstd_level = table->spec->zstd_level,
+                             .ordering = table->ordering,
                              .seed = table->lanes ? table_seed(table) : 0};
     table->upsert = upsert_new(&options, err);
     if (!table->upsert)

@@ -52,7 +52,16 @@ typedef struct TableOptions {
     /* Its claim is of a topic's lanes (agent/commit/lanes.h), and what fills it are staged pieces
      * (below): table_send_lanes, not table_send. */
     bool lanes;
+    /* With lanes, in Upsert: of two versions of a row that one counts which has the greater value
+     * in this column of the source, whichever comes first; of equal ones the later; null is less
+     * than any. Its type is one that table_can_order. A row that is deleted is gone, whichever its
+     * version, and nothing is known of it. NULL: the later version counts. */
+    const char *ordering;
 } TableOptions;
+
+/* Integers, decimals, dates, timestamps, strings of at most TABLE_ORDER_BYTES_MAX. */
+bool table_can_order(const Type *type);
+#define TABLE_ORDER_BYTES_MAX 256u
 
 /* Pending rows are gone; written, uncommitted files are deleted, but not those of a commit whose
  * result is unknown (law 4). */

@@ -81,7 +81,8 @@ struct Table {
     LaneValue lane;  /* and to this, */
     LanePosition seen_lanes; /* or these */
     bool lanes;
-    Schema *known; /* with lanes: those of the columns asked for that it has; NULL: all of them */
+    char *ordering; /* with lanes; NULL: the later version of a row counts */
+    Schema *known;  /* with lanes: those of the columns asked for that it has; NULL: all of them */
     StagedFiles *staged; /* for the next commit */
     size_t staged_count;
     TablePending pending;

@@ -13,6 +13,7 @@ static void release(Upsert *upsert)
     live_files_done(&upsert->files);
     key_hasher_done(&upsert->hasher);
     fill_free(upsert->fill);
+    order_free(upsert->order);
     free(upsert->slots);
     free(upsert->keep);
     free(upsert->selection);
@@ -46,6 +47,21 @@ static bool whole_file(void *context, uint32_t number, const char **ret_uri, Err
     return data_writer_whole(upsert->options.writer, at, ret_uri, err);
 }
 
+static void order_begin(Upsert *upsert)
+{
+    const UpsertOptions *options = &upsert->options;
+    order_free(TAKE(upsert->order));
+    if (!options->ordering)
+        return;
+    int at = schema_find(options->schema, options->ordering);
+    ASSERT(at >= 0);
+    upsert->ordering = (uint32_t)at;
+    upsert->order = order_new(&(OrderOptions){.store = options->store,
+                                              .field = &options->schema->fields[at],
+                                              .file = whole_file,
+                                              .context = upsert});
+}
+
 Upsert *upsert_new(const UpsertOptions *options, Error *err)
 {
     const Schema *schema = options->schema;
@@ -68,6 +84,7 @@ Upsert *upsert_new(const UpsertOptions *options, Error *err)
     upsert->first_pending = upsert->files.count;
     upsert->fill = fill_new(&(FillOptions){
         .store = options->store, .schema = schema, .file = whole_file, .context = upsert});
+    order_begin(upsert);
     return upsert;
 }
 
@@ -82,6 +99,7 @@ void upsert_reshape(Upsert *upsert, const UpsertOptions *options)
     key_hasher_move(&upsert->hasher, options->source, columns);
     upsert->columns = mem_regrow(upsert->columns, schema->field_count + 2, sizeof(Column *));
     fill_reset(upsert->fill, schema);
+    order_begin(upsert);
 }
 
 static void scratch_reserve(Upsert *upsert, uint32_t rows)
@@ -134,7 +152,32 @@ static void note_base(Upsert *upsert, const Batch *batch, uint32_t from, uint32_
     upsert->bases[row] = moved ? upsert->bases[row - 1] : (RowBase){entry->file, entry->position};
 }
 
-static void apply_rows(Upsert *upsert, const Batch *batch, uint32_t from)
+/* The versions that there are of the rows at slots[0..count). */
+static void want_versions(Upsert *upsert, const uint32_t *slots, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const IndexEntry *entry = key_index_entry(upsert->index, slots[i]);
+        if (index_entry_has_row(entry))
+            order_want(upsert->order, (RowBase){entry->file, entry->position});
+    }
+}
+
+/* Is the batch's row older than the version that there is? A row that is deleted is deleted
+ * whichever it is. */
+static bool is_older(const Upsert *upsert, const Batch *batch, const Column *const *columns,
+                     uint32_t row, const IndexEntry *entry)
+{
+    if (LIKELY(!upsert->order) || batch->ops[row] == ROW_DELETE || !index_entry_has_row(entry))
+        return false;
+    const Column *own = columns[upsert->ordering], *other = own;
+    uint32_t other_row = entry->position;
+    if (entry->file != INDEX_FILE_BATCH)
+        other = order_value(upsert->order, (RowBase){entry->file, entry->position}, &other_row);
+    return order_before(own, row, other, other_row);
+}
+
+static void apply_rows(Upsert *upsert, const Batch *batch, const Column *const *columns,
+                       uint32_t from)
 {
     KeyIndex *index = upsert->index;
     int64_t moved = INDEX_ROW_ID_NONE;
@@ -142,8 +185,12 @@ static void apply_rows(Upsert *upsert, const Batch *batch, uint32_t from)
         IndexEntry *entry = key_index_entry(index, upsert->slots[row]);
         if (UNLIKELY(upsert->bases != NULL))
             note_base(upsert, batch, from, row, entry);
-        int64_t row_id = displace(upsert, entry);
         RowOp op = batch->ops[row];
+        if (UNLIKELY(is_older(upsert, batch, columns, row, entry))) {
+            upsert->keep[row] = 0;
+            continue;
+        }
+        int64_t row_id = displace(upsert, entry);
         bool written = op != ROW_DELETE && op != ROW_MOVE;
         upsert->keep[row] = written;
         if (written) {
@@ -251,7 +298,12 @@ bool upsert_put(Upsert *upsert, const Batch *batch, const Column *const *columns
     upsert->bases = NULL;
     if (UNLIKELY(batch->has_unchanged))
         fill_begin(upsert->fill, batch, columns, from, &upsert->bases);
-    apply_rows(upsert, batch, from);
+    if (upsert->order) {
+        want_versions(upsert, upsert->slots + from, keys.count);
+        if (!order_read(upsert->order, err))
+            return false;
+    }
+    apply_rows(upsert, batch, columns, from);
     uint32_t count = 0;
     for (uint32_t row = from; row < batch->row_count; row++) {
         upsert->selection[count] = row;
@@ -270,32 +322,72 @@ bool upsert_is_wide(const Upsert *upsert)
     return upsert->hasher.wide;
 }
 
-#define RUN_KEYS 4096u /* at a time */
+#define RUN_KEYS 4096u          /* at a time */
+#define RUN_KEYS_ORDERED 65536u /* …; what is read for them is read again for the next */
 
-void upsert_run(Upsert *upsert, const UpsertRun *run, uint32_t first_file)
+static bool read_run(Upsert *upsert, const UpsertRun *run, uint32_t first_file, Error *err)
+{
+    want_versions(upsert, upsert->slots, run->count);
+    for (size_t i = 0; i < run->count; i++)
+        if (run->files[i] != RUN_DELETED)
+            order_want(upsert->order, (RowBase){first_file + run->files[i], run->positions[i]});
+    return order_read(upsert->order, err);
+}
+
+static bool is_older_in_run(const Upsert *upsert, RowBase row, const IndexEntry *entry)
+{
+    uint32_t own_row, other_row;
+    if (LIKELY(!upsert->order) || !index_entry_has_row(entry))
+        return false;
+    const Column *own = order_value(upsert->order, row, &own_row);
+    const Column *other =
+        order_value(upsert->order, (RowBase){entry->file, entry->position}, &other_row);
+    return order_before(own, own_row, other, other_row);
+}
+
+/* Their slots are known. */
+static void apply_run(Upsert *upsert, const UpsertRun *run, uint32_t first_file)
 {
     KeyIndex *index = upsert->index;
-    ASSERT(!run->second == !upsert->hasher.wide);
-    scratch_reserve(upsert, RUN_KEYS);
-    for (size_t at = 0, count; at < run->count; at += count) {
-        count = run->count - at < RUN_KEYS ? run->count - at : RUN_KEYS;
-        const IndexKeys keys = {.first = run->first + at,
-                                .second = run->second ? run->second + at : NULL,
-                                .count = count};
-        key_index_reserve(index, count);
-        key_index_locate(index, &keys, upsert->slots);
-        for (size_t i = 0; i < count; i++) {
-            IndexEntry *entry = key_index_entry(index, upsert->slots[i]);
-            if (index_entry_has_row(entry))
-                live_files_delete(&upsert->files, entry->file, entry->position);
-            if (run->files[at + i] == RUN_DELETED) {
-                key_index_forget(index, entry);
-                continue;
-            }
-            key_index_set(index, entry, first_file + run->files[at + i], run->positions[at + i]);
-            key_index_set_row_id(index, entry, INDEX_ROW_ID_NONE);
+    for (size_t i = 0; i < run->count; i++) {
+        IndexEntry *entry = key_index_entry(index, upsert->slots[i]);
+        bool deletes = run->files[i] == RUN_DELETED;
+        const RowBase row = {first_file + run->files[i], run->positions[i]};
+        if (!deletes && UNLIKELY(is_older_in_run(upsert, row, entry))) {
+            live_files_delete(&upsert->files, row.file, row.position);
+            continue;
         }
+        if (index_entry_has_row(entry))
+            live_files_delete(&upsert->files, entry->file, entry->position);
+        if (deletes) {
+            key_index_forget(index, entry);
+            continue;
+        }
+        key_index_set(index, entry, row.file, row.position);
+        key_index_set_row_id(index, entry, INDEX_ROW_ID_NONE);
     }
+}
+
+bool upsert_run(Upsert *upsert, const UpsertRun *run, uint32_t first_file, Error *err)
+{
+    size_t most = upsert->order ? RUN_KEYS_ORDERED : RUN_KEYS;
+    ASSERT(!run->second == !upsert->hasher.wide);
+    scratch_reserve(upsert, (uint32_t)(run->count < most ? run->count : most));
+    for (size_t at = 0, count; at < run->count; at += count) {
+        count = run->count - at < most ? run->count - at : most;
+        const UpsertRun part = {.first = run->first + at,
+                                .second = run->second ? run->second + at : NULL,
+                                .files = run->files + at,
+                                .positions = run->positions + at,
+                                .count = count};
+        const IndexKeys keys = {.first = part.first, .second = part.second, .count = count};
+        key_index_reserve(upsert->index, count);
+        key_index_locate(upsert->index, &keys, upsert->slots);
+        if (upsert->order && !read_run(upsert, &part, first_file, err))
+            return false;
+        apply_run(upsert, &part, first_file);
+    }
+    return true;
 }
 
 void upsert_truncate(Upsert *upsert)
@@ -306,6 +398,7 @@ void upsert_truncate(Upsert *upsert)
     live_files_init(&upsert->files);
     upsert_none_pending(upsert);
     fill_reset(upsert->fill, upsert->options.schema);
+    order_begin(upsert);
     upsert->remove_all = true;
 }
 
@@ -323,7 +416,8 @@ size_t upsert_memory(const Upsert *upsert)
 {
     size_t row = sizeof *upsert->slots + sizeof *upsert->selection + 1;
     return key_index_memory(upsert->index) + upsert->files.held * sizeof *upsert->files.items +
-           upsert->rows_held * (row + 16) + fill_memory(upsert->fill);
+           upsert->rows_held * (row + 16) + fill_memory(upsert->fill) +
+           (upsert->order ? order_memory(upsert->order) : 0);
 }
 
 size_t upsert_kept(const Upsert *upsert)

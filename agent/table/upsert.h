@@ -18,7 +18,9 @@ typedef struct UpsertOptions {
     const uint32_t *source_of; /* per field of schema: the batch's column, UINT32_MAX: none */
     DataWriter *writer;        /* not owned; made with the same lineage */
     int zstd_level;
-    uint64_t seed; /* of the keys' hashes; 0: random */
+    uint64_t seed;        /* of the keys' hashes; 0: random */
+    const char *ordering; /* the column that says which version of a row is newer, among those of
+                             `schema` (order.h); NULL: the later one */
 } UpsertOptions;
 
 void upsert_free(Upsert *upsert);
@@ -50,7 +52,7 @@ typedef struct UpsertRun {
 /* The files go with the next commit; paths and contents stay the caller's until then. Returns the
  * number of the first. */
 uint32_t upsert_join(Upsert *upsert, const DataFile *files, size_t count);
-void upsert_run(Upsert *upsert, const UpsertRun *run, uint32_t first_file);
+MUST_CHECK bool upsert_run(Upsert *upsert, const UpsertRun *run, uint32_t first_file, Error *err);
 bool upsert_is_wide(const Upsert *upsert); /* keys of 16 bytes */
 /* The columns are others from here on, of the table and of the batches; the key's are the same, but
  * may stand elsewhere and be wider. */

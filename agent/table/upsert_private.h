@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/table/fill.h"
+#include "agent/table/order.h"
 #include "agent/table/upsert.h"
 
 /* A file that came whole. */
@@ -24,6 +25,8 @@ struct Upsert {
     bool remove_all; /* a truncate came; files hold only what is younger */
     KeyHasher hasher;
     Fill *fill;
+    Order *order;      /* NULL: the later version counts */
+    uint32_t ordering; /* its column, in the schema */
     /* of the batch at hand, by its rows */
     RowBase *bases; /* NULL: nothing was left out */
     uint32_t rows_held;

@@ -724,7 +724,9 @@ SHAPE(unit_kafka_shape, "kafka",
       LATER("security", "encryption, and how one shows who one is"),
       LATER("r53", "the name in DNS that leads to the brokers"),
       LATER("retention", "how long the topic keeps its records at least"),
-      LATER("orderingColumn", "which of two versions of a key is newer"),
+      TEXT("orderingColumn", StreamSpec, ordering_column, .check = check_line,
+           .doc = "of two versions of a key the one counts that has the greater value in this "
+                  "column; without it the later record"),
       OBJECT("events", events_shape, .doc = "the events that are taken, by their names"));
 
 SHAPE(dead_letter_shape, "deadLetter",

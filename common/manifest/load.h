@@ -33,6 +33,9 @@ void storage_complete(StorageSpec *storage, const YamlNode *node);
 void storage_check(const Place *place, const char *path, const StorageSpec *storage);
 void storage_resolve(const Load *load, const Place *place, const char *path, StorageSpec *storage);
 
+/* events.c: spec.kafka of a unit, which has one. */
+void events_check(const Load *load, const Place *place, const IngestionUnitSpec *unit);
+
 /* stream.c: spec.stream of one Connector, which has one. */
 void stream_complete(ConnectorSpec *connector, const YamlNode *spec);
 void stream_complete_unit(IngestionUnitSpec *unit); /* spec.kafka of a unit */

@@ -7,6 +7,7 @@
  *   validate.c  what goes beyond one field
  *   lake.c      catalog and storage of a table, and their Secrets
  *   stream.c    the Kafka topics of a Connector, and their Secrets
+ *   events.c    the topic of a unit, that others fill
  *   expand.c    patterns: connectorRef.tables and outsourcingUnit → owned units and tables */
 #pragma once
 
@@ -224,6 +225,8 @@ struct StreamSpec {
     StreamIncoming incoming; /* … what its records are … */
     char *event_field;       /* … which field has an event's name; NULL: all are taken … */
     EventNames events;       /* … those that are taken … */
+    char *ordering_column;   /* … of two versions of a key, what the newer has more of; NULL: the
+                                later record is … */
     bool start_latest;       /* … and that a new table begins at its end */
 };
 

@@ -340,57 +340,6 @@ static void check_patterns_apart(const Place *place, const IngestionUnitSpec *un
                      "is one place for the schemas that the patterns find: put {schema} into it");
 }
 
-/* Plain events say nothing of keys, and in JSON nothing of types. */
-static void check_events(const Load *load, const Place *place, const IngestionUnitSpec *unit)
-{
-    const StreamIncoming incoming = unit->kafka->incoming;
-    const char *name = incoming == INCOMING_JSON ? "Json" : "Avro";
-    const LakeTableSpec *table =
-        unit->lake
-            ? unit->lake
-            : (unit->lake_table ? manifest_find_table(load->manifest, unit->meta.namespace_name,
-                                                      unit->lake_table)
-                                : NULL);
-    if (incoming != INCOMING_JSON && unit->kafka->event_field)
-        place_report(place, "spec.kafka.events", NULL,
-                     "is for incomingData Json alone: leave it out");
-    if (incoming == INCOMING_DEBEZIUM)
-        return;
-    if (incoming == INCOMING_AVRO && !unit->kafka->registry_url)
-        place_report(place, "spec.kafka.schemaRegistry", NULL,
-                     "is required with incomingData Avro: who keeps the records' schemas");
-    if (incoming == INCOMING_JSON && unit->kafka->registry_url)
-        place_report(place, "spec.kafka.schemaRegistry", NULL,
-                     "says nothing with incomingData Json: leave it out");
-    if (!table)
-        return;
-    if (table->mode == MODE_UPSERT && !table->id_columns.count)
-        place_report(place, "spec.kafka.incomingData", NULL,
-                     "%s says nothing of keys: write idColumns of the table, or its mode Append",
-                     name);
-    if (incoming != INCOMING_JSON)
-        return;
-    if (!table->columns.count)
-        place_report(place, "spec.kafka.incomingData", NULL,
-                     "Json says nothing of types: write the table's columns, with name and type");
-    for (size_t i = 0; i < table->columns.count; i++)
-        if (table->columns.items[i].name && !table->columns.items[i].type)
-            place_report(place, "spec.kafka.incomingData", NULL,
-                         "Json says nothing of types: the table's column %s needs its type",
-                         table->columns.items[i].name);
-    for (size_t i = 0; i < table->id_columns.count && table->columns.count; i++) {
-        bool found = false;
-        for (size_t k = 0; k < table->columns.count; k++)
-            found =
-                found || (table->columns.items[k].name &&
-                          strcmp(table->columns.items[k].name, table->id_columns.texts[i]) == 0);
-        if (!found)
-            place_report(place, "spec.kafka.incomingData", NULL,
-                         "Json has the table's columns, and its id column %s is none of them",
-                         table->id_columns.texts[i]);
-    }
-}
-
 static void check_unit(Load *load, size_t index)
 {
     const Manifest *manifest = load->manifest;
@@ -429,7 +378,7 @@ static void check_unit(Load *load, size_t index)
     if (unit->lake)
         check_table_spec(&place, "spec.outsourcingUnit.table.", unit->lake, true);
     if (unit->kafka)
-        check_events(load, &place, unit);
+        events_check(load, &place, unit);
     if (unit->lake && unit->kafka &&
         (strchr(unit->lake->database, '{') || strchr(unit->lake->table_name, '{')))
         place_report(&place, "spec.outsourcingUnit.table", NULL,

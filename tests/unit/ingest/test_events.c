@@ -12,19 +12,24 @@
     "      database: public\n      tableName: t\n      commitInterval: 300ms\n%s"                  \
     "      columns: [{name: id, type: long}, {name: v, type: int}, {name: w, type: int}]\n"
 
+static void parse_events(Source *source, const char *text)
+{
+    Findings findings = {0};
+    manifest_free(source->manifest);
+    if (!manifest_parse("test", text, strlen(text), &source->manifest, &findings))
+        fail_msg("%s: %s", findings.items[0].path, findings.items[0].message);
+    findings_done(&findings);
+}
+
 static void open_events(Source *source, const char *from, const char *mode)
 {
     char text[2048];
-    Findings findings = {0};
     unit_extra = "";
     source_open(source);
     assert_int_equal(
         rd_kafka_mock_topic_create(source->cluster.mock, "firn-default-events-control", 1, 1), 0);
-    manifest_free(source->manifest);
     snprintf(text, sizeof text, EVENTS_FORMAT, source->cluster.broker, from, source->folder, mode);
-    if (!manifest_parse("test", text, strlen(text), &source->manifest, &findings))
-        fail_msg("%s: %s", findings.items[0].path, findings.items[0].message);
-    findings_done(&findings);
+    parse_events(source, text);
 }
 
 /* To the partition of its key; value NULL: none. */
@@ -138,10 +143,96 @@ static void test_latest(void **state)
     source_close(&source);
 }
 
+/* The greater value of v counts, whichever comes first: in a commit, over commits and restarts. */
+static void test_ordering(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    open_events(&source, ", orderingColumn: v", "      idColumns: [id]\n");
+    for (int64_t id = 1; id <= 30; id++)
+        say_row(&source, id, 5);
+    for (int64_t id = 1; id <= 10; id++)
+        say_row(&source, id, 3);
+    start_events(&process, &source);
+    expect(&source, 30, 465, 150);
+    for (int64_t id = 1; id <= 20; id++)
+        say_row(&source, id, 4);
+    for (int64_t id = 21; id <= 30; id++)
+        say_row(&source, id, 7);
+    expect(&source, 30, 465, 100 + 70);
+    process_stop(&process);
+    for (int64_t id = 1; id <= 10; id++) { /* null is less than any */
+        AUTO(mem_free)
+        char *value = mem_format("{\"event\": \"taken\", \"id\": %lld, \"w\": 7}", (long long)id);
+        say(&source, id, value);
+    }
+    for (int64_t id = 11; id <= 20; id++) { /* of equal ones the later */
+        AUTO(mem_free)
+        char *value =
+            mem_format("{\"event\": \"taken\", \"id\": %lld, \"v\": 5, \"w\": 99}", (long long)id);
+        say(&source, id, value);
+    }
+    say(&source, 30, NULL); /* gone, and what it was is not known any more */
+    say_row(&source, 30, 1);
+    await(source.producer, source.flights);
+    start_events(&process, &source);
+    for (int64_t until_us = clock_mono_us() + SOON_US; more_of(&source) != 100 + 990 + 126 + 2;) {
+        assert_true(clock_mono_us() < until_us);
+        clock_sleep_us(50000);
+    }
+    expect(&source, 30, 465, 100 + 63 + 1);
+    process_stop(&process);
+    source_close(&source);
+}
+
+#define CONNECT_ROW                                                                                \
+    "\"optional\":true,\"type\":\"struct\",\"fields\":[{\"type\":\"int64\",\"optional\":false,"    \
+    "\"field\":\"id\"},{\"type\":\"boolean\",\"optional\":true,\"field\":\"flag\"}]}"
+#define CONNECT_RECORD                                                                             \
+    "{\"schema\":{\"type\":\"struct\",\"optional\":false,\"fields\":[{\"field\":"                  \
+    "\"before\"," CONNECT_ROW ",{\"field\":\"after\"," CONNECT_ROW                                 \
+    ",{\"type\":\"string\",\"optional\":false,\"field\":\"op\"}]},\"payload\":{\"before\":null,"   \
+    "\"after\":{\"id\":1,\"flag\":true},\"op\":\"c\"}}"
+
+/* What only the topic can say of the column. */
+static void test_ordering_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *column, *says;
+    } cases[] = {{"flag", "topic " TOPIC " has it as boolean"},
+                 {"version", "topic " TOPIC " has no such field"}};
+    Source source;
+    open_events(&source, "", "      idColumns: [id]\n");
+    say(&source, 1, CONNECT_RECORD);
+    await(source.producer, source.flights);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(mem_free)
+        char *text = mem_format(
+            "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: events}\nspec:\n"
+            "  kafka: {topic: " TOPIC ", brokers: \"%s\", incomingData: Debezium,\n"
+            "          orderingColumn: %s}\n"
+            "  outsourcingUnit: {table: {catalog: {type: Directory, warehouse: %s},\n"
+            "    database: public, tableName: t, idColumns: [id]}}\n",
+            source.cluster.broker, cases[i].column, source.folder);
+        Process process;
+        parse_events(&source, text);
+        start_events(&process, &source);
+        thread_join(process.thread);
+        assert_false(process.ok);
+        assert_string_equal(process.err.code, "OrderingColumn");
+        assert_non_null(strstr(process.err.message, cases[i].says));
+        supervised_free(process.flow);
+    }
+    source_close(&source);
+}
+
 int main(void)
 {
     setup_quick();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsert), cmocka_unit_test(test_append),
-                                       cmocka_unit_test(test_latest)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_upsert), cmocka_unit_test(test_append), cmocka_unit_test(test_latest),
+        cmocka_unit_test(test_ordering), cmocka_unit_test(test_ordering_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

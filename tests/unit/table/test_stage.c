@@ -1,7 +1,8 @@
 /* links: firn_table */
 /* Consumers stage pieces, one process commits them: against a model of the rows. Keys are dealt to
  * lanes; what a lane staged is taken in its order, lanes in any; updates leave values out; the one
- * that commits begins anew now and then; a commit's answer is lost. */
+ * that commits begins anew now and then; a commit's answer is lost. The same with a column that
+ * says which version of a row is newer. */
 #include "agent/table/stage_file.h"
 #include "tests/unit/table/deaf.h"
 #include "tests/unit/table/world.h"
@@ -10,14 +11,18 @@
 #define LANES 3
 #define SOURCE "kafka/c/orders#id"
 
+#define NO_REGION INT32_MIN /* less than any, as null is */
+
 typedef struct Model {
     bool live;
-    int32_t region;
+    int32_t region;  /* NO_REGION: null */
     int32_t version; /* in the name */
 } Model;
 
 typedef struct Run {
     World world;
+    bool ordered; /* by the region */
+    bool leaves;  /* updates leave values out */
     uint64_t seed;
     Model rows[KEYS];
     Model committed[KEYS];
@@ -28,6 +33,7 @@ typedef struct Run {
     uint32_t pieces;
     int32_t seen[KEYS];
     uint64_t taken; /* rows and deletions, in Append */
+    uint64_t older; /* versions that did not count */
 } Run;
 
 static uint32_t dice(Run *run, uint32_t sides)
@@ -39,6 +45,7 @@ static Table *open_table(const Run *run, bool create)
 {
     TableOptions options = world_options(&run->world);
     options.lanes = true;
+    options.ordering = run->ordered ? "region" : NULL;
     options.create = create;
     Table *table;
     OK((table = table_open(&options, &err)));
@@ -50,7 +57,7 @@ static void put_row(Run *run, Batch *batch, uint32_t key)
     Model *row = &run->rows[key];
     char name[32];
     bool gone = row->live && dice(run, 4) == 0;
-    bool left_out = row->live && !gone && run->world.spec.mode == MODE_UPSERT && dice(run, 3) == 0;
+    bool left_out = row->live && !gone && run->leaves && dice(run, 3) == 0;
     batch_row_begin(batch,
                     gone        ? ROW_DELETE
                     : row->live ? ROW_UPDATE
@@ -63,17 +70,25 @@ static void put_row(Run *run, Batch *batch, uint32_t key)
             column_put_null(batch, &batch->columns[i]);
         return;
     }
-    row->live = true;
-    row->region = (int32_t)dice(run, 4);
-    column_put_i32(batch, &batch->columns[1], row->region);
+    Model next = {.live = true, .region = (int32_t)dice(run, 4), .version = row->version};
+    if (run->ordered && dice(run, 5) == 0) {
+        next.region = NO_REGION;
+        column_put_null(batch, &batch->columns[1]);
+    } else {
+        column_put_i32(batch, &batch->columns[1], next.region);
+    }
     if (left_out) {
         column_put_unchanged(batch, &batch->columns[2]);
     } else {
-        row->version = ++run->versions;
-        int bytes = snprintf(name, sizeof name, "version %d", row->version);
+        next.version = ++run->versions;
+        int bytes = snprintf(name, sizeof name, "version %d", next.version);
         column_put_bytes(batch, &batch->columns[2], name, (size_t)bytes);
     }
-    column_put_i128(batch, &batch->columns[3], row->version);
+    column_put_i128(batch, &batch->columns[3], next.version);
+    if (!run->ordered || !row->live || next.region >= row->region)
+        *row = next;
+    else
+        run->older++;
 }
 
 /* Rows of a lane in one piece; its name. */
@@ -83,6 +98,7 @@ static void stage_piece(Run *run, uint32_t lane, char name[32])
     OK((stage = table_stage_new(run->workers[lane], &err)));
     for (uint32_t batches = 1 + dice(run, 3); batches; batches--) {
         AUTO(batch_free) Batch *batch = batch_new(run->world.source, 0, 64);
+        run->leaves = run->world.spec.mode == MODE_UPSERT && dice(run, 2) == 0;
         for (uint32_t rows = 1 + dice(run, 40); rows; rows--)
             put_row(run, batch, lane + LANES * dice(run, KEYS / LANES));
         OK(table_stage_put(stage, batch, &err));
@@ -147,7 +163,9 @@ static void see(const Batch *batch, uint32_t row, int64_t row_id, void *context)
     __int128 amount;
     run->seen[key]++;
     assert_true(model->live);
-    assert_int_equal(column_i32(&batch->columns[1], row), model->region);
+    assert_int_equal(column_is_null(&batch->columns[1], row), model->region == NO_REGION);
+    if (model->region != NO_REGION)
+        assert_int_equal(column_i32(&batch->columns[1], row), model->region);
     const uint8_t *text = column_bytes(&batch->columns[2], row, &bytes);
     snprintf(name, sizeof name, "version %d", model->version);
     assert_int_equal(bytes, strlen(name));
@@ -192,9 +210,10 @@ static void round_of(Run *run)
     commit(run);
 }
 
-static void begin(Run *run, int version, TableMode mode, const char *by, uint64_t seed)
+static void begin(Run *run, int version, TableMode mode, const char *by, uint64_t seed,
+                  bool ordered)
 {
-    *run = (Run){.seed = seed};
+    *run = (Run){.seed = seed, .ordered = ordered};
     world_init(&run->world, version, mode, by);
     run->committer = open_table(run, true);
     for (uint32_t i = 0; i < LANES; i++)
@@ -209,10 +228,10 @@ static void end(Run *run)
     world_done(&run->world);
 }
 
-static void upsert(int version, const char *by, uint64_t seed)
+static void upsert(int version, const char *by, uint64_t seed, bool ordered)
 {
     Run run;
-    begin(&run, version, MODE_UPSERT, by, seed);
+    begin(&run, version, MODE_UPSERT, by, seed, ordered);
     for (uint32_t i = 0; i < 25; i++) {
         round_of(&run);
         check(&run);
@@ -225,16 +244,26 @@ static void upsert(int version, const char *by, uint64_t seed)
             run.committer = open_table(&run, false);
         }
     }
+    assert_true(!ordered || run.older > 100);
     end(&run);
 }
 
 static void test_upsert(void **state)
 {
     (void)state;
-    upsert(2, NULL, 11);
-    upsert(2, "bucket(3, id)", 12);
-    upsert(3, NULL, 13);
-    upsert(3, "region", 14);
+    upsert(2, NULL, 11, false);
+    upsert(2, "bucket(3, id)", 12, false);
+    upsert(3, NULL, 13, false);
+    upsert(3, "region", 14, false);
+}
+
+static void test_ordered(void **state)
+{
+    (void)state;
+    upsert(2, NULL, 41, true);
+    upsert(2, "region", 42, true);
+    upsert(3, NULL, 43, true);
+    upsert(3, "bucket(3, id)", 44, true);
 }
 
 static void count_row(const Batch *batch, uint32_t row, int64_t row_id, void *context)
@@ -249,7 +278,7 @@ static void test_append(void **state)
 {
     (void)state;
     Run run;
-    begin(&run, 2, MODE_APPEND, NULL, 21);
+    begin(&run, 2, MODE_APPEND, NULL, 21, false);
     for (uint32_t i = 0; i < 6; i++) {
         round_of(&run);
         Head head;
@@ -268,7 +297,7 @@ static void test_gone_and_outdated(void **state)
     Run run;
     Error why = {0};
     char name[32];
-    begin(&run, 2, MODE_UPSERT, NULL, 31);
+    begin(&run, 2, MODE_UPSERT, NULL, 31, false);
     assert_false(table_take_staged(run.committer, "7-7", &why));
     assert_string_equal(why.code, "PieceOutdated");
     stage_piece(&run, 0, name);
@@ -296,6 +325,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_upsert),
+        cmocka_unit_test(test_ordered),
         cmocka_unit_test(test_append),
         cmocka_unit_test(test_gone_and_outdated),
     };

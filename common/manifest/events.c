@@ -1,0 +1,99 @@
+/* spec.kafka of an IngestionUnit, a topic that others fill: what goes beyond one field. */
+#include <string.h>
+
+#include "common/manifest/load.h"
+#include "common/mem.h"
+
+/* As agent/table orders them. */
+static bool can_order(const char *type)
+{
+    static const char *const names[] = {"int",       "long",        "date",
+                                        "timestamp", "timestamptz", "string"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(names[i], type) == 0)
+            return true;
+    return strncmp(type, "decimal(", 8) == 0;
+}
+
+/* Columns that are declared alone are known here; of others the agent says it. */
+static void check_ordering(const Place *place, const StreamSpec *kafka, const LakeTableSpec *table)
+{
+    static const char path[] = "spec.kafka.orderingColumn";
+    const char *name = kafka->ordering_column;
+    if (!name)
+        return;
+    if (table->mode != MODE_UPSERT)
+        place_report(place, path, name,
+                     "is for a table of mode Upsert: of an Append table every version is a row");
+    for (size_t i = 0; i < table->id_columns.count; i++)
+        if (strcmp(table->id_columns.texts[i], name) == 0)
+            place_report(place, path, name,
+                         "is of the key, the same in all versions of a row: name another column");
+    bool found = kafka->incoming != INCOMING_JSON || !table->columns.count;
+    for (size_t i = 0; i < table->columns.count; i++) {
+        const ColumnSpec *column = &table->columns.items[i];
+        if (!column->name || strcmp(column->name, name) != 0)
+            continue;
+        found = true;
+        if (column->type && !can_order(column->type))
+            place_report(place, path, name,
+                         "is of type %s, of which no value is newer than another: name a column "
+                         "of int, long, decimal, date, timestamp, timestamptz or string",
+                         column->type);
+    }
+    if (!found)
+        place_report(place, path, name, "is none of the table's columns: name one of them");
+}
+
+/* Plain events say nothing of keys, and in JSON nothing of types. */
+void events_check(const Load *load, const Place *place, const IngestionUnitSpec *unit)
+{
+    const StreamIncoming incoming = unit->kafka->incoming;
+    const char *name = incoming == INCOMING_JSON ? "Json" : "Avro";
+    const LakeTableSpec *table =
+        unit->lake
+            ? unit->lake
+            : (unit->lake_table ? manifest_find_table(load->manifest, unit->meta.namespace_name,
+                                                      unit->lake_table)
+                                : NULL);
+    if (table)
+        check_ordering(place, unit->kafka, table);
+    if (incoming != INCOMING_JSON && unit->kafka->event_field)
+        place_report(place, "spec.kafka.events", NULL,
+                     "is for incomingData Json alone: leave it out");
+    if (incoming == INCOMING_DEBEZIUM)
+        return;
+    if (incoming == INCOMING_AVRO && !unit->kafka->registry_url)
+        place_report(place, "spec.kafka.schemaRegistry", NULL,
+                     "is required with incomingData Avro: who keeps the records' schemas");
+    if (incoming == INCOMING_JSON && unit->kafka->registry_url)
+        place_report(place, "spec.kafka.schemaRegistry", NULL,
+                     "says nothing with incomingData Json: leave it out");
+    if (!table)
+        return;
+    if (table->mode == MODE_UPSERT && !table->id_columns.count)
+        place_report(place, "spec.kafka.incomingData", NULL,
+                     "%s says nothing of keys: write idColumns of the table, or its mode Append",
+                     name);
+    if (incoming != INCOMING_JSON)
+        return;
+    if (!table->columns.count)
+        place_report(place, "spec.kafka.incomingData", NULL,
+                     "Json says nothing of types: write the table's columns, with name and type");
+    for (size_t i = 0; i < table->columns.count; i++)
+        if (table->columns.items[i].name && !table->columns.items[i].type)
+            place_report(place, "spec.kafka.incomingData", NULL,
+                         "Json says nothing of types: the table's column %s needs its type",
+                         table->columns.items[i].name);
+    for (size_t i = 0; i < table->id_columns.count && table->columns.count; i++) {
+        bool found = false;
+        for (size_t k = 0; k < table->columns.count; k++)
+            found =
+                found || (table->columns.items[k].name &&
+                          strcmp(table->columns.items[k].name, table->id_columns.texts[i]) == 0);
+        if (!found)
+            place_report(place, "spec.kafka.incomingData", NULL,
+                         "Json has the table's columns, and its id column %s is none of them",
+                         table->id_columns.texts[i]);
+    }
+}
