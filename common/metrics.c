@@ -127,6 +127,49 @@ char *metrics_label(const char *name, const char *value)
     return (char *)label.data;
 }
 
+char *metrics_label_value(const char *labels, const char *name)
+{
+    size_t bytes = strlen(name);
+    for (const char *at = labels; *at;) {
+        bool wanted = strncmp(at, name, bytes) == 0 && at[bytes] == '=';
+        Bytes value = {0};
+        at += strcspn(at, "=");
+        at += strcspn(at, "\"");
+        for (at += *at == '"'; *at && *at != '"'; at++) {
+            bool escaped = *at == '\\' && at[1];
+            at += escaped;
+            bytes_put_u8(&value, (uint8_t)(escaped && *at == 'n' ? '\n' : *at));
+        }
+        at += *at == '"';
+        at += *at == ',';
+        bytes_put_u8(&value, '\0');
+        if (wanted)
+            return (char *)value.data;
+        bytes_done(&value);
+    }
+    return NULL;
+}
+
+size_t metrics_count(void)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&lock);
+    for (const Family *family = families; family; family = family->next)
+        count += family->count;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+void metrics_each(void (*each)(void *context, const char *name, const char *labels, Metric *metric),
+                  void *context)
+{
+    pthread_mutex_lock(&lock);
+    for (Family *family = families; family; family = family->next)
+        for (Sample *sample = family->samples; sample; sample = sample->next)
+            each(context, family->name, sample->labels, &sample->metric);
+    pthread_mutex_unlock(&lock);
+}
+
 static void put_value(Bytes *to, double value)
 {
     char text[32];

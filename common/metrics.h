@@ -18,6 +18,14 @@ Metric *metrics_register(MetricKind kind, const char *name, const char *help, co
 /* name="value", escaped as the format wants; caller frees. */
 char *metrics_label(const char *name, const char *value);
 void metrics_write(Bytes *to);
+/* How many there are: grows whenever one is added. */
+size_t metrics_count(void);
+/* Each with its name and its labels as they were registered, under the lock: `each` must not
+ * register. The Metric may be kept. */
+void metrics_each(void (*each)(void *context, const char *name, const char *labels, Metric *metric),
+                  void *context);
+/* The value of a label, unescaped; NULL: it is not among them. The caller's. */
+char *metrics_label_value(const char *labels, const char *name);
 
 static inline void metric_set(Metric *metric, double value)
 {

@@ -139,12 +139,16 @@ static bool mends_itself(const Error *err)
     return err->kind == ERROR_RETRY || err->kind == ERROR_CONFLICT;
 }
 
-static void set_phase(Supervised *supervised, Phase phase, const char *error)
+/* err NULL: what was said of errors stands. */
+static void set_phase(Supervised *supervised, Phase phase, const Error *err)
 {
+    Figures *to = &supervised->figures;
     pthread_mutex_lock(&supervised->lock);
-    supervised->figures.phase = phase;
-    if (error)
-        snprintf(supervised->figures.error, sizeof supervised->figures.error, "%s", error);
+    to->phase = phase;
+    if (err) {
+        snprintf(to->error, sizeof to->error, "%s", err->message);
+        snprintf(to->reason, sizeof to->reason, "%s", err->code);
+    }
     pthread_mutex_unlock(&supervised->lock);
     metric_set(supervised->metrics.phase, phase);
 }
@@ -170,7 +174,7 @@ bool supervised_run(Supervised *supervised, Error *err)
         if (ok && again && !atomic_load(&supervised->stop))
             continue;
         if (ok || !mends_itself(err)) {
-            set_phase(supervised, PHASE_STOPPED, ok ? "" : err->message);
+            set_phase(supervised, PHASE_STOPPED, ok ? &(Error){0} : err);
             return ok;
         }
         if (atomic_load(&supervised->stop)) {
@@ -178,12 +182,12 @@ bool supervised_run(Supervised *supervised, Error *err)
             log_warn("stopped before everything was committed; the rest is still at the source",
                      LOG_T("connector", supervised->name), LOG_T("reason", err->code),
                      LOG_T("error", err->message));
-            set_phase(supervised, PHASE_STOPPED, err->message);
+            set_phase(supervised, PHASE_STOPPED, err);
             return true;
         }
         if (clock_mono_us() - started_us > STEADY_US)
             pause_us = PAUSE_MIN_US;
-        set_phase(supervised, PHASE_RETRYING, err->message);
+        set_phase(supervised, PHASE_RETRYING, err);
         metric_add(supervised->metrics.restarts, 1);
         log_warn("starting again from the durable position", LOG_T("connector", supervised->name),
                  LOG_T("kind", error_kind_name(err->kind)), LOG_T("reason", err->code),
@@ -191,7 +195,7 @@ bool supervised_run(Supervised *supervised, Error *err)
         pause_for(supervised, pause_us);
         pause_us = pause_us * 2 < PAUSE_MAX_US ? pause_us * 2 : PAUSE_MAX_US;
         if (atomic_load(&supervised->stop)) {
-            set_phase(supervised, PHASE_STOPPED, "");
+            set_phase(supervised, PHASE_STOPPED, &(Error){0});
             return true;
         }
     }

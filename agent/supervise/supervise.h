@@ -44,6 +44,7 @@ typedef struct Figures {
         freshness_us; /* age of the oldest source transaction that is not yet durable; 0: none */
     uint64_t commits;
     char error[512]; /* the latest error while retrying, else "" */
+    char reason[64]; /* its code */
 } Figures;
 
 /* A set. */

@@ -40,6 +40,9 @@ MUST_CHECK bool api_config_load(const char *kubeconfig, ApiConfig **ret, Error *
 MUST_CHECK bool api_config_parse(const char *file, const char *text, size_t bytes, ApiConfig **ret,
                                  Error *err);
 DEFINE_AUTO(ApiConfig, api_config_free);
+/* What a "…-data" field of a kubeconfig, or a Secret's value, is in base64; NULL: it is none. The
+ * caller's. */
+char *api_base64(const char *text);
 
 /* --- transport.c --- */
 

@@ -58,8 +58,7 @@ static char *read_file(const char *path, Error *err)
     return fit;
 }
 
-/* Of a "…-data" field. */
-static char *decoded(const char *text)
+char *api_base64(const char *text)
 {
     size_t bytes = strlen(text);
     char *out = mem_alloc(bytes / 4 * 3 + 4);
@@ -113,7 +112,7 @@ static bool pem_of(const Source *source, const YamlNode *node, const char *field
     AUTO(mem_free) char *data_field = mem_format("%s-data", field);
     const char *data = text_at(node, data_field), *path = text_at(node, field);
     if (data)
-        *ret = decoded(data);
+        *ret = api_base64(data);
     if (data && !*ret)
         return error_set(source->err, ERROR_CONFIG, "BadKubeconfig", "%s: %s is no base64",
                          source->file, data_field);

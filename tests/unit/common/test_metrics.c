@@ -46,6 +46,30 @@ static void text_format(void **state)
     bytes_done(&text);
 }
 
+static void find_odd(void *context, const char *name, const char *labels, Metric *metric)
+{
+    AUTO(mem_free) char *table = metrics_label_value(labels, "table");
+    if (strcmp(name, "firn_found") == 0 && table && strcmp(table, "a\"\\b\nc=d,e") == 0)
+        *(Metric **)context = metric;
+}
+
+static void labels_are_read_again(void **state)
+{
+    (void)state;
+    AUTO(mem_free) char *first = metrics_label("table", "a\"\\b\nc=d,e");
+    AUTO(mem_free) char *second = metrics_label("unit", "retail/x");
+    AUTO(mem_free) char *labels = mem_format("%s,%s", first, second);
+    AUTO(mem_free) char *unit = metrics_label_value(labels, "unit");
+    assert_string_equal(unit, "retail/x");
+    assert_null(metrics_label_value(labels, "un"));
+    assert_null(metrics_label_value("", "unit"));
+    size_t before = metrics_count();
+    Metric *metric = metrics_register(METRIC_GAUGE, "firn_found", "Found.", labels), *found = NULL;
+    assert_int_equal(metrics_count(), before + 1);
+    metrics_each(find_odd, &found);
+    assert_ptr_equal(found, metric);
+}
+
 /* Each again by its labels, and in the order in which they came. */
 static void many_samples(void **state)
 {
@@ -98,6 +122,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_format),
+        cmocka_unit_test(labels_are_read_again),
         cmocka_unit_test(many_samples),
         cmocka_unit_test(several_threads_add),
     };

@@ -1,0 +1,608 @@
+/* One thread serves all connections; what waits for the API server is done by others, which hand
+ * back what they found out. A connection says hello in time or is closed; what it says is bounded
+ * in size and in number; who is silent is taken for dead. Everything of libwebsockets but
+ * lws_cancel_service happens in the one thread. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libwebsockets.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/bucket.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/queue.h"
+#include "common/thread.h"
+#include "operator/channel/channel.h"
+
+#define CONNECTIONS_MAX 20000
+#define DESCRIPTORS_OF_OTHERS 256
+#define REVIEWERS 4
+#define REVIEWS_WAIT_MAX 8192
+#define HELLO_US INT64_C(10000000)
+#define REVIEW_US INT64_C(30000000)
+#define SILENCE_US INT64_C(30000000)
+#define LOOK_US INT64_C(30000000) /* whether its Pod is still there */
+#define TICK_US INT64_C(1000000)
+#define CLOSE_US INT64_C(2000000)
+#define KEYS_US INT64_C(600000000)
+#define MESSAGES_AT_ONCE 64.0
+#define HEADER_BYTES_MAX 2048
+#define PIECE_BYTES_MAX 4096
+#define TIMEOUT_S 10
+
+typedef enum Stage { STAGE_NEW, STAGE_HELLO, STAGE_REVIEW, STAGE_OPEN } Stage;
+
+/* What libwebsockets keeps for each connection, zeroed. */
+typedef struct Connection {
+    struct lws *wsi;
+    struct Connection *before, *after;
+    Stage stage;
+    bool welcome;        /* is to be said */
+    const char *refused; /* a code: is to be closed */
+    int64_t until_us;    /* hello, review or the next word is there */
+    int64_t look_us;
+    Bytes in;
+    Bucket messages;
+    struct Review *review;
+    ChannelPod pod;
+    char *owner;
+} Connection;
+
+typedef struct Review {
+    struct Review *next;
+    Connection *connection; /* NULL: it went. Of the serving thread. */
+    char *token;
+    ChannelPod pod;
+    char *owner;
+    bool ok;
+    Error err;
+} Review;
+
+typedef struct Figures {
+    Metric *connections, *reports;
+} Figures;
+
+struct Channel {
+    Api *api;
+    ChannelOptions options;
+    ChannelTaker taker;
+    Reviews *reviews;
+    Queue *waiting;
+    pthread_mutex_t lock; /* over reviewed, authority and its flag */
+    Review *reviewed;
+    Authority authority;
+    bool keys_are_new;
+    SSL_CTX *tls;    /* libwebsockets' */
+    SSL_CTX *no_tls; /* of a client, which it is not: else all of the system's CAs are loaded */
+    struct lws_context *context;
+    lws_sorted_usec_list_t tick;
+    Connection *first;
+    unsigned connections, connections_max;
+    Figures figures;
+    atomic_bool stop;
+    uint16_t port;
+    Thread *thread, *keys, *reviewers[REVIEWERS];
+};
+
+/* --- who is refused --- */
+
+static const char *const reasons[] = {"TokenRefused", "NoPod",   "ForeignPod", "BadWord",
+                                      "TooLarge",     "TooFast", "TooMany",    "NoHello",
+                                      "Silent",       "PodGone", "NotNow"};
+
+static Metric *refusals_of(const char *reason)
+{
+    AUTO(mem_free) char *label = metrics_label("reason", reason);
+    return metrics_register(METRIC_COUNTER, "firn_channel_refused_total",
+                            "Agents' connections that were refused or cut", label);
+}
+
+/* One of `reasons`, which live as long as the process. */
+static const char *known_reason(const char *code)
+{
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        if (strcmp(reasons[i], code) == 0)
+            return reasons[i];
+    return "NotNow";
+}
+
+/* Closes it as soon as it can be written to. */
+static void refuse(Connection *c, const char *code)
+{
+    if (c->refused)
+        return;
+    c->refused = known_reason(code);
+    c->until_us = clock_mono_us() + TIMEOUT_S * INT64_C(1000000);
+    metric_add(refusals_of(c->refused), 1);
+    log_debug("an agent's connection is refused", LOG_T("reason", c->refused),
+              LOG_T("pod", c->pod.name ? c->pod.name : ""));
+    lws_callback_on_writable(c->wsi);
+}
+
+/* --- reviews --- */
+
+static void review_free(void *item)
+{
+    Review *review = item;
+    if (!review)
+        return;
+    if (review->token)
+        explicit_bzero(review->token, strlen(review->token));
+    free(review->token);
+    free(review->owner);
+    channel_pod_done(&review->pod);
+    free(review);
+}
+
+static void review_run(void *argument)
+{
+    Channel *channel = argument;
+    void *item;
+    while (queue_take(channel->waiting, &item, -1) == QUEUE_OK) {
+        Review *review = item;
+        const ChannelTaker *taker = &channel->taker;
+        review->ok = !atomic_load(&channel->stop) &&
+                     reviews_pod(channel->reviews, review->token, &review->pod, &review->err) &&
+                     taker->admit(taker->context, &review->pod, &review->owner, &review->err);
+        pthread_mutex_lock(&channel->lock);
+        review->next = channel->reviewed;
+        channel->reviewed = review;
+        pthread_mutex_unlock(&channel->lock);
+        lws_cancel_service(channel->context);
+    }
+}
+
+static void begin_review(Channel *channel, Connection *c, ChannelWord *word)
+{
+    Review *review = mem_zalloc(sizeof *review);
+    review->connection = c;
+    review->token = TAKE(word->token);
+    if (queue_put(channel->waiting, review, 1, 0) != QUEUE_OK) {
+        review_free(review);
+        refuse(c, "TooMany");
+        return;
+    }
+    c->review = review;
+    c->stage = STAGE_REVIEW;
+    c->until_us = clock_mono_us() + REVIEW_US;
+}
+
+static void end_review(Channel *channel, Review *review)
+{
+    Connection *c = review->connection;
+    if (c)
+        c->review = NULL;
+    if (c && !review->ok) {
+        refuse(c, review->err.kind == ERROR_CONFIG ? review->err.code : "NotNow");
+    } else if (c && !c->refused) {
+        c->pod = review->pod;
+        review->pod = (ChannelPod){0};
+        c->owner = TAKE(review->owner);
+        c->stage = STAGE_OPEN;
+        c->welcome = true;
+        int64_t now_us = clock_mono_us();
+        c->until_us = now_us + channel->options.silence_us;
+        c->look_us = now_us + LOOK_US;
+        bucket_init(&c->messages, CHANNEL_MESSAGES_PER_S * 2, MESSAGES_AT_ONCE, now_us);
+        c->messages.tokens = MESSAGES_AT_ONCE;
+        channel->taker.joined(channel->taker.context, c->owner, c->pod.name);
+        lws_callback_on_writable(c->wsi);
+    }
+    review_free(review);
+}
+
+/* --- keys --- */
+
+static bool use_keys(SSL_CTX *tls, const Authority *authority)
+{
+    BIO *certs = BIO_new_mem_buf(authority->cert, -1), *keys = BIO_new_mem_buf(authority->key, -1);
+    X509 *cert = PEM_read_bio_X509(certs, NULL, NULL, NULL), *more;
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(keys, NULL, NULL, NULL);
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    while (cert && (more = PEM_read_bio_X509(certs, NULL, NULL, NULL)))
+        sk_X509_push(chain, more);
+    bool good = cert && key && SSL_CTX_use_cert_and_key(tls, cert, key, chain, 1) == 1;
+    sk_X509_pop_free(chain, X509_free);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    BIO_free(certs);
+    BIO_free(keys);
+    ERR_clear_error();
+    return good;
+}
+
+static void set_up_tls(Channel *channel, SSL_CTX *tls)
+{
+    channel->tls = tls;
+    (void)SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
+    SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_options(tls, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+    (void)SSL_CTX_set_num_tickets(tls, 0);
+    if (!use_keys(tls, &channel->authority))
+        channel->tls = NULL;
+}
+
+static void keys_run(void *argument)
+{
+    Channel *channel = argument;
+    int64_t due_us = clock_mono_us() + KEYS_US;
+    while (api_sleep(channel->api, TICK_US) && !atomic_load(&channel->stop)) {
+        if (clock_mono_us() < due_us)
+            continue;
+        due_us = clock_mono_us() + KEYS_US;
+        Authority fresh;
+        Error err = {0};
+        if (!channel_secret(channel->api, &channel->options, clock_wall_us() / 1000000, &fresh,
+                            &err)) {
+            log_warn("the channel's keys can't be looked at", LOG_T("reason", err.code),
+                     LOG_T("error", err.message));
+            continue;
+        }
+        pthread_mutex_lock(&channel->lock);
+        bool same = strcmp(fresh.cert, channel->authority.cert) == 0 &&
+                    strcmp(fresh.ca, channel->authority.ca) == 0;
+        if (!same) {
+            Authority old = channel->authority;
+            channel->authority = fresh;
+            fresh = old;
+            channel->keys_are_new = true;
+        }
+        pthread_mutex_unlock(&channel->lock);
+        authority_done(&fresh);
+        if (!same)
+            lws_cancel_service(channel->context);
+    }
+}
+
+/* What other threads have handed over. */
+static void take_handed(Channel *channel)
+{
+    pthread_mutex_lock(&channel->lock);
+    Review *reviewed = channel->reviewed;
+    channel->reviewed = NULL;
+    if (channel->keys_are_new && !use_keys(channel->tls, &channel->authority))
+        log_warn("the channel's new keys are no good: those of before stay");
+    channel->keys_are_new = false;
+    pthread_mutex_unlock(&channel->lock);
+    while (reviewed) {
+        Review *next = reviewed->next;
+        end_review(channel, reviewed);
+        reviewed = next;
+    }
+}
+
+/* --- a connection --- */
+
+static void begin(Channel *channel, Connection *c, struct lws *wsi)
+{
+    c->wsi = wsi;
+    c->after = channel->first;
+    if (c->after)
+        c->after->before = c;
+    channel->first = c;
+    channel->connections++;
+    c->stage = STAGE_HELLO;
+    c->until_us = clock_mono_us() + HELLO_US;
+    metric_set(channel->figures.connections, channel->connections);
+    if (channel->connections > channel->connections_max)
+        refuse(c, "TooMany");
+}
+
+static void end(Channel *channel, Connection *c)
+{
+    if (c->stage == STAGE_NEW)
+        return;
+    if (c->stage == STAGE_OPEN)
+        channel->taker.left(channel->taker.context, c->owner, c->pod.name);
+    if (c->review)
+        c->review->connection = NULL;
+    if (c->before)
+        c->before->after = c->after;
+    else
+        channel->first = c->after;
+    if (c->after)
+        c->after->before = c->before;
+    channel->connections--;
+    metric_set(channel->figures.connections, channel->connections);
+    bytes_done(&c->in);
+    channel_pod_done(&c->pod);
+    free(c->owner);
+    *c = (Connection){0};
+}
+
+static void take_message(Channel *channel, Connection *c)
+{
+    ChannelWord word;
+    Error err;
+    if (c->stage == STAGE_OPEN && bucket_take(&c->messages, 1, clock_mono_us()) > 0) {
+        refuse(c, "TooFast");
+    } else if (!channel_take(c->in.data, c->in.used, &word, &err)) {
+        refuse(c, "BadWord");
+    } else {
+        c->until_us = clock_mono_us() + channel->options.silence_us;
+        if (c->stage == STAGE_HELLO && word.kind == CHANNEL_HELLO) {
+            begin_review(channel, c, &word);
+        } else if (c->stage != STAGE_OPEN || word.kind == CHANNEL_HELLO) {
+            refuse(c, "BadWord"); /* not before welcome, and not twice */
+        } else if (word.kind == CHANNEL_REPORT) {
+            metric_add(channel->figures.reports, 1);
+            channel->taker.said(channel->taker.context, c->owner, c->pod.name, &word.report);
+        }
+        channel_word_done(&word);
+    }
+    if (c->stage == STAGE_REVIEW && c->in.used) /* a token was in it */
+        explicit_bzero(c->in.data, c->in.used);
+    bytes_done(&c->in);
+}
+
+static int take_piece(Channel *channel, Connection *c, const void *data, size_t bytes)
+{
+    if (c->refused)
+        return 0;
+    if (bytes > CHANNEL_MESSAGE_BYTES_MAX - c->in.used) {
+        refuse(c, "TooLarge");
+        return 0;
+    }
+    bytes_put(&c->in, data, bytes);
+    if (lws_is_final_fragment(c->wsi) && !lws_remaining_packet_payload(c->wsi))
+        take_message(channel, c);
+    return 0;
+}
+
+/* -1 closes the connection. */
+static int write_word(Connection *c)
+{
+    if (c->refused) {
+        lws_close_reason(c->wsi, (enum lws_close_status)CHANNEL_CLOSE_REFUSED,
+                         (unsigned char *)(uintptr_t)c->refused, strlen(c->refused));
+        return -1;
+    }
+    if (!c->welcome)
+        return 0;
+    Bytes word = {0};
+    bytes_reserve(&word, LWS_PRE + 64);
+    word.used = LWS_PRE;
+    channel_put_welcome(&word);
+    int bytes = (int)(word.used - LWS_PRE);
+    int done = lws_write(c->wsi, word.data + LWS_PRE, (size_t)bytes, LWS_WRITE_TEXT);
+    bytes_done(&word);
+    c->welcome = false;
+    return done < bytes ? -1 : 0;
+}
+
+static void look_at(Channel *channel, Connection *c, int64_t now_us)
+{
+    if (c->refused) {
+        /* It does not read, so it is never told. */
+        if (now_us > c->until_us)
+            lws_set_timeout(c->wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_ASYNC);
+        return;
+    }
+    if (now_us > c->until_us) {
+        refuse(c, c->stage == STAGE_OPEN     ? "Silent"
+                  : c->stage == STAGE_REVIEW ? "NotNow"
+                                             : "NoHello");
+    } else if (c->stage == STAGE_OPEN && now_us > c->look_us) {
+        AUTO(mem_free) char *owner = NULL;
+        Error err;
+        c->look_us = now_us + LOOK_US;
+        if (!channel->taker.admit(channel->taker.context, &c->pod, &owner, &err) ||
+            strcmp(owner, c->owner) != 0)
+            refuse(c, "PodGone");
+    }
+}
+
+static void tick(lws_sorted_usec_list_t *sul)
+{
+    Channel *channel = lws_container_of(sul, Channel, tick);
+    int64_t now_us = clock_mono_us();
+    for (Connection *c = channel->first, *after; c; c = after) {
+        after = c->after;
+        look_at(channel, c, now_us);
+    }
+    lws_sul_schedule(channel->context, 0, &channel->tick, tick, TICK_US);
+}
+
+static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+                    size_t bytes)
+{
+    Channel *channel = lws_context_user(lws_get_context(wsi));
+    Connection *c = user;
+    switch (reason) {
+    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
+        set_up_tls(channel, user);
+        return channel->tls ? 0 : 1;
+    case LWS_CALLBACK_ESTABLISHED:
+        begin(channel, c, wsi);
+        return 0;
+    case LWS_CALLBACK_RECEIVE:
+        return take_piece(channel, c, in, bytes);
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+        return write_word(c);
+    case LWS_CALLBACK_CLOSED:
+        end(channel, c);
+        return 0;
+    case LWS_CALLBACK_EVENT_WAIT_CANCELLED:
+        take_handed(channel);
+        return 0;
+    case LWS_CALLBACK_HTTP:
+        return -1; /* nothing but WebSockets */
+    default:
+        return lws_callback_http_dummy(wsi, reason, user, in, bytes);
+    }
+}
+
+/* --- beginning and end --- */
+
+/* libwebsockets gives back all that it has only when no connection is left. */
+static void close_all(Channel *channel)
+{
+    int64_t until_us = clock_mono_us() + CLOSE_US;
+    for (Connection *c = channel->first; c; c = c->after)
+        lws_set_timeout(c->wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_ASYNC);
+    while (channel->first && clock_mono_us() < until_us && lws_service(channel->context, 0) >= 0) {
+    }
+}
+
+static void serve(void *argument)
+{
+    Channel *channel = argument;
+    while (!atomic_load(&channel->stop) && lws_service(channel->context, 0) >= 0) {
+    }
+    close_all(channel);
+}
+
+/* libwebsockets does not say why it could not listen, and tries again later; so ask first. */
+static bool can_bind(const ChannelOptions *options, Error *err)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(options->port)};
+    if (inet_pton(AF_INET, options->address, &to.sin_addr) != 1)
+        return error_set(err, ERROR_CONFIG, "BadAddress",
+                         "\"%s\" is no IPv4 address to listen on: write 127.0.0.1 or 0.0.0.0",
+                         options->address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    if (fd < 0)
+        return error_errno(err, ERROR_RETRY, "NoSocket", errno, "can't make a socket");
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    int failed = bind(fd, (const struct sockaddr *)&to, sizeof to) != 0 ? errno : 0;
+    close(fd);
+    return !failed ||
+           error_errno(err, ERROR_CONFIG, failed == EADDRINUSE ? "AddressInUse" : "BadAddress",
+                       failed, "can't listen on %s:%u, for --channel", options->address,
+                       options->port);
+}
+
+static unsigned connections_max(const ChannelOptions *options)
+{
+    struct rlimit limit;
+    unsigned most = options->connections_max ? options->connections_max : CONNECTIONS_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < most + DESCRIPTORS_OF_OTHERS)
+        most = limit.rlim_cur > 2 * DESCRIPTORS_OF_OTHERS
+                   ? (unsigned)limit.rlim_cur - DESCRIPTORS_OF_OTHERS
+                   : (unsigned)limit.rlim_cur / 2;
+    return most;
+}
+
+static bool listen_on(Channel *channel, Error *err)
+{
+    static const struct lws_protocols protocols[] = {
+        {.name = CHANNEL_PROTOCOL,
+         .callback = on_event,
+         .per_session_data_size = sizeof(Connection),
+         .rx_buffer_size = PIECE_BYTES_MAX},
+        {.name = NULL},
+    };
+    struct lws_context_creation_info info = {
+        .port = channel->options.port,
+        .iface = channel->options.address,
+        .protocols = protocols,
+        .user = channel,
+        .gid = (gid_t)-1,
+        .uid = (uid_t)-1,
+        .options = LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND | LWS_SERVER_OPTION_DISABLE_IPV6 |
+                   LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX,
+        .provided_client_ssl_ctx = channel->no_tls,
+        .count_threads = 1,
+        .pt_serv_buf_size = PIECE_BYTES_MAX,
+        .max_http_header_data = HEADER_BYTES_MAX,
+        .max_http_header_pool = 256,
+        .timeout_secs = TIMEOUT_S,
+        .server_string = "firn",
+        .vhost_name = "channel",
+    };
+    lws_set_log_level(0, NULL);
+    channel->context = lws_create_context(&info);
+    struct lws_vhost *vhost =
+        channel->context ? lws_get_vhost_by_name(channel->context, "channel") : NULL;
+    int port = vhost && channel->tls ? lws_get_vhost_listen_port(vhost) : 0;
+    if (port <= 0)
+        return error_set(err, ERROR_CONFIG, "AddressInUse",
+                         "can't listen on %s:%u, for --channel, with the keys of Secret %s",
+                         channel->options.address, channel->options.port,
+                         channel->options.secret_name);
+    channel->port = (uint16_t)port;
+    lws_sul_schedule(channel->context, 0, &channel->tick, tick, TICK_US);
+    return true;
+}
+
+void channel_stop(Channel *channel)
+{
+    if (!channel)
+        return;
+    atomic_store(&channel->stop, true);
+    queue_close(channel->waiting);
+    if (channel->context)
+        lws_cancel_service(channel->context);
+    thread_join(channel->thread);
+    thread_join(channel->keys);
+    for (size_t i = 0; i < REVIEWERS; i++)
+        thread_join(channel->reviewers[i]);
+    if (channel->context)
+        lws_context_destroy(channel->context);
+    while (channel->reviewed) {
+        Review *next = channel->reviewed->next;
+        review_free(channel->reviewed);
+        channel->reviewed = next;
+    }
+    SSL_CTX_free(channel->no_tls);
+    queue_free(channel->waiting);
+    reviews_free(channel->reviews);
+    authority_done(&channel->authority);
+    pthread_mutex_destroy(&channel->lock);
+    free(channel);
+}
+
+Channel *channel_start(Api *api, const ChannelOptions *options, const ChannelTaker *taker,
+                       Error *err)
+{
+    Channel *channel = mem_zalloc(sizeof *channel);
+    channel->api = api;
+    channel->options = *options;
+    if (!options->silence_us)
+        channel->options.silence_us = SILENCE_US;
+    channel->taker = *taker;
+    channel->connections_max = connections_max(options);
+    pthread_mutex_init(&channel->lock, NULL);
+    channel->no_tls = SSL_CTX_new(TLS_client_method());
+    ASSERT(channel->no_tls);
+    channel->reviews = reviews_new(api);
+    channel->waiting = queue_new(REVIEWS_WAIT_MAX, REVIEWS_WAIT_MAX, review_free);
+    channel->figures = (Figures){
+        metrics_register(METRIC_GAUGE, "firn_channel_connections", "Agents that are connected", ""),
+        metrics_register(METRIC_COUNTER, "firn_channel_reports_total", "Reports of agents", ""),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        (void)refusals_of(reasons[i]);
+    if (!can_bind(options, err) ||
+        !channel_secret(api, &channel->options, clock_wall_us() / 1000000, &channel->authority,
+                        err) ||
+        !listen_on(channel, err)) {
+        channel_stop(channel);
+        return NULL;
+    }
+    channel->thread = thread_start("channel", serve, channel);
+    channel->keys = thread_start("channel-keys", keys_run, channel);
+    for (size_t i = 0; i < REVIEWERS; i++)
+        channel->reviewers[i] = thread_start("review", review_run, channel);
+    lws_cancel_service(channel->context);
+    return channel;
+}
+
+uint16_t channel_port(const Channel *channel)
+{
+    return channel->port;
+}
+
+char *channel_trust(Channel *channel)
+{
+    pthread_mutex_lock(&channel->lock);
+    char *pem = mem_strdup(channel->authority.ca);
+    pthread_mutex_unlock(&channel->lock);
+    return pem;
+}
