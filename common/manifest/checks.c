@@ -273,6 +273,13 @@ bool check_brokers(const char *text, const char **ret_wanted)
     }
 }
 
+bool check_name_in_dns(const char *text, const char **ret_wanted)
+{
+    *ret_wanted = "a name in DNS, such as kafka.example.internal, with :port behind it or without";
+    size_t authority;
+    return strlen(text) <= 300 && is_authority(text, &authority) && !text[authority];
+}
+
 static bool is_topic_letter(char c)
 {
     return isalnum((unsigned char)c) || strchr("._-", c);

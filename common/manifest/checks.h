@@ -19,6 +19,7 @@ TextCheck check_lake_name;   /* a database or table: one part of a path */
 TextCheck check_column_type; /* a primitive type of Iceberg */
 TextCheck check_partition;   /* a transform of the Iceberg specification, with its column */
 TextCheck check_brokers;     /* host:port, with commas between */
+TextCheck check_name_in_dns; /* host or host:port */
 TextCheck check_topic;       /* a name that Kafka takes */
 TextCheck check_topic_template;
 TextCheck check_topic_setting;   /* [a-z.]: not what has a field of its own */

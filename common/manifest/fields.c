@@ -673,12 +673,6 @@ static const Choice incoming[] = {
     {"Debezium", false}, {"Json", false}, {"Avro", false}, {"Protobuf", true}, {0}};
 static const Choice start_from[] = {{"Earliest", false}, {"Latest", false}, {0}};
 
-SHAPE(unit_registry_shape, "schemaRegistry",
-      TEXT("url", StreamSpec, registry_url, .required = true, .check = check_url,
-           .doc = "where Confluent's API of the registry answers"),
-      LATER("credentialsSecretRef", "names the Secret for the registry"),
-      LATER("caSecretRef", "the authority that signed the registry's certificate"));
-
 SHAPE(event_shape, "an event",
       TEXT("name", EventName, name, .required = true, .check = check_line,
            .doc = "the value of nameField"),
@@ -702,17 +696,21 @@ SHAPE(unit_kafka_shape, "kafka",
       {.name = "brokers",
        .kind = FIELD_TEXTS,
        .one_or_many = true,
-       .required = true,
        AT(StreamSpec, kafka.brokers),
        .check = check_brokers,
        .doc = "brokers to begin with, host:port; several in a list, or with commas between"},
+      TEXT("r53", StreamSpec, kafka.r53, .check = check_name_in_dns,
+           .doc = "the name in DNS that leads to the brokers, in place of brokers; with a port "
+                  "behind a colon, or 9093 with TLS and 9092 without"),
+      OBJECT("security", kafka_security_shape, .offset = offsetof(StreamSpec, kafka),
+             .doc = "encryption, and how one shows who one is"),
       {.name = "incomingData",
        .kind = FIELD_ENUM,
        .choices = incoming,
        .required = true,
        AT(StreamSpec, incoming),
        .doc = "what its records are"},
-      OBJECT("schemaRegistry", unit_registry_shape,
+      OBJECT("schemaRegistry", registry_shape,
              .doc = "who keeps the schemas of records in Avro; without one they are JSON with "
                     "their schemas"),
       {.name = "startFrom",
@@ -721,8 +719,6 @@ SHAPE(unit_kafka_shape, "kafka",
        AT(StreamSpec, start_latest),
        .fallback = "Earliest",
        .doc = "where a table begins that has no commit yet"},
-      LATER("security", "encryption, and how one shows who one is"),
-      LATER("r53", "the name in DNS that leads to the brokers"),
       LATER("retention", "how long the topic keeps its records at least"),
       TEXT("orderingColumn", StreamSpec, ordering_column, .check = check_line,
            .doc = "of two versions of a key the one counts that has the greater value in this "

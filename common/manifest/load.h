@@ -36,11 +36,13 @@ void storage_resolve(const Load *load, const Place *place, const char *path, Sto
 /* events.c: spec.kafka of a unit, which has one. */
 void events_check(const Load *load, const Place *place, const IngestionUnitSpec *unit);
 
-/* stream.c: spec.stream of one Connector, which has one. */
+/* stream.c: spec.stream of one Connector, spec.kafka of one unit, which has one. */
 void stream_complete(ConnectorSpec *connector, const YamlNode *spec);
-void stream_complete_unit(IngestionUnitSpec *unit); /* spec.kafka of a unit */
+void stream_complete_unit(IngestionUnitSpec *unit);
 void stream_check(const Place *place, const ConnectorSpec *connector);
+void stream_check_unit(const Place *place, const IngestionUnitSpec *unit);
 void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connector);
+void stream_resolve_unit(const Load *load, const Place *place, IngestionUnitSpec *unit);
 void stream_secrets_wipe(StreamSpec *stream); /* and frees them */
 
 /* validate.c: a key of a Secret, or a finding at `path`. */

@@ -74,7 +74,8 @@ typedef enum KafkaMechanism {
  * logged. */
 typedef struct KafkaSpec KafkaSpec;
 struct KafkaSpec {
-    TextList brokers; /* "host:port"; of strimzi, its bootstrap service */
+    TextList brokers; /* "host:port"; of strimzi, its bootstrap service; of r53, that name */
+    char *r53;        /* NULL: not given */
     struct {
         char *cluster; /* NULL: not given */
         char *namespace_name;

@@ -342,6 +342,8 @@ void manifest_free(Manifest *manifest)
     }
     for (size_t i = 0; i < manifest->unit_count; i++) {
         IngestionUnitSpec *unit = &manifest->units[i];
+        if (unit->kafka)
+            stream_secrets_wipe(unit->kafka);
         if (unit->lake) { /* has a name and secrets, which the unit's shape does not know */
             lake_secrets_wipe(unit->lake);
             shape_free(&lake_table_shape, unit->lake);

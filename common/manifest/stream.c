@@ -1,5 +1,6 @@
-/* spec.stream of a Connector: what goes beyond one field, the defaults that hang on other fields,
- * and its Secrets. */
+/* spec.stream of a Connector, and spec.kafka of a unit: what goes beyond one field, the defaults
+ * that hang on other fields, and their Secrets. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,9 +10,17 @@
 #include "common/text.h"
 
 #define KAFKA "spec.stream.kafka"
-#define SECURITY KAFKA ".security"
 #define REGISTRY "spec.stream.schemaRegistry"
+#define UNIT_KAFKA "spec.kafka"
+#define UNIT_REGISTRY UNIT_KAFKA ".schemaRegistry"
+#define PATH_BYTES 128
 #define SPOOL "spec.stream.spool"
+
+static const char *path_in(char to[PATH_BYTES], const char *at, const char *below)
+{
+    snprintf(to, PATH_BYTES, "%s%s", at, below);
+    return to;
+}
 
 static bool has_sasl(const KafkaSpec *kafka)
 {
@@ -25,6 +34,12 @@ static bool has_tls(const KafkaSpec *kafka)
 
 /* --- defaults --- */
 
+static void add_broker(KafkaSpec *kafka, char *broker)
+{
+    kafka->brokers.texts = mem_array(1, sizeof *kafka->brokers.texts);
+    kafka->brokers.texts[kafka->brokers.count++] = broker;
+}
+
 /* Strimzi puts a Service in front of each cluster's listeners. */
 static void complete_strimzi(KafkaSpec *kafka, const char *namespace_name)
 {
@@ -34,10 +49,17 @@ static void complete_strimzi(KafkaSpec *kafka, const char *namespace_name)
         kafka->strimzi.port = has_tls(kafka) ? 9093 : 9092;
     if (kafka->brokers.count)
         return; /* both: a finding */
-    kafka->brokers.texts = mem_array(1, sizeof *kafka->brokers.texts);
-    kafka->brokers.texts[kafka->brokers.count++] =
-        mem_format("%s-kafka-bootstrap.%s.svc:%u", kafka->strimzi.cluster,
-                   kafka->strimzi.namespace_name, kafka->strimzi.port);
+    add_broker(kafka, mem_format("%s-kafka-bootstrap.%s.svc:%u", kafka->strimzi.cluster,
+                                 kafka->strimzi.namespace_name, kafka->strimzi.port));
+}
+
+static void complete_authorities(StreamSpec *stream)
+{
+    SecretRef *const authorities[] = {&stream->kafka.ca, &stream->kafka.token_ca,
+                                      &stream->registry_ca};
+    for (size_t i = 0; i < ARRAY_LEN(authorities); i++)
+        if (authorities[i]->name && !authorities[i]->key)
+            authorities[i]->key = mem_strdup("ca.crt");
 }
 
 void stream_complete(ConnectorSpec *connector, const YamlNode *spec)
@@ -52,11 +74,7 @@ void stream_complete(ConnectorSpec *connector, const YamlNode *spec)
         stream->retention_ms = INT64_MAX;
     else if (stream->retention && !text_duration_parse(stream->retention, &stream->retention_ms))
         stream->retention_ms = 0; /* has its finding */
-    SecretRef *const authorities[] = {&stream->kafka.ca, &stream->kafka.token_ca,
-                                      &stream->registry_ca};
-    for (size_t i = 0; i < ARRAY_LEN(authorities); i++)
-        if (authorities[i]->name && !authorities[i]->key)
-            authorities[i]->key = mem_strdup("ca.crt");
+    complete_authorities(stream);
     storage_complete(&stream->spool_storage,
                      yaml_get(yaml_get(yaml_get(spec, "stream"), "spool"), "storage"));
 }
@@ -64,46 +82,50 @@ void stream_complete(ConnectorSpec *connector, const YamlNode *spec)
 /* --- checks --- */
 
 /* Fields that say nothing without `on`, which `wanted` names. */
-static void check_unused(const Place *place, const YamlNode *security, const char *const *fields,
-                         size_t count, bool on, const char *wanted)
+static void check_unused(const Place *place, const char *at, const YamlNode *security,
+                         const char *const *fields, size_t count, bool on, const char *wanted)
 {
     for (size_t i = 0; i < count && !on; i++) {
         if (!yaml_get(security, fields[i]))
             continue;
-        AUTO(mem_free) char *path = mem_format(SECURITY ".%s", fields[i]);
+        AUTO(mem_free) char *path = mem_format("%s.%s", at, fields[i]);
         place_report(place, path, NULL, "is for %s alone: leave it out, or write %s", wanted,
                      wanted);
     }
 }
 
-static void check_security(const Place *place, const KafkaSpec *kafka, const YamlNode *security)
+/* at: where it stands */
+static void check_security(const Place *place, const char *at, const KafkaSpec *kafka,
+                           const YamlNode *security)
 {
+    char path[PATH_BYTES];
     static const char *const sasl_only[] = {"mechanism"};
     static const char *const tls_only[] = {"caSecretRef", "verifyHost"};
     static const char *const token_only[] = {"tokenEndpoint", "tokenScope", "tokenExtensions",
                                              "tokenCaSecretRef"};
     bool sasl = has_sasl(kafka), tls = has_tls(kafka);
     bool oauth = sasl && kafka->mechanism == KAFKA_OAUTHBEARER;
-    check_unused(place, security, sasl_only, ARRAY_LEN(sasl_only), sasl,
+    check_unused(place, at, security, sasl_only, ARRAY_LEN(sasl_only), sasl,
                  "protocol SASL_SSL or SASL_PLAINTEXT");
-    check_unused(place, security, tls_only, ARRAY_LEN(tls_only), tls, "protocol SASL_SSL or SSL");
-    check_unused(place, security, token_only, ARRAY_LEN(token_only), oauth,
+    check_unused(place, at, security, tls_only, ARRAY_LEN(tls_only), tls,
+                 "protocol SASL_SSL or SSL");
+    check_unused(place, at, security, token_only, ARRAY_LEN(token_only), oauth,
                  "mechanism OAUTHBEARER");
     if (sasl && !yaml_get(security, "mechanism"))
-        place_report(place, SECURITY ".mechanism", NULL,
+        place_report(place, path_in(path, at, ".mechanism"), NULL,
                      "is required with SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER");
     if (sasl && !yaml_get(security, "credentialsSecretRef"))
-        place_report(place, SECURITY ".credentialsSecretRef", NULL,
+        place_report(place, path_in(path, at, ".credentialsSecretRef"), NULL,
                      "is required with SASL: the Secret with %s",
                      oauth ? "clientId and clientSecret" : "username and password");
     if (!sasl && !tls && yaml_get(security, "credentialsSecretRef"))
-        place_report(place, SECURITY ".credentialsSecretRef", NULL,
+        place_report(place, path_in(path, at, ".credentialsSecretRef"), NULL,
                      "is not used with protocol PLAINTEXT: leave it out, or write protocol");
     if (oauth && !yaml_get(security, "tokenEndpoint"))
-        place_report(place, SECURITY ".tokenEndpoint", NULL,
+        place_report(place, path_in(path, at, ".tokenEndpoint"), NULL,
                      "is required with OAUTHBEARER: where the token comes from");
     if (kafka->token_ca.name && kafka->token_url && strncmp(kafka->token_url, "http://", 7) == 0)
-        place_report(place, SECURITY ".tokenCaSecretRef", NULL,
+        place_report(place, path_in(path, at, ".tokenCaSecretRef"), NULL,
                      "has nothing to check: tokenEndpoint is not https");
 }
 
@@ -132,6 +154,15 @@ static void check_topics(const Place *place, const StreamSpec *stream)
         }
 }
 
+static void check_registry_ca(const Place *place, const char *at, const StreamSpec *stream)
+{
+    char path[PATH_BYTES];
+    if (stream->registry_ca.name && stream->registry_url &&
+        strncmp(stream->registry_url, "http://", 7) == 0)
+        place_report(place, path_in(path, at, ".caSecretRef"), NULL,
+                     "has nothing to check: url is not https");
+}
+
 static void check_registry(const Place *place, const StreamSpec *stream, const YamlNode *node)
 {
     const YamlNode *registry = yaml_get(node, "schemaRegistry");
@@ -141,10 +172,7 @@ static void check_registry(const Place *place, const StreamSpec *stream, const Y
     if (stream->format == STREAM_JSON && registry)
         place_report(place, REGISTRY, NULL,
                      "is for format Avro alone: leave it out, or write format: Avro");
-    if (stream->registry_ca.name && stream->registry_url &&
-        strncmp(stream->registry_url, "http://", 7) == 0)
-        place_report(place, REGISTRY ".caSecretRef", NULL,
-                     "has nothing to check: url is not https");
+    check_registry_ca(place, REGISTRY, stream);
 }
 
 static void check_spool(const Place *place, const StreamSpec *stream, const YamlNode *node)
@@ -170,7 +198,7 @@ void stream_check(const Place *place, const ConnectorSpec *connector)
         if (brokers && strimzi)
             place_report(place, KAFKA ".strimzi", NULL,
                          "stands beside bootstrapServers: leave out one of both");
-        check_security(place, &stream->kafka, yaml_get(kafka, "security"));
+        check_security(place, KAFKA ".security", &stream->kafka, yaml_get(kafka, "security"));
     }
     check_topics(place, stream);
     check_registry(place, stream, node);
@@ -180,9 +208,30 @@ void stream_check(const Place *place, const ConnectorSpec *connector)
                      "is for format Json alone: Avro's schemas are with the registry");
 }
 
+void stream_check_unit(const Place *place, const IngestionUnitSpec *unit)
+{
+    const StreamSpec *stream = unit->kafka;
+    const YamlNode *kafka = yaml_at(place->node, UNIT_KAFKA);
+    bool brokers = yaml_get(kafka, "brokers"), r53 = yaml_get(kafka, "r53");
+    if (!brokers && !r53)
+        place_report(place, UNIT_KAFKA ".brokers", NULL,
+                     "is required, unless r53 names them: write host:port");
+    if (brokers && r53)
+        place_report(place, UNIT_KAFKA ".r53", NULL,
+                     "stands beside brokers: leave out one of both");
+    check_security(place, UNIT_KAFKA ".security", &stream->kafka, yaml_get(kafka, "security"));
+    check_registry_ca(place, UNIT_REGISTRY, stream);
+}
+
 void stream_complete_unit(IngestionUnitSpec *unit)
 {
     StreamSpec *stream = unit->kafka;
+    KafkaSpec *kafka = &stream->kafka;
+    complete_authorities(stream);
+    if (kafka->r53 && !kafka->brokers.count)
+        add_broker(kafka, strchr(kafka->r53, ':')
+                              ? mem_strdup(kafka->r53)
+                              : mem_format("%s:%u", kafka->r53, has_tls(kafka) ? 9093 : 9092));
     stream->format = stream->registry_url ? STREAM_AVRO : STREAM_JSON;
     stream->records.schemas = !stream->registry_url && stream->incoming == INCOMING_DEBEZIUM;
     if (!unit->connector)
@@ -218,9 +267,11 @@ bool manifest_runs(const Manifest *manifest, Findings *findings)
 
 /* --- Secrets --- */
 
-static void resolve_login(const Load *load, const Place *place, KafkaSpec *kafka)
+/* at: spec.…security */
+static void resolve_login(const Load *load, const Place *place, const char *at, KafkaSpec *kafka)
 {
-    static const char path[] = SECURITY ".credentialsSecretRef.name";
+    char path[PATH_BYTES];
+    (void)path_in(path, at, ".credentialsSecretRef.name");
     const char *name = kafka->credentials.name;
     bool oauth = kafka->mechanism == KAFKA_OAUTHBEARER;
     bool shows = place_secret_has(load, place, name, "tls.crt") ||
@@ -237,29 +288,51 @@ static void resolve_login(const Load *load, const Place *place, KafkaSpec *kafka
                                 &kafka->client_key_pem));
 }
 
-void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connector)
+static void resolve_authority(const Load *load, const Place *place, const char *at,
+                              const char *below, const SecretRef *ref, char **ret_pem)
 {
-    StreamSpec *stream = connector->stream;
-    KafkaSpec *kafka = &stream->kafka;
+    char path[PATH_BYTES];
+    if (ref->name)
+        (void)place_secret_pem(load, place, path_in(path, at, below), ref->name, ref->key,
+                               "certificate", ret_pem);
+}
+
+static void resolve_kafka(const Load *load, const Place *place, const char *at, KafkaSpec *kafka)
+{
     if (kafka->credentials.name)
-        resolve_login(load, place, kafka);
-    if (kafka->ca.name)
-        (void)place_secret_pem(load, place, SECURITY ".caSecretRef.name", kafka->ca.name,
-                               kafka->ca.key, "certificate", &kafka->ca_pem);
-    if (kafka->token_ca.name)
-        (void)place_secret_pem(load, place, SECURITY ".tokenCaSecretRef.name", kafka->token_ca.name,
-                               kafka->token_ca.key, "certificate", &kafka->token_ca_pem);
-    if (stream->registry_ca.name)
-        (void)place_secret_pem(load, place, REGISTRY ".caSecretRef.name", stream->registry_ca.name,
-                               stream->registry_ca.key, "certificate", &stream->registry_ca_pem);
-    storage_resolve(load, place, SPOOL ".storage", &stream->spool_storage);
+        resolve_login(load, place, at, kafka);
+    resolve_authority(load, place, at, ".caSecretRef.name", &kafka->ca, &kafka->ca_pem);
+    resolve_authority(load, place, at, ".tokenCaSecretRef.name", &kafka->token_ca,
+                      &kafka->token_ca_pem);
+}
+
+static void resolve_registry(const Load *load, const Place *place, const char *at,
+                             StreamSpec *stream)
+{
+    char path[PATH_BYTES];
     const char *name = stream->registry_credentials.name;
-    static const char path[] = REGISTRY ".credentialsSecretRef.name";
+    resolve_authority(load, place, at, ".caSecretRef.name", &stream->registry_ca,
+                      &stream->registry_ca_pem);
+    (void)path_in(path, at, ".credentialsSecretRef.name");
     if (name && place_secret_has(load, place, name, "token"))
         (void)place_secret(load, place, path, name, "token", &stream->registry_token);
     else if (name)
         (void)(place_secret(load, place, path, name, "username", &stream->registry_username) &&
                place_secret(load, place, path, name, "password", &stream->registry_password));
+}
+
+void stream_resolve(const Load *load, const Place *place, ConnectorSpec *connector)
+{
+    StreamSpec *stream = connector->stream;
+    resolve_kafka(load, place, KAFKA ".security", &stream->kafka);
+    resolve_registry(load, place, REGISTRY, stream);
+    storage_resolve(load, place, SPOOL ".storage", &stream->spool_storage);
+}
+
+void stream_resolve_unit(const Load *load, const Place *place, IngestionUnitSpec *unit)
+{
+    resolve_kafka(load, place, UNIT_KAFKA ".security", &unit->kafka->kafka);
+    resolve_registry(load, place, UNIT_REGISTRY, unit->kafka);
 }
 
 void stream_secrets_wipe(StreamSpec *stream)

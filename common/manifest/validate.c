@@ -377,8 +377,10 @@ static void check_unit(Load *load, size_t index)
         check_lake_table_ref(load, &place, unit);
     if (unit->lake)
         check_table_spec(&place, "spec.outsourcingUnit.table.", unit->lake, true);
-    if (unit->kafka)
+    if (unit->kafka) {
         events_check(load, &place, unit);
+        stream_check_unit(&place, unit);
+    }
     if (unit->lake && unit->kafka &&
         (strchr(unit->lake->database, '{') || strchr(unit->lake->table_name, '{')))
         place_report(&place, "spec.outsourcingUnit.table", NULL,
@@ -548,5 +550,7 @@ void manifest_resolve_secrets(Load *load)
         Place place = {load->findings, "IngestionUnit", &unit->meta, load->unit_nodes[i]};
         if (unit->lake)
             lake_resolve(load, &place, "spec.outsourcingUnit.table.", unit->lake);
+        if (unit->kafka)
+            stream_resolve_unit(load, &place, unit);
     }
 }

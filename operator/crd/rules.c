@@ -45,6 +45,7 @@ static const struct {
     {check_identifier, "^[^" CTRL "]+$", 63},
     {check_url, "^https?://" AUTHORITY "(/[^" CTRL " ?#{}\"\\\\@]*)?$", 0},
     {check_endpoint, "^https?://" AUTHORITY "/?$", 0},
+    {check_name_in_dns, "^" AUTHORITY "$", 300},
     {check_region, "^[A-Za-z0-9-]{1,64}$", 0},
     {check_line, "^[^" CTRL "]+$", 0},
     {check_lake_name,

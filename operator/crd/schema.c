@@ -38,6 +38,11 @@ static const struct {
     const char *shape, *field;
 } silent[] = {{"security", "mechanism"}, {"security", "verifyHost"}, {"metadata", "namespace"}};
 
+/* Of two fields one has to be there. No rule sees those that have no structural type. */
+static const struct {
+    const char *one, *other;
+} either[] = {{"bootstrapServers", "strimzi"}, {"brokers", "r53"}};
+
 static json_t *text_of(const char *text)
 {
     json_t *value = json_string(text);
@@ -314,6 +319,11 @@ json_t *schema_of_shape(const Shape *shape)
         set(schema, "required", required);
     else
         json_decref(required);
+    for (size_t i = 0; i < ARRAY_LEN(either); i++)
+        if (json_object_get(properties, either[i].one))
+            set(schema, "oneOf",
+                json_pack("[{s:[s]},{s:[s]}]", "required", either[i].one, "required",
+                          either[i].other));
     set(schema, "properties", properties);
     rules_of_shape(schema, shape);
     return schema;

@@ -1,14 +1,19 @@
 """Source → topics → tables: `firn-agent capture` and `firn-agent ingest` beside each other, tables equal to the source by
 engines that are not ours; through restarts, kills at named points and at random, and partitions dealt out anew."""
 
+import json
 import os
 import random
 import signal
 import unittest
 
+from confluent_kafka.admin import AclOperation, ResourceType
+
 from harness import shop
+from harness.agent import REFUSED
 from harness.ingest import IngestCase, lanes
 from harness.kafka import Connect, Registry
+from harness.kafka_secure import PASSWORD, USER
 from harness.wait import wait_until
 
 SEED = int(os.environ.get("FIRN_SEED", random.SystemRandom().randrange(10**6)))
@@ -202,6 +207,7 @@ class Foreign(IngestCase):
 
     def write_units(self):
         path = self.folder / "manifest.yaml"
+        security = "{protocol: SASL_PLAINTEXT, mechanism: SCRAM-SHA-512, credentialsSecretRef: {name: kafka}}"
         path.write_text("---\n".join(f"""\
 apiVersion: firn.dev/v1alpha1
 kind: IngestionUnit
@@ -209,7 +215,8 @@ metadata: {{name: {self.unit}-{table}-{form}}}
 spec:
   kafka:
     topic: {form}.public.{table}
-    brokers: "{self.broker.bootstrap}"
+    {f'brokers: "{self.broker.at("SASL")}"' if form.endswith("avro") else f'r53: "{self.broker.at("SASL")}"'}
+    security: {security}
     incomingData: Debezium
 {f'    schemaRegistry: {{url: "{self.registry.url}"}}' if form.endswith("avro") else ''}
   outsourcingUnit:
@@ -219,7 +226,25 @@ spec:
       tableName: {table}
       mode: Upsert
       commitInterval: 1s
-""" for form, table in self.units()))
+""" for form, table in self.units()) + f"""\
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: kafka}}
+stringData: {json.dumps({"username": USER, "password": PASSWORD})}
+""")
+        path.chmod(0o600)
+
+    def allow(self):
+        """What README says that a user of ingest needs."""
+        names = {f"{form}.public.{table}": f"firn-default-{self.unit}-{table}-{form}" for form, table in self.units()}
+        for topic, unit in names.items():
+            self.broker.allow(*((kind, name, right) for kind, name, rights in (
+                (ResourceType.TOPIC, topic, (AclOperation.READ, AclOperation.DESCRIBE)),
+                (ResourceType.GROUP, unit, (AclOperation.READ, AclOperation.DESCRIBE)),
+                (ResourceType.TOPIC, f"{unit}-control", (AclOperation.READ, AclOperation.DESCRIBE, AclOperation.WRITE, AclOperation.CREATE,
+                                                         AclOperation.DESCRIBE_CONFIGS)),
+            ) for right in rights))  # fmt: skip
 
     def wait_forms(self, *agents):
         for form in self.forms:
@@ -236,6 +261,10 @@ spec:
                                              **(AVRO_NAMES if more else {})) | (more or JSON)
                       for form, more in self.forms.items()}  # fmt: skip
         with Connect(self.broker, connectors) as worker:
+            ingest = self.ingest()
+            self.assertEqual(ingest.wait(), REFUSED, ingest.text()[-2000:])
+            self.assertIn("KafkaRights", ingest.text())
+            self.allow()
             ingest = self.ingest()
             self.wait_forms(ingest, worker)
             run("update orders set price = price + 1, name = name || ' ☃' where id % 2 = 0; delete from orders where id % 11 = 0")

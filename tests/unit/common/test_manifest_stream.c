@@ -1,5 +1,6 @@
 /* links: firn_common */
-/* spec.stream of a Connector: what is taken, defaults, Secrets, and everything that is refused. */
+/* spec.stream of a Connector: what is taken, defaults, Secrets, and everything that is refused; what
+ * spec.kafka of a unit shares with it. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -119,9 +120,32 @@ static void defaults(void **state)
     assert_null(manifest_find_connector(manifest, "default", "straight")->stream);
     Findings findings;
     assert_false(manifest_runs(manifest, &findings)); /* not yet */
-    assert_int_equal(findings.count, 3);
-    assert_non_null(strstr(findings.items[0].message, "firn-agent capture"));
+    assert_int_equal(findings.count, 4);
+    assert_non_null(strstr(findings.items[0].message, "firn-agent ingest"));
+    assert_non_null(strstr(findings.items[1].message, "firn-agent capture"));
     findings_done(&findings);
+    manifest_free(manifest);
+}
+
+/* A topic of others is reached as a Connector's are. */
+static void of_a_unit(void **state)
+{
+    (void)state;
+    Manifest *manifest = load(true);
+    assert_int_equal(manifest->unit_count, 1);
+    const StreamSpec *others = manifest->units[0].kafka;
+    assert_int_equal(others->kafka.brokers.count, 1);
+    assert_string_equal(others->kafka.brokers.texts[0], "kafka.example.internal:9093");
+    assert_int_equal(others->kafka.protocol, KAFKA_SASL_SSL);
+    assert_int_equal(others->kafka.mechanism, KAFKA_SCRAM_SHA_512);
+    assert_true(others->kafka.verify_host);
+    assert_string_equal(others->kafka.username, "u");
+    assert_string_equal(others->kafka.password, "p");
+    assert_non_null(strstr(others->kafka.ca_pem, "\nca\n"));
+    assert_string_equal(others->registry_username, "u");
+    assert_string_equal(others->registry_password, "p");
+    assert_non_null(strstr(others->registry_ca_pem, "\nca\n"));
+    assert_int_equal(others->format, STREAM_AVRO);
     manifest_free(manifest);
 }
 
@@ -268,6 +292,7 @@ static void secrets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_field), cmocka_unit_test(defaults),
-                                       cmocka_unit_test(refused), cmocka_unit_test(secrets)};
+                                       cmocka_unit_test(of_a_unit), cmocka_unit_test(refused),
+                                       cmocka_unit_test(secrets)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
