@@ -184,6 +184,12 @@ void stream_complete_unit(IngestionUnitSpec *unit)
 {
     StreamSpec *stream = unit->kafka;
     stream->format = stream->registry_url ? STREAM_AVRO : STREAM_JSON;
+    stream->start_ms = stream->replay_ms = INT64_MIN;
+    stream->start_latest = stream->start_from && strcmp(stream->start_from, "Latest") == 0;
+    if (stream->start_from && !text_time_parse(stream->start_from, &stream->start_ms))
+        stream->start_ms = INT64_MIN;
+    if (stream->replay_from && !text_time_parse(stream->replay_from, &stream->replay_ms))
+        stream->replay_ms = INT64_MIN;
     stream->records.schemas = !stream->registry_url && stream->incoming == INCOMING_DEBEZIUM;
     if (!unit->connector)
         unit->connector = mem_strdup("");
