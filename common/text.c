@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <time.h>
 
 #define WORD_BYTES_MAX 64
 #define QUOTE_BYTES_MAX 80
@@ -78,6 +79,55 @@ char *text_duration_format(int64_t ms, char *buffer, size_t buffer_bytes)
     else
         snprintf(buffer, buffer_bytes, "%lld%s", (long long)(ms / unit->ms), unit->name);
     return buffer;
+}
+
+/* n digits, with what stands behind them unless that is 0. */
+static bool number_take(const char **at, int n, char behind, int most, int *ret)
+{
+    for (*ret = 0; n; n--, ++*at) {
+        if (!isdigit((unsigned char)**at))
+            return false;
+        *ret = *ret * 10 + (**at - '0');
+    }
+    if (*ret > most || (behind && *(*at)++ != behind))
+        return false;
+    return true;
+}
+
+bool text_time_parse(const char *text, int64_t *ret_ms)
+{
+    const char *at = text;
+    int year, month, day, hour, minute, second, ms = 0, zone_hour, zone_minute;
+    if (!number_take(&at, 4, '-', 9999, &year) || !number_take(&at, 2, '-', 12, &month) ||
+        !number_take(&at, 2, 'T', 31, &day) || !number_take(&at, 2, ':', 23, &hour) ||
+        !number_take(&at, 2, ':', 59, &minute) || !number_take(&at, 2, 0, 59, &second))
+        return false;
+    if (*at == '.') {
+        int scale = 100;
+        if (!isdigit((unsigned char)*++at))
+            return false;
+        for (; isdigit((unsigned char)*at); at++, scale /= 10)
+            ms += scale * (*at - '0');
+    }
+    struct tm utc = {.tm_year = year - 1900,
+                     .tm_mon = month - 1,
+                     .tm_mday = day,
+                     .tm_hour = hour,
+                     .tm_min = minute,
+                     .tm_sec = second};
+    int64_t seconds = timegm(&utc);
+    if (utc.tm_mday != day || utc.tm_mon != month - 1) /* there is no such day */
+        return false;
+    char sign = *at++;
+    if (sign == '+' || sign == '-') {
+        if (!number_take(&at, 2, ':', 23, &zone_hour) || !number_take(&at, 2, 0, 59, &zone_minute))
+            return false;
+        seconds += (sign == '+' ? -1 : 1) * (zone_hour * 3600 + zone_minute * 60);
+    } else if (sign != 'Z') {
+        return false;
+    }
+    *ret_ms = seconds * 1000 + ms;
+    return !*at;
 }
 
 bool text_quantity_parse(const char *text, uint64_t *ret_bytes)

@@ -11,6 +11,9 @@ MUST_CHECK bool text_duration_parse(const char *text, int64_t *ret_ms);
 /* The shortest single-unit form: 90000 gives "90s". buffer of at least 32 bytes; returns it. */
 char *text_duration_format(int64_t ms, char *buffer, size_t buffer_bytes);
 
+/* RFC 3339: "2026-11-22T00:00:00Z", "2026-11-22T01:00:00.5+01:00"; milliseconds since 1970. */
+MUST_CHECK bool text_time_parse(const char *text, int64_t *ret_ms);
+
 /* A Kubernetes quantity of bytes: "123", "500M" (10^6), "64Mi" (2^20), k to P and Ki to Pi, with a
  * fraction where it comes out whole ("1.5Gi"). */
 MUST_CHECK bool text_quantity_parse(const char *text, uint64_t *ret_bytes);

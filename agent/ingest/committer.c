@@ -49,6 +49,7 @@ void commit_result_free(CommitResult *result)
     if (!result)
         return;
     free(result->lanes);
+    free(result->replayed);
     free(result);
 }
 
@@ -119,6 +120,36 @@ static bool open_table(Committer *committer, Error *err)
     TableView view;
     table_view(committer->table, 0, 0, &view);
     committer->claimed = view.has_claim ? view.snapshot : 0;
+    if (own->replay && !view.has_claim)
+        table_set_replayed(committer->table, own->replay); /* it has nothing to read once more */
+    return true;
+}
+
+/* Back to where the job says, in a commit of its own: then nothing fits that was staged before. */
+static bool replay(Committer *committer, const CommitJob *job, Error *err)
+{
+    const CommitterOptions *own = &committer->options;
+    CommitAnswer answer;
+    int64_t id, sequence;
+    Error why = {0};
+    forget(committer);
+    if (!open_table(committer, err))
+        return false;
+    const char *done = table_replayed(committer->table);
+    if (done && strcmp(done, own->replay) == 0)
+        return true; /* by another process, meanwhile */
+    table_set_replayed(committer->table, own->replay);
+    if (!table_send_lanes(committer->table, job->source, job->lanes, job->lane_count, &answer, &id,
+                          &sequence, &why)) {
+        *err = why;
+        return error_wrap(err, "table %s", own->name);
+    }
+    if (answer != ANSWER_DONE) {
+        forget(committer);
+        return error_set(err, ERROR_RETRY, "ReplayPending", "the replay is not committed: %.300s",
+                         why.message);
+    }
+    committer->claimed = id;
     return true;
 }
 
@@ -145,6 +176,8 @@ static void found(Committer *committer, int64_t commit)
 static bool load(Committer *committer, const CommitJob *job, CommitResult *ret, Error *err)
 {
     TableView view;
+    if (job->lanes && !replay(committer, job, err))
+        return false;
     bool fresh = !committer->table;
     if (!open_table(committer, err))
         return false;
@@ -165,6 +198,8 @@ static bool load(Committer *committer, const CommitJob *job, CommitResult *ret, 
         committer->renew || moved ||
         (view.head != job->head && view.foreign == FOREIGN_REWROTE && !fresh && !ours);
     copy_view(&view, ret);
+    const char *replayed = table_replayed(committer->table);
+    ret->replayed = replayed ? mem_strdup(replayed) : NULL;
     ret->ok = true;
     return true;
 }

@@ -73,11 +73,13 @@ static bool open_feed(Feed *feed, Error *err)
     if (!feed_learn_columns(feed, err) || !open_group(feed, err))
         return error_wrap(err, "table %s", feed->name);
     open_machines(feed);
-    feed->committer = committer_start(&(CommitterOptions){.spec = feed->spec,
-                                                          .unit = feed->unit,
-                                                          .name = feed->name,
-                                                          .ordering = feed->ordering,
-                                                          .columns = feed->columns});
+    feed->committer = committer_start(
+        &(CommitterOptions){.spec = feed->spec,
+                            .unit = feed->unit,
+                            .name = feed->name,
+                            .ordering = feed->ordering,
+                            .replay = feed->ingest->alone ? feed->ingest->stream->replay_id : NULL,
+                            .columns = feed->columns});
     return true;
 }
 

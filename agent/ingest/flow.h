@@ -55,7 +55,7 @@ typedef struct CommitJob {
     Barrier barrier;
     PieceId *pieces; /* of rows, in the order in which they are taken; owned */
     size_t piece_count;
-    LaneValue *lanes; /* of the table after it; owned */
+    LaneValue *lanes; /* of the table after it; of LOAD, to which it goes back first; owned */
     uint32_t lane_count;
     char source[POSITION_SOURCE_BYTES];
 } CommitJob;
@@ -68,6 +68,7 @@ typedef struct CommitResult {
     TableView view;
     char source[POSITION_SOURCE_BYTES]; /* what the view points to */
     LaneValue *lanes;                   /* owned */
+    char *replayed;                     /* what it says of replays; NULL: nothing; owned */
     CommitAnswer answer;
     int64_t id, sequence;
     Error error;
@@ -79,6 +80,7 @@ typedef struct CommitterOptions {
     const LakeTableSpec *spec;
     const char *unit, *name;
     const char *ordering; /* TableOptions' */
+    const char *replay;   /* the id of what is to be read once more; NULL: nothing */
     const Schema *columns;
 } CommitterOptions;
 void committer_stop(Committer *committer);

@@ -397,6 +397,27 @@ bool kafka_member_bounds(KafkaMember *member, uint32_t partition, uint64_t *ret_
     return true;
 }
 
+bool kafka_member_at(KafkaMember *member, int64_t time_ms, uint64_t *ret_offsets, Error *err)
+{
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)member->partitions);
+    for (uint32_t i = 0; i < member->partitions; i++)
+        rd_kafka_topic_partition_list_add(list, member->topic, (int32_t)i)->offset = time_ms;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(member->client.rk, list, BOUNDS_MS);
+    bool ok = true;
+    for (int i = 0; !code && ok && i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *one = &list->elems[i];
+        uint64_t start, end;
+        code = one->err;
+        if (one->offset >= 0)
+            ret_offsets[one->partition] = (uint64_t)one->offset;
+        else if ((ok = kafka_member_bounds(member, (uint32_t)one->partition, &start, &end, err)))
+            ret_offsets[one->partition] = end;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return ok && (!code || kafka_fault(&member->client, err, code, NULL, member->what, "Describe"));
+}
+
 void kafka_member_commit(KafkaMember *member, const uint64_t *offsets, uint32_t count)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count + 1);

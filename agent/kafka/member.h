@@ -67,6 +67,10 @@ void kafka_member_pause(KafkaMember *member, uint32_t partition);
 /* What the partition holds: the first offset, and the next one. */
 MUST_CHECK bool kafka_member_bounds(KafkaMember *member, uint32_t partition, uint64_t *ret_start,
                                     uint64_t *ret_end, Error *err);
+/* Of each partition the first record that is not older than that moment, in milliseconds since
+ * 1970; where there is none the partition's next offset. */
+MUST_CHECK bool kafka_member_at(KafkaMember *member, int64_t time_ms, uint64_t *ret_offsets,
+                                Error *err);
 /* For lag tools; 0: of that partition nothing. Does not wait. */
 void kafka_member_commit(KafkaMember *member, const uint64_t *offsets, uint32_t count);
 /* Has the group offsets of the topic? */

@@ -182,6 +182,8 @@ static void put_position(Table *table, const Position *position, const char *tex
     put_property(pending, table->property, pending->with_snapshot);
     if (table->copy_next)
         put_property(pending, table->copy_property, table->copy_next);
+    if (table->replay_next)
+        put_property(pending, table->replay_property, table->replay_next);
     if (table->shape_due)
         put_property(pending, table->shape_property, table->shape_value);
     pending->commit.schema = table->evolved ? table->schema : NULL;
@@ -224,6 +226,7 @@ static void settle(Table *table)
     pieces_done(table, true);
     staged_done(table, true);
     settle_copy(table);
+    free(TAKE(table->replay_next));
     table->claim = (TableClaim){.is_there = true,
                                 .copying = table->copying,
                                 .position = pending->position,

@@ -38,6 +38,8 @@ static void release(Table *table)
     free(table->copy_property);
     free(table->copy_progress);
     free(table->copy_next);
+    free(table->replay_property);
+    free(table->replay_next);
     free(table->pieces);
     free(table->location);
 }
@@ -605,6 +607,7 @@ Table *table_open(const TableOptions *options, Error *err)
     table->unit = mem_strdup(options->unit);
     table->property = mem_format("firn.position.%s", options->unit);
     table->copy_property = mem_format("firn.copy.%s", options->unit);
+    table->replay_property = mem_format("firn.replay.%s", options->unit);
     table->shape_property = mem_format("firn.columns.%s", options->unit);
     pthread_mutex_init(&table->names, NULL);
     if (!open_at(table, options, err)) {

@@ -166,6 +166,17 @@ bool table_ease(Table *table, Error *err)
     return data_writer_ease(table->writer, err) || table_failed(table, err);
 }
 
+const char *table_replayed(const Table *table)
+{
+    return iceberg_property(table->iceberg, table->replay_property);
+}
+
+void table_set_replayed(Table *table, const char *id)
+{
+    free(table->replay_next);
+    table->replay_next = mem_strdup(id);
+}
+
 bool table_sweep_unfinished(Table *table, int64_t before_us, Error *err)
 {
     AUTO(mem_free) char *folder = mem_format("%s/", iceberg_location(table->iceberg));

@@ -172,6 +172,12 @@ MUST_CHECK bool table_stage_finish(TableStage *stage, const char *name, Error *e
  */
 MUST_CHECK bool table_take_staged(Table *table, const char *name, Error *err);
 
+/* What was asked for by its id and done last, in a commit that said so (property
+ * firn.replay.<unit>); NULL: nothing. As of the latest look. */
+const char *table_replayed(const Table *table);
+/* The next commit, and every try of it, says that this one is done. */
+void table_set_replayed(Table *table, const char *id);
+
 /* --- committing: send, then as agent/commit says --- */
 /* Makes everything pending one snapshot with `position` (all changes up to it have been put), on
  * the head that was loaded last. False: nothing was sent. True: *ret is the answer, *err its reason

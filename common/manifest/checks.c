@@ -338,6 +338,20 @@ bool check_retention(const char *text, const char **ret_wanted)
     return strcmp(text, "Forever") == 0 || (text_duration_parse(text, &ms) && ms > 0);
 }
 
+bool check_replay_start(const char *text, const char **ret_wanted)
+{
+    int64_t ms;
+    *ret_wanted = "Earliest, or a time such as 2026-11-22T00:00:00Z";
+    return strcmp(text, "Earliest") == 0 || text_time_parse(text, &ms);
+}
+
+bool check_start(const char *text, const char **ret_wanted)
+{
+    bool known = strcmp(text, "Latest") == 0 || check_replay_start(text, ret_wanted);
+    *ret_wanted = "Earliest, Latest, or a time such as 2026-11-22T00:00:00Z";
+    return known;
+}
+
 bool check_sasl_extensions(const char *text, const char **ret_wanted)
 {
     *ret_wanted = "name=value,name=value, with letters alone in the names (auth is taken)";

@@ -45,6 +45,26 @@ static void check_ordering(const Place *place, const StreamSpec *kafka, const La
         place_report(place, path, name, "is none of the table's columns: name one of them");
 }
 
+static void check_replay(const Place *place, const StreamSpec *kafka)
+{
+    static const char path[] = "spec.kafka.replay";
+    const YamlNode *node = yaml_at(place->node, path);
+    bool from = yaml_get(node, "from"), offsets = yaml_get(node, "offsets");
+    if (kafka->replay_id && from == offsets)
+        place_report(place, path, NULL,
+                     "needs where it begins: write from for a time, or offsets for partitions");
+    const ReplayOffsets *list = &kafka->replay_offsets;
+    for (size_t i = 0; i < list->count; i++)
+        for (size_t k = 0; k < i; k++) {
+            if (list->items[i].partition != list->items[k].partition)
+                continue;
+            AUTO(mem_free) char *item = mem_format("%s.offsets[%zu].partition", path, i);
+            place_report(place, item, NULL, "%u stands in the list twice: write it once",
+                         list->items[i].partition);
+            break;
+        }
+}
+
 /* Plain events say nothing of keys, and in JSON nothing of types. */
 void events_check(const Load *load, const Place *place, const IngestionUnitSpec *unit)
 {
@@ -58,6 +78,7 @@ void events_check(const Load *load, const Place *place, const IngestionUnitSpec 
                                 : NULL);
     if (table)
         check_ordering(place, unit->kafka, table);
+    check_replay(place, unit->kafka);
     if (incoming != INCOMING_JSON && unit->kafka->event_field)
         place_report(place, "spec.kafka.events", NULL,
                      "is for incomingData Json alone: leave it out");

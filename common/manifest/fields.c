@@ -671,7 +671,6 @@ SHAPE(sla_shape, "sla",
 
 static const Choice incoming[] = {
     {"Debezium", false}, {"Json", false}, {"Avro", false}, {"Protobuf", true}, {0}};
-static const Choice start_from[] = {{"Earliest", false}, {"Latest", false}, {0}};
 
 SHAPE(event_shape, "an event",
       TEXT("name", EventName, name, .required = true, .check = check_line,
@@ -689,6 +688,34 @@ SHAPE(events_shape, "events",
        .shape = &event_shape,
        .item_bytes = sizeof(EventName),
        .doc = "the events that are taken; others are passed over"});
+
+SHAPE(replay_offset_shape, "an offset",
+      {.name = "partition",
+       .kind = FIELD_INTEGER,
+       AT(ReplayOffset, partition),
+       .required = true,
+       .least = 0,
+       .most = 4095,
+       .doc = "its number"},
+      {.name = "offset",
+       .kind = FIELD_INTEGER,
+       AT(ReplayOffset, offset),
+       .required = true,
+       .least = 0,
+       .most = INT64_MAX,
+       .doc = "the first record that is read again"});
+
+SHAPE(replay_shape, "replay",
+      TEXT("id", StreamSpec, replay_id, .required = true, .check = check_line,
+           .doc = "another one asks for another replay; each is done once"),
+      TEXT("from", StreamSpec, replay_from, .check = check_replay_start,
+           .doc = "Earliest, or the first records of a time on, such as 2026-11-22T00:00:00Z"),
+      {.name = "offsets",
+       .kind = FIELD_OBJECTS,
+       AT(StreamSpec, replay_offsets),
+       .shape = &replay_offset_shape,
+       .item_bytes = sizeof(ReplayOffset),
+       .doc = "where it begins in these partitions; the others go on where they are"});
 
 SHAPE(unit_kafka_shape, "kafka",
       TEXT("topic", StreamSpec, topic, .required = true, .check = check_topic,
@@ -713,12 +740,10 @@ SHAPE(unit_kafka_shape, "kafka",
       OBJECT("schemaRegistry", registry_shape,
              .doc = "who keeps the schemas of records in Avro; without one they are JSON with "
                     "their schemas"),
-      {.name = "startFrom",
-       .kind = FIELD_ENUM,
-       .choices = start_from,
-       AT(StreamSpec, start_latest),
-       .fallback = "Earliest",
-       .doc = "where a table begins that has no commit yet"},
+      TEXT("startFrom", StreamSpec, start_from, .fallback = "Earliest", .check = check_start,
+           .doc = "where a table begins that has no commit yet: Earliest, Latest, or the first "
+                  "records of a time on, such as 2026-11-22T00:00:00Z"),
+      OBJECT("replay", replay_shape, .doc = "records that are read once more"),
       LATER("retention", "how long the topic keeps its records at least"),
       TEXT("orderingColumn", StreamSpec, ordering_column, .check = check_line,
            .doc = "of two versions of a key the one counts that has the greater value in this "

@@ -165,6 +165,15 @@ typedef struct KeyColumnsList {
     KeyColumns *items;
     size_t count;
 } KeyColumnsList;
+/* Where a replay begins in a partition. */
+typedef struct ReplayOffset {
+    uint32_t partition;
+    uint64_t offset;
+} ReplayOffset;
+typedef struct ReplayOffsets {
+    ReplayOffset *items;
+    size_t count;
+} ReplayOffsets;
 
 typedef struct RecordsSpec {
     KeyColumnsList keys; /* the first pattern that matches a table counts */
@@ -228,7 +237,13 @@ struct StreamSpec {
     EventNames events;       /* … those that are taken … */
     char *ordering_column;   /* … of two versions of a key, what the newer has more of; NULL: the
                                 later record is … */
-    bool start_latest;       /* … and that a new table begins at its end */
+    char *start_from;        /* … where a new table begins: Earliest, Latest, or a time, … */
+    bool start_latest;
+    int64_t start_ms;  /* … which is this; INT64_MIN: none … */
+    char *replay_id;   /* … what is to be read once more, once for the id; NULL: nothing … */
+    char *replay_from; /* … from Earliest or a time on, or … */
+    int64_t replay_ms; /* … INT64_MIN: Earliest … */
+    ReplayOffsets replay_offsets; /* … in these partitions */
 };
 
 typedef struct ConnectorSpec {

@@ -233,6 +233,12 @@ void stream_complete_unit(IngestionUnitSpec *unit)
                               ? mem_strdup(kafka->r53)
                               : mem_format("%s:%u", kafka->r53, has_tls(kafka) ? 9093 : 9092));
     stream->format = stream->registry_url ? STREAM_AVRO : STREAM_JSON;
+    stream->start_ms = stream->replay_ms = INT64_MIN;
+    stream->start_latest = stream->start_from && strcmp(stream->start_from, "Latest") == 0;
+    if (stream->start_from && !text_time_parse(stream->start_from, &stream->start_ms))
+        stream->start_ms = INT64_MIN;
+    if (stream->replay_from && !text_time_parse(stream->replay_from, &stream->replay_ms))
+        stream->replay_ms = INT64_MIN;
     stream->records.schemas = !stream->registry_url && stream->incoming == INCOMING_DEBEZIUM;
     if (!unit->connector)
         unit->connector = mem_strdup("");

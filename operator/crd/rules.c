@@ -8,6 +8,9 @@
 #define CTRL "\\x00-\\x1f\\x7f"
 #define PORT                                                                                       \
     "(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+#define TIME                                                                                       \
+    "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"   \
+    "([.][0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 #define AUTHORITY "([A-Za-z0-9._-]+|\\[[0-9a-fA-F:.]+\\])" PORT
 #define NAME "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
@@ -48,6 +51,8 @@ static const struct {
     {check_name_in_dns, "^" AUTHORITY "$", 300},
     {check_region, "^[A-Za-z0-9-]{1,64}$", 0},
     {check_line, "^[^" CTRL "]+$", 0},
+    {check_start, "^(Earliest|Latest|" TIME ")$", 64},
+    {check_replay_start, "^(Earliest|" TIME ")$", 64},
     {check_lake_name,
      "^([^./" CTRL "][^/" CTRL "]*|\\.[^./" CTRL "][^/" CTRL "]*|\\.\\.[^/" CTRL "]+)$", 255},
     {check_column_type,
@@ -207,6 +212,8 @@ static const ShapeRule rules[] = {
      "a unit needs its table: write table for one table, or tables for patterns"},
     {"connectorRef", "!has(self.tables) || self.tables.size() > 0",
      "tables is an empty list: write at least one pattern, such as public.*"},
+    {"replay", "has(self.from) != has(self.offsets)",
+     "needs where it begins: write from for a time, or offsets for partitions"},
     {"an IngestionUnit's spec", "has(self.connectorRef) || has(self.kafka)",
      "a unit needs a source: write connectorRef, or kafka"},
     {"an IngestionUnit's spec",

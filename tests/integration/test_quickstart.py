@@ -37,7 +37,8 @@ class Quickstart(unittest.TestCase):
         self.assertIn("category", self.run_it("--lake", "s3"))
 
     def test_kafka(self):
-        output = self.run_it("--kafka", "--consumers", "2")
+        output = self.run_it("--kafka", "--consumers", "3")
+        self.assertIn("consumer 3 of 3", output)
         self.assertIn(" tables 4  rows ", output)  # the progress line
         self.assertIn('"op":', output)  # a record as a consumer gets it
 

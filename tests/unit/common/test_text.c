@@ -186,11 +186,44 @@ static void quoting(void **state)
     assert_quoted(value, expected);
 }
 
+static void test_time(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t ms; /* -1: it is none */
+    } cases[] = {
+        {"1970-01-01T00:00:00Z", 0},
+        {"2026-11-22T12:34:56Z", 1795350896000},
+        {"2026-11-22T13:34:56.25+01:00", 1795350896250},
+        {"2026-11-22T07:04:56.0009-05:30", 1795350896000},
+        {"2024-02-29T00:00:00Z", 1709164800000},
+        {"2026-02-29T00:00:00Z", -1},
+        {"2026-00-01T00:00:00Z", -1},
+        {"2026-11-22", -1},
+        {"2026-11-22T12:34:56", -1},
+        {"2026-11-22 12:34:56Z", -1},
+        {"2026-11-22T24:00:00Z", -1},
+        {"2026-11-22T12:34:56.Z", -1},
+        {"2026-11-22T12:34:56Zulu", -1},
+        {"2026-11-22T12:34:56+1:00", -1},
+        {"", -1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int64_t ms = -1;
+        if (!text_time_parse(cases[i].text, &ms))
+            ms = -1;
+        if (ms != cases[i].ms)
+            fail_msg("%s gives %lld", cases[i].text, (long long)ms);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations),    cmocka_unit_test(quantities), cmocka_unit_test(integers),
-        cmocka_unit_test(object_names), cmocka_unit_test(nearest),    cmocka_unit_test(quoting),
+        cmocka_unit_test(durations), cmocka_unit_test(test_time),    cmocka_unit_test(quantities),
+        cmocka_unit_test(integers),  cmocka_unit_test(object_names), cmocka_unit_test(nearest),
+        cmocka_unit_test(quoting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

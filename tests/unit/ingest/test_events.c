@@ -21,15 +21,20 @@ static void parse_events(Source *source, const char *text)
     findings_done(&findings);
 }
 
-static void open_events(Source *source, const char *from, const char *mode)
+static void configure(Source *source, const char *from, const char *mode)
 {
     char text[2048];
+    snprintf(text, sizeof text, EVENTS_FORMAT, source->cluster.broker, from, source->folder, mode);
+    parse_events(source, text);
+}
+
+static void open_events(Source *source, const char *from, const char *mode)
+{
     unit_extra = "";
     source_open(source);
     assert_int_equal(
         rd_kafka_mock_topic_create(source->cluster.mock, "firn-default-events-control", 1, 1), 0);
-    snprintf(text, sizeof text, EVENTS_FORMAT, source->cluster.broker, from, source->folder, mode);
-    parse_events(source, text);
+    configure(source, from, mode);
 }
 
 /* To the partition of its key; value NULL: none. */
@@ -186,6 +191,83 @@ static void test_ordering(void **state)
     source_close(&source);
 }
 
+static void ends_with(const Source *source, const char *code, const char *says)
+{
+    Process process;
+    start_events(&process, source);
+    thread_join(process.thread);
+    assert_false(process.ok);
+    assert_string_equal(process.err.code, code);
+    if (!strstr(process.err.message, says))
+        fail_msg("'%s' does not say '%s'", process.err.message, says);
+    supervised_free(process.flow);
+}
+
+/* In Append rows come again: once for an id, and none for a table that begins. */
+static void test_replay(void **state)
+{
+    (void)state;
+    static const char append[] = "      mode: Append\n";
+    Source source;
+    Process process;
+    open_events(&source, ", replay: {id: none, from: Earliest}", append);
+    for (int64_t id = 1; id <= 30; id++)
+        say_row(&source, id, 1);
+    start_events(&process, &source);
+    expect(&source, 30, 465, 30);
+    process_stop(&process);
+    say_row(&source, 31, 1);
+    start_events(&process, &source); /* its id counts as done */
+    expect(&source, 31, 496, 31);
+    process_stop(&process);
+    configure(&source, ", replay: {id: one, from: Earliest}", append);
+    start_events(&process, &source);
+    expect(&source, 62, 992, 62);
+    process_stop(&process);
+    say_row(&source, 32, 1);
+    start_events(&process, &source);
+    expect(&source, 63, 1024, 63);
+    process_stop(&process);
+    configure(&source, ", replay: {id: two, offsets: [{partition: 0, offset: 5}]}", append);
+    start_events(&process, &source); /* 18, 21, 24, 27, 30; the other partitions stay */
+    expect(&source, 68, 1024 + 120, 68);
+    process_stop(&process);
+    configure(&source, ", replay: {id: three, offsets: [{partition: 3, offset: 5}]}", append);
+    ends_with(&source, "ReplayOutside", "partition 3, offset 5, of topic " TOPIC);
+    expect(&source, 68, 1024 + 120, 68);
+    source_close(&source);
+}
+
+/* In Upsert the table is what it was. */
+static void test_replay_upsert(void **state)
+{
+    (void)state;
+    static const char upsert[] = "      idColumns: [id]\n";
+    Source source;
+    Process process;
+    open_events(&source, "", upsert);
+    for (int v = 1; v <= 3; v++)
+        for (int64_t id = 1; id <= 30; id++)
+            say_row(&source, id, v);
+    for (int64_t id = 21; id <= 30; id++)
+        say(&source, id, NULL);
+    await(source.producer, source.flights);
+    start_events(&process, &source);
+    expect(&source, 20, 210, 60);
+    process_stop(&process);
+    configure(&source, ", replay: {id: one, from: Earliest}", upsert);
+    start_events(&process, &source);
+    Figures figures = {0};
+    for (int64_t until_us = clock_mono_us() + SOON_US; figures.rows < 100;) { /* all, again */
+        assert_true(clock_mono_us() < until_us);
+        clock_sleep_us(20000);
+        supervised_figures(process.flow, &figures);
+    }
+    process_stop(&process);
+    expect(&source, 20, 210, 60);
+    source_close(&source);
+}
+
 #define CONNECT_ROW                                                                                \
     "\"optional\":true,\"type\":\"struct\",\"fields\":[{\"type\":\"int64\",\"optional\":false,"    \
     "\"field\":\"id\"},{\"type\":\"boolean\",\"optional\":true,\"field\":\"flag\"}]}"
@@ -216,14 +298,8 @@ static void test_ordering_refused(void **state)
             "  outsourcingUnit: {table: {catalog: {type: Directory, warehouse: %s},\n"
             "    database: public, tableName: t, idColumns: [id]}}\n",
             source.cluster.broker, cases[i].column, source.folder);
-        Process process;
         parse_events(&source, text);
-        start_events(&process, &source);
-        thread_join(process.thread);
-        assert_false(process.ok);
-        assert_string_equal(process.err.code, "OrderingColumn");
-        assert_non_null(strstr(process.err.message, cases[i].says));
-        supervised_free(process.flow);
+        ends_with(&source, "OrderingColumn", cases[i].says);
     }
     source_close(&source);
 }
@@ -232,7 +308,9 @@ int main(void)
 {
     setup_quick();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_upsert), cmocka_unit_test(test_append), cmocka_unit_test(test_latest),
-        cmocka_unit_test(test_ordering), cmocka_unit_test(test_ordering_refused)};
+        cmocka_unit_test(test_upsert),           cmocka_unit_test(test_append),
+        cmocka_unit_test(test_latest),           cmocka_unit_test(test_ordering),
+        cmocka_unit_test(test_ordering_refused), cmocka_unit_test(test_replay),
+        cmocka_unit_test(test_replay_upsert)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

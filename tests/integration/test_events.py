@@ -1,0 +1,247 @@
+"""Topics that others fill with plain JSON events, into tables that DuckDB reads: which version of a key is newer, where a
+table begins, what is read once more. Against a broker, with several consumers, some of them killed."""
+
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from unittest import TestCase, main
+
+import harness.case  # noqa: F401  (tests/compare is found from here on)
+from confluent_kafka import Producer
+from lake import LakeError, LakeTable
+
+from harness.agent import OK, REFUSED, Agent
+from harness.kafka import Broker
+from harness.wait import wait_until
+
+SEED = int(os.environ.get("FIRN_SEED", random.SystemRandom().randrange(10**6)))
+SECONDS = float(os.environ.get("FIRN_AGREE_SECONDS", "120"))
+BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+PARTITIONS = 4
+KEYS = 200
+
+
+def at_ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+class EventsCase(TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.broker = Broker()
+        cls.broker.start()
+        cls.addClassCleanup(cls.broker.stop)
+        cls.number = 0
+
+    def setUp(self):
+        os.environ["FIRN_SESSION_MS"] = "6000"  # what a consumer that was killed is waited for
+        self.addCleanup(os.environ.pop, "FIRN_SESSION_MS", None)
+        type(self).number += 1
+        self.folder = Path(tempfile.mkdtemp(prefix="firn-events-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.warehouse = self.folder / "warehouse"
+        self.warehouse.mkdir()
+        self.topic = f"events-{self.number}"
+        self.broker.create_topic(self.topic, PARTITIONS, **{"retention.ms": "-1"})  # records here are older than a week
+        self.producer = Producer({"bootstrap.servers": self.broker.bootstrap, "linger.ms": 20})
+        self.runs = 0
+
+    def put(self, key: int, value: dict | None, moment: datetime = None):
+        more = {"timestamp": at_ms(moment)} if moment else {}
+        self.producer.produce(self.topic, json.dumps(value) if value is not None else None, json.dumps({"id": key}),
+                              partition=key % PARTITIONS, **more)  # fmt: skip
+
+    def flush(self):
+        self.assertEqual(self.producer.flush(30), 0)
+
+    def unit(self, name: str, kafka: str, columns: str, mode: str = "Upsert") -> str:
+        """A unit of the topic, and the table of its name."""
+        key = "idColumns: [id]" if mode == "Upsert" else "mode: Append"
+        return f"""\
+---
+apiVersion: firn.dev/v1alpha1
+kind: IngestionUnit
+metadata: {{name: {name}-{self.number}}}
+spec:
+  kafka: {{topic: {self.topic}, brokers: "{self.broker.bootstrap}", incomingData: Json{kafka}}}
+  outsourcingUnit:
+    table:
+      catalog: {{type: Directory, warehouse: {self.warehouse}}}
+      database: web
+      tableName: {name}
+      commitInterval: 500ms
+      {key}
+      columns: [{columns}]
+"""
+
+    def write(self, *units: str):
+        (self.folder / "manifest.yaml").write_text("".join(units))
+
+    def ingest(self, **options) -> Agent:
+        self.runs += 1
+        agent = Agent(self.folder / "manifest.yaml", self.folder / f"ingest-{self.runs}.log", subcommand="ingest", **options)
+        self.addCleanup(agent.__exit__)
+        return agent
+
+    def rows(self, table: str, columns: str) -> Counter:
+        try:
+            return Counter(LakeTable(str(self.warehouse / "web" / table)).connection.execute(f"select {columns} from lake").fetchall())
+        except (LakeError, OSError):  # it is not there yet
+            return Counter()
+
+    def wait_rows(self, table: str, columns: str, wanted: Counter, *agents: Agent):
+        seen = {}
+
+        def same():
+            seen["rows"] = self.rows(table, columns)
+            return seen["rows"] == wanted
+
+        def watch():
+            for agent in agents:
+                agent.alive()
+
+        try:
+            wait_until(same, SECONDS, f"{table} is what the topic says (seed {SEED})", watch)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\ntoo many: {list((seen['rows'] - wanted).items())[:5]}\n"
+                                 f"missing: {list((wanted - seen['rows']).items())[:5]}") from None  # fmt: skip
+
+    def stop(self, *agents: Agent):
+        for agent in agents:
+            self.assertEqual(agent.stop(), OK, agent.text()[-2000:])
+
+
+class Ordering(EventsCase):
+    """One topic, and a table for each type that says which version is newer; all say the same."""
+
+    types = {"at": "timestamptz", "made": "timestamp", "day": "date", "amount": '"decimal(12,2)"', "big": "long", "small": "int",
+             "rev": "string"}  # fmt: skip
+
+    def setUp(self):
+        super().setUp()
+        self.dice = random.Random(SEED)
+        self.tags = 0
+        self.model: dict[int, tuple[int, int]] = {}  # by key: rank (-1: null) and tag of the version that counts
+        self.older = 0
+
+    def say(self, key: int, rank: int | None):
+        self.tags += 1
+        moment = BEGIN + timedelta(days=rank or 0)
+        values = {"at": moment.isoformat(), "made": moment.replace(tzinfo=None).isoformat(), "day": moment.date().isoformat(),
+                  "amount": f"{rank}.50", "big": (rank or 0) * 10**12, "small": rank, "rev": f"r{rank or 0:06}"}  # fmt: skip
+        self.put(key, {"id": key, "tag": self.tags, **(values if rank is not None else {})})
+        rank = -1 if rank is None else rank
+        if key in self.model and rank < self.model[key][0]:
+            self.older += 1
+        else:
+            self.model[key] = (rank, self.tags)
+
+    def delete(self, key: int):
+        self.put(key, None)
+        self.model.pop(key, None)
+
+    def some(self, count: int):
+        for _ in range(count):
+            key = self.dice.randrange(KEYS)
+            if self.dice.random() < 0.05:
+                self.delete(key)
+            else:
+                self.say(key, None if self.dice.random() < 0.05 else self.dice.randrange(40))
+        self.flush()
+
+    def wait_all(self, *agents):
+        wanted = Counter({(key, tag): 1 for key, (_, tag) in self.model.items()})
+        for column in self.types:
+            self.wait_rows(f"by_{column}", "id, tag", wanted, *agents)
+
+    def test_ordering(self):
+        columns = "{name: id, type: long}, {name: tag, type: long}, " + ", ".join(
+            f"{{name: {name}, type: {type}}}" for name, type in self.types.items())
+        self.write(*(self.unit(f"by_{name}", f", orderingColumn: {name}", columns).replace("by_", "by-", 1) for name in self.types))
+        self.some(2000)
+        first, second = self.ingest(), self.ingest()
+        self.wait_all(first, second)
+        self.some(1000)
+        first.kill()
+        self.some(1000)
+        self.wait_all(second)
+        self.stop(second)
+        self.some(500)
+        third = self.ingest()  # which knows of versions what the tables hold
+        self.wait_all(third)
+        self.stop(third)
+        self.assertGreater(self.older, 1000)
+
+
+class Begin(EventsCase):
+    columns = "{name: id, type: long}, {name: v, type: int}"
+
+    def test_start_from_time(self):
+        for key in range(40):
+            self.put(key, {"id": key, "v": 1}, BEGIN)
+        for key in range(20, 60):
+            self.put(key, {"id": key, "v": 2}, BEGIN + timedelta(hours=2))
+        self.flush()
+        self.write(self.unit("late", ', startFrom: "2026-01-01T02:00:00+01:00"', self.columns),
+                   self.unit("never", ', startFrom: "2026-01-01T03:00:00Z"', self.columns))  # fmt: skip
+        agent = self.ingest()
+        self.wait_rows("late", "id, v", Counter({(key, 2): 1 for key in range(20, 60)}), agent)
+        wait_until(lambda: agent.text().count("partitions are dealt out") >= 2, SECONDS, "both read", agent.alive)
+        self.put(7, {"id": 7, "v": 3}, BEGIN + timedelta(hours=4))
+        self.flush()
+        self.wait_rows("late", "id, v", Counter({**{(key, 2): 1 for key in range(20, 60)}, (7, 3): 1}), agent)
+        self.stop(agent)
+
+    def test_replay(self):
+        for key in range(40):
+            self.put(key, {"id": key, "v": 1}, BEGIN)
+        for key in range(40):
+            self.put(key, {"id": key, "v": 2}, BEGIN + timedelta(hours=2))
+        for key in range(30, 40):
+            self.put(key, None, BEGIN + timedelta(hours=2))
+        self.flush()
+        upserted = Counter({(key, 2): 1 for key in range(30)})
+        appended = Counter({**{(key, 1): 1 for key in range(40)}, **{(key, 2): 1 for key in range(40)}})
+
+        def units(kafka: str) -> list[str]:
+            return [self.unit("kept", kafka, self.columns), self.unit("log", kafka, self.columns, "Append")]
+
+        def wait(*agents):
+            self.wait_rows("kept", "id, v", upserted, *agents)
+            self.wait_rows("log", "id, v", appended, *agents)
+
+        self.write(*units(""))
+        agent = self.ingest()
+        wait(agent)
+        self.stop(agent)
+        self.write(*units(', replay: {id: one, from: "2026-01-01T01:00:00Z"}'))
+        both = self.ingest(), self.ingest()
+        for key in range(40):  # in Append all of that time are there again
+            appended[(key, 2)] += 1
+        wait(*both)
+        self.stop(*both)
+        agent = self.ingest()  # once
+        self.put(100, {"id": 100, "v": 1})
+        self.flush()
+        upserted[(100, 1)] = appended[(100, 1)] = 1
+        wait(agent)
+        self.stop(agent)
+        self.write(*units(", replay: {id: two, offsets: [{partition: 1, offset: 3}]}"))
+        agent = self.ingest()
+        for place, (key, v) in enumerate([(key, v) for v in (1, 2) for key in range(1, 40, 4)]):
+            appended[(key, v)] += place >= 3
+        wait(agent)
+        self.stop(agent)
+        self.write(*units(", replay: {id: three, offsets: [{partition: 4, offset: 0}]}"))
+        agent = self.ingest()
+        self.assertEqual(agent.wait(), REFUSED)
+        self.assertIn("ReplayOutside", agent.text())
+
+
+if __name__ == "__main__":
+    main()
