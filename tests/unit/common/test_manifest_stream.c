@@ -1,6 +1,6 @@
 /* links: firn_common */
-/* spec.stream of a Connector: what is taken, defaults, Secrets, and everything that is refused; what
- * spec.kafka of a unit shares with it. */
+/* spec.stream of a Connector, and what spec.kafka of a unit shares with it: what is taken,
+ * defaults, Secrets, and everything that is refused. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
