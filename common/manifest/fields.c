@@ -653,7 +653,7 @@ SHAPE(sla_shape, "sla",
        .doc = "the age at which the table counts as late"});
 
 static const Choice incoming[] = {
-    {"Debezium", false}, {"Json", false}, {"Avro", false}, {"Protobuf", true}, {0}};
+    {"Debezium", false}, {"Json", false}, {"Avro", false}, {"Protobuf", false}, {0}};
 static const Choice start_from[] = {{"Earliest", false}, {"Latest", false}, {0}};
 
 SHAPE(unit_registry_shape, "schemaRegistry",
@@ -696,8 +696,9 @@ SHAPE(unit_kafka_shape, "kafka",
        AT(StreamSpec, incoming),
        .doc = "what its records are"},
       OBJECT("schemaRegistry", unit_registry_shape,
-             .doc = "who keeps the schemas of records in Avro; without one they are JSON with "
-                    "their schemas"),
+             .doc =
+                 "who keeps the schemas of records in Avro and Protobuf; without one they are JSON "
+                 "with their schemas"),
       {.name = "startFrom",
        .kind = FIELD_ENUM,
        .choices = start_from,

@@ -344,7 +344,9 @@ static void check_patterns_apart(const Place *place, const IngestionUnitSpec *un
 static void check_events(const Load *load, const Place *place, const IngestionUnitSpec *unit)
 {
     const StreamIncoming incoming = unit->kafka->incoming;
-    const char *name = incoming == INCOMING_JSON ? "Json" : "Avro";
+    const char *name = incoming == INCOMING_JSON   ? "Json"
+                       : incoming == INCOMING_AVRO ? "Avro"
+                                                   : "Protobuf";
     const LakeTableSpec *table =
         unit->lake
             ? unit->lake
@@ -356,9 +358,9 @@ static void check_events(const Load *load, const Place *place, const IngestionUn
                      "is for incomingData Json alone: leave it out");
     if (incoming == INCOMING_DEBEZIUM)
         return;
-    if (incoming == INCOMING_AVRO && !unit->kafka->registry_url)
+    if (incoming != INCOMING_JSON && !unit->kafka->registry_url)
         place_report(place, "spec.kafka.schemaRegistry", NULL,
-                     "is required with incomingData Avro: who keeps the records' schemas");
+                     "is required with incomingData %s: who keeps the records' schemas", name);
     if (incoming == INCOMING_JSON && unit->kafka->registry_url)
         place_report(place, "spec.kafka.schemaRegistry", NULL,
                      "says nothing with incomingData Json: leave it out");
