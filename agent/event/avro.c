@@ -89,7 +89,8 @@ bool avro_skip(Decode *decode, Reader *in, const WireType *wire, unsigned depth)
     if (!there)
         return true;
     switch (wire->kind) {
-    case WIRE_NATURAL: /* JSON's alone */
+    case WIRE_NATURAL:  /* JSON's alone */
+    case WIRE_UNSIGNED: /* Protobuf's */
         break;
     case WIRE_NULL:
         return true;
@@ -287,6 +288,9 @@ static bool put_there(Decode *decode, Reader *in, const WireType *wire, Column *
     case FORM_DATE:
     case FORM_TIME:
     case FORM_LOCAL:
+    case FORM_UNSIGNED: /* Protobuf's */
+    case FORM_SECONDS:
+    case FORM_PRESENT:
         break;
     }
     return false;

@@ -1,4 +1,5 @@
-/* What json.c and avro.c share: a record's values into the columns of the batch's latest row. */
+/* What json.c, avro.c and proto.c share: a record's values into the columns of the batch's latest
+ * row. */
 #pragma once
 
 #include "agent/event/scan.h"
@@ -19,6 +20,19 @@ typedef struct EventPlan {
     bool covers; /* every field of the row is a column of the target, of its type */
 } EventPlan;
 
+/* Protobuf: where one piece of a field is. */
+typedef struct ProtoSpot {
+    const uint8_t *at; /* of a span */
+    uint64_t value;    /* the number; of a span its bytes */
+    uint32_t next;     /* the field's next one, counted from 1; 0: it is the last */
+    uint8_t type;
+} ProtoSpot;
+
+/* A field's pieces, counted from 1; 0: it has none. */
+typedef struct ProtoSlot {
+    uint32_t first, last;
+} ProtoSlot;
+
 typedef struct Decode {
     Batch *batch;
     const char *why;       /* what is wrong with the value … */
@@ -31,6 +45,10 @@ typedef struct Decode {
     const uint64_t *unchanged;
     bool has_unchanged; /* some bit is set */
     bool may_leave_out; /* it is an update's row */
+    /* Protobuf: of the messages that are being read, the outermost first. */
+    ProtoSpot *spots;
+    ProtoSlot *slots;
+    uint32_t spot_count, spots_held, slot_count, slots_held, values;
 } Decode;
 
 static inline bool decode_bad(Decode *decode, const char *why)
@@ -88,6 +106,8 @@ MUST_CHECK bool event_put_natural(Decode *decode, Scan *json, const WireType *wi
 MUST_CHECK bool event_put_json(Decode *decode, Scan *json, const WireType *row);
 /* What a reader has left of a record. */
 MUST_CHECK bool event_put_avro(Decode *decode, Reader *in, const WireType *row);
+/* All that a reader has left, a message. */
+MUST_CHECK bool event_put_proto(Decode *decode, Reader *in, const WireType *row);
 /* Passes over a value, union and all. */
 MUST_CHECK bool avro_skip(Decode *decode, Reader *in, const WireType *wire, unsigned depth);
 /* Of a union: is there a value? */

@@ -9,6 +9,7 @@
 #define HEADER_BYTES 21 /* agent/topic/topic.h: TOPIC_HEADER_BYTES */
 #define PLANS_MAX 64    /* the oldest goes first */
 #define KEYS_MAX 64
+#define PATH_MAX_DEPTH 16 /* a message in a message in … */
 #define UNCHANGED_WORDS (WIRE_FIELDS_MAX / 64)
 
 enum { /* TopicKind */
@@ -21,8 +22,8 @@ enum { /* TopicKind */
 
 /* A writer's schema that records have come with. */
 typedef struct KnownPlan {
-    uint32_t id;  /* Avro */
-    Bytes prefix; /* JSON with its schema: what stands before the payload */
+    uint32_t id;  /* Avro, Protobuf */
+    Bytes prefix; /* JSON with its schema: what stands before the payload; Protobuf: the path */
     EventPlan plan;
     char *problem; /* it can't be read; NULL: it can */
 } KnownPlan;
@@ -75,6 +76,8 @@ void event_reader_free(EventReader *reader)
     bytes_done(&reader->json.scratch);
     bytes_done(&reader->decode.text);
     bytes_done(&reader->decode.bytes);
+    free(reader->decode.spots);
+    free(reader->decode.slots);
     free(reader->decode.seen);
     free(reader);
 }
@@ -117,6 +120,7 @@ EventReader *event_reader_new(const EventOptions *options, Error *err)
     reader->fetch = options->fetch;
     reader->fetch_context = options->fetch_context;
     ASSERT(options->format == EVENT_JSON || options->fetch);
+    ASSERT(options->format != EVENT_PROTOBUF || options->plain);
     reader->plain = options->plain;
     if (options->value_schema && !take_fixed(reader, options, err))
         return NULL;
@@ -158,16 +162,11 @@ static EventPlan *use_plan(EventReader *reader, size_t at, Error *err)
 }
 
 /* One that can't be read is remembered as such: the record is at fault, and each that follows. */
-static EventPlan *learn_plan(EventReader *reader, uint32_t id, const char *prefix, size_t bytes,
-                             const char *text, size_t text_bytes, Error *err)
+static EventPlan *learn_plan(EventReader *reader, KnownPlan *known, bool ok, const Error *why,
+                             Error *err)
 {
-    Error why = {0};
-    KnownPlan *known = mem_zalloc(sizeof *known);
-    known->id = id;
-    bytes_put(&known->prefix, prefix, bytes);
-    if (!event_plan_make(&known->plan, reader->format == EVENT_AVRO, reader->plain, text,
-                         text_bytes, &why))
-        known->problem = mem_strdup(why.message);
+    if (!ok)
+        known->problem = mem_strdup(why->message);
     else if (reader->target)
         event_plan_bind(&known->plan, reader->target);
     if (reader->plan_count == PLANS_MAX)
@@ -178,15 +177,30 @@ static EventPlan *learn_plan(EventReader *reader, uint32_t id, const char *prefi
     return use_plan(reader, 0, err);
 }
 
-static EventPlan *plan_of_id(EventReader *reader, uint32_t id, Error *err)
+/* path: Protobuf's, of so many numbers. */
+static EventPlan *plan_of_id(EventReader *reader, uint32_t id, const uint32_t *path, size_t depth,
+                             Error *err)
 {
-    for (size_t i = 0; i < reader->plan_count; i++)
-        if (reader->plans[i]->id == id)
+    Error why = {0};
+    size_t bytes = depth * sizeof *path;
+    for (size_t i = 0; i < reader->plan_count; i++) {
+        const KnownPlan *one = reader->plans[i];
+        if (one->id == id && one->prefix.used == bytes &&
+            (!bytes || memcmp(one->prefix.data, path, bytes) == 0))
             return use_plan(reader, i, err);
-    AUTO(mem_free) char *text = NULL;
-    if (!reader->fetch(reader->fetch_context, id, &text, err))
+    }
+    WriterSchema writer = {0};
+    if (!reader->fetch(reader->fetch_context, id, &writer, err))
         return NULL;
-    return learn_plan(reader, id, NULL, 0, text, strlen(text), err);
+    KnownPlan *known = mem_zalloc(sizeof *known);
+    known->id = id;
+    bytes_put(&known->prefix, path, bytes);
+    bool ok = reader->format == EVENT_PROTOBUF
+                  ? event_plan_proto(&known->plan, &writer, path, depth, &why)
+                  : event_plan_make(&known->plan, true, reader->plain, writer.text,
+                                    strlen(writer.text), &why);
+    writer_schema_done(&writer);
+    return learn_plan(reader, known, ok, &why, err);
 }
 
 static EventPlan *bad_record(const EventRecord *record, const char *why, Error *err)
@@ -240,18 +254,43 @@ static EventPlan *plan_of_json(EventReader *reader, const EventRecord *record, b
             return &reader->fixed;
         return bad_record(record, "has no schema", err);
     }
-    return learn_plan(reader, 0, from, (size_t)(json->at - from), schema, schema_bytes, err);
+    Error why = {0};
+    KnownPlan *known = mem_zalloc(sizeof *known);
+    bytes_put(&known->prefix, from, (size_t)(json->at - from));
+    bool ok = event_plan_make(&known->plan, false, reader->plain, schema, schema_bytes, &why);
+    return learn_plan(reader, known, ok, &why, err);
 }
 
-static bool take_frame(const EventRecord *record, bool of_key, Reader *ret, uint32_t *ret_id,
-                       Error *err)
+/* Which of a schema's messages: the path from the file's to the one in one … */
+static bool take_path(Reader *in, uint32_t path[PATH_MAX_DEPTH], size_t *ret_depth)
+{
+    int64_t depth, number;
+    if (!reader_zigzag(in, &depth) || depth < 0 || depth > PATH_MAX_DEPTH)
+        return false;
+    path[0] = 0;
+    *ret_depth = depth ? (size_t)depth : 1;
+    for (int64_t i = 0; i < depth; i++) {
+        if (!reader_zigzag(in, &number) || number < 0 || number > INT32_MAX)
+            return false;
+        path[i] = (uint32_t)number;
+    }
+    return true;
+}
+
+/* What stands in front of Avro and Protobuf; *ret is behind it. */
+static EventPlan *plan_of_frame(EventReader *reader, const EventRecord *record, bool of_key,
+                                Reader *ret, Error *err)
 {
     uint8_t magic;
+    uint32_t id, path[PATH_MAX_DEPTH];
+    size_t depth = 0;
     *ret = of_key ? reader_over(record->key, record->key_bytes)
                   : reader_over(record->value, record->value_bytes);
-    if (!reader_u8(ret, &magic) || magic != 0 || !reader_u32be(ret, ret_id))
-        return bad_record(record, "does not begin with 0x00 and a schema's id", err) != NULL;
-    return true;
+    if (!reader_u8(ret, &magic) || magic != 0 || !reader_u32be(ret, &id))
+        return bad_record(record, "does not begin with 0x00 and a schema's id", err);
+    if (reader->format == EVENT_PROTOBUF && !take_path(ret, path, &depth))
+        return bad_record(record, "does not say which of its schema's messages it is", err);
+    return plan_of_id(reader, id, path, depth, err);
 }
 
 /* --- the head --- */
@@ -552,14 +591,12 @@ static bool plain_json(EventReader *reader, const EventRecord *record, Batch *ba
     return end_row(batch, deletes, ret);
 }
 
-static bool plain_avro(EventReader *reader, const EventRecord *record, Batch *batch, bool deletes,
-                       Event *ret, bool *ret_done, Error *err)
+/* Avro, Protobuf. */
+static bool plain_framed(EventReader *reader, const EventRecord *record, Batch *batch, bool deletes,
+                         Event *ret, bool *ret_done, Error *err)
 {
     Reader in;
-    uint32_t id;
-    if (!take_frame(record, deletes, &in, &id, err))
-        return false;
-    EventPlan *plan = plan_of_id(reader, id, err);
+    EventPlan *plan = plan_of_frame(reader, record, deletes, &in, err);
     if (!plan)
         return false;
     *ret_done = true;
@@ -570,7 +607,8 @@ static bool plain_avro(EventReader *reader, const EventRecord *record, Batch *ba
         return true;
     }
     begin_row(reader, batch, ret->at, false);
-    if (!event_put_avro(&reader->decode, &in, plan->row))
+    if (reader->format == EVENT_PROTOBUF ? !event_put_proto(&reader->decode, &in, plan->row)
+                                         : !event_put_avro(&reader->decode, &in, plan->row))
         return false;
     if (reader_left(&in))
         return decode_bad(&reader->decode, "goes on behind its end");
@@ -584,8 +622,8 @@ static bool decode_plain(EventReader *reader, const EventRecord *record, Batch *
     if (deletes && !reader->target->key_count)
         return true;
     reader->json.why = NULL;
-    if (reader->format == EVENT_AVRO && !(deletes && !record->key))
-        return plain_avro(reader, record, batch, deletes, ret, ret_done, err);
+    if (reader->format != EVENT_JSON && !(deletes && !record->key))
+        return plain_framed(reader, record, batch, deletes, ret, ret_done, err);
     *ret_done = true;
     if (deletes && !record->key)
         return decode_bad(&reader->decode, "has neither key nor value");
@@ -598,11 +636,8 @@ static bool decode_avro(EventReader *reader, const EventRecord *record, Batch *b
                         bool *ret_done, Error *err)
 {
     Reader in;
-    uint32_t id;
     Envelope envelope = {0};
-    if (!take_frame(record, false, &in, &id, err))
-        return false;
-    EventPlan *plan = plan_of_id(reader, id, err);
+    EventPlan *plan = plan_of_frame(reader, record, false, &in, err);
     if (!plan)
         return false;
     *ret_done = true;
@@ -721,12 +756,13 @@ static bool avro_keys(EventReader *reader, const EventRecord *record, char **key
     Reader in = reader_over(record->key, record->key ? record->key_bytes : 0);
     uint8_t magic;
     uint32_t id;
-    AUTO(mem_free) char *text = NULL;
+    WriterSchema writer = {0};
     if (!reader_u8(&in, &magic) || magic || !reader_u32be(&in, &id))
         return true; /* it has none, or one of another format */
-    if (!reader->fetch(reader->fetch_context, id, &text, err))
+    if (!reader->fetch(reader->fetch_context, id, &writer, err))
         return false;
-    json_t *json = json_loads(text, 0, NULL);
+    json_t *json = json_loads(writer.text, 0, NULL);
+    writer_schema_done(&writer);
     const json_t *fields = json_object_get(json, "fields");
     for (size_t i = 0; i < json_array_size(fields); i++) {
         const char *name = json_string_value(json_object_get(json_array_get(fields, i), "name"));
@@ -741,10 +777,9 @@ static EventPlan *plan_of(EventReader *reader, const EventRecord *record, bool *
                           Error *err)
 {
     Reader in;
-    uint32_t id;
     bool wrapped;
-    if (reader->format == EVENT_AVRO)
-        return take_frame(record, false, &in, &id, err) ? plan_of_id(reader, id, err) : NULL;
+    if (reader->format != EVENT_JSON)
+        return plan_of_frame(reader, record, false, &in, err);
     reader->json.at = (const char *)record->value;
     reader->json.end = reader->json.at + record->value_bytes;
     EventPlan *plan = plan_of_json(reader, record, &wrapped, err);

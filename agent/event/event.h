@@ -1,14 +1,16 @@
 /* Records of a Kafka topic → typed rows in a Batch: Debezium's envelope, ours and theirs, in JSON,
- * in JSON with its schema, and in Avro (Confluent's framing). The other way round than agent/topic.
+ * in JSON with its schema, and in Avro; plain rows in JSON, Avro and Protobuf (Avro and Protobuf in
+ * Confluent's framing). The other way round than agent/topic.
  * No Kafka client, no thread, no I/O but what the caller's EventFetch does.
  *
  *   event.h    the contract                         event.c     a record: head, framing, envelope
  *   wire.h     what a value is on the wire, and     wire.c      the one table of types
- *              what it becomes in the lake          connect.c, avro_schema.c  schemas → WireTypes
- *   scan.h     a scanner of JSON text               json.c      JSON → columns
- *   value.h    texts and bytes → values             avro.c      Avro → columns
- *   natural.c  plain JSON's values, by their columns
- *   decode.h   … put into columns                   plan.h      a writer's schema, and the target's
+ *              what it becomes in the lake          connect.c, avro_schema.c, proto_schema.c
+ *                                                   schemas → WireTypes (proto_text.h: .proto
+ * files) scan.h     a scanner of JSON text               json.c      JSON → columns value.h texts
+ * and bytes → values             avro.c      Avro → columns natural.c  plain JSON's values, by
+ * their columns proto.c   Protobuf → columns decode.h   … put into columns                   plan.h
+ * a writer's schema, and the target's
  *
  * The hot path makes no tree of values: a record is walked once, each value goes straight into its
  * column. (A deleted row's old image is passed over first: op stands behind it.) What is known of a
@@ -21,7 +23,8 @@
  * Plain events have no envelope: the value is the row, each is one that was inserted. Plain JSON
  * has the columns that are declared; members that are none of them are passed over, columns that it
  * lacks are null. A record without a value deletes the row of its key, which has to be a JSON
- * object, or Avro's record, with the key's columns; where the target has no key it is nothing.
+ * object, Avro's record or Protobuf's message, with the key's columns; where the target has no key
+ * it is nothing.
  *
  * Types (https://debezium.io/documentation/reference/3.5/connectors/postgresql.html#data-types,
  * https://avro.apache.org/docs/1.11.1/specification/#logical-types): wire.c. Only the key's columns
@@ -32,12 +35,18 @@
 #pragma once
 
 #include "agent/record/batch.h"
+#include "agent/record/writer.h"
 #include "common/bytes.h"
 #include "common/error.h"
 
 typedef enum EventFormat {
     EVENT_JSON, /* Debezium's envelope, with its schema or without */
     EVENT_AVRO, /* … in Avro: 0x00, the writer's schema's id in 4 bytes big-endian, Avro */
+    /* plain alone: the same, then which of the schema's messages it is (how many numbers, then
+     * each, as zigzag varints; 0 alone stands for 1 0), then the message.
+     * https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format
+     */
+    EVENT_PROTOBUF,
 } EventFormat;
 
 /* A record as the consumer has it; nothing is kept of it. */
@@ -72,8 +81,8 @@ typedef struct Event {
 
 typedef struct EventReader EventReader;
 
-/* Asks for a writer's schema by its id: *ret is its Avro text, the caller's to free. */
-typedef bool EventFetch(void *context, uint32_t id, char **ret, Error *err);
+/* Asks for a writer's schema by its id: *ret is the caller's, empty before. */
+typedef bool EventFetch(void *context, uint32_t id, WriterSchema *ret, Error *err);
 
 typedef struct EventOptions {
     EventFormat format;
@@ -87,7 +96,7 @@ typedef struct EventOptions {
     const char *event_field;
     const char *const *events;
     size_t event_count;
-    EventFetch *fetch; /* EVENT_AVRO */
+    EventFetch *fetch; /* EVENT_AVRO, EVENT_PROTOBUF */
     void *fetch_context;
 } EventOptions;
 
@@ -98,7 +107,7 @@ EventReader *event_reader_new(const EventOptions *options, Error *err) OWNED_BY(
 /* The columns that this record's writer has, as a schema of its own (names, types, key, origins
  * 0): the caller's. NULL without an error: the record says nothing of them (a tombstone, a marker).
  * record NULL: those of EventOptions.value_schema. In Avro the first 5 bytes of key and value are
- * enough. */
+ * enough, in Protobuf what is in front of the message. */
 MUST_CHECK bool event_wanted(EventReader *reader, const EventRecord *record, Schema **ret,
                              Error *err);
 /* What batches have from here on; outlives the reader, and every batch made of it. */

@@ -233,6 +233,10 @@ static bool put_value(Decode *decode, Scan *json, const WireType *wire, Column *
         return put_map(decode, json, wire, column, depth);
     case FORM_STRUCT:
         return put_struct(decode, json, wire, column, depth);
+    case FORM_UNSIGNED: /* Protobuf's alone, these */
+    case FORM_SECONDS:
+    case FORM_PRESENT:
+        break;
     }
     return false;
 }

@@ -63,6 +63,16 @@ bool event_plan_declared(EventPlan *plan, const Schema *columns, Error *err)
     return true;
 }
 
+bool event_plan_proto(EventPlan *plan, const WriterSchema *writer, const uint32_t *path,
+                      size_t depth, Error *err)
+{
+    *plan = (EventPlan){0};
+    if (!wire_from_proto(writer, path, depth, &plan->wire, err))
+        return false;
+    plan->row = plan->wire.root;
+    return true;
+}
+
 bool event_plan_make(EventPlan *plan, bool avro, bool plain, const char *text, size_t bytes,
                      Error *err)
 {

@@ -8,6 +8,9 @@ void event_plan_done(EventPlan *plan);
  */
 MUST_CHECK bool event_plan_make(EventPlan *plan, bool avro, bool plain, const char *text,
                                 size_t bytes, Error *err);
+/* Of a Protobuf message, as wire_from_proto. */
+MUST_CHECK bool event_plan_proto(EventPlan *plan, const WriterSchema *writer, const uint32_t *path,
+                                 size_t depth, Error *err);
 /* Of plain JSON with these columns. */
 MUST_CHECK bool event_plan_declared(EventPlan *plan, const Schema *columns, Error *err);
 /* Which field is which column; sets `covers`. */

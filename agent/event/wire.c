@@ -6,6 +6,7 @@
 #include "common/mem.h"
 
 #define PRECISION_MAX 38
+#define UNSIGNED_DIGITS 20
 
 void wire_schema_done(WireSchema *schema)
 {
@@ -44,7 +45,7 @@ typedef struct LogicalRow {
     int64_t multiplier, divisor;
 } LogicalRow;
 
-/* Connect's and Debezium's names, then Avro's. What is not here is its kind's own type. */
+/* Connect's and Debezium's names, Avro's, Protobuf's. What is not here is its kind's own type. */
 static const LogicalRow logical_rows[] = {
     {"io.debezium.time.Date", WIRE_INT, FORM_INTEGER, TYPE_DATE, 0, 0},
     {"org.apache.kafka.connect.data.Date", WIRE_INT, FORM_INTEGER, TYPE_DATE, 0, 0},
@@ -73,6 +74,9 @@ static const LogicalRow logical_rows[] = {
     {"local-timestamp-micros", WIRE_LONG, FORM_MICROS, TYPE_TIMESTAMP, 1, 1},
     {"local-timestamp-nanos", WIRE_LONG, FORM_MICROS, TYPE_TIMESTAMP, 1, 1000},
     {"uuid", WIRE_STRING, FORM_UUID, TYPE_UUID, 0, 0},
+    {"google.protobuf.Timestamp", WIRE_STRUCT, FORM_SECONDS, TYPE_TIMESTAMPTZ, 0, 0},
+    {"google.protobuf.Duration", WIRE_STRUCT, FORM_SECONDS, TYPE_INT64, 0, 0},
+    {"google.protobuf.Empty", WIRE_STRUCT, FORM_PRESENT, TYPE_BOOL, 0, 0},
 };
 
 static const LogicalRow *find_logical(const WireType *wire)
@@ -145,6 +149,10 @@ static bool plain_type(WireType *wire, Type *ret, Error *err)
         return error_set(err, ERROR_CONFIG, "UnsupportedType", "a struct without fields");
     case WIRE_NULL:
         return error_set(err, ERROR_CONFIG, "UnsupportedType", "a value that is always null");
+    case WIRE_UNSIGNED:
+        wire->form = FORM_UNSIGNED;
+        *ret = (Type){.kind = TYPE_DECIMAL, .precision = UNSIGNED_DIGITS};
+        return true;
     default:
         wire->form = plain[wire->kind].form;
         *ret = (Type){.kind = plain[wire->kind].type};
@@ -168,6 +176,9 @@ static bool has_parts(const WireType *wire, WireForm form)
         const WireType *wkb = wire_find(wire, "wkb");
         return wkb && wkb->kind == WIRE_BYTES;
     }
+    case FORM_SECONDS:
+    case FORM_PRESENT:
+        return wire->proto.order != NULL; /* Protobuf's own, no struct that has its name */
     default:
         return true;
     }

@@ -1,10 +1,11 @@
-/* What a value is on the wire, in JSON by Connect's schema or in Avro, and what it becomes in a
- * column. Everything lies in the plan's arena and never changes once it is made. */
+/* What a value is on the wire, in JSON by Connect's schema, in Avro or Protobuf, and what it
+ * becomes in a column. Everything lies in the plan's arena and never changes once it is made. */
 #pragma once
 
 #include <jansson.h>
 
 #include "agent/record/batch.h"
+#include "agent/record/writer.h"
 #include "common/arena.h"
 #include "common/error.h"
 
@@ -16,6 +17,7 @@ typedef enum WireKind {
     WIRE_BOOLEAN,
     WIRE_INT, /* 32 bits and less */
     WIRE_LONG,
+    WIRE_UNSIGNED, /* Protobuf: 64 bits */
     WIRE_FLOAT,
     WIRE_DOUBLE,
     WIRE_STRING,
@@ -33,6 +35,7 @@ typedef enum WireKind {
 typedef enum WireForm {
     FORM_BOOLEAN,      /* [BOOL] */
     FORM_INTEGER,      /* [INT32, INT64, DATE] */
+    FORM_UNSIGNED,     /* [DECIMAL] of 64 bits */
     FORM_MICROS,       /* [TIME, TIMESTAMP, TIMESTAMPTZ] times multiplier, by divisor */
     FORM_REAL,         /* [FLOAT32, FLOAT64] */
     FORM_TEXT,         /* [STRING] */
@@ -45,6 +48,8 @@ typedef enum WireForm {
     FORM_BITS,         /* [STRING] bytes, the last bit the lowest of the first byte */
     FORM_POINT,        /* [STRING] {x, y, …}: "(x,y)" */
     FORM_WKB,          /* [BINARY] {wkb, srid} */
+    FORM_SECONDS,      /* [TIMESTAMPTZ, INT64] {seconds, nanos} in microseconds */
+    FORM_PRESENT,      /* [BOOL] it is there: a message that never has a field */
     FORM_LIST,
     FORM_MAP,
     FORM_STRUCT,
@@ -55,6 +60,28 @@ typedef enum WireForm {
     FORM_TIME,   /* [TIME] "12:34:56.123456" */
     FORM_LOCAL,  /* [TIMESTAMP] "2026-11-22T12:34:56", without a zone */
 } WireForm;
+
+typedef enum ProtoCoding {
+    PROTO_VARINT,
+    PROTO_VARINT32, /* of which the lowest 32 bits count, without a sign */
+    PROTO_ZIGZAG,
+    PROTO_FIXED32,
+    PROTO_FIXED64,
+    PROTO_SPAN, /* behind its length: texts, bytes, messages */
+} ProtoCoding;
+
+/* Protobuf's own of a field; of a message (and a map's entry, a wrapper) the last two. */
+typedef struct ProtoWire {
+    uint32_t number;
+    ProtoCoding coding;
+    bool implicit; /* left out: its default */
+    bool required;
+    bool boxed;     /* a message around the one value: google.protobuf.Int64Value */
+    uint32_t oneof; /* of the message's, counted from 1; 0: none */
+    uint32_t oneof_count;
+    const uint32_t *order;  /* the children by their numbers */
+    const int32_t *numbers; /* of an enum's symbols */
+} ProtoWire;
 
 typedef struct WireType WireType;
 struct WireType {
@@ -74,6 +101,7 @@ struct WireType {
     uint32_t symbol_count;
     WireForm form;
     int64_t multiplier, divisor; /* FORM_MICROS */
+    ProtoWire proto;
     uint32_t column; /* of a row's fields: the target's; COLUMN_NONE: it is passed over */
 };
 #define COLUMN_NONE UINT32_MAX
@@ -89,6 +117,9 @@ void wire_schema_done(WireSchema *schema);
 MUST_CHECK bool wire_from_connect(const json_t *json, WireSchema *ret, Error *err);
 /* A writer's Avro schema. Logical types by Connect's names (connect.name), else by Avro's own. */
 MUST_CHECK bool wire_from_avro(const json_t *json, WireSchema *ret, Error *err);
+/* The message of a .proto file that `path` leads to: the n-th of the file's, the n-th in that … */
+MUST_CHECK bool wire_from_proto(const WriterSchema *writer, const uint32_t *path, size_t depth,
+                                WireSchema *ret, Error *err);
 /* Rows of plain JSON with these columns, all of primitive types. */
 MUST_CHECK bool wire_from_columns(const Schema *columns, WireSchema *ret, Error *err);
 

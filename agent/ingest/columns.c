@@ -1,6 +1,6 @@
 /* What the rows of a topic are: plain JSON, as the table declares them; JSON without schemas, as
  * the Connector's state says; Avro, as the registry says of the topic's latest schema; JSON with
- * schemas, as they say themselves. */
+ * schemas, as they say themselves; Protobuf, as the registry says of what they name. */
 #include <string.h>
 
 #include "agent/ingest/flow.h"
@@ -10,10 +10,24 @@
 #define FRAME_BYTES 5
 #define READ_MS 10000
 
-static bool fetch(void *context, uint32_t id, char **ret, Error *err)
+static bool fetch(void *context, uint32_t id, WriterSchema *ret, Error *err)
 {
     const Feed *feed = context;
-    return registry_fetch(feed->registry, id, ret, err);
+    bool protobuf = feed->ingest->stream->incoming == INCOMING_PROTOBUF;
+    return registry_fetch(feed->registry, id, protobuf ? REGISTRY_PROTOBUF : REGISTRY_AVRO, ret,
+                          err);
+}
+
+static bool open_registry(Feed *feed, Error *err)
+{
+    const StreamSpec *stream = feed->ingest->stream;
+    feed->registry = registry_new(&(RegistryOptions){.url = stream->registry_url,
+                                                     .username = stream->registry_username,
+                                                     .password = stream->registry_password,
+                                                     .token = stream->registry_token,
+                                                     .ca_pem = stream->registry_ca_pem},
+                                  err);
+    return feed->registry != NULL;
 }
 
 static void put_frame(uint8_t to[FRAME_BYTES], uint32_t id)
@@ -30,13 +44,7 @@ static bool learn_avro(Feed *feed, Error *err)
     bool plain = stream->incoming == INCOMING_AVRO;
     uint8_t value[FRAME_BYTES], key[FRAME_BYTES];
     Error why = {0};
-    feed->registry = registry_new(&(RegistryOptions){.url = stream->registry_url,
-                                                     .username = stream->registry_username,
-                                                     .password = stream->registry_password,
-                                                     .token = stream->registry_token,
-                                                     .ca_pem = stream->registry_ca_pem},
-                                  err);
-    if (!feed->registry)
+    if (!open_registry(feed, err))
         return false;
     AUTO(mem_free) char *value_subject = mem_format("%s-value", feed->topic);
     AUTO(mem_free) char *key_subject = mem_format("%s-key", feed->topic);
@@ -84,11 +92,11 @@ static bool look_at(void *context, const KafkaRead *record, Error *err)
            error_set(err, ERROR_NONE, "Found", "the columns of %s are known", feed->topic);
 }
 
-static bool learn_from_records(Feed *feed, Error *err)
+static bool learn_from_records(Feed *feed, const EventOptions *options, Error *err)
 {
     FirstRow first = {feed};
     Error why = {0};
-    feed->reader = event_reader_new(&(EventOptions){.format = EVENT_JSON}, err);
+    feed->reader = event_reader_new(options, err);
     const KafkaClientOptions client = {.client_id = "firn-ingest",
                                        .field = ingest_kafka_field(feed->ingest)};
     if (!feed->reader)
@@ -113,7 +121,7 @@ static bool learn_json(Feed *feed, Error *err)
 {
     if (!feed->value_schema)
         return feed->ingest->stream->records.schemas
-                   ? learn_from_records(feed, err)
+                   ? learn_from_records(feed, &(EventOptions){.format = EVENT_JSON}, err)
                    : error_set(err, ERROR_RETRY, "SchemaMissing",
                                "the Connector's state does not say what the columns of topic %s "
                                "are; it will, once this version's capture has run",
@@ -123,6 +131,14 @@ static bool learn_json(Feed *feed, Error *err)
                                                     .key_schema = feed->key_schema},
                                     err);
     return feed->reader && event_wanted(feed->reader, NULL, &feed->columns, err);
+}
+
+/* The registry says what messages the topic's schemas have, its records which of them it is. */
+static bool learn_protobuf(Feed *feed, Error *err)
+{
+    const EventOptions options = {
+        .format = EVENT_PROTOBUF, .plain = true, .fetch = fetch, .fetch_context = feed};
+    return open_registry(feed, err) && learn_from_records(feed, &options, err);
 }
 
 /* As they are declared. */
@@ -215,9 +231,11 @@ bool feed_learn_columns(Feed *feed, Error *err)
 {
     const StreamSpec *stream = feed->ingest->stream;
     bool plain = feed->ingest->alone && stream->incoming != INCOMING_DEBEZIUM;
-    bool ok = stream->format == STREAM_AVRO ? learn_avro(feed, err)
-              : plain                       ? learn_declared(feed, err)
-                                            : learn_json(feed, err);
+    bool protobuf = feed->ingest->alone && stream->incoming == INCOMING_PROTOBUF;
+    bool ok = protobuf                        ? learn_protobuf(feed, err)
+              : stream->format == STREAM_AVRO ? learn_avro(feed, err)
+              : plain                         ? learn_declared(feed, err)
+                                              : learn_json(feed, err);
     ok = ok && (plain ? take_id_columns(feed, err) : check_id_columns(feed, err));
     ok = ok && ingest_join_learnt(feed->ingest, feed->name, &feed->columns, err) &&
          find_ordering(feed, err);

@@ -15,6 +15,7 @@
 #define ANSWER_BYTES_MAX ((size_t)8 << 20)
 #define TIMEOUT_MS 30000
 #define REASON_BYTES 200
+#define IMPORTS_MAX 64
 
 typedef struct Known {
     XXH128_hash_t hash; /* of subject and schema: 128 bits are as good as the texts */
@@ -268,37 +269,95 @@ bool registry_latest(Registry *registry, const char *subject, uint32_t *ret_id, 
     return done;
 }
 
-static bool take_schema(const Registry *registry, uint32_t id, const HttpAnswer *answer, char **ret,
+/* What a schema imports; paths[i] is where the registry has writer->imports[i]. */
+typedef struct Imports {
+    WriterSchema *writer;
+    char *paths[IMPORTS_MAX];
+} Imports;
+
+static bool note_import(const Registry *registry, Imports *imports, const json_t *reference,
                         Error *err)
 {
-    json_t *json = json_loadb((const char *)answer->body.data, answer->body.used, 0, NULL);
-    const char *schema = json_string_value(json_object_get(json, "schema"));
-    const char *kind = json_string_value(json_object_get(json, "schemaType"));
-    bool is_avro = !kind || strcmp(kind, "AVRO") == 0;
-    if (schema && is_avro)
-        *ret = mem_strdup(schema);
-    json_decref(json);
-    if (!is_avro)
+    WriterSchema *writer = imports->writer;
+    const char *name = json_string_value(json_object_get(reference, "name"));
+    const char *subject = json_string_value(json_object_get(reference, "subject"));
+    const json_t *version = json_object_get(reference, "version");
+    if (!name || !subject || !json_is_integer(version))
+        return error_set(err, ERROR_RETRY, "RegistryAnswer",
+                         "schema registry %s: a reference without name, subject and version",
+                         registry->url);
+    for (size_t i = 0; i < writer->import_count; i++)
+        if (strcmp(writer->imports[i].name, name) == 0)
+            return true;
+    if (writer->import_count == IMPORTS_MAX)
         return error_set(err, ERROR_DATA, "UnknownSchemaId",
-                         "schema registry %s: schema %u is none of Avro", registry->url, id);
-    return schema ||
-           error_set(err, ERROR_RETRY, "RegistryAnswer",
-                     "schema registry %s: schema %u: the answer has none", registry->url, id);
+                         "schema registry %s: a schema imports more than %d others", registry->url,
+                         IMPORTS_MAX);
+    AUTO(mem_free) char *escaped = http_escape(subject, "");
+    imports->paths[writer->import_count] =
+        mem_format("subjects/%s/versions/%lld", escaped, (long long)json_integer_value(version));
+    writer->imports =
+        mem_regrow(writer->imports, writer->import_count + 1, sizeof *writer->imports);
+    writer->imports[writer->import_count++] = (WriterImport){.name = mem_strdup(name)};
+    return true;
 }
 
-bool registry_fetch(Registry *registry, uint32_t id, char **ret, Error *err)
+static bool take_schema(const Registry *registry, const char *path, RegistryKind kind,
+                        const HttpAnswer *answer, char **ret, Imports *imports, Error *err)
 {
-    AUTO(mem_free) char *path = mem_format("schemas/ids/%u", id);
+    static const char *const kinds[] = {"AVRO", "PROTOBUF"}, *const names[] = {"Avro", "Protobuf"};
+    json_t *json = json_loadb((const char *)answer->body.data, answer->body.used, 0, NULL);
+    const char *schema = json_string_value(json_object_get(json, "schema"));
+    const char *said = json_string_value(json_object_get(json, "schemaType"));
+    const json_t *references = json_object_get(json, "references");
+    bool is_kind = strcmp(said ? said : kinds[REGISTRY_AVRO], kinds[kind]) == 0;
+    bool ok = schema != NULL && is_kind;
+    if (ok)
+        *ret = mem_strdup(schema);
+    for (size_t i = 0; i < json_array_size(references) && ok && kind == REGISTRY_PROTOBUF; i++)
+        ok = note_import(registry, imports, json_array_get(references, i), err);
+    bool has_schema = schema != NULL;
+    json_decref(json);
+    if (!has_schema)
+        return error_set(err, ERROR_RETRY, "RegistryAnswer",
+                         "schema registry %s: %s: the answer has no schema", registry->url, path);
+    if (!is_kind)
+        return error_set(err, ERROR_DATA, "UnknownSchemaId", "schema registry %s: %s is none of %s",
+                         registry->url, path, names[kind]);
+    return ok;
+}
+
+static bool fetch_one(Registry *registry, const char *path, RegistryKind kind, char **ret,
+                      Imports *imports, Error *err)
+{
     HttpAnswer answer = {0};
-    *ret = NULL;
     bool done = get(registry, path, &answer, err);
     if (done && answer.status == 404)
-        done = error_set(err, ERROR_DATA, "UnknownSchemaId", "schema registry %s has no schema %u",
-                         registry->url, id);
+        done = error_set(err, ERROR_DATA, "UnknownSchemaId", "schema registry %s has no %s",
+                         registry->url, path);
     else if (done && answer.status == 200)
-        done = take_schema(registry, id, &answer, ret, err);
+        done = take_schema(registry, path, kind, &answer, ret, imports, err);
     else if (done)
         done = refused(registry, path, &answer, err);
     http_answer_done(&answer);
+    return done;
+}
+
+bool registry_fetch(Registry *registry, uint32_t id, RegistryKind kind, WriterSchema *ret,
+                    Error *err)
+{
+    AUTO(mem_free) char *path = mem_format("schemas/ids/%u", id);
+    Imports imports = {.writer = ret};
+    *ret = (WriterSchema){0};
+    bool done = fetch_one(registry, path, kind, &ret->text, &imports, err);
+    for (size_t i = 0; i < ret->import_count && done; i++) {
+        char *text = NULL; /* imports may move: more are found */
+        done = fetch_one(registry, imports.paths[i], kind, &text, &imports, err);
+        ret->imports[i].text = text;
+    }
+    for (size_t i = 0; i < ret->import_count; i++)
+        free(imports.paths[i]);
+    if (!done)
+        writer_schema_done(ret);
     return done;
 }

@@ -3,12 +3,15 @@
  *
  *   POST <url>/subjects/<subject>/versions          {"schema": "…"}  →  {"id": 7}
  *   GET  <url>/subjects/<subject>/versions/latest                    →  {"id": 7, "schema": "…"}
- *   GET  <url>/schemas/ids/<id>                                      →  {"schema": "…"}
+ *   GET  <url>/schemas/ids/<id>  →  {"schema": "…", "schemaType": "PROTOBUF", "references": [
+ *                                     {"name": "a.proto", "subject": "a", "version": 1}]}
+ *   GET  <url>/subjects/<subject>/versions/<version>       the same, of what is referred to
  *
  * A registry may be used by several threads; calls are one at a time.
  * https://docs.confluent.io/platform/current/schema-registry/develop/api.html */
 #pragma once
 
+#include "agent/record/writer.h"
 #include "common/error.h"
 #include "common/http/http_client.h"
 
@@ -35,8 +38,11 @@ MUST_CHECK bool registry_register(Registry *registry, const char *subject, const
 /* The id of the subject's latest schema. RETRY "SchemaMissing": there is none (yet). */
 MUST_CHECK bool registry_latest(Registry *registry, const char *subject, uint32_t *ret_id,
                                 Error *err);
-/* The text of a schema, the caller's to free. DATA "UnknownSchemaId": there is none of that id, or
- * it is of another kind than Avro. Nothing is remembered. */
-MUST_CHECK bool registry_fetch(Registry *registry, uint32_t id, char **ret, Error *err);
+typedef enum RegistryKind { REGISTRY_AVRO, REGISTRY_PROTOBUF } RegistryKind;
+/* A schema, with all that it imports: the caller's (writer_schema_done). DATA "UnknownSchemaId":
+ * there is none of that id, it is of another kind, or what it imports is not there. Nothing is
+ * remembered. */
+MUST_CHECK bool registry_fetch(Registry *registry, uint32_t id, RegistryKind kind,
+                               WriterSchema *ret, Error *err);
 
 DEFINE_AUTO(Registry, registry_free);

@@ -69,7 +69,9 @@ static void check_replay(const Place *place, const StreamSpec *kafka)
 void events_check(const Load *load, const Place *place, const IngestionUnitSpec *unit)
 {
     const StreamIncoming incoming = unit->kafka->incoming;
-    const char *name = incoming == INCOMING_JSON ? "Json" : "Avro";
+    const char *name = incoming == INCOMING_JSON   ? "Json"
+                       : incoming == INCOMING_AVRO ? "Avro"
+                                                   : "Protobuf";
     const LakeTableSpec *table =
         unit->lake
             ? unit->lake
@@ -84,9 +86,9 @@ void events_check(const Load *load, const Place *place, const IngestionUnitSpec 
                      "is for incomingData Json alone: leave it out");
     if (incoming == INCOMING_DEBEZIUM)
         return;
-    if (incoming == INCOMING_AVRO && !unit->kafka->registry_url)
+    if (incoming != INCOMING_JSON && !unit->kafka->registry_url)
         place_report(place, "spec.kafka.schemaRegistry", NULL,
-                     "is required with incomingData Avro: who keeps the records' schemas");
+                     "is required with incomingData %s: who keeps the records' schemas", name);
     if (incoming == INCOMING_JSON && unit->kafka->registry_url)
         place_report(place, "spec.kafka.schemaRegistry", NULL,
                      "says nothing with incomingData Json: leave it out");

@@ -670,7 +670,7 @@ SHAPE(sla_shape, "sla",
        .doc = "the age at which the table counts as late"});
 
 static const Choice incoming[] = {
-    {"Debezium", false}, {"Json", false}, {"Avro", false}, {"Protobuf", true}, {0}};
+    {"Debezium", false}, {"Json", false}, {"Avro", false}, {"Protobuf", false}, {0}};
 
 SHAPE(event_shape, "an event",
       TEXT("name", EventName, name, .required = true, .check = check_line,
@@ -738,8 +738,8 @@ SHAPE(unit_kafka_shape, "kafka",
        AT(StreamSpec, incoming),
        .doc = "what its records are"},
       OBJECT("schemaRegistry", registry_shape,
-             .doc = "who keeps the schemas of records in Avro; without one they are JSON with "
-                    "their schemas"),
+             .doc = "who keeps the schemas of records in Avro and Protobuf; without one they are "
+                    "JSON with their schemas"),
       TEXT("startFrom", StreamSpec, start_from, .fallback = "Earliest", .check = check_start,
            .doc = "where a table begins that has no commit yet: Earliest, Latest, or the first "
                   "records of a time on, such as 2026-11-22T00:00:00Z"),

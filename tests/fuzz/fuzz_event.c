@@ -1,7 +1,7 @@
 /* links: firn_event */
-/* A record as anybody may write it: JSON without and with its schema, Avro, an Avro schema that a
- * registry gives, our header. The first byte says which. Whatever comes, the batch is left with a
- * row or without one, every column alike. */
+/* A record as anybody may write it: JSON without and with its schema, Avro, Protobuf, a schema of
+ * theirs that a registry gives, our header. The first byte says which. Whatever comes, the batch is
+ * left with a row or without one, every column alike. */
 #include <stdlib.h>
 
 #include "agent/event/event.h"
@@ -45,15 +45,24 @@ static const char avro_schema[] =
     "\"type\":{\"type\":\"record\",\"name\":\"S\",\"fields\":[{\"name\":\"ts_ms\",\"type\":"
     "\"long\"}]}},{\"name\":\"op\",\"type\":\"string\"}]}";
 
+static const char proto_schema[] =
+    "syntax = \"proto3\"; message M { int32 a = 1; string s = 2; repeated sint64 l = 3; "
+    "map<string, "
+    "M2> m = 4; oneof o { bytes x = 5; M2 n = 6; } google.protobuf.Timestamp t = 7; "
+    "google.protobuf.StringValue w = 8; enum E { A = 0; B = 5; } repeated E e = 9; message M2 { "
+    "optional double d = 1; repeated M3 deep = 2; } message M3 { uint64 u = 1; fixed32 f = 2; } }";
+
 static const uint8_t *given;
 static size_t given_bytes;
 
-static bool fetch(void *context, uint32_t id, char **ret, Error *err)
+static bool fetch(void *context, uint32_t id, WriterSchema *ret, Error *err)
 {
     (void)context;
     if (id == 404)
         return error_set(err, ERROR_DATA, "UnknownSchemaId", "none");
-    *ret = id == 1 ? mem_strdup(avro_schema) : mem_strndup((const char *)given, given_bytes);
+    ret->text = id == 1   ? mem_strdup(avro_schema)
+                : id == 3 ? mem_strdup(proto_schema)
+                          : mem_strndup((const char *)given, given_bytes);
     return true;
 }
 
@@ -97,11 +106,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!size)
         return 0;
-    uint8_t which = *data++ % 5;
+    uint8_t which = *data++ % 7;
     size--;
     const EventOptions fixed = {
         .format = EVENT_JSON, .value_schema = value_schema, .key_schema = key_schema};
     const EventOptions avro = {.format = EVENT_AVRO, .fetch = fetch};
+    const EventOptions proto = {.format = EVENT_PROTOBUF, .plain = true, .fetch = fetch};
     EventRecord record = {.key = data, .key_bytes = size, .value = data, .value_bytes = size};
     if (which == 0)
         try_reader(&fixed, NULL, &record);
@@ -123,6 +133,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         static const uint8_t framed[32] = {0, 0, 0, 0, 2, 0, 2, 2, 2, 2};
         record = (EventRecord){.value = framed, .value_bytes = sizeof framed};
         try_reader(&avro, &record, &record);
+    }
+    if (which == 5) { /* the input is a message */
+        uint8_t *framed = mem_alloc(size + 6);
+        memcpy(framed, "\0\0\0\0\3\0", 6);
+        if (size)
+            memcpy(framed + 6, data, size);
+        record = (EventRecord){.value = framed, .value_bytes = size + 6};
+        try_reader(&proto, &record, &record);
+        free(framed);
+    }
+    if (which == 6) { /* … a .proto file */
+        given = data;
+        given_bytes = size;
+        static const uint8_t framed[] = {0, 0, 0,    0, 2,   0,    8,    1,    0x12, 2,
+                                         8, 1, 0x1a, 1, 65,  8,    2,    0x22, 0,    9,
+                                         1, 2, 3,    4, 0x5, 0x6f, 0x70, 0x71};
+        record = (EventRecord){.value = framed, .value_bytes = sizeof framed};
+        try_reader(&proto, &record, &record);
     }
     if (which == 4) {
         record.header = data;

@@ -19,12 +19,12 @@
 
 static char *schema_text;
 
-static bool fetch(void *context, uint32_t id, char **ret, Error *err)
+static bool fetch(void *context, uint32_t id, WriterSchema *ret, Error *err)
 {
     (void)context;
     (void)id;
     (void)err;
-    *ret = mem_strdup(schema_text);
+    ret->text = mem_strdup(schema_text);
     return true;
 }
 

@@ -166,7 +166,7 @@ static const char avro_schema[] =
 
 static unsigned fetched;
 
-static bool fetch(void *context, uint32_t id, char **ret, Error *err)
+static bool fetch(void *context, uint32_t id, WriterSchema *ret, Error *err)
 {
     (void)context;
     fetched++;
@@ -174,11 +174,12 @@ static bool fetch(void *context, uint32_t id, char **ret, Error *err)
         return error_set(err, ERROR_DATA, "UnknownSchemaId", "none");
     if (id == 503)
         return error_set(err, ERROR_RETRY, "RegistryAway", "away");
-    *ret = mem_strdup(id == 1   ? avro_schema
-                      : id == 2 ? "{\"type\":\"record\",\"name\":\"A\",\"fields\":[{\"name\":\"a\","
-                                  "\"type\":\"A\"}]}"
-                      : id == 3 ? "{\"type\":\"record\""
-                                : "{\"type\":\"string\"}");
+    ret->text =
+        mem_strdup(id == 1   ? avro_schema
+                   : id == 2 ? "{\"type\":\"record\",\"name\":\"A\",\"fields\":[{\"name\":\"a\","
+                               "\"type\":\"A\"}]}"
+                   : id == 3 ? "{\"type\":\"record\""
+                             : "{\"type\":\"string\"}");
     return true;
 }
 

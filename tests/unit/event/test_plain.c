@@ -260,7 +260,7 @@ static void numbers(void **state)
 }
 
 /* --- Avro --- */
-static bool fetch(void *context, uint32_t id, char **ret, Error *err)
+static bool fetch(void *context, uint32_t id, WriterSchema *ret, Error *err)
 {
     (void)context;
     static const char *const schemas[] = {
@@ -273,7 +273,7 @@ static bool fetch(void *context, uint32_t id, char **ret, Error *err)
         "\"long\""};
     if (id >= ARRAY_LEN(schemas) || !schemas[id])
         return error_set(err, ERROR_DATA, "UnknownSchemaId", "no schema %u", id);
-    *ret = mem_strdup(schemas[id]);
+    ret->text = mem_strdup(schemas[id]);
     return true;
 }
 

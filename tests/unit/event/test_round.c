@@ -6,13 +6,13 @@
 
 static const char *avro_text; /* of the latest table */
 
-static bool fetch(void *context, uint32_t id, char **ret, Error *err)
+static bool fetch(void *context, uint32_t id, WriterSchema *ret, Error *err)
 {
     const OneTable *one = context;
     (void)err;
-    *ret = mem_strdup(id == 7 ? topic_table_key_schema(one->table)
-                              : topic_table_value_schema(one->table));
-    avro_text = *ret;
+    ret->text = mem_strdup(id == 7 ? topic_table_key_schema(one->table)
+                                   : topic_table_value_schema(one->table));
+    avro_text = ret->text;
     return true;
 }
 

@@ -159,10 +159,99 @@ static void unreachable_and_misnamed(void **state)
     assert_string_equal(err.code, "BadCertificate");
 }
 
+/* ---------- a schema with what it imports ---------- */
+static const struct {
+    const char *path;
+    int status;
+    const char *body;
+} kept[] = {
+    {"/apis/ccompat/v7/schemas/ids/1", 200,
+     "{\"schemaType\":\"PROTOBUF\",\"schema\":\"main\",\"references\":[{\"name\":\"a/b.proto\","
+     "\"subject\":\"a b\",\"version\":3},{\"name\":\"c.proto\",\"subject\":\"c\",\"version\":1}]}"},
+    {"/apis/ccompat/v7/subjects/a%20b/versions/3", 200,
+     "{\"schemaType\":\"PROTOBUF\",\"schema\":\"ab\",\"references\":[{\"name\":\"c.proto\","
+     "\"subject\":\"c\",\"version\":1},{\"name\":\"a/b.proto\",\"subject\":\"a "
+     "b\",\"version\":3}]}"},
+    {"/apis/ccompat/v7/subjects/c/versions/1", 200,
+     "{\"schemaType\":\"PROTOBUF\",\"schema\":\"c\"}"},
+    {"/apis/ccompat/v7/schemas/ids/2", 200, "{\"schema\":\"avro\"}"},
+    {"/apis/ccompat/v7/schemas/ids/3", 200,
+     "{\"schemaType\":\"PROTOBUF\",\"schema\":\"m\",\"references\":[{\"name\":\"x\",\"subject\":"
+     "\"gone\",\"version\":1}]}"},
+    {"/apis/ccompat/v7/schemas/ids/4", 200,
+     "{\"schemaType\":\"PROTOBUF\",\"schema\":\"m\",\"references\":[{\"name\":\"x\"}]}"},
+    {"/apis/ccompat/v7/schemas/ids/5", 200, "{\"schemaType\":\"PROTOBUF\"}"},
+    {"/apis/ccompat/v7/schemas/ids/6", 200, "{\"schemaType\":\"JSON\",\"schema\":\"{}\"}"},
+    {"/apis/ccompat/v7/schemas/ids/7", 503, "{}"},
+};
+
+static Then look_up(void *context, const Asked *asked, Bytes *reply)
+{
+    int *count = context;
+    ++*count;
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+        if (strcmp(asked->target, kept[i].path) == 0) {
+            reply_with(reply, kept[i].status, "", kept[i].body, strlen(kept[i].body));
+            return THEN_KEEP;
+        }
+    reply_with(reply, 404, "", "{}", 2);
+    return THEN_KEEP;
+}
+
+static void fetches(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t id;
+        RegistryKind kind;
+        ErrorKind is;
+        const char *code, *says;
+    } refused[] = {
+        {1, REGISTRY_AVRO, ERROR_DATA, "UnknownSchemaId", "schemas/ids/1 is none of Avro"},
+        {2, REGISTRY_PROTOBUF, ERROR_DATA, "UnknownSchemaId", "is none of Protobuf"},
+        {3, REGISTRY_PROTOBUF, ERROR_DATA, "UnknownSchemaId", "has no subjects/gone/versions/1"},
+        {4, REGISTRY_PROTOBUF, ERROR_RETRY, "RegistryAnswer", "name, subject and version"},
+        {5, REGISTRY_PROTOBUF, ERROR_RETRY, "RegistryAnswer", "no schema"},
+        {6, REGISTRY_AVRO, ERROR_DATA, "UnknownSchemaId", "is none of Avro"},
+        {7, REGISTRY_AVRO, ERROR_RETRY, "RegistryAway", "503"},
+        {8, REGISTRY_AVRO, ERROR_DATA, "UnknownSchemaId", "has no schemas/ids/8"},
+    };
+    int count = 0;
+    Script *script = script_start(look_up, &count, NULL);
+    Registry *registry = open_registry(script, (RegistryOptions){0});
+    Error err = {0};
+    WriterSchema schema;
+    if (!registry_fetch(registry, 1, REGISTRY_PROTOBUF, &schema, &err))
+        fail_msg("%s", err.message);
+    assert_string_equal(schema.text, "main");
+    assert_int_equal(schema.import_count, 2); /* each once, though they import each other */
+    assert_string_equal(schema.imports[0].name, "a/b.proto");
+    assert_string_equal(schema.imports[0].text, "ab");
+    assert_string_equal(schema.imports[1].name, "c.proto");
+    assert_string_equal(schema.imports[1].text, "c");
+    assert_int_equal(count, 3);
+    writer_schema_done(&schema);
+    assert_true(registry_fetch(registry, 2, REGISTRY_AVRO, &schema, &err));
+    assert_string_equal(schema.text, "avro");
+    writer_schema_done(&schema);
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        err = (Error){0};
+        assert_false(registry_fetch(registry, refused[i].id, refused[i].kind, &schema, &err));
+        assert_int_equal(err.kind, refused[i].is);
+        assert_string_equal(err.code, refused[i].code);
+        if (!strstr(err.message, refused[i].says))
+            fail_msg("%u: %s", refused[i].id, err.message);
+        assert_null(schema.text);
+    }
+    registry_free(registry);
+    script_stop(script);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(registers_once), cmocka_unit_test(remembers_so_many),
-        cmocka_unit_test(refusals), cmocka_unit_test(unreachable_and_misnamed)};
+        cmocka_unit_test(refusals), cmocka_unit_test(unreachable_and_misnamed),
+        cmocka_unit_test(fetches)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
