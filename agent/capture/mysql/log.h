@@ -21,6 +21,7 @@ typedef struct MyLogOptions {
     void *learn_context;
     bool checksums;             /* before a format description */
     uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
+    bool origins, commits;      /* as in CaptureOptions */
 } MyLogOptions;
 
 void mylog_free(MyLog *log);

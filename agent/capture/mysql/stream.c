@@ -35,6 +35,8 @@
 #define EVENTS_PER_CLOCK 128
 #define TRANSACTION_BYTES ((uint64_t)256 << 20)
 #define BEAT_NS "1000000000"
+#define BLOCKED_SECONDS                                                                            \
+    "86400" /* while nobody takes changes, as in a copy; its log is kept so long */
 #define SILENT_US INT64_C(60000000) /* not even a heartbeat: the connection is dead */
 #define LOCK_TRIES 30               /* of a session that the server has not yet seen to be gone */
 #define LOCK_PAUSE_US 100000
@@ -117,7 +119,7 @@ static bool announce(MyStream *stream, bool *ret_checksums, Error *err)
         "@@global.binlog_checksum, @master_heartbeat_period = " BEAT_NS
         ", @source_heartbeat_period = " BEAT_NS
         ", @mariadb_slave_capability = 4, @slave_uuid = '%08x-0000-0000-0000-%012" PRIx64
-        "', @replica_uuid = @slave_uuid",
+        "', @replica_uuid = @slave_uuid, @@session.net_write_timeout = " BLOCKED_SECONDS,
         mysql->server_id, (uint64_t)strtoull(mysql->lock + 5, NULL, 16) & UINT64_C(0xffffffffffff));
     return my_command(stream->connection, patience, sql, err);
 }
@@ -165,7 +167,9 @@ bool my_stream_start(Capture *capture, Error *err)
                                             .learn = my_table_learn,
                                             .learn_context = mysql,
                                             .checksums = checksums,
-                                            .transaction_bytes = TRANSACTION_BYTES});
+                                            .transaction_bytes = TRANSACTION_BYTES,
+                                            .origins = mysql->options.origins,
+                                            .commits = mysql->options.commits});
     stream->beat_linger_us = clock_asked_us("FIRN_CONFIRM_MS", BEAT_LINGER_US);
     stream->linger_us = mysql->options.linger_us ? mysql->options.linger_us : LINGER_US;
     stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;
