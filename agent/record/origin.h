@@ -22,6 +22,9 @@ typedef struct TransactionOrigin {
 } TransactionOrigin;
 
 #define ORIGIN_NO_BEFORE UINT32_MAX
+/* A place of MySQL's or MariaDB's log: the file's number stands above so many bits of the offset.
+ */
+#define PLACE_OFFSET_BITS 40 /* a file of 1 TiB */
 
 typedef struct RowOrigin {
     uint64_t lsn;         /* of the change in the log; of a copy the snapshot's. MySQL, MariaDB: the

@@ -36,10 +36,10 @@ ConnectSchema source_schema(Arena *arena, TopicSource source);
 
 /* Debezium's name of the connector: "postgresql". */
 const char *source_name(TopicSource source);
-/* A place of the binlog is a file's number above the offset in it. */
+/* In its file, of a place of the binlog. */
 static inline uint64_t source_place_offset(uint64_t place)
 {
-    return place & ((UINT64_C(1) << 40) - 1);
+    return place & ((UINT64_C(1) << PLACE_OFFSET_BITS) - 1);
 }
 
 /* --- between source.c and source_mysql.c --- */

@@ -58,6 +58,7 @@ struct MyLog {
     uint64_t end;        /* every transaction that began before it was handed to the builders */
     uint64_t checkpoint; /* the latest one's major */
     int64_t commit_us;
+    int64_t first_us, oldest_us; /* since the latest checkpoint; between it and the one before */
     uint64_t changes;
 
     Mapped *maps; /* a table by id, half of it empty at least */
@@ -200,6 +201,8 @@ static void checkpoint_at(MyLog *log, RowPosition at)
     change->commit_us = log->commit_us;
     log->checkpoint = at.major;
     log->checkpoint_bytes = 0;
+    log->oldest_us = log->first_us;
+    log->first_us = 0;
 }
 
 bool mylog_can_checkpoint(const MyLog *log)
@@ -220,6 +223,10 @@ bool mylog_in_transaction(const MyLog *log)
 RowPosition mylog_position(const MyLog *log)
 {
     return log->in_transaction ? log->at : (RowPosition){.major = log->end};
+}
+int64_t mylog_oldest_us(const MyLog *log)
+{
+    return log->oldest_us;
 }
 uint64_t mylog_changes(const MyLog *log)
 {
@@ -598,6 +605,7 @@ static void end_transaction(MyLog *log, uint32_t time)
     bool inside = log->in_transaction;
     log->in_transaction = log->is_xa = log->has_rows = log->begun = false;
     log->commit_us = (int64_t)time * 1000000;
+    log->first_us = log->first_us ? log->first_us : log->commit_us;
     log->end = place_of(log->file, log->offset);
     if (log->origins && inside)
         put_commit(log);
@@ -675,12 +683,16 @@ static bool on_gtid(MyLog *log, const BinlogEvent *event, Error *err)
 static bool on_rotate(MyLog *log, const BinlogEvent *event, Error *err)
 {
     RotateEvent rotate;
+    uint64_t file;
     size_t base;
     if (!rotate_read(event, &rotate, err) ||
-        !place_parse_file(rotate.name, rotate.name_bytes, &log->file, &base, err))
+        !place_parse_file(rotate.name, rotate.name_bytes, &file, &base, err))
         return false;
     if (rotate.offset >> PLACE_OFFSET_BITS)
         return binlog_bad(event, "its offset is impossible", err);
+    if (log->placed && place_of(file, rotate.offset) < place_of(log->file, log->offset))
+        return log_purged("it goes on before the place that was read: the binlogs were reset", err);
+    log->file = file;
     log->offset = rotate.offset;
     log->placed = true;
     if (!log->in_transaction && place_of(log->file, log->offset) > log->end)

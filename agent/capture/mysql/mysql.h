@@ -7,6 +7,7 @@
  *   learn.c        what becomes of a table whose columns change
  *   describe.c     columns for a topic's schema             origins.c  what the log says of rows
  *   snapshot.c     the copy's snapshot: one on all of its connections
+ *   headroom.h     for how long the server keeps the log that is needed
  *   plan.c, copy.c the copy: its ranges; rows as text            text.c  that into columns
  *   stream.c       the log: COM_BINLOG_DUMP                      log.c   its events → batches
  *   ddl.c          its statements that change tables
@@ -119,6 +120,14 @@ MUST_CHECK bool mysql_query_open(Mysql *mysql, Error *err);
 MUST_CHECK bool check_server(Mysql *mysql, Error *err);
 /* The log's end as it is now. */
 MUST_CHECK bool check_log_end(Mysql *mysql, MYSQL *connection, uint64_t *ret, Error *err);
+/* What the server keeps of its log from that place on, and for how long it keeps a file that it
+ * writes to no more; 0: for ever. there: it has the place's file. */
+typedef struct LogKept {
+    uint64_t bytes;
+    bool there;
+    int64_t expire_us;
+} LogKept;
+MUST_CHECK bool check_log_kept(Mysql *mysql, uint64_t place, LogKept *ret, Error *err);
 /* Is the log still there from that place on? CONFIG "LogPurged". */
 MUST_CHECK bool check_log_there(Mysql *mysql, uint64_t place, Error *err);
 bool log_purged(const char *what, Error *err);

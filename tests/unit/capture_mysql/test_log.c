@@ -357,6 +357,40 @@ static void test_many_maps(void **state)
     end(&script);
 }
 
+/* The log begins anew, at a place that was passed. */
+static void test_reset(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"\4\0\0\0\0\0\0\0binlog.000001",
+                                        "\4\0\0\0\0\0\0\0binlog.000007"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        Script script;
+        begin(&script, (RowPosition){0});
+        Bytes event = log_event(false, EVENT_ROTATE, BINLOG_FLAG_ARTIFICIAL, names[i], 21);
+        memset(event.data + 13, 0, 4);
+        assert_false(mylog_event(script.log, event.data, event.used, &script.err));
+        assert_string_equal(script.err.code, "LogPurged");
+        bytes_done(&event);
+        end(&script);
+    }
+}
+
+/* When what a checkpoint brings was committed first. */
+static void test_oldest(void **state)
+{
+    (void)state;
+    Script script;
+    begin(&script, (RowPosition){0});
+    assert_int_equal(mylog_oldest_us(script.log), 0);
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "BEGIN"));
+    assert_true(query(&script, "COMMIT"));
+    mylog_checkpoint(script.log);
+    assert_int_equal(mylog_oldest_us(script.log), INT64_C(1700000000000000));
+    mylog_checkpoint(script.log);
+    assert_int_equal(mylog_oldest_us(script.log), 0);
+    end(&script);
+}
+
 /* uint8 2, two numbers, then 7 bytes of microseconds here, and, as their highest bit says, 7 of
  * where it was first. */
 #define GTID_OF_ELSEWHERE                                                                          \
@@ -464,6 +498,7 @@ int main(void)
         cmocka_unit_test(test_statements),  cmocka_unit_test(test_refused),
         cmocka_unit_test(test_xa),          cmocka_unit_test(test_odd_events),
         cmocka_unit_test(test_places),      cmocka_unit_test(test_many_maps),
+        cmocka_unit_test(test_reset),       cmocka_unit_test(test_oldest),
         cmocka_unit_test(test_origins),     cmocka_unit_test(test_origins_without_gtid)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
