@@ -88,10 +88,10 @@ bool capture_unread(Capture *capture, Error *err)
     return capture->driver->unread(capture, err);
 }
 
-bool capture_describe(Capture *capture, const char *shape, Arena *arena, const SourceColumn **ret,
-                      Error *err)
+bool capture_describe(Capture *capture, uint32_t table, const char *shape, Arena *arena,
+                      const SourceColumn **ret, Error *err)
 {
-    return capture->driver->describe(capture, shape, arena, ret, err);
+    return capture->driver->describe(capture, table, shape, arena, ret, err);
 }
 
 bool capture_look(Capture *capture, CaptureFound *found, void *context, Error *err)

@@ -91,9 +91,9 @@ MUST_CHECK bool capture_told(Capture *capture, RowPosition *ret, Error *err);
  * beginning beside another process, before it is known at capture_stream_start. */
 MUST_CHECK bool capture_unread(Capture *capture, Error *err);
 
-/* The columns of a schema whose shape this is, one for each field in their order, as the catalog
- * describes their types and defaults now; in the arena. In the capture's thread. */
-MUST_CHECK bool capture_describe(Capture *capture, const char *shape, Arena *arena,
+/* The columns of a schema of the table whose shape this is, one for each field in their order, as
+ * the catalog describes their types and defaults now; in the arena. In the capture's thread. */
+MUST_CHECK bool capture_describe(Capture *capture, uint32_t table, const char *shape, Arena *arena,
                                  const SourceColumn **ret, Error *err);
 
 /* Tables that the manifest's patterns choose and that were not there at open, as the source is now;
@@ -280,8 +280,8 @@ typedef struct CaptureDriver {
     bool (*adopt)(const Capture *capture, Position *position, bool passed);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
     bool (*unread)(Capture *capture, Error *err);
-    bool (*describe)(Capture *capture, const char *shape, Arena *arena, const SourceColumn **ret,
-                     Error *err);
+    bool (*describe)(Capture *capture, uint32_t table, const char *shape, Arena *arena,
+                     const SourceColumn **ret, Error *err);
     bool (*look)(Capture *capture, CaptureFound *found, void *context, Error *err);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);
     bool (*copy_plan)(Capture *capture, uint32_t table, uint64_t range_bytes, const Extents *done,

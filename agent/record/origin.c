@@ -18,7 +18,9 @@ void origins_keep(Batch *batch)
 static bool same(const TransactionOrigin *a, const TransactionOrigin *b)
 {
     return a->id == b->id && a->last_commit_lsn == b->last_commit_lsn &&
-           a->commit_us == b->commit_us && a->origin == b->origin && a->origin_lsn == b->origin_lsn;
+           a->commit_us == b->commit_us && a->origin == b->origin &&
+           a->origin_lsn == b->origin_lsn && a->file == b->file && a->server == b->server &&
+           a->thread == b->thread;
 }
 
 uint32_t origins_transaction(Batch *batch, const TransactionOrigin *transaction)

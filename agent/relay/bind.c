@@ -160,10 +160,15 @@ bool relay_drop(const ConnectorSpec *connector, Error *err)
 }
 
 /* ---------- a table's records ---------- */
-static TopicOptions topic_options(const StreamSpec *stream)
+static TopicOptions topic_options(const ConnectorSpec *connector)
 {
+    static const TopicSource sources[] = {[SOURCE_POSTGRESQL] = TOPIC_POSTGRESQL,
+                                          [SOURCE_MYSQL] = TOPIC_MYSQL,
+                                          [SOURCE_MARIADB] = TOPIC_MARIADB};
+    const StreamSpec *stream = connector->stream;
     const RecordsSpec *records = &stream->records;
-    return (TopicOptions){.format = stream->format == STREAM_AVRO ? TOPIC_AVRO
+    return (TopicOptions){.source = sources[connector->source_type],
+                          .format = stream->format == STREAM_AVRO ? TOPIC_AVRO
                                     : records->schemas            ? TOPIC_JSON_WITH_SCHEMA
                                                                   : TOPIC_JSON,
                           .time = (TopicTime)records->time,
@@ -172,6 +177,7 @@ static TopicOptions topic_options(const StreamSpec *stream)
                           .interval = (TopicInterval)records->interval,
                           .hstore = (TopicHstore)records->hstore,
                           .unknown = (TopicUnknown)records->unknown,
+                          .unsigned_as_long = records->bigint_unsigned == RECORD_UNSIGNED_LONG,
                           .no_tombstones = !records->tombstones,
                           .transactions = records->transactions,
                           .nulls_as_defaults = records->nulls_as_defaults};
@@ -219,6 +225,7 @@ TopicTable *table_plain_encoder(const RelayFlow *flow, const RelayTable *table,
     TopicOptions options = flow->options;
     options.format = TOPIC_JSON;
     options.decimal = TOPIC_DECIMAL_STRING;
+    options.unsigned_as_long = false;
     return encoder_with(flow, table, schema, &options, err);
 }
 
@@ -242,7 +249,8 @@ bool table_columns(RelayFlow *flow, RelayTable *table, const Schema *schema,
     arena_free(table->arena);
     table->arena = arena_new(8192);
     table->version = columns->version;
-    if (!capture_describe(flow->capture, columns->shape, table->arena, &table->columns, err))
+    if (!capture_describe(flow->capture, table->number, columns->shape, table->arena,
+                          &table->columns, err))
         return error_wrap(err, "table %s", table->name);
     table->key_id = table->value_id = 0;
     AUTO(topic_table_free) TopicTable *encoder = table_encoder(flow, table, schema, err);
@@ -380,7 +388,7 @@ bool relay_bind(RelayFlow *flow, RowPosition start, Error *err)
 {
     size_t count;
     const SourceTable *sources = capture_tables(flow->capture, &count);
-    flow->options = topic_options(flow->stream);
+    flow->options = topic_options(flow->relay->base.connector);
     flow->tables = mem_array(count, sizeof *flow->tables);
     AUTO(mem_free) bool *made = mem_array(count, sizeof *made);
     AUTO(mem_free) KafkaCompared *compared = mem_array(count, sizeof *compared);

@@ -1,6 +1,6 @@
-/* Which of PostgreSQL's types is which of Connect's, as Debezium 3.5 has it: see connect_schema.h.
- */
-#include "agent/topic/connect_schema.h"
+/* Which of PostgreSQL's types is which of Connect's, as Debezium 3.5 has it (MySQL's and MariaDB's:
+ * connect_mysql.c): see connect_schema.h. */
+#include "agent/topic/connect_types.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,15 +28,6 @@ char *arena_text(Arena *arena, const char *format, ...)
 }
 
 /* --- the table --- */
-
-typedef struct TypeRow {
-    const char *source; /* typname */
-    TypeKind type;      /* of the batch's column */
-    ConnectKind kind;
-    ValueForm form;
-    const char *name; /* logical; its version is 1 */
-    bool no_array;    /* arrays of it Debezium does not know */
-} TypeRow;
 
 static const TypeRow type_rows[] = {
     {"bool", TYPE_BOOL, CONNECT_BOOLEAN, AS_BOOLEAN, NULL, false},
@@ -96,8 +87,10 @@ static const TypeRow type_rows[] = {
     {"vector", TYPE_LIST, CONNECT_ARRAY, AS_ELEMENTS, "io.debezium.data.DoubleVector", true},
 };
 
-static const TypeRow *find_row(const ColumnType *source, TypeKind type)
+static const TypeRow *find_row(TopicSource from, const ColumnType *source, TypeKind type)
 {
+    if (from != TOPIC_POSTGRESQL)
+        return connect_mysql_row(source->name, type);
     for (size_t i = 0; i < ARRAY_LEN(type_rows); i++)
         if (type_rows[i].type == type && strcmp(type_rows[i].source, source->name) == 0)
             return &type_rows[i];
@@ -112,12 +105,12 @@ static unsigned time_precision(const ColumnType *source)
 }
 
 /* time and timestamp: milliseconds where they are enough, or where Connect's own types are asked
- * for, which have no others. */
+ * for, which have no others. MySQL's connector knows no other times than of microseconds. */
 static void choose_time(const ColumnType *source, const TopicOptions *options, bool is_timestamp,
                         ConnectSchema *ret)
 {
-    bool fine = time_precision(source) > 3 ||
-                (!is_timestamp && options->time == TOPIC_TIME_ADAPTIVE_MICROSECONDS);
+    bool adaptive = options->time == TOPIC_TIME_ADAPTIVE && options->source == TOPIC_POSTGRESQL;
+    bool fine = time_precision(source) > 3 || (!is_timestamp && !adaptive);
     if (options->time != TOPIC_TIME_CONNECT && fine) {
         ret->divisor = 1;
         return;
@@ -200,7 +193,7 @@ static void choose_bits(Arena *arena, const ColumnType *source, ConnectSchema *r
 
 static void choose_geometry(Arena *arena, ConnectSchema *ret)
 {
-    bool is_point = ret->form == AS_POINT;
+    bool is_point = ret->form == AS_POINT || ret->form == AS_MYSQL_POINT;
     ret->doc = is_point ? "Geometry (POINT)"
                         : arena_text(arena, "%s", strrchr(ret->name, '.') + 1); /* Geometry */
     ret->child_count = is_point ? 4 : 2;
@@ -247,6 +240,16 @@ static void choose_known(Arena *arena, const TypeRow *row, const Type *type,
             ret->name = "io.debezium.time.Interval";
         }
         break;
+    case AS_DECIMAL_LONG: /* whatever decimals are to be */
+        if (!options->unsigned_as_long) {
+            const TopicOptions precise = {.decimal = TOPIC_DECIMAL_PRECISE};
+            ret->kind = CONNECT_BYTES;
+            ret->form = AS_DECIMAL_BYTES;
+            ret->name = "org.apache.kafka.connect.data.Decimal";
+            ret->version = 1;
+            choose_decimal(arena, source, type, &precise, ret);
+        }
+        break;
     case AS_DECIMAL_BYTES:
     case AS_NUMERIC_BYTES:
         choose_decimal(arena, source, type, options, ret);
@@ -256,18 +259,23 @@ static void choose_known(Arena *arena, const TypeRow *row, const Type *type,
         break;
     case AS_BITS:
         choose_bits(arena, source, ret);
+        ret->digits =
+            options->source == TOPIC_POSTGRESQL ? 0 : ((uint32_t)source->modifier + 7) / 8;
         break;
     case AS_POINT:
     case AS_GEOMETRY:
+    case AS_MYSQL_POINT:
+    case AS_MYSQL_GEOMETRY:
         choose_geometry(arena, ret);
         break;
     case AS_PAIRS_TEXT:
         choose_pairs(arena, options, ret);
         break;
-    case AS_ELEMENTS: /* a vector: of float8, none of them null */
+    case AS_ELEMENTS: /* a vector: none of them null; PostgreSQL's of float8 */
         ret->child_count = 1;
         ret->children = arena_take(arena, sizeof *ret->children);
-        ret->children[0] = connect_field(CONNECT_DOUBLE, NULL, false);
+        ret->children[0] = connect_field(
+            options->source == TOPIC_POSTGRESQL ? CONNECT_DOUBLE : CONNECT_FLOAT, NULL, false);
         ret->children[0].form = AS_REAL;
         break;
     default:
@@ -359,7 +367,7 @@ static bool choose_array(Arena *arena, const Field *field, const ColumnType *sou
     if (!choose_children(arena, field, source, options, path, depth, ret, ret_known, err))
         return false;
     const ColumnType *element = &source->children[0];
-    const TypeRow *row = find_row(element, field->type.element->type.kind);
+    const TypeRow *row = find_row(options->source, element, field->type.element->type.kind);
     if ((row && row->no_array) || strcmp(source->name, "int2vector") == 0 ||
         strcmp(source->name, "oidvector") == 0)
         *ret_known = false;
@@ -384,13 +392,14 @@ static bool choose(Arena *arena, const Field *field, const ColumnType *source,
         *at = '\0';
         ret->kind = CONNECT_STRING;
         ret->form = AS_TEXT;
-        ret->name = "io.debezium.data.Enum";
+        bool is_set = options->source != TOPIC_POSTGRESQL && strcmp(source->name, "set") == 0;
+        ret->name = is_set ? "io.debezium.data.EnumSet" : "io.debezium.data.Enum";
         ret->version = 1;
         ret->parameters[0] = "allowed";
         ret->parameters[1] = allowed;
         return true;
     }
-    const TypeRow *row = find_row(source, field->type.kind);
+    const TypeRow *row = find_row(options->source, source, field->type.kind);
     if (row) {
         choose_known(arena, row, &field->type, source, options, ret);
         return true;
@@ -427,46 +436,6 @@ ConnectSchema *connect_struct(Arena *arena, const char *name, int version, uint3
     schema->child_count = fields;
     schema->children = arena_take(arena, (fields ? fields : 1) * sizeof *schema->children);
     return schema;
-}
-
-static ConnectSchema snapshot_schema(Arena *arena)
-{
-    Literal *usual = arena_take(arena, sizeof *usual);
-    *usual = (Literal){.bytes = {(const uint8_t *)"false", 5}};
-    ConnectSchema schema = connect_field(CONNECT_STRING, "snapshot", true);
-    schema.name = "io.debezium.data.Enum";
-    schema.version = 1;
-    schema.parameters[0] = "allowed";
-    schema.parameters[1] =
-        "true,first,first_in_data_collection,last_in_data_collection,last,false,incremental";
-    schema.fallback = usual;
-    schema.there = 0;
-    schema.none = 2;
-    return schema;
-}
-
-ConnectSchema connect_source_schema(Arena *arena)
-{
-    static const struct {
-        const char *field;
-        ConnectKind kind;
-        bool optional;
-    } fields[] = {{"version", CONNECT_STRING, false}, {"connector", CONNECT_STRING, false},
-                  {"name", CONNECT_STRING, false},    {"ts_ms", CONNECT_INT64, false},
-                  {"snapshot", CONNECT_STRING, true}, {"db", CONNECT_STRING, false},
-                  {"sequence", CONNECT_STRING, true}, {"ts_us", CONNECT_INT64, true},
-                  {"ts_ns", CONNECT_INT64, true},     {"schema", CONNECT_STRING, false},
-                  {"table", CONNECT_STRING, false},   {"txId", CONNECT_INT64, true},
-                  {"lsn", CONNECT_INT64, true},       {"xmin", CONNECT_INT64, true},
-                  {"origin", CONNECT_STRING, true},   {"origin_lsn", CONNECT_INT64, true}};
-    ConnectSchema *schema = connect_struct(arena, "io.debezium.connector.postgresql.Source", 1,
-                                           (uint32_t)ARRAY_LEN(fields));
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        schema->children[i] =
-            i == 4 ? snapshot_schema(arena)
-                   : connect_field(fields[i].kind, fields[i].field, fields[i].optional);
-    schema->field = "source";
-    return *schema;
 }
 
 ConnectSchema connect_transaction_schema(Arena *arena)

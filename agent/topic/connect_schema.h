@@ -35,6 +35,7 @@ typedef enum ValueForm {
     AS_DECIMAL_BYTES, /* [DECIMAL] the unscaled integer, two's complement, big-endian */
     AS_DECIMAL_DOUBLE,
     AS_DECIMAL_TEXT,
+    AS_DECIMAL_LONG,     /* a BIGINT UNSIGNED as a long */
     AS_NUMERIC_BYTES,    /* [STRING], a numeric, at the scale */
     AS_NUMERIC_VARIABLE, /* {scale, value}, without zeros at the end of the fraction */
     AS_NUMERIC_DOUBLE,
@@ -47,6 +48,8 @@ typedef enum ValueForm {
     AS_BITS,            /* bytes, the last bit the lowest of the first byte */
     AS_POINT,           /* [STRING]: {x, y, wkb, srid} */
     AS_GEOMETRY,        /* [BINARY], EWKB: {wkb, srid} */
+    AS_MYSQL_POINT,     /* [BINARY], the SRID in 4 bytes little-endian, WKB: {x, y, wkb, srid} */
+    AS_MYSQL_GEOMETRY,  /* the same: {wkb, srid} */
     AS_PAIRS_TEXT,      /* [MAP] of strings: a JSON object as text */
     AS_PAIRS,           /* [MAP] */
     AS_ELEMENTS,        /* [LIST] */
@@ -74,7 +77,7 @@ struct ConnectSchema {
     ValueForm form;
     uint32_t column;     /* of the batch, or which child of the struct's column */
     int32_t scale;       /* of decimals */
-    uint32_t digits;     /* AS_ZONED_TIMESTAMP */
+    uint32_t digits;     /* AS_ZONED_TIMESTAMP; AS_BITS: bytes, at least */
     int64_t divisor;     /* AS_MICROS */
     bool is_number;      /* a string that is a numeric, for partition.h */
     uint8_t there, none; /* Avro: what stands before a value, and for none, when it is optional */
@@ -94,8 +97,7 @@ MUST_CHECK bool connect_column(Arena *arena, const Field *field, const ColumnTyp
 ConnectSchema *connect_struct(Arena *arena, const char *name, int version, uint32_t fields);
 /* A plain field: kind, name, optional. */
 ConnectSchema connect_field(ConnectKind kind, const char *field, bool optional);
-/* The schema of the block `source`, of `transaction`. */
-ConnectSchema connect_source_schema(Arena *arena);
+/* The schema of the block `transaction`. */
 ConnectSchema connect_transaction_schema(Arena *arena);
 
 char *arena_text(Arena *arena, const char *format, ...) PRINTF(2, 3);

@@ -10,11 +10,10 @@
 #include "agent/topic/values.h"
 #include "common/mem.h"
 
-#define ID_BYTES (2 * SCALAR_I64_BYTES + 2)
-
 struct ConnectorRecords {
     Arena *arena;
     ConnectorTopic topic;
+    TopicSource from;
     const char *connector;
     bool avro, transactions;
     ConnectSchema *key, *value;
@@ -88,7 +87,7 @@ static ConnectSchema *message_value(Arena *arena)
         connect_struct(arena, "io.debezium.connector.postgresql.MessageValue", 1, 5);
     schema->children[0] = connect_field(CONNECT_STRING, "op", false);
     schema->children[1] = connect_field(CONNECT_INT64, "ts_ms", true);
-    schema->children[2] = connect_source_schema(arena);
+    schema->children[2] = source_schema(arena, TOPIC_POSTGRESQL);
     schema->children[3] = connect_transaction_schema(arena);
     schema->children[4] = *message;
     return schema;
@@ -100,6 +99,7 @@ ConnectorRecords *connector_records_new(ConnectorTopic topic, const char *connec
     ConnectorRecords *records = mem_zalloc(sizeof *records);
     Arena *arena = records->arena = arena_new(4096);
     records->topic = topic;
+    records->from = options->source;
     records->connector = arena_strndup(arena, connector, strlen(connector));
     records->avro = options->format == TOPIC_AVRO;
     records->transactions = options->transactions;
@@ -121,7 +121,7 @@ ConnectorRecords *connector_records_new(ConnectorTopic topic, const char *connec
         records->value = message_value(arena);
         break;
     }
-    source_block_init(&records->source, records->avro,
+    source_block_init(&records->source, TOPIC_POSTGRESQL, records->avro,
                       options->version ? options->version : TOPIC_DEBEZIUM_VERSION, connector,
                       database, "", "");
     envelope_schema_text(options->format, records->key, &records->key_text);
@@ -202,11 +202,8 @@ void connector_transaction(ConnectorRecords *records, const TransactionOrigin *t
                            size_t count_count, TopicRecords *to)
 {
     ASSERT(records->topic == CONNECTOR_TRANSACTION);
-    char id[ID_BYTES];
-    unsigned bytes = scalar_u64(id, transaction->id);
-    id[bytes++] = ':';
-    bytes += scalar_u64(id + bytes, lsn);
-    id[bytes] = '\0';
+    char id[TRANSACTION_ID_BYTES];
+    (void)transaction_id(records->from, transaction, lsn, id);
     TopicRecord *record = begin(records, id, to);
     Literal fields[5] = {text_literal(ended ? "END" : "BEGIN"),
                          text_literal(id),
@@ -252,9 +249,9 @@ void connector_message(ConnectorRecords *records, const TransactionOrigin *trans
         else if (i == 1)
             put_literal(records, &fields[1], &at, out);
         else if (i == 2)
-            source_block_put(&records->source, transaction, row->lsn, TOPIC_SNAPSHOT_FALSE, out);
+            source_block_put(&records->source, transaction, row, TOPIC_SNAPSHOT_FALSE, out);
         else if (i == 3)
-            transaction_block_put(records->avro, transaction, row->lsn,
+            transaction_block_put(TOPIC_POSTGRESQL, records->avro, transaction, row->lsn,
                                   records->transactions ? row->total_order : 0, row->table_order,
                                   out);
         else if (i == 4)

@@ -1,6 +1,7 @@
 /* Records that belong to no table: heartbeats, transactions' beginnings and ends, logical messages.
  * Topics: "__debezium-heartbeat.<connector>", "<connector>.transaction", "<connector>.message".
- * PostgreSQL has no schema-change topic in Debezium: its log carries no DDL. */
+ * PostgreSQL has no schema-change topic in Debezium: its log carries no DDL. MySQL's and MariaDB's
+ * is not written: what columns are is told by the header's version and the registry. */
 #pragma once
 
 #include "agent/topic/topic.h"

@@ -32,16 +32,18 @@ static Literal empty_struct(Arena *arena, const ConnectSchema *schema)
     /* EWKB: a point at 0,0; an empty collection */
     static const uint8_t point[21] = {1, 1}, collection[9] = {1, 7};
     memset(literal.items, 0, schema->child_count * sizeof *literal.items);
-    if (schema->form == AS_POINT)
+    bool is_point = schema->form == AS_POINT || schema->form == AS_MYSQL_POINT;
+    bool is_geometry = schema->form == AS_GEOMETRY || schema->form == AS_MYSQL_GEOMETRY;
+    if (is_point)
         literal.items[2].bytes = (Piece){point, sizeof point};
-    else if (schema->form == AS_GEOMETRY)
+    else if (is_geometry)
         literal.items[0].bytes = (Piece){collection, sizeof collection};
     else if (schema->form == AS_NUMERIC_VARIABLE)
         literal.items[1].bytes = (Piece){(const uint8_t *)"", 1};
     else
         for (uint32_t i = 0; i < schema->child_count; i++)
             literal.items[i].none = true;
-    if (schema->form == AS_POINT || schema->form == AS_GEOMETRY)
+    if (is_point || is_geometry)
         literal.items[schema->child_count - 1].none = true; /* the SRID */
     return literal;
 }
@@ -352,13 +354,61 @@ static bool default_of(Arena *arena, const ConnectSchema *schema, const ColumnTy
     return false;
 }
 
-const Literal *literal_default(Arena *arena, const ConnectSchema *schema, const ColumnType *source,
-                               const char *expression)
+/* MySQL's and MariaDB's: constants alone, and of moments the one that stands for a computed one and
+ * for zero dates; where null is allowed these are none. */
+static bool mysql_default(Arena *arena, const ConnectSchema *schema, const ColumnType *source,
+                          const char *text, Literal *ret)
+{
+    bool is_date = schema->form == AS_INTEGER && strcmp(source->name, "date") == 0;
+    if (is_date || schema->form == AS_MICROS || schema->form == AS_ZONED_TIMESTAMP) {
+        bool none = strcmp(text, "CURRENT_TIMESTAMP") == 0 || strncmp(text, "0000-", 5) == 0 ||
+                    strstr(text, "-00");
+        if (none && schema->optional)
+            return false;
+        return time_default(arena, schema, source, none ? "1970-01-01" : text, ret);
+    }
+    if (strncmp(text, "b'", 2) == 0)
+        text = arena_strndup(arena, text + 2, strcspn(text + 2, "'"));
+    switch (schema->form) {
+    case AS_BOOLEAN:
+    case AS_INTEGER:
+        return integer_default(text, ret);
+    case AS_REAL:
+        return default_of(arena, schema, source, DEFAULT_REAL, text, ret);
+    case AS_DECIMAL_BYTES:
+    case AS_DECIMAL_DOUBLE:
+    case AS_DECIMAL_TEXT:
+    case AS_NUMERIC_BYTES:
+    case AS_NUMERIC_DOUBLE:
+        return numeric_default(arena, schema, text, ret);
+    case AS_BITS:
+        return bit_default(arena, schema, text, ret);
+    case AS_TEXT:
+        ret->bytes = piece_text(text);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const Literal *keep(Arena *arena, const Literal *literal)
+{
+    Literal *kept = arena_take(arena, sizeof *kept);
+    *kept = *literal;
+    return kept;
+}
+
+const Literal *literal_default(Arena *arena, TopicSource from, const ConnectSchema *schema,
+                               const ColumnType *source, const char *expression)
 {
     Literal literal = {0};
     if (!expression || schema->kind == CONNECT_ARRAY)
         return NULL;
     bool found = false;
+    if (from != TOPIC_POSTGRESQL) {
+        const char *text = arena_text(arena, "%s", expression);
+        return mysql_default(arena, schema, source, text, &literal) ? keep(arena, &literal) : NULL;
+    }
     if (source->is_enum) { /* 'sad'::mood; anything computed is none */
         const char *text = expression[0] == '\'' ? constant(arena, expression, NULL) : NULL;
         found = text != NULL;
@@ -374,9 +424,5 @@ const Literal *literal_default(Arena *arena, const ConnectSchema *schema, const 
             return NULL;
         found = true;
     }
-    if (!found)
-        return NULL;
-    Literal *kept = arena_take(arena, sizeof *kept);
-    *kept = literal;
-    return kept;
+    return found ? keep(arena, &literal) : NULL;
 }

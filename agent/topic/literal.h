@@ -15,8 +15,8 @@ struct Literal {
 };
 
 /* The column's default by Debezium's reading of its expression; NULL: none it could read. */
-const Literal *literal_default(Arena *arena, const ConnectSchema *schema, const ColumnType *source,
-                               const char *expression);
+const Literal *literal_default(Arena *arena, TopicSource from, const ConnectSchema *schema,
+                               const ColumnType *source, const char *expression);
 /* Of a required column that is not there: 0, "", … */
 Literal literal_empty(Arena *arena, const ConnectSchema *schema);
 /* False: there is no placeholder for its type. */

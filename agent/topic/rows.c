@@ -142,8 +142,8 @@ static bool put_value(TopicTable *table, const TransactionOrigin *transaction, c
     }
     if (!put_image(table, after, to, problem))
         return false;
-    source_block_put(&table->source, transaction, row->lsn, snapshot, to);
-    transaction_block_put(table->avro, transaction, row->lsn,
+    source_block_put(&table->source, transaction, row, snapshot, to);
+    transaction_block_put(table->options.source, table->avro, transaction, row->lsn,
                           table->options.transactions ? row->total_order : 0, row->table_order, to);
     bytes_put(to, table->endings[op].data, table->endings[op].used);
     ret->bytes = to->used - ret->at;

@@ -124,8 +124,8 @@ static bool make_value(TopicTable *table, const TopicTableSpec *spec, Error *err
             return false;
         column->field = name;
         column->column = i;
-        column->fallback =
-            literal_default(table->arena, column, source, spec->columns[i].default_expression);
+        column->fallback = literal_default(table->arena, options->source, column, source,
+                                           spec->columns[i].default_expression);
         if (column->fallback && column->optional) {
             column->there = 0;
             column->none = 2;
@@ -210,15 +210,16 @@ TopicTable *topic_table_new(const TopicTableSpec *spec, const TopicOptions *opti
     }
     const char *name = adjusted(table->arena, arena_text(table->arena, "%s.Envelope", spec->topic),
                                 own->schema_names, false);
-    envelope_schema_text(own->format, envelope_schema(table->arena, name, table->value),
+    envelope_schema_text(own->format,
+                         envelope_schema(table->arena, own->source, name, table->value),
                          &table->value_text);
     if (table->key) {
         envelope_schema_text(own->format, table->key, &table->key_text);
         frame_init(&table->key_frame, own->format, (const char *)table->key_text.data);
     }
     frame_init(&table->value_frame, own->format, (const char *)table->value_text.data);
-    source_block_init(&table->source, table->avro, own->version, spec->connector, spec->database,
-                      spec->schema_name, spec->table_name);
+    source_block_init(&table->source, own->source, table->avro, own->version, spec->connector,
+                      spec->database, spec->schema_name, spec->table_name);
     make_openings(table);
     return table;
 }

@@ -1,13 +1,15 @@
-/* Rows of one table → records of a Kafka topic, as Debezium's connector for PostgreSQL (3.5) and
- * Connect's converters would write them: the envelope {before, after, source, transaction, op,
- * ts_ms, ts_us, ts_ns} and the key, in JSON, in JSON with its schema, or in Avro with Confluent's
- * framing. No Kafka client, no thread, no I/O (but registry.h): in come batches and what the source
- * says of their rows, out come bytes, a partition's hash and headers.
+/* Rows of one table → records of a Kafka topic, as Debezium's connectors for PostgreSQL, MySQL and
+ * MariaDB (3.5) and Connect's converters would write them: the envelope {before, after, source,
+ * transaction, op, ts_ms, ts_us, ts_ns} and the key, in JSON, in JSON with its schema, or in Avro
+ * with Confluent's framing. No Kafka client, no thread, no I/O (but registry.h): in come batches
+ * and what the source says of their rows, out come bytes, a partition's hash and headers.
  *
  *   topic.h        the contract            table.c, rows.c  a table's records
- *   envelope.h     what stands around a row: source, transaction, op, times
+ *   envelope.h     what stands around a row: transaction, op, times
+ *   source.h       and where it comes from: source.c, source_mysql.c; members.h is theirs
  *   connector.h    records of no table     registry.h     a schema registry
- *   connect_schema.h  Connect's schema of a table, from ours and the source's types
+ *   connect_schema.h  Connect's schema of a table, from ours and the source's types: PostgreSQL's
+ *                  in connect_schema.c, MySQL's and MariaDB's in connect_mysql.c (connect_types.h)
  *   schema_text.h  that schema as JSON, as Avro           literal.h  values that stand in
  *   values.h       rows and values; json.c, avro.c share value_body.h
  *   scalar.h       numbers, times, base64 … as text       numeric.h  decimals and their bytes
@@ -53,7 +55,10 @@
  *   | a key's partition            | murmur2 of the key's bytes        | partition.h
  *   | ts_ns                        | nanoseconds                       | ends with 000
  *
- * https://debezium.io/documentation/reference/3.5/connectors/postgresql.html */
+ * Those of MySQL and MariaDB stand in README.
+ *
+ * https://debezium.io/documentation/reference/3.5/connectors/postgresql.html
+ * https://debezium.io/documentation/reference/3.5/connectors/mysql.html */
 #pragma once
 
 #include "agent/record/origin.h"
@@ -62,6 +67,12 @@
 #include "common/error.h"
 
 /* --- what a table's records look like; the words of Debezium's options in brackets --- */
+
+typedef enum TopicSource { /* whose connector's records they are to be like */
+                           TOPIC_POSTGRESQL,
+                           TOPIC_MYSQL,
+                           TOPIC_MARIADB,
+} TopicSource;
 
 typedef enum TopicFormat {
     TOPIC_JSON,             /* JsonConverter, schemas.enable=false */
@@ -113,6 +124,7 @@ typedef enum TopicAdjust { /* [schema.name.adjustment.mode, field.name.adjustmen
 #define TOPIC_DEBEZIUM_VERSION "3.5.0.Final"
 
 typedef struct TopicOptions {
+    TopicSource source;
     TopicFormat format;
     TopicTime time;
     TopicDecimal decimal;
@@ -124,6 +136,7 @@ typedef struct TopicOptions {
     TopicAdjust field_names;  /* the same */
     bool no_tombstones;       /* [tombstones.on.delete=false] */
     bool transactions;        /* [provide.transaction.metadata]: the block `transaction` */
+    bool unsigned_as_long;    /* [bigint.unsigned.handling.mode=long]; else precise */
     bool nulls_as_defaults;   /* [replace.null.with.default of the converters, true there] */
     const char *placeholder;  /* [unavailable.value.placeholder] NULL: TOPIC_PLACEHOLDER */
     const char *version;      /* source.version; NULL: TOPIC_DEBEZIUM_VERSION, whose format it is */

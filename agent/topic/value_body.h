@@ -220,6 +220,42 @@ static void put_geometry(const ConnectSchema *schema, const uint8_t *ewkb, uint3
     leaf_struct_end(2, to);
 }
 
+/* A part of a struct that may be null. */
+static void put_srid(const ConnectSchema *field, uint32_t index, int32_t srid, Bytes *to)
+{
+    leaf_field(field, index, to);
+    if (!srid) {
+        leaf_null(field, to);
+        return;
+    }
+    leaf_there(field, to);
+    leaf_integer(to, srid);
+}
+
+static const char *put_mysql_geometry(const ConnectSchema *schema, const uint8_t *at,
+                                      uint32_t bytes, Bytes *to)
+{
+    int32_t srid;
+    bool is_point = schema->form == AS_MYSQL_POINT;
+    uint32_t index = 0;
+    if (bytes < sizeof srid + 5 || (is_point && (bytes != sizeof srid + 21 || at[4] != 1)))
+        return not_of_its_type;
+    memcpy(&srid, at, sizeof srid);
+    for (; is_point && index < 2; index++) {
+        double coordinate;
+        memcpy(&coordinate, at + sizeof srid + 5 + index * sizeof coordinate, sizeof coordinate);
+        leaf_field(&schema->children[index], index, to);
+        leaf_real(to, coordinate, false);
+    }
+    leaf_field(&schema->children[index], index, to);
+    if (is_point)
+        leaf_there(&schema->children[index], to);
+    leaf_bytes(to, at + sizeof srid, bytes - (uint32_t)sizeof srid);
+    put_srid(&schema->children[index + 1], index + 1, srid, to);
+    leaf_struct_end(schema->child_count, to);
+    return NULL;
+}
+
 /* Those of TYPE_STRING and TYPE_BINARY that are neither text nor bytes. */
 static const char *put_converted(const ConnectSchema *schema, const uint8_t *at, uint32_t bytes,
                                  ValueScratch *scratch, Bytes *to)
@@ -242,6 +278,9 @@ static const char *put_converted(const ConnectSchema *schema, const uint8_t *at,
     case AS_GEOMETRY:
         put_geometry(schema, at, bytes, to);
         return NULL;
+    case AS_MYSQL_POINT:
+    case AS_MYSQL_GEOMETRY:
+        return put_mysql_geometry(schema, at, bytes, to);
     case AS_ZONED_TIME:
         if (!parse_zoned_time(text, bytes, made))
             return not_of_its_type;
@@ -252,6 +291,8 @@ static const char *put_converted(const ConnectSchema *schema, const uint8_t *at,
         return NULL;
     case AS_BITS:
         parse_bits(text, bytes, made);
+        while (made->used < schema->digits)
+            bytes_put_u8(made, 0);
         leaf_bytes(to, made->data, made->used);
         return NULL;
     case AS_BINARY_HEX:
@@ -273,6 +314,12 @@ static const char *put_converted(const ConnectSchema *schema, const uint8_t *at,
 static const char *put_decimal(const ConnectSchema *schema, __int128 value, ValueScratch *scratch,
                                Bytes *to)
 {
+    if (UNLIKELY(schema->form == AS_DECIMAL_LONG)) {
+        if (value > INT64_MAX)
+            return "is more than a long holds, which bigint.unsigned.handling.mode long needs";
+        leaf_integer(to, (int64_t)value);
+        return NULL;
+    }
     if (LIKELY(schema->form == AS_DECIMAL_BYTES)) {
         uint8_t bytes[NUMERIC_I128_BYTES];
         leaf_bytes(to, bytes, numeric_i128(bytes, value));
@@ -321,6 +368,7 @@ static const char *put_value(const ConnectSchema *schema, const Column *column, 
     case AS_DECIMAL_BYTES:
     case AS_DECIMAL_DOUBLE:
     case AS_DECIMAL_TEXT:
+    case AS_DECIMAL_LONG:
         return put_decimal(schema, decimal_at(column, row), scratch, to);
     case AS_MICROS: {
         int64_t micros = column_i64(column, row);

@@ -78,6 +78,7 @@ static const Choice record_binaries[] = {
     {"Bytes", false}, {"Base64", false}, {"Base64UrlSafe", false}, {"Hex", false}, {0}};
 static const Choice record_intervals[] = {{"Numeric", false}, {"String", false}, {0}};
 static const Choice record_hstores[] = {{"Json", false}, {"Map", false}, {0}};
+static const Choice record_unsigned[] = {{"Precise", false}, {"Long", false}, {0}};
 static const Choice record_unknowns[] = {{"Keep", false}, {"Omit", false}, {0}};
 static const Choice table_modes[] = {
     {"Upsert", false}, {"Append", false}, {"TruncateLoad", true}, {"Scd2", true}, {0}};
@@ -381,6 +382,9 @@ SHAPE(
          .doc = "Debezium's interval.handling.mode"),
     ENUM("hstore", record_hstores, StreamSpec, records.hstore, .fallback = "Json",
          .doc = "Debezium's hstore.handling.mode"),
+    ENUM("bigintUnsigned", record_unsigned, StreamSpec, records.bigint_unsigned,
+         .fallback = "Precise",
+         .doc = "Debezium's bigint.unsigned.handling.mode, of MySQL and MariaDB"),
     ENUM("unknownTypes", record_unknowns, StreamSpec, records.unknown, .fallback = "Keep",
          .doc = "whether columns of types that Debezium does not know are there"));
 

@@ -145,6 +145,7 @@ typedef enum RecordBinary {
 } RecordBinary;
 typedef enum RecordInterval { RECORD_INTERVAL_NUMERIC, RECORD_INTERVAL_STRING } RecordInterval;
 typedef enum RecordHstore { RECORD_HSTORE_JSON, RECORD_HSTORE_MAP } RecordHstore;
+typedef enum RecordUnsigned { RECORD_UNSIGNED_PRECISE, RECORD_UNSIGNED_LONG } RecordUnsigned;
 typedef enum RecordUnknown { RECORD_UNKNOWN_KEEP, RECORD_UNKNOWN_OMIT } RecordUnknown;
 
 /* An event that is taken. */
@@ -188,6 +189,7 @@ typedef struct RecordsSpec {
     RecordBinary binary;
     RecordInterval interval;
     RecordHstore hstore;
+    RecordUnsigned bigint_unsigned;
     RecordUnknown unknown;
 } RecordsSpec;
 

@@ -56,14 +56,14 @@ spec:
 {more_table}"""
 
 
-def _columns(connection, table: str) -> list[tuple[str, str]]:
+def columns_of(connection, table: str) -> list[tuple[str, str]]:
     with connection.cursor() as cursor:
         cursor.execute("select column_name, column_type from information_schema.columns where table_schema = 'shop' and "
                        "table_name = %s order by ordinal_position", [table])  # fmt: skip
         return [(name, kind if isinstance(kind, str) else kind.decode()) for name, kind in cursor.fetchall()]
 
 
-def _word(kind: str) -> str:
+def type_word(kind: str) -> str:
     return re.match(r"\w+", kind)[0]
 
 
@@ -73,9 +73,9 @@ _INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "year"}
 
 
 def _asked(name: str, kind: str) -> str:
-    if _word(kind) in _HEX:
-        return f"hex(cast(`{name}` as binary))" if _word(kind) == "bit" else f"hex(`{name}`)"
-    if _word(kind) == "float":
+    if type_word(kind) in _HEX:
+        return f"hex(cast(`{name}` as binary))" if type_word(kind) == "bit" else f"hex(`{name}`)"
+    if type_word(kind) == "float":
         return f"cast(`{name}` + 0e0 as char)"
     return f"cast(`{name}` as char charset utf8mb4)"
 
@@ -90,7 +90,7 @@ def _value(text: str | None, kind: str, strings: bool):
     """What DuckDB is to give for the server's text; strings: the lake's column is a string."""
     if text is None:
         return None
-    word = _word(kind)
+    word = type_word(kind)
     if word == "bit":
         bits = int(re.search(r"\d+", kind)[0]) if "(" in kind else 1
         return text not in ("0", "00") if bits == 1 else f"{int(text, 16):0{bits}b}"
@@ -121,11 +121,11 @@ def _value(text: str | None, kind: str, strings: bool):
 
 def source_rows(connection, table: str, strings=()) -> list[tuple]:
     """Sorted. strings: columns that the lake has as such."""
-    columns = _columns(connection, table)
+    columns = columns_of(connection, table)
     with connection.cursor() as cursor:
         cursor.execute(f"select {', '.join(_asked(name, kind) for name, kind in columns)} from `{table}`")
         rows = cursor.fetchall()
-    return _sorted([
+    return sorted_rows([
         tuple(_value(text if isinstance(text, str) or text is None else text.decode(), kind, name in strings)
               for text, (name, kind) in zip(row, columns)) for row in rows])  # fmt: skip
 
@@ -140,7 +140,7 @@ def _plain(value):
     return value
 
 
-def _sorted(rows: list[tuple]) -> list[tuple]:
+def sorted_rows(rows: list[tuple]) -> list[tuple]:
     return sorted(rows, key=lambda row: [(value is not None, str(value)) for value in row])
 
 
@@ -151,18 +151,18 @@ def lake_rows(warehouse: Path, table: str, names: list[str]) -> list[tuple]:
         engine.execute("load iceberg; load icu; set TimeZone = 'UTC'")
         quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
         rows = engine.execute(f"select {quoted} from iceberg_scan('{newest}')").fetchall()
-    return _sorted([tuple(_plain(value) for value in row) for row in rows])
+    return sorted_rows([tuple(_plain(value) for value in row) for row in rows])
 
 
 def digests(connection, warehouse: Path, table: str) -> tuple[int, str, str]:
     """How many rows the lake has, and a hash of all of the lake's and of the source's."""
-    ours, theirs = lake_rows(warehouse, table, [name for name, _ in _columns(connection, table)]), source_rows(connection, table)
+    ours, theirs = lake_rows(warehouse, table, [name for name, _ in columns_of(connection, table)]), source_rows(connection, table)
     return len(ours), *(hashlib.sha256(repr(rows).encode()).hexdigest() for rows in (ours, theirs))
 
 
 def difference(connection, warehouse: Path, table: str, strings=()) -> str:
     """"" when both have the same rows, else a few of those that differ."""
-    names = [name for name, _ in _columns(connection, table)]
+    names = [name for name, _ in columns_of(connection, table)]
     ours, theirs = lake_rows(warehouse, table, names), source_rows(connection, table, strings)
     if ours == theirs:
         return ""

@@ -1,7 +1,7 @@
 """deploy/quickstart --source mysql|mariadb: a private server with a small shop and live traffic, followed into a folder,
-and every row of every table compared by content.
+with --kafka by way of topics, and every row of every table compared by content.
 
-    mysql_shop.py mysql|mariadb AGENT [--seconds N] [--rows N] [--format-version 2|3] [--keep]
+    mysql_shop.py mysql|mariadb AGENT [--seconds N] [--rows N] [--format-version 2|3] [--kafka [--consumers N]] [--keep]
 """
 
 import argparse
@@ -85,7 +85,46 @@ class Shop:
         return done
 
 
-def run(arguments, server, folder: Path) -> int:
+class Agents:
+    """What follows the shop: one process, or with topics one that fills them and others that empty them into tables."""
+
+    def __init__(self, arguments, manifest: Path, folder: Path):
+        subcommands = ["capture", *["ingest"] * arguments.consumers] if arguments.kafka else ["run"]
+        self.all = [
+            subprocess.Popen([arguments.agent, subcommand, "-f", manifest, "--secrets", folder / "secrets", "--log-level", "warn",
+                              "--progress", "never" if subcommand == "ingest" else "always"])
+            for subcommand in subcommands]  # fmt: skip
+
+    def alive(self):
+        for agent in self.all:
+            if agent.poll() is not None:
+                raise SystemExit(f"quickstart: firn-agent ended with exit code {agent.returncode}")
+
+    def stop(self) -> bool:
+        for agent in self.all:
+            agent.terminate()
+        return not any([agent.wait(60) for agent in self.all])
+
+    def kill(self):
+        for agent in self.all:
+            agent.kill()
+            agent.wait()
+
+
+def same_topics(broker, connection) -> bool:
+    from harness import mysql_relay
+
+    say("every row of every table, source and topics")
+    for table in TABLES:
+        said, topic = mysql_relay.difference(broker, "shop", connection, table)
+        print(f"shop.{table}: {len(topic.rows)} rows, {sum(topic.ops.values())} records{', MISMATCH: ' + said if said else ''}")
+        if said:
+            return False
+    say("a record of shop.shop.orders")
+    return subprocess.run([sys.executable, DEPLOY / "quickstart-records.py", broker.bootstrap, "shop.shop.orders"]).returncode == 0
+
+
+def run(arguments, server, broker, folder: Path) -> int:
     warehouse = folder / "warehouse"
     warehouse.mkdir()
     secret = folder / "secrets" / "shop-db"
@@ -97,21 +136,17 @@ def run(arguments, server, folder: Path) -> int:
     connection = server.connect()
     shop = Shop(connection, arguments.rows)
     shop.make()
-    text = (DEPLOY / "quickstart-mysql.yaml").read_text()
-    for field, value in (("type", server.kind), ("port", server.port), ("warehouse", warehouse), ("formatVersion", arguments.format_version)):
+    text = (DEPLOY / f"quickstart-mysql{'-kafka' if broker else ''}.yaml").read_text()
+    fields = {"type": server.kind, "port": server.port, "warehouse": warehouse, "formatVersion": arguments.format_version,
+              "bootstrapServers": f'"{broker.bootstrap}"' if broker else ""}  # fmt: skip
+    for field, value in fields.items():
         text = re.sub(rf"^( *{field}:) (?!Directory).*", rf"\1 {value}", text, flags=re.M)
     manifest = folder / "quickstart.yaml"
     manifest.write_text(text)
-    say(f"firn-agent run -f quickstart.yaml, {arguments.seconds} s of traffic")
-    agent = subprocess.Popen([arguments.agent, "run", "-f", manifest, "--secrets", folder / "secrets", "--progress", "always",
-                              "--log-level", "warn"])  # fmt: skip
-
-    def alive():
-        if agent.poll() is not None:
-            raise SystemExit(f"quickstart: firn-agent ended with exit code {agent.returncode}")
-
+    say(f"firn-agent {'capture and ingest' if broker else 'run'} -f quickstart.yaml, {arguments.seconds} s of traffic")
+    agents = Agents(arguments, manifest, folder)
     try:
-        transactions = shop.traffic(arguments.seconds, alive)
+        transactions = shop.traffic(arguments.seconds, agents.alive)
         say(f"traffic over ({transactions} transactions); waiting until everything is there")
 
         def there():
@@ -120,13 +155,13 @@ def run(arguments, server, folder: Path) -> int:
             except (ValueError, OSError):  # no metadata yet
                 return False
 
-        wait_until(there, AGREE_SECONDS, "lake and source are equal", alive)
-        agent.terminate()
-        if agent.wait(60):
+        wait_until(there, AGREE_SECONDS, "lake and source are equal", agents.alive)
+        if not agents.stop():
             return 1
     finally:
-        agent.kill()
-        agent.wait()
+        agents.kill()
+    if broker and not same_topics(broker, connection):
+        return 1
     say("every row of every table, source and lake")
     rows = 0
     for table in TABLES:
@@ -150,20 +185,30 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--rows", type=int, default=200000)
     parser.add_argument("--format-version", type=int, choices=(2, 3), default=2)
+    parser.add_argument("--kafka", action="store_true")
+    parser.add_argument("--consumers", type=int, default=1)
     parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()
     kind = {"mysql": "MySQL", "mariadb": "MariaDB"}[arguments.source]
     folder = Path(tempfile.mkdtemp(prefix="firn-quickstart."))
-    server = SERVERS[kind]()
+    server, broker = SERVERS[kind](), None
     say(f"a private {kind} in {server.folder}")
     try:
         server.start()
-        code = run(arguments, server, folder)
+        if arguments.kafka:
+            from harness.kafka import Broker
+
+            broker = Broker()
+            broker.start()
+            print(f"Kafka at {broker.bootstrap}")
+        code = run(arguments, server, broker, folder)
         if arguments.keep:
             print(f"kept: {folder}; the database ends when Enter is pressed: {server.host}:{server.port}, user firn")
             sys.stdin.readline()
         return code
     finally:
+        if broker:
+            broker.stop()
         server.stop()
         if not arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from unittest import TestCase
 from uuid import UUID
@@ -88,17 +89,13 @@ def _text(value) -> str:
     return json.dumps(value, default=lambda other: other.hex() if isinstance(other, bytes) else str(other), sort_keys=True)
 
 
-class Topic:
-    """What a topic holds, replayed. `rows`: key → row as it is in the end, decoded by the source's types."""
+class Folded:
+    """What a topic holds, replayed. `rows`: key → row as it is in the end; `columns`: how each one's values are decoded."""
 
-    def __init__(self, broker, name: str, postgres, table: str, registry=None):
+    def __init__(self, broker, name: str, columns: dict, registry=None):
         self.name = name
         self.registry = registry
-        self.columns = {
-            column: (kind, modifier) for column, kind, modifier in postgres.execute(
-                "select attname, typname, atttypmod from pg_attribute a join pg_type t on t.oid = a.atttypid"
-                f" where attrelid = '{table}'::regclass and attnum > 0 and not attisdropped", "shop")
-        }  # fmt: skip
+        self.columns = columns
         self.messages = broker.read(name)
         self.rows = {}
         self.ops = Counter()
@@ -120,8 +117,8 @@ class Topic:
     def _row(self, image, before) -> dict:
         """A column that came after the row was written is null in it: none of the tests' has a default. What an update left
         out is what the topic had of the row."""
-        return {name: (before or {}).get(name, PLACEHOLDER) if image.get(name) == PLACEHOLDER else _decoded(*kind, image.get(name))
-                for name, kind in self.columns.items()}  # fmt: skip
+        return {name: (before or {}).get(name, PLACEHOLDER) if image.get(name) == PLACEHOLDER else decode(image.get(name))
+                for name, decode in self.columns.items()}  # fmt: skip
 
     def _in_epochs(self):
         """As somebody reads them who waits at each barrier: (epoch, message)."""
@@ -179,6 +176,16 @@ class Topic:
             if header.position < latest.get(key, (0, 0)):
                 self.disordered.append(f"{mark} comes behind {latest[key]}")
             latest[key] = header.position
+
+
+class Topic(Folded):
+    """Of a table of PostgreSQL, decoded by its types."""
+
+    def __init__(self, broker, name: str, postgres, table: str, registry=None):
+        columns = postgres.execute(
+            "select attname, typname, atttypmod from pg_attribute a join pg_type t on t.oid = a.atttypid"
+            f" where attrelid = '{table}'::regclass and attnum > 0 and not attisdropped", "shop")  # fmt: skip
+        super().__init__(broker, name, {column: partial(_decoded, kind, modifier) for column, kind, modifier in columns}, registry)
 
 
 def source_rows(postgres, table: str, database: str = "shop", relation: str = None) -> list[str]:

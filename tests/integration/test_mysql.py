@@ -138,12 +138,12 @@ class Base:
             cursor.execute(statement, values)
             return cursor.fetchall()
 
-    def start(self, crash_at: str = None, arguments=(), **fields) -> Agent:
+    def start(self, crash_at: str = None, arguments=(), http: bool = False, **fields) -> Agent:
         path = self.folder / "manifest.yaml"
         path.write_text(manifest(self.server, self.warehouse, **fields))
         path.chmod(0o600)
         self.runs += 1
-        agent = Agent(path, self.folder / f"agent-{self.runs}.log", crash_at, confirm_ms=100, arguments=arguments)
+        agent = Agent(path, self.folder / f"agent-{self.runs}.log", crash_at, http, confirm_ms=100, arguments=arguments)
         self.addCleanup(agent.__exit__)
         return agent
 

@@ -33,6 +33,10 @@ class Quickstart(unittest.TestCase):
     def test_mysql(self):
         self.assertIn("category", self.run_it("--source", "mysql", "--format-version", "3"))
 
+    def test_mariadb_kafka(self):
+        output = self.run_it("--source", "mariadb", "--kafka")
+        self.assertIn('"op":', output)  # a record as a consumer gets it
+
     def test_s3(self):
         self.assertIn("category", self.run_it("--lake", "s3"))
 

@@ -146,9 +146,10 @@ QueryKind query_kind(const char *text, size_t bytes);
 typedef struct GtidEvent {
     bool anonymous; /* no GTID: gtid_mode is off */
     Gtid gtid;
-    bool standalone;  /* MariaDB: the next event is the whole transaction */
-    bool ddl;         /* MariaDB */
-    bool prepared_xa; /* MariaDB: the transaction is prepared by XA, and no more */
+    bool standalone;   /* MariaDB: the next event is the whole transaction */
+    bool ddl;          /* MariaDB */
+    bool prepared_xa;  /* MariaDB: the transaction is prepared by XA, and no more */
+    int64_t commit_us; /* MySQL: since 1970, at the server that it began at; 0: not said */
 } GtidEvent;
 MUST_CHECK bool gtid_read(const BinlogEvent *event, GtidEvent *ret, Error *err);
 /* Of EVENT_PREVIOUS_GTIDS and EVENT_GTID_LIST, at a file's head: all that ran before. *ret is the

@@ -130,6 +130,57 @@ bool log_purged(const char *what, Error *err)
                      what);
 }
 
+/* MySQL before 8.0.29 and MariaDB say it in days, too. */
+static bool read_expiry(Mysql *mysql, int64_t *ret_us, Error *err)
+{
+    AUTO(my_result_free)
+    MYSQL_RES *result = my_query(mysql->query, &mysql->patience,
+                                 "SHOW GLOBAL VARIABLES WHERE variable_name IN "
+                                 "('binlog_expire_logs_seconds', 'expire_logs_days', "
+                                 "'binlog_expire_logs_auto_purge')",
+                                 err);
+    if (!result)
+        return false;
+    double seconds = 0, days = 0;
+    bool purges = true;
+    for (MYSQL_ROW row; (row = mysql_fetch_row(result));) {
+        if (!row[0] || !row[1])
+            continue;
+        if (strcasecmp(row[0], "binlog_expire_logs_seconds") == 0)
+            seconds = strtod(row[1], NULL);
+        else if (strcasecmp(row[0], "expire_logs_days") == 0)
+            days = strtod(row[1], NULL);
+        else
+            purges = strcasecmp(row[1], "OFF") != 0;
+    }
+    seconds = !purges ? 0 : seconds > 0 ? seconds : days * 86400;
+    *ret_us = (int64_t)(seconds * 1e6);
+    return true;
+}
+
+bool check_log_kept(Mysql *mysql, uint64_t place, LogKept *ret, Error *err)
+{
+    *ret = (LogKept){0};
+    if (!read_expiry(mysql, &ret->expire_us, err))
+        return false;
+    AUTO(my_result_free)
+    MYSQL_RES *result = my_query(mysql->query, &mysql->patience, "SHOW BINARY LOGS", err);
+    if (!result)
+        return privilege(mysql, err);
+    for (MYSQL_ROW row; (row = mysql_fetch_row(result));) {
+        uint64_t file, bytes = row[1] ? strtoull(row[1], NULL, 10) : 0;
+        size_t base;
+        if (!row[0] || !place_parse_file(row[0], strlen(row[0]), &file, &base, NULL) ||
+            file < place_file(place))
+            continue;
+        bool is_first = file == place_file(place);
+        uint64_t before = is_first ? place_offset(place) : 0;
+        ret->there = ret->there || is_first;
+        ret->bytes += bytes > before ? bytes - before : 0;
+    }
+    return true;
+}
+
 bool check_log_there(Mysql *mysql, uint64_t place, Error *err)
 {
     AUTO(my_result_free)

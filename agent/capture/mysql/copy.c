@@ -171,7 +171,10 @@ static bool make_decoders(MyReader *reader, const MyTable *table, Error *err)
         if (!ok)
             return error_set(err, ERROR_CONFIG, "UnsupportedType", "table %s column %s: %s",
                              table->name, map->columns[i].name, why);
+        reader->decoders[i].stands_in = reader->mysql->options.origins;
     }
+    for (size_t i = 0; i < schema->key_count; i++) /* as row_plan_as_sent */
+        reader->decoders[schema->key[i]].stands_in = false;
     return true;
 }
 
@@ -321,10 +324,26 @@ static bool cut_short(const MyReader *reader, Error *err)
                      reader->table->name);
 }
 
+/* All its rows come of the snapshot. */
+static void batch_begin(MyReader *reader)
+{
+    const Mysql *mysql = reader->mysql;
+    Batch *batch = reader->batch =
+        batch_new(reader->table->source->schema, reader->number, ROWS_PER_BATCH);
+    if (!mysql->options.origins)
+        return;
+    origins_keep(batch);
+    const TransactionOrigin snapshot = {.commit_us = mysql->copy_us, .file = mysql->copy_file};
+    uint32_t transaction = origins_transaction(batch, &snapshot);
+    for (uint32_t i = 0; i < batch->row_max; i++)
+        batch->origins->rows[i] = (RowOrigin){
+            .lsn = mysql->copy_at.major, .transaction = transaction, .before = ORIGIN_NO_BEFORE};
+}
+
 static bool put_row(MyReader *reader, Reader row, Error *err)
 {
     if (UNLIKELY(!reader->batch))
-        reader->batch = batch_new(reader->table->source->schema, reader->number, ROWS_PER_BATCH);
+        batch_begin(reader);
     Batch *batch = reader->batch;
     Reader in = row;
     batch_row_begin(batch, ROW_READ, reader->mysql->copy_at);

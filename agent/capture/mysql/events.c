@@ -141,6 +141,22 @@ static bool read_field(Reader *in, uint64_t wanted)
     return read_serial(in, &number) && number == wanted;
 }
 
+/* Behind a GTID: uint8 2, int64 numbers of two transactions, then 7 bytes with microseconds of when
+ * it was committed here; where their highest bit is set, it was elsewhere first: 7 bytes more. */
+static int64_t read_commit_us(Reader in)
+{
+    const uint64_t elsewhere = UINT64_C(1) << 55;
+    uint8_t kind;
+    uint64_t here, first;
+    const uint8_t *at;
+    if (!reader_u8(&in, &kind) || kind != 2 || !reader_take(&in, 16, &at) ||
+        !reader_le(&in, 7, &here))
+        return 0;
+    if (here & elsewhere && reader_le(&in, 7, &first))
+        here = first;
+    return (int64_t)(here & ~elsewhere);
+}
+
 static bool read_tagged(Reader *in, Gtid *ret)
 {
     uint64_t version, size, last, flags, number, bytes;
@@ -194,6 +210,7 @@ bool gtid_read(const BinlogEvent *event, GtidEvent *ret, Error *err)
              reader_le(&in, 8, &ret->gtid.number);
         if (ok)
             memcpy(ret->gtid.uuid, uuid, sizeof ret->gtid.uuid);
+        ret->commit_us = read_commit_us(in);
     }
     if (!ok)
         return binlog_bad(event, "it holds no GTID", err);

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/capture/mysql/origins.h"
 #include "agent/capture/mysql/rows.h"
 #include "agent/capture/mysql/unpack.h"
 #include "common/crash.h"
@@ -57,6 +58,7 @@ struct MyLog {
     uint64_t end;        /* every transaction that began before it was handed to the builders */
     uint64_t checkpoint; /* the latest one's major */
     int64_t commit_us;
+    int64_t first_us, oldest_us; /* since the latest checkpoint; between it and the one before */
     uint64_t changes;
 
     Mapped *maps; /* a table by id, half of it empty at least */
@@ -65,7 +67,8 @@ struct MyLog {
     uint32_t *dirty;
     size_t dirty_count;
     uint64_t pending_bytes, checkpoint_bytes;
-    Change *ready; /* ready_at … ready_count */
+    MyOrigins *origins; /* NULL: not asked for */
+    Change *ready;      /* ready_at … ready_count */
     size_t ready_at, ready_count, ready_held;
 
     Payload *payload;
@@ -85,6 +88,8 @@ MyLog *mylog_new(const MyLogOptions *options)
     log->maps = mem_array(log->map_slots, sizeof *log->maps);
     for (size_t i = 0; i < options->table_count; i++)
         log->builders[i].row_max = ROWS_FIRST;
+    if (options->origins)
+        log->origins = my_origins_new(options->table_count);
     return log;
 }
 
@@ -108,6 +113,7 @@ void mylog_free(MyLog *log)
     for (size_t i = log->ready_at; i < log->ready_count; i++)
         batch_free(log->ready[i].batch);
     payload_free(log->payload);
+    my_origins_free(log->origins);
     bytes_done(&log->unpacked);
     free(log->maps);
     free(log->builders);
@@ -174,9 +180,12 @@ static Batch *batch_for(MyLog *log, uint32_t table)
     Builder *builder = &log->builders[table];
     if (builder->batch && builder->batch->row_count + 2 > builder->batch->row_max)
         flush(log, table);
-    if (!builder->batch)
+    if (!builder->batch) {
         builder->batch =
             batch_new(log->options.tables[table].source->schema, table, builder->row_max);
+        if (log->origins)
+            origins_keep(builder->batch);
+    }
     if (!builder->listed) {
         builder->listed = true;
         log->dirty[log->dirty_count++] = table;
@@ -192,6 +201,8 @@ static void checkpoint_at(MyLog *log, RowPosition at)
     change->commit_us = log->commit_us;
     log->checkpoint = at.major;
     log->checkpoint_bytes = 0;
+    log->oldest_us = log->first_us;
+    log->first_us = 0;
 }
 
 bool mylog_can_checkpoint(const MyLog *log)
@@ -212,6 +223,10 @@ bool mylog_in_transaction(const MyLog *log)
 RowPosition mylog_position(const MyLog *log)
 {
     return log->in_transaction ? log->at : (RowPosition){.major = log->end};
+}
+int64_t mylog_oldest_us(const MyLog *log)
+{
+    return log->oldest_us;
 }
 uint64_t mylog_changes(const MyLog *log)
 {
@@ -370,11 +385,20 @@ static bool make_plan(MyLog *log, Mapped *mapped, Error *err)
         return error_wrap(err, "load it again with --resnapshot %s", table->name);
     if (table->id_count)
         row_plan_identify(mapped->plan, table->ids, table->id_count);
+    if (log->origins)
+        row_plan_as_sent(mapped->plan);
     mapped->version = table->version;
     return true;
 }
 
 /* --- rows --- */
+
+/* Where in the file an event begins; of one in a payload, where that does. */
+static uint64_t place_of_event(const MyLog *log, const BinlogEvent *event)
+{
+    return place_of(log->file,
+                    log->offset - (log->payload ? log->payload_event.bytes : event->bytes));
+}
 
 static uint64_t place_in_transaction(const MyLog *log, const BinlogEvent *event)
 {
@@ -382,22 +406,28 @@ static uint64_t place_in_transaction(const MyLog *log, const BinlogEvent *event)
     return begins - place_offset(log->at.major);
 }
 
-static bool put_rows(MyLog *log, Mapped *mapped, RowsEvent *rows, Error *err)
+static bool put_rows(MyLog *log, Mapped *mapped, const BinlogEvent *event, RowsEvent *rows,
+                     Error *err)
 {
+    const uint64_t row_mask = (UINT64_C(1) << EVENT_ROW_BITS) - 1;
     uint32_t number = (uint32_t)mapped->table;
     MyTable *table = &log->options.tables[number];
     if (UNLIKELY(!mapped->plan || mapped->version != table->version) &&
         !make_plan(log, mapped, err))
         return false;
-    mapped->plan->fills = atomic_load_explicit(&table->fills, memory_order_relaxed);
+    mapped->plan->fills = log->origins || atomic_load_explicit(&table->fills, memory_order_relaxed);
     while (reader_left(&rows->rows)) {
         Batch *batch = batch_for(log, number);
         size_t before = batch->bytes;
+        uint32_t first = batch->row_count;
         log->at.minor++;
-        if (UNLIKELY(!(log->at.minor & ((UINT64_C(1) << EVENT_ROW_BITS) - 1))))
+        if (UNLIKELY(!(log->at.minor & row_mask)))
             return refuse("an event of too many rows", err);
         if (UNLIKELY(!rows_put_next(mapped->plan, rows, batch, log->at, err)))
             return false;
+        if (log->origins)
+            my_origins_rows(log->origins, batch, first, event, place_of_event(log, event),
+                            (uint32_t)(log->at.minor & row_mask) - 1);
         log->has_rows = true;
         log->changes++;
         log->pending_bytes += batch->bytes - before;
@@ -434,7 +464,7 @@ static bool on_rows(MyLog *log, const BinlogEvent *event, Error *err)
                       "prepared, whatever becomes of it",
                       err);
     return rows_read(event, &log->format, &log->unpacked, &rows, err) &&
-           put_rows(log, mapped, &rows, err);
+           put_rows(log, mapped, event, &rows, err);
 }
 
 /* --- statements --- */
@@ -486,22 +516,24 @@ static bool on_renamed(MyLog *log, uint32_t number, const Ddl *ddl, const DdlTab
                      table->name, of->to_schema, of->to_table);
 }
 
-static void on_truncate(MyLog *log, uint32_t number)
+static void on_truncate(MyLog *log, const BinlogEvent *event, uint32_t number)
 {
     flush(log, number);
     Change *change = push(log, CHANGE_TRUNCATE);
     change->table = number;
     change->row = log->at;
+    if (log->origins)
+        my_origins_change(log->origins, event, place_of_event(log, event), change);
     log->changes++;
 }
 
-static bool on_ddl_table(MyLog *log, const Ddl *ddl, const DdlTable *of, uint32_t number,
-                         Error *err)
+static bool on_ddl_table(MyLog *log, const BinlogEvent *event, const Ddl *ddl, const DdlTable *of,
+                         uint32_t number, Error *err)
 {
     const MyTable *table = &log->options.tables[number];
     switch (ddl->kind) {
     case DDL_TRUNCATE:
-        on_truncate(log, number);
+        on_truncate(log, event, number);
         return true;
     case DDL_DROP:
     case DDL_DROP_DATABASE:
@@ -524,7 +556,7 @@ static bool on_ddl_table(MyLog *log, const Ddl *ddl, const DdlTable *of, uint32_
     return true;
 }
 
-static bool on_ddl(MyLog *log, const QueryEvent *query, Error *err)
+static bool on_ddl(MyLog *log, const BinlogEvent *event, const QueryEvent *query, Error *err)
 {
     Ddl ddl;
     bool ok = true;
@@ -538,7 +570,7 @@ static bool on_ddl(MyLog *log, const QueryEvent *query, Error *err)
                         (ddl.kind == DDL_DROP_DATABASE ||
                          (of->table && strcmp(of->table, table->source->table_name) == 0));
             if (ours && row_position_compare(log->at, table->passed) > 0)
-                ok = on_ddl_table(log, &ddl, of, k, err);
+                ok = on_ddl_table(log, event, &ddl, of, k, err);
         }
     ddl_done(&ddl);
     return ok;
@@ -561,11 +593,22 @@ static bool on_statement(MyLog *log, const QueryEvent *query, Error *err)
     return true;
 }
 
+static void put_commit(MyLog *log)
+{
+    Change ended = {.kind = CHANGE_COMMIT, .row = log->at};
+    if (log->options.commits && my_origins_end(log->origins, log->end, &ended))
+        *push(log, CHANGE_COMMIT) = ended;
+}
+
 static void end_transaction(MyLog *log, uint32_t time)
 {
+    bool inside = log->in_transaction;
     log->in_transaction = log->is_xa = log->has_rows = log->begun = false;
     log->commit_us = (int64_t)time * 1000000;
+    log->first_us = log->first_us ? log->first_us : log->commit_us;
     log->end = place_of(log->file, log->offset);
+    if (log->origins && inside)
+        put_commit(log);
 }
 
 static bool has_word(const QueryEvent *query, const char *word)
@@ -581,6 +624,8 @@ static bool on_query(MyLog *log, const BinlogEvent *event, Error *err)
     switch (query_kind(query.text, query.text_bytes)) {
     case QUERY_BEGIN:
         log->begun = true;
+        if (log->origins)
+            my_origins_begun(log->origins, query.thread, place_of(log->file, log->offset));
         return true;
     case QUERY_SAVEPOINT:
         return true;
@@ -605,7 +650,7 @@ static bool on_query(MyLog *log, const BinlogEvent *event, Error *err)
     case QUERY_CHANGE:
         return on_statement(log, &query, err);
     case QUERY_OTHER:
-        if (!on_ddl(log, &query, err))
+        if (!on_ddl(log, event, &query, err))
             return false;
         if (!log->begun) /* CREATE TABLE … SELECT: its rows follow */
             end_transaction(log, event->time);
@@ -632,23 +677,27 @@ static bool on_gtid(MyLog *log, const BinlogEvent *event, Error *err)
     log->begun = gtid.gtid.mariadb && !gtid.standalone;
     log->has_rows = false;
     log->at = (RowPosition){.major = place_of(log->file, log->offset - event->bytes)};
-    return true;
+    return !log->origins || my_origins_begin(log->origins, &gtid, err);
 }
 
 static bool on_rotate(MyLog *log, const BinlogEvent *event, Error *err)
 {
     RotateEvent rotate;
+    uint64_t file;
     size_t base;
     if (!rotate_read(event, &rotate, err) ||
-        !place_parse_file(rotate.name, rotate.name_bytes, &log->file, &base, err))
+        !place_parse_file(rotate.name, rotate.name_bytes, &file, &base, err))
         return false;
     if (rotate.offset >> PLACE_OFFSET_BITS)
         return binlog_bad(event, "its offset is impossible", err);
+    if (log->placed && place_of(file, rotate.offset) < place_of(log->file, log->offset))
+        return log_purged("it goes on before the place that was read: the binlogs were reset", err);
+    log->file = file;
     log->offset = rotate.offset;
     log->placed = true;
     if (!log->in_transaction && place_of(log->file, log->offset) > log->end)
         log->end = place_of(log->file, log->offset);
-    return true;
+    return !log->origins || my_origins_file(log->origins, rotate.name, rotate.name_bytes, err);
 }
 
 static bool on_heartbeat(MyLog *log, const BinlogEvent *event, Error *err)

@@ -21,6 +21,7 @@ typedef struct MyLogOptions {
     void *learn_context;
     bool checksums;             /* before a format description */
     uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
+    bool origins, commits;      /* as in CaptureOptions */
 } MyLogOptions;
 
 void mylog_free(MyLog *log);
@@ -42,6 +43,9 @@ bool mylog_can_checkpoint(const MyLog *log);
 void mylog_checkpoint(MyLog *log);
 bool mylog_in_transaction(const MyLog *log);
 RowPosition mylog_position(const MyLog *log); /* of what was decoded last */
+/* When the first transaction between the latest two checkpoints was committed; 0: there was none.
+ */
+int64_t mylog_oldest_us(const MyLog *log);
 uint64_t mylog_changes(const MyLog *log);
 uint64_t mylog_end(const MyLog *log); /* the place behind what was read last */
 

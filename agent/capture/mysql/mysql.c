@@ -105,6 +105,9 @@ static bool prepare(Capture *capture, const CaptureState *state, Position *ret_c
         return false;
     *ret_copy = position_of(mysql->source, (RowPosition){.major = place});
     mysql->copy_at = ret_copy->at;
+    mysql->copy_us = clock_wall_us();
+    if (!place_format_file(mysql->base_name, place_file(place), mysql->copy_file))
+        return error_set(err, ERROR_DATA, "BadPlace", "a binlog's name is too long");
     for (size_t i = 0; i < mysql->table_count; i++)
         if (!state->complete[i] && !mysql->tables[i].resumed)
             mysql->tables[i].passed = ret_copy->at;
@@ -124,42 +127,35 @@ static void copied(Capture *capture, uint32_t table)
     atomic_store(&mysql_of(capture)->tables[table].copying, false);
 }
 
-/* --- what only topics need (manifest/validate.c refuses these yet) --- */
+/* --- a copy beside the stream needs marks in the log (manifest/stream.c refuses it) --- */
 
-static bool only_tables(Error *err)
+static bool not_beside(Error *err)
 {
     return error_set(err, ERROR_CONFIG, "UnsupportedSource",
-                     "spec.stream is for PostgreSQL only yet: MySQL and MariaDB go straight into "
-                     "tables");
-}
-static bool describe(Capture *capture, const char *shape, Arena *arena, const SourceColumn **ret,
-                     Error *err)
-{
-    (void)capture, (void)shape, (void)arena, (void)ret;
-    return only_tables(err);
+                     "spec.stream.resnapshot is for PostgreSQL only yet");
 }
 static CopyReader *beside_open(Capture *capture, Error *err)
 {
     (void)capture;
-    (void)!only_tables(err);
+    (void)!not_beside(err);
     return NULL;
 }
 static bool beside_say(CopyReader *reader, const char *text, Error *err)
 {
     (void)reader, (void)text;
-    return only_tables(err);
+    return not_beside(err);
 }
 static bool beside_bound(CopyReader *reader, uint32_t table, const char *after, uint32_t rows,
                          char **ret, Error *err)
 {
     (void)reader, (void)table, (void)after, (void)rows, (void)ret;
-    return only_tables(err);
+    return not_beside(err);
 }
 static bool beside_begin(CopyReader *reader, uint32_t table, const char *after, const char *until,
                          Unseen *ret, Error *err)
 {
     (void)reader, (void)table, (void)after, (void)until, (void)ret;
-    return only_tables(err);
+    return not_beside(err);
 }
 
 static const CaptureDriver driver = {
@@ -175,7 +171,7 @@ static const CaptureDriver driver = {
     .adopt = adopt,
     .told = told,
     .unread = unread,
-    .describe = describe,
+    .describe = my_columns_describe,
     .look = my_tables_look,
     .prepare = prepare,
     .copy_plan = my_copy_plan,
@@ -207,8 +203,7 @@ Capture *capture_mysql_open(const ConnectorSpec *spec, const CaptureOptions *opt
     mysql->patience = (MyPatience){patience_lasts, mysql};
     pthread_mutex_init(&mysql->session_lock, NULL);
     pthread_cond_init(&mysql->session_freed, NULL);
-    if ((!options->origins || only_tables(err)) && mysql_query_open(mysql, err) &&
-        check_server(mysql, err) && my_tables_find(mysql, err))
+    if (mysql_query_open(mysql, err) && check_server(mysql, err) && my_tables_find(mysql, err))
         return &mysql->base;
     close_capture(&mysql->base);
     return NULL;

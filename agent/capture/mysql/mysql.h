@@ -5,7 +5,9 @@
  *   check.c        what the server has to be set to, and who it is
  *   tables.c       the tables, their columns, types and keys     known.c  columns as they are kept
  *   learn.c        what becomes of a table whose columns change
+ *   describe.c     columns for a topic's schema             origins.c  what the log says of rows
  *   snapshot.c     the copy's snapshot: one on all of its connections
+ *   headroom.h     for how long the server keeps the log that is needed
  *   plan.c, copy.c the copy: its ranges; rows as text            text.c  that into columns
  *   stream.c       the log: COM_BINLOG_DUMP                      log.c   its events → batches
  *   ddl.c          its statements that change tables
@@ -92,8 +94,10 @@ typedef struct Mysql {
     MySession *sessions[SNAPSHOT_READERS_MAX]; /* all in the same snapshot */
     size_t session_count, reader_count;
     RowPosition copy_at; /* what the snapshot stands for */
-    RowPosition start;   /* where the stream begins */
-    MyStream *stream;    /* NULL before capture_stream_start */
+    int64_t copy_us;     /* when it was taken */
+    char copy_file[PLACE_NAME_BYTES];
+    RowPosition start; /* where the stream begins */
+    MyStream *stream;  /* NULL before capture_stream_start */
     MyPatience patience;
     CaptureOptions options;
     int64_t stopped_us; /* when it was seen that it is to stop; 0: not yet */
@@ -116,6 +120,14 @@ MUST_CHECK bool mysql_query_open(Mysql *mysql, Error *err);
 MUST_CHECK bool check_server(Mysql *mysql, Error *err);
 /* The log's end as it is now. */
 MUST_CHECK bool check_log_end(Mysql *mysql, MYSQL *connection, uint64_t *ret, Error *err);
+/* What the server keeps of its log from that place on, and for how long it keeps a file that it
+ * writes to no more; 0: for ever. there: it has the place's file. */
+typedef struct LogKept {
+    uint64_t bytes;
+    bool there;
+    int64_t expire_us;
+} LogKept;
+MUST_CHECK bool check_log_kept(Mysql *mysql, uint64_t place, LogKept *ret, Error *err);
 /* Is the log still there from that place on? CONFIG "LogPurged". */
 MUST_CHECK bool check_log_there(Mysql *mysql, uint64_t place, Error *err);
 bool log_purged(const char *what, Error *err);
@@ -142,6 +154,10 @@ void my_table_forget(Capture *capture, uint32_t number);
 MUST_CHECK bool my_table_take(Mysql *mysql, MyTable *table, MyKnown *known, Error *err);
 /* RETRY "ColumnsChanged": found while the table is copied. */
 bool my_table_changed(const MyTable *table, Error *err);
+
+/* --- describe.c --- */
+MUST_CHECK bool my_columns_describe(Capture *capture, uint32_t number, const char *shape,
+                                    Arena *arena, const SourceColumn **ret, Error *err);
 
 /* --- learn.c --- */
 /* A statement changed the table (ddl), or rows come that its columns do not fit (map): what they

@@ -13,9 +13,8 @@
  * and the header's number then wraps, so what is past it is counted by the order of events. */
 #pragma once
 
-#include "agent/record/position.h"
+#include "agent/record/origin.h"
 
-#define PLACE_OFFSET_BITS 40 /* a file of 1 TiB */
 #define PLACE_FILE_MAX ((UINT64_C(1) << (64 - PLACE_OFFSET_BITS)) - 1)
 #define PLACE_FIRST_OFFSET 4 /* behind a file's magic number */
 #define PLACE_NAME_BYTES 512 /* the server's own limit of a file's name */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "agent/capture/mysql/unpack.h"
+#include "agent/record/origin.h"
 #include "common/mem.h"
 
 enum RowValueKind { VALUE_ABSENT, VALUE_NULL, VALUE_THERE };
@@ -195,6 +196,13 @@ void row_plan_identify(RowPlan *plan, const int32_t *origins, size_t count)
             plan->is_key[i] = plan->is_key[i] || plan->schema->fields[i].origin == origins[k];
     }
     take_ids(plan);
+}
+
+void row_plan_as_sent(RowPlan *plan)
+{
+    for (size_t i = 0; i < plan->schema->field_count; i++)
+        if (plan->columns[i] >= 0)
+            plan->decoders[plan->columns[i]].stands_in = !plan->is_key[i];
 }
 
 static RowPlan *make_plan(const TableMap *map, const Schema *schema, const char *const *names,
@@ -392,6 +400,43 @@ static bool put_update(RowPlan *plan, Batch *batch, RowPosition at, Error *err)
     return false;
 }
 
+static bool has_all(const uint8_t *has, uint32_t columns)
+{
+    for (uint32_t i = 0; i < columns; i++)
+        if (!bit_get(has, i))
+            return false;
+    return true;
+}
+
+/* The old row beside the batch; *ret: which one it is there. */
+static bool put_before(RowPlan *plan, const RowsEvent *event, Batch *batch, RowPosition at,
+                       uint32_t *ret, Error *err)
+{
+    *ret = ORIGIN_NO_BEFORE;
+    if (event->kind == ROWS_WRITE || !has_all(event->has_old, event->columns))
+        return true;
+    Batch *to = origins_before(batch);
+    size_t bytes = to->bytes;
+    if (!put_row(plan, to, ROW_DELETE, at, plan->old_row, NULL, FIELDS_THERE, err))
+        return false;
+    batch->bytes += to->bytes - bytes;
+    *ret = to->row_count - 1;
+    return true;
+}
+
+static bool put_kind(RowPlan *plan, RowsKind kind, Batch *batch, RowPosition at, Error *err)
+{
+    switch (kind) {
+    case ROWS_WRITE:
+        return put_row(plan, batch, ROW_INSERT, at, plan->new_row, NULL, FIELDS_ALL, err);
+    case ROWS_DELETE:
+        return put_row(plan, batch, ROW_DELETE, at, plan->old_row, NULL, FIELDS_THERE, err);
+    case ROWS_UPDATE:
+        return put_update(plan, batch, at, err);
+    }
+    return false;
+}
+
 bool rows_put_next(RowPlan *plan, RowsEvent *event, Batch *batch, RowPosition at, Error *err)
 {
     ASSERT(batch->row_count + 2 <= batch->row_max &&
@@ -405,12 +450,16 @@ bool rows_put_next(RowPlan *plan, RowsEvent *event, Batch *batch, RowPosition at
         return false;
     if (UNLIKELY(in.at == event->rows.at))
         return bad_row(plan, "a row has no bytes", err);
-    bool ok = event->kind == ROWS_WRITE
-                  ? put_row(plan, batch, ROW_INSERT, at, plan->new_row, NULL, FIELDS_ALL, err)
-              : event->kind == ROWS_DELETE
-                  ? put_row(plan, batch, ROW_DELETE, at, plan->old_row, NULL, FIELDS_THERE, err)
-                  : put_update(plan, batch, at, err);
-    if (LIKELY(ok))
-        event->rows = in;
-    return ok;
+    uint32_t first = batch->row_count, before = ORIGIN_NO_BEFORE;
+    if (batch->origins && !put_before(plan, event, batch, at, &before, err))
+        return false;
+    if (UNLIKELY(!put_kind(plan, event->kind, batch, at, err))) {
+        if (before != ORIGIN_NO_BEFORE)
+            batch_row_undo(batch->origins->before);
+        return false;
+    }
+    for (uint32_t i = first; batch->origins && i < batch->row_count; i++)
+        batch->origins->rows[i] = (RowOrigin){.before = i == first ? before : ORIGIN_NO_BEFORE};
+    event->rows = in;
+    return true;
 }

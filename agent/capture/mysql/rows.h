@@ -74,9 +74,16 @@ RowPlan *row_plan_new_lenient(const TableMap *map, const Schema *schema,
  * changes one of these moves its row. */
 void row_plan_identify(RowPlan *plan, const int32_t *origins, size_t count);
 
+/* Values go to a batch that has origins as its receiver passes them on: also times that are none of
+ * a day, and geometries with the SRID. A date or moment that is none (zero dates and the like) is
+ * null there, or 1970 where the column is NOT NULL, as Debezium has it; but in a key, where two of
+ * them would become one, it stays a BadValue. */
+void row_plan_as_sent(RowPlan *plan);
+
 /* Puts the event's next row, which has to be there (reader_left(&event->rows) > 0), into the batch,
- * which has room for two: an update that changes the key is a ROW_MOVE and a ROW_UPDATE. On false
- * the batch is as before. DATA "BadEvent", and "BadValue" for a value that the field's type does
+ * which has room for two: an update that changes the key is a ROW_MOVE and a ROW_UPDATE. A batch
+ * that has origins gets the row as it was, too, where the event has all of it. On false the batch
+ * is as before. DATA "BadEvent", and "BadValue" for a value that the field's type does
  * not hold; CONFIG "RowImageIncomplete" when it lacks what it needs. */
 MUST_CHECK bool rows_put_next(RowPlan *plan, RowsEvent *event, Batch *batch, RowPosition at,
                               Error *err);

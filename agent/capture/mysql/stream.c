@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "agent/capture/mysql/binlog.h"
+#include "agent/capture/mysql/headroom.h"
 #include "agent/capture/mysql/log.h"
 #include "common/clock.h"
 #include "common/crash.h"
@@ -35,8 +36,11 @@
 #define EVENTS_PER_CLOCK 128
 #define TRANSACTION_BYTES ((uint64_t)256 << 20)
 #define BEAT_NS "1000000000"
-#define SILENT_US INT64_C(60000000) /* not even a heartbeat: the connection is dead */
-#define LOCK_TRIES 30               /* of a session that the server has not yet seen to be gone */
+#define BLOCKED_SECONDS                                                                            \
+    "86400" /* while nobody takes changes, as in a copy; its log is kept so long */
+#define HEADROOM_US INT64_C(10000000) /* so often the server is asked what it keeps */
+#define SILENT_US INT64_C(60000000)   /* not even a heartbeat: the connection is dead */
+#define LOCK_TRIES 30                 /* of a session that the server has not yet seen to be gone */
 #define LOCK_PAUSE_US 100000
 
 struct MyStream {
@@ -53,6 +57,9 @@ struct MyStream {
     size_t read_bytes;
     bool any_batch;
     _Atomic(uint64_t) confirmed;
+    Headroom headroom;
+    int64_t headroom_due_us;
+    LogHeadroom kept; /* as it was asked for last */
     pthread_mutex_t figures_lock;
     CaptureFigures figures;
 };
@@ -117,7 +124,7 @@ static bool announce(MyStream *stream, bool *ret_checksums, Error *err)
         "@@global.binlog_checksum, @master_heartbeat_period = " BEAT_NS
         ", @source_heartbeat_period = " BEAT_NS
         ", @mariadb_slave_capability = 4, @slave_uuid = '%08x-0000-0000-0000-%012" PRIx64
-        "', @replica_uuid = @slave_uuid",
+        "', @replica_uuid = @slave_uuid, @@session.net_write_timeout = " BLOCKED_SECONDS,
         mysql->server_id, (uint64_t)strtoull(mysql->lock + 5, NULL, 16) & UINT64_C(0xffffffffffff));
     return my_command(stream->connection, patience, sql, err);
 }
@@ -165,7 +172,9 @@ bool my_stream_start(Capture *capture, Error *err)
                                             .learn = my_table_learn,
                                             .learn_context = mysql,
                                             .checksums = checksums,
-                                            .transaction_bytes = TRANSACTION_BYTES});
+                                            .transaction_bytes = TRANSACTION_BYTES,
+                                            .origins = mysql->options.origins,
+                                            .commits = mysql->options.commits});
     stream->beat_linger_us = clock_asked_us("FIRN_CONFIRM_MS", BEAT_LINGER_US);
     stream->linger_us = mysql->options.linger_us ? mysql->options.linger_us : LINGER_US;
     stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;
@@ -185,7 +194,27 @@ static void publish_figures(MyStream *stream)
     stream->figures.source_end = mylog_end(stream->log);
     stream->figures.changes = mylog_changes(stream->log);
     stream->figures.bytes = stream->wire.bytes_read;
+    stream->figures.headroom = stream->kept;
     pthread_mutex_unlock(&stream->figures_lock);
+}
+
+/* Of what is not durable yet; before the first confirmation, of where the stream began. What goes
+ * wrong is passed over: it is asked again. */
+static void measure_headroom(MyStream *stream)
+{
+    Mysql *mysql = stream->mysql;
+    LogKept kept;
+    uint64_t place = atomic_load(&stream->confirmed);
+    if (stream->now_us < stream->headroom_due_us)
+        return;
+    stream->headroom_due_us = stream->now_us + clock_asked_us("FIRN_HEADROOM_MS", HEADROOM_US);
+    place = place ? place : mysql->start.major;
+    Error why;
+    if (!mysql_query_open(mysql, &why) || !check_log_kept(mysql, place, &kept, &why))
+        return;
+    headroom_confirmed(&stream->headroom, place);
+    stream->headroom.expire_us = kept.expire_us;
+    stream->kept = headroom_now(&stream->headroom, clock_wall_us(), kept.bytes, kept.there);
 }
 
 bool my_stream_idle(Capture *capture, Error *err)
@@ -194,6 +223,7 @@ bool my_stream_idle(Capture *capture, Error *err)
     MyStream *stream = mysql_of(capture)->stream;
     if (stream) {
         stream->now_us = stream->heard_us = clock_mono_us();
+        measure_headroom(stream);
         publish_figures(stream);
     }
     return true;
@@ -334,8 +364,10 @@ static bool read_some(MyStream *stream, int64_t deadline_us, Error *err)
 
 static void hand_out(MyStream *stream, Change *ret)
 {
-    if (ret->kind == CHANGE_CHECKPOINT)
+    if (ret->kind == CHANGE_CHECKPOINT) {
         memcpy(ret->position.source, stream->mysql->source, sizeof ret->position.source);
+        headroom_mark(&stream->headroom, ret->position.at.major, mylog_oldest_us(stream->log));
+    }
     if (ret->kind == CHANGE_BATCH) {
         if (!stream->any_batch)
             CRASH_POINT("mysql-stream-first-batch");
@@ -364,6 +396,7 @@ bool my_stream_next(Capture *capture, int timeout_ms, Change *ret, Error *err)
                 continue;
         }
         hand_out(stream, ret);
+        measure_headroom(stream);
         publish_figures(stream);
         return true;
     }

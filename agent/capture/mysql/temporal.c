@@ -169,11 +169,17 @@ const char *temporal_days(const Moment *moment, int32_t *ret)
     return NULL;
 }
 
-const char *temporal_time_us(const Moment *moment, int64_t *ret)
+int64_t temporal_duration_us(const Moment *moment)
 {
     int64_t us = ((moment->hour * INT64_C(60) + moment->minute) * 60 + moment->second) * US +
                  moment->microsecond;
-    if (UNLIKELY(us >= DAY_US || (moment->negative && us)))
+    return moment->negative ? -us : us;
+}
+
+const char *temporal_time_us(const Moment *moment, int64_t *ret)
+{
+    int64_t us = temporal_duration_us(moment);
+    if (UNLIKELY(us < 0 || us >= DAY_US))
         return "is a time of no day, which no time holds";
     *ret = us;
     return NULL;

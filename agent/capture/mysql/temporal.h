@@ -34,5 +34,6 @@ void temporal_read_packed(bool is_time, const uint8_t *at, Moment *ret);
 MUST_CHECK const char *temporal_days(const Moment *moment, int32_t *ret);
 MUST_CHECK const char *temporal_us(const Moment *moment, int64_t *ret);
 MUST_CHECK const char *temporal_time_us(const Moment *moment, int64_t *ret);
+int64_t temporal_duration_us(const Moment *moment); /* of any TIME */
 /* "2026-01-31 12:00:00.500", of a TIMESTAMP in UTC; `digits` of the fraction. */
 void temporal_print(MyType type, unsigned digits, const Moment *moment, Bytes *to);

@@ -115,26 +115,15 @@ static const char *put_moment(const MyDecoder *decoder, Batch *batch, Column *co
                               const uint8_t *at, size_t bytes)
 {
     Moment moment;
-    int64_t us;
-    int32_t days;
-    const char *why;
     if (!read_moment(decoder, at, bytes, &moment))
         return no_moment;
-    if (decoder->form == FORM_MY_DATE) {
-        why = temporal_days(&moment, &days);
-        if (!why)
-            column_put_i32(batch, column, days);
-        return why;
+    if (decoder->form == FORM_MY_TIMESTAMPTZ) {
+        moment.is_zero = !moment.year && !moment.month && !moment.day;
+        const char *why = moment.is_zero ? NULL : temporal_us(&moment, &moment.unix_us);
+        if (why)
+            return why;
     }
-    if (decoder->form == FORM_MY_TIME)
-        why = temporal_time_us(&moment, &us);
-    else if (decoder->form == FORM_MY_TIMESTAMPTZ && !moment.year && !moment.month && !moment.day)
-        why = "is the zero timestamp, which no timestamp holds";
-    else
-        why = temporal_us(&moment, &us);
-    if (!why)
-        column_put_i64(batch, column, us);
-    return why;
+    return value_put_moment(decoder, batch, column, &moment);
 }
 
 /* --- the rest --- */

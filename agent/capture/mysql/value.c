@@ -173,34 +173,47 @@ NOINLINE static const char *put_decimal(const MyDecoder *decoder, Batch *batch, 
     return NULL;
 }
 
+const char *value_put_moment(const MyDecoder *decoder, Batch *batch, Column *column,
+                             const Moment *moment)
+{
+    int64_t us = 0;
+    int32_t days = 0;
+    const char *why = NULL;
+    if (decoder->form == FORM_MY_DATE)
+        why = temporal_days(moment, &days);
+    else if (decoder->form == FORM_MY_TIMESTAMP)
+        why = temporal_us(moment, &us);
+    else if (decoder->form == FORM_MY_TIMESTAMPTZ && moment->is_zero)
+        why = "is the zero timestamp, which no timestamp holds";
+    else if (decoder->form == FORM_MY_TIMESTAMPTZ)
+        us = moment->unix_us;
+    else if (batch->as_sent)
+        us = temporal_duration_us(moment);
+    else
+        why = temporal_time_us(moment, &us);
+    if (UNLIKELY(why != NULL)) {
+        if (!decoder->stands_in || decoder->form == FORM_MY_TIME)
+            return why;
+        if (!column->field->required) {
+            column_put_null(batch, column);
+            return NULL;
+        }
+        days = 0;
+        us = 0;
+    }
+    if (decoder->form == FORM_MY_DATE)
+        column_put_i32(batch, column, days);
+    else
+        column_put_i64(batch, column, us);
+    return NULL;
+}
+
 NOINLINE static const char *put_moment(const MyDecoder *decoder, Batch *batch, Column *column,
                                        const uint8_t *at)
 {
     Moment moment;
-    int64_t us;
-    int32_t days;
     const char *why = temporal_read(decoder->column.type, decoder->column.scale, at, &moment);
-    if (UNLIKELY(why != NULL))
-        return why;
-    switch (decoder->form) {
-    case FORM_MY_DATE:
-        why = temporal_days(&moment, &days);
-        if (LIKELY(!why))
-            column_put_i32(batch, column, days);
-        return why;
-    case FORM_MY_TIME:
-        why = temporal_time_us(&moment, &us);
-        break;
-    case FORM_MY_TIMESTAMP:
-        why = temporal_us(&moment, &us);
-        break;
-    default:
-        us = moment.unix_us;
-        why = moment.is_zero ? "is the zero timestamp, which no timestamp holds" : NULL;
-    }
-    if (LIKELY(!why))
-        column_put_i64(batch, column, us);
-    return why;
+    return LIKELY(!why) ? value_put_moment(decoder, batch, column, &moment) : why;
 }
 
 static const char *put_vector(Batch *batch, Column *column, const uint8_t *at, uint32_t bytes)
@@ -273,7 +286,10 @@ const char *value_decode(const MyDecoder *decoder, Batch *batch, Column *column,
     case FORM_MY_WKB:
         if (UNLIKELY(bytes < 4 + 5))
             return "is no geometry";
-        column_put_bytes(batch, column, at + 4, bytes - 4);
+        if (batch->as_sent)
+            column_put_bytes(batch, column, at, bytes);
+        else
+            column_put_bytes(batch, column, at + 4, bytes - 4);
         return NULL;
     case FORM_MY_VECTOR:
         return put_vector(batch, column, at, bytes);

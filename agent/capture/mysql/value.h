@@ -16,6 +16,7 @@
 
 #include "agent/capture/mysql/charset.h"
 #include "agent/capture/mysql/table_map.h"
+#include "agent/capture/mysql/temporal.h"
 #include "agent/record/batch.h"
 
 typedef enum MyForm {
@@ -46,6 +47,7 @@ typedef struct MyDecoder {
     MyColumn column;      /* as the log has it; owns nothing */
     uint32_t fixed_bytes; /* of a value; 0: a length of column.length_bytes stands before it */
     __int128 limit;       /* FORM_MY_DECIMAL: 10 ^ precision */
+    bool stands_in;       /* what is no date and no moment is null, or 1970 */
     Charset charset;      /* of text and labels */
     char **labels;        /* in UTF-8, owned */
     uint32_t *label_bytes;
@@ -76,6 +78,9 @@ MUST_CHECK static inline bool value_take(const MyDecoder *decoder, Reader *in, c
  * then the row must be undone (batch_row_undo). scratch: memory kept from call to call. */
 MUST_CHECK const char *value_decode(const MyDecoder *decoder, Batch *batch, Column *column,
                                     const uint8_t *at, uint32_t bytes, Bytes *scratch);
+/* A date or time as its form wants it, also from text.h; `why` not NULL: it is none. */
+MUST_CHECK const char *value_put_moment(const MyDecoder *decoder, Batch *batch, Column *column,
+                                        const Moment *moment);
 /* As text, as the server shows it; TIMESTAMPs in UTC. NULL or the reason. */
 MUST_CHECK const char *value_print(const MyDecoder *decoder, const uint8_t *at, uint32_t bytes,
                                    Bytes *to);

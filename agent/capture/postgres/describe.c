@@ -116,9 +116,10 @@ static bool load(Postgres *postgres, Describe *describe, json_t *columns, Error 
     return describe->labels != NULL;
 }
 
-bool columns_describe(Capture *capture, const char *shape, Arena *arena, const SourceColumn **ret,
-                      Error *err)
+bool columns_describe(Capture *capture, uint32_t table, const char *shape, Arena *arena,
+                      const SourceColumn **ret, Error *err)
 {
+    (void)table; /* the shape names it */
     Postgres *postgres = postgres_of(capture);
     json_t *json = json_loads(shape, 0, NULL), *columns = json_object_get(json, "columns"), *column;
     SourceColumn *found = arena_take(arena, (json_array_size(columns) + 1) * sizeof *found);

@@ -189,7 +189,7 @@ bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, 
                      Error *err);
 
 /* --- describe.c --- */
-MUST_CHECK bool columns_describe(Capture *capture, const char *shape, Arena *arena,
+MUST_CHECK bool columns_describe(Capture *capture, uint32_t table, const char *shape, Arena *arena,
                                  const SourceColumn **ret, Error *err);
 
 /* --- publication.c --- */

@@ -3,6 +3,7 @@
 
 #include "agent/capture/mysql/log.h"
 #include "agent/capture/mysql/rows.h"
+#include "agent/record/origin.h"
 #include "common/mem.h"
 
 /* shop.t (id int primary key), without optional metadata */
@@ -94,7 +95,7 @@ static bool format(Script *script)
     return ok;
 }
 
-static void begin(Script *script, RowPosition passed)
+static void begin_with(Script *script, RowPosition passed, bool origins)
 {
     *script = (Script){.at = 4};
     Error *err = &script->err;
@@ -111,13 +112,20 @@ static void begin(Script *script, RowPosition passed)
                                             .collations = &collations,
                                             .learn = learn,
                                             .learn_context = script,
-                                            .transaction_bytes = 1 << 20});
+                                            .transaction_bytes = 1 << 20,
+                                            .origins = origins,
+                                            .commits = origins});
     Bytes event = log_event(false, EVENT_ROTATE, BINLOG_FLAG_ARTIFICIAL,
                             TEXT("\4\0\0\0\0\0\0\0binlog.000007"));
     memset(event.data + 13, 0, 4);
     assert_true(mylog_event(script->log, event.data, event.used, err));
     bytes_done(&event);
     assert_true(format(script));
+}
+
+static void begin(Script *script, RowPosition passed)
+{
+    begin_with(script, passed, false);
 }
 
 static void end(Script *script)
@@ -349,12 +357,148 @@ static void test_many_maps(void **state)
     end(&script);
 }
 
+/* The log begins anew, at a place that was passed. */
+static void test_reset(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"\4\0\0\0\0\0\0\0binlog.000001",
+                                        "\4\0\0\0\0\0\0\0binlog.000007"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        Script script;
+        begin(&script, (RowPosition){0});
+        Bytes event = log_event(false, EVENT_ROTATE, BINLOG_FLAG_ARTIFICIAL, names[i], 21);
+        memset(event.data + 13, 0, 4);
+        assert_false(mylog_event(script.log, event.data, event.used, &script.err));
+        assert_string_equal(script.err.code, "LogPurged");
+        bytes_done(&event);
+        end(&script);
+    }
+}
+
+/* When what a checkpoint brings was committed first. */
+static void test_oldest(void **state)
+{
+    (void)state;
+    Script script;
+    begin(&script, (RowPosition){0});
+    assert_int_equal(mylog_oldest_us(script.log), 0);
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "BEGIN"));
+    assert_true(query(&script, "COMMIT"));
+    mylog_checkpoint(script.log);
+    assert_int_equal(mylog_oldest_us(script.log), INT64_C(1700000000000000));
+    mylog_checkpoint(script.log);
+    assert_int_equal(mylog_oldest_us(script.log), 0);
+    end(&script);
+}
+
+/* uint8 2, two numbers, then 7 bytes of microseconds here, and, as their highest bit says, 7 of
+ * where it was first. */
+#define GTID_OF_ELSEWHERE                                                                          \
+    GTID_CONTENT "\2\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\7\0\0\0\0\0\x80\5\0\0\0\0\0\0"
+
+static const RowOrigin *origin_of(const Change *change, uint32_t row, uint64_t lsn, uint32_t number,
+                                  uint64_t order)
+{
+    const RowOrigin *origin = &change->batch->origins->rows[row];
+    assert_int_equal(origin->lsn, lsn);
+    assert_int_equal(origin->row, number);
+    assert_int_equal(origin->total_order, order);
+    assert_int_equal(origin->table_order, order);
+    return origin;
+}
+
+/* Two rows inserted, one of them updated, its key changed, and deleted: what is said of each. */
+static void test_origins(void **state)
+{
+    (void)state;
+    Script script;
+    Change change;
+    Bytes moved = {0};
+    begin_with(&script, (RowPosition){0}, true);
+    uint64_t began = here(&script);
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_OF_ELSEWHERE)) && query(&script, "BEGIN"));
+    assert_true(put(&script, EVENT_TABLE_MAP, TEXT(MAP)));
+    uint64_t inserted = here(&script);
+    assert_true(put(&script, EVENT_WRITE, TEXT(ROWS_HEAD "\0\1\0\0\0\0\2\0\0\0")));
+    uint64_t updated = here(&script);
+    bytes_put(&moved, ROWS_HEAD, sizeof ROWS_HEAD - 1);
+    bytes_put(&moved, "\1\0\2\0\0\0\0\3\0\0\0", 11);
+    assert_true(put(&script, EVENT_UPDATE, moved.data, moved.used));
+    uint64_t deleted = here(&script);
+    assert_true(put(&script, EVENT_DELETE, TEXT(ROWS_HEAD "\0\1\0\0\0")));
+    assert_true(put(&script, EVENT_XID, TEXT("\1\0\0\0\0\0\0\0")));
+    mylog_checkpoint(script.log);
+    assert_true(mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_COMMIT);
+    assert_int_equal(change.row.major, began);
+    assert_true(mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_BATCH);
+    const Origins *origins = change.batch->origins;
+    const uint8_t ops[] = {ROW_INSERT, ROW_INSERT, ROW_MOVE, ROW_UPDATE, ROW_DELETE};
+    assert_int_equal(change.batch->row_count, ARRAY_LEN(ops));
+    assert_memory_equal(change.batch->ops, ops, sizeof ops);
+    assert_int_equal(origin_of(&change, 0, inserted, 0, 1)->before, ORIGIN_NO_BEFORE);
+    assert_int_equal(origin_of(&change, 1, inserted, 1, 2)->before, ORIGIN_NO_BEFORE);
+    assert_int_equal(origin_of(&change, 2, updated, 0, 3)->before, 0);
+    assert_int_equal(origin_of(&change, 3, updated, 0, 4)->before, ORIGIN_NO_BEFORE);
+    assert_int_equal(origin_of(&change, 4, deleted, 0, 5)->before, 1);
+    assert_int_equal(column_i32(&origins->before->columns[0], 0), 2);
+    assert_int_equal(column_i32(&origins->before->columns[0], 1), 1);
+    assert_int_equal(origins->transaction_count, 1);
+    const TransactionOrigin *of = &origins->transactions[0];
+    assert_string_equal(of->origin, "61616161-6161-6161-6161-616161616161:");
+    assert_string_equal(of->file, "binlog.000007");
+    assert_int_equal(of->id, 1);
+    assert_int_equal(of->server, 7);
+    assert_int_equal(of->thread, 1);
+    assert_int_equal(of->commit_us, 5);
+    batch_free(change.batch);
+    assert_true(mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_CHECKPOINT);
+    /* A statement that is its own transaction; its orders begin anew. */
+    uint64_t truncated = here(&script) + BINLOG_HEADER_BYTES + sizeof GTID_CONTENT - 1;
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_true(query(&script, "TRUNCATE TABLE t") && mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_TRUNCATE);
+    assert_int_equal(change.lsn, truncated);
+    assert_int_equal(change.total_order, 1);
+    assert_int_equal(change.transaction.commit_us, INT64_C(1700000000000000));
+    assert_true(mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_COMMIT);
+    bytes_done(&moved);
+    end(&script);
+}
+
+/* Without a GTID it is known by where its first statement stands. */
+static void test_origins_without_gtid(void **state)
+{
+    (void)state;
+    Script script;
+    Change change;
+    begin_with(&script, (RowPosition){0}, true);
+    assert_true(put(&script, EVENT_ANONYMOUS_GTID, TEXT(GTID_CONTENT)) && query(&script, "BEGIN"));
+    uint64_t begun = here(&script);
+    assert_true(insert(&script, TEXT(OTHER_MAP), 1, 1)); /* not ours: of this nothing is said */
+    assert_true(query(&script, "COMMIT"));
+    assert_false(mylog_take(script.log, &change));
+    assert_true(put(&script, EVENT_ANONYMOUS_GTID, TEXT(GTID_CONTENT)) && query(&script, "BEGIN"));
+    begun = here(&script);
+    assert_true(insert(&script, TEXT(MAP), 1, 1) && query(&script, "COMMIT"));
+    assert_true(mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_COMMIT);
+    assert_null(change.transaction.origin);
+    assert_int_equal(change.transaction.origin_lsn, begun);
+    end(&script);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transaction), cmocka_unit_test(test_passed),
         cmocka_unit_test(test_statements),  cmocka_unit_test(test_refused),
         cmocka_unit_test(test_xa),          cmocka_unit_test(test_odd_events),
-        cmocka_unit_test(test_places),      cmocka_unit_test(test_many_maps)};
+        cmocka_unit_test(test_places),      cmocka_unit_test(test_many_maps),
+        cmocka_unit_test(test_reset),       cmocka_unit_test(test_oldest),
+        cmocka_unit_test(test_origins),     cmocka_unit_test(test_origins_without_gtid)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,9 @@
 /* links: firn_capture_mysql */
 #include "tests/unit/capture_mysql/log.h"
 
+#include "agent/capture/mysql/known.h"
+#include "agent/record/origin.h"
+
 #include "agent/capture/mysql/rows.h"
 #include "agent/capture/mysql/unpack.h"
 
@@ -403,10 +406,69 @@ static void test_vector(void **state)
     table_map_free(map);
 }
 
+#define DAY "\x21\xd0\x0f" /* 2024-01-01 */
+#define NO_DAY "\0\0\0"
+
+/* key date, a date, b date not null, t time, g geometry: with origins values are as sent, and a
+ * date that is none is null or 1970, but not in a key. */
+static void test_as_sent(void **state)
+{
+    (void)state;
+    static const KnownColumn columns[] = {
+        {.name = "key", .type = "date", .charset = "", .required = true},
+        {.name = "a", .type = "date", .charset = ""},
+        {.name = "b", .type = "date", .charset = "", .required = true},
+        {.name = "t", .type = "time", .charset = ""},
+        {.name = "g", .type = "geometry", .charset = ""}};
+    static const char point[] = "\x19\0\0\0\xe6\x10\0\0\1\1\0\0\0"
+                                "\0\0\0\0\0\0\xf0\x3f\0\0\0\0\0\0\0\x40";
+    Table table = {0};
+    uint32_t bytes;
+    Bytes row = {0};
+    MyKnown *known = known_new("shop", "t", columns, ARRAY_LEN(columns), (uint32_t[]){0}, 1,
+                               &collations, &table.err);
+    assert_non_null(known);
+    table.schema = rows_schema(known->map, &collations, &table.err);
+    table.plan = row_plan_new(known->map, table.schema, NULL, &collations, &table.err);
+    table.batch = batch_new(table.schema, 0, 16);
+    bytes_put(&row, TEXT("\x6d\0\0\0\0\0\1\0\2\0\5\x1f\0" DAY NO_DAY NO_DAY));
+    bytes_put(&row, TEXT("\x4b\x91\x05")); /* -838:59:59 */
+    bytes_put(&row, TEXT(point));
+    assert_false(put_all(&table, EVENT_WRITE, row.data, row.used));
+    assert_string_equal(table.err.code, "BadValue");
+    origins_keep(table.batch);
+    row_plan_as_sent(table.plan);
+    assert_true(put_all(&table, EVENT_WRITE, row.data, row.used));
+    assert_int_equal(column_i32(&table.batch->columns[0], 0), 19723);
+    assert_true(column_is_null(&table.batch->columns[1], 0));
+    assert_int_equal(column_i32(&table.batch->columns[2], 0), 0);
+    assert_false(column_is_null(&table.batch->columns[2], 0));
+    assert_int_equal(column_i64(&table.batch->columns[3], 0), INT64_C(-3020399000000));
+    const uint8_t *at = column_bytes(&table.batch->columns[4], 0, &bytes);
+    assert_int_equal(bytes, 25);
+    assert_memory_equal(at, point + 4, bytes);
+    assert_int_equal(table.batch->origins->rows[0].before, ORIGIN_NO_BEFORE);
+    memcpy(row.data + 13, NO_DAY, 3);
+    assert_false(put_all(&table, EVENT_WRITE, row.data, row.used));
+    assert_string_equal(table.err.code, "BadValue");
+    assert_int_equal(table.batch->row_count, 1);
+    /* A deletion has the row as it was beside it; one that can't be put leaves neither. */
+    assert_false(put_all(&table, EVENT_DELETE, row.data, row.used));
+    memcpy(row.data + 13, DAY, 3);
+    assert_true(put_all(&table, EVENT_DELETE, row.data, row.used));
+    assert_int_equal(table.batch->row_count, 2);
+    assert_int_equal(table.batch->origins->rows[1].before, 0);
+    assert_int_equal(table.batch->origins->before->row_count, 1);
+    bytes_done(&row);
+    known_free(known);
+    table_close(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table_map),
+        cmocka_unit_test(test_as_sent),
         cmocka_unit_test(test_vector),
         cmocka_unit_test(test_lengths_of_strings),
         cmocka_unit_test(test_signs_count_years),

@@ -280,9 +280,15 @@ static const Refusal refusals[] = {
      1, 8, "Connector/shop", "spec.source.mysql.serverId",
      "\"0\" is out of range: write 1 to 4294967295"},
     {"spec:\n  source:\n    type: PostgreSQL\n",
-     "spec:\n  stream: {kafka: {bootstrapServers: \"k:9092\"}}\n  source:\n    type: MySQL\n",
-     1, 6, "Connector/shop", "spec.stream",
-     "is not supported yet with type MySQL, which goes straight into tables"},
+     "spec:\n  stream: {kafka: {bootstrapServers: \"k:9092\"}, records: {messages: true}}\n"
+     "  source:\n    type: MySQL\n",
+     1, 6, "Connector/shop", "spec.stream.records.messages",
+     "is not for type MySQL, whose log has no messages: take it away"},
+    {"spec:\n  source:\n    type: PostgreSQL\n",
+     "spec:\n  stream: {kafka: {bootstrapServers: \"k:9092\"}, resnapshot: {id: a, tables: [\"shop.t\"]}}\n"
+     "  source:\n    type: MariaDB\n",
+     1, 6, "Connector/shop", "spec.stream.resnapshot",
+     "is not supported yet with type MariaDB: load tables again with --resnapshot"},
     {"  source:\n",
      "  state: Paused\n  source:\n",
      1, 6, "Connector/shop", "spec.state",
