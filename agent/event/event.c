@@ -753,7 +753,9 @@ static void json_keys(const EventRecord *record, char **keys, size_t *count)
 static bool avro_keys(EventReader *reader, const EventRecord *record, char **keys, size_t *count,
                       Error *err)
 {
-    Reader in = reader_over(record->key, record->key ? record->key_bytes : 0);
+    if (!record->key)
+        return true;
+    Reader in = reader_over(record->key, record->key_bytes);
     uint8_t magic;
     uint32_t id;
     WriterSchema writer = {0};

@@ -321,11 +321,11 @@ static bool put_message(Decode *decode, const WireType *wire, Column *column, Pr
 {
     uint32_t slots, slot_count = decode->slot_count, spot_count = decode->spot_count;
     Bytes whole = {0};
-    const uint8_t *at = slot.first ? spot_at(decode, slot.first)->at : NULL;
+    const uint8_t *at = slot.first ? spot_at(decode, slot.first)->at : (const uint8_t *)"";
     size_t bytes = slot.first ? spot_at(decode, slot.first)->value : 0;
     if (UNLIKELY(slot.first != slot.last)) {
         gather(decode, slot, &whole);
-        at = whole.data;
+        at = whole.used ? whole.data : at;
         bytes = whole.used;
     }
     bool ok = look(decode, wire, at, bytes, &slots) && put_parts(decode, wire, column, slots);

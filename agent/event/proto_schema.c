@@ -56,8 +56,10 @@ static const Scalar *find_scalar(const char *name)
     return NULL;
 }
 
+/* One that there is. */
 static void take_scalar(const Scalar *scalar, WireType *to)
 {
+    ASSERT(scalar);
     to->kind = scalar->kind;
     to->proto.coding = scalar->coding;
 }
@@ -87,10 +89,10 @@ static bool take_known(Load *load, size_t at, WireType *to)
     to->proto.order = in_order;
     if (value) {
         to->proto.boxed = true;
-        to->kind = find_scalar(value)->kind;
         if (!new_children(load, to, 1))
             return false;
         take_part(&to->children[0], "value", 1, value);
+        to->kind = to->children[0].kind;
         return true;
     }
     to->kind = WIRE_STRUCT;

@@ -198,15 +198,22 @@ static int child_of_name(const Type *type, const Type *other, uint32_t child)
     return other->kind == TYPE_STRUCT ? find_name(type, other->fields[child].name) : (int)child;
 }
 
-/* The wanted type with the table's ids, and new ones for what has come. before NULL: an attribute
- * is the table's of its name. */
+/* Which field below `have` the wanted one is; -1: it has come. An attribute is known by what the
+ * source calls it for good; one that it calls nothing (of topics), and where before is NULL, by its
+ * name. */
+static int place_below(const Type *have, const Type *before, const Type *want, uint32_t child)
+{
+    bool by_origin = before && want->kind == TYPE_STRUCT && want->fields[child].origin;
+    return by_origin ? find_origin(before, want->fields[child].origin)
+                     : child_of_name(have, want, child);
+}
+
+/* The wanted type with the table's ids, and new ones for what has come. */
 static void follow_type(Plan *plan, Type *to, const Type *have, const Type *before)
 {
     for (uint32_t i = 0; i < type_child_count(to); i++) {
         Field *field = &to->fields[i];
-        int at = !before                   ? child_of_name(have, to, i)
-                 : to->kind == TYPE_STRUCT ? find_origin(before, field->origin)
-                                           : (int)i;
+        int at = place_below(have, before, to, i);
         field->origin = 0;
         field->required = at >= 0 && have->fields[at].required;
         if (at >= 0) {
@@ -226,7 +233,7 @@ static void follow_type(Plan *plan, Type *to, const Type *have, const Type *befo
 static bool has_more(const Type *before, const Type *want)
 {
     for (uint32_t i = 0; i < type_child_count(want); i++) {
-        int at = want->kind == TYPE_STRUCT ? find_origin(before, want->fields[i].origin) : (int)i;
+        int at = place_below(before, before, want, i);
         if (at < 0 || has_more(&before->fields[at].type, &want->fields[i].type))
             return true;
     }

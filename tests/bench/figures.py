@@ -154,11 +154,11 @@ class Bench:
         path.write_text(manifest(self.postgres, self.warehouse, database="bench", **fields))
         return [binary(), "run", "-f", path, "--progress", "never", "--log-level", "warn", *arguments]
 
-    def check(self, bench: str):
+    def check(self, bench: str, warehouse: Path = None, tables: str = "public=shop"):
         """A figure of a run that lost a row is none."""
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
-            same = compare(self.postgres.dsn("bench"), str(self.warehouse), ["public=shop"])
+            same = compare(self.postgres.dsn("bench"), str(warehouse or self.warehouse), [tables])
         if not same:
             raise SystemExit(f"{bench}: {output.getvalue()}")
 

@@ -345,6 +345,39 @@ static void what_stands_below_a_column_changes(void **state)
     world_done(&world);
 }
 
+/* What a topic says of its columns numbers nothing below them: another column comes, the structs
+ * keep their fields, and so rows of before their values. */
+static void what_is_not_numbered_keeps_its_place(void **state)
+{
+    (void)state;
+    World world;
+    init_with_structs(&world);
+    Type *have = &world.source->fields[3].type.element->type;
+    have->fields[0].origin = have->fields[1].origin = 0;
+    AUTO(schema_free) Schema *after = schema_new(5, 1);
+    for (size_t i = 0; i < 4; i++)
+        field_copy(&after->fields[i], &world.source->fields[i]);
+    after->fields[4] = world_field("more", (Type){.kind = TYPE_INT32}, false);
+    after->fields[4].origin = 5;
+    TableOptions options;
+    Table *table = open_again(&world, &options);
+    put(table, world.source, 0, 10, 5);
+    OK(table_evolve(table, after, SHAPE_AFTER, &err));
+    Position position = world_position(10);
+    OK(commit_now(table, &position, &err));
+    table_close(table);
+    AUTO(iceberg_table_free) IcebergTable *loaded = world_load(&world);
+    const Field *list = field_of(iceberg_schema(loaded), "amount");
+    const Type *type = &list->type.element->type;
+    assert_int_equal(list->id, 4);
+    assert_int_equal(list->type.element->id, 5);
+    assert_int_equal(type->fields[0].id, 6);
+    assert_int_equal(type->fields[1].id, 7);
+    assert_int_equal(field_of(iceberg_schema(loaded), "more")->id, 8);
+    assert_int_equal(iceberg_last_column_id(loaded), 8);
+    world_done(&world);
+}
+
 /* What could not be followed is loaded again into the same table. */
 static void load_again(World *world, Schema *as, int64_t at)
 {
@@ -503,6 +536,7 @@ int main(void)
         cmocka_unit_test(what_can_not_be_followed_is_refused),
         cmocka_unit_test(a_name_comes_again),
         cmocka_unit_test(what_stands_below_a_column_changes),
+        cmocka_unit_test(what_is_not_numbered_keeps_its_place),
         cmocka_unit_test(loaded_again_it_takes_any_columns),
         cmocka_unit_test(loaded_again_a_struct_grows_by_its_names),
         cmocka_unit_test(a_conflict_does_not_lose_columns),
