@@ -195,6 +195,7 @@ static void test_kills(void **state)
 int main(void)
 {
     setenv("FIRN_TOPIC_ID_MS", "0", 1);
+    setenv("FIRN_SETTINGS_MS", "0", 1);
     setenv("FIRN_SESSION_MS", "6000", 1); /* the mock holds a group that was left for so long */
     log_setup(getenv("FIRN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_LOGFMT);
     cmocka_set_test_filter(getenv("FIRN_TEST_ONLY"));

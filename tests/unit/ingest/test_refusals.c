@@ -133,6 +133,7 @@ static void test_lane_unannounced(void **state)
 int main(void)
 {
     setenv("FIRN_TOPIC_ID_MS", "0", 1);
+    setenv("FIRN_SETTINGS_MS", "0", 1);
     setenv("FIRN_SESSION_MS", "6000", 1);
     setenv("FIRN_DOUBT_MS", "1500", 1);
     log_setup(getenv("FIRN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_LOGFMT);
