@@ -8,6 +8,7 @@ void coordinator_init(Coordinator *coordinator, const CoordinatorOptions *option
     ASSERT(lanes_max && lanes_max <= GROUP_LANES_MAX);
     *coordinator = (Coordinator){
         .options = *options, .lanes = lanes, .values = values, .lanes_max = lanes_max};
+    coordinator->rest_us = options->interval_us;
     memset(lanes, 0, lanes_max * sizeof *lanes);
 }
 
@@ -42,7 +43,7 @@ static void announce(Coordinator *coordinator, bool asks)
 static void begin_round(Coordinator *coordinator, int64_t now_us)
 {
     coordinator->state = COORDINATOR_GATHERING;
-    coordinator->round_us = now_us;
+    coordinator->round_us = coordinator->begun_us = now_us;
     coordinator->repeat_at_us = now_us + coordinator->options.repeat_us;
     announce(coordinator, true);
 }
@@ -50,9 +51,44 @@ static void begin_round(Coordinator *coordinator, int64_t now_us)
 static void rest(Coordinator *coordinator, int64_t now_us)
 {
     coordinator->state = COORDINATOR_RESTING;
-    coordinator->round_us += coordinator->options.interval_us;
+    coordinator->round_us += coordinator->rest_us;
     if (coordinator->round_us < now_us)
         coordinator->round_us = now_us;
+}
+
+static uint64_t rows_of(const Coordinator *coordinator, bool taken)
+{
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < coordinator->lanes_max; i++) {
+        const CoordinatorLane *lane = &coordinator->lanes[i];
+        uint32_t count = taken ? lane->taken : lane->count;
+        for (uint32_t k = 0; k < count; k++)
+            rows += lane->chain[k].rows;
+    }
+    return rows;
+}
+
+/* The rest before the next round, by what this one was worth. */
+static void stretch(Coordinator *coordinator, uint64_t rows)
+{
+    const CoordinatorOptions *options = &coordinator->options;
+    if (options->quiet_us <= options->interval_us)
+        return;
+    int64_t rest_us = coordinator->rest_us;
+    if (rows < options->enough_rows)
+        rest_us = rest_us * 2 < options->quiet_us ? rest_us * 2 : options->quiet_us;
+    else if (rows >= 2 * options->enough_rows)
+        rest_us = rest_us / 2 > options->interval_us ? rest_us / 2 : options->interval_us;
+    coordinator->rest_us = rest_us;
+}
+
+/* Enough is staged: it rests no longer than the interval. */
+static void wake(Coordinator *coordinator)
+{
+    int64_t due_us = coordinator->begun_us + coordinator->options.interval_us;
+    if (coordinator->rest_us > coordinator->options.interval_us && coordinator->round_us > due_us &&
+        rows_of(coordinator, false) >= coordinator->options.enough_rows)
+        coordinator->round_us = due_us;
 }
 
 /* Serials begin anew: answers to those of before don't count. */
@@ -259,6 +295,8 @@ void coordinator_answered(Coordinator *coordinator, uint64_t ticket, CommitAnswe
     coordinator->commit = id;
     coordinator->answer = answer;
     if (answer == ANSWER_DONE) {
+        if (!coordinator->barrier.kind)
+            stretch(coordinator, rows_of(coordinator, true));
         coordinator->known.head = id;
         coordinator->known.sequence = sequence;
         took_effect(coordinator);
@@ -425,6 +463,8 @@ void coordinator_reported(Coordinator *coordinator, const Report *report, int64_
         if (fits(coordinator, report->lane, &report->pieces[i]))
             lane->chain[lane->count++] = report->pieces[i];
     bool rests = coordinator->state == COORDINATOR_RESTING;
+    if (rests)
+        wake(coordinator);
     if ((coordinator->state != COORDINATOR_GATHERING && !rests) ||
         report->serial != coordinator->serial)
         return;

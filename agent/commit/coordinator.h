@@ -1,6 +1,8 @@
 /* The owner of lane 0: it alone commits, as long as it is that; a second one that has not heard of
  * its end is fenced by the compare and swap, by nothing else.
  *
+ * The interval between rounds stretches while little comes (CoordinatorOptions.quiet_us).
+ *
  *   start ─► LOAD ─► loaded ─► ANNOUNCE (asks) ─► reports of all lanes, or the deadline ─►
  *     COMMIT ─► answered: done ─► ANNOUNCE; the next round after the interval
  *                        else ─► LOAD ─► loaded ─► RESEND │ what still fits as a new COMMIT │ done
@@ -23,6 +25,11 @@
 
 typedef struct CoordinatorOptions {
     int64_t interval_us; /* between rounds */
+    /* A table that little comes for rests longer: after a commit of fewer than enough_rows twice as
+     * long as before it, up to this; after one of twice as many half as long. Once so many are
+     * staged meanwhile it is as if it had rested for the interval alone. 0: it never does. */
+    int64_t quiet_us;
+    uint64_t enough_rows;
     int64_t deadline_us; /* a round waits no longer for lanes that don't answer */
     int64_t repeat_us;   /* an announcement is repeated for lanes that have not answered */
     int64_t gap_us;      /* offsets that moved without rows are committed so often */
@@ -96,6 +103,8 @@ typedef struct Coordinator {
     Barrier barrier; /* of the commit that is out; kind NONE: rows */
     StallReason reason;
     int64_t round_us; /* begun at, or due at while resting */
+    int64_t begun_us; /* the latest round */
+    int64_t rest_us;  /* between rounds, as it is now */
     int64_t repeat_at_us;
     int64_t committed_us;
     bool load, announce, asks, send, resend, stall; /* actions that are due */

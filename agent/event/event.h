@@ -55,7 +55,8 @@ typedef struct EventRecord {
     size_t key_bytes, value_bytes;
     const uint8_t *header; /* the value of the header `firn`; NULL: the topic is not ours */
     size_t header_bytes;
-    bool of_new_key; /* it has the header __debezium.oldkey */
+    int64_t written_ms; /* as Kafka has it; 0: not known */
+    bool of_new_key;    /* it has the header __debezium.oldkey */
     uint64_t offset;
     uint32_t partition;
 } EventRecord;

@@ -13,7 +13,9 @@
 #define PIECE_ROWS_MAX 1000000
 #define DEADLINE_US INT64_C(30000000)
 #define REPEAT_US INT64_C(1000000)
-#define GAP_US INT64_C(60000000)
+#define GAP_US INT64_C(60000000) /* where the topic does not tell for how long it keeps … */
+#define GAP_MOST_US INT64_C(3600000000) /* … and what a restart reads again of what is no row */
+#define ENOUGH_ROWS 10000
 #define RETRY_US INT64_C(500000)
 
 char *feed_group_name(const Feed *feed)
@@ -46,6 +48,41 @@ static bool open_group(Feed *feed, Error *err)
     return feed->member != NULL;
 }
 
+/* A quarter of the time that the topic keeps its records for; 0: not known. FIRN_SETTINGS_MS: see
+ * letters.c. */
+static int64_t quarter_us(Feed *feed)
+{
+    Error why = {0};
+    int64_t kept_ms = 0;
+    if (clock_asked_us("FIRN_SETTINGS_MS", 1000) != 0 &&
+        !kafka_member_retention(feed->member, &kept_ms, &why))
+        log_info("the topic's retention is not known", LOG_T("table", feed->name),
+                 LOG_T("reason", why.code), LOG_T("error", why.message));
+    return kept_ms < INT64_MAX / 250 ? kept_ms * 250 : INT64_MAX;
+}
+
+static int64_t least_of(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Half of the freshness that is asked for is left for staging and committing; and within a quarter
+ * of its retention the table moves on in the topic, whatever else is asked. */
+static CoordinatorOptions options_of(Feed *feed)
+{
+    int64_t asked_us = feed->freshness_ms * 500, quarter = quarter_us(feed);
+    int64_t interval_us =
+        least_of(feed->spec->commit_interval_ms * 1000, quarter ? quarter : INT64_MAX);
+    return (CoordinatorOptions){.interval_us =
+                                    asked_us ? least_of(asked_us, interval_us) : interval_us,
+                                .quiet_us = least_of(asked_us, quarter ? quarter : GAP_US),
+                                .enough_rows = ENOUGH_ROWS,
+                                .deadline_us = DEADLINE_US,
+                                .repeat_us = REPEAT_US,
+                                .gap_us = quarter ? least_of(quarter, GAP_MOST_US) : GAP_US,
+                                .doubt_us = clock_asked_us("FIRN_DOUBT_MS", COMMIT_STALE_US)};
+}
+
 static void open_machines(Feed *feed)
 {
     uint32_t lanes = kafka_member_partitions(feed->member);
@@ -58,12 +95,7 @@ static void open_machines(Feed *feed)
     feed->coordinator_lanes = mem_array(lanes, sizeof *feed->coordinator_lanes);
     feed->values = mem_array(lanes, sizeof *feed->values);
     worker_init(&feed->worker, id, feed->worker_lanes, lanes, PIECE_ROWS_MAX);
-    const CoordinatorOptions options = {.interval_us = feed->spec->commit_interval_ms * 1000,
-                                        .deadline_us = DEADLINE_US,
-                                        .repeat_us = REPEAT_US,
-                                        .gap_us = GAP_US,
-                                        .doubt_us =
-                                            clock_asked_us("FIRN_DOUBT_MS", COMMIT_STALE_US)};
+    const CoordinatorOptions options = options_of(feed);
     coordinator_init(&feed->coordinator, &options, feed->coordinator_lanes, feed->values, lanes);
     feed->lane_count = lanes;
 }
@@ -128,6 +160,7 @@ static bool loop(Feed *feed, Error *err)
             return true;
         if (!read_some(feed, IDLE_MS, err) || !feed_group(feed, err) || !feed_work(feed, err))
             return false;
+        feed_show(feed);
     }
 }
 

@@ -92,16 +92,25 @@ MUST_CHECK bool committer_take(Committer *committer, CommitResult **ret, Error *
 void committer_figures(Committer *committer, TableFigures *ret);
 
 /* ---------- a table ---------- */
+/* The first row of a piece that is not known to be in the table. */
+typedef struct PieceMark {
+    uint64_t offset, piece;
+    int64_t written_us; /* wall clock */
+} PieceMark;
+
 typedef struct FeedLane {
     TableStage *stage; /* of the open piece; NULL: no row yet */
     Batch *batch;      /* rows of it that are not put yet; NULL: none */
     bool paused;       /* at the consumer */
     bool seek_due;
     uint64_t seek_next;
+    PieceMark marks[GROUP_CHAIN_MAX + 1]; /* the oldest first */
+    uint32_t mark_count;
 } FeedLane;
 
 typedef struct FeedMetrics {
-    Metric *records, *rows, *commits, *table_rows, *dead_letters, *lanes, *coordinates, *committed;
+    Metric *records, *rows, *commits, *table_rows, *dead_letters, *lanes, *coordinates, *committed,
+        *freshness, *freshness_asked;
 } FeedMetrics;
 
 typedef struct Feed {
@@ -151,7 +160,10 @@ typedef struct Feed {
     int64_t drain_until_us; /* 0: it does not drain */
     uint64_t drain_commits;
     bool drained;
-    int64_t figures_after_us;
+    int64_t freshness_ms;         /* what the unit's sla asks for; 0: nothing */
+    atomic_int_fast64_t stale_us; /* age of the oldest record that is not in the table; 0: none */
+    bool is_late;                 /* it is older than asked for, and the log says so */
+    int64_t show_us;
 } Feed;
 
 static inline bool feed_stopping(const Feed *feed)
@@ -188,6 +200,10 @@ bool feed_lane_next(void *feed, uint32_t partition, uint64_t *ret); /* for Kafka
 MUST_CHECK bool feed_take(Feed *feed, const KafkaHeard *heard, Error *err);
 /* What the worker wants done; lanes that can be read again are. */
 MUST_CHECK bool feed_work(Feed *feed, Error *err);
+
+/* A record of the lane became a row of the piece. */
+void feed_mark(FeedLane *lane, uint64_t offset, uint64_t piece, int64_t written_ms);
+void feed_show(Feed *feed); /* how fresh the table is */
 
 /* group.c */
 MUST_CHECK bool feed_dealt(Feed *feed, Error *err); /* partitions were dealt out */

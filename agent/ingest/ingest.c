@@ -230,6 +230,14 @@ static void register_metrics(Feed *feed)
                                   "Partitions that this process reads", label),
         .coordinates = metrics_register(METRIC_GAUGE, "firn_ingest_commits",
                                         "1: this process commits for the group", label),
+        .freshness =
+            metrics_register(METRIC_GAUGE, "firn_table_freshness_seconds",
+                             "Age of the oldest record read here that is not in the table", label),
+        .freshness_asked =
+            feed->freshness_ms
+                ? metrics_register(METRIC_GAUGE, "firn_table_freshness_asked_seconds",
+                                   "What sla.freshness asks for", label)
+                : NULL,
         .committed = metrics_register(METRIC_GAUGE, "firn_table_committed_seconds",
                                       "When the table was committed last, since 1970", label)};
 }
@@ -251,6 +259,7 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
     feed->topic = mem_strdup(state->topic);
     feed->ordering = unit->kafka ? unit->kafka->ordering_column : NULL;
     feed->dead_letter = unit->dead_letter;
+    feed->freshness_ms = unit->freshness_ms;
     const ColumnsVersion *columns =
         state->column_count ? &state->columns[state->column_count - 1] : NULL;
     feed->version = columns && columns->value_schema ? columns->version : 0;
@@ -276,6 +285,8 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
         feed->unit = mem_format("%s/%s", unit->meta.namespace_name, made);
     }
     register_metrics(feed);
+    if (feed->freshness_ms)
+        metric_set(feed->metrics.freshness_asked, (double)feed->freshness_ms / 1e3);
     return true;
 }
 
@@ -306,10 +317,13 @@ static void show(Feeds *feeds)
 {
     Supervised *base = &feeds->ingest->base;
     uint64_t rows = 0, commits = 0;
+    int64_t stale_us = 0;
     bool all_read = true;
     for (size_t i = 0; i < feeds->count; i++) {
         rows += atomic_load(&feeds->items[i]->rows);
         commits += atomic_load(&feeds->items[i]->commits);
+        int64_t own_us = atomic_load(&feeds->items[i]->stale_us);
+        stale_us = own_us > stale_us ? own_us : stale_us;
         all_read = all_read && atomic_load(&feeds->items[i]->reads);
     }
     Phase phase = stopping(feeds->ingest) ? PHASE_DRAINING
@@ -319,10 +333,12 @@ static void show(Feeds *feeds)
     base->figures.phase = phase;
     base->figures.rows = base->rows_before + rows;
     base->figures.commits = base->commits_before + commits;
+    base->figures.freshness_us = stale_us;
     if (phase == PHASE_STREAMING)
         base->figures.error[0] = '\0';
     pthread_mutex_unlock(&base->lock);
     metric_set(base->metrics.phase, phase);
+    metric_set(base->metrics.freshness, (double)stale_us / 1e6);
 }
 
 /* Tables that the capture has found since. */

@@ -7,6 +7,7 @@
  *   columns.c    what the rows of a topic are: from the Connector's state, from the registry
  *   letters.c    records that can't be read → the dead letters
  *   lanes.c      records → rows → pieces: drives agent/commit/worker.h
+ *   fresh.c      how old the oldest record is that is not in the table
  *   group.c      drives agent/commit/coordinator.h, and what the processes say to each other
  *   committer.c  a thread that owns the table: loads it, takes pieces, commits
  *   control.h    the words of the control topic, in bytes
@@ -22,7 +23,8 @@
  * by its epoch, that of a copy's end is passed over. Rows of the source's copy have none: what
  * comes again of them is written again, which is right in Upsert, and in Append a copy that begins
  * anew begins with a TRUNCATE. Of topics that others fill no row has one: a record is taken once,
- * as the topic has it.
+ * as the topic has it, and passed is {replays so far, 0}: a value that a table had never comes
+ * back.
  *
  * Memory: what is fetched ahead (32 MiB), and files being written, which end early above 96 MiB;
  * both of all tables together, but 4 MiB of each; the coordinator's index beside (agent/table). */

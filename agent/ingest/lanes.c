@@ -113,6 +113,7 @@ static bool take_row(Feed *feed, uint32_t number, const EventRecord *record, con
         return false;
     }
     atomic_fetch_add_explicit(&feed->rows, 1, memory_order_relaxed);
+    feed_mark(lane, record->offset, piece.number, record->written_ms);
     return true;
 }
 
@@ -224,6 +225,7 @@ static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
                           .value = heard->value,
                           .value_bytes = heard->value_bytes,
                           .offset = heard->offset,
+                          .written_ms = heard->timestamp_ms,
                           .partition = number};
     record.header = kafka_heard_header(heard, TOPIC_HEADER, &record.header_bytes);
     record.of_new_key =
@@ -351,6 +353,7 @@ bool feed_work(Feed *feed, Error *err)
         switch (action.kind) {
         case WORKER_SEEK:
             feed->lanes[action.lane].seek_due = true;
+            feed->lanes[action.lane].mark_count = 0; /* what is read again is marked again */
             feed->lanes[action.lane].seek_next = action.next;
             break;
         case WORKER_STAGE:

@@ -17,6 +17,8 @@
 #define KNOWN_PAUSE_US 20000
 #define COMPARED_AT_ONCE 500 /* topics in a request */
 #define LIMIT "max.message.bytes"
+#define RETENTION "retention.ms"
+#define RETENTION_BYTES "retention.bytes"
 
 /* --- one request --- */
 
@@ -97,12 +99,25 @@ static void put_difference(KafkaCompared *to, const char *name, const char *has,
     free(before);
 }
 
+/* They may come in any order: what is for ever by one setting may go by another. */
+static void take_retention(const char *name, const char *value, KafkaCompared *ret)
+{
+    int64_t number;
+    bool is_number = text_integer_parse(value, &number);
+    if (strcmp(name, RETENTION) == 0 && is_number && ret->retention_ms == INT64_MAX && number >= 0)
+        ret->retention_ms = number;
+    if (strcmp(name, RETENTION_BYTES) == 0 && is_number && number >= 0)
+        ret->retention_ms = 0;
+}
+
 static void compare_setting(const KafkaTopicSpec *spec, const char *name, const char *value,
                             KafkaCompared *ret)
 {
     int64_t bytes;
     if (strcmp(name, LIMIT) == 0 && text_integer_parse(value, &bytes) && bytes > 0)
         ret->record_bytes_max = (uint64_t)bytes;
+    if (spec->asks_retention)
+        take_retention(name, value, ret);
     for (size_t i = 0; i < spec->setting_count; i++)
         if (strcmp(spec->settings[i].name, name) == 0 &&
             !same_value(value, spec->settings[i].value))
@@ -115,6 +130,7 @@ static void compare_resource(const rd_kafka_ConfigResource_t *found, const Kafka
     size_t count;
     const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(found, &count);
     ret->known = true;
+    ret->retention_ms = spec->asks_retention ? INT64_MAX : 0;
     for (size_t i = 0; i < count; i++)
         if (rd_kafka_ConfigEntry_value(entries[i]))
             compare_setting(spec, rd_kafka_ConfigEntry_name(entries[i]),
@@ -127,6 +143,10 @@ static rd_kafka_ConfigResource_t *wanted(const KafkaTopicSpec *spec)
     rd_kafka_ConfigResource_t *resource =
         rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, spec->name);
     (void)rd_kafka_ConfigResource_set_config(resource, LIMIT, "");
+    if (spec->asks_retention) {
+        (void)rd_kafka_ConfigResource_set_config(resource, RETENTION, "");
+        (void)rd_kafka_ConfigResource_set_config(resource, RETENTION_BYTES, "");
+    }
     for (size_t i = 0; i < spec->setting_count; i++)
         (void)rd_kafka_ConfigResource_set_config(resource, spec->settings[i].name, "");
     return resource;
@@ -238,13 +258,15 @@ static bool look(KafkaClient *client, const char *name, KafkaTopicState *ret, Er
 
 bool kafka_topic_look(KafkaClient *client, const char *name, KafkaTopicState *ret, Error *err)
 {
-    const KafkaTopicSpec spec = {.name = name};
+    const KafkaTopicSpec spec = {.name = name, .asks_retention = true};
     KafkaCompared compared;
     if (!look(client, name, ret, err) ||
         (ret->exists && !compare_one(client, &spec, &compared, err)))
         return false;
     if (ret->exists)
         ret->record_bytes_max = compared.record_bytes_max;
+    if (ret->exists)
+        ret->retention_ms = compared.retention_ms;
     return true;
 }
 

@@ -15,6 +15,7 @@ typedef struct KafkaTopicSpec {
     int32_t replication; /* 0: the brokers' default */
     const KafkaSetting *settings;
     size_t setting_count;
+    bool asks_retention; /* KafkaCompared's is wanted, too */
 } KafkaTopicSpec;
 
 typedef struct KafkaTopicState {
@@ -23,6 +24,9 @@ typedef struct KafkaTopicState {
     int32_t partitions;
     int32_t replication;       /* of the partition that has the fewest */
     uint64_t record_bytes_max; /* max.message.bytes: a batch of records, as sent */
+    /* Records may be deleted after it; INT64_MAX: never for their age; 0: at any time (a limit in
+     * bytes), or it is not known. Of kafka_topic_look alone. */
+    int64_t retention_ms;
 } KafkaTopicState;
 
 /* True with exists = false when there is none. CONFIG "KafkaRights" where it may not be seen. */
@@ -47,6 +51,7 @@ MUST_CHECK bool kafka_topics_make(KafkaClient *client, const KafkaTopicSpec *spe
 struct KafkaCompared {
     bool known;                /* else the cluster did not say */
     uint64_t record_bytes_max; /* max.message.bytes */
+    int64_t retention_ms;      /* as KafkaTopicState's, where it was asked for */
     char *differences;         /* for a message; NULL: none; caller frees */
 };
 MUST_CHECK bool kafka_topics_compare(KafkaClient *client, const KafkaTopicSpec *specs, size_t count,

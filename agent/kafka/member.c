@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/kafka/admin.h"
 #include "agent/kafka/private.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -416,6 +417,15 @@ bool kafka_member_at(KafkaMember *member, int64_t time_ms, uint64_t *ret_offsets
     }
     rd_kafka_topic_partition_list_destroy(list);
     return ok && (!code || kafka_fault(&member->client, err, code, NULL, member->what, "Describe"));
+}
+
+bool kafka_member_retention(KafkaMember *member, int64_t *ret_ms, Error *err)
+{
+    KafkaTopicState state;
+    if (!kafka_topic_look(&member->client, member->topic, &state, err))
+        return false;
+    *ret_ms = state.retention_ms;
+    return true;
 }
 
 void kafka_member_commit(KafkaMember *member, const uint64_t *offsets, uint32_t count)

@@ -71,6 +71,8 @@ MUST_CHECK bool kafka_member_bounds(KafkaMember *member, uint32_t partition, uin
  * 1970; where there is none the partition's next offset. */
 MUST_CHECK bool kafka_member_at(KafkaMember *member, int64_t time_ms, uint64_t *ret_offsets,
                                 Error *err);
+/* KafkaTopicState's, of the topic. */
+MUST_CHECK bool kafka_member_retention(KafkaMember *member, int64_t *ret_ms, Error *err);
 /* For lag tools; 0: of that partition nothing. Does not wait. */
 void kafka_member_commit(KafkaMember *member, const uint64_t *offsets, uint32_t count);
 /* Has the group offsets of the topic? */

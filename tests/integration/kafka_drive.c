@@ -6,7 +6,7 @@
  *
  *   open [TRANSACTION_ID|- [PATIENCE_MS]]   a producer     client   only a client, for topics
  *   ensure TOPIC               as the manifest declares; partitions replication record_bytes_max
- *   look TOPIC                 exists partitions replication record_bytes_max
+ *   look TOPIC                 exists partitions replication record_bytes_max retention_ms
  *   grow TOPIC PARTITIONS      drop TOPIC
  *   send TOPIC FIRST COUNT     records "FIRST" … in flights of 500, key % partitions; waits for
  * room large TOPIC BYTES          one record of so many bytes between two small ones drain until
@@ -113,8 +113,8 @@ static bool look(Drive *drive, const char *name, Error *err)
     KafkaTopicState state;
     if (!kafka_topic_look(drive->client, name, &state, err))
         return false;
-    printf("ok %d %d %d %" PRIu64 "\n", state.exists, state.partitions, state.replication,
-           state.record_bytes_max);
+    printf("ok %d %d %d %" PRIu64 " %" PRIi64 "\n", state.exists, state.partitions,
+           state.replication, state.record_bytes_max, state.retention_ms);
     return true;
 }
 

@@ -232,7 +232,7 @@ class Kafka(unittest.TestCase):
         settings = "\n      ".join(declared.split(", ")) + '\n      topicSettings: [{name: max.message.bytes, value: "2000000"}]'
         with Drive(self.broker.bootstrap, settings=settings) as drive:
             drive("client")
-            self.assertEqual(drive("look", "made"), ["0", "0", "0", "0"])
+            self.assertEqual(drive("look", "made"), ["0", "0", "0", "0", "0"])
             self.assertEqual(drive("ensure", "made"), ["3", "1", "2000000"])
             self.assertEqual(drive("ensure", "made"), ["3", "1", "2000000"])
             found = self.settings("made")
@@ -240,7 +240,11 @@ class Kafka(unittest.TestCase):
                              {"retention.ms": "604800000", "min.insync.replicas": "1", "max.message.bytes": "2000000"})  # fmt: skip
             self.assertEqual(set(found["cleanup.policy"].split(",")), {"compact", "delete"})
             drive("grow", "made", 5)
-            self.assertEqual(drive("look", "made"), ["1", "5", "1", "2000000"])
+            self.assertEqual(drive("look", "made"), ["1", "5", "1", "2000000", "604800000"])
+            self.topic("for-ever", **{"retention.ms": "-1"})
+            self.assertEqual(drive("look", "for-ever")[4], str(2**63 - 1))
+            self.topic("by-size", **{"retention.ms": "1000", "retention.bytes": "1000000"})
+            self.assertEqual(drive("look", "by-size")[4], "0")
             self.assertEqual(drive("ensure", "made"), ["5", "1", "2000000"])
             drive("grow", "made", 5)
             with self.assertRaises(Refused) as caught:

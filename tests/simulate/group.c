@@ -203,6 +203,8 @@ static void deliver(World *world)
 static void restart(World *world, Proc *proc)
 {
     static const CoordinatorOptions options = {.interval_us = 400 * MS,
+                                               .quiet_us = 1000 * MS,
+                                               .enough_rows = 4,
                                                .deadline_us = 900 * MS,
                                                .repeat_us = 200 * MS,
                                                .gap_us = 2000 * MS,

@@ -126,6 +126,52 @@ static void test_deadline(void **state)
     expect(&coordinator, COORDINATOR_COMMIT);
 }
 
+/* One round: lane 0 brings `rows`. */
+static void commit_rows(Coordinator *coordinator, uint64_t *at, uint64_t rows, int64_t now_us)
+{
+    Report first = answer(coordinator, 0), second = answer(coordinator, 1);
+    first.pieces[first.count++] = (Piece){
+        .id = {1, *at}, .rows = rows, .from = {*at, {*at, 0}}, .to = {*at + rows, {*at + rows, 0}}};
+    *at += rows;
+    coordinator_reported(coordinator, &first, now_us);
+    coordinator_reported(coordinator, &second, now_us);
+    CoordinatorAction action = expect(coordinator, COORDINATOR_COMMIT);
+    coordinator_answered(coordinator, action.ticket, ANSWER_DONE, (int64_t)*at, (int64_t)*at,
+                         now_us);
+    expect(coordinator, COORDINATOR_ANNOUNCE);
+}
+
+/* Little comes: it rests longer, up to the limit; much comes: it does not, and wakes early. */
+static void test_quiet(void **state)
+{
+    (void)state;
+    static const int64_t rests[] = {2000, 4000, 5000, 5000};
+    Coordinator coordinator;
+    uint64_t at = 5;
+    open_at_5(&coordinator);
+    coordinator.options.quiet_us = 5000;
+    coordinator.options.enough_rows = 100;
+    for (size_t i = 0; i < ARRAY_LEN(rests); i++) {
+        int64_t begun_us = coordinator.begun_us;
+        commit_rows(&coordinator, &at, 3, begun_us);
+        coordinator_tick(&coordinator, begun_us + rests[i] - 1);
+        expect_nothing(&coordinator);
+        coordinator_tick(&coordinator, begun_us + rests[i]);
+        assert_true(expect(&coordinator, COORDINATOR_ANNOUNCE).announcement.asks);
+    }
+    commit_rows(&coordinator, &at, 200, coordinator.begun_us);
+    assert_int_equal(coordinator.rest_us, 2500);
+    int64_t begun_us = coordinator.begun_us;
+    Report full = answer(&coordinator, 0);
+    full.pieces[full.count++] =
+        (Piece){.id = {1, at}, .rows = 100, .from = {at, {at, 0}}, .to = {at + 100, {at + 100, 0}}};
+    coordinator_reported(&coordinator, &full, begun_us + 10);
+    coordinator_tick(&coordinator, begun_us + 999);
+    expect_nothing(&coordinator);
+    coordinator_tick(&coordinator, begun_us + 1000);
+    assert_true(expect(&coordinator, COORDINATOR_ANNOUNCE).announcement.asks);
+}
+
 static void test_other_generation(void **state)
 {
     (void)state;
@@ -426,10 +472,15 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chain),    cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_barrier),  cmocka_unit_test(test_other_generation),
-        cmocka_unit_test(test_conflict), cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_worker),   cmocka_unit_test(test_lanes_added),
+        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_barrier),
+        cmocka_unit_test(test_other_generation),
+        cmocka_unit_test(test_conflict),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_worker),
+        cmocka_unit_test(test_lanes_added),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

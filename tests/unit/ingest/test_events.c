@@ -268,6 +268,49 @@ static void test_replay_upsert(void **state)
     source_close(&source);
 }
 
+/* What sla.freshness asks for counts where commitInterval is longer; and how old the oldest record
+ * is that is not in the table is told. */
+static void test_freshness(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    Figures figures = {0};
+    open_events(&source, "", "      idColumns: [id]\n");
+    AUTO(mem_free)
+    char *text = mem_format(
+        "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: events}\nspec:\n"
+        "  kafka: {topic: " TOPIC ", brokers: \"%s\", incomingData: Json}\n"
+        "  sla: {freshness: 8s}\n"
+        "  outsourcingUnit: {table: {catalog: {type: Directory, warehouse: %s},\n"
+        "    database: public, tableName: t, mode: Append, commitInterval: 1d,\n"
+        "    columns: [{name: id, type: long}, {name: v, type: int}]}}\n",
+        source.cluster.broker, source.folder);
+    parse_events(&source, text);
+    start_events(&process, &source);
+    int64_t until_us = clock_mono_us() + SOON_US;
+    while (figures.phase != PHASE_STREAMING) {
+        assert_true(clock_mono_us() < until_us);
+        clock_sleep_us(20000);
+        supervised_figures(process.flow, &figures);
+    }
+    for (int64_t id = 1; id <= 30; id++)
+        say_row(&source, id, 1);
+    while (!figures.freshness_us) { /* it waits for four seconds */
+        assert_true(clock_mono_us() < until_us);
+        clock_sleep_us(20000);
+        supervised_figures(process.flow, &figures);
+    }
+    expect(&source, 30, 465, 30);
+    while (figures.freshness_us) {
+        assert_true(clock_mono_us() < until_us);
+        clock_sleep_us(20000);
+        supervised_figures(process.flow, &figures);
+    }
+    process_stop(&process);
+    source_close(&source);
+}
+
 #define CONNECT_ROW                                                                                \
     "\"optional\":true,\"type\":\"struct\",\"fields\":[{\"type\":\"int64\",\"optional\":false,"    \
     "\"field\":\"id\"},{\"type\":\"boolean\",\"optional\":true,\"field\":\"flag\"}]}"
@@ -311,6 +354,6 @@ int main(void)
         cmocka_unit_test(test_upsert),           cmocka_unit_test(test_append),
         cmocka_unit_test(test_latest),           cmocka_unit_test(test_ordering),
         cmocka_unit_test(test_ordering_refused), cmocka_unit_test(test_replay),
-        cmocka_unit_test(test_replay_upsert)};
+        cmocka_unit_test(test_replay_upsert),    cmocka_unit_test(test_freshness)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

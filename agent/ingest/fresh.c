@@ -1,0 +1,64 @@
+/* How old the oldest record is that is not in the table. Each piece that a lane has begun is marked
+ * with its first row: pieces are committed whole. */
+#include <string.h>
+
+#include "agent/ingest/flow.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define SHOW_US INT64_C(200000)
+
+void feed_mark(FeedLane *lane, uint64_t offset, uint64_t piece, int64_t written_ms)
+{
+    if (lane->mark_count && lane->marks[lane->mark_count - 1].piece == piece)
+        return;
+    if (lane->mark_count == ARRAY_LEN(lane->marks))
+        return; /* the older ones tell more */
+    lane->marks[lane->mark_count++] =
+        (PieceMark){.offset = offset,
+                    .piece = piece,
+                    .written_us = written_ms ? written_ms * 1000 : clock_wall_us()};
+}
+
+/* What the table has passed is in it. */
+static int64_t oldest_us(Feed *feed, uint32_t number)
+{
+    FeedLane *lane = &feed->lanes[number];
+    const WorkerLane *worker = &feed->worker.lanes[number];
+    uint32_t gone = worker->owned ? 0 : lane->mark_count;
+    while (gone < lane->mark_count && lane->marks[gone].offset < worker->committed.next)
+        gone++;
+    lane->mark_count -= gone;
+    memmove(lane->marks, lane->marks + gone, lane->mark_count * sizeof *lane->marks);
+    return lane->mark_count ? lane->marks[0].written_us : INT64_MAX;
+}
+
+static void tell(Feed *feed, int64_t stale_us)
+{
+    bool late = feed->freshness_ms && stale_us > feed->freshness_ms * 1000;
+    if (late == feed->is_late)
+        return;
+    feed->is_late = late;
+    if (late)
+        log_warn("the table is staler than sla.freshness", LOG_T("table", feed->name),
+                 LOG_I("seconds", stale_us / 1000000), LOG_I("asked_ms", feed->freshness_ms));
+    else
+        log_info("the table is as fresh as sla.freshness asks", LOG_T("table", feed->name));
+}
+
+void feed_show(Feed *feed)
+{
+    int64_t now_us = clock_mono_us(), since_us = INT64_MAX;
+    if (now_us < feed->show_us)
+        return;
+    feed->show_us = now_us + SHOW_US;
+    for (uint32_t i = 0; i < feed->lane_count; i++) {
+        int64_t lane_us = oldest_us(feed, i);
+        since_us = lane_us < since_us ? lane_us : since_us;
+    }
+    int64_t stale_us = since_us == INT64_MAX ? 0 : clock_wall_us() - since_us;
+    stale_us = stale_us > 0 ? stale_us : 0;
+    atomic_store(&feed->stale_us, stale_us);
+    metric_set(feed->metrics.freshness, (double)stale_us / 1e6);
+    tell(feed, stale_us);
+}
