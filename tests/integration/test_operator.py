@@ -298,6 +298,36 @@ class Reconcile(unittest.TestCase):
                   ("LakeTable", "customers"))  # fmt: skip
         return all(self.is_condition(kind, name, "Ready", "True") for kind, name in things)
 
+    # --- agents that report ---
+
+    def channel_started(self, *options: str):
+        self.port = free_port()
+        self.started("one", None, "--figures-interval=1s", f"--channel=127.0.0.1:{self.port}", "--channel-host=localhost", *options)
+
+    def token(self, pod: str | None, account: str = "shop-capture", audience: str = "firn-channel") -> str:
+        spec = {"audiences": [audience], "expirationSeconds": 600}
+        if pod:
+            spec["boundObjectRef"] = {"kind": "Pod", "apiVersion": "v1", "name": pod, "uid": self.get("Pod", pod)["metadata"]["uid"]}
+        path = self.kube.path("ServiceAccount", account, self.namespace, "/token")
+        return self.kube.call("POST", path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})["status"]["token"]
+
+    def trust(self) -> str:
+        return self.get("ConfigMap", "shop-capture")["data"]["channel-ca.crt"]
+
+    def agent(self, pod: str, account: str = "shop-capture") -> Agent:
+        """As soon as the operator's watch has told it of the Pod."""
+
+        def heard():
+            try:
+                return Agent(self.port, self.trust(), self.token(pod, account))
+            except Closed as closed:
+                self.assertEqual(str(closed), "NotNow")
+                return None
+
+        agent = self.until(heard, f"{pod} is heard")
+        self.addCleanup(agent.stop)
+        return agent
+
 
 class Life(Reconcile):
     def test_shop(self):
@@ -510,36 +540,6 @@ class Life(Reconcile):
         self.kube.patch("IngestionUnit", "orders", {"spec": {"numberOfConsumers": 1}}, self.namespace)
         self.until(lambda: self.find("Deployment", "orders-ingest") is None, "the unit's own Pods go")
         self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["template"]["spec"]["containers"][0]["args"][0] == "run", "it runs")
-
-    # --- agents that report ---
-
-    def channel_started(self, *options: str):
-        self.port = free_port()
-        self.started("one", None, "--figures-interval=1s", f"--channel=127.0.0.1:{self.port}", "--channel-host=localhost", *options)
-
-    def token(self, pod: str | None, account: str = "shop-capture", audience: str = "firn-channel") -> str:
-        spec = {"audiences": [audience], "expirationSeconds": 600}
-        if pod:
-            spec["boundObjectRef"] = {"kind": "Pod", "apiVersion": "v1", "name": pod, "uid": self.get("Pod", pod)["metadata"]["uid"]}
-        path = self.kube.path("ServiceAccount", account, self.namespace, "/token")
-        return self.kube.call("POST", path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})["status"]["token"]
-
-    def trust(self) -> str:
-        return self.get("ConfigMap", "shop-capture")["data"]["channel-ca.crt"]
-
-    def agent(self, pod: str, account: str = "shop-capture") -> Agent:
-        """As soon as the operator's watch has told it of the Pod."""
-
-        def heard():
-            try:
-                return Agent(self.port, self.trust(), self.token(pod, account))
-            except Closed as closed:
-                self.assertEqual(str(closed), "NotNow")
-                return None
-
-        agent = self.until(heard, f"{pod} is heard")
-        self.addCleanup(agent.stop)
-        return agent
 
     @staticmethod
     def tables(**rows: int) -> dict[str, dict]:
