@@ -32,6 +32,9 @@ static const char help[] =
     "  -V, --version            the version\n"
     "run, capture, ingest:\n"
     "      --http ADDRESS:PORT  serve /healthz, /readyz and /metrics\n"
+    "      --channel HOST:PORT  report to the operator there\n"
+    "      --channel-ca FILE    the CA that its certificate is of\n"
+    "      --channel-token FILE the ServiceAccount's token that is shown to it\n"
     "      --progress WHEN      auto (default: on a terminal), always or never\n"
     "      --stop-timeout TIME  how long SIGTERM may drain and commit, default 30s\n"
     "run, capture:\n"
@@ -52,6 +55,9 @@ static const char help[] =
 enum {
     OPT_SECRETS = 256,
     OPT_HTTP,
+    OPT_CHANNEL,
+    OPT_CHANNEL_CA,
+    OPT_CHANNEL_TOKEN,
     OPT_LOG_FORMAT,
     OPT_LOG_LEVEL,
     OPT_PROGRESS,
@@ -67,6 +73,9 @@ static const struct option long_options[] = {
     {"file", required_argument, NULL, 'f'},
     {"secrets", required_argument, NULL, OPT_SECRETS},
     {"http", required_argument, NULL, OPT_HTTP},
+    {"channel", required_argument, NULL, OPT_CHANNEL},
+    {"channel-ca", required_argument, NULL, OPT_CHANNEL_CA},
+    {"channel-token", required_argument, NULL, OPT_CHANNEL_TOKEN},
     {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
     {"progress", required_argument, NULL, OPT_PROGRESS},
@@ -86,6 +95,9 @@ static unsigned commands_of(int option)
 {
     switch (option) {
     case OPT_HTTP:
+    case OPT_CHANNEL:
+    case OPT_CHANNEL_CA:
+    case OPT_CHANNEL_TOKEN:
     case OPT_PROGRESS:
     case OPT_STOP_TIMEOUT:
         return 1u << COMMAND_RUN | 1u << COMMAND_CAPTURE | 1u << COMMAND_INGEST;
@@ -136,15 +148,16 @@ static void list_done(TextList *list)
     free(list->texts);
 }
 
-static bool parse_http(const char *text, Options *options)
+static bool parse_address(const char *name, const char *text, char **ret_host, uint16_t *ret_port)
 {
     const char *colon = strrchr(text, ':');
     char *end = NULL;
     unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
     if (!colon || colon == text || !*(colon + 1) || *end || port > 65535)
-        return wrong("--http '%s' is not ADDRESS:PORT, such as 127.0.0.1:8080", text);
-    options->http_address = mem_strndup(text, (size_t)(colon - text));
-    options->http_port = (uint16_t)port;
+        return wrong("--%s '%s' is not ADDRESS:PORT, such as 127.0.0.1:8080", name, text);
+    free(*ret_host);
+    *ret_host = mem_strndup(text, (size_t)(colon - text));
+    *ret_port = (uint16_t)port;
     return true;
 }
 
@@ -176,8 +189,17 @@ static bool take(int option, const char *value, Options *options)
         options->secrets_folder = mem_strdup(value);
         return true;
     case OPT_HTTP:
-        free(options->http_address);
-        return parse_http(value, options);
+        return parse_address("http", value, &options->http_address, &options->http_port);
+    case OPT_CHANNEL:
+        return parse_address("channel", value, &options->channel_host, &options->channel_port);
+    case OPT_CHANNEL_CA:
+        free(options->channel_ca);
+        options->channel_ca = mem_strdup(value);
+        return true;
+    case OPT_CHANNEL_TOKEN:
+        free(options->channel_token);
+        options->channel_token = mem_strdup(value);
+        return true;
     case OPT_LOG_FORMAT:
         number = one_of(value, formats);
         options->format = (LogFormat)number;
@@ -268,6 +290,8 @@ bool options_parse(int argc, char **argv, Options *ret, int *ret_exit)
         return wrong("'%s' is too much; manifests are given with -f", argv[optind]);
     if (!ret->files.count && !ret->location)
         return wrong("no manifest; give one with -f FILE");
+    if (ret->channel_host && (!ret->channel_ca || !ret->channel_token))
+        return wrong("--channel needs --channel-ca and --channel-token");
     return true;
 }
 
@@ -277,6 +301,9 @@ void options_done(Options *options)
     list_done(&options->resnapshot);
     free(options->secrets_folder);
     free(options->http_address);
+    free(options->channel_host);
+    free(options->channel_ca);
+    free(options->channel_token);
     free(options->unit);
     free(options->table);
     free(options->location);

@@ -22,6 +22,9 @@ typedef struct Options {
     char *secrets_folder; /* NULL */
     char *http_address;   /* NULL: no server */
     uint16_t http_port;
+    char *channel_host; /* of the operator; NULL: nobody is told */
+    uint16_t channel_port;
+    char *channel_ca, *channel_token; /* files */
     Progress progress;
     char *unit;     /* ingest; NULL: all */
     char *table;    /* inspect; NULL: all */

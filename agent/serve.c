@@ -11,6 +11,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "agent/channel/channel.h"
 #include "agent/ingest/ingest.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/relay/relay.h"
@@ -37,6 +38,7 @@ typedef struct Server {
     uint64_t rows_before;
     int64_t looked_us;
     bool line_open; /* a progress line without its newline is on the terminal */
+    bool measures;  /* how far it is behind its source: consumers of topics do not */
 } Server;
 
 static void run_flow(void *argument)
@@ -72,9 +74,8 @@ static bool ready(void *context, char *text, size_t text_bytes)
     return true;
 }
 
-/* One glance: phase, rows, rows/s, lag, freshness of all flows together; the least advanced
- * phase counts. */
-static void progress_line(Server *server, bool terminal)
+/* Of all flows together; the least advanced phase counts. */
+static void all_figures(const Server *server, Figures *ret)
 {
     Figures all = {.phase = PHASE_STOPPED};
     for (size_t i = 0; i < server->run_count; i++) {
@@ -82,6 +83,10 @@ static void progress_line(Server *server, bool terminal)
         supervised_figures(server->runs[i].flow, &one);
         if (one.phase == PHASE_RETRYING || (one.phase < all.phase && all.phase != PHASE_RETRYING))
             all.phase = one.phase;
+        if (!all.error[0]) {
+            memcpy(all.error, one.error, sizeof all.error);
+            memcpy(all.reason, one.reason, sizeof all.reason);
+        }
         all.tables += one.tables;
         all.rows += one.rows;
         all.copy.tables += one.copy.tables;
@@ -94,6 +99,31 @@ static void progress_line(Server *server, bool terminal)
         if (one.freshness_us > all.freshness_us)
             all.freshness_us = one.freshness_us;
     }
+    *ret = all;
+}
+
+/* What the operator is told beside the metrics. */
+static void flow_told(void *context, ChannelFlow *flow)
+{
+    const Server *server = context;
+    Figures all;
+    all_figures(server, &all);
+    snprintf(flow->phase, sizeof flow->phase, "%s", phase_name(all.phase));
+    if (all.error[0]) {
+        memcpy(flow->reason, all.reason, sizeof flow->reason);
+        flow->error = mem_strdup(all.error);
+    }
+    if (server->measures) {
+        flow->lag_bytes = (int64_t)all.lag_bytes;
+        flow->freshness_ms = all.freshness_us / 1000;
+    }
+}
+
+/* One glance: phase, rows, rows/s, lag, freshness of all flows. */
+static void progress_line(Server *server, bool terminal)
+{
+    Figures all;
+    all_figures(server, &all);
     int64_t now_us = clock_mono_us();
     double seconds = (double)(now_us - server->looked_us) / 1e6;
     uint64_t new_rows = all.rows > server->rows_before ? all.rows - server->rows_before : 0;
@@ -244,7 +274,7 @@ int serve(const Manifest *manifest, const Options *options)
     int done = eventfd(0, EFD_CLOEXEC);
     ASSERT(signals >= 0 && done >= 0);
 
-    Server server = {0};
+    Server server = {.measures = options->command != COMMAND_INGEST};
     runs_start(&server, manifest, options, done);
     HttpServer *http = NULL;
     Error err = {0};
@@ -259,6 +289,13 @@ int serve(const Manifest *manifest, const Options *options)
                      LOG_U("port", http_server_port(http)));
         }
     }
+    const ChannelClientOptions channel_options = {.host = options->channel_host,
+                                                  .port = options->channel_port,
+                                                  .ca_file = options->channel_ca,
+                                                  .token_file = options->channel_token,
+                                                  .flow = flow_told,
+                                                  .context = &server};
+    ChannelClient *channel = options->channel_host ? channel_client_start(&channel_options) : NULL;
     bool ended = wait_for_end(&server, options, signals, done);
     if (server.line_open)
         fputc('\n', stderr);
@@ -268,6 +305,7 @@ int serve(const Manifest *manifest, const Options *options)
         thread_join(server.runs[i].thread);
     int code = options->http_address && !http ? EXIT_REFUSED : outcome(&server);
     http_server_stop(http);
+    channel_client_stop(channel);
     for (size_t i = 0; i < server.run_count; i++)
         supervised_free(server.runs[i].flow);
     free(server.runs);

@@ -27,8 +27,16 @@ typedef struct Family {
     size_t count, slot_count;
 } Family;
 
+typedef struct Writer {
+    void (*write)(void *context, Bytes *to);
+    void *context;
+} Writer;
+
+#define WRITERS_MAX 8
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Family *families;
+static pthread_mutex_t writers_lock = PTHREAD_MUTEX_INITIALIZER;
+static Writer writers[WRITERS_MAX];
 
 static bool is_metric_name(const char *name)
 {
@@ -183,6 +191,26 @@ static void put_value(Bytes *to, double value)
         put_text(to, (snprintf(text, sizeof text, "%.17g", value), text));
 }
 
+void metrics_add_writer(void (*write)(void *context, Bytes *to), void *context)
+{
+    size_t at = 0;
+    pthread_mutex_lock(&writers_lock);
+    while (at < WRITERS_MAX && writers[at].write)
+        at++;
+    ASSERT(at < WRITERS_MAX);
+    writers[at] = (Writer){write, context};
+    pthread_mutex_unlock(&writers_lock);
+}
+
+void metrics_drop_writer(const void *context)
+{
+    pthread_mutex_lock(&writers_lock);
+    for (size_t i = 0; i < WRITERS_MAX; i++)
+        if (writers[i].context == context)
+            writers[i] = (Writer){0};
+    pthread_mutex_unlock(&writers_lock);
+}
+
 void metrics_write(Bytes *to)
 {
     pthread_mutex_lock(&lock);
@@ -207,4 +235,9 @@ void metrics_write(Bytes *to)
         }
     }
     pthread_mutex_unlock(&lock);
+    pthread_mutex_lock(&writers_lock);
+    for (size_t i = 0; i < WRITERS_MAX; i++)
+        if (writers[i].write)
+            writers[i].write(writers[i].context, to);
+    pthread_mutex_unlock(&writers_lock);
 }

@@ -18,6 +18,10 @@ Metric *metrics_register(MetricKind kind, const char *name, const char *help, co
 /* name="value", escaped as the format wants; caller frees. */
 char *metrics_label(const char *name, const char *value);
 void metrics_write(Bytes *to);
+/* Whoever has samples that come and go writes them himself, behind the others; `context` is what it
+ * is dropped by, and afterwards it is not called any more. */
+void metrics_add_writer(void (*write)(void *context, Bytes *to), void *context);
+void metrics_drop_writer(const void *context);
 /* How many there are: grows whenever one is added. */
 size_t metrics_count(void);
 /* Each with its name and its labels as they were registered, under the lock: `each` must not

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 #include "operator/crd/crd.h"
 #include "operator/options.h"
 #include "operator/reconcile/reconcile.h"
+
+#define DESCRIPTORS ((rlim_t)20480)
 
 static int crds(const Options *options)
 {
@@ -112,6 +115,25 @@ static void release(Lease *lease, const Options *options)
     lease_release(lease, api);
 }
 
+typedef struct ChannelNames {
+    char *host, *secret;
+} ChannelNames;
+
+/* Called as the Lease is, in its namespace, unless other names are given. */
+static ChannelOptions channel_options(const Options *options, const LeaseOptions *lease,
+                                      ChannelNames *names)
+{
+    names->secret = mem_format("%s-channel", lease->name);
+    names->host = mem_format("%s-channel.%s.svc", lease->name, lease->namespace_name);
+    return (ChannelOptions){.address = options->channel_address,
+                            .port = options->channel_port,
+                            .host = options->channel_host ? options->channel_host : names->host,
+                            .secret_namespace = lease->namespace_name,
+                            .secret_name =
+                                options->channel_secret ? options->channel_secret : names->secret,
+                            .secret_is_foreign = options->channel_secret};
+}
+
 static int work(Api *api, const Options *options, const char *namespace_name)
 {
     AUTO(mem_free)
@@ -127,6 +149,9 @@ static int work(Api *api, const Options *options, const char *namespace_name)
                                         .cleanup_us = options->cleanup_us,
                                         .missing_us = options->missing_us,
                                         .figures_us = options->figures_us};
+    ChannelNames names;
+    const ChannelOptions channel = channel_options(options, &lease_options, &names);
+    operator_options.channel = options->channel_address ? &channel : NULL;
     Lease *lease = options->leader_elect ? lease_new(api, &lease_options) : NULL;
     Operator *op = operator_new(api, &operator_options);
     const HttpHealth health = {.healthy = healthy, .ready = ready, .context = op};
@@ -152,7 +177,20 @@ static int work(Api *api, const Options *options, const char *namespace_name)
     if (lease && code == EXIT_OK)
         release(lease, options);
     lease_free(lease);
+    free(names.host);
+    free(names.secret);
     return code;
+}
+
+/* Room for as many agents as are taken; more would only cost: libwebsockets keeps a place for each
+ * descriptor that there may be. */
+static void limit_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static int run(const Options *options)
@@ -169,6 +207,7 @@ static int run(const Options *options)
     sigaddset(&wanted, SIGINT);
     pthread_sigmask(SIG_BLOCK, &wanted, NULL);
     signal(SIGPIPE, SIG_IGN);
+    limit_descriptors();
     AUTO(mem_free) char *namespace_name = mem_strdup(config->namespace_name);
     Api *api = api_new(config);
     Stopper stopper = {.api = api, .signals = signalfd(-1, &wanted, SFD_CLOEXEC)};

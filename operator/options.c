@@ -33,6 +33,13 @@ static const char help[] =
     "      --lease-namespace NAME, --lease-name NAME, --identity NAME\n"
     "                           where the Lease is, and who one is in it\n"
     "      --http ADDRESS:PORT  serve /healthz, /readyz and /metrics\n"
+    "      --channel ADDRESS:PORT\n"
+    "                           where agents report, by WebSocket with TLS; without it they don't\n"
+    "      --channel-host NAME  the name by which agents find and verify it; default that of a\n"
+    "                           Service, LEASE-channel.NAMESPACE.svc\n"
+    "      --channel-secret NAME\n"
+    "                           a Secret with tls.crt, tls.key and ca.crt for that name, such as\n"
+    "                           cert-manager's; default keys of its own, kept in LEASE-channel\n"
     "      --workers N          resources that are looked at side by side, default 4\n"
     "      --cleanup-timeout TIME\n"
     "                           how long a deleted Connector waits for its source, default 5m\n"
@@ -40,7 +47,7 @@ static const char help[] =
     "                           how long a reference may lead nowhere before that counts as\n"
     "                           Stalled, default 15s\n"
     "      --figures-interval TIME\n"
-    "                           how often agents are asked for rows, lag and freshness,\n"
+    "                           how often rows, lag and freshness are written into statuses,\n"
     "                           default 60s\n"
     "crds:\n"
     "      --output FOLDER      write connectors.yaml, laketables.yaml, ingestionunits.yaml there\n"
@@ -56,6 +63,9 @@ enum {
     OPT_LEASE_NAME,
     OPT_IDENTITY,
     OPT_HTTP,
+    OPT_CHANNEL,
+    OPT_CHANNEL_HOST,
+    OPT_CHANNEL_SECRET,
     OPT_WORKERS,
     OPT_CLEANUP,
     OPT_MISSING,
@@ -75,6 +85,9 @@ static const struct option long_options[] = {
     {"lease-name", required_argument, NULL, OPT_LEASE_NAME},
     {"identity", required_argument, NULL, OPT_IDENTITY},
     {"http", required_argument, NULL, OPT_HTTP},
+    {"channel", required_argument, NULL, OPT_CHANNEL},
+    {"channel-host", required_argument, NULL, OPT_CHANNEL_HOST},
+    {"channel-secret", required_argument, NULL, OPT_CHANNEL_SECRET},
     {"workers", required_argument, NULL, OPT_WORKERS},
     {"cleanup-timeout", required_argument, NULL, OPT_CLEANUP},
     {"missing-timeout", required_argument, NULL, OPT_MISSING},
@@ -106,16 +119,17 @@ static int one_of(const char *text, const char *const *names)
     return -1;
 }
 
-static bool parse_http(const char *text, Options *options)
+static bool parse_address(const char *name, const char *text, char **ret_address,
+                          uint16_t *ret_port)
 {
     const char *colon = strrchr(text, ':');
     int64_t port = -1;
     if (!colon || colon == text || !text_integer_parse(colon + 1, &port) || port < 0 ||
         port > 65535)
-        return wrong("--http '%s' is not ADDRESS:PORT, such as 127.0.0.1:8080", text);
-    free(options->http_address);
-    options->http_address = mem_strndup(text, (size_t)(colon - text));
-    options->http_port = (uint16_t)port;
+        return wrong("--%s '%s' is not ADDRESS:PORT, such as 127.0.0.1:8080", name, text);
+    free(*ret_address);
+    *ret_address = mem_strndup(text, (size_t)(colon - text));
+    *ret_port = (uint16_t)port;
     return true;
 }
 
@@ -177,7 +191,15 @@ static bool take_run(int option, const char *name, const char *value, Options *o
         options->identity = value;
         return *value || wrong("--identity is empty");
     case OPT_HTTP:
-        return parse_http(value, options);
+        return parse_address(name, value, &options->http_address, &options->http_port);
+    case OPT_CHANNEL:
+        return parse_address(name, value, &options->channel_address, &options->channel_port);
+    case OPT_CHANNEL_HOST:
+        options->channel_host = value;
+        return text_is_object_name(value) || wrong("--%s '%s' is no DNS name", name, value);
+    case OPT_CHANNEL_SECRET:
+        options->channel_secret = value;
+        return text_is_object_name(value) || wrong("--%s '%s' is no name", name, value);
     case OPT_WORKERS:
         if (!text_integer_parse(value, &number) || number < 1 || number > 64)
             return wrong("--workers '%s' is no number from 1 to 64", value);
@@ -257,4 +279,5 @@ void options_done(Options *options)
 {
     free(options->namespaces);
     free(options->http_address);
+    free(options->channel_address);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/log.h"
+#include "operator/channel/channel.h"
 #include "operator/desired/desired.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
@@ -19,6 +20,9 @@ typedef struct Options {
     AgentDefaults agent;
     char *http_address; /* NULL: no server */
     uint16_t http_port;
+    char *channel_address; /* NULL: agents don't report */
+    uint16_t channel_port;
+    const char *channel_host, *channel_secret; /* NULL: as the Lease is called */
     unsigned workers;
     int64_t cleanup_us, missing_us, figures_us;
     const char *output; /* crds; NULL: to stdout */

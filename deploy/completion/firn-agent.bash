@@ -12,7 +12,7 @@ _firn_agent() {
         return
     fi
     case ${COMP_WORDS[1]} in
-    run) all+=" --http --progress --resnapshot --stop-timeout" ;;
+    run) all+=" --http --channel --channel-ca --channel-token --progress --resnapshot --stop-timeout" ;;
     inspect) all+=" --table --json" ;;
     drop) all+=" --yes" ;;
     esac

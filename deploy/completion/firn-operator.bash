@@ -13,7 +13,7 @@ _firn_operator() {
         return
     fi
     case ${COMP_WORDS[1]} in
-    run) all+=" --agent-image --agent-pull-policy --kubeconfig --namespace --leader-elect --lease-namespace --lease-name --identity --http --workers --cleanup-timeout --missing-timeout --figures-interval" ;;
+    run) all+=" --agent-image --agent-pull-policy --kubeconfig --namespace --leader-elect --lease-namespace --lease-name --identity --http --channel --channel-host --channel-secret --workers --cleanup-timeout --missing-timeout --figures-interval" ;;
     crds) all+=" --output" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$all" -- "$word")

@@ -75,6 +75,8 @@ typedef struct ConnectorInput {
     const json_t *secrets; /* array of names */
     const char *secrets_hash;
     const AgentDefaults *defaults;
+    const char *channel_host, *channel_trust; /* where to report, and its CA; NULL: nowhere */
+    uint16_t channel_port;
 } ConnectorInput;
 /* ServiceAccount, ConfigMap, Service, PodDisruptionBudget, NetworkPolicy, Deployment. The caller's.
  */

@@ -1,13 +1,16 @@
 /* The Pods meet the restricted standard whatever the user lays over them by default: no root, no
- * writable root file system, no capabilities, the runtime's seccomp profile, no token.
+ * writable root file system, no capabilities, the runtime's seccomp profile, no token of the API's:
+ * the one that they get says to the operator alone which Pod they are.
  * https://kubernetes.io/docs/concepts/security/pod-security-standards */
 #include <stdio.h>
 
+#include "common/channel/channel.h"
 #include "operator/cache/cache.h"
 #include "operator/desired/desired.h"
 
 #define USER 65532
 #define GRACE_S 60 /* longer than --stop-timeout */
+#define TOKEN_S 3600
 
 static json_t *packed(json_t *value)
 {
@@ -22,11 +25,21 @@ static json_t *probe(const char *path, int period_s, int failures)
                             "timeoutSeconds", 3));
 }
 
-static json_t *arguments(const char *command)
+static json_t *arguments(const PodInput *input)
 {
-    return packed(json_pack("[s s s s s s s]", command, "--file=/etc/firn/manifest/manifest.yaml",
-                            "--secrets=/etc/firn/secrets", "--http=0.0.0.0:8080",
-                            "--log-format=json", "--progress=never", "--stop-timeout=50s"));
+    json_t *list = packed(json_pack("[s s s s s s s]", input->command,
+                                    "--file=/etc/firn/manifest/manifest.yaml",
+                                    "--secrets=/etc/firn/secrets", "--http=0.0.0.0:8080",
+                                    "--log-format=json", "--progress=never", "--stop-timeout=50s"));
+    if (input->from->channel_host) {
+        AUTO(mem_free)
+        char *channel =
+            mem_format("--channel=%s:%u", input->from->channel_host, input->from->channel_port);
+        json_array_append_new(list, json_string(channel));
+        json_array_append_new(list, json_string("--channel-ca=/etc/firn/manifest/channel-ca.crt"));
+        json_array_append_new(list, json_string("--channel-token=/etc/firn/channel/token"));
+    }
+    return list;
 }
 
 static json_t *drop_arguments(void)
@@ -36,7 +49,7 @@ static json_t *drop_arguments(void)
                             "--secrets=/etc/firn/secrets", "--log-format=json"));
 }
 
-static json_t *mounts(const json_t *secrets)
+static json_t *mounts(const json_t *secrets, bool reports)
 {
     json_t *list =
         packed(json_pack("[{ss ss sb} {ss ss}]", "name", "manifest", "mountPath",
@@ -50,10 +63,13 @@ static json_t *mounts(const json_t *secrets)
         json_array_append_new(list, packed(json_pack("{ss ss sb}", "name", volume, "mountPath",
                                                      path, "readOnly", 1)));
     }
+    if (reports)
+        json_array_append_new(list, packed(json_pack("{ss ss sb}", "name", "channel", "mountPath",
+                                                     "/etc/firn/channel", "readOnly", 1)));
     return list;
 }
 
-static json_t *volumes(const char *config_map, const json_t *secrets)
+static json_t *volumes(const char *config_map, const json_t *secrets, bool reports)
 {
     json_t *list =
         packed(json_pack("[{ss s{ss si}} {ss s{}}]", "name", "manifest", "configMap", "name",
@@ -66,6 +82,12 @@ static json_t *volumes(const char *config_map, const json_t *secrets)
         json_array_append_new(list, packed(json_pack("{ss s{sO si}}", "name", volume, "secret",
                                                      "secretName", name, "defaultMode", 0440)));
     }
+    if (reports)
+        json_array_append_new(
+            list,
+            packed(json_pack("{ss s{s[{s{ss si ss}}] si}}", "name", "channel", "projected",
+                             "sources", "serviceAccountToken", "audience", CHANNEL_AUDIENCE,
+                             "expirationSeconds", TOKEN_S, "path", "token", "defaultMode", 0440)));
     return list;
 }
 
@@ -77,12 +99,12 @@ static json_t *container(const PodInput *input)
     json_t *one = packed(json_pack(
         "{ss ss ss so so s[{ss ss}] s{sb sb s{s[s]}} s{s{ss ss} s{ss}} ss}", "name", "agent",
         "image", image ? image : input->from->defaults->image, "imagePullPolicy",
-        input->from->defaults->pull_policy, "args",
-        drops ? drop_arguments() : arguments(input->command), "volumeMounts",
-        mounts(input->from->secrets), "env", "name", "TMPDIR", "value", "/tmp", "securityContext",
-        "allowPrivilegeEscalation", 0, "readOnlyRootFilesystem", 1, "capabilities", "drop", "ALL",
-        "resources", "requests", "cpu", "100m", "memory", "256Mi", "limits", "memory", "1Gi",
-        "terminationMessagePolicy", "FallbackToLogsOnError"));
+        input->from->defaults->pull_policy, "args", drops ? drop_arguments() : arguments(input),
+        "volumeMounts", mounts(input->from->secrets, !drops && input->from->channel_host), "env",
+        "name", "TMPDIR", "value", "/tmp", "securityContext", "allowPrivilegeEscalation", 0,
+        "readOnlyRootFilesystem", 1, "capabilities", "drop", "ALL", "resources", "requests", "cpu",
+        "100m", "memory", "256Mi", "limits", "memory", "1Gi", "terminationMessagePolicy",
+        "FallbackToLogsOnError"));
     if (json_object_get(agent, "resources"))
         overlay(json_object_get(one, "resources"), json_object_get(agent, "resources"));
     if (!drops) {
@@ -113,14 +135,14 @@ json_t *pod_template(const PodInput *input)
     bool drops = strcmp(input->command, "drop") == 0;
     json_t *containers = json_array();
     json_array_append_new(containers, container(input));
-    json_t *template = packed(
-        json_pack("{s{s{} s{ss ss}} s{ss sb si so so s{sb si si si s{ss}}}}", "metadata", "labels",
-                  "annotations", ANNOTATION_MANIFEST, from->manifest_hash, ANNOTATION_SECRETS,
-                  from->secrets_hash, "spec", "serviceAccountName", drops ? "default" : input->name,
-                  "automountServiceAccountToken", 0, "terminationGracePeriodSeconds", GRACE_S,
-                  "containers", containers, "volumes", volumes(input->name, from->secrets),
-                  "securityContext", "runAsNonRoot", 1, "runAsUser", USER, "runAsGroup", USER,
-                  "fsGroup", USER, "seccompProfile", "type", "RuntimeDefault"));
+    json_t *template = packed(json_pack(
+        "{s{s{} s{ss ss}} s{ss sb si so so s{sb si si si s{ss}}}}", "metadata", "labels",
+        "annotations", ANNOTATION_MANIFEST, from->manifest_hash, ANNOTATION_SECRETS,
+        from->secrets_hash, "spec", "serviceAccountName", drops ? "default" : input->name,
+        "automountServiceAccountToken", 0, "terminationGracePeriodSeconds", GRACE_S, "containers",
+        containers, "volumes", volumes(input->name, from->secrets, !drops && from->channel_host),
+        "securityContext", "runAsNonRoot", 1, "runAsUser", USER, "runAsGroup", USER, "fsGroup",
+        USER, "seccompProfile", "type", "RuntimeDefault"));
     json_t *spec = json_object_get(template, "spec");
     if (drops)
         json_object_set_new(spec, "restartPolicy", json_string("Never"));

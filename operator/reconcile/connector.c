@@ -4,10 +4,6 @@
 #include "common/crash.h"
 #include "operator/reconcile/reconcile.h"
 
-#define PHASE_SNAPSHOTTING 1 /* firn_phase */
-
-static const char *const others[] = {"SourceReachable", "SnapshotComplete", "LogHeadroom", NULL};
-
 static bool has_secrets(Look *look, const json_t *names, const char **ret_missing)
 {
     size_t i;
@@ -206,27 +202,15 @@ static json_t *pods_of(Look *look, const char *role)
     return pods;
 }
 
-/* What the Pod says of a copy that keeps it from being ready. */
-static void look_at_copy(Look *look, State *state)
+/* As many processes as Kubernetes says are well are to be heard. */
+static void hear(Look *look, const State *by_pods, Reported *ret)
 {
-    AUTO(json_free)
-    json_t *report = reports_get(look->op->reports, 'c', look->namespace_name, look->name);
-    json_int_t copied = 0, to_copy = 0;
-    const char *name;
-    json_t *unit;
-    if (strcmp(state->reason, "Starting") != 0 ||
-        json_integer_value(json_object_get(report, "phase")) != PHASE_SNAPSHOTTING)
-        return;
-    json_object_foreach(json_object_get(report, "units"), name, unit)
-    {
-        copied += json_integer_value(json_object_get(unit, "copied"));
-        to_copy += json_integer_value(json_object_get(unit, "toCopy"));
-    }
-    *state = state_of(HEALTH_PROGRESS, "Snapshotting", "Copying",
-                      "%lld of about %lld rows were copied", (long long)copied, (long long)to_copy);
+    AUTO(mem_free) char *key = reports_key('c', look->namespace_name, look->name);
+    bool well = by_pods->health == HEALTH_READY && strcmp(by_pods->phase, "Stopped") != 0;
+    reports_see(look->op->reports, key, look->op->options.channel && well, look->now_us, ret);
 }
 
-static bool make(Look *look, const Found *found, State *ret, Error *err)
+static bool make(Look *look, const Found *found, State *ret, Reported *reported, Error *err)
 {
     Operator *op = look->op;
     char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
@@ -237,6 +221,7 @@ static bool make(Look *look, const Found *found, State *ret, Error *err)
                             .secrets = found->secrets,
                             .secrets_hash = secrets_hash,
                             .defaults = &op->options.agent};
+    AUTO(mem_free) char *terms = agents_terms(op, &input);
     AUTO(json_free)
     json_t *wanted = has_work(found) ? desired_of_connector(&input) : json_array();
     size_t i;
@@ -257,8 +242,10 @@ static bool make(Look *look, const Found *found, State *ret, Error *err)
     AUTO(json_free)
     json_t *deployment = cache_get(op->cache, KIND_DEPLOYMENT, look->namespace_name, name);
     AUTO(json_free) json_t *pods = pods_of(look, "capture");
-    *ret = state_of_pods(deployment, pods);
-    look_at_copy(look, ret);
+    State by_pods = state_of_pods(deployment, pods);
+    reported_done(reported);
+    hear(look, &by_pods, reported);
+    *ret = state_of_reported(&by_pods, reported);
     return true;
 }
 
@@ -335,9 +322,11 @@ bool connector_look(Look *look, Error *err)
     verdicts_looked(op->verdicts, look->namespace_name, look->name, look->now_us);
     Found found;
     State state;
+    Reported reported = {0};
     bool ok = finalizer_set(look, connector, err), made = false;
     find(look, connector, &found);
-    if (ok && may_be_made(look, &found, &state) && !(made = make(look, &found, &state, err))) {
+    if (ok && may_be_made(look, &found, &state) &&
+        !(made = make(look, &found, &state, &reported, err))) {
         ok = err->kind == ERROR_CONFIG; /* a person can mend it, and is told */
         if (ok) {
             state = state_of(HEALTH_STALLED, "Stalled", err->code, "%s", err->message);
@@ -346,7 +335,7 @@ bool connector_look(Look *look, Error *err)
     }
     size_t tables = found.bundle.units;
     if (ok && made && !found.streams)
-        ok = patterns_make(look, found.good, found.bundle.text, &tables, err);
+        ok = patterns_make(look, &reported, found.good, found.bundle.text, &tables, err);
     if (ok) {
         AUTO(json_free) json_t *more = json_pack("{sI}", "tables", (json_int_t)tables);
         /* Once it stands, there may be a slot: see finalize.c. */
@@ -357,8 +346,11 @@ bool connector_look(Look *look, Error *err)
         tell_units(look, &found);
         if (verdicts_set(op->verdicts, 'c', look->namespace_name, look->name, &state))
             enqueue_units_of(op, look->namespace_name, look->name);
+        Condition others[4];
+        conditions_of_connector(&reported, others);
         ok = say(look, KIND_CONNECTOR, connector, &state, others, more, err);
     }
+    reported_done(&reported);
     found_done(&found);
     return ok;
 }

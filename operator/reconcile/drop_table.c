@@ -111,15 +111,15 @@ static bool is_found_again(Look *look, const json_t *table)
     const char *connector = object_text(table, "status.connector");
     if (!object_label(table, LABEL_PATTERN) || !connector)
         return false;
+    AUTO(mem_free) char *key = reports_key('c', look->namespace_name, connector);
     AUTO(json_free)
-    json_t *report = reports_get(look->op->reports, 'c', look->namespace_name, connector);
+    json_t *found = reports_tables(look->op->reports, key);
     AUTO(json_free)
     json_t *there = cache_get(look->op->cache, KIND_CONNECTOR, look->namespace_name, connector);
     AUTO(json_free)
     json_t *pattern = cache_get(look->op->cache, KIND_UNIT, look->namespace_name,
                                 object_label(table, LABEL_PATTERN));
-    return there && pattern && !object_is_deleted(pattern) &&
-           json_object_get(json_object_get(report, "units"), look->name);
+    return there && pattern && !object_is_deleted(pattern) && json_object_get(found, look->name);
 }
 
 static bool drop_begun(Look *look, const json_t *table, Error *err)

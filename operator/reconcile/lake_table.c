@@ -1,7 +1,10 @@
 /* A LakeTable is as well as the unit that fills it. */
 #include "operator/reconcile/reconcile.h"
 
-static const char *const others[] = {"SchemaInSync", "Maintained", NULL};
+static const Condition others[] = {
+    {"SchemaInSync", "Unknown", "NotReported", "the agent has not reported it"},
+    {"Maintained", "Unknown", "NotReported", "the agent has not reported it"},
+    {0}};
 
 /* The oldest of those that name it, or the one that made it. */
 static json_t *unit_of(Look *look, const json_t *table)

@@ -31,21 +31,16 @@ static void enqueue_connector(Operator *op, const char *namespace_name, const ch
         work_queue_put_at(op->queue, key, at_us, now_us);
 }
 
-typedef struct To {
-    Operator *op;
-    char kind;
-} To;
-
-static void enqueue_each(void *context, const char *namespace_name, const char *name)
+void enqueue_each(void *context, const char *namespace_name, const char *name)
 {
-    To *to = context;
+    const Enqueued *to = context;
     enqueue(to->op, to->kind, namespace_name, name);
 }
 
 void enqueue_units_of(Operator *op, const char *namespace_name, const char *connector)
 {
     cache_each_name(op->cache, KIND_UNIT, namespace_name, 0, connector, enqueue_each,
-                    &(To){op, 'u'});
+                    &(Enqueued){op, 'u'});
 }
 
 static void unit_changed(Operator *op, const json_t *unit)
@@ -140,7 +135,7 @@ static void child_changed(Operator *op, const json_t *child)
             enqueue(op, i ? 'u' : 'c', space, labels[i]);
         else
             cache_each_name(op->cache, of[i], space, 0, NULL, enqueue_each,
-                            &(To){op, i ? 'u' : 'c'});
+                            &(Enqueued){op, i ? 'u' : 'c'});
     }
 }
 
@@ -162,8 +157,9 @@ static void concerns(Operator *op, Kind kind, const json_t *object)
         /* Before it works, everything stands in the queue anyway. */
         if (!operator_is_working(op))
             break;
-        cache_each_name(op->cache, KIND_CONNECTOR, space, 0, NULL, enqueue_each, &(To){op, 'c'});
-        cache_each_name(op->cache, KIND_UNIT, space, 0, NULL, enqueue_each, &(To){op, 'u'});
+        cache_each_name(op->cache, KIND_CONNECTOR, space, 0, NULL, enqueue_each,
+                        &(Enqueued){op, 'c'});
+        cache_each_name(op->cache, KIND_UNIT, space, 0, NULL, enqueue_each, &(Enqueued){op, 'u'});
         break;
     default:
         child_changed(op, object);
@@ -184,8 +180,6 @@ static bool only_status(const json_t *before, const json_t *now)
 static void changed(void *context, Kind kind, const json_t *before, const json_t *now)
 {
     Operator *op = context;
-    if (kind == KIND_POD)
-        reports_pod_changed(op->reports);
     if (kind <= KIND_UNIT && only_status(before, now)) {
         if (kind == KIND_UNIT) {
             const char *table = object_text(now, "spec.lakeTableRef.name");

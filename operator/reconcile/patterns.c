@@ -5,8 +5,6 @@
 #include "common/manifest/manifest.h"
 #include "operator/reconcile/reconcile.h"
 
-#define PHASE_STREAMING 3 /* firn_phase: it has bound every table that it found */
-
 bool is_of_pattern(const json_t *unit)
 {
     const char *kind = object_text(object_controller(unit), "kind");
@@ -51,17 +49,16 @@ static const char *owner_of(const Manifest *manifest, const char *table, const c
 }
 
 /* Name → the IngestionUnit with the pattern. The caller's. */
-static json_t *owners_of(const char *text, const json_t *report)
+static json_t *owners_of(const char *text, json_t *tables)
 {
-    json_t *owners = json_object(), *figures;
+    json_t *owners = json_object(), *found;
     Manifest *manifest = NULL;
     Findings findings = {0};
     if (manifest_parse("manifest.yaml", text, strlen(text), &manifest, &findings)) {
         const char *name;
-        json_object_foreach(json_object_get(report, "units"), name, figures)
+        json_object_foreach(tables, name, found)
         {
-            const char *table = object_text(figures, "table");
-            const char *owner = table ? owner_of(manifest, table, name) : NULL;
+            const char *owner = owner_of(manifest, json_string_value(found), name);
             if (owner)
                 json_object_set_new(owners, name, json_string(owner));
         }
@@ -110,14 +107,15 @@ static bool is_gone(const json_t *unit, const json_t *patterns, const json_t *ow
            !json_object_get(owners, object_name(unit));
 }
 
-bool patterns_make(Look *look, const json_t *units, const char *manifest, size_t *ret_tables,
-                   Error *err)
+bool patterns_make(Look *look, const Reported *reported, const json_t *units, const char *manifest,
+                   size_t *ret_tables, Error *err)
 {
     Operator *op = look->op;
+    AUTO(mem_free) char *key = reports_key('c', look->namespace_name, look->name);
     AUTO(json_free)
     json_t *all = cache_list(op->cache, KIND_UNIT, look->namespace_name, 0, look->name);
     AUTO(json_free)
-    json_t *report = reports_get(op->reports, 'c', look->namespace_name, look->name);
+    json_t *tables = reported->known ? reports_tables(op->reports, key) : NULL;
     json_t *unit, *owner;
     size_t i;
     *ret_tables = 0;
@@ -125,26 +123,27 @@ bool patterns_make(Look *look, const json_t *units, const char *manifest, size_t
     {
         *ret_tables += object_at(unit, "spec.connectorRef.table") != NULL;
     }
-    if (!report) {
+    if (!tables) {
         json_array_foreach(all, i, unit)
         {
             *ret_tables += is_of_pattern(unit);
         }
         return true;
     }
-    AUTO(json_free) json_t *owners = owners_of(manifest, report);
-    if (reports_claim(op->reports, look->namespace_name, look->name, owners))
+    AUTO(json_free) json_t *owners = owners_of(manifest, tables);
+    if (reports_claim(op->reports, key, owners))
         enqueue_units_of(op, look->namespace_name, look->name);
     *ret_tables += json_object_size(owners);
     const char *name;
     json_object_foreach(owners, name, owner)
     {
         const json_t *pattern = named(units, json_string_value(owner));
-        const json_t *figures = json_object_get(json_object_get(report, "units"), name);
-        if (pattern && !make_one(look, pattern, name, object_text(figures, "table"), err))
+        const char *table = json_string_value(json_object_get(tables, name));
+        if (pattern && !make_one(look, pattern, name, table, err))
             return false;
     }
-    bool whole = json_integer_value(json_object_get(report, "phase")) == PHASE_STREAMING;
+    bool whole =
+        strcmp(reported->flow.phase, "Streaming") == 0; /* it has bound all that it found */
     json_array_foreach(all, i, unit)
     {
         if (whole && is_of_pattern(unit) && is_gone(unit, units, owners) &&

@@ -1,5 +1,5 @@
-/* The threads: a watch for each kind (and namespace), the workers, and who asks the agents. Errors
- * are read and logged here alone. */
+/* The threads: a watch for each kind (and namespace), the workers, and who listens to agents.
+ * Errors are read and logged here alone. */
 #include "operator/reconcile/reconcile.h"
 
 #include <pthread.h>
@@ -61,7 +61,7 @@ Operator *operator_new(Api *api, const OperatorOptions *options)
     op->cache = cache_new();
     op->queue = work_queue_new(GATHER_US, RETRY_LEAST_US, RETRY_MOST_US);
     op->verdicts = verdicts_new();
-    op->reports = reports_new();
+    op->reports = reports_new(options->figures_us, clock_mono_us());
     size_t spaces = options->namespace_count ? options->namespace_count : 1;
     op->watch_count = spaces * KIND_COUNT;
     op->watches = mem_array(op->watch_count, sizeof *op->watches);
@@ -83,7 +83,8 @@ void operator_free(Operator *op)
 {
     if (!op)
         return;
-    thread_join(op->reporter);
+    thread_join(op->agents);
+    agents_end(op);
     for (size_t i = 0; i < op->watch_count; i++)
         thread_join(op->watches[i].thread);
     for (size_t i = 0; i < op->watch_count; i++)
@@ -149,6 +150,8 @@ static void work(void *argument)
     Operator *op = argument;
     Figures figure = figures();
     char key[WORK_KEY_BYTES_MAX];
+    if (!agents_wait(op))
+        return;
     while (work_queue_wait(op->queue, key)) {
         Error err = {0};
         int64_t again_us = 0, began_us = clock_mono_us();
@@ -177,6 +180,7 @@ bool operator_work(Operator *op, Lease *lease)
     Figures figure = figures();
     atomic_store(&op->lease, lease);
     atomic_store(&op->working, true);
+    agents_begin(op);
     metric_set(figure.leader, 1);
     log_info("working", LOG_U("connectors", cache_count(op->cache, KIND_CONNECTOR)),
              LOG_U("tables", cache_count(op->cache, KIND_LAKE_TABLE)),
@@ -185,7 +189,7 @@ bool operator_work(Operator *op, Lease *lease)
     Thread **threads = mem_array(count, sizeof *threads);
     for (unsigned i = 0; i < count; i++)
         threads[i] = thread_start("work", work, op);
-    op->reporter = thread_start("figures", reports_run, op);
+    op->agents = thread_start("agents", agents_run, op);
     bool kept = true;
     if (lease)
         kept = lease_keep(lease);

@@ -12,14 +12,16 @@
  *   children.c     objects applied when they differ, removed when nobody wants them
  *   say.c          status and Events
  *   verdicts.c     what a Connector's look found out about others
- *   reports.c      the agents' figures
+ *   agents.c       the channel: who is listened to, and whose turn it is to be looked at
  *   patterns.c     a unit and a table of its own for each table that a pattern found */
 #pragma once
 
 #include "operator/cache/cache.h"
+#include "operator/channel/channel.h"
 #include "operator/desired/desired.h"
 #include "operator/lease/lease.h"
 #include "operator/queue/queue.h"
+#include "operator/reports/reports.h"
 #include "operator/status/status.h"
 
 typedef struct OperatorOptions {
@@ -29,7 +31,8 @@ typedef struct OperatorOptions {
     unsigned workers;   /* 0: 4 */
     int64_t cleanup_us; /* how long a deleted Connector waits for its source; 0: 5 min */
     int64_t missing_us; /* how long a reference may lead nowhere before that is Stalled; 0: 15 s */
-    int64_t figures_us; /* how often an agent is asked for its figures; 0: 60 s */
+    int64_t figures_us; /* how often figures are written into statuses; 0: 60 s */
+    const ChannelOptions *channel; /* NULL: agents don't report */
 } OperatorOptions;
 
 typedef struct Operator Operator;
@@ -53,8 +56,9 @@ struct Operator {
     Cache *cache;
     WorkQueue *queue;
     struct Verdicts *verdicts;
-    struct Reports *reports;
-    struct Thread *reporter;
+    Reports *reports;
+    Channel *_Atomic channel;
+    struct Thread *agents;
     Lease *_Atomic lease;
     atomic_bool working;
     struct OperatorWatch *watches;
@@ -97,6 +101,12 @@ char *name_of_labelled(Operator *op, Kind kind, const char *namespace_name, cons
 void enqueue(Operator *op, char kind, const char *namespace_name, const char *name);
 void enqueue_units_of(Operator *op, const char *namespace_name, const char *connector);
 CacheTaker notify_taker(Operator *op);
+/* For cache_each_name. */
+typedef struct Enqueued {
+    Operator *op;
+    char kind;
+} Enqueued;
+void enqueue_each(void *context, const char *namespace_name, const char *name);
 
 /* CONFIG "NameTaken": an object of that name is somebody else's. RETRY "OldChild": it is one of an
  * owner that is gone. */
@@ -106,7 +116,7 @@ MUST_CHECK bool children_prune(Operator *op, const json_t *owner, size_t ref, co
 
 /* Writes the status if it says something new, and an Event when it is for a person. */
 MUST_CHECK bool say(Look *look, Kind kind, const json_t *object, const State *state,
-                    const char *const *others, const json_t *more, Error *err);
+                    const Condition *others, const json_t *more, Error *err);
 void say_event(Operator *op, const json_t *object, bool warning, const char *reason,
                const char *message);
 
@@ -125,26 +135,18 @@ void verdicts_looked(Verdicts *verdicts, const char *namespace_name, const char 
                      int64_t now_us);
 int64_t verdicts_looked_at(Verdicts *verdicts, const char *namespace_name, const char *connector);
 
-/* Figures as figures_of_metrics gives them, with "at", the time in seconds: of a Connector's Pod
- * ('c'), or of that of a unit's which commits ('u'). */
-typedef struct Reports Reports;
-void reports_free(Reports *reports);
-Reports *reports_new(void) OWNED_BY(reports_free);
-void reports_run(void *op);
-void reports_pod_changed(Reports *reports);
-/* NULL: nothing is known. The caller's. */
-json_t *reports_get(Reports *reports, char kind, const char *namespace_name, const char *name);
-/* The figures of one unit in the report of `name`, and with them those of the units that it claims:
- * a pattern's. NULL: it is not in it. The caller's. */
-json_t *reports_of_unit(Reports *reports, char kind, const char *namespace_name, const char *name,
-                        const char *unit);
-/* owners: the name of a unit in the report → the IngestionUnit whose pattern found it. True: that
- * was not known. */
-bool reports_claim(Reports *reports, const char *namespace_name, const char *connector,
-                   const json_t *owners);
+/* agents.c. A key of reports.h; the caller's. */
+char *reports_key(char kind, const char *namespace_name, const char *name);
+void agents_begin(Operator *op);
+void agents_run(void *op);
+/* Until agents can be listened to; false: it was stopped. */
+bool agents_wait(Operator *op);
+void agents_end(Operator *op);
+/* What Pods are told of the channel; the caller's is what is to be given back afterwards. */
+char *agents_terms(Operator *op, ConnectorInput *input);
 
 bool is_of_pattern(const json_t *unit);
 /* What the agent found by patterns: an IngestionUnit for each table, which makes its LakeTable.
  * They are there to be seen: the agent reads the pattern. *ret_tables: how many. */
-MUST_CHECK bool patterns_make(Look *look, const json_t *units, const char *manifest,
-                              size_t *ret_tables, Error *err);
+MUST_CHECK bool patterns_make(Look *look, const Reported *reported, const json_t *units,
+                              const char *manifest, size_t *ret_tables, Error *err);

@@ -48,7 +48,7 @@ static void event_of(Operator *op, const json_t *object, const State *state)
         say_event(op, object, false, state->reason, state->message);
 }
 
-bool say(Look *look, Kind kind, const json_t *object, const State *state, const char *const *others,
+bool say(Look *look, Kind kind, const json_t *object, const State *state, const Condition *others,
          const json_t *more, Error *err)
 {
     Operator *op = look->op;

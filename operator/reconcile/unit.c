@@ -7,8 +7,6 @@
 
 #define MISSING_US 15000000
 
-static const char *const others[] = {"Fresh", "DeadLetters", NULL};
-
 static bool lake_table_made(Look *look, const json_t *unit, Error *err)
 {
     Operator *op = look->op;
@@ -72,6 +70,7 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
                             .secrets = secrets,
                             .secrets_hash = secrets_hash,
                             .defaults = &op->options.agent};
+    AUTO(mem_free) char *terms = agents_terms(op, &input);
     AUTO(json_free) json_t *wanted = desired_of_unit(&input, unit);
     bool ok = true;
     for (size_t i = 0; ok && i < json_array_size(wanted); i++)
@@ -83,7 +82,15 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
     json_t *deployment = cache_get(op->cache, KIND_DEPLOYMENT, look->namespace_name, name);
     AUTO(json_free)
     json_t *pods = cache_list(op->cache, KIND_POD, look->namespace_name, 1, label);
-    *ret = state_of_pods(deployment, pods);
+    State by_pods = state_of_pods(deployment, pods);
+    AUTO(mem_free) char *key = reports_key('u', look->namespace_name, look->name);
+    bool well = op->options.channel && by_pods.health == HEALTH_READY;
+    Reported reported;
+    reports_see(op->reports, key,
+                well ? (int)json_integer_value(object_at(deployment, "spec.replicas")) : 0,
+                look->now_us, &reported);
+    *ret = state_of_reported(&by_pods, &reported);
+    reported_done(&reported);
     json_object_set_new(more, "replicas",
                         json_integer(json_integer_value(object_at(deployment, "status.replicas"))));
     return true;
@@ -117,43 +124,58 @@ static State state_by_connector(Look *look, const char *connector, json_t *more)
     return state;
 }
 
-/* The agent's figures; where it was not asked yet, those of before stand, but for the lag. */
-static void put_figures(Look *look, const json_t *unit, bool own_pods, json_t *more)
+static void put_quantity(json_t *more, const char *name, int64_t bytes)
 {
-    const char *connector = object_text(unit, "spec.connectorRef.name");
-    AUTO(json_free)
-    json_t *figures = reports_of_unit(look->op->reports, own_pods ? 'u' : 'c', look->namespace_name,
-                                      own_pods ? look->name : connector, look->name);
+    char text[32];
+    int64_t step = bytes >= 1 << 30   ? 1 << 30
+                   : bytes >= 1 << 20 ? 1 << 20
+                   : bytes >= 1 << 10 ? 1 << 10
+                                      : 1;
+    text_quantity_format((uint64_t)(bytes - bytes % step), text, sizeof text);
+    json_object_set_new(more, name, json_string(text));
+}
+
+/* Whose process fills it; the caller's. */
+static char *process_of(Look *look, const json_t *unit, const json_t *connector)
+{
+    const char *name = object_text(unit, "spec.connectorRef.name");
+    return unit_has_pods(unit, connector)
+               ? reports_key('u', look->namespace_name, look->name)
+               : reports_key('c', look->namespace_name, name ? name : "");
+}
+
+/* The agent's figures; where it has said none yet, those of before stand, but for the lag. */
+static void put_figures(Look *look, const json_t *unit, const char *process, json_t *more)
+{
     static const char *const kept[] = {"freshAt", "rows"};
     for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
         json_t *was = json_object_get(json_object_get(unit, "status"), kept[i]);
         if (was)
             json_object_set(more, kept[i], was);
     }
-    const json_t *rows = json_object_get(figures, "rows");
-    const json_t *lag = json_object_get(figures, "lag");
-    if (rows)
-        json_object_set_new(more, "rows", json_integer(json_integer_value(rows)));
-    if (lag) {
-        char text[32];
-        int64_t bytes = json_integer_value(lag);
-        int64_t step = bytes >= 1 << 30   ? 1 << 30
-                       : bytes >= 1 << 20 ? 1 << 20
-                       : bytes >= 1 << 10 ? 1 << 10
-                                          : 1;
-        text_quantity_format((uint64_t)(bytes - bytes % step), text, sizeof text);
-        json_object_set_new(more, "lag", json_string(text));
-    }
-    if (json_object_get(figures, "freshness")) {
+    UnitFigures figures;
+    if (!reports_of_unit(look->op->reports, process, look->name, &figures))
+        return;
+    if (figures.rows != CHANNEL_NOT_SAID)
+        json_object_set_new(more, "rows", json_integer(figures.rows));
+    if (figures.lag_bytes != CHANNEL_NOT_SAID)
+        put_quantity(more, "lag", figures.lag_bytes);
+    if (figures.freshness_ms != CHANNEL_NOT_SAID) {
         char at[32];
-        status_time(json_integer_value(json_object_get(figures, "at")) -
-                        json_integer_value(json_object_get(figures, "freshness")),
-                    at);
+        status_time(figures.at_s - figures.freshness_ms / 1000, at);
         json_object_set_new(more, "freshAt", json_string(at));
     }
 }
 
-static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more, Error *err)
+static int64_t promised_ms(const json_t *unit)
+{
+    const char *text = object_text(unit, "spec.sla.freshness");
+    int64_t ms;
+    return text && text_duration_parse(text, &ms) ? ms : 0;
+}
+
+static bool find_state(Look *look, const json_t *unit, State *ret, Reported *reported, json_t *more,
+                       Error *err)
 {
     Cache *cache = look->op->cache;
     const char *connector_name = object_text(unit, "spec.connectorRef.name");
@@ -162,7 +184,9 @@ static bool find_state(Look *look, const json_t *unit, State *ret, json_t *more,
     json_t *connector = connector_name
                             ? cache_get(cache, KIND_CONNECTOR, look->namespace_name, connector_name)
                             : NULL;
-    put_figures(look, unit, unit_has_pods(unit, connector), more);
+    AUTO(mem_free) char *process = process_of(look, unit, connector);
+    put_figures(look, unit, process, more);
+    reports_see(look->op->reports, process, -1, look->now_us, reported);
     if (connector_name && !connector) {
         *ret = missing(look, unit, "Connector", connector_name);
         return true;
@@ -205,9 +229,13 @@ bool unit_look(Look *look, Error *err)
         return true;
     AUTO(json_free) json_t *more = json_object();
     State state;
-    bool ok = lake_table_made(look, unit, err) && find_state(look, unit, &state, more, err);
-    if (!ok && err->kind != ERROR_CONFIG)
+    Reported reported = {0};
+    bool ok =
+        lake_table_made(look, unit, err) && find_state(look, unit, &state, &reported, more, err);
+    if (!ok && err->kind != ERROR_CONFIG) {
+        reported_done(&reported);
         return false;
+    }
     if (!ok) {
         state = state_of(HEALTH_STALLED, "Stalled", err->code, "%s", err->message);
         look_again(look, 10000000);
@@ -215,5 +243,9 @@ bool unit_look(Look *look, Error *err)
     const char *table = object_text(unit, "spec.lakeTableRef.name");
     if (table || object_text(unit, "spec.connectorRef.table"))
         json_object_set_new(more, "lakeTable", json_string(table ? table : look->name));
-    return say(look, KIND_UNIT, unit, &state, others, more, err);
+    Condition others[3];
+    conditions_of_unit(&reported, promised_ms(unit), others);
+    ok = say(look, KIND_UNIT, unit, &state, others, more, err);
+    reported_done(&reported);
+    return ok;
 }

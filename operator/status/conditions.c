@@ -85,7 +85,7 @@ void condition_set(json_t *conditions, const char *type, const char *status, con
         json_object_set_new(one, "lastTransitionTime", json_string(now));
 }
 
-json_t *status_of(const json_t *object, const State *state, const char *const *others,
+json_t *status_of(const json_t *object, const State *state, const Condition *others,
                   const json_t *more, int64_t now_s, bool *ret_changed)
 {
     char now[32];
@@ -111,9 +111,9 @@ json_t *status_of(const json_t *object, const State *state, const char *const *o
     condition_set(conditions, "Stalled", stalled ? "True" : "False",
                   stalled ? state->reason : "NotStalled", stalled ? state->message : "", generation,
                   now);
-    for (size_t i = 0; others[i]; i++)
-        condition_set(conditions, others[i], "Unknown", "NotReported",
-                      "the agent has not reported it", generation, now);
+    for (size_t i = 0; others[i].type; i++)
+        condition_set(conditions, others[i].type, others[i].status, others[i].reason,
+                      others[i].message, generation, now);
     json_t *status = json_pack("{sI so ss}", "observedGeneration", (json_int_t)generation,
                                "conditions", conditions, "phase", state->phase);
     ASSERT(status);

@@ -4,11 +4,12 @@
  *
  *   conditions.c   the list of conditions
  *   pods.c         what Deployment and Pods say about a process
- *   figures.c      what an agent's /metrics say
+ *   reported.c     what the agents' own words mean
  *
  * https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md */
 #pragma once
 
+#include "common/channel/channel.h"
 #include "operator/api/api.h"
 
 typedef enum Health {
@@ -37,12 +38,43 @@ State state_of_pods(const json_t *deployment, const json_t *pods);
 bool state_of_log(const char *log, char *reason, size_t reason_bytes, char *message,
                   size_t message_bytes);
 
-/* --- figures.c --- */
+/* --- reported.c --- */
 
-/* {"phase": 3, "lag": bytes, "freshness": seconds, "units": {"shop-public-orders": {"table":
- * "public.orders", "rows": n, "copying": 0 or 1, "copied": n, "toCopy": n, "commits": 0 or 1}}},
- * without what the text does not say. Units of another namespace are left out. The caller's. */
-json_t *figures_of_metrics(const char *text, size_t bytes, const char *namespace_name);
+/* What is known of the processes behind a resource, as one. */
+typedef struct Reported {
+    bool known;       /* they have reported: what follows is what they said */
+    bool silent;      /* fewer are heard than there are */
+    int64_t heard_s;  /* when one was heard last; 0: never */
+    ChannelFlow flow; /* to be given back */
+    unsigned tables, copying;
+    int64_t copied, to_copy;
+} Reported;
+void reported_done(Reported *reported);
+/* What Kubernetes says of the Pods, and what they say themselves. */
+State state_of_reported(const State *by_pods, const Reported *reported);
+
+typedef enum LogSays {
+    LOG_SAYS_NOTHING,
+    LOG_SAYS_ENOUGH,
+    LOG_SAYS_SHORT,
+    LOG_SAYS_AT_RISK,
+    LOG_SAYS_LOST
+} LogSays;
+LogSays log_says(const ChannelFlow *flow);
+
+/* The texts live as long as the report. A type of NULL ends the list. */
+typedef struct Condition {
+    const char *type, *status, *reason, *message;
+} Condition;
+void conditions_of_connector(const Reported *reported, Condition ret[4]);
+/* promised_ms: spec.sla.freshness; 0: none */
+void conditions_of_unit(const Reported *reported, int64_t promised_ms, Condition ret[3]);
+
+/* Of one unit's table, or of all that a pattern has found. */
+typedef struct UnitFigures {
+    int64_t rows, lag_bytes, freshness_ms; /* CHANNEL_NOT_SAID */
+    int64_t at_s;
+} UnitFigures;
 
 /* --- conditions.c --- */
 
@@ -54,9 +86,9 @@ bool condition_is(const json_t *object, const char *type, const char *status, co
 /* Seconds since its last transition; -1: not there. */
 int64_t condition_age_s(const json_t *object, const char *type, int64_t now_s);
 
-/* The whole status for a server-side apply: Ready, Reconciling, Stalled from the state, `others`
- * (type names that only a report of the agent's can fill; ends with NULL) Unknown, and what `more`
- * (may be NULL) has beside them. *ret_changed: it differs from the object's. */
-json_t *status_of(const json_t *object, const State *state, const char *const *others,
+/* The whole status for a server-side apply: Ready, Reconciling, Stalled from the state, the
+ * `others`, and what `more` (may be NULL) has beside them. *ret_changed: it differs from the
+ * object's. */
+json_t *status_of(const json_t *object, const State *state, const Condition *others,
                   const json_t *more, int64_t now_s, bool *ret_changed);
 void status_time(int64_t now_s, char ret[32]);

@@ -177,7 +177,7 @@ class Names:
     NO_NAME = 3
 
     def __init__(self, find):
-        self.find = find  # (Service, namespace) → its address, or None
+        self.find = find  # (Service, namespace) → its addresses
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((ADDRESS, 53))
         threading.Thread(target=self.serve, daemon=True).start()
@@ -199,12 +199,11 @@ class Names:
             at += 1 + packet[at]
         kind, of = struct.unpack(">HH", packet[at + 1 : at + 5])
         known = len(labels) == 5 and labels[2:] == ["svc", "cluster", "local"]
-        address = self.find(labels[0], labels[1]) if known else None
-        answers = b""
-        if address and (kind, of) == (self.A, self.IN):
-            answers = b"\xc0\x0c" + struct.pack(">HHIH", kind, of, 5, 4) + socket.inet_aton(address)
-        flags = 0x8580 if address else 0x8580 | self.NO_NAME
-        return packet[:2] + struct.pack(">HHHHH", flags, 1, bool(answers), 0, 0) + packet[12 : at + 5] + answers
+        addresses = self.find(labels[0], labels[1]) if known else []
+        asked = addresses if (kind, of) == (self.A, self.IN) else []
+        answers = [b"\xc0\x0c" + struct.pack(">HHIH", kind, of, 5, 4) + socket.inet_aton(one) for one in asked]
+        flags = 0x8580 if addresses else 0x8580 | self.NO_NAME
+        return packet[:2] + struct.pack(">HHHHH", flags, 1, len(answers), 0, 0) + packet[12 : at + 5] + b"".join(answers)
 
     def stop(self):
         self.socket.close()
@@ -273,7 +272,7 @@ class Node(Cluster):
             Path(__file__).with_name("kube_node_init"), folder, self.programs / "kubelet"], self._answers)  # fmt: skip
         for image in self.images:
             self.load(image)
-        self.dns = Names(self._service_address)
+        self.dns = Names(self._service_addresses)
         metrics = free_port()
         health = free_port()
         self._run("proxy", [
@@ -297,12 +296,17 @@ class Node(Cluster):
         found = (node or {}).get("status", {}).get("conditions", [])
         return any(one["type"] == "Ready" and one["status"] == "True" for one in found)
 
-    def _service_address(self, name: str, namespace: str) -> str | None:
+    def _service_addresses(self, name: str, namespace: str) -> list[str]:
+        """Of a Service without an address of its own those of the Pods that are ready."""
         try:
             address = (self.find("Service", name, namespace) or {}).get("spec", {}).get("clusterIP")
+            slices = self.all_of("EndpointSlice", namespace, f"kubernetes.io/service-name={name}") if address == "None" else []
         except OSError:
-            return None  # the API server is away
-        return address if address not in ("", "None") else None
+            return []  # the API server is away
+        if address not in ("", "None", None):
+            return [address]
+        ends = [end for one in slices for end in one.get("endpoints") or [] if end.get("conditions", {}).get("ready")]
+        return [one for end in ends for one in end["addresses"]][:16]
 
     def _ctr(self) -> list:
         return ["ctr", "--address", self.folder / "containerd.sock", "--namespace", "k8s.io"]

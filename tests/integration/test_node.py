@@ -222,8 +222,10 @@ class OnANode(unittest.TestCase):
         with self.assertRaises(AssertionError) as caught:
             self.kubectl("apply", "-f", self.folder / "loose.yaml")
         self.assertIn("violates PodSecurity", str(caught.exception))
-        # the agents hold no rights, and no token
-        self.assertFalse(any("projected" in volume for volume in pod["spec"]["volumes"]))
+        # the agents hold no rights, and no token but the one that the operator alone takes
+        sources = [source for volume in pod["spec"]["volumes"] for source in volume.get("projected", {}).get("sources", [])]
+        self.assertEqual([source["serviceAccountToken"]["audience"] for source in sources], ["firn-channel"])
+        self.until(lambda: self.condition("Connector", "shop", "SourceReachable").get("status") == "True", "the agent has reported")
         # each table is to be seen, with its rows as the agent tells them
         self.until(lambda: self.kubectl("get", "fiu").count("Streaming") == 5, "the pattern's unit, and one for each table")
         self.until(lambda: (self.node.find("IngestionUnit", "shop-public-products", NAMESPACE) or {}).get("status", {}).get("rows"), "its rows")
@@ -302,7 +304,10 @@ class OnANode(unittest.TestCase):
         began = time.monotonic()
         self.until(lambda: self.node.get("Lease", "firn", "firn-system")["spec"].get("holderIdentity") not in ("", None, lease), "another has the Lease")
         self.assertLess(time.monotonic() - began, 15 * float(os.environ.get("FIRN_SLOW", "1")))
+        taken = time.monotonic()
         before = self.pod()
+        self.until(lambda: self.kubectl("logs", before).count("the operator hears") >= 2, "the agent has found who took over")
+        self.assertLess(time.monotonic() - taken, 10 * float(os.environ.get("FIRN_SLOW", "1")))
         self.patch({"metadata": {"annotations": {"firn.dev/restart": "twice"}}})
         self.rolled(before)
         self.equal()

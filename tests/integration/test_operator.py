@@ -4,21 +4,21 @@ Pods are made by the test where their state is to be seen."""
 
 import copy
 import hashlib
-import http.server
 import json
 import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
-import threading
 import time
 import unittest
 from pathlib import Path
 
 import yaml
 from harness.agent import command
+from harness.channel import Agent, Closed, Connection
 from harness.kube import HELM, KUBERNETES, ROOT, Cluster, Operator, Refused, operator_binary
+from harness.process import free_port
 from harness.server import fetched
 from harness.wait import wait_until
 
@@ -298,41 +298,35 @@ class Reconcile(unittest.TestCase):
                   ("LakeTable", "customers"))  # fmt: skip
         return all(self.is_condition(kind, name, "Ready", "True") for kind, name in things)
 
+    # --- agents that report ---
 
-class Metrics:
-    """An agent's /metrics, at an address of this machine's own."""
+    def channel_started(self, *options: str):
+        self.port = free_port()
+        self.started("one", None, "--figures-interval=1s", f"--channel=127.0.0.1:{self.port}", "--channel-host=localhost", *options)
 
-    def __init__(self, address: str, port: int):
-        self.text = ""
-        outer = self
+    def token(self, pod: str | None, account: str = "shop-capture", audience: str = "firn-channel") -> str:
+        spec = {"audiences": [audience], "expirationSeconds": 600}
+        if pod:
+            spec["boundObjectRef"] = {"kind": "Pod", "apiVersion": "v1", "name": pod, "uid": self.get("Pod", pod)["metadata"]["uid"]}
+        path = self.kube.path("ServiceAccount", account, self.namespace, "/token")
+        return self.kube.call("POST", path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})["status"]["token"]
 
-        class Answer(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = outer.text.encode()
-                self.send_response(200 if self.path == "/metrics" else 404)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+    def trust(self) -> str:
+        return self.get("ConfigMap", "shop-capture")["data"]["channel-ca.crt"]
 
-            def log_message(self, *unused):
-                pass
+    def agent(self, pod: str, account: str = "shop-capture") -> Agent:
+        """As soon as the operator's watch has told it of the Pod."""
 
-        self.server = http.server.ThreadingHTTPServer((address, port), Answer)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
+        def heard():
+            try:
+                return Agent(self.port, self.trust(), self.token(pod, account))
+            except Closed as closed:
+                self.assertEqual(str(closed), "NotNow")
+                return None
 
-    def say(self, namespace: str, phase: int, **rows: int):
-        lines = [f'firn_phase{{connector="{namespace}/shop"}} {phase}', f'firn_lag_bytes{{connector="{namespace}/shop"}} 4100',
-                 f'firn_freshness_seconds{{connector="{namespace}/shop"}} 0']  # fmt: skip
-        for table, count in rows.items():
-            labels = f'table="public.{table}",unit="{namespace}/all-public-{table}"'
-            lines += [f"firn_table_rows{{{labels}}} {count}", f"firn_table_copy_rows_total{{{labels}}} {count}",
-                      f"firn_table_copy_rows_estimate{{{labels}}} 5"]  # fmt: skip
-        self.text = "\n".join(lines) + "\n"
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        agent = self.until(heard, f"{pod} is heard")
+        self.addCleanup(agent.stop)
+        return agent
 
 
 class Life(Reconcile):
@@ -547,25 +541,29 @@ class Life(Reconcile):
         self.until(lambda: self.find("Deployment", "orders-ingest") is None, "the unit's own Pods go")
         self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["template"]["spec"]["containers"][0]["args"][0] == "run", "it runs")
 
+    @staticmethod
+    def tables(**rows: int) -> dict[str, dict]:
+        return {f"all-public-{table}": {"table": f"public.{table}", "rows": count, "copied": count, "toCopy": 5, "copying": 0}
+                for table, count in rows.items()}  # fmt: skip
+
     def test_a_patterns_tables_and_their_figures(self):
-        """What the agent's /metrics say of rows and tables, here those of a scripted one."""
-        shown = Metrics("127.0.0.77", 8080)
-        self.addCleanup(shown.stop)
-        self.started("one", None, "--figures-interval=1s")
+        """What an agent reports of rows and tables."""
+        self.channel_started()
         self.secret()
         documents = list(yaml.safe_load_all(shop(self.namespace)))
         documents[2:] = [{"apiVersion": "firn.dev/v1alpha1", "kind": "IngestionUnit", "metadata": {"name": "all", "namespace": self.namespace},
-                          "spec": {"connectorRef": {"name": "shop", "tables": ["public.*"]},
+                          "spec": {"connectorRef": {"name": "shop", "tables": ["public.*"]}, "sla": {"freshness": "10s"},
                                    "outsourcingUnit": {"table": {"catalog": {"warehouse": "/lake"}, "database": "retail"}}}}]  # fmt: skip
-        shown.say(self.namespace, 1, a=5, b=0)
         self.kube.apply(yaml.safe_dump_all(documents))
         self.wait_children()
         manifest = self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"]
         self.run_deployment(0)
-        self.make_pod("agent", {"phase": "Running", "podIP": "127.0.0.77", "podIPs": [{"ip": "127.0.0.77"}]})
+        self.make_pod("agent", {"phase": "Running"})
+        agent = self.agent("agent")
+        agent.say("Snapshotting", self.tables(a=5, b=0), lag=0)
         found = self.wait_condition("Connector", "shop", "Reconciling", "True", "Copying")
         self.assertIn("5 of about 10 rows", found["message"])
-        shown.say(self.namespace, 3, a=5, b=7)
+        agent.say("Streaming", self.tables(a=5, b=7), lag=4100, freshness=2000, logStatus=1)
         self.run_deployment()
         self.until(lambda: self.rows("all-public-a") == 5 and self.rows("all-public-b") == 7, "each table has a unit that says its rows")
         self.until(lambda: self.rows("all") == 12, "the pattern's unit says all of them")
@@ -578,16 +576,139 @@ class Life(Reconcile):
         status = self.get("IngestionUnit", "all")["status"]
         self.assertEqual(status["lag"], "4Ki")
         self.assertRegex(status["freshAt"], "^20..-")
+        self.wait_condition("IngestionUnit", "all", "Fresh", "True", "InTime")
         self.assertEqual(self.get("Connector", "shop")["status"]["tables"], 2)
+        for name, reason in (("SourceReachable", "Reachable"), ("SnapshotComplete", "Complete"), ("LogHeadroom", "Enough")):
+            self.wait_condition("Connector", "shop", name, "True", reason)
+        # one scrape shows all agents
+        labels = f'{{kind="Connector",namespace="{self.namespace}",name="shop"}}'
+        metrics = self.operator.http("/metrics")[1]
+        self.assertIn(f"firn_agents_lag_bytes{labels} 4100\n", metrics)
+        self.assertIn(f"firn_agents_rows{labels} 12\n", metrics)
+        self.assertIn("firn_channel_connections 1\n", metrics)
         # they are to be seen, and not to be read: the Pod's manifest is as it was
         self.assertEqual(self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], manifest)
-        # put back when somebody deletes one; gone with its table
+        # put back when somebody deletes one
         self.kube.delete("IngestionUnit", "all-public-b", self.namespace)
         self.until(lambda: (again := self.find("IngestionUnit", "all-public-b")) and again["metadata"]["uid"] != unit["metadata"]["uid"], "it is back")
-        shown.say(self.namespace, 3, b=8)
+        # what is wrong is said at once, and so is that it is well again
+        agent.say("Retrying", reason="ConnectionLost", error="the server is away", lag=4100)
+        found = self.wait_condition("Connector", "shop", "Ready", "False", "ConnectionLost")
+        self.assertIn("the server is away", found["message"])
+        self.wait_condition("Connector", "shop", "SourceReachable", "False", "ConnectionLost")
+        self.wait_condition("IngestionUnit", "all-public-a", "Ready", "False", "ConnectionLost")
+        agent.say("Streaming", lag=0, freshness=11000)
+        self.wait_condition("Connector", "shop", "Ready", "True", "Streaming")
+        self.wait_condition("IngestionUnit", "all", "Fresh", "False", "Late")
+        # the process begins again, and does not have one of its tables any more: gone with it
+        agent.stop()
+        agent = self.agent("agent")
+        agent.say("Streaming", self.tables(b=8), lag=0, freshness=0)
         self.until(lambda: self.find("IngestionUnit", "all-public-a") is None, "its table is gone, and so is it")
         self.until(lambda: self.find("LakeTable", "all-public-a") is None, "and its LakeTable")
         self.until(lambda: self.rows("all-public-b") == 8, "the other goes on")
+
+    def test_never_ready_when_nobody_is_heard(self):
+        self.channel_started()
+        self.apply_shop()
+        self.wait_children()
+        self.until(self.all_ready, "everything is ready, for as long as an agent may need")
+        self.make_pod("agent", {"phase": "Running"})
+        found = self.wait_condition("Connector", "shop", "Ready", "Unknown", "AgentSilent")
+        self.assertIn("has not been heard yet", found["message"])
+        self.wait_condition("IngestionUnit", "orders", "Ready", "Unknown", "AgentSilent")
+        self.assertEqual(health(self.get("Connector", "shop"))[0], "Progressing")
+        agent = self.agent("agent")
+        agent.say("Streaming", lag=0, logStatus=1)
+        self.until(self.all_ready, "everything is ready again")
+        self.wait_condition("Connector", "shop", "LogHeadroom", "True")
+        agent.stop()
+        began = time.monotonic()
+        found = self.wait_condition("Connector", "shop", "Ready", "Unknown", "AgentSilent")
+        self.assertLess(time.monotonic() - began, 40)
+        self.assertRegex(found["message"], "heard last at 20..-")
+        self.wait_condition("Connector", "shop", "LogHeadroom", "Unknown", "AgentSilent")
+
+    def test_whom_the_channel_listens_to(self):
+        """Tokens of the real API server: each must be this cluster's, meant for the channel, and an agent's Pod's."""
+        self.channel_started()
+        self.apply_shop()
+        self.wait_children()
+        self.make_pod("agent", {"phase": "Running"})
+        agent = self.agent("agent")
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "other", "namespace": self.namespace}}
+        self.kube.apply(json.dumps(account))
+        spec = {"serviceAccountName": "other", "containers": [{"name": "a", "image": "a"}]}
+        labels = self.get("Pod", "agent")["metadata"]["labels"]
+        for name, marks in (("plain", {}), ("disguised", labels)):
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": marks}, "spec": spec}
+            self.kube.call("POST", self.kube.path("Pod", None, self.namespace), pod)
+        cases = {
+            "another audience": (self.token("agent", audience="vault"), "TokenRefused"),
+            "the API server's own": (self.token("agent", audience="https://kubernetes.default.svc"), "TokenRefused"),
+            "of no Pod": (self.token(None), "NoPod"),
+            "a Pod without the labels": (self.token("plain", "other"), "NotNow"),  # no watch tells of it
+            "with the labels and another account": (self.token("disguised", "other"), "ForeignPod"),
+            "no token": ("nonsense", "TokenRefused"),
+        }
+        for what, (token, reason) in cases.items():
+            with self.subTest(what):
+
+                def refused(token=token, reason=reason):
+                    connection = Connection(self.port, self.trust())
+                    try:
+                        connection.hello(token)
+                        self.fail("it is listened to")
+                    except Closed as closed:
+                        return str(closed) == reason
+                    finally:
+                        connection.close()
+
+                self.until(refused, f"{what} is refused as {reason}")
+        # the Pod goes, and its token with it
+        token = self.token("agent")
+        agent.stop()
+        self.remove_pod("agent")
+
+        def gone():
+            connection = Connection(self.port, self.trust())
+            try:
+                connection.hello(token)
+                return False
+            except Closed as closed:
+                return str(closed) == "TokenRefused"
+            finally:
+                connection.close()
+
+        self.until(gone, "the Pod's token is no good any more")
+        text = self.operator.http("/metrics")[1]
+        self.assertIn('firn_channel_refused_total{reason="ForeignPod"}', text)
+        self.assertNotIn(token, self.operator.text())
+
+    def test_agents_find_who_took_over(self):
+        """Two operators one after the other, with the same keys; what the Pods are given to find them."""
+        self.channel_started()
+        self.apply_shop()
+        self.wait_children()
+        self.make_pod("agent", {"phase": "Running"})
+        agent = self.agent("agent")
+        trust = self.trust()
+        secret = self.get("Secret", "firn-operator-channel")
+        self.assertEqual(set(secret["data"]), {"ca.crt", "ca.key", "tls.crt", "tls.key"})
+        agent.say("Streaming", lag=0)
+        self.operator.kill()
+        self.start("two", None, "--figures-interval=1s", f"--channel=127.0.0.1:{self.port}", "--channel-host=localhost")
+        self.until(self.operator.working, "the other one works")
+        again = self.agent("agent")
+        again.say("Streaming", lag=7)
+        self.until(lambda: "firn_channel_connections 1\n" in self.operator.http("/metrics")[1], "it is heard")
+        self.assertEqual(self.trust(), trust)
+        self.assertEqual(self.get("Secret", "firn-operator-channel")["data"], secret["data"])
+        template = self.get("Deployment", "shop-capture")["spec"]["template"]["spec"]
+        self.assertIn(f"--channel=localhost:{self.port}", template["containers"][0]["args"])
+        (volume,) = [one for one in template["volumes"] if one["name"] == "channel"]
+        (source,) = volume["projected"]["sources"]
+        self.assertEqual(source["serviceAccountToken"]["audience"], "firn-channel")
 
     def rows(self, unit: str):
         return (self.find("IngestionUnit", unit) or {}).get("status", {}).get("rows")
@@ -807,20 +928,32 @@ class Faults(Reconcile):
         self.assertEqual(third.process.returncode, 1)
 
     def test_rights(self):
-        """The chart's own ClusterRole is enough, and the operator never asks for a Secret's value."""
-        role = yaml.safe_load((ROOT / "deploy/kubernetes/role.yaml").read_text())
-        self.assertEqual(role["kind"], "ClusterRole")
-        self.kube.apply(yaml.safe_dump(role))
+        """The manifests' own roles are enough, with agents that report, and of Secrets' values it asks for its own alone."""
+        (cluster,) = yaml.safe_load_all((ROOT / "deploy/kubernetes/role.yaml").read_text())
+        others = list(yaml.safe_load_all((ROOT / "deploy/kubernetes/operator.yaml").read_text()))
+        roles = [cluster, *(one for one in others if one["kind"] in ("Role", "ClusterRole"))]
+        self.assertEqual([role["kind"] for role in roles], ["ClusterRole", "Role", "ClusterRole"])
         config = self.kube.issue("limited", "firn-limited")
-        binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "firn-limited"},
-                   "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role["metadata"]["name"]},
-                   "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "firn-limited"}]}  # fmt: skip
-        self.kube.apply(json.dumps(binding))
+        for role in roles:
+            kind, name = role["kind"], role["metadata"]["name"]
+            place = {"namespace": self.namespace} if kind == "Role" else {}
+            self.kube.apply(yaml.safe_dump({**role, "metadata": {"name": name, **place}}))
+            binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": f"{kind}Binding", "metadata": {"name": f"{name}-limited", **place},
+                       "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
+                       "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "firn-limited"}]}  # fmt: skip
+            self.kube.apply(json.dumps(binding))
+        self.port = free_port()
         self.operator = Operator(config, self.folder / "limited.log", f"--namespace={self.namespace}", f"--lease-namespace={self.namespace}",
-                                 "--cleanup-timeout=2s")  # fmt: skip
+                                 "--cleanup-timeout=2s", f"--channel=127.0.0.1:{self.port}", "--channel-host=localhost")  # fmt: skip
         self.addCleanup(self.operator.kill)
         self.until(self.operator.working, "it works")
         self.settle()
+        self.make_pod("agent", {"phase": "Running"})
+        agent = self.agent("agent")
+        agent.say("Streaming", lag=0, logStatus=1)
+        self.wait_condition("Connector", "shop", "LogHeadroom", "True")
+        agent.stop()
+        self.remove_pod("agent")
         self.kube.delete("Connector", "shop", self.namespace)
         self.until(lambda: self.find("Connector", "shop") is None, "the Connector is gone")
         self.assertNotIn("Forbidden", self.operator.text())
@@ -873,7 +1006,8 @@ class Install(unittest.TestCase):
 
     def test_chart_for_some_namespaces(self):
         some = self.render("namespaces={retail,sales}", "crds.enabled=false", "replicas=2")
-        self.assertNotIn("ClusterRoleBinding", self.kinds(some))
+        cluster_wide = [one["roleRef"]["name"] for one in some if one["kind"] == "ClusterRoleBinding"]
+        self.assertEqual(cluster_wide, ["firn-firn-system-tokens"])  # whose a token is, and nothing else
         self.assertEqual({one["metadata"]["namespace"] for one in some if one["kind"] == "RoleBinding"}, {"retail", "sales", "firn-system"})
         (deployment,) = [one for one in some if one["kind"] == "Deployment"]
         arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]

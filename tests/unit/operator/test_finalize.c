@@ -70,7 +70,7 @@ static void rig_begin(Rig *rig)
     rig->op.cache = cache_new();
     rig->op.queue = work_queue_new(0, 1000, 1000);
     rig->op.verdicts = verdicts_new();
-    rig->op.reports = reports_new();
+    rig->op.reports = reports_new(0, 0);
     rig->op.options.agent = (AgentDefaults){.image = "agent:1", .pull_policy = "Never"};
 }
 

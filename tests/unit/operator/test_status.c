@@ -6,8 +6,8 @@
 #include "operator/lease/lease.h"
 #include "operator/status/status.h"
 
-static const char *const none[] = {NULL};
-static const char *const some[] = {"Fresh", NULL};
+static const Condition none[] = {{0}};
+static const Condition some[] = {{"Fresh", "Unknown", "NotReported", "not yet"}, {0}};
 
 static json_t *parsed(const char *text)
 {
@@ -24,7 +24,7 @@ static const char *of(const json_t *object, const char *type, const char *field)
 }
 
 /* Writes the status as the server would; returns whether it was new. */
-static bool write_status(json_t *object, State state, const char *const *others, int64_t now_s)
+static bool write_status(json_t *object, State state, const Condition *others, int64_t now_s)
 {
     bool changed;
     json_t *status = status_of(object, &state, others, NULL, now_s, &changed);
@@ -170,36 +170,132 @@ static void a_lease_is_taken_when_nobody_renews_it(void **state)
     assert_int_equal(lease_says(mine, &me, &memory, 20000104), LEASE_OURS);
 }
 
-static void figures_are_taken_out_of_metrics(void **state)
+/* --- what agents say themselves --- */
+
+static Reported reported_in(const char *phase)
+{
+    Reported reported = {.known = true, .heard_s = 1000};
+    channel_flow_clear(&reported.flow);
+    snprintf(reported.flow.phase, sizeof reported.flow.phase, "%s", phase);
+    return reported;
+}
+
+static void agents_have_the_last_word(void **state)
 {
     (void)state;
-    static const char text[] =
-        "# HELP firn_phase 0 Pending, 1 Snapshotting\n"
-        "# TYPE firn_phase gauge\n"
-        "firn_phase{connector=\"retail/shop\"} 3\n"
-        "firn_lag_bytes{connector=\"retail/shop\"} 4096\n"
-        "firn_freshness_seconds{connector=\"retail/shop\"} 2.5\n"
-        "firn_table_rows{table=\"public.orders\",unit=\"retail/orders\"} 17\n"
-        "firn_table_rows{table=\"public.a\\\"b\\\\c\",unit=\"retail/odd\"} 1\n"
-        "firn_table_rows{table=\"public.x\",unit=\"other/x\"} 5\n"
-        "firn_table_rows{table=\"public.nan\",unit=\"retail/nan\"} NaN\n"
-        "firn_table_rows{table=\"public.cut\",unit=\"retail/cut 4\n"
-        "firn_table_copying{table=\"public.orders\",unit=\"retail/orders\"} 1\n"
-        "firn_log_headroom_seconds{connector=\"retail/shop\"} +Inf\n"
-        "nonsense\n"
-        "firn_table_rows{table=\"public.last\",unit=\"retail/last\"} 9";
-    AUTO(json_free) json_t *report = figures_of_metrics(text, sizeof text - 1, "retail");
-    assert_int_equal(json_integer_value(json_object_get(report, "phase")), 3);
-    assert_int_equal(json_integer_value(json_object_get(report, "lag")), 4096);
-    assert_int_equal(json_integer_value(json_object_get(report, "freshness")), 2);
-    const json_t *units = json_object_get(report, "units");
-    assert_int_equal(json_object_size(units), 3);
-    assert_int_equal(json_integer_value(object_at(units, "orders.rows")), 17);
-    assert_int_equal(json_integer_value(object_at(units, "orders.copying")), 1);
-    assert_string_equal(object_text(units, "odd.table"), "public.a\"b\\c");
-    assert_int_equal(json_integer_value(object_at(units, "last.rows")), 9);
-    AUTO(json_free) json_t *nothing = figures_of_metrics("", 0, "retail");
-    assert_int_equal(json_object_size(json_object_get(nothing, "units")), 0);
+    State well = state_of(HEALTH_READY, "Streaming", "Streaming", "it follows the source");
+    State starts = state_of(HEALTH_PROGRESS, "Pending", "Starting", "0 of 1 Pods are ready");
+    State rolls = state_of(HEALTH_PROGRESS, "Pending", "RollingOut", "");
+    State stopped = state_of(HEALTH_READY, "Stopped", "Stopped", "");
+    Reported nothing = {0}, streams = reported_in("Streaming"), behind = reported_in("CatchingUp");
+    Reported copies = reported_in("Snapshotting"), retries = reported_in("Retrying");
+    Reported silent = streams;
+    State got = state_of_reported(&well, &nothing);
+    assert_true(state_equals(&got, &well));
+    got = state_of_reported(&well, &streams);
+    assert_true(state_equals(&got, &well));
+    got = state_of_reported(&well, &behind);
+    assert_int_equal(got.health, HEALTH_READY);
+    assert_string_equal(got.phase, "CatchingUp");
+    copies.copied = 5;
+    copies.to_copy = 10;
+    got = state_of_reported(&starts, &copies);
+    assert_string_equal(got.reason, "Copying");
+    assert_string_equal(got.message, "5 of about 10 rows were copied");
+    got = state_of_reported(&rolls, &copies); /* what it was before the change */
+    assert_true(state_equals(&got, &rolls));
+    snprintf(retries.flow.reason, sizeof retries.flow.reason, "ConnectionLost");
+    retries.flow.error = mem_strdup("the server is away");
+    got = state_of_reported(&well, &retries);
+    assert_int_equal(got.health, HEALTH_PROGRESS);
+    assert_string_equal(got.reason, "ConnectionLost");
+    assert_non_null(strstr(got.message, "the server is away"));
+    reported_done(&retries);
+    /* never ready when nobody is heard */
+    silent.silent = true;
+    got = state_of_reported(&well, &silent);
+    assert_int_equal(got.health, HEALTH_UNKNOWN);
+    assert_string_equal(got.reason, "AgentSilent");
+    assert_non_null(strstr(got.message, "heard last at 1970-01-01T00:16:40Z"));
+    silent.heard_s = 0;
+    got = state_of_reported(&well, &silent);
+    assert_non_null(strstr(got.message, "has not been heard yet"));
+    got = state_of_reported(&stopped, &silent);
+    assert_true(state_equals(&got, &stopped));
+}
+
+static void is_said(const Condition *conditions, size_t at, const char *status, const char *reason)
+{
+    assert_non_null(conditions[at].type);
+    assert_string_equal(conditions[at].status, status);
+    assert_string_equal(conditions[at].reason, reason);
+}
+
+static void conditions_of_what_is_reported(void **state)
+{
+    (void)state;
+    Condition is[4];
+    Reported nothing = {0}, streams = reported_in("Streaming"), retries = reported_in("Retrying");
+    channel_flow_clear(&nothing.flow);
+    conditions_of_connector(&nothing, is);
+    for (size_t i = 0; i < 3; i++)
+        is_said(is, i, "Unknown", "NotReported");
+    assert_null(is[3].type);
+    streams.tables = 2;
+    streams.flow.log_status = 1;
+    conditions_of_connector(&streams, is);
+    is_said(is, 0, "True", "Reachable");
+    is_said(is, 1, "True", "Complete");
+    is_said(is, 2, "True", "Enough");
+    streams.copying = 1; /* a table that was added */
+    streams.flow.log_headroom_s = 60;
+    conditions_of_connector(&streams, is);
+    is_said(is, 1, "False", "Copying");
+    is_said(is, 2, "False", "LogShort");
+    streams.flow.log_headroom_s = CHANNEL_NOT_SAID;
+    streams.flow.log_headroom_bytes = 19;
+    streams.flow.log_retained_bytes = 81;
+    conditions_of_connector(&streams, is);
+    is_said(is, 2, "False", "LogShort");
+    streams.flow.log_retained_bytes = 19;
+    conditions_of_connector(&streams, is);
+    is_said(is, 2, "True", "Enough");
+    streams.flow.log_status = 3;
+    conditions_of_connector(&streams, is);
+    is_said(is, 2, "False", "LogAtRisk");
+    streams.flow.log_status = 4;
+    conditions_of_connector(&streams, is);
+    is_said(is, 2, "False", "LogLost");
+    streams.silent = true;
+    conditions_of_connector(&streams, is);
+    for (size_t i = 0; i < 3; i++)
+        is_said(is, i, "Unknown", "AgentSilent");
+    snprintf(retries.flow.reason, sizeof retries.flow.reason, "HostUnreachable");
+    conditions_of_connector(&retries, is);
+    is_said(is, 0, "False", "HostUnreachable");
+    snprintf(retries.flow.reason, sizeof retries.flow.reason, "StoreFailed"); /* not the source */
+    conditions_of_connector(&retries, is);
+    is_said(is, 0, "Unknown", "NotReported");
+
+    Reported unit = reported_in("Streaming");
+    unit.flow.freshness_ms = 60000;
+    conditions_of_unit(&unit, 0, is);
+    is_said(is, 0, "Unknown", "NoPromise");
+    is_said(is, 1, "Unknown", "NotReported");
+    conditions_of_unit(&unit, 60000, is);
+    is_said(is, 0, "True", "InTime");
+    unit.flow.dead_letters = 0;
+    conditions_of_unit(&unit, 59999, is);
+    is_said(is, 0, "False", "Late");
+    is_said(is, 1, "False", "None");
+    unit.flow.dead_letters = 1;
+    conditions_of_unit(&unit, 59999, is);
+    is_said(is, 1, "True", "Some");
+    unit.silent = true;
+    conditions_of_unit(&unit, 59999, is);
+    is_said(is, 0, "Unknown", "AgentSilent");
+    is_said(is, 1, "Unknown", "AgentSilent");
+    assert_null(is[2].type);
 }
 
 int main(void)
@@ -208,7 +304,8 @@ int main(void)
         cmocka_unit_test(conditions_follow_kstatus),
         cmocka_unit_test(a_new_generation_is_said),
         cmocka_unit_test(pods_are_understood),
-        cmocka_unit_test(figures_are_taken_out_of_metrics),
+        cmocka_unit_test(agents_have_the_last_word),
+        cmocka_unit_test(conditions_of_what_is_reported),
         cmocka_unit_test(a_lease_is_taken_when_nobody_renews_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

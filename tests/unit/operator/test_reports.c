@@ -1,0 +1,321 @@
+/* links: firn_operator_reports */
+/* Agents' reports as the operator keeps them, with a clock of the test's own. */
+#include "tests/unit/unit.h"
+
+#include <stdio.h>
+
+#include "operator/reports/reports.h"
+
+#define SECOND INT64_C(1000000)
+#define KEY "c/retail/shop"
+
+typedef struct World {
+    Reports *reports;
+    int64_t now_us;
+} World;
+
+static World world_of(int64_t figures_us)
+{
+    World world = {.now_us = 1000 * SECOND};
+    world.reports = reports_new(figures_us, world.now_us);
+    return world;
+}
+
+typedef struct Saying {
+    const char *pod, *phase, *unit, *error;
+    int64_t lag, rows, copying, commits;
+    bool whole;
+} Saying;
+
+/* A table of 0 rows and more is told of; lag < 0: not said. */
+static void say_it(World *world, const char *key, Saying saying)
+{
+    ChannelReport report = {.has_flow = true, .whole = saying.whole};
+    channel_flow_clear(&report.flow);
+    snprintf(report.flow.phase, sizeof report.flow.phase, "%s", saying.phase);
+    if (saying.lag >= 0)
+        report.flow.lag_bytes = saying.lag;
+    if (saying.error) {
+        report.flow.error = mem_strdup(saying.error);
+        snprintf(report.flow.reason, sizeof report.flow.reason, "Broken");
+    }
+    ChannelTable table;
+    channel_table_clear(&table);
+    if (saying.unit) {
+        table.unit = mem_strdup(saying.unit);
+        table.table = mem_format("public.%s", saying.unit);
+        table.rows = saying.rows;
+        table.copying = saying.copying;
+        table.commits = saying.commits;
+        report.tables = &table;
+        report.table_count = 1;
+    }
+    reports_said(world->reports, key, saying.pod, &report, world->now_us, world->now_us / SECOND);
+    channel_table_done(&table);
+    channel_flow_done(&report.flow);
+}
+
+/* The next key in line is this (NULL: there is none now). */
+static void next_is(World *world, const char *wanted, bool wanted_figures)
+{
+    bool figures = false;
+    AUTO(mem_free) char *key = reports_next(world->reports, world->now_us, &figures);
+    if (!wanted) {
+        assert_null(key);
+        return;
+    }
+    assert_non_null(key);
+    assert_string_equal(key, wanted);
+    assert_int_equal(figures, wanted_figures);
+}
+
+static int64_t rows_of(World *world, const char *unit)
+{
+    UnitFigures figures;
+    return reports_of_unit(world->reports, KEY, unit, &figures) ? figures.rows : -1;
+}
+
+static void figures_wait_and_words_do_not(void **state)
+{
+    (void)state;
+    World world = world_of(60 * SECOND);
+    reports_joined(world.reports, KEY, "a");
+    say_it(&world, KEY,
+           (Saying){"a", "Streaming", "orders", NULL, 5, 10, 0, CHANNEL_NOT_SAID, false});
+    next_is(&world, NULL, false); /* not all of it is told */
+    say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    next_is(&world, KEY, false);
+    next_is(&world, NULL, false);
+    assert_int_equal(rows_of(&world, "orders"), 10);
+    /* figures move on, and what is shown does not */
+    say_it(&world, KEY,
+           (Saying){"a", "Streaming", "orders", NULL, 6, 11, 0, CHANNEL_NOT_SAID, true});
+    next_is(&world, NULL, false);
+    assert_int_equal(rows_of(&world, "orders"), 10);
+    for (int i = 0; i < 59; i++) {
+        world.now_us += SECOND;
+        say_it(&world, KEY,
+               (Saying){"a", "Streaming", "orders", NULL, i, 12 + i, 0, CHANNEL_NOT_SAID, true});
+        reports_scan(world.reports, world.now_us);
+        next_is(&world, NULL, false);
+    }
+    world.now_us += SECOND;
+    reports_scan(world.reports, world.now_us);
+    next_is(&world, KEY, true);
+    assert_int_equal(rows_of(&world, "orders"), 70);
+    /* an error is told at once, with its figures */
+    say_it(&world, KEY,
+           (Saying){"a", "Retrying", "orders", "gone", 7, 99, 0, CHANNEL_NOT_SAID, true});
+    next_is(&world, KEY, false);
+    Reported reported;
+    reports_see(world.reports, KEY, -1, world.now_us, &reported);
+    assert_true(reported.known);
+    assert_string_equal(reported.flow.phase, "Retrying");
+    assert_string_equal(reported.flow.error, "gone");
+    assert_int_equal(reported.flow.lag_bytes, 7);
+    assert_int_equal(reported.tables, 1);
+    reported_done(&reported);
+    reports_free(world.reports);
+}
+
+static void the_silent_are_found(void **state)
+{
+    (void)state;
+    World world = world_of(600 * SECOND);
+    Reported reported;
+    reports_joined(world.reports, KEY, "a");
+    say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    next_is(&world, KEY, false);
+    reports_see(world.reports, KEY, 1, world.now_us, &reported);
+    assert_false(reported.silent);
+    reported_done(&reported);
+    reports_left(world.reports, KEY, "a"); /* who goes may come again */
+    world.now_us += 30 * SECOND;
+    reports_scan(world.reports, world.now_us);
+    next_is(&world, NULL, false);
+    world.now_us += SECOND;
+    reports_scan(world.reports, world.now_us);
+    next_is(&world, KEY, false);
+    reports_see(world.reports, KEY, 1, world.now_us, &reported);
+    assert_true(reported.silent);
+    assert_int_equal(reported.heard_s, 1000);
+    reported_done(&reported);
+    /* heard again */
+    reports_joined(world.reports, KEY, "a");
+    say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    next_is(&world, KEY, false);
+    reports_see(world.reports, KEY, 1, world.now_us, &reported);
+    assert_false(reported.silent);
+    reported_done(&reported);
+    /* one that nobody ever heard, after as long */
+    reports_see(world.reports, "u/retail/new", 1, world.now_us, &reported);
+    assert_false(reported.silent);
+    assert_false(reported.known);
+    reported_done(&reported);
+    world.now_us += 31 * SECOND;
+    say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    reports_scan(world.reports, world.now_us);
+    next_is(&world, "u/retail/new", false);
+    reports_see(world.reports, "u/retail/new", 1, world.now_us, &reported);
+    assert_true(reported.silent);
+    assert_int_equal(reported.heard_s, 0);
+    reported_done(&reported);
+    /* one that is not to run is not missed */
+    reports_see(world.reports, "u/retail/new", 0, world.now_us, &reported);
+    assert_false(reported.silent);
+    reported_done(&reported);
+    reports_free(world.reports);
+}
+
+static void consumers_are_one(void **state)
+{
+    (void)state;
+    World world = world_of(0);
+    static const char key[] = "u/retail/orders";
+    reports_joined(world.reports, key, "a");
+    reports_joined(world.reports, key, "b");
+    say_it(&world, key, (Saying){"a", "Streaming", "orders", NULL, 5, 100, 0, 1, true});
+    say_it(&world, key, (Saying){"b", "Pending", "orders", NULL, 7, 90, 0, 0, true});
+    next_is(&world, key, false);
+    Reported reported;
+    reports_see(world.reports, key, 2, world.now_us, &reported);
+    assert_string_equal(reported.flow.phase, "Pending");
+    assert_int_equal(reported.flow.lag_bytes, 12);
+    reported_done(&reported);
+    UnitFigures figures;
+    assert_true(reports_of_unit(world.reports, key, "orders", &figures));
+    assert_int_equal(figures.rows, 100); /* of the one that commits */
+    /* one goes, and another one takes its place */
+    reports_left(world.reports, key, "a");
+    reports_joined(world.reports, key, "c");
+    say_it(&world, key, (Saying){"c", "Streaming", "orders", NULL, 1, 100, 0, 1, true});
+    next_is(&world, NULL, false); /* as many, and as far: no news */
+    for (int i = 0; i < 7; i++) {
+        world.now_us += 10 * SECOND;
+        say_it(&world, key, (Saying){"b", "Pending", "orders", NULL, 7, 90, 0, 0, true});
+        say_it(&world, key, (Saying){"c", "Streaming", "orders", NULL, 1, 100, 0, 1, true});
+    }
+    reports_scan(world.reports, world.now_us);
+    next_is(&world, key, true);
+    reports_see(world.reports, key, 2, world.now_us, &reported);
+    assert_int_equal(reported.flow.lag_bytes, 8);
+    reported_done(&reported);
+    /* all go: what they said last is what is known */
+    reports_left(world.reports, key, "b");
+    world.now_us += SECOND;
+    say_it(&world, key, (Saying){"c", "Streaming", "orders", NULL, 2, 100, 0, 1, true});
+    reports_left(world.reports, key, "c");
+    world.now_us += SECOND;
+    reports_scan(world.reports, world.now_us);
+    reports_see(world.reports, key, 2, world.now_us, &reported);
+    assert_true(reported.known);
+    reported_done(&reported);
+    reports_free(world.reports);
+}
+
+static void tables_come_and_go(void **state)
+{
+    (void)state;
+    World world = world_of(0);
+    reports_joined(world.reports, KEY, "a");
+    say_it(&world, KEY,
+           (Saying){"a", "Streaming", "all-x", NULL, 5, 1, 0, CHANNEL_NOT_SAID, false});
+    assert_null(reports_tables(world.reports, KEY));
+    say_it(&world, KEY, (Saying){"a", "Streaming", "all-y", NULL, 5, 2, 1, CHANNEL_NOT_SAID, true});
+    next_is(&world, KEY, false);
+    AUTO(json_free) json_t *tables = reports_tables(world.reports, KEY);
+    AUTO(json_free)
+    json_t *both = json_pack("{ss ss}", "all-x", "public.all-x", "all-y", "public.all-y");
+    assert_true(json_equal(tables, both));
+    AUTO(json_free) json_t *owners = json_pack("{ss ss}", "all-x", "all", "all-y", "all");
+    assert_true(reports_claim(world.reports, KEY, owners));
+    assert_false(reports_claim(world.reports, KEY, owners));
+    assert_int_equal(rows_of(&world, "all"), 3);
+    assert_int_equal(rows_of(&world, "all-y"), 2);
+    assert_int_equal(rows_of(&world, "other"), -1);
+    /* the process begins again, and one is gone: until all is told, what was stands */
+    reports_left(world.reports, KEY, "a");
+    reports_joined(world.reports, KEY, "a");
+    say_it(&world, KEY, (Saying){"a", "Pending", NULL, NULL, 5, 0, 0, 0, false});
+    assert_int_equal(rows_of(&world, "all"), 3);
+    say_it(&world, KEY, (Saying){"a", "Streaming", "all-y", NULL, 5, 4, 0, CHANNEL_NOT_SAID, true});
+    next_is(&world, KEY, false);
+    assert_int_equal(rows_of(&world, "all"), 4);
+    assert_int_equal(rows_of(&world, "all-x"), -1);
+    reports_free(world.reports);
+}
+
+/* Hundreds say something new all the time: so many are let through, and each as often. */
+static void the_line_is_fair(void **state)
+{
+    (void)state;
+    enum { MANY = 200, SECONDS = 40 };
+    World world = world_of(10 * SECOND);
+    static int times[MANY];
+    char key[40];
+    int all = 0;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(key, sizeof key, "c/retail/%d", i);
+        reports_joined(world.reports, key, "a");
+    }
+    for (int tick = 0; tick < SECONDS * 20; tick++) {
+        world.now_us += SECOND / 20;
+        for (int i = 0; i < MANY && tick % 20 == 0; i++) {
+            snprintf(key, sizeof key, "c/retail/%d", i);
+            /* the first hundred change their phase all the time */
+            say_it(&world, key,
+                   (Saying){"a", i < MANY / 2 && tick % 40 ? "CatchingUp" : "Streaming", NULL, NULL,
+                            tick, 0, 0, 0, true});
+        }
+        if (tick % 20 == 0)
+            reports_scan(world.reports, world.now_us);
+        bool figures;
+        for (char *next; (next = reports_next(world.reports, world.now_us, &figures)); free(next)) {
+            times[atoi(next + strlen("c/retail/"))]++;
+            all++;
+        }
+    }
+    assert_true(all <= (SECONDS + 1) * REPORTS_WRITES_PER_S);
+    assert_true(all >= (SECONDS - 1) * REPORTS_WRITES_PER_S);
+    for (int i = 0; i < MANY; i++) {
+        assert_true(times[i] >= 1);
+        assert_true(times[i] <= 10);
+    }
+    reports_free(world.reports);
+}
+
+static void one_scrape_shows_all(void **state)
+{
+    (void)state;
+    World world = world_of(0);
+    reports_joined(world.reports, KEY, "a");
+    say_it(&world, KEY,
+           (Saying){"a", "Streaming", "orders", NULL, 5, 10, 0, CHANNEL_NOT_SAID, true});
+    Bytes text = {0};
+    reports_write(world.reports, &text);
+    bytes_put_u8(&text, '\0');
+    const char *all = (char *)text.data;
+    assert_non_null(strstr(all, "# TYPE firn_agents_lag_bytes gauge\n"
+                                "firn_agents_lag_bytes{kind=\"Connector\",namespace=\"retail\","
+                                "name=\"shop\"} 5\n"));
+    assert_non_null(strstr(all, "firn_agents_rows{kind=\"Connector\",namespace=\"retail\","
+                                "name=\"shop\"} 10\n"));
+    assert_non_null(strstr(all, "firn_agents_heard_timestamp_seconds{kind=\"Connector\","
+                                "namespace=\"retail\",name=\"shop\"} 1000\n"));
+    assert_null(strstr(all, "firn_agents_freshness_seconds{")); /* it was not said */
+    bytes_done(&text);
+    reports_free(world.reports);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(figures_wait_and_words_do_not),
+        cmocka_unit_test(the_silent_are_found),
+        cmocka_unit_test(consumers_are_one),
+        cmocka_unit_test(tables_come_and_go),
+        cmocka_unit_test(the_line_is_fair),
+        cmocka_unit_test(one_scrape_shows_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
