@@ -185,8 +185,8 @@ static void agents_have_the_last_word(void **state)
     (void)state;
     State well = state_of(HEALTH_READY, "Streaming", "Streaming", "it follows the source");
     State starts = state_of(HEALTH_PROGRESS, "Pending", "Starting", "0 of 1 Pods are ready");
-    State rolls = state_of(HEALTH_PROGRESS, "Pending", "RollingOut", "");
-    State stopped = state_of(HEALTH_READY, "Stopped", "Stopped", "");
+    State rolls = state_of(HEALTH_PROGRESS, "Pending", "RollingOut", "%s", "");
+    State stopped = state_of(HEALTH_READY, "Stopped", "Stopped", "%s", "");
     Reported nothing = {0}, streams = reported_in("Streaming"), behind = reported_in("CatchingUp");
     Reported copies = reported_in("Snapshotting"), retries = reported_in("Retrying");
     Reported silent = streams;
