@@ -20,7 +20,7 @@ typedef struct Kept {
     uint8_t hash[HASH_BYTES_OF_TOKEN];
     int64_t until_us; /* 0: empty */
     ChannelPod pod;   /* no name: refused */
-    Error err;
+    Error *err;       /* then: why */
 } Kept;
 
 struct Reviews {
@@ -50,8 +50,10 @@ static ChannelPod copy_of(const ChannelPod *pod)
 
 static void kept_free(Kept *kept)
 {
-    if (kept)
-        channel_pod_done(&kept->pod);
+    if (!kept)
+        return;
+    channel_pod_done(&kept->pod);
+    free(kept->err);
     free(kept);
 }
 
@@ -155,7 +157,7 @@ static bool known(Reviews *reviews, const uint8_t *hash, bool *ret_ok, ChannelPo
         *ret_ok = kept->pod.name;
         *ret = copy_of(&kept->pod);
         if (!*ret_ok)
-            *err = kept->err;
+            *err = *kept->err;
     }
     pthread_mutex_unlock(&reviews->lock);
     return found;
@@ -167,7 +169,10 @@ static void keep(Reviews *reviews, const uint8_t *hash, const ChannelPod *pod, c
     memcpy(kept->hash, hash, sizeof kept->hash);
     kept->until_us = clock_mono_us() + KEPT_US;
     kept->pod = copy_of(pod);
-    kept->err = *err;
+    if (!pod->name) {
+        kept->err = mem_alloc(sizeof *kept->err);
+        *kept->err = *err;
+    }
     pthread_mutex_lock(&reviews->lock);
     kept_free(reviews->kept[place_of(hash)]);
     reviews->kept[place_of(hash)] = kept;

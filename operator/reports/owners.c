@@ -309,10 +309,13 @@ void reports_see(Reports *reports, const char *key, int expected, int64_t now_us
         owner->seen_us = now_us;
         owner->silent = owner_is_silent(owner, now_us);
         ret->silent = owner->silent;
-        ret->known = owner->is_shown;
-        for (size_t i = 0; i < owner->agent_count; i++)
+        bool is_there = owner->expected; /* who was told to stop is not what it was */
+        for (size_t i = 0; i < owner->agent_count; i++) {
+            is_there = is_there || owner->agents[i].connected;
             if (owner->agents[i].heard_s > ret->heard_s)
                 ret->heard_s = owner->agents[i].heard_s;
+        }
+        ret->known = owner->is_shown && is_there;
         channel_flow_copy(&ret->flow, &owner->shown);
         put_copies(owner, ret);
     }

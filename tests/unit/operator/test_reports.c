@@ -167,6 +167,28 @@ static void the_silent_are_found(void **state)
     reports_free(world.reports);
 }
 
+static void the_stopped_are_not_known(void **state)
+{
+    (void)state;
+    World world = world_of(0);
+    Reported reported;
+    reports_joined(world.reports, KEY, "a");
+    say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    next_is(&world, KEY, false);
+    reports_see(world.reports, KEY, 0, world.now_us, &reported); /* its Pod is not ready yet */
+    assert_true(reported.known);
+    reported_done(&reported);
+    reports_left(world.reports, KEY, "a");
+    reports_see(world.reports, KEY, 1, world.now_us, &reported); /* it comes again */
+    assert_true(reported.known);
+    reported_done(&reported);
+    reports_see(world.reports, KEY, 0, world.now_us, &reported);
+    assert_false(reported.known);
+    assert_false(reported.silent);
+    reported_done(&reported);
+    reports_free(world.reports);
+}
+
 static void consumers_are_one(void **state)
 {
     (void)state;
@@ -312,6 +334,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_wait_and_words_do_not),
         cmocka_unit_test(the_silent_are_found),
+        cmocka_unit_test(the_stopped_are_not_known),
         cmocka_unit_test(consumers_are_one),
         cmocka_unit_test(tables_come_and_go),
         cmocka_unit_test(the_line_is_fair),
