@@ -169,7 +169,7 @@ class IdColumns(Shop):
         agent = self.follow(" primary key", 3)
         self.connection.execute("alter table t replica identity default; update t set v = 'unseen'")
         self.assertEqual(agent.wait(), REFUSED)
-        self.assertIn("the replica identity no longer has it, which idColumns names", agent.text())
+        self.assertIn("the replica identity no longer has it, which idColumns or keyColumns names", agent.text())
         self.connection.execute("alter table t replica identity full")
         self.write_manifest(format=3, more_table="      idColumns: [part, name]\n")
         agent = self.start(arguments=["--resnapshot", "public.t"])
