@@ -4,7 +4,6 @@
  * What a commit took is in the table's hands until its answer is settled. A commit after one that
  * did not go through may be of other pieces, or meet a table that others have rewritten: then the
  * table is opened anew, and its pieces are taken again. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +14,8 @@
 #include "common/mem.h"
 
 #define TABLE_MEMORY_BYTES ((size_t)16 << 20)
+#define SWEEP_US INT64_C(3600000000)     /* between two looks at what others have left … */
+#define LEFT_AGE_US INT64_C(86400000000) /* … that is older than a day */
 
 struct Committer {
     CommitterOptions options;
@@ -32,6 +33,7 @@ struct Committer {
     Table *table;
     int64_t claimed;    /* snapshot of the claim that the table's index goes with */
     bool renew;         /* before the next commit */
+    int64_t sweep_us;   /* the next one is due */
     CommitJob *applied; /* whose pieces the table has taken; NULL: none */
 };
 
@@ -207,18 +209,21 @@ static bool load(Committer *committer, const CommitJob *job, CommitResult *ret, 
 /* ---------- commits ---------- */
 static bool same_pieces(const CommitJob *a, const CommitJob *b)
 {
-    return a->piece_count == b->piece_count && a->barrier.kind == b->barrier.kind &&
-           row_position_compare(a->barrier.at, b->barrier.at) == 0 &&
-           memcmp(a->pieces, b->pieces, a->piece_count * sizeof *a->pieces) == 0;
+    if (a->piece_count != b->piece_count || a->barrier.kind != b->barrier.kind ||
+        row_position_compare(a->barrier.at, b->barrier.at) != 0)
+        return false;
+    for (size_t i = 0; i < a->piece_count; i++)
+        if (a->pieces[i].id.worker != b->pieces[i].id.worker ||
+            a->pieces[i].id.number != b->pieces[i].id.number)
+            return false;
+    return true;
 }
 
 static bool take_pieces(Committer *committer, const CommitJob *job, Error *err)
 {
     char name[PIECE_NAME_BYTES];
     for (size_t i = 0; i < job->piece_count; i++) {
-        snprintf(name, sizeof name, "%016" PRIx64 "-%" PRIu64, job->pieces[i].worker,
-                 job->pieces[i].number);
-        if (!table_take_staged(committer->table, name, err))
+        if (!table_take_staged(committer->table, piece_name(&job->pieces[i], name), err))
             return error_wrap(err, "table %s", committer->options.name);
     }
     return job->barrier.kind != BARRIER_TRUNCATE ||
@@ -262,10 +267,43 @@ static bool commit(Committer *committer, CommitJob **job, CommitResult *ret, Err
     return true;
 }
 
+/* ---------- what others have left ---------- */
+typedef struct Stands {
+    const LaneValue *lanes;
+    uint32_t lane_count;
+} Stands;
+
+static bool is_dead(void *context, const char *name)
+{
+    const Stands *stands = context;
+    PieceName piece;
+    return piece_name_parse(name, &piece) &&
+           piece_is_dead(&piece, stands->lanes, stands->lane_count);
+}
+
+/* The table stands at the job's lanes, by the head that it was just given: whoever commits on that
+ * or behind begins there, so that what begins before is nobody's. */
+static void sweep(Committer *committer, const CommitJob *job)
+{
+    Error why = {0};
+    Stands stands = {job->lanes, job->lane_count};
+    int64_t age_us = clock_asked_us("FIRN_LEFT_MS", LEFT_AGE_US);
+    if (clock_mono_us() < committer->sweep_us)
+        return;
+    committer->sweep_us = clock_mono_us() + SWEEP_US;
+    int64_t before_us = clock_wall_us() - age_us;
+    if (!table_sweep_staged(committer->table, before_us, is_dead, &stands, &why) ||
+        !table_sweep_unfinished(committer->table, before_us, &why))
+        log_info("what others have left is not removed", LOG_T("table", committer->options.name),
+                 LOG_T("reason", why.code), LOG_T("error", why.message));
+}
+
 /* False: the table can't go on. */
 static bool settle(Committer *committer, CommitResult *ret, Error *err)
 {
     if (ret->answer == ANSWER_DONE) {
+        if (committer->applied)
+            sweep(committer, committer->applied);
         commit_job_free(TAKE(committer->applied));
         committer->claimed = ret->id;
         CRASH_POINT("ingest-committed");

@@ -21,7 +21,7 @@
 #define BUFFERS_MAX ((size_t)96 << 20) /* of all tables' files being written … */
 #define QUEUES_MAX ((size_t)32 << 20)  /* … and of what is fetched ahead */
 #define SHARE_LEAST ((size_t)4 << 20)  /* of a table, however many there are */
-#define PIECE_NAME_BYTES 48
+#define PIECE_NAME_BYTES 128
 
 typedef struct Ingest {
     Supervised base;
@@ -46,6 +46,19 @@ MUST_CHECK bool ingest_learn(Ingest *ingest, const char *name, const Schema *col
 /* Those of the table join *columns. */
 MUST_CHECK bool ingest_join_learnt(Ingest *ingest, const char *name, Schema **columns, Error *err);
 
+/* ---------- pieces.c: what staged pieces are called ---------- */
+/* Where it follows stands in the name: a table that is behind that takes it no more. */
+typedef struct PieceName {
+    uint32_t lane;
+    LaneValue from;
+    PieceId id;
+} PieceName;
+char *piece_name(const PieceName *piece, char ret[PIECE_NAME_BYTES]);
+bool piece_name_parse(const char *name, PieceName *ret);
+/* Can no commit take it, on a table that stands at these values or behind? Values never fall: in
+ * the order of (passed, next), of our topics in each of the two. */
+bool piece_is_dead(const PieceName *piece, const LaneValue *lanes, uint32_t lane_count);
+
 /* ---------- committer.c ---------- */
 typedef enum CommitJobKind { JOB_LOAD, JOB_COMMIT, JOB_RESEND, JOB_FORGET } CommitJobKind;
 typedef struct CommitJob {
@@ -53,7 +66,7 @@ typedef struct CommitJob {
     uint64_t ticket;
     int64_t head, commit;
     Barrier barrier;
-    PieceId *pieces; /* of rows, in the order in which they are taken; owned */
+    PieceName *pieces; /* of rows, in the order in which they are taken; owned */
     size_t piece_count;
     LaneValue *lanes; /* of the table after it; of LOAD, to which it goes back first; owned */
     uint32_t lane_count;

@@ -104,12 +104,12 @@ static void ask_load(Feed *feed, const CoordinatorAction *action)
     feed->asked = true;
 }
 
-static void add_pieces(CommitJob *job, const Piece *pieces, uint32_t count)
+static void add_pieces(CommitJob *job, uint32_t lane, const Piece *pieces, uint32_t count)
 {
     job->pieces = mem_regrow(job->pieces, job->piece_count + count + 1, sizeof *job->pieces);
     for (uint32_t i = 0; i < count; i++)
         if (pieces[i].rows)
-            job->pieces[job->piece_count++] = pieces[i].id;
+            job->pieces[job->piece_count++] = (PieceName){lane, pieces[i].from, pieces[i].id};
 }
 
 static void ask_commit(Feed *feed, const CoordinatorAction *action)
@@ -127,7 +127,7 @@ static void ask_commit(Feed *feed, const CoordinatorAction *action)
     for (uint32_t i = 0; i < action->lane_count; i++) {
         uint32_t count;
         const Piece *pieces = coordinator_taken(coordinator, i, &count, &job->lanes[i]);
-        add_pieces(job, pieces, count);
+        add_pieces(job, i, pieces, count);
     }
     committer_ask(feed->committer, job);
     feed->asked = true;

@@ -9,6 +9,7 @@
  *   lanes.c      records → rows → pieces: drives agent/commit/worker.h
  *   fresh.c      how old the oldest record is that is not in the table
  *   group.c      drives agent/commit/coordinator.h, and what the processes say to each other
+ *   pieces.c     what staged pieces are called
  *   committer.c  a thread that owns the table: loads it, takes pieces, commits
  *   control.h    the words of the control topic, in bytes
  *

@@ -1,7 +1,6 @@
 /* Records → rows → pieces. The worker (agent/commit) says which record counts, and when a piece is
  * whole; here it is decoded, batched and staged. */
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "agent/ingest/flow.h"
@@ -83,7 +82,8 @@ static bool stage(Feed *feed, uint32_t number, PieceId piece, Error *err)
 {
     FeedLane *lane = &feed->lanes[number];
     char name[PIECE_NAME_BYTES];
-    snprintf(name, sizeof name, "%016" PRIx64 "-%" PRIu64, piece.worker, piece.number);
+    const PieceName it = {number, feed->worker.lanes[number].open.from, piece};
+    piece_name(&it, name);
     if (!put_batch(feed, lane, err) || !table_stage_finish(lane->stage, name, err))
         return false;
     lane_drop(lane);

@@ -171,6 +171,12 @@ MUST_CHECK bool table_stage_finish(TableStage *stage, const char *name, Error *e
  * taken in their order. CONFLICT "PieceOutdated" when it was written for other columns, or is gone.
  */
 MUST_CHECK bool table_take_staged(Table *table, const char *name, Error *err);
+/* Removes pieces, with their files, that were staged before that moment (wall clock) and that no
+ * commit can take any more: `is_dead` says so by the name. A piece that was committed and whose
+ * description is still there loses that alone. */
+typedef bool TableStagedDead(void *context, const char *name);
+MUST_CHECK bool table_sweep_staged(Table *table, int64_t before_us, TableStagedDead *is_dead,
+                                   void *context, Error *err);
 
 /* What was asked for by its id and done last, in a commit that said so (property
  * firn.replay.<unit>); NULL: nothing. As of the latest look. */

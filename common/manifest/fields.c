@@ -706,7 +706,7 @@ SHAPE(replay_offset_shape, "an offset",
        AT(ReplayOffset, offset),
        .required = true,
        .least = 0,
-       .most = INT64_MAX,
+       .most = INT64_C(1) << 53, /* what a JSON number holds: the API server reads it as one */
        .doc = "the first record that is read again"});
 
 SHAPE(replay_shape, "replay",

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import tempfile
+import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -15,6 +16,7 @@ import harness.case  # noqa: F401  (tests/compare is found from here on)
 from confluent_kafka import Producer
 from lake import LakeError, LakeTable
 
+from harness import lake
 from harness.agent import OK, REFUSED, Agent
 from harness.kafka import Broker
 from harness.wait import wait_until
@@ -59,8 +61,8 @@ class EventsCase(TestCase):
     def flush(self):
         self.assertEqual(self.producer.flush(30), 0)
 
-    def unit(self, name: str, kafka: str, columns: str, mode: str = "Upsert") -> str:
-        """A unit of the topic, and the table of its name."""
+    def unit(self, name: str, kafka: str, columns: str, mode: str = "Upsert", more: str = "") -> str:
+        """A unit of the topic, and the table of its name; more: of the unit's spec."""
         key = "idColumns: [id]" if mode == "Upsert" else "mode: Append"
         return f"""\
 ---
@@ -69,7 +71,7 @@ kind: IngestionUnit
 metadata: {{name: {name}-{self.number}}}
 spec:
   kafka: {{topic: {self.topic}, brokers: "{self.broker.bootstrap}", incomingData: Json{kafka}}}
-  outsourcingUnit:
+{more}  outsourcingUnit:
     table:
       catalog: {{type: Directory, warehouse: {self.warehouse}}}
       database: web
@@ -195,6 +197,28 @@ class Begin(EventsCase):
         self.put(7, {"id": 7, "v": 3}, BEGIN + timedelta(hours=4))
         self.flush()
         self.wait_rows("late", "id, v", Counter({**{(key, 2): 1 for key in range(20, 60)}, (7, 3): 1}), agent)
+        self.stop(agent)
+
+    def test_quiet(self):
+        """A trickle is committed as seldom as the freshness that is asked for allows, and never later."""
+        asked, seconds = 16, 20
+        self.write(self.unit("calm", "", self.columns, "Append", f"  sla: {{freshness: {asked}s}}\n"))
+        agent = self.ingest(http=True)
+        wait_until(lambda: "partitions are dealt out" in agent.text(), SECONDS, "it reads", agent.alive)
+        label = f'{{table="{self.topic}",unit="default/calm-{self.number}"}}'
+        stalest, key, end = 0, 0, time.monotonic() + seconds
+        while time.monotonic() < end:  # ten a second
+            self.put(key, {"id": key, "v": 1})
+            key += 1
+            self.producer.poll(0.1)
+            stalest = max(stalest, agent.metrics().get(f"firn_table_freshness_seconds{label}", 0))
+        self.flush()
+        self.wait_rows("calm", "id, v", Counter({(one, 1): 1 for one in range(key)}), agent)
+        self.assertEqual(agent.metrics()[f"firn_table_freshness_asked_seconds{label}"], asked)
+        self.assertGreater(stalest, 1)
+        self.assertLess(stalest, asked)
+        snapshots = len(lake.load(self.warehouse / "web" / "calm").snapshots)
+        self.assertLess(snapshots, seconds / 2)  # of forty, if each interval were committed
         self.stop(agent)
 
     def test_replay(self):

@@ -174,6 +174,10 @@ typedef bool IcebergEachFile(const DataFile *file, void *context, Error *err);
 MUST_CHECK bool iceberg_each_file(IcebergTable *table, IcebergEachFile *each, void *context,
                                   Error *err);
 
+/* Deletes those of the files, in the table's own folder, that none of its snapshots holds, expired
+ * ones whose files are still there among them. What can't be read deletes nothing. */
+void iceberg_delete_unheld(IcebergTable *table, const char *const *uris, size_t count);
+
 /* A new data file's URI: <location>/data/<partition path>/<random>-<counter>.parquet; caller frees.
  * suffix such as ".parquet", "-deletes.parquet", ".puffin". */
 char *iceberg_new_file_uri(IcebergTable *table, const char *partition_path, const char *suffix)

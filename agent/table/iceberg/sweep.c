@@ -291,3 +291,37 @@ void sweep(IcebergTable *table, const Step *gone, size_t count)
     }
     history_done(&history);
 }
+
+/* ---------- files that were never committed ---------- */
+/* The live files of a snapshot, of manifests that were not read yet. */
+static bool add_held(Sweep *sweep, const Step *step)
+{
+    List list;
+    if (!list_read(sweep->table, step, &list))
+        return false;
+    bool ok = true;
+    for (size_t i = 0; i < list.count && ok; i++)
+        if (is_new(sweep, hash_of(&list.manifests[i])))
+            ok = manifest_read(sweep->table->store, &list.manifests[i], add_live, &sweep->live,
+                               NULL);
+    list_done(&list);
+    return ok;
+}
+
+void iceberg_delete_unheld(IcebergTable *table, const char *const *uris, size_t count)
+{
+    History history;
+    Sweep held = {.table = table, .added_from = -1};
+    bool ok = true;
+    join(table, NULL, 0, &history);
+    for (size_t s = 0; s < history.count && ok; s++)
+        ok = add_held(&held, &history.steps[s]);
+    hashes_sort(&held.live);
+    for (size_t i = 0; i < count && ok; i++) {
+        uint64_t hash = path_hash(uris[i], strlen(uris[i]));
+        if (!hashes_have(&held.live, hash) && !head_holds(table, hash))
+            delete_own(table, uris[i]);
+    }
+    sweep_done(&held);
+    history_done(&history);
+}
