@@ -50,7 +50,7 @@ class EventsCase(TestCase):
         self.warehouse.mkdir()
         self.topic = f"events-{self.number}"
         self.broker.create_topic(self.topic, PARTITIONS, **{"retention.ms": "-1"})  # records here are older than a week
-        self.producer = Producer({"bootstrap.servers": self.broker.bootstrap, "linger.ms": 20})
+        self.producer = Producer({"bootstrap.servers": self.broker.bootstrap, "linger.ms": 20, "enable.idempotence": True})  # in order, each once
         self.runs = 0
 
     def put(self, key: int, value: dict | None, moment: datetime = None):

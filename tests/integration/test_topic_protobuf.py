@@ -67,7 +67,7 @@ class Protobuf(unittest.TestCase):
         for server in (self.broker, self.registry):
             server.start()
             self.addCleanup(server.stop)
-        self.producer = Producer({"bootstrap.servers": self.broker.bootstrap})
+        self.producer = Producer({"bootstrap.servers": self.broker.bootstrap, "enable.idempotence": True})
 
     def register(self, subject: str, text: str, *references: dict) -> int:
         body = {"schemaType": "PROTOBUF", "schema": text, "references": references}
