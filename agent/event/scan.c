@@ -301,15 +301,20 @@ static bool skip_text(Scan *json)
     return true;
 }
 
+/* What a word can't have: blanks and control bytes, and what the structure is made of. */
+static const bool ends_word[256] = {
+    [0 ... ' '] = true, [','] = true, ['}'] = true, [']'] = true,
+    [':'] = true,       ['"'] = true, ['{'] = true, ['['] = true,
+};
+
 /* true, false, null, a number */
 static bool skip_word(Scan *json)
 {
-    const char *from = json->at;
-    while (json->at < json->end && (uint8_t)*json->at > ' ' && *json->at != ',' &&
-           *json->at != '}' && *json->at != ']' && *json->at != ':' && *json->at != '"' &&
-           *json->at != '{' && *json->at != '[')
-        json->at++;
-    return json->at > from || scan_bad(json, "is no JSON of the kind expected");
+    const char *from = json->at, *at = from;
+    while (at < json->end && !ends_word[(uint8_t)*at])
+        at++;
+    json->at = at;
+    return at > from || scan_bad(json, "is no JSON of the kind expected");
 }
 
 bool scan_skip(Scan *json)
