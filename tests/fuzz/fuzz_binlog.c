@@ -1,14 +1,17 @@
 /* links: firn_capture_mysql */
-/* Events of the binlog: the input is a flag (MariaDB), then a sequence of (uint8 type, uint16
- * bytes, content). Table maps make a table, rows fill its batch; what is compressed is unpacked.
- * Whatever comes, each row of a batch is whole, and a failure has its error. */
+/* Events of the binlog: the input is flags (1 MariaDB, 2 rows are passed on as sent, with what the
+ * log says of them), then a sequence of (uint8 type, uint16 bytes, content). Table maps make a
+ * table, rows fill its batch; what is compressed is unpacked. Whatever comes, each row of a batch
+ * is whole, and a failure has its error. */
 #include "agent/capture/mysql/rows.h"
 #include "agent/capture/mysql/unpack.h"
+#include "agent/record/origin.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 typedef struct Fuzz {
     BinlogFormat format;
+    bool as_sent;
     TableMap *map;
     Schema *schema;
     RowPlan *plan;
@@ -33,6 +36,14 @@ static void forget(Fuzz *fuzz)
     fuzz->map = NULL;
 }
 
+static void open_batch(Fuzz *fuzz)
+{
+    batch_free(fuzz->batch);
+    fuzz->batch = batch_new(fuzz->schema, 0, 64);
+    if (fuzz->as_sent)
+        origins_keep(fuzz->batch);
+}
+
 static bool take_map(Fuzz *fuzz, const BinlogEvent *event)
 {
     if (fuzz->map && table_map_same(fuzz->map, event))
@@ -43,8 +54,10 @@ static bool take_map(Fuzz *fuzz, const BinlogEvent *event)
         fuzz->schema = rows_schema(fuzz->map, &collations, &fuzz->err);
     if (fuzz->schema)
         fuzz->plan = row_plan_new(fuzz->map, fuzz->schema, NULL, &collations, &fuzz->err);
+    if (fuzz->plan && fuzz->as_sent)
+        row_plan_as_sent(fuzz->plan);
     if (fuzz->plan)
-        fuzz->batch = batch_new(fuzz->schema, 0, 64);
+        open_batch(fuzz);
     return fuzz->batch != NULL;
 }
 
@@ -55,13 +68,14 @@ static bool take_rows(Fuzz *fuzz, const BinlogEvent *event)
         return false;
     bool ok = true;
     while (ok && fuzz->batch && reader_left(&rows.rows)) {
-        if (fuzz->batch->row_count + 2 > fuzz->batch->row_max || batch_is_full(fuzz->batch)) {
-            batch_free(fuzz->batch);
-            fuzz->batch = batch_new(fuzz->schema, 0, 64);
-        }
+        if (fuzz->batch->row_count + 2 > fuzz->batch->row_max || batch_is_full(fuzz->batch))
+            open_batch(fuzz);
         ok = rows_put_next(fuzz->plan, &rows, fuzz->batch, (RowPosition){1, 1}, &fuzz->err);
         for (uint32_t i = 0; i < fuzz->batch->column_count; i++)
             ASSERT(fuzz->batch->columns[i].rows == fuzz->batch->row_count);
+        const Batch *before = fuzz->as_sent ? fuzz->batch->origins->before : NULL;
+        for (uint32_t i = 0; before && i < before->column_count; i++)
+            ASSERT(before->columns[i].rows == before->row_count);
     }
     return ok;
 }
@@ -171,12 +185,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     Fuzz fuzz = {0};
     Reader in = reader_over(data, size);
-    uint8_t mariadb, type;
+    uint8_t flags, type;
     uint16_t bytes;
     const uint8_t *content;
-    if (!reader_u8(&in, &mariadb))
+    if (!reader_u8(&in, &flags))
         return 0;
-    usual_format(&fuzz.format, mariadb & 1);
+    usual_format(&fuzz.format, flags & 1);
+    fuzz.as_sent = flags & 2;
     bool ok = true;
     while (ok && reader_u8(&in, &type) && reader_u16be(&in, &bytes)) {
         if (bytes > reader_left(&in))

@@ -9,13 +9,14 @@ import random
 import time
 import unittest
 
-from test_mysql import MORE, ODD, SECONDS, TYPES, Base
+from test_mysql import SECONDS, Base
 from test_mysql_kill import Kills, Traffic, crash_points
 
 from harness.agent import Agent
 from harness.kafka import Registry
 from harness.kafka_secure import SecureBroker
 from harness.mysql_relay import MysqlTopic, difference, stream_manifest
+from harness.mysql_types import MORE, ODD, TYPES
 from harness.relay import Header
 from harness.wait import TimedOut, wait_until
 

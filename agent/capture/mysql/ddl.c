@@ -465,40 +465,77 @@ static bool is_type(const Scan *scan)
     return false;
 }
 
+/* To the type of a column that the statement adds; false: it adds no such column. */
+static bool find_definition(Scan *scan, const char *column)
+{
+    bool begins = false;
+    for (next(scan); scan->token.kind != TOKEN_END;) {
+        bool word = scan->token.kind == TOKEN_WORD || scan->token.kind == TOKEN_QUOTED;
+        if (!word || !begins) {
+            begins = is(scan, "ADD") || is(scan, "(") || is(scan, ",");
+            next(scan);
+            continue;
+        }
+        if (take(scan, "COLUMN")) {
+            skip_if(scan);
+            continue;
+        }
+        if (is(scan, "IF")) {
+            skip_if(scan);
+            continue;
+        }
+        begins = is(scan, "ADD"); /* behind a comma */
+        AUTO(mem_free) char *found = name(scan);
+        if (!found)
+            next(scan);
+        if (found && strcasecmp(found, column) == 0 && is_type(scan))
+            return true;
+    }
+    return false;
+}
+
 DdlDefault ddl_default(const char *text, size_t bytes, const char *column, char **ret)
 {
     Scan scan = {.at = text, .end = text + bytes};
-    bool begins = false;
     *ret = NULL;
-    for (next(&scan); scan.token.kind != TOKEN_END;) {
-        bool word = scan.token.kind == TOKEN_WORD || scan.token.kind == TOKEN_QUOTED;
-        if (!word || !begins) {
-            begins = is(&scan, "ADD") || is(&scan, "(") || is(&scan, ",");
-            next(&scan);
-            continue;
-        }
-        if (take(&scan, "COLUMN")) {
-            skip_if(&scan);
-            continue;
-        }
-        if (is(&scan, "IF")) {
-            skip_if(&scan);
-            continue;
-        }
-        begins = is(&scan, "ADD"); /* behind a comma */
-        AUTO(mem_free) char *found = name(&scan);
-        if (!found)
-            next(&scan);
-        if (!found || strcasecmp(found, column) != 0 || !is_type(&scan))
-            continue;
-        DdlDefault kind = is(&scan, "SERIAL") ? DDL_DEFAULT_COMPUTED : column_default(&scan, ret);
-        if (kind != DDL_DEFAULT_LITERAL) {
-            free(*ret);
-            *ret = NULL;
-        }
-        return kind;
+    if (!find_definition(&scan, column))
+        return DDL_DEFAULT_ABSENT;
+    DdlDefault kind = is(&scan, "SERIAL") ? DDL_DEFAULT_COMPUTED : column_default(&scan, ret);
+    if (kind != DDL_DEFAULT_LITERAL) {
+        free(*ret);
+        *ret = NULL;
     }
-    return DDL_DEFAULT_ABSENT;
+    return kind;
+}
+
+bool ddl_drops(const char *text, size_t bytes, const char *column)
+{
+    static const char *const others[] = {"INDEX",      "KEY",       "PRIMARY", "FOREIGN", "CHECK",
+                                         "CONSTRAINT", "PARTITION", "DEFAULT", "SYSTEM"};
+    Scan scan = {.at = text, .end = text + bytes};
+    for (next(&scan); scan.token.kind != TOKEN_END;) {
+        if (!take(&scan, "DROP")) {
+            next(&scan);
+            continue;
+        }
+        bool other = false;
+        for (size_t i = 0; i < ARRAY_LEN(others); i++)
+            other = other || is(&scan, others[i]);
+        if (other)
+            continue;
+        (void)take(&scan, "COLUMN");
+        skip_if(&scan);
+        AUTO(mem_free) char *found = name(&scan);
+        if (found && strcasecmp(found, column) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool ddl_adds(const char *text, size_t bytes, const char *column, const char *type)
+{
+    Scan scan = {.at = text, .end = text + bytes};
+    return find_definition(&scan, column) && is(&scan, type);
 }
 
 bool ddl_names(const char *text, size_t bytes, const char *table)

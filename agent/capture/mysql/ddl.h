@@ -48,6 +48,10 @@ typedef enum DdlDefault {
 /* What the statement says of the default of a column that it adds. *ret: of a literal, its text
  * without quotes; the caller frees. */
 DdlDefault ddl_default(const char *text, size_t bytes, const char *column, char **ret);
+/* Does the statement take such a column away? */
+bool ddl_drops(const char *text, size_t bytes, const char *column);
+/* Does the statement add such a column, of that type? */
+bool ddl_adds(const char *text, size_t bytes, const char *column, const char *type);
 /* Does a name like this stand anywhere in the statement, but in a text? For statements that say how
  * rows change, instead of rows. */
 bool ddl_names(const char *text, size_t bytes, const char *table);

@@ -96,6 +96,18 @@ static bool same_column(const MyKnown *a, int i, const MyKnown *b, int k)
            a->map->columns[i].nullable == b->map->columns[k].nullable;
 }
 
+/* Whatever the catalog has of that name is another one, of this statement or of a later one. */
+static bool drops(const Ddl *ddl, const char *name)
+{
+    return ddl && ddl->kind == DDL_ALTER && ddl_drops(ddl->text, ddl->bytes, name);
+}
+
+static bool adds(const Ddl *ddl, const char *name)
+{
+    AUTO(mem_free) char *unused = NULL;
+    return ddl_default(ddl->text, ddl->bytes, name, &unused) != DDL_DEFAULT_ABSENT;
+}
+
 /* What was there and is not in the catalog, though the statement did not take it. */
 static void put_missing(Merge *merge, const MyKnown *old, const MyKnown *now, const Ddl *ddl)
 {
@@ -105,7 +117,8 @@ static void put_missing(Merge *merge, const MyKnown *old, const MyKnown *now, co
         for (size_t k = 0; k < merge->count; k++)
             there = there || merge->columns[k].origin == old->origins[i];
         const char *to = renamed_to(ddl, name);
-        bool taken = ddl && find(now, name) < 0 && concerns(ddl, name);
+        bool replaced = ddl && ddl->kind != DDL_ALTER; /* by a table that is as the catalog says */
+        bool taken = replaced ? find(now, name) < 0 : drops(ddl, name);
         if (there || (!to && taken))
             continue;
         merge->ahead = true;
@@ -126,6 +139,13 @@ static bool merge_columns(const MyTable *table, const MyKnown *now, const Ddl *d
         int at = find(old, former);
         if (former == column->name && renamed_to(ddl, former)) {
             merge->ahead = true; /* another one, which was called so later */
+            continue;
+        }
+        if (former == column->name && drops(ddl, former)) {
+            bool again = adds(ddl, former); /* in one go */
+            merge->ahead = merge->ahead || !again;
+            if (again)
+                put(merge, now, (int)i, ++merge->last);
             continue;
         }
         if (at < 0 && !concerns(ddl, column->name)) {
@@ -378,6 +398,32 @@ static bool learn(Mysql *mysql, MyTable *table, MyKnown *now, const Ddl *ddl, bo
     return my_table_take(mysql, table, known, err) && find_initials(mysql, table, ddl, last, err);
 }
 
+/* Table maps show uuid and inet as BINARY: of a column that the catalog no longer has under its
+ * name the statement that added it tells. NULL: it is none of these. */
+static const char *special_word(const MyTable *table, const MyColumn *column)
+{
+    static const char *const words[] = {"uuid", "inet6", "inet4"};
+    if (column->type != MY_STRING || column->collation != COLLATION_BINARY)
+        return NULL;
+    AUTO(mem_free) char *name = mem_strdup(column->name);
+    for (size_t i = table->statement_count; i > 0; i--) {
+        const char *text = table->statements[i - 1];
+        for (size_t k = 0; k < ARRAY_LEN(words); k++)
+            if (ddl_adds(text, strlen(text), name, words[k]))
+                return words[k];
+        Ddl ddl;
+        ddl_read(text, strlen(text), "", 0, &ddl);
+        for (size_t k = 0; k < ddl.column_count; k++)
+            if (strcasecmp(ddl.columns[k].to, name) == 0) {
+                free(name);
+                name = mem_strdup(ddl.columns[k].from);
+                break;
+            }
+        ddl_done(&ddl);
+    }
+    return NULL;
+}
+
 /* Columns as the rows' own table map has them, while the catalog is of another time. What is not in
  * it stays, and is null in these rows. */
 static MyKnown *known_of_map(const MyTable *table, const TableMap *map,
@@ -391,9 +437,12 @@ static MyKnown *known_of_map(const MyTable *table, const TableMap *map,
         int at = find(old, column->name);
         const char *charset = collations_charset(collations, column->collation);
         bool same = at >= 0 && my_column_is(&old->map->columns[at], column, map);
+        const char *special = at < 0 ? special_word(table, column) : NULL;
         columns[i] =
             (KnownColumn){.name = column->name,
-                          .type = same ? old->types[at] : my_column_format(column, arena),
+                          .type = same      ? old->types[at]
+                                  : special ? special
+                                            : my_column_format(column, arena),
                           .charset = same ? old->charsets[at]
                                      : charset && column->collation != COLLATION_BINARY ? charset
                                                                                         : "",

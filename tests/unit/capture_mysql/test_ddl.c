@@ -149,10 +149,55 @@ static void test_defaults(void **state)
     }
 }
 
+static void test_adds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sql;
+        bool adds;
+    } cases[] = {
+        {"ALTER TABLE t ADD COLUMN d inet4 NULL FIRST", true},
+        {"ALTER TABLE t ADD c int, ADD `d` INET4", true},
+        {"ALTER TABLE t ADD (c int, d inet4)", true},
+        {"ALTER TABLE t ADD COLUMN IF NOT EXISTS d inet4", true},
+        {"ALTER TABLE t ADD COLUMN d inet6", false},
+        {"ALTER TABLE t ADD COLUMN inet4 int", false},
+        {"ALTER TABLE t ADD COLUMN e inet4", false},
+        {"ALTER TABLE t RENAME COLUMN d TO inet4", false},
+        {"ALTER TABLE t ADD INDEX d (inet4)", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (ddl_adds(cases[i].sql, strlen(cases[i].sql), "d", "inet4") != cases[i].adds)
+            fail_msg("%s", cases[i].sql);
+}
+
+static void test_drops(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sql;
+        bool drops;
+    } cases[] = {
+        {"ALTER TABLE t DROP d", true},
+        {"ALTER TABLE t ADD c int, DROP COLUMN `d`", true},
+        {"ALTER TABLE t DROP COLUMN IF EXISTS d, ADD d int", true},
+        {"ALTER TABLE t DROP INDEX d", false},
+        {"ALTER TABLE t DROP CONSTRAINT d", false},
+        {"ALTER TABLE t DROP FOREIGN KEY d", false},
+        {"ALTER TABLE t ALTER COLUMN d DROP DEFAULT", false},
+        {"ALTER TABLE t MODIFY d int COMMENT 'DROP d'", false},
+        {"ALTER TABLE t DROP COLUMN e, MODIFY d int", false},
+        {"ALTER TABLE t DROP", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (ddl_drops(cases[i].sql, strlen(cases[i].sql), "d") != cases[i].drops)
+            fail_msg("%s", cases[i].sql);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_statements),
-                                       cmocka_unit_test(test_defaults),
-                                       cmocka_unit_test(test_names)};
+                                       cmocka_unit_test(test_defaults), cmocka_unit_test(test_adds),
+                                       cmocka_unit_test(test_drops), cmocka_unit_test(test_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
