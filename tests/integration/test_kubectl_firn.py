@@ -133,6 +133,16 @@ class Plugin(unittest.TestCase):
         self.assertIn("--loud does not go with status", self.firn("status", "--loud", code=2))
         self.assertEqual(self.kube.get("Connector", "shop", "retail")["spec"]["state"], "Running")
 
+    def test_two_of_a_name(self):
+        """What can only be meant of one is done to that one; else it is asked."""
+        table = {"catalog": {"warehouse": "/lake"}, "database": "retail"}
+        self.apply("IngestionUnit", "stock", {"connectorRef": {"name": "stock", "table": "public.stock"}, "outsourcingUnit": {"table": table}})
+        self.addCleanup(self.kube.delete, "IngestionUnit", "stock", "retail")
+        self.assertIn("stock may be connector/stock of retail or unit/stock of retail", self.firn("describe", "stock", code=1))
+        self.firn("pause", "stock")
+        self.assertEqual(self.kube.get("Connector", "stock", "retail")["spec"]["state"], "Stopped")
+        self.firn("resume", "stock")
+
     def test_completion(self):
         """As a shell asks kubectl."""
         self.assertEqual(self.kubectl("__complete", "firn", "pos").splitlines()[0], "positions")
