@@ -178,8 +178,7 @@ class Refusals(Base):
     def test_validate(self):
         path = self.folder / "manifest.yaml"
         for more, field in (("    postgresql: {slot: x}\n", "spec.source.postgresql"),
-                            ("    heartbeat: {interval: 5s}\n", "spec.source.heartbeat"),
-                            ("  stream: {kafka: {bootstrapServers: \"localhost:1\"}}\n", "spec.stream")):  # fmt: skip
+                            ("    heartbeat: {interval: 5s}\n", "spec.source.heartbeat")):  # fmt: skip
             path.write_text(manifest(self.server, self.warehouse, more_source=more))
             done = subprocess.run([binary(), "validate", "-f", path], capture_output=True, text=True)
             self.assertEqual(done.returncode, 3, done.stderr + done.stdout)

@@ -180,7 +180,7 @@ class Verdicts(unittest.TestCase):
     def test_examples(self):
         """Every manifest of deploy/ and of the golden folder."""
         paths = [*ROOT.glob("deploy/quickstart*.yaml"), *ROOT.glob("kind/s*.yaml"), GOLDEN / "shop.yaml", GOLDEN / "lakes.yaml"]
-        self.assertEqual(len(paths), 8)
+        self.assertEqual(len(paths), 9)
         for path in paths:
             for document in yaml.safe_load_all(path.read_text()):
                 if document and document["kind"] != "Namespace" and "." not in document["apiVersion"].partition("/")[0].removesuffix("firn.dev"):
