@@ -233,23 +233,6 @@ class OnANode(unittest.TestCase):
     def test_02_helm_test(self):
         self.helm("test", "firn", "--timeout", "60s")
 
-    def test_02_plugin(self):
-        """Logs and positions need a Pod that runs: what it says is what the source says."""
-
-        def firn(*words: str) -> str:
-            environment = {"PATH": f"{self.node.programs}:{os.environ['PATH']}", "HOME": str(self.folder)}
-            call = [ROOT / "deploy/kubectl-firn", *words, "--namespace", NAMESPACE, "--kubeconfig", self.node.folder / "admin.kubeconfig"]
-            return subprocess.run(call, capture_output=True, text=True, check=True, timeout=120, env=environment).stdout
-
-        def same():
-            lsn = self.source.execute("select confirmed_flush_lsn from pg_replication_slots where slot_name = 'firn_shop'")[0][0]
-            return firn("positions", "shop").splitlines()[1].split()[:2] == ["shop", str(lsn)]
-
-        self.until(same, "the plugin's position is the slot's")
-        self.assertIn("the operator hears", firn("logs", "connector/shop"))
-        self.assertRegex(firn("status"), r"shop +True +Streaming")
-        self.assertIn(self.pod(), firn("describe", "connector/shop"))
-
     def test_03_restarted(self):
         before = self.pod()
         with self.traffic(60):
