@@ -33,6 +33,7 @@ struct KafkaMember {
     uint32_t dealt_count;
     uint64_t generation;
     bool was_dealt; /* to be told */
+    bool leaves;
 };
 
 static rd_kafka_topic_partition_list_t *one_of(const KafkaMember *member, uint32_t partition,
@@ -47,6 +48,7 @@ void kafka_member_free(KafkaMember *member)
 {
     if (!member)
         return;
+    member->leaves = true; /* what is dealt out meanwhile nobody will read */
     while (member->taken_at < member->taken_count)
         rd_kafka_message_destroy(member->taken[member->taken_at++]);
     if (member->current)
@@ -107,7 +109,7 @@ static void rebalanced(rd_kafka_t *rk, rd_kafka_resp_err_t code,
                        rd_kafka_topic_partition_list_t *list, void *context)
 {
     KafkaMember *member = context;
-    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !member->leaves)
         take_dealt(member, list);
     else
         (void)rd_kafka_assign(rk, NULL);

@@ -189,7 +189,7 @@ class Copy(Shop):
         dice = random.Random(SEED)
         with self.subTest(seed=SEED), Traffic(self):
             for number, way in enumerate(ways):
-                self.write_manifest(rate=6000, **fields)
+                self.write_manifest(rate=3000, **fields)
                 agent = self.start(crash_at=way)
                 if way:
                     self.assertEqual(agent.wait(), -signal.SIGKILL, agent.text()[-3000:])
@@ -418,7 +418,7 @@ class Copy(Shop):
     def test_altered_in_append(self):
         self.make_small()
         fields = {"mode": "Append", "interval": "200ms", "more_table": SMALL_FILES}
-        self.write_manifest(rate=6000, **fields)
+        self.write_manifest(rate=3000, **fields)
         agent = self.start()
         wait_until(lambda: self.progress(), 60, "something is durable", agent.alive)
         self.alter("added")
@@ -457,7 +457,7 @@ class Copy(Shop):
         self.addCleanup(place.stop)
         self.make_big()
         fields = {"place": place, "format": 3, "interval": "200ms", "more_table": SMALL_FILES}
-        self.write_manifest(rate=6000, **fields)
+        self.write_manifest(rate=3000, **fields)
 
         def commits(agent):
             return sum(v for k, v in agent.metrics().items() if k.startswith("firn_table_commits_total") and "big" in k)
