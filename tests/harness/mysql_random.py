@@ -13,7 +13,7 @@ from harness.mysql_types import MORE, TYPES
 ROWS = 60  # numbers of rows that statements choose from
 KEYS = {
     "int unsigned": "{i}", "bigint": "{i} - 30", "smallint": "{i}", "varchar(40)": "concat('ключ ', {i})", "decimal(20,2)": "{i} * 1.25",
-    "varchar(40) character set latin1 collate latin1_bin": "concat('ä', {i})", "binary(16)": "unhex(md5({i}))", "char(12)": "concat('c', {i})",
+    "varchar(40) character set latin1 collate latin1_bin": "concat('ä', {i})", "binary(16)": "unhex(left(sha2({i}, 256), 32))", "char(12)": "concat('c', {i})",
     "varbinary(20)": "concat('b', {i})", "datetime(6)": "timestamp('2020-01-01') + interval {i} second", "date": "date('2000-01-01') + interval {i} day",
     "time(3)": "sec_to_time({i})", "bigint unsigned": "18446744073709551000 + {i}",
 }  # fmt: skip

@@ -175,6 +175,8 @@ class Ddl(Base):
         agent = self.start(snapshot="Initial, maxRowsPerSecond: 20000")
         wait_until(lambda: "copying table" in agent.text(), SECONDS, "the copy has begun", agent.alive)
         self.execute("alter table big rename column a to x, rename column b to a")
+        if self.kind == "MariaDB" and not self.names:
+            self.wait_equal(agent, "big")  # the copy is over: of changes that the stream meets it can follow one at a time
         self.execute("alter table big rename column x to b")
         self.execute("insert into big (id, a, b) values (100000, 1, 2)")
         self.wait_equal(agent, "t", "big")
