@@ -103,7 +103,7 @@ static bool is_out(const Bundle *bundle, const json_t *object)
 }
 
 typedef struct Parts {
-    const json_t *connector;
+    const json_t *connector; /* NULL: its unit reads a topic of somebody else's */
     const json_t **units, **tables;
     size_t unit_count, table_count;
 } Parts;
@@ -112,7 +112,8 @@ static Bytes text_of(const Parts *parts, Bundle *bundle)
 {
     Bytes text = {0};
     bool *used = mem_array(parts->table_count + 1, sizeof *used);
-    put_object(&text, parts->connector);
+    if (parts->connector)
+        put_object(&text, parts->connector);
     bundle->units = 0;
     for (size_t i = 0; i < parts->unit_count; i++) {
         const json_t *unit = parts->units[i];
@@ -165,6 +166,8 @@ void bundle_make(const json_t *connector, const json_t *units, const json_t *tab
     parts.tables = in_order(tables, &parts.table_count);
     for (int round = 0; round < ROUNDS_MAX && !ret->text; round++) {
         Bytes text = text_of(&parts, ret);
+        if (!text.used) /* the only unit was refused */
+            break;
         Manifest *manifest = NULL;
         Findings findings = {0};
         bool good = manifest_parse("manifest.yaml", (const char *)text.data, text.used, &manifest,
@@ -180,7 +183,8 @@ void bundle_make(const json_t *connector, const json_t *units, const json_t *tab
         } else {
             bytes_done(&text);
         }
-        if (!good && (!more || bundle_verdict(ret, "Connector", object_name(connector))))
+        if (!good &&
+            (!more || (connector && bundle_verdict(ret, "Connector", object_name(connector)))))
             break;
     }
     free(parts.units);

@@ -341,6 +341,42 @@ static void an_outsourcing_unit_makes_its_table(void **state)
     assert_string_equal(object_text(object_controller(table), "kind"), "IngestionUnit");
 }
 
+static void a_topic_of_somebody_elses_needs_no_connector(void **state)
+{
+    (void)state;
+    AUTO(json_free)
+    json_t *unit =
+        parsed("{\"apiVersion\": \"firn.dev/v1alpha1\", \"kind\": \"IngestionUnit\","
+               " \"metadata\": {\"name\": \"clicks\", \"namespace\": \"retail\"},"
+               " \"spec\": {\"kafka\": {\"topic\": \"clicks\", \"brokers\": \"kafka:9092\","
+               "   \"incomingData\": \"Json\", \"startFrom\": \"Earliest\","
+               "   \"events\": {\"nameField\": \"e\", \"allow\": [{\"name\": \"click\"}]}},"
+               "  \"outsourcingUnit\": {\"table\": {\"catalog\": {\"warehouse\": \"/lake\"},"
+               "   \"database\": \"web\", \"tableName\": \"clicks\", \"mode\": \"Append\","
+               "   \"columns\": [{\"name\": \"e\", \"type\": \"string\"}]}}}}");
+    AUTO(json_free) json_t *units = json_pack("[O]", unit);
+    AUTO(json_free) json_t *none = json_array();
+    Bundle bundle;
+    bundle_make(NULL, units, none, &bundle);
+    assert_non_null(bundle.text);
+    assert_int_equal(bundle.units, 1);
+    assert_true(bundle_holds(bundle.text, "IngestionUnit", "clicks"));
+    assert_true(unit_has_pods(unit, NULL));
+    ConnectorInput input = {.manifest = bundle.text,
+                            .manifest_hash = bundle.hash,
+                            .secrets = none,
+                            .secrets_hash = "",
+                            .defaults = &defaults};
+    AUTO(json_free) json_t *list = desired_of_unit(&input, unit);
+    assert_string_equal(object_name(of_kind(list, KIND_DEPLOYMENT)), "clicks-ingest");
+    bundle_done(&bundle);
+    json_object_set_new(object_at(unit, "spec.kafka"), "startFrom", json_string("Never"));
+    bundle_make(NULL, units, none, &bundle);
+    assert_int_equal(bundle.units, 0);
+    assert_non_null(bundle_verdict(&bundle, "IngestionUnit", "clicks"));
+    bundle_done(&bundle);
+}
+
 static void the_drop_job_stands_alone(void **state)
 {
     (void)state;
@@ -376,6 +412,7 @@ int main(void)
         cmocka_unit_test(one_mistake_stops_one_unit),
         cmocka_unit_test(a_refused_table_is_its_units_reason),
         cmocka_unit_test(an_outsourcing_unit_makes_its_table),
+        cmocka_unit_test(a_topic_of_somebody_elses_needs_no_connector),
         cmocka_unit_test(the_drop_job_stands_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
