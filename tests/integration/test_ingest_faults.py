@@ -153,6 +153,7 @@ class Faults(IngestCase):
                 fault()
                 Faults.struck[fault.__name__] += 1
                 self.wait_committed()
+                self.assert_forward(TABLE)  # snapshots are thinned in time: no later look would find all of them
         self.wait_agreed(capture)
         self.wait_equal(capture, *self.group, seconds=240)
         for table in shop.TABLES:
