@@ -1,5 +1,6 @@
 /* See member.h. librdkafka's consumer queue is taken from by the caller's thread, its main queue by
- * the client's; the rebalance callback runs inside kafka_member_next. */
+ * the client's; the rebalance callback runs inside kafka_member_next, and once more while the group
+ * is left: whom `next` would ask may have gone by then. */
 #include "agent/kafka/member.h"
 
 #include <stdio.h>
@@ -33,6 +34,7 @@ struct KafkaMember {
     uint32_t dealt_count;
     uint64_t generation;
     bool was_dealt; /* to be told */
+    bool leaves;
 };
 
 static rd_kafka_topic_partition_list_t *one_of(const KafkaMember *member, uint32_t partition,
@@ -53,6 +55,7 @@ void kafka_member_free(KafkaMember *member)
         rd_kafka_message_destroy(member->current);
     if (member->queue)
         rd_kafka_queue_destroy(member->queue);
+    member->leaves = true;
     if (member->client.rk)
         (void)rd_kafka_consumer_close(member->client.rk);
     kafka_client_stop(&member->client);
@@ -107,7 +110,7 @@ static void rebalanced(rd_kafka_t *rk, rd_kafka_resp_err_t code,
                        rd_kafka_topic_partition_list_t *list, void *context)
 {
     KafkaMember *member = context;
-    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !member->leaves)
         take_dealt(member, list);
     else
         (void)rd_kafka_assign(rk, NULL);
