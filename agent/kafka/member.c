@@ -1,5 +1,6 @@
 /* See member.h. librdkafka's consumer queue is taken from by the caller's thread, its main queue by
- * the client's; the rebalance callback runs inside kafka_member_next. */
+ * the client's; the rebalance callback runs inside kafka_member_next, and once more while the group
+ * is left: whom `next` would ask may have gone by then. */
 #include "agent/kafka/member.h"
 
 #include <stdio.h>
@@ -55,6 +56,7 @@ void kafka_member_free(KafkaMember *member)
         rd_kafka_message_destroy(member->current);
     if (member->queue)
         rd_kafka_queue_destroy(member->queue);
+    member->leaves = true;
     if (member->client.rk)
         (void)rd_kafka_consumer_close(member->client.rk);
     kafka_client_stop(&member->client);

@@ -20,7 +20,7 @@ typedef struct KafkaMemberOptions {
     uint64_t queue_bytes; /* fetched ahead; 0: 32 MiB */
     int64_t session_ms;   /* dead after so long without a word; 0: 15 s */
     /* Where a partition that was this member's before goes on; false: it is paused. Called inside
-     * kafka_member_next, while it is dealt out. */
+     * kafka_member_next alone, while it is dealt out. */
     bool (*next)(void *context, uint32_t partition, uint64_t *ret);
     void *context;
 } KafkaMemberOptions;

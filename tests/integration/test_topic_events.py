@@ -1,0 +1,117 @@
+"""Topics that nobody of ours wrote: plain events in Avro and in JSON of which some can't be read. Those are among the dead
+letters, whole, each with its reason, and all others in the table. A schema that conflicts with the table's columns stops the
+flow with the way out, and nothing is passed."""
+
+import io
+import json
+import struct
+import unittest
+
+import fastavro
+from harness.agent import REFUSED, Agent
+from harness.events import EventsCase
+from harness.wait import wait_until
+
+
+def avro(schema: dict) -> str:
+    return json.dumps(schema)
+
+
+def record(name: str, /, **types) -> dict:
+    return {"type": "record", "name": name, "fields": [{"name": field, "type": kind} for field, kind in types.items()]}
+
+
+class Avro(EventsCase):
+    incoming = "Avro"
+
+    def framed(self, number: int, schema: dict, values: dict) -> bytes:
+        to = io.BytesIO()
+        fastavro.schemaless_writer(to, schema, values)
+        return struct.pack(">bI", 0, number) + to.getvalue()
+
+    def test_broken(self):
+        inner = record("I", a=["null", "int"], b={"type": "array", "items": "string"})
+        schema = record("E", id="long", name=["null", "string"], more=inner)
+        number = self.register("clicks-value", avro(schema))
+        union = self.register("union", avro(record("U", id="long", name=["null", "string", "int"])))
+        other = self.register("other", 'syntax = "proto3"; message O { int64 id = 1; }', kind="PROTOBUF")
+        values = [{"id": i, "name": f"n{i}" if i % 3 else None, "more": {"a": i, "b": ["x"] * (i % 3)}} for i in range(30)]
+        good = [self.framed(number, schema, each) for each in values]
+        broken = {
+            "does not begin with 0x00 and a schema's id": b'{"id": 1}',
+            "has no schemas/ids/4711": struct.pack(">bI", 0, 4711) + b"\2",
+            f"schemas/ids/{other} is none of Avro": struct.pack(">bI", 0, other) + b"\2",
+            "a union of more than a type and null": struct.pack(">bI", 0, union) + b"\2\0",
+            "is cut short, or no Avro": good[1][:-1],
+            "goes on behind its end": good[2] + b"\0",
+            "has a text that is no UTF-8": good[1].replace(b"n1", b"n\xff"),
+        }
+        self.broker.create_topic("clicks")
+        for at, data in enumerate(good):
+            self.send("clicks", data)
+            if at < len(broken):
+                self.send("clicks", list(broken.values())[at])
+        self.producer.flush()
+        with self.ingest(self.write_unit("clicks", "mode: Append")) as agent:
+            self.wait_rows(agent, "clicks", [json.dumps(each) for each in values])
+            # a column more: what stands below another one stays
+            schema["fields"].append({"name": "late", "type": ["null", "double"]})
+            later = self.register("clicks-value", avro(schema))
+            more = [each | {"late": 0.5} for each in values]
+            for each in more:
+                self.send("clicks", self.framed(later, schema, each))
+            self.producer.flush()
+            self.wait_rows(agent, "clicks", [json.dumps(each | {"late": None}) for each in values] + [json.dumps(each) for each in more])
+        self.assert_letters("clicks.dead", broken)
+
+    def test_conflict(self):
+        """Of a column that was a text and is a number."""
+        before, after = record("E", id="long", name="string"), record("F", id="long", name="long")
+        number, other = self.register("mixed-value", avro(before)), self.register("mixed-other", avro(after))
+        self.broker.create_topic("mixed")
+        for at in range(10):
+            self.send("mixed", self.framed(number, before, {"id": at, "name": "a"}))
+        self.producer.flush()
+        manifest = self.write_unit("mixed", "mode: Append")
+        with self.ingest(manifest) as agent:
+            self.wait_rows(agent, "mixed", [json.dumps({"id": at, "name": "a"}) for at in range(10)])
+        self.send("mixed", self.framed(other, after, {"id": 10, "name": 7}))
+        self.send("mixed", self.framed(number, before, {"id": 11, "name": "b"}))
+        self.producer.flush()
+        with Agent(manifest, self.folder / "refused.log", subcommand="ingest") as agent:
+            wait_until(lambda: agent.process.poll() is not None, 60, "it ends")
+            self.assertEqual(agent.process.returncode, REFUSED, agent.text()[-2000:])
+            self.assertIn("SchemaIncompatible", agent.text())
+            self.assertIn("column name in two types", agent.text())
+        self.assertEqual(self.read("mixed", "pyiceberg").num_rows, 10)
+
+
+class Json(EventsCase):
+    incoming = "Json"
+
+    def test_broken(self):
+        values = [{"id": i, "count": i * 10**9, "s": f"s{i} ☃"} for i in range(30)]
+        broken = {
+            "has a text that is no UTF-8": b'{"id": 1, "s": "\xff"}',
+            "is too deep": b'{"id": 1, "other": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+            "field id stands twice": b'{"id": 1, "id": 2}',
+            "field count does not fit its column": b'{"id": 1, "count": 123456789012345678901234567890}',
+            "is cut short": b'{"id": 1, "s": "abc',
+            "has half a surrogate pair": b'{"id": 1, "s": "\\ud800"}',
+            "is no JSON": b"\0\0\0\0\1",
+            "goes on behind its end": b'{"id": 1} {"id": 2}',
+        }
+        self.broker.create_topic("plain")
+        for at, each in enumerate(values):
+            self.send("plain", json.dumps(each | {"unread": [1, {"a": None}]}).encode())
+            if at < len(broken):
+                self.send("plain", list(broken.values())[at])
+        self.producer.flush()
+        columns = "mode: Append\n      columns: [{name: id, type: long}, {name: count, type: long}, {name: s, type: string}]"
+        with self.ingest(self.write_unit("plain", columns)) as agent:
+            self.wait_rows(agent, "plain", [json.dumps(each) for each in values])
+        self.assert_letters("plain.dead", broken)
+
+
+if __name__ == "__main__":
+    unittest.main()
