@@ -56,7 +56,6 @@ void kafka_member_free(KafkaMember *member)
         rd_kafka_message_destroy(member->current);
     if (member->queue)
         rd_kafka_queue_destroy(member->queue);
-    member->leaves = true;
     if (member->client.rk)
         (void)rd_kafka_consumer_close(member->client.rk);
     kafka_client_stop(&member->client);
