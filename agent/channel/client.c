@@ -366,6 +366,7 @@ static bool attempt(ChannelClient *client, const char *address)
                lws_service(client->context, 0) >= 0) {
         }
         close_it(client);
+        lws_sul_cancel(&client->tick); /* it would go on standing in a list of the context's */
         struct lws_context *context = client->context;
         pthread_mutex_lock(&client->lock);
         client->context = NULL;

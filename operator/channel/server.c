@@ -32,7 +32,8 @@
 #define KEYS_US INT64_C(600000000)
 #define MESSAGES_AT_ONCE 64.0
 #define HEADER_BYTES_MAX 2048
-#define PIECE_BYTES_MAX 4096
+#define PIECE_BYTES_MAX 4096    /* of what is read; one buffer for all */
+#define MESSAGE_PIECE_BYTES 512 /* each connection keeps as much: most reports are shorter */
 #define TIMEOUT_S 10
 
 typedef enum Stage { STAGE_NEW, STAGE_HELLO, STAGE_REVIEW, STAGE_OPEN } Stage;
@@ -495,7 +496,7 @@ static bool listen_on(Channel *channel, Error *err)
         {.name = CHANNEL_PROTOCOL,
          .callback = on_event,
          .per_session_data_size = sizeof(Connection),
-         .rx_buffer_size = PIECE_BYTES_MAX},
+         .rx_buffer_size = MESSAGE_PIECE_BYTES},
         {.name = NULL},
     };
     struct lws_context_creation_info info = {
