@@ -365,6 +365,10 @@ static bool mysql_default(Arena *arena, const ConnectSchema *schema, const Colum
                     strstr(text, "-00");
         if (none && schema->optional)
             return false;
+        if (none && schema->form == AS_ZONED_TIMESTAMP) { /* without the column's digits */
+            ret->bytes = piece_text("1970-01-01T00:00:00Z");
+            return true;
+        }
         return time_default(arena, schema, source, none ? "1970-01-01" : text, ret);
     }
     if (strncmp(text, "b'", 2) == 0)

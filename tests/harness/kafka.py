@@ -20,6 +20,7 @@ from harness.server import CACHE, DEPLOY, HARNESS, MAVEN, fetched
 
 BROKER_JARS = DEPLOY / "kafka.xml"
 JARS = HARNESS / "kafka.xml"
+MYSQL_JARS = HARNESS / "kafka_mysql.xml"
 PEERS = HARNESS / "peers.xml"
 APICURIO = "io.apicurio:apicurio-registry-app:2.6.13.Final:tar.gz:all"
 LOGGING = """status=WARN
@@ -52,7 +53,7 @@ def _registry_folder() -> Path:
 
 def fetch():
     """Everything, ahead of its first use."""
-    for jars in (BROKER_JARS, JARS, PEERS):
+    for jars in (BROKER_JARS, JARS, MYSQL_JARS, PEERS):
         fetched(MAVEN, str(jars))
     for server in (Broker(), Registry()):
         server.keep_classes()

@@ -69,7 +69,7 @@ TYPES = {
 }
 MORE = {
     "MySQL": {
-        "c_json_big": ("json", "json_array(9223372036854775807, 18446744073709551615, 1e100, 0.1)", "cast(now(6) as json)",
+        "c_json_big": ("json", "json_array(9223372036854775807, 18446744073709551615, 1e100, 0.1)", "cast(timestamp'2026-11-22 10:11:12.840220' as json)",
                        "json_object('d', cast(1.50 as decimal(5,2)), 'b', x'0102')"),
         "c_vector": ("vector(3)", "to_vector('[1,2,3]')", "to_vector('[-0.5,0,1e10]')", "to_vector('[0,0,0]')"),
         "c_srid": ("point srid 4326", "ST_GeomFromText('POINT(1 2)', 4326)", "ST_GeomFromText('POINT(3 4)', 4326)", "null"),

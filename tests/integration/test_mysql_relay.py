@@ -26,11 +26,12 @@ SEED = int(os.environ.get("FIRN_SEED", "0")) or random.randrange(1, 1 << 30)
 
 class RelayBase(Base):
     number = 0
+    brokers = SecureBroker
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.broker = SecureBroker()
+        cls.broker = cls.brokers()
         cls.broker.start()
         cls.addClassCleanup(cls.broker.stop)
 
