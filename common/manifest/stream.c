@@ -186,18 +186,26 @@ static void check_spool(const Place *place, const StreamSpec *stream, const Yaml
     storage_check(place, SPOOL ".storage", &stream->spool_storage);
 }
 
+/* Brokers are named in one of two ways; `unless` says what the other one does. */
+static void check_brokers_named(const Place *place, const char *at, const YamlNode *kafka,
+                                const char *list, const char *other, const char *unless)
+{
+    AUTO(mem_free) char *list_path = mem_format("%s.%s", at, list);
+    AUTO(mem_free) char *other_path = mem_format("%s.%s", at, other);
+    bool listed = yaml_get(kafka, list), named = yaml_get(kafka, other);
+    if (!listed && !named)
+        place_report(place, list_path, NULL, "is required, unless %s: write host:port", unless);
+    if (listed && named)
+        place_report(place, other_path, NULL, "stands beside %s: leave out one of both", list);
+}
+
 void stream_check(const Place *place, const ConnectorSpec *connector)
 {
     const StreamSpec *stream = connector->stream;
     const YamlNode *node = yaml_at(place->node, "spec.stream"), *kafka = yaml_get(node, "kafka");
     if (kafka && kafka->kind == YAML_MAP) {
-        bool brokers = yaml_get(kafka, "bootstrapServers"), strimzi = yaml_get(kafka, "strimzi");
-        if (!brokers && !strimzi)
-            place_report(place, KAFKA ".bootstrapServers", NULL,
-                         "is required, unless strimzi names a cluster: write host:port");
-        if (brokers && strimzi)
-            place_report(place, KAFKA ".strimzi", NULL,
-                         "stands beside bootstrapServers: leave out one of both");
+        check_brokers_named(place, KAFKA, kafka, "bootstrapServers", "strimzi",
+                            "strimzi names a cluster");
         check_security(place, KAFKA ".security", &stream->kafka, yaml_get(kafka, "security"));
     }
     check_topics(place, stream);
@@ -212,13 +220,7 @@ void stream_check_unit(const Place *place, const IngestionUnitSpec *unit)
 {
     const StreamSpec *stream = unit->kafka;
     const YamlNode *kafka = yaml_at(place->node, UNIT_KAFKA);
-    bool brokers = yaml_get(kafka, "brokers"), r53 = yaml_get(kafka, "r53");
-    if (!brokers && !r53)
-        place_report(place, UNIT_KAFKA ".brokers", NULL,
-                     "is required, unless r53 names them: write host:port");
-    if (brokers && r53)
-        place_report(place, UNIT_KAFKA ".r53", NULL,
-                     "stands beside brokers: leave out one of both");
+    check_brokers_named(place, UNIT_KAFKA, kafka, "brokers", "r53", "r53 names them");
     check_security(place, UNIT_KAFKA ".security", &stream->kafka, yaml_get(kafka, "security"));
     check_registry_ca(place, UNIT_REGISTRY, stream);
 }

@@ -91,6 +91,18 @@ class Spool(RelayCase):
         for _ in range(steps):
             self.changes.step()
 
+    def spooling(self, **fields):
+        """An agent of a small shop, whose broker has gone."""
+        self.make_shop(300)
+        self.changes = Traffic(self.connection, 3, bulk=False)
+        self.write(**fields)
+        agent = self.start()
+        self.wait_agreed(agent)
+        self.broker.kill()
+        self.change()
+        self.wait_agreed(agent)
+        return agent
+
     def wait_empty(self, agent):
         wait_until(lambda: not self.spool.segments(), 90, "the spool is given", agent.alive)
 
@@ -169,14 +181,7 @@ class Spool(RelayCase):
 
     def test_full_and_back(self):
         """More than the spool holds: the source keeps the rest. A running agent goes through both by itself."""
-        self.make_shop(300)
-        self.changes = Traffic(self.connection, 3, bulk=False)
-        self.write(most="1Mi")
-        agent = self.start()
-        self.wait_agreed(agent)
-        self.broker.kill()
-        self.change()
-        self.wait_agreed(agent)
+        agent = self.spooling(most="1Mi")
 
         def is_full():
             if "the spool is full" in agent.text():
@@ -199,14 +204,7 @@ class Spool(RelayCase):
 
     def test_larger_than_the_spool(self):
         """A transaction that all of the spool does not hold: when the broker is back it goes there by itself, piece by piece."""
-        self.make_shop(300)
-        self.changes = Traffic(self.connection, 3, bulk=False)
-        self.write(most="1Mi")
-        agent = self.start()
-        self.wait_agreed(agent)
-        self.broker.kill()
-        self.change()
-        self.wait_agreed(agent)
+        agent = self.spooling(most="1Mi")
         with self.connection.transaction():
             for _ in range(60):
                 self.connection.execute("update customers set notes = repeat(md5(random()::text), 200)")
@@ -225,14 +223,7 @@ class Spool(RelayCase):
     def test_store_away(self):
         """Neither the broker nor the bucket can be reached: nothing is lost, the server hears of the agent all the while."""
         self.in_bucket()
-        self.make_shop(300)
-        self.changes = Traffic(self.connection, 3, bulk=False)
-        self.write()
-        agent = self.start()
-        self.wait_agreed(agent)
-        self.broker.kill()
-        self.change()
-        self.wait_agreed(agent)
+        agent = self.spooling()
         self.store.random(1, 1.0, ["cut"])
         self.change()
         wait_until(lambda: "the spool can't be written to" in agent.text(), 60, "the bucket is missed", agent.alive)
