@@ -33,7 +33,7 @@ class Differences:
 
     @staticmethod
     def copied(name: str, value: str) -> str:
-        if name in ("c_stamp3", "c_stamp6"):  # as few digits as the moment needs, not those of the column
+        if name in ("c_stamp3", "c_stamp6", "stamp"):  # as few digits as the moment needs, not those of the column
             return re.sub(r"[.]?0+Z$", "Z", value) if "." in value else value
         return value
 
