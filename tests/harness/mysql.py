@@ -62,8 +62,9 @@ class _Database:
 
     def _call(self, data: Path) -> list:
         settings = [f"--{name}={value}" for name, value in self.settings.items() if value is not None]
-        return [*self.server(), f"--datadir={data}", f"--user={self.user}", f"--port={self.port}", f"--socket={self.socket}",
-                f"--pid-file={self.folder}/pid", *settings]  # fmt: skip
+        # A server that starts removes the temporary tables in its tmpdir: in one that is shared, those of the others, which crash.
+        return [*self.server(), f"--datadir={data}", f"--tmpdir={self.folder}", f"--user={self.user}", f"--port={self.port}",
+                f"--socket={self.socket}", f"--pid-file={self.folder}/pid", *settings]  # fmt: skip
 
     def _empty(self) -> Path:
         """The data folder of a server that nobody has used, made once. MySQL makes its uuid when it starts first."""
@@ -100,7 +101,10 @@ class _Database:
 
     def _alive(self):
         if self.process.poll() is not None:
-            raise AssertionError(f"{self.kind} ended: {(self.folder / 'log').read_text(errors='replace')[-2000:]}")
+            raise AssertionError(f"{self.kind} ended: {self._log(2000)}")
+
+    def _log(self, characters: int) -> str:
+        return (self.folder / "log").read_text(errors="replace")[-characters:]
 
     def _end(self, number: int):
         self.process.send_signal(number)
@@ -113,6 +117,8 @@ class _Database:
 
     def stop(self):
         if self.process:
+            if self.process.poll() is not None:
+                print(f"{self.kind} ended by itself ({self.process.returncode}): {self._log(8000)}", flush=True)
             self._end(signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
