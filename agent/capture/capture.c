@@ -83,6 +83,11 @@ bool capture_told(Capture *capture, RowPosition *ret, Error *err)
     return capture->driver->told(capture, ret, err);
 }
 
+bool capture_log_end(Capture *capture, RowPosition *ret, Error *err)
+{
+    return capture->driver->log_end(capture, ret, err);
+}
+
 bool capture_unread(Capture *capture, Error *err)
 {
     return capture->driver->unread(capture, err);

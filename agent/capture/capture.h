@@ -87,6 +87,9 @@ bool capture_adopt(const Capture *capture, Position *position, bool passed);
  * keeps no place for us yet. */
 MUST_CHECK bool capture_told(Capture *capture, RowPosition *ret, Error *err);
 
+/* The log's end now: what anybody has read of it is before. */
+MUST_CHECK bool capture_log_end(Capture *capture, RowPosition *ret, Error *err);
+
 /* Does nobody read the log in our place just now? RETRY "SlotActive". For whoever does harm by
  * beginning beside another process, before it is known at capture_stream_start. */
 MUST_CHECK bool capture_unread(Capture *capture, Error *err);
@@ -279,6 +282,7 @@ typedef struct CaptureDriver {
     const char *(*source)(const Capture *capture);
     bool (*adopt)(const Capture *capture, Position *position, bool passed);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
+    bool (*log_end)(Capture *capture, RowPosition *ret, Error *err);
     bool (*unread)(Capture *capture, Error *err);
     bool (*describe)(Capture *capture, uint32_t table, const char *shape, Arena *arena,
                      const SourceColumn **ret, Error *err);

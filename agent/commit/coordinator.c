@@ -175,8 +175,7 @@ static void place_all(Coordinator *coordinator, const TableView *view, const Top
         if (view->has_claim && i < view->lane_count)
             value = view->lanes[i];
         else if (!view->has_claim && i < coordinator->table_lanes)
-            value = coordinator->loaded ? coordinator->lanes[i].at
-                                        : (LaneValue){.next = topic->starts[i]};
+            value = coordinator->loaded ? coordinator->lanes[i].at : topic->starts[i];
         place(&coordinator->lanes[i], value);
     }
     coordinator->has_claim = view->has_claim;
@@ -209,13 +208,36 @@ static void commit(Coordinator *coordinator, const Barrier *barrier)
     coordinator->ticket++;
 }
 
+static bool is_at(const CoordinatorLane *lane, const Barrier *barrier)
+{
+    return lane->count && lane->chain[0].barrier.kind &&
+           row_position_compare(lane->chain[0].barrier.at, barrier->at) == 0;
+}
+
+/* The topic has lost a barrier of more lanes there. */
+static bool is_lost(const CoordinatorLane *lane, const Barrier *barrier)
+{
+    return barrier->kind == BARRIER_LANES_ADDED &&
+           row_position_compare(lane->at.passed, barrier->at) >= 0;
+}
+
+static const Barrier *first_barrier(const Coordinator *coordinator)
+{
+    const Barrier *first = NULL;
+    for (uint32_t i = 0; i < coordinator->lanes_max; i++) {
+        const CoordinatorLane *lane = &coordinator->lanes[i];
+        const Barrier *barrier = lane->count ? &lane->chain[0].barrier : NULL;
+        if (barrier && barrier->kind &&
+            (!first || row_position_compare(barrier->at, first->at) < 0))
+            first = barrier;
+    }
+    return first;
+}
+
 /* All lanes of the barrier stand right before it. */
 static bool take_barrier(Coordinator *coordinator)
 {
-    const Barrier *barrier = NULL;
-    for (uint32_t i = 0; i < coordinator->lanes_max && !barrier; i++)
-        if (coordinator->lanes[i].count && coordinator->lanes[i].chain[0].barrier.kind)
-            barrier = &coordinator->lanes[i].chain[0].barrier;
+    const Barrier *barrier = first_barrier(coordinator);
     if (!barrier)
         return false;
     uint32_t lanes = barrier->lanes;
@@ -225,12 +247,11 @@ static bool take_barrier(Coordinator *coordinator)
         const CoordinatorLane *lane = &coordinator->lanes[i];
         if (MUTANT(lane_overtakes) && i >= coordinator->table_lanes)
             continue;
-        if (!lane->count || !lane->chain[0].barrier.kind ||
-            row_position_compare(lane->chain[0].barrier.at, barrier->at) != 0)
+        if (!is_at(lane, barrier) && !is_lost(lane, barrier))
             return false;
     }
     for (uint32_t i = 0; i < lanes; i++)
-        coordinator->lanes[i].taken = coordinator->lanes[i].count != 0;
+        coordinator->lanes[i].taken = is_at(&coordinator->lanes[i], barrier);
     commit(coordinator, barrier);
     return true;
 }

@@ -40,9 +40,10 @@ typedef struct CoordinatorOptions {
 typedef struct TopicView {
     const char *source;
     uint32_t lane_count;
-    const uint64_t *starts; /* first offsets: where a table without a claim begins */
-    bool confirmed;         /* the group has committed offsets: the table had a claim once */
-    bool unmarked;          /* others fill it: a partition that is added begins by itself, at 0 */
+    /* Where a table without a claim begins: first offsets, and behind which barriers. */
+    const LaneValue *starts;
+    bool confirmed; /* the group has committed offsets: the table had a claim once */
+    bool unmarked;  /* others fill it: a partition that is added begins by itself, at 0 */
 } TopicView;
 
 typedef enum CoordinatorKind {

@@ -14,7 +14,8 @@
  *     in all of them.
  *   - The number of lanes changes at a source position, which the producer keeps: rows before it go
  *     where they went before, also when they are repeated. At that position stands a barrier in all
- *     lanes, which is the first record of the new ones.
+ *     lanes, which is the first record of the new ones. A barrier that the topic has lost (its
+ *     records are kept for a time) counts as passed in that lane: TopicView.starts.
  *
  * Rules on barriers: everything before it in all its lanes is committed before anything behind it
  * in any; then its action is applied in one snapshot, which moves all its lanes past it. A
@@ -39,9 +40,6 @@ typedef struct Barrier {
     BarrierKind kind;
     uint32_t lanes; /* it stands in lanes 0 to lanes - 1 */
     RowPosition at; /* its source position, which is its name */
-    /* LANES_ADDED alone: `at` is a name and no position. A producer that starts again may have sent
-     * rows of later positions before it; the lanes that there are tell one that is repeated. */
-    bool unplaced;
 } Barrier;
 
 typedef struct PieceId {

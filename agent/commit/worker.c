@@ -223,8 +223,7 @@ static void chain(Worker *worker, WorkerLane *lane, const Barrier *barrier)
 static void chain_barrier(Worker *worker, WorkerLane *lane)
 {
     lane->at.next = lane->behind_barrier;
-    if (!lane->barrier.unplaced)
-        lane->at.passed = lane->barrier.at;
+    lane->at.passed = lane->barrier.at;
     chain(worker, lane, &lane->barrier);
 }
 
@@ -233,9 +232,7 @@ void worker_marker(Worker *worker, uint32_t number, uint64_t offset, const Barri
     ASSERT(worker_reads(worker, number));
     WorkerLane *lane = &worker->lanes[number];
     ASSERT(offset >= lane->at.next);
-    bool repeated = barrier->unplaced ? barrier->lanes <= worker->table_lanes
-                                      : !is_before(lane->at.passed, barrier->at);
-    if (repeated && !MUTANT(barrier_repeated)) {
+    if (!is_before(lane->at.passed, barrier->at) && !MUTANT(barrier_repeated)) {
         lane->at.next = offset + 1;
         return;
     }

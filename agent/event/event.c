@@ -302,16 +302,17 @@ static bool take_header(EventReader *reader, const EventRecord *record, Event *r
     Reader in = reader_over(record->header, record->header_bytes);
     Decode *decode = &reader->decode;
     const uint8_t *at;
+    uint32_t epoch;
     if (!reader_u8(&in, ret_kind) || !*ret_kind || !strchr("RDTCE", *ret_kind) ||
         !reader_u64be(&in, &ret->at.major) || !reader_u64be(&in, &ret->at.minor) ||
         !reader_u32be(&in, &ret->version) || reader_left(&in) % 2)
         return false;
     decode->unchanged = reader->unchanged;
     if (LIKELY(!reader_left(&in)))
-        return *ret_kind != KIND_EPOCH;
-    if (*ret_kind == KIND_EPOCH)
-        return reader_u32be(&in, &ret->epoch) && reader_u32be(&in, &ret->partitions) &&
-               !reader_left(&in);
+        return *ret_kind != KIND_EPOCH && *ret_kind != KIND_TRUNCATE;
+    if (*ret_kind == KIND_EPOCH || *ret_kind == KIND_TRUNCATE)
+        return (*ret_kind == KIND_TRUNCATE || reader_u32be(&in, &epoch)) &&
+               reader_u32be(&in, &ret->partitions) && !reader_left(&in);
     memset(reader->unchanged, 0, sizeof reader->unchanged);
     decode->has_unchanged = true;
     while (reader_take(&in, 2, &at)) {

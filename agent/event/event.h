@@ -75,9 +75,9 @@ typedef struct Event {
     bool copied; /* a row of the copy: its position says when, not what is older */
     /* Of our topics the source's, as the header has it; of others {offset, partition}. */
     RowPosition at;
-    uint32_t epoch, partitions; /* EVENT_LANES: its number, and how many the topic has */
-    uint32_t version;           /* of the columns; 0: the topic is not ours */
-    int64_t source_ms;          /* when it was committed at the source; 0: not known */
+    uint32_t partitions; /* EVENT_TRUNCATE: that it stands in; EVENT_LANES: there are behind it */
+    uint32_t version;    /* of the columns; 0: the topic is not ours */
+    int64_t source_ms;   /* when it was committed at the source; 0: not known */
 } Event;
 
 typedef struct EventReader EventReader;

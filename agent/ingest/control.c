@@ -57,7 +57,6 @@ static void put_piece(Bytes *to, const Piece *piece)
         return;
     bytes_put_varint(to, piece->barrier.lanes);
     put_position(to, piece->barrier.at);
-    bytes_put_u8(to, piece->barrier.unplaced);
 }
 
 void control_put_report(Bytes *to, uint64_t sender, const Report *report)
@@ -131,12 +130,8 @@ static bool take_piece(Reader *in, Piece *ret)
     ret->barrier.kind = (BarrierKind)kind;
     if (!kind)
         return true;
-    uint8_t unplaced;
-    if (!take_number(in, GROUP_LANES_MAX, &ret->barrier.lanes) ||
-        !take_position(in, &ret->barrier.at) || !reader_u8(in, &unplaced) || unplaced > 1)
-        return false;
-    ret->barrier.unplaced = unplaced;
-    return true;
+    return take_number(in, GROUP_LANES_MAX, &ret->barrier.lanes) &&
+           take_position(in, &ret->barrier.at);
 }
 
 static bool take_report(Reader *in, Report *ret)

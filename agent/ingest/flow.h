@@ -135,6 +135,7 @@ typedef struct Feed {
     const char
         *ordering; /* the column that says which version of a row is newer; NULL: the topic */
     const char *dead_letter; /* the topic of records that can't be read; NULL: they end the flow */
+    const TableState *state; /* as the Connector says; its partitions count */
     char *value_schema, *key_schema; /* of JSON without schemas; NULL: not known */
     uint32_t version;                /* of the columns they tell of; 0: not known */
     Thread *thread;
@@ -208,6 +209,11 @@ MUST_CHECK bool feed_put_letter(Feed *feed, const EventRecord *record, const Err
 MUST_CHECK bool feed_letters_settle(Feed *feed, Error *err);
 
 /* lanes.c */
+/* Behind all rows and markers up to the source's position. */
+static inline RowPosition feed_place_behind(RowPosition at)
+{
+    return (RowPosition){at.major, at.minor * 4 + 3};
+}
 void feed_lanes_free(Feed *feed);
 bool feed_lane_next(void *feed, uint32_t partition, uint64_t *ret); /* for KafkaMember */
 MUST_CHECK bool feed_take(Feed *feed, const KafkaHeard *heard, Error *err);

@@ -201,8 +201,7 @@ static bool coordinate(Feed *feed, Error *err)
     return true;
 }
 
-/* Where a table without a commit begins: each coordinator until the first commit says it anew. */
-static bool find_starts(Feed *feed, uint64_t *starts, Error *err)
+static bool find_offsets(Feed *feed, uint64_t *starts, Error *err)
 {
     const StreamSpec *stream = feed->ingest->stream;
     bool latest = feed->ingest->alone && stream->start_latest;
@@ -221,6 +220,31 @@ static bool find_starts(Feed *feed, uint64_t *starts, Error *err)
         log_info("the table begins at the topic's end", LOG_T("table", feed->name),
                  LOG_U("partition", i), LOG_U("offset", end));
     }
+    return true;
+}
+
+/* Markers of more partitions that the topic no longer has: they count as passed. */
+static void pass_lost(const TableState *state, LaneValue *starts, uint32_t count)
+{
+    for (size_t k = 0; k < state->grown_count; k++) {
+        const Growth *growth = &state->grown[k];
+        uint32_t after =
+            k + 1 < state->grown_count ? state->grown[k + 1].partitions : state->partitions;
+        for (uint32_t i = 0; i < after && i < count; i++)
+            if (starts[i].next >= (i < growth->partitions ? growth->ends[i] : 1))
+                starts[i].passed = feed_place_behind(growth->at);
+    }
+}
+
+/* Where a table without a commit begins: each coordinator until the first commit says it anew. */
+static bool find_starts(Feed *feed, LaneValue *ret, Error *err)
+{
+    AUTO(mem_free) uint64_t *starts = mem_array((size_t)feed->lane_count + 1, sizeof *starts);
+    if (!find_offsets(feed, starts, err))
+        return false;
+    for (uint32_t i = 0; i < feed->lane_count; i++)
+        ret[i] = (LaneValue){.next = starts[i]};
+    pass_lost(feed->state, ret, feed->lane_count);
     return true;
 }
 
@@ -307,7 +331,7 @@ static bool loaded(Feed *feed, CommitResult *result, Error *err)
     const TableView *view = &result->view;
     if (!feed->coordinator.loaded && replay_is_due(feed, result))
         return ask_replay(feed, result, err);
-    AUTO(mem_free) uint64_t *starts = mem_array((size_t)feed->lane_count + 1, sizeof *starts);
+    AUTO(mem_free) LaneValue *starts = mem_array((size_t)feed->lane_count + 1, sizeof *starts);
     TopicView topic = {.source = kafka_member_source(feed->member),
                        .lane_count = feed->lane_count,
                        .starts = starts,

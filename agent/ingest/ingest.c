@@ -255,6 +255,7 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
     feeds->items[feeds->count++] = feed;
     feed->ingest = feeds->ingest;
     feed->leaves = &feeds->leaves;
+    feed->state = state;
     feed->name = mem_strdup(state->name);
     feed->topic = mem_strdup(state->topic);
     feed->ordering = unit->kafka ? unit->kafka->ordering_column : NULL;

@@ -96,6 +96,8 @@ static bool stage(Feed *feed, uint32_t number, PieceId piece, Error *err)
 /* See ingest.h. */
 static RowPosition place_of(const Event *event, bool of_new_key)
 {
+    if (event->kind == EVENT_LANES)
+        return feed_place_behind(event->at);
     uint64_t kind = event->kind == EVENT_TRUNCATE ? 0 : of_new_key ? 2 : 1;
     return (RowPosition){event->at.major, event->at.minor * 4 + kind};
 }
@@ -127,14 +129,10 @@ static bool take_marker(Feed *feed, uint32_t number, const EventRecord *record, 
                          "the rows of the others; keep it out of the topic "
                          "(Debezium: skipped.operations=t)",
                          feed->topic, number, record->offset);
-    bool grows = event->kind == EVENT_LANES;
-    /* a TRUNCATE of before the topic grew stands in the partitions of then, which the table knows
-     */
-    const Barrier barrier = {.kind = grows ? BARRIER_LANES_ADDED : BARRIER_TRUNCATE,
-                             .lanes = grows ? event->partitions : feed->worker.table_lanes,
-                             .at = grows ? (RowPosition){event->epoch, event->partitions}
-                                         : place_of(event, false),
-                             .unplaced = grows};
+    const Barrier barrier = {.kind = event->kind == EVENT_LANES ? BARRIER_LANES_ADDED
+                                                                : BARRIER_TRUNCATE,
+                             .lanes = event->partitions,
+                             .at = place_of(event, false)};
     if (barrier.lanes > feed->lane_count && barrier.lanes <= GROUP_LANES_MAX)
         return error_set(err, ERROR_RETRY, "PartitionsAdded", "topic %s has more partitions now",
                          feed->topic);

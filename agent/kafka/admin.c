@@ -452,18 +452,17 @@ bool kafka_topic_ensure(KafkaClient *client, const KafkaTopicSpec *spec,
     return compare_topic(client, spec, compared, ret, err);
 }
 
-bool kafka_topic_written(KafkaClient *client, const char *name, int32_t partitions, bool *ret,
-                         Error *err)
+bool kafka_topic_ends(KafkaClient *client, const char *name, uint32_t partitions, uint64_t *ret,
+                      Error *err)
 {
     AUTO(mem_free) char *what = mem_format("topic %s", name);
-    *ret = false;
-    for (int32_t i = 0; i < partitions && !*ret; i++) {
+    for (uint32_t i = 0; i < partitions; i++) {
         int64_t low, high;
         rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(client->rk, name, i, &low, &high, LOOK_MS);
+            rd_kafka_query_watermark_offsets(client->rk, name, (int32_t)i, &low, &high, LOOK_MS);
         if (code)
             return kafka_fault(client, err, code, NULL, what, "Describe");
-        *ret = high > 0;
+        ret[i] = high > 0 ? (uint64_t)high : 0;
     }
     return true;
 }

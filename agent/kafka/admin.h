@@ -57,9 +57,9 @@ struct KafkaCompared {
 MUST_CHECK bool kafka_topics_compare(KafkaClient *client, const KafkaTopicSpec *specs, size_t count,
                                      KafkaCompared *ret, Error *err);
 
-/* Was anything ever written to one of its partitions? */
-MUST_CHECK bool kafka_topic_written(KafkaClient *client, const char *name, int32_t partitions,
-                                    bool *ret, Error *err);
+/* Of each of its partitions, the offset behind its last record; 0: nothing was ever written. */
+MUST_CHECK bool kafka_topic_ends(KafkaClient *client, const char *name, uint32_t partitions,
+                                 uint64_t *ret, Error *err);
 
 /* More partitions, and known by every broker on return. Keys go elsewhere from then on: the caller
  * has made its barrier. Fewer than there are is CONFIG "TopicDiffers"; as many is done already. */

@@ -280,8 +280,11 @@ static bool go_on(RelayFlow *flow, RelayTable *table, RowPosition start, Error *
 {
     TableState *state = table->state;
     RowPosition at = state->begun;
+    RowPosition acknowledged = table_state_acknowledged(state);
     if (state->complete && row_position_compare(start, at) > 0)
         at = start;
+    if (state->complete && row_position_compare(acknowledged, at) > 0)
+        at = acknowledged;
     const ColumnsVersion *then = table_state_columns(state, at);
     if (!then)
         return error_set(err, ERROR_CONFIG, "SlotAhead",
@@ -289,6 +292,18 @@ static bool go_on(RelayFlow *flow, RelayTable *table, RowPosition start, Error *
                          "load it again with --resnapshot %s",
                          table->name, table->name);
     return capture_resume(flow->capture, table->number, then->shape, at, err);
+}
+
+static bool was_written(const RelayFlow *flow, const RelayTable *table, bool *ret, Error *err)
+{
+    uint32_t count = table->topic.partitions;
+    AUTO(mem_free) uint64_t *ends = mem_array((size_t)count + 1, sizeof *ends);
+    if (!kafka_topic_ends(kafka_producer_client(flow->producer), table->topic.name, count, ends,
+                          err))
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        *ret = *ret || ends[i];
+    return true;
 }
 
 static bool bind_state(RelayFlow *flow, RelayTable *table, RowPosition start, Error *err)
@@ -312,9 +327,7 @@ static bool bind_state(RelayFlow *flow, RelayTable *table, RowPosition start, Er
     table->begins = !known || resnapshot || (!table->complete && !goes_on(flow, table));
     /* Of a life that was dropped, its topics may have rows which the source has no more. */
     table->emptied = known;
-    if (!known && !table->topic.made &&
-        !kafka_topic_written(kafka_producer_client(flow->producer), table->topic.name,
-                             (int32_t)table->topic.partitions, &table->emptied, err))
+    if (!known && !table->topic.made && !was_written(flow, table, &table->emptied, err))
         return error_wrap(err, "table %s", table->name);
     table->emptied = table->emptied && table->begins;
     return relay_key_take_up(table, err) && relay_partitions(flow, table, known && !moved, err) &&

@@ -141,6 +141,7 @@ typedef struct RelayFlow {
     RowPosition recorded;   /* as the state topic says */
     RowPosition confirmed;  /* as the source was told */
     Point recording;        /* the position's record under way; flight 0: none */
+    RowPosition grows_from; /* what any flow before has sent is before */
     bool in_transaction;
     int64_t transaction_us; /* it began */
     uint64_t transaction_bytes;
@@ -256,8 +257,13 @@ MUST_CHECK bool relay_put_rows(RelayFlow *flow, Outbox *box, RelayTable *table, 
 /* --- grow.c --- */
 /* Which partitions the table's keys go to, of the state and the topic that is there. */
 MUST_CHECK bool relay_partitions(RelayFlow *flow, RelayTable *table, bool known, Error *err);
-/* More of them, where more are declared or there. Nothing is on its way; no row has been sent. */
+/* Has any to get more? */
+bool relay_grows(const RelayFlow *flow);
+/* More of them, where more are declared or there, and the position has moved since the last time:
+ * all that was ever sent is recorded. */
 MUST_CHECK bool relay_grow(RelayFlow *flow, Error *err);
+/* What a flow before has begun: nothing has been sent since. */
+MUST_CHECK bool relay_grow_on(RelayFlow *flow, Error *err);
 
 /* --- copy.c --- */
 MUST_CHECK bool relay_copy_open(RelayFlow *flow, Error *err);

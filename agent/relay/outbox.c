@@ -50,8 +50,8 @@ bool outbox_put_rows(Outbox *box, RelayTopic *topic, TopicTable *encoder, const 
 void outbox_put_emptied(Outbox *box, RelayTable *table, const TransactionOrigin *transaction,
                         const RowOrigin *row, RowPosition at)
 {
-    topic_encode_truncate(table->encoder, transaction, row, at, clock_wall_us(),
-                          outbox_to(box, &table->topic));
+    topic_encode_truncate(table->encoder, transaction, row, at, table->topic.partitions,
+                          clock_wall_us(), outbox_to(box, &table->topic));
 }
 
 /* ---------- handing over ---------- */

@@ -151,10 +151,10 @@ static bool attempt(RelayFlow *flow, Error *err)
     if (relay_stopping(flow))
         return true;
     if (connector->snapshot_mode == SNAPSHOT_ONLY)
-        return relay_grow(flow, err) && relay_copy(flow, err);
+        return relay_grow_on(flow, err) && relay_grow(flow, err) && relay_copy(flow, err);
     if (!hold(flow, told, err) || !relay_spool_begin(flow, err))
         return false;
-    if (!flow->spooled && (!relay_grow(flow, err) || !relay_copy(flow, err)))
+    if (!relay_grow_on(flow, err) || (!flow->spooled && !relay_copy(flow, err)))
         return false;
     return relay_stopping(flow) || relay_stream(flow, err);
 }

@@ -31,9 +31,19 @@ static void columns_done(TableState *table)
     table->column_count = 0;
 }
 
+static void growths_done(TableState *table)
+{
+    for (size_t i = 0; i < table->grown_count; i++)
+        free(table->grown[i].ends);
+    free(table->grown);
+    table->grown = NULL;
+    table->grown_count = 0;
+}
+
 static void table_free(TableState *table)
 {
     columns_done(table);
+    growths_done(table);
     free(table->name);
     free(table->topic);
     free(table->key);
@@ -169,6 +179,35 @@ void table_state_begin(TableState *table, RowPosition at, const char *shape)
     table->begun = at;
 }
 
+/* ---------- a topic's partitions ---------- */
+static void growth_add(TableState *table, Growth growth)
+{
+    table->grown = mem_regrow(table->grown, table->grown_count + 1, sizeof *table->grown);
+    table->grown[table->grown_count++] = growth;
+}
+
+void table_state_grown(TableState *table, uint64_t *ends)
+{
+    ASSERT(table->grows);
+    growth_add(table, (Growth){table->partitions, table->grows_at, ends});
+    table->partitions = table->grows;
+    table->grows = 0;
+}
+
+void table_state_partitions(TableState *table, uint32_t partitions)
+{
+    growths_done(table);
+    table->grows = 0;
+    table->partitions = partitions;
+}
+
+RowPosition table_state_acknowledged(const TableState *table)
+{
+    return table->grows         ? table->grows_at
+           : table->grown_count ? table->grown[table->grown_count - 1].at
+                                : (RowPosition){0};
+}
+
 /* ---------- records ---------- */
 static const char *place_format(RowPosition at, char ret[PLACE_BYTES])
 {
@@ -214,9 +253,28 @@ static void put_schema(json_t *to, const char *name, const char *schema)
         json_object_set_new(to, name, json_loads(schema, 0, NULL));
 }
 
+static json_t *put_grown(const TableState *table)
+{
+    char place[PLACE_BYTES];
+    json_t *grown = table->grown_count ? json_array() : NULL;
+    for (size_t i = 0; i < table->grown_count; i++) {
+        const Growth *each = &table->grown[i];
+        json_t *ends = json_array();
+        for (uint32_t k = 0; k < each->partitions; k++)
+            json_array_append_new(ends, json_integer((json_int_t)each->ends[k]));
+        json_array_append_new(grown,
+                              json_pack("{s:I,s:s,s:o}", "partitions", (json_int_t)each->partitions,
+                                        "at", place_format(each->at, place), "ends", ends));
+    }
+    return grown;
+}
+
 void state_put_table(const TableState *table, TopicRecords *to)
 {
     char place[PLACE_BYTES];
+    json_t *grows = table->grows ? json_pack("{s:I,s:s}", "partitions", (json_int_t)table->grows,
+                                             "at", place_format(table->grows_at, place))
+                                 : NULL;
     json_t *columns = json_array();
     for (size_t i = 0; i < table->column_count; i++) {
         const ColumnsVersion *each = &table->columns[i];
@@ -235,9 +293,9 @@ void state_put_table(const TableState *table, TopicRecords *to)
         json_array_append_new(keyed, json_integer(table->key[i]));
     AUTO(mem_free) char *key = mem_format(TABLE_KEY "%s", table->name);
     put(key,
-        json_pack("{s:i,s:s,s:I,s:I,s:o*,s:s,s:s,s:o,s:o*}", "version", STATE_VERSION, "topic",
-                  table->topic, "partitions", (json_int_t)table->partitions, "epoch",
-                  (json_int_t)table->epoch, "key", keyed, "begun",
+        json_pack("{s:i,s:s,s:I,s:o*,s:o*,s:o*,s:s,s:s,s:o,s:o*}", "version", STATE_VERSION,
+                  "topic", table->topic, "partitions", (json_int_t)table->partitions, "grown",
+                  put_grown(table), "grows", grows, "key", keyed, "begun",
                   place_format(table->begun, place), "copy",
                   table->complete   ? "complete"
                   : table->progress ? table->progress
@@ -308,6 +366,36 @@ static bool take_key(TableState *table, const json_t *key)
     return true;
 }
 
+/* 0: there is no number that can be one of partitions. */
+static uint32_t take_partitions(const json_t *of)
+{
+    json_int_t number = json_integer_value(json_object_get(of, "partitions"));
+    return number > 0 && number <= INT32_MAX ? (uint32_t)number : 0;
+}
+
+static bool take_grown(TableState *table, const json_t *value)
+{
+    const json_t *grows = json_object_get(value, "grows");
+    table->grows = take_partitions(grows);
+    if (grows && (!table->grows ||
+                  !place_parse(json_string_value(json_object_get(grows, "at")), &table->grows_at)))
+        return false;
+    size_t i, k;
+    json_t *each, *end;
+    json_array_foreach(json_object_get(value, "grown"), i, each)
+    {
+        const json_t *ends = json_object_get(each, "ends");
+        Growth growth = {.partitions = take_partitions(each)};
+        if (!growth.partitions || json_array_size(ends) != growth.partitions ||
+            !place_parse(json_string_value(json_object_get(each, "at")), &growth.at))
+            return false;
+        growth.ends = mem_array(growth.partitions, sizeof *growth.ends);
+        json_array_foreach(ends, k, end) growth.ends[k] = (uint64_t)json_integer_value(end);
+        growth_add(table, growth);
+    }
+    return true;
+}
+
 static bool take_table(State *state, const char *key, json_t *value, Error *err)
 {
     const char *name = key + strlen(TABLE_KEY);
@@ -319,12 +407,13 @@ static bool take_table(State *state, const char *key, json_t *value, Error *err)
     state_drop(state, name);
     TableState *table = state_add(state, name, topic);
     table->begun = begun;
-    table->partitions = (uint32_t)json_integer_value(json_object_get(value, "partitions"));
-    table->epoch = (uint32_t)json_integer_value(json_object_get(value, "epoch"));
+    table->partitions = take_partitions(value);
     table->complete = strcmp(copy, "complete") == 0;
     table->progress = table->complete ? NULL : mem_strdup(copy);
     if (!take_key(table, json_object_get(value, "key")))
         return bad(key, "its key can't be read", err);
+    if (!take_grown(table, value))
+        return bad(key, "its partitions can't be read", err);
     json_t *again = json_object_get(value, "again");
     const char *id = json_string_value(json_object_get(again, "id"));
     if (id)

@@ -5,9 +5,11 @@
  *   position            {"version": 1, "connector": "retail/shop",
  *                        "position": "postgresql/…@0/16B3748.0"}
  *   table/public.orders {"version": 1, "topic": "shop.public.orders", "partitions": 4,
- *                        "epoch": 0, "key": [3], "begun": "23213896.0",
+ *                        "key": [3], "begun": "23213896.0",
  *                        "copy": "complete" or extents (agent/record/extents.h),
  *                        "columns": [{"version": 1, "from": "23213896.0", "shape": {…}}, …],
+ *                        "grown": [{"partitions": 2, "at": "23214000.0", "ends": [120, 98]}, …],
+ *                        "grows": {"partitions": 8, "at": "23899100.0"},
  *                        "again": {"id": "2026-11-22", "after": "[\"4711\"]", "done": false}}
  *                       and where the records are JSON without schemas, beside each shape Connect's
  *                       schemas, for who has to know their types: "value": {…}, "key": {…}
@@ -17,7 +19,9 @@
  *
  * key: the origins of the columns that are declared to be the key; not there: the table's own.
  * begun: the position of the snapshot that the copy began in: the stream has what is behind it.
- * partitions, epoch: where keys go: the topic may have more meanwhile (grow.c).
+ * partitions: where keys go: the topic may have more meanwhile (grow.c). grown: how many they were
+ * up to a place of the log, and where the marker of that (topic.h: TOPIC_KIND_EPOCH) ends in each;
+ * grows: the markers are being written.
  * again: the latest copy beside the stream (beside.c), as far as its rows are acknowledged.
  * columns: what the table's columns were from a place of the log on; the log is read with the
  * latest at or before the position, so those that are older are forgotten. Positions are
@@ -40,12 +44,21 @@ typedef struct ColumnsVersion {
     char *value_schema, *key_schema;
 } ColumnsVersion;
 
+typedef struct Growth {
+    uint32_t partitions; /* before it */
+    RowPosition at;
+    uint64_t *ends; /* offsets, of each of these; owned */
+} Growth;
+
 typedef struct TableState {
     char *name; /* "public.orders" */
     char *topic;
-    uint32_t epoch;      /* 0: it never got more partitions */
-    uint32_t partitions; /* that keys go to, in this epoch */
-    int32_t *key;        /* columns' origins; NULL: the table's own key */
+    uint32_t partitions; /* that keys go to */
+    Growth *grown;       /* in order; the number of the epoch is how many there are */
+    size_t grown_count;
+    uint32_t grows; /* to so many; 0: it does not */
+    RowPosition grows_at;
+    int32_t *key; /* columns' origins; NULL: the table's own key */
     size_t key_count;
     RowPosition begun;
     bool complete;
@@ -91,6 +104,12 @@ const ColumnsVersion *table_state_columns(const TableState *table, RowPosition a
 const ColumnsVersion *table_state_learn(TableState *table, RowPosition from, const char *shape);
 /* Nobody goes back behind `at`. */
 void table_state_forget(TableState *table, RowPosition at);
+/* It has grown: takes over `ends`. */
+void table_state_grown(TableState *table, uint64_t *ends);
+/* It has so many partitions, and nothing of ours in them. */
+void table_state_partitions(TableState *table, uint32_t partitions);
+/* Up to there all rows are acknowledged, whatever the source was told; {0, 0}: it is not known. */
+RowPosition table_state_acknowledged(const TableState *table);
 /* The copy beside the stream has come so far. */
 void table_state_again(TableState *table, const char *id, const char *after, bool done);
 /* The copy begins anew with these columns. */

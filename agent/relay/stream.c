@@ -26,6 +26,7 @@
 typedef struct Stream {
     RelayFlow *flow;
     bool at_checkpoint; /* nothing was handed out since */
+    bool grows;         /* topics are to get more partitions */
     int64_t look_after_us;
 } Stream;
 
@@ -270,6 +271,29 @@ static bool settle(Stream *stream, bool last, Error *err)
     return ok && relay_check_stalled(flow, err);
 }
 
+/* At a checkpoint: the rows, the state, the source. */
+static bool record(Stream *stream, Error *err)
+{
+    for (int step = 0; step < 3; step++)
+        if (!settle(stream, true, err) || !relay_settle(stream->flow, err))
+            return false;
+    return true;
+}
+
+/* More partitions, once the log is read to where it ended when the stream began: then all that was
+ * sent can be recorded, and none of it comes again. */
+static bool grow(Stream *stream, Error *err)
+{
+    RelayFlow *flow = stream->flow;
+    if (!stream->grows || !stream->at_checkpoint ||
+        row_position_compare(flow->checkpoint, flow->grows_from) < 0)
+        return true;
+    if (!record(stream, err) || !relay_grow(flow, err))
+        return false;
+    stream->grows = relay_grows(flow);
+    return true;
+}
+
 static int wait_ms(const RelayFlow *flow)
 {
     int most_ms = relay_beside_waits(flow) ? BESIDE_MS : NEXT_MS;
@@ -283,7 +307,7 @@ static bool next(Stream *stream, Error *err)
 {
     Change change;
     return capture_next(stream->flow->capture, wait_ms(stream->flow), &change, err) &&
-           take(stream, &change, err) && settle(stream, false, err);
+           take(stream, &change, err) && settle(stream, false, err) && grow(stream, err);
 }
 
 /* Runs on to a checkpoint, so that whole transactions are passed on; gives up on one that is too
@@ -304,9 +328,8 @@ static bool drain(Stream *stream, Error *err)
         flow->idle_us = 0;
         return relay_idle(flow, err);
     }
-    for (int step = 0; step < 3; step++) /* the rows, the state, the source */
-        if (!settle(stream, true, err) || !relay_settle(flow, err))
-            return false;
+    if (!record(stream, err))
+        return false;
     tell_source(flow);
     flow->idle_us = 0;
     return relay_idle(flow, err);
@@ -321,8 +344,12 @@ static bool takes(void *context, const char *name)
 
 bool relay_stream(RelayFlow *flow, Error *err)
 {
-    Stream stream = {.flow = flow, .at_checkpoint = true};
+    Stream stream = {
+        .flow = flow, .at_checkpoint = true, .grows = !flow->spooled && relay_grows(flow)};
     flow->confirmed = (RowPosition){0};
+    if (stream.grows && !flow->transactional &&
+        !capture_log_end(flow->capture, &flow->grows_from, err))
+        return false;
     if (!flow->spooled)
         relay_beside_open(flow);
     if (!relay_is_away(flow) && !relay_spool_know(flow, err))

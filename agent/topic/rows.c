@@ -286,7 +286,8 @@ bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t *from, size
 }
 
 void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction,
-                           const RowOrigin *row, RowPosition at, int64_t now_us, TopicRecords *to)
+                           const RowOrigin *row, RowPosition at, uint32_t partitions,
+                           int64_t now_us, TopicRecords *to)
 {
     ValueProblem unused;
     source_block_forget(&table->source);
@@ -294,6 +295,8 @@ void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transacti
     TopicRecord *record = topic_record_add(to);
     record->everywhere = true;
     record->header = put_header(table, at, TOPIC_KIND_TRUNCATE, NULL, 0, &to->bytes);
+    bytes_put_u32be(&to->bytes, partitions);
+    record->header.bytes = to->bytes.used - record->header.at;
     bool put = put_value(table, transaction, row, TOPIC_SNAPSHOT_FALSE, (Image){0}, (Image){0},
                          OP_TRUNCATE, &record->value, &to->bytes, &unused);
     ASSERT(put);

@@ -208,12 +208,14 @@ typedef struct TopicRows {
 typedef enum TopicKind {
     TOPIC_KIND_ROW = 'R',
     TOPIC_KIND_TOMBSTONE = 'D',
-    TOPIC_KIND_TRUNCATE = 'T',
-    TOPIC_KIND_COPIED = 'C', /* a marker without key and value: the table's copy ends here */
+    TOPIC_KIND_TRUNCATE = 'T', /* 4 bytes follow: how many partitions it stands in */
+    TOPIC_KIND_COPIED = 'C',   /* a marker without key and value: the table's copy ends here */
     /* Another one: the topic gets, or got, more partitions. 4 bytes follow with the epoch, 4 with
      * how many partitions it has. In each old partition behind the last record of before; first in
      * each new one. Whoever goes on behind it only when he has seen it in every old partition
-     * reads each key's records in order. It may be there twice, with the same epoch. */
+     * reads each key's records in order. Rows before it are of positions up to its own, those
+     * behind it of greater ones, also when they are repeated. It may be there twice, with the same
+     * epoch and position. */
     TOPIC_KIND_EPOCH = 'E',
 } TopicKind;
 
@@ -262,7 +264,8 @@ MUST_CHECK bool topic_encode(TopicTable *table, const TopicRows *rows, uint32_t 
                              size_t bytes_max, TopicRecords *to, Error *err);
 /* The table was emptied: op t. */
 void topic_encode_truncate(TopicTable *table, const TransactionOrigin *transaction,
-                           const RowOrigin *row, RowPosition at, int64_t now_us, TopicRecords *to);
+                           const RowOrigin *row, RowPosition at, uint32_t partitions,
+                           int64_t now_us, TopicRecords *to);
 
 /* The end of the table's copy, which began at that position. */
 void topic_encode_copied(TopicTable *table, RowPosition at, TopicRecords *to);

@@ -3,6 +3,7 @@ the source's, row by row; and a test case with a source, a broker and agents bet
 
 import base64
 import json
+import math
 import shutil
 import struct
 import tempfile
@@ -101,6 +102,7 @@ class Folded:
         self.ops = Counter()
         self.copied = Counter()  # partition → markers
         self.epochs = Counter()  # (epoch, partition) → markers
+        self.begins = {}  # epoch → the source's position
         self.snapshots = Counter()
         self.repeated = 0
         self.disordered = []
@@ -128,6 +130,8 @@ class Folded:
             if header.kind == EPOCH_BEGINS:
                 self.epochs[header.epoch, message.partition()] += 1
                 epoch_of[message.partition()] = header.epoch
+                if self.begins.setdefault(header.epoch, header.position) != header.position:
+                    self.disordered.append(f"epoch {header.epoch} begins at two positions")
             else:
                 found.append((epoch_of[message.partition()], message, header))
         return sorted(found, key=lambda each: each[0])  # stable: by partition and offset within
@@ -154,6 +158,9 @@ class Folded:
             partition_of[key] = message.partition()
             op = value["op"] if value else "tombstone"
             self.ops[op] += 1
+            after, until = self.begins.get(epoch, (-1, -1)), self.begins.get(epoch + 1, (math.inf, 0))
+            if op != "r" and not after < header.position <= until:
+                self.disordered.append(f"{key} of {header.position} is in epoch {epoch}, from {after} to {until}")
             if value:
                 self.snapshots[str(value["source"]["snapshot"])] += 1
             self._order(key, header, op, value, latest, seen)

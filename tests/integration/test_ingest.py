@@ -130,6 +130,23 @@ class Ingest(IngestCase):
                                         if k.startswith("firn.position.")).rsplit(" ", 1)[0])), 5)  # fmt: skip
         self.assert_stopped(ingest)
 
+    def test_grown_before(self):
+        """A table that begins with a topic which got more partitions long ago: of a key, what went to the old ones comes first."""
+        self.make_shop()
+        self.write_manifest(partitions=2)
+        capture = self.start()
+        with self.traffic(seed=SEED, bulk=False) as changes:
+            self.wait_transactions(changes, 100)
+            capture.kill()
+            self.write_manifest(partitions=5)
+            capture = self.start()
+            self.wait_transactions(changes, changes.done["transactions"] + 200)
+        self.connection.execute("truncate order_lines; insert into order_lines (order_id, line, sku, quantity, price) select 1, 1, sku, 1, 1 from products limit 1")
+        self.wait_agreed(capture)
+        ingest = self.ingest()
+        self.wait_equal(capture, ingest)
+        self.assert_stopped(ingest)
+
     def kill_at_point(self, name: str, capture):
         ingest = self.ingest(crash_at=f"{name}:{self.dice.randint(1, 6)}")
         try:

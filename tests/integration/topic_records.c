@@ -410,7 +410,7 @@ static void encode_all(const char *path, const Form *form, PGconn *connection,
                          &last_row[table], &records);
         } else {
             Fact fact = next_fact(&facts[table]);
-            topic_encode_truncate(made[table], &fact.transaction, &fact.row, events[i].at,
+            topic_encode_truncate(made[table], &fact.transaction, &fact.row, events[i].at, 1,
                                   fact.now_us, &records);
         }
         put_records(out, topics[table], &records);

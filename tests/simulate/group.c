@@ -451,6 +451,16 @@ static void pump(World *world, Proc *proc)
         coordinate(world, proc, &action);
 }
 
+/* A table's, without a claim. */
+static LaneValue start_of(const TopicLane *lane)
+{
+    LaneValue start = {.next = lane->start};
+    for (uint32_t i = 0; i < lane->count && lane->records[i].offset < lane->start; i++)
+        if (lane->records[i].barrier.kind == BARRIER_LANES_ADDED)
+            start.passed = lane->records[i].barrier.at;
+    return start;
+}
+
 static void answered(World *world, Request *answer)
 {
     Proc *proc = &group.procs[answer->process];
@@ -475,9 +485,9 @@ static void answered(World *world, Request *answer)
         coordinator_answered(coordinator, answer->ticket, answer->answer, answer->commit.id,
                              answer->sequence, world->now_us);
     } else if (answer->answer == ANSWER_DONE) {
-        uint64_t starts[LANES];
+        LaneValue starts[LANES];
         for (uint32_t i = 0; i < LANES; i++)
-            starts[i] = topic()->lanes[i].start;
+            starts[i] = start_of(&topic()->lanes[i]);
         TopicView view = {source_name(group.topic), topic()->lane_count, starts, group.confirmed,
                           false};
         coordinator_loaded(coordinator, answer->ticket, &answer->view, &view, world->now_us);

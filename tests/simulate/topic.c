@@ -32,8 +32,7 @@ void topic_produce(World *world, Topic *topic)
         else
             event->lanes = lanes + 1;
     }
-    topic->barriers[topic->barrier_count++] =
-        (Barrier){event->kind, event->lanes, event->at, false};
+    topic->barriers[topic->barrier_count++] = (Barrier){event->kind, event->lanes, event->at};
 }
 
 static void append(World *world, Topic *topic, uint32_t number, const Event *event)
@@ -47,13 +46,12 @@ static void append(World *world, Topic *topic, uint32_t number, const Event *eve
         uint64_t sum = lane->sum_count ? lane->sums[lane->sum_count - 1].sum : 0;
         lane->sums[lane->sum_count++] = (Sum){event->at, sum + event->hash};
     }
-    lane->records[lane->count++] =
-        (Record){.offset = lane->end++,
-                 .barrier = event->kind ? (Barrier){event->kind, event->lanes, event->at, false}
-                                        : (Barrier){0},
-                 .at = event->at,
-                 .hash = event->hash,
-                 .passed = repeated ? passed : event->at};
+    lane->records[lane->count++] = (Record){
+        .offset = lane->end++,
+        .barrier = event->kind ? (Barrier){event->kind, event->lanes, event->at} : (Barrier){0},
+        .at = event->at,
+        .hash = event->hash,
+        .passed = repeated ? passed : event->at};
 }
 
 bool topic_write(World *world, Topic *topic, uint32_t events)

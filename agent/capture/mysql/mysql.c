@@ -81,6 +81,13 @@ static bool told(Capture *capture, RowPosition *ret, Error *err)
     return true;
 }
 
+static bool log_end(Capture *capture, RowPosition *ret, Error *err)
+{
+    Mysql *mysql = mysql_of(capture);
+    *ret = (RowPosition){0};
+    return mysql_query_open(mysql, err) && check_log_end(mysql, mysql->query, &ret->major, err);
+}
+
 static bool unread(Capture *capture, Error *err)
 {
     Mysql *mysql = mysql_of(capture);
@@ -170,6 +177,7 @@ static const CaptureDriver driver = {
     .source = source,
     .adopt = adopt,
     .told = told,
+    .log_end = log_end,
     .unread = unread,
     .describe = my_columns_describe,
     .look = my_tables_look,

@@ -137,6 +137,13 @@ static bool postgres_told(Capture *capture, RowPosition *ret, Error *err)
     return postgres_query_open(postgres, err) && slot_told(postgres, ret, err);
 }
 
+static bool postgres_log_end(Capture *capture, RowPosition *ret, Error *err)
+{
+    Postgres *postgres = postgres_of(capture);
+    *ret = (RowPosition){0};
+    return postgres_query_open(postgres, err) && slot_log_end(postgres, &ret->major, err);
+}
+
 static bool postgres_unread(Capture *capture, Error *err)
 {
     Postgres *postgres = postgres_of(capture);
@@ -203,6 +210,7 @@ static const CaptureDriver driver = {
     .source = postgres_source,
     .adopt = postgres_adopt,
     .told = postgres_told,
+    .log_end = postgres_log_end,
     .unread = postgres_unread,
     .describe = columns_describe,
     .look = tables_look,

@@ -211,6 +211,7 @@ bool slot_lost(const char *slot, const char *reason, Error *err);
 /* What selects the reason, as far as the version has it. */
 const char *slot_reason_sql(int version);
 MUST_CHECK bool slot_told(Postgres *postgres, RowPosition *ret, Error *err);
+MUST_CHECK bool slot_log_end(Postgres *postgres, uint64_t *ret, Error *err); /* the server's */
 MUST_CHECK bool slot_unread(Postgres *postgres, Error *err);
 MUST_CHECK bool slot_prepare(Postgres *postgres, const CaptureState *state, bool copying,
                              RowPosition *ret_copy, Error *err);

@@ -189,6 +189,17 @@ bool slot_told(Postgres *postgres, RowPosition *ret, Error *err)
                       postgres_lsn_parse(PQgetvalue(result, 0, 0), &ret->major, err));
 }
 
+bool slot_log_end(Postgres *postgres, uint64_t *ret, Error *err)
+{
+    AUTO(mem_free)
+    char *end = connect_value(postgres->query,
+                              "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() "
+                              "THEN pg_catalog.pg_last_wal_replay_lsn() "
+                              "ELSE pg_catalog.pg_current_wal_flush_lsn() END",
+                              err);
+    return end && postgres_lsn_parse(end, ret, err);
+}
+
 bool slot_unread(Postgres *postgres, Error *err)
 {
     AUTO(mem_free) char *literal = connect_literal(postgres->spec->pg_slot);

@@ -13,7 +13,7 @@ static const CoordinatorOptions options = {.interval_us = 1000,
                                            .repeat_us = 100,
                                            .gap_us = 100000,
                                            .doubt_us = COMMIT_STALE_US};
-static const uint64_t starts[LANES];
+static const LaneValue starts[LANES];
 static const TopicView topic = {.source = TOPIC, .lane_count = 2, .starts = starts};
 
 static CoordinatorLane lanes[LANES];
@@ -346,7 +346,7 @@ static void test_worker(void **state)
     /* a row of no position counts wherever it stands, and passes none */
     assert_true(worker_row_unplaced(&worker, 0, 7, &piece));
     assert_false(worker_row(&worker, 0, 8, (RowPosition){6, 0}, &piece));
-    const Barrier truncate = {BARRIER_TRUNCATE, 2, {8, 0}, false};
+    const Barrier truncate = {BARRIER_TRUNCATE, 2, {8, 0}};
     worker_marker(&worker, 0, 9, &truncate);
     assert_false(worker_reads(&worker, 0));
     action = next(&worker, WORKER_STAGE);
@@ -390,8 +390,7 @@ static void test_worker(void **state)
     assert_int_equal(action.report->refused, STALL_TOPIC_TRUNCATED);
 }
 
-/* More lanes, by a marker whose position is behind rows that were passed: all wait for it, and it
- * passes nothing. Once the table has the lanes it is repeated. */
+/* More lanes: all wait for the marker, and pass it once; whoever sends it twice says the same. */
 static void test_lanes_added(void **state)
 {
     (void)state;
@@ -403,7 +402,7 @@ static void test_lanes_added(void **state)
     announce(&worker, 1, false, at_5, 2);
     for (int i = 0; i < 2; i++)
         worker_sought(&worker, next(&worker, WORKER_SEEK).lane, TOPIC, 0, 50);
-    const Barrier grown = {BARRIER_LANES_ADDED, 3, {1, 3}, true};
+    const Barrier grown = {BARRIER_LANES_ADDED, 3, {9, 3}};
     worker_marker(&worker, 0, 5, &grown);
     worker_marker(&worker, 2, 0, &grown);
     assert_false(worker_reads(&worker, 0));
@@ -411,19 +410,67 @@ static void test_lanes_added(void **state)
     const Report *report = next(&worker, WORKER_REPORT).report;
     assert_int_equal(report->lane, 0);
     assert_int_equal(report->pieces[0].to.next, 6);
-    assert_int_equal(report->pieces[0].to.passed.major, 5);
+    assert_int_equal(report->pieces[0].to.passed.major, 9);
     report = next(&worker, WORKER_REPORT).report;
     assert_int_equal(report->pieces[0].to.next, 1);
-    assert_int_equal(report->pieces[0].to.passed.major, 0);
-    const LaneValue three[] = {{6, {5, 0}}, {9, {9, 0}}, {1, {0, 0}}};
+    assert_int_equal(report->pieces[0].to.passed.major, 9);
+    const LaneValue three[] = {{6, {9, 3}}, {9, {9, 3}}, {1, {9, 3}}};
     announce(&worker, 2, false, three, 3);
     assert_true(worker_reads(&worker, 0));
     worker_marker(&worker, 0, 6, &grown);
     assert_true(worker_reads(&worker, 0));
     PieceId piece;
-    assert_true(worker_row(&worker, 0, 7, (RowPosition){6, 0}, &piece));
-    assert_true(worker_row(&worker, 2, 1, (RowPosition){4, 0}, &piece));
+    assert_true(worker_row(&worker, 0, 7, (RowPosition){10, 0}, &piece));
+    assert_true(worker_row(&worker, 2, 1, (RowPosition){11, 0}, &piece));
     assert_false(worker_next(&worker, &action));
+}
+
+/* A table that begins with a topic which has grown: the new lane's marker waits for the old ones',
+ * but not for one that the topic has lost. */
+static void test_grown_before(void **state)
+{
+    (void)state;
+    Coordinator coordinator;
+    CoordinatorAction action;
+    const LaneValue begun[] = {{0}, {70, {9, 3}}, {0}};
+    coordinator_init(&coordinator, &options, lanes, values, LANES);
+    coordinator_start(&coordinator, 1, 0);
+    assert_true(coordinator_next(&coordinator, &action));
+    const TableView view = {.exists = true, .head = 7, .is_ancestor = true};
+    const TopicView grown_topic = {.source = TOPIC, .lane_count = 3, .starts = begun};
+    coordinator_loaded(&coordinator, action.ticket, &view, &grown_topic, 0);
+    assert_true(coordinator_next(&coordinator, &action));
+    assert_int_equal(action.kind, COORDINATOR_ANNOUNCE);
+    assert_int_equal(action.announcement.lane_count, 3);
+    assert_int_equal(action.announcement.lanes[1].passed.major, 9);
+    const Barrier grown = {BARRIER_LANES_ADDED, 3, {9, 3}};
+    Report report = answer(&coordinator, 2);
+    report.count = 1;
+    report.pieces[0] = (Piece){.from = begun[2], .to = {1, {9, 3}}, .barrier = grown};
+    coordinator_reported(&coordinator, &report, 10);
+    report = answer(&coordinator, 1);
+    coordinator_reported(&coordinator, &report, 10);
+    report = answer(&coordinator, 0);
+    report.count = 1;
+    report.pieces[0] = (Piece){.id = {1, 1}, .rows = 4, .from = begun[0], .to = {4, {6, 0}}};
+    coordinator_reported(&coordinator, &report, 10);
+    assert_true(coordinator_next(&coordinator, &action)); /* the rows before it, first */
+    assert_int_equal(action.kind, COORDINATOR_COMMIT);
+    assert_int_equal(action.barrier->kind, BARRIER_NONE);
+    report = answer(&coordinator, 0);
+    report.count = 1;
+    report.pieces[0] = (Piece){.from = {4, {6, 0}}, .to = {5, {9, 3}}, .barrier = grown};
+    coordinator_reported(&coordinator, &report, 20);
+    coordinator_answered(&coordinator, action.ticket, ANSWER_DONE, 8, 1, 20);
+    while (coordinator_next(&coordinator, &action) && action.kind != COORDINATOR_COMMIT)
+        ;
+    assert_int_equal(action.kind, COORDINATOR_COMMIT);
+    assert_int_equal(action.barrier->kind, BARRIER_LANES_ADDED);
+    uint32_t count;
+    LaneValue to;
+    (void)coordinator_taken(&coordinator, 1, &count, &to);
+    assert_int_equal(count, 0);
+    assert_int_equal(to.next, 70);
 }
 
 static void refuse(Coordinator *coordinator, StallReason refused, int64_t now_us)
@@ -481,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_worker),
         cmocka_unit_test(test_lanes_added),
+        cmocka_unit_test(test_grown_before),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -292,7 +292,7 @@ static void test_key_change_and_markers(void **state)
         assert_int_equal(column_i64(&read.batch->columns[0], 1), 2);
         assert_true(record_of(&one, &one.records.items[2]).of_new_key);
         topic_records_clear(&one.records);
-        topic_encode_truncate(one.table, &one.transaction, &one.row[0], (RowPosition){5, 6}, 1,
+        topic_encode_truncate(one.table, &one.transaction, &one.row[0], (RowPosition){5, 6}, 4, 1,
                               &one.records);
         topic_encode_copied(one.table, (RowPosition){7, 0}, &one.records);
         topic_encode_epoch(one.table, (RowPosition){7, 1}, 1, 12, 0, &one.records);
@@ -304,7 +304,7 @@ static void test_key_change_and_markers(void **state)
             assert_true(event_decode(read.reader, &record, read.batch, &event, &err));
             assert_int_equal(event.kind, kinds[k]);
             assert_int_equal(event.at.major, k ? 7 : 5);
-            assert_int_equal(event.partitions, k == 2 ? 12 : 0);
+            assert_int_equal(event.partitions, k == 2 ? 12 : k == 0 ? 4 : 0);
         }
         assert_int_equal(read.batch->row_count, 2);
         read_done(&read);

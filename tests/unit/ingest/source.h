@@ -231,7 +231,7 @@ static inline void send_marker(Source *source, bool truncates)
     RowPosition at = {truncates ? ++source->lsn : 1, 0};
     if (truncates)
         topic_encode_truncate(source->table, &transaction, &(RowOrigin){.before = ORIGIN_NO_BEFORE},
-                              at, 1, &records);
+                              at, PARTITIONS, 1, &records);
     else
         topic_encode_copied(source->table, at, &records);
     send_records(source, source->topic, &records, PARTITIONS);

@@ -13,7 +13,7 @@ static Report report(void)
     report.pieces[1] = (Piece){.id = {1, 2}, .from = {9, {UINT64_MAX, 5}}, .to = {11, {1, 1}}};
     report.pieces[2] = (Piece){.from = {11, {1, 1}},
                                .to = {12, {2, 0}},
-                               .barrier = {BARRIER_TRUNCATE, GROUP_LANES_MAX, {2, 0}, true}};
+                               .barrier = {BARRIER_TRUNCATE, GROUP_LANES_MAX, {2, 0}}};
     return report;
 }
 

@@ -65,7 +65,7 @@ static void test_key_differs(void **state)
 static void test_barrier_malformed(void **state)
 {
     (void)state;
-    static const uint8_t header[29] = {[0] = 'E', [24] = 9, [25] = 0, [26] = 1};
+    static const uint8_t header[29] = {[0] = 'E', [1] = 9, [24] = 9, [26] = 1};
     Source source;
     fill(&source);
     send_raw(&source, 0, "", 0, header, sizeof header);

@@ -117,14 +117,15 @@ static void truncated(void **state)
     (void)state;
     OneTable one;
     make(&one, (TopicOptions){0});
-    topic_encode_truncate(one.table, &one.transaction, &one.row[0], (RowPosition){5, 6},
+    topic_encode_truncate(one.table, &one.transaction, &one.row[0], (RowPosition){5, 6}, 4,
                           1700000001000001, &one.records);
     assert_int_equal(one.records.count, 1);
     assert_true(one.records.items[0].everywhere);
     expect(&one, 0, "",
            "{\"before\":null,\"after\":null," SOURCE(
                "200") ",\"transaction\":null,\"op\":\"t\"," TIMES);
-    const uint8_t header[] = {'T', 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 3};
+    const uint8_t header[] = {'T', 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0,
+                              0,   0, 0, 6, 0, 0, 0, 3, 0, 0, 0, 4};
     TopicSpan span = one.records.items[0].header;
     assert_int_equal(span.bytes, sizeof header);
     assert_memory_equal(one.records.bytes.data + span.at, header, sizeof header);
