@@ -286,13 +286,20 @@ static void report(Worker *worker, uint32_t number, WorkerAction *ret)
     *ret = (WorkerAction){.kind = WORKER_REPORT, .lane = number, .report = to};
 }
 
+static bool ends_in_gap(const WorkerLane *lane)
+{
+    const Piece *last = lane->count ? &lane->pieces[lane->count - 1] : NULL;
+    return last && !last->rows && !last->barrier.kind;
+}
+
 static bool close_open(Worker *worker, uint32_t number, WorkerAction *ret)
 {
     WorkerLane *lane = &worker->lanes[number];
     lane->close = false;
     if (!lane->open.rows) {
-        /* before the barrier that announces a lane nothing goes by itself */
-        if (has_moved(lane) && is_announced(worker, number))
+        /* Before the barrier that announces a lane nothing goes by itself. Offsets that moved wait
+         * for long, and one piece of them is enough: more would fill the chain. */
+        if (has_moved(lane) && is_announced(worker, number) && !ends_in_gap(lane))
             chain(worker, lane, NULL);
         return false;
     }

@@ -425,6 +425,36 @@ static void test_lanes_added(void **state)
     assert_false(worker_next(&worker, &action));
 }
 
+/* Offsets that move without rows, round after round, don't fill the chain: the lane is read on. */
+static void test_gaps(void **state)
+{
+    (void)state;
+    Worker worker;
+    WorkerLane of[LANES];
+    WorkerAction action;
+    worker_init(&worker, 1, of, LANES, 100);
+    worker_assigned(&worker, (const uint32_t[]){0}, 1);
+    announce(&worker, 1, false, at_5, 2);
+    worker_sought(&worker, next(&worker, WORKER_SEEK).lane, TOPIC, 0, 500);
+    for (uint64_t round = 0; round < 3 * GROUP_CHAIN_MAX; round++) {
+        assert_true(worker_reads(&worker, 0));
+        worker_gap(&worker, 0, 10 + round);
+        announce(&worker, 2 + round, true, at_5, 2);
+        assert_int_equal(next(&worker, WORKER_REPORT).report->count, 1);
+    }
+    PieceId piece;
+    assert_true(worker_row(&worker, 0, 100, (RowPosition){6, 0}, &piece));
+    announce(&worker, 100, true, at_5, 2);
+    assert_true(worker_next(&worker, &action));
+    assert_int_equal(action.kind, WORKER_STAGE);
+    worker_staged(&worker, 0, action.piece, true);
+    const Report *report = next(&worker, WORKER_REPORT).report;
+    assert_int_equal(report->count, 2);
+    assert_int_equal(report->pieces[0].to.next, 10);
+    assert_int_equal(report->pieces[1].from.next, 10);
+    assert_int_equal(report->pieces[1].to.next, 101);
+}
+
 /* A table that begins with a topic which has grown: the new lane's marker waits for the old ones',
  * but not for one that the topic has lost. */
 static void test_grown_before(void **state)
@@ -529,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_worker),
         cmocka_unit_test(test_lanes_added),
         cmocka_unit_test(test_grown_before),
+        cmocka_unit_test(test_gaps),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
