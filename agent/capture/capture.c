@@ -38,6 +38,12 @@ const SourceTable *capture_tables(const Capture *capture, size_t *ret_count)
     return capture->driver->tables(capture, ret_count);
 }
 
+bool capture_definition(Capture *capture, uint32_t table, Change *ret, Error *err)
+{
+    ASSERT(capture->driver->definition);
+    return capture->driver->definition(capture, table, ret, err);
+}
+
 void capture_forget(Capture *capture, uint32_t table)
 {
     capture->driver->forget(capture, table);

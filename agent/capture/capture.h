@@ -17,6 +17,7 @@
 #include "agent/record/extents.h"
 #include "agent/record/origin.h"
 #include "agent/record/source_column.h"
+#include "agent/record/statement.h"
 #include "common/manifest/manifest.h"
 
 typedef struct Capture Capture;
@@ -47,6 +48,8 @@ typedef struct CaptureOptions {
     /* With origins: the end of each transaction that had changes is a change of its own, and
      * messages in transactions are counted among their changes where `messages` is set. */
     bool commits, messages;
+    /* With origins: statements that change tables are changes of their own (MySQL, MariaDB). */
+    bool statements;
     int64_t linger_us; /* for how long rows gather before a checkpoint; 0: 200 ms */
 } CaptureOptions;
 /* Connects, checks rights and settings, and finds the tables (include, exclude; the manifest's
@@ -199,6 +202,8 @@ typedef enum ChangeKind {
                         * the driver's limit (then position.at.minor > 0) */
     CHANGE_MESSAGE,    /* with CaptureOptions.origins: somebody wrote a message of his own into the
                         * log; all rows before it have been handed out */
+    CHANGE_STATEMENT,  /* with CaptureOptions.statements: all rows before it, and what it made of
+                        * tables that are captured, have been handed out */
     CHANGE_COMMIT, /* with CaptureOptions.commits: the transaction that commits at row.major has no
                     * more changes, though some may still come in batches until a checkpoint */
 } ChangeKind;
@@ -210,16 +215,30 @@ typedef struct Change {
     const Schema *schema; /* CHANGE_SCHEMA: these two last until capture_close */
     const char *shape;
     RowPosition row;
-    /* CHANGE_TRUNCATE, CHANGE_MESSAGE, with CaptureOptions.origins: of it itself, as a row's
-     * (orders 0: it is not counted). CHANGE_COMMIT: lsn is where the commit's record ends. */
+    /* CHANGE_TRUNCATE, CHANGE_MESSAGE, CHANGE_STATEMENT, with CaptureOptions.origins: of it itself,
+     * as a row's (orders 0: it is not counted). CHANGE_COMMIT: lsn is where the commit's record
+     * ends. */
     uint64_t lsn, total_order, table_order;
     TransactionOrigin transaction;
-    LogMessage *message; /* CHANGE_MESSAGE: the receiver owns it */
+    LogMessage *message;  /* CHANGE_MESSAGE: the receiver owns it */
+    Statement *statement; /* CHANGE_STATEMENT: likewise */
     Position position;
     int64_t
         commit_us; /* CHECKPOINT: commit time at the source of the latest transaction, 0 unknown */
     bool alone;    /* CHANGE_SCHEMA */
 } Change;
+
+/* What is in it, of one that nobody has received. */
+static inline void change_done(Change *change)
+{
+    batch_free(change->batch);
+    log_message_free(change->message);
+    statement_free(change->statement);
+}
+
+/* The statement that would make a table that is copied, as it is now, at the copy's place
+ * (CHANGE_STATEMENT). Of sources that have such. In the capture's thread. */
+MUST_CHECK bool capture_definition(Capture *capture, uint32_t table, Change *ret, Error *err);
 
 MUST_CHECK bool capture_stream_start(Capture *capture, Error *err);
 /* Waits up to timeout_ms. A driver hands out full batches at once, the others and a checkpoint
@@ -286,6 +305,7 @@ typedef struct CaptureDriver {
     bool (*unread)(Capture *capture, Error *err);
     bool (*describe)(Capture *capture, uint32_t table, const char *shape, Arena *arena,
                      const SourceColumn **ret, Error *err);
+    bool (*definition)(Capture *capture, uint32_t table, Change *ret, Error *err); /* or NULL */
     bool (*look)(Capture *capture, CaptureFound *found, void *context, Error *err);
     bool (*prepare)(Capture *capture, const CaptureState *state, Position *ret_copy, Error *err);
     bool (*copy_plan)(Capture *capture, uint32_t table, uint64_t range_bytes, const Extents *done,

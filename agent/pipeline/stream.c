@@ -94,6 +94,7 @@ static bool hand_out(Stream *stream, const Change *change, Error *err)
         marks_put(&stream->marks, change);
         return put_all(stream, ITEM_CHECKPOINT, change->position.at, err);
     case CHANGE_MESSAGE: /* these are not asked for */
+    case CHANGE_STATEMENT:
     case CHANGE_COMMIT:
         break;
     }

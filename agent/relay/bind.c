@@ -73,6 +73,14 @@ static bool is_compacted(const StreamSpec *stream)
     return stream->cleanup == CLEANUP_COMPACT || stream->cleanup == CLEANUP_COMPACT_DELETE;
 }
 
+/* Records share a few keys, and the latest does not stand for those before it. */
+static void keep_all(KafkaTopicHold *hold, size_t settings)
+{
+    for (size_t i = 0; i < settings; i++)
+        if (strcmp(hold->settings[i].name, "cleanup.policy") == 0)
+            hold->settings[i].value = "delete";
+}
+
 static bool topic_open(RelayFlow *flow, const char *name, TopicUse use,
                        const KafkaCompared *compared, RelayTopic *ret, Error *err)
 {
@@ -92,8 +100,10 @@ static bool topic_open(RelayFlow *flow, const char *name, TopicUse use,
         compacted_spec(flow->stream, name, settings, replicas, &spec);
     else
         kafka_topic_declared(flow->stream, name, &hold, &spec);
-    if (use == USE_CONNECTOR)
+    if (use == USE_CONNECTOR || use == USE_STATEMENTS)
         spec.partitions = 1;
+    if (use == USE_STATEMENTS && is_compacted(flow->stream))
+        keep_all(&hold, spec.setting_count);
     if (!kafka_topic_ensure(kafka_producer_client(flow->producer), &spec, compared, &state, err))
         return false;
     KafkaTopic *kafka = kafka_producer_topic(flow->producer, name, state.record_bytes_max, err);

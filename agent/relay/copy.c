@@ -404,6 +404,8 @@ static bool begin(CopyRun *run, Error *err)
         else if (table->emptied)
             outbox_put_emptied(&flow->box, table, &snapshot,
                                &(RowOrigin){.lsn = flow->copied.at.major}, flow->copied.at);
+        if (!relay_put_definition(flow, table, err))
+            return false;
         keep_progress(table);
         state_put_table(table->state, outbox_to(&flow->box, &flow->state_topic));
         table->dirty = false;

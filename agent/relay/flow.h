@@ -118,9 +118,9 @@ typedef struct RelayFlow {
     TopicOptions options;
     State state;
     RelayTopic state_topic;
-    RelayTopic dead_letters; /* name NULL: not needed yet */
-    OtherTopic heartbeats, messages, transactions_topic;
-    CountedTransaction *counted; /* by commit_lsn */
+    RelayTopic dead_letters;             /* name NULL: not needed yet */
+    OtherTopic others[CONNECTOR_TOPICS]; /* by ConnectorTopic */
+    CountedTransaction *counted;         /* by commit_lsn */
     size_t counted_count, counted_held;
     int64_t heartbeat_us; /* the next one */
     RelayTable *tables;   /* as capture numbers them */
@@ -200,8 +200,8 @@ MUST_CHECK bool relay_open_kafka(RelayFlow *flow, Error *err); /* and reads the 
 MUST_CHECK bool relay_bind(RelayFlow *flow, RowPosition start, Error *err);
 void relay_unbind(RelayFlow *flow);
 /* A topic that is there: of a table's rows, as declared; of the connector's own, of one partition;
- * the state's, compacted, too. */
-typedef enum TopicUse { USE_TABLE, USE_CONNECTOR, USE_STATE } TopicUse;
+ * the state's, compacted, too; of statements, never compacted. */
+typedef enum TopicUse { USE_TABLE, USE_CONNECTOR, USE_STATEMENTS, USE_STATE } TopicUse;
 MUST_CHECK bool relay_topic_open(RelayFlow *flow, const char *name, TopicUse use, RelayTopic *ret,
                                  Error *err);
 /* The table has these columns from here on: schemas are registered, and a new encoder made. */
@@ -330,6 +330,9 @@ MUST_CHECK bool relay_others_open(RelayFlow *flow, Error *err);
 void relay_others_close(RelayFlow *flow);
 void relay_put_message(RelayFlow *flow, const Change *change);
 void relay_put_heartbeat(RelayFlow *flow); /* if it is time to */
+void relay_put_statement(RelayFlow *flow, const Change *change, TopicSnapshot snapshot);
+/* What the table is made by, in front of its copy. */
+MUST_CHECK bool relay_put_definition(RelayFlow *flow, const RelayTable *table, Error *err);
 
 /* --- transactions.c; nothing, unless the manifest asks for it --- */
 void relay_counted_done(RelayFlow *flow);

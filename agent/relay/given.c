@@ -14,15 +14,16 @@
 static RelayTopic *topic_of(void *context, const char *name)
 {
     RelayFlow *flow = context;
-    RelayTopic *const others[] = {&flow->state_topic, &flow->heartbeats.topic,
-                                  &flow->messages.topic, &flow->transactions_topic.topic,
-                                  &flow->dead_letters};
+    RelayTopic *const others[] = {&flow->state_topic, &flow->dead_letters};
     for (size_t i = 0; i < flow->table_count; i++)
         if (strcmp(flow->tables[i].topic.name, name) == 0)
             return &flow->tables[i].topic;
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         if (others[i]->name && strcmp(others[i]->name, name) == 0)
             return others[i];
+    for (size_t i = 0; i < CONNECTOR_TOPICS; i++)
+        if (flow->others[i].topic.name && strcmp(flow->others[i].topic.name, name) == 0)
+            return &flow->others[i].topic;
     return *name ? NULL : &flow->dead_letters;
 }
 

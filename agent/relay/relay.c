@@ -134,6 +134,7 @@ static bool attempt(RelayFlow *flow, Error *err)
                                        .origins = true,
                                        .commits = records->transactions,
                                        .messages = records->transactions && records->messages,
+                                       .statements = records->schema_changes,
                                        .linger_us = LINGER_US},
                      err);
     /* unread first: opening Kafka fences whoever writes, and that may be a younger process that

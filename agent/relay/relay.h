@@ -9,7 +9,7 @@
  *   beside.c       a copy of single tables beside the stream
  *   stream.c       the capture thread: reads the log, encodes, sends, confirms late
  *   outbox.c       records gathered, handed to Kafka, acknowledged or committed
- *   others.c       records of no table: heartbeats, messages of the log
+ *   others.c       records of no table: heartbeats, messages of the log, its statements
  *   transactions.c transaction metadata
  *   spooled.c      rows wait in a folder or a bucket while Kafka is slow or away; given.c: they go
  * on backlog.c      what waits there (backlog.h); place.c: whose the place is, and what counts of

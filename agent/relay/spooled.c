@@ -105,10 +105,9 @@ bool relay_spool_know(RelayFlow *flow, Error *err)
     TopicRecords *to = outbox_to(&box, &flow->state_topic);
     const Position at = position_of(capture_source(flow->capture), flow->durable);
     state_put_position(flow->relay->base.name, &at, to);
-    RelayTopic *const others[] = {&flow->state_topic, &flow->heartbeats.topic,
-                                  &flow->messages.topic, &flow->transactions_topic.topic};
-    for (size_t i = 0; i < ARRAY_LEN(others); i++)
-        put_known_topic(others[i], to);
+    put_known_topic(&flow->state_topic, to);
+    for (size_t i = 0; i < CONNECTOR_TOPICS; i++)
+        put_known_topic(&flow->others[i].topic, to);
     for (size_t i = 0; i < flow->table_count; i++) {
         put_known_topic(&flow->tables[i].topic, to);
         state_put_table(flow->tables[i].state, to);

@@ -129,6 +129,11 @@ static bool take(Stream *stream, const Change *change, Error *err)
     case CHANGE_MESSAGE:
         stream->at_checkpoint = false;
         return on_message(flow, change, err);
+    case CHANGE_STATEMENT:
+        stream->at_checkpoint = false;
+        relay_put_statement(flow, change, TOPIC_SNAPSHOT_FALSE);
+        statement_free(change->statement);
+        return true;
     case CHANGE_COMMIT:
         stream->at_checkpoint = false;
         relay_count_end(flow, change);

@@ -64,7 +64,7 @@ static void count(CountedTransaction *of, const char *name, uint64_t lsn, uint64
 void relay_count_rows(RelayFlow *flow, const RelayTable *table, const Batch *batch)
 {
     const Origins *origins = batch->origins;
-    if (!flow->transactions_topic.records)
+    if (!flow->others[CONNECTOR_TRANSACTION].records)
         return;
     for (uint32_t row = 0, end; row < batch->row_count; row = end) {
         uint64_t commit_lsn = batch->positions[row].major;
@@ -78,26 +78,26 @@ void relay_count_rows(RelayFlow *flow, const RelayTable *table, const Batch *bat
 
 void relay_count_truncate(RelayFlow *flow, const RelayTable *table, const Change *change)
 {
-    if (flow->transactions_topic.records)
+    if (flow->others[CONNECTOR_TRANSACTION].records)
         count(find(flow, change->row.major, &change->transaction), table->name, change->lsn, 1);
 }
 
 void relay_count_message(RelayFlow *flow, const Change *change)
 {
-    if (flow->transactions_topic.records && change->total_order)
+    if (flow->others[CONNECTOR_TRANSACTION].records && change->total_order)
         count(find(flow, change->row.major, &change->transaction), messages_name, change->lsn, 1);
 }
 
 void relay_count_end(RelayFlow *flow, const Change *change)
 {
-    if (flow->transactions_topic.records)
+    if (flow->others[CONNECTOR_TRANSACTION].records)
         find(flow, change->row.major, &change->transaction)->end_lsn = change->lsn;
 }
 
 void relay_put_counted(RelayFlow *flow)
 {
     size_t whole = 0;
-    OtherTopic *to = &flow->transactions_topic;
+    OtherTopic *to = &flow->others[CONNECTOR_TRANSACTION];
     for (; whole < flow->counted_count; whole++) {
         CountedTransaction *each = &flow->counted[whole];
         RowPosition end = {.major = each->commit_lsn, .minor = UINT64_MAX};

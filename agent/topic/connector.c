@@ -7,6 +7,7 @@
 #include "agent/topic/envelope.h"
 #include "agent/topic/partition.h"
 #include "agent/topic/scalar.h"
+#include "agent/topic/table_change.h"
 #include "agent/topic/values.h"
 #include "common/mem.h"
 
@@ -19,6 +20,7 @@ struct ConnectorRecords {
     ConnectSchema *key, *value;
     Bytes key_text, value_text;
     Frame key_frame, value_frame;
+    const char *version;
     SourceBlock source; /* of CONNECTOR_MESSAGE */
 };
 
@@ -31,8 +33,12 @@ char *connector_topic_name(ConnectorTopic topic, const char *connector)
         return mem_format("%s.transaction", connector);
     case CONNECTOR_MESSAGE:
         return mem_format("%s.message", connector);
+    case CONNECTOR_STATEMENT:
+        return mem_strdup(connector);
+    case CONNECTOR_TOPICS:
+        break;
     }
-    return NULL;
+    ASSERT(false);
 }
 
 void connector_records_free(ConnectorRecords *records)
@@ -93,6 +99,20 @@ static ConnectSchema *message_value(Arena *arena)
     return schema;
 }
 
+static ConnectSchema *statement_value(Arena *arena, TopicSource from)
+{
+    const char *name =
+        arena_text(arena, "io.debezium.connector.%s.SchemaChangeValue", source_name(from));
+    ConnectSchema *schema = connect_struct(arena, name, 1, 6);
+    schema->children[0] = source_schema(arena, from);
+    schema->children[1] = connect_field(CONNECT_INT64, "ts_ms", false);
+    schema->children[2] = connect_field(CONNECT_STRING, "databaseName", true);
+    schema->children[3] = connect_field(CONNECT_STRING, "schemaName", true);
+    schema->children[4] = connect_field(CONNECT_STRING, "ddl", true);
+    schema->children[5] = table_changes_schema(arena, "tableChanges");
+    return schema;
+}
+
 ConnectorRecords *connector_records_new(ConnectorTopic topic, const char *connector,
                                         const char *database, const TopicOptions *options)
 {
@@ -101,6 +121,8 @@ ConnectorRecords *connector_records_new(ConnectorTopic topic, const char *connec
     records->topic = topic;
     records->from = options->source;
     records->connector = arena_strndup(arena, connector, strlen(connector));
+    const char *version = options->version ? options->version : TOPIC_DEBEZIUM_VERSION;
+    records->version = arena_strndup(arena, version, strlen(version));
     records->avro = options->format == TOPIC_AVRO;
     records->transactions = options->transactions;
     switch (topic) {
@@ -119,11 +141,19 @@ ConnectorRecords *connector_records_new(ConnectorTopic topic, const char *connec
         records->key = one_field(arena, "io.debezium.connector.postgresql.MessageKey",
                                  CONNECT_STRING, "prefix", true);
         records->value = message_value(arena);
+        source_block_init(&records->source, TOPIC_POSTGRESQL, records->avro, records->version,
+                          connector, database, "", "");
         break;
+    case CONNECTOR_STATEMENT:
+        records->key = one_field(arena,
+                                 arena_text(arena, "io.debezium.connector.%s.SchemaChangeKey",
+                                            source_name(records->from)),
+                                 CONNECT_STRING, "databaseName", false);
+        records->value = statement_value(arena, records->from);
+        break;
+    case CONNECTOR_TOPICS:
+        ASSERT(false);
     }
-    source_block_init(&records->source, TOPIC_POSTGRESQL, records->avro,
-                      options->version ? options->version : TOPIC_DEBEZIUM_VERSION, connector,
-                      database, "", "");
     envelope_schema_text(options->format, records->key, &records->key_text);
     envelope_schema_text(options->format, records->value, &records->value_text);
     frame_init(&records->key_frame, options->format, (const char *)records->key_text.data);
@@ -258,6 +288,60 @@ void connector_message(ConnectorRecords *records, const TransactionOrigin *trans
             put_literal(records, &fields[4], &message, out);
     }
     source_block_forget(&records->source);
+    bytes_put(out, records->value_frame.close.data, records->value_frame.close.used);
+    record->value.bytes = out->used - record->value.at;
+}
+
+/* The block `source` of a record that names its tables, and stands in front of all else. */
+static void put_source(const ConnectorRecords *records, const TransactionOrigin *transaction,
+                       const RowOrigin *row, const Statement *statement, TopicSnapshot snapshot,
+                       Bytes *to)
+{
+    Bytes names = {0}, text = {0};
+    SourceBlock block;
+    for (size_t i = 0; i < statement->table_count; i++) {
+        scalar_put_text(&names, i ? "," : "");
+        scalar_put_text(&names, statement->tables[i].name);
+    }
+    bytes_put_u8(&names, 0);
+    source_block_init(&block, records->from, records->avro, records->version, records->connector,
+                      statement->database, "", (const char *)names.data);
+    source_block_put(&block, transaction, row, snapshot, &text);
+    size_t before = records->avro ? 0 : sizeof SOURCE_LABEL - 1;
+    size_t behind = records->avro ? 0 : sizeof SOURCE_NEXT - 1;
+    bytes_put(to, text.data + before, text.used - before - behind);
+    source_block_done(&block);
+    bytes_done(&names);
+    bytes_done(&text);
+}
+
+void connector_statement(ConnectorRecords *records, const TransactionOrigin *transaction,
+                         const RowOrigin *row, const Statement *statement, TopicSnapshot snapshot,
+                         int64_t now_us, TopicRecords *to)
+{
+    ASSERT(records->topic == CONNECTOR_STATEMENT);
+    static const char *const labels[] = {"{\"source\":",     ",\"ts_ms\":", ",\"databaseName\":",
+                                         ",\"schemaName\":", ",\"ddl\":",   ",\"tableChanges\":"};
+    AUTO(arena_free) Arena *arena = arena_new(4096);
+    TopicRecord *record = begin(records, statement->database, to);
+    Bytes *out = &to->bytes;
+    const Literal parts[] = {[1] = {.integer = scalar_floor(now_us, 1000)},
+                             [2] = text_literal(statement->database),
+                             [3] = {.none = true},
+                             [4] = text_literal(statement->text),
+                             [5] = table_changes(arena, statement)};
+    record->value.at = out->used;
+    bytes_put(out, records->value_frame.open.data, records->value_frame.open.used);
+    for (size_t i = 0; i < ARRAY_LEN(labels); i++) {
+        if (!records->avro)
+            scalar_put_text(out, labels[i]);
+        if (i == 0)
+            put_source(records, transaction, row, statement, snapshot, out);
+        else
+            put_literal(records, &records->value->children[i], &parts[i], out);
+    }
+    if (!records->avro)
+        scalar_put_text(out, "}");
     bytes_put(out, records->value_frame.close.data, records->value_frame.close.used);
     record->value.bytes = out->used - record->value.at;
 }

@@ -1,15 +1,18 @@
-/* Records that belong to no table: heartbeats, transactions' beginnings and ends, logical messages.
- * Topics: "__debezium-heartbeat.<connector>", "<connector>.transaction", "<connector>.message".
- * PostgreSQL has no schema-change topic in Debezium: its log carries no DDL. MySQL's and MariaDB's
- * is not written: what columns are is told by the header's version and the registry. */
+/* Records that belong to no table: heartbeats, transactions' beginnings and ends, logical messages,
+ * statements that change tables. Topics: "__debezium-heartbeat.<connector>",
+ * "<connector>.transaction", "<connector>.message", "<connector>". The last is MySQL's and
+ * MariaDB's alone: PostgreSQL's log has no statements, and Debezium no such topic for it. */
 #pragma once
 
+#include "agent/record/statement.h"
 #include "agent/topic/topic.h"
 
 typedef enum ConnectorTopic {
     CONNECTOR_HEARTBEAT,
     CONNECTOR_TRANSACTION,
     CONNECTOR_MESSAGE,
+    CONNECTOR_STATEMENT,
+    CONNECTOR_TOPICS, /* how many there are */
 } ConnectorTopic;
 
 /* Caller frees. */
@@ -40,5 +43,9 @@ void connector_transaction(ConnectorRecords *records, const TransactionOrigin *t
 void connector_message(ConnectorRecords *records, const TransactionOrigin *transaction,
                        const RowOrigin *row, const char *prefix, const void *content,
                        size_t content_bytes, int64_t now_us, TopicRecords *to);
+/* A statement of the log, with the columns that its tables have then. Of the row: lsn. */
+void connector_statement(ConnectorRecords *records, const TransactionOrigin *transaction,
+                         const RowOrigin *row, const Statement *statement, TopicSnapshot snapshot,
+                         int64_t now_us, TopicRecords *to);
 
 DEFINE_AUTO(ConnectorRecords, connector_records_free);

@@ -26,7 +26,7 @@ void source_block_init(SourceBlock *block, TopicSource source, bool avro, const 
                        const char *table_name)
 {
     *block = (SourceBlock){.source = source, .avro = avro};
-    put_label(avro, ",\"source\":{\"version\":", &block->name);
+    put_label(avro, SOURCE_LABEL "{\"version\":", &block->name);
     put_text(avro, version, &block->name);
     put_label(avro, ",\"connector\":", &block->name);
     put_text(avro, source_name(source), &block->name);
@@ -111,7 +111,7 @@ static void take_transaction(SourceBlock *block, const TransactionOrigin *transa
     } else {
         put_null(avro, tail);
     }
-    put_label(avro, "},\"transaction\":", tail);
+    put_label(avro, "}" SOURCE_NEXT, tail);
 }
 
 void source_block_put(SourceBlock *block, const TransactionOrigin *transaction,

@@ -28,7 +28,9 @@ static inline void source_block_forget(SourceBlock *block)
 {
     block->transaction = NULL;
 }
-/* JSON: from ,"source": to ,"transaction": */
+#define SOURCE_LABEL ",\"source\":"
+#define SOURCE_NEXT ",\"transaction\":"
+/* JSON: from SOURCE_LABEL to SOURCE_NEXT. */
 void source_block_put(SourceBlock *block, const TransactionOrigin *transaction,
                       const RowOrigin *row, TopicSnapshot snapshot, Bytes *to);
 

@@ -70,7 +70,7 @@ static void take_transaction(SourceBlock *block, const TransactionOrigin *transa
     }
     put_label(avro, ",\"query\":", tail);
     put_null(avro, tail);
-    put_label(avro, "},\"transaction\":", tail);
+    put_label(avro, "}" SOURCE_NEXT, tail);
 }
 
 void source_mysql_put(SourceBlock *block, const TransactionOrigin *transaction,

@@ -7,7 +7,7 @@
  *   topic.h        the contract            table.c, rows.c  a table's records
  *   envelope.h     what stands around a row: transaction, op, times
  *   source.h       and where it comes from: source.c, source_mysql.c; members.h is theirs
- *   connector.h    records of no table     registry.h     a schema registry
+ *   connector.h    records of no table, table_change.h in them     registry.h  a schema registry
  *   connect_schema.h  Connect's schema of a table, from ours and the source's types: PostgreSQL's
  *                  in connect_schema.c, MySQL's and MariaDB's in connect_mysql.c (connect_types.h)
  *   schema_text.h  that schema as JSON, as Avro           literal.h  values that stand in

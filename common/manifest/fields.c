@@ -372,6 +372,9 @@ SHAPE(
     RECORDS_BOOL("heartbeats", heartbeats, "false",
                  "whether the topic __debezium-heartbeat.<prefix> gets a record at each "
                  "source.heartbeat.interval"),
+    RECORDS_BOOL("schemaChanges", schema_changes, "true",
+                 "whether statements that change tables go to the topic <prefix>, of MySQL and "
+                 "MariaDB: Debezium's include.schema.changes"),
     ENUM("time", record_times, StreamSpec, records.time, .fallback = "Adaptive",
          .doc = "Debezium's time.precision.mode"),
     ENUM("decimal", record_decimals, StreamSpec, records.decimal, .fallback = "Precise",

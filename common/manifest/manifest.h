@@ -181,9 +181,10 @@ typedef struct RecordsSpec {
     bool schemas;        /* JSON: each record with its schema */
     bool tombstones;
     bool nulls_as_defaults;
-    bool transactions; /* a topic of transactions, and in each record the one that it is of */
-    bool messages;     /* a topic for the log's logical messages */
-    bool heartbeats;   /* a topic for them, at source.heartbeat.interval */
+    bool transactions;   /* a topic of transactions, and in each record the one that it is of */
+    bool messages;       /* a topic for the log's logical messages */
+    bool heartbeats;     /* a topic for them, at source.heartbeat.interval */
+    bool schema_changes; /* MySQL, MariaDB: a topic for statements that change tables */
     RecordTime time;
     RecordDecimal decimal;
     RecordBinary binary;

@@ -12,11 +12,13 @@ from harness.wait import wait_until
 
 PEER_SECONDS = 300
 JSON = "org.apache.kafka.connect.json.JsonConverter"
-# As here: JSON without its schema, lz4; a small pause when there was nothing to read.
-SETTINGS = {
+# As here: JSON without its schema, lz4.
+CONVERTERS = {
     "key.converter": JSON, "key.converter.schemas.enable": "false", "value.converter": JSON,
-    "value.converter.schemas.enable": "false", "producer.override.compression.type": "lz4", "poll.interval.ms": 10,
+    "value.converter.schemas.enable": "false", "producer.override.compression.type": "lz4",
 }  # fmt: skip
+# A small pause when there was nothing to read: it waits for half a second unless told otherwise.
+FAST = {"poll_interval_ms": "10"}
 
 
 @contextmanager
@@ -35,12 +37,16 @@ class Worker(Connect):
         return [word for word in call if word not in ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")]
 
 
-def debezium(bench: Bench, broker: Broker, prefix: str, records: int, **settings: str) -> Run:
-    """Follows table accounts into <prefix>.public.accounts until so many records are there; what it costs for all of
-    them, measured over those behind the first twentieth. settings: the connector's, with _ for the dots."""
-    connector = Connect.postgres(bench.postgres, "bench", prefix, "public.accounts", slot_drop_on_stop="true", **settings) | SETTINGS
-    topic = f"{prefix}.public.accounts"
-    with Worker(broker, {prefix: connector}) as worker:
+def connect_postgres(bench: Bench, broker: Broker, prefix: str, **settings: str) -> Worker:
+    """Debezium, to follow table accounts into <prefix>.public.accounts. settings: the connector's, with _ for the dots."""
+    connector = Connect.postgres(bench.postgres, "bench", prefix, "public.accounts", **(FAST | settings), slot_drop_on_stop="true")
+    return Worker(broker, {prefix: connector | CONVERTERS})
+
+
+def until_written(broker: Broker, worker: Worker, topic: str, records: int) -> Run:
+    """Starts Connect, until so many records are there; what it costs for all of them, measured over those behind the
+    first twentieth."""
+    with worker:
         probe = Agent.__new__(Agent)  # its figures of a process
         probe.process = worker.process
 
@@ -53,5 +59,10 @@ def debezium(bench: Bench, broker: Broker, prefix: str, records: int, **settings
         wall, used, peak = time.monotonic() - started, probe.cpu_seconds() - cpu, probe.memory()["peak"]
     part = (records - first) / records
     if part < 0.5:
-        raise SystemExit(f"{prefix}: Debezium had written {first} of {records} records before it was looked at")
+        raise SystemExit(f"{topic}: Debezium had written {first} of {records} records before it was looked at")
     return Run(wall / part, used / part, peak, 0)
+
+
+def debezium(bench: Bench, broker: Broker, prefix: str, records: int, **settings: str) -> Run:
+    """What it costs Debezium to write so many records of PostgreSQL's table."""
+    return until_written(broker, connect_postgres(bench, broker, prefix, **settings), f"{prefix}.public.accounts", records)

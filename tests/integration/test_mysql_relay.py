@@ -249,6 +249,7 @@ class RelayFaults(RelayBase):
             for point in copying:
                 self.wait_struck(self.start(crash_at=point, delivery=delivery))
             for at in range(KILLS):
+                self.execute(f"alter table words comment '{at}'")
                 self.wait_struck(self.start(crash_at=f"{pick.choice(streaming)}:{pick.randrange(1, 4)}", delivery=delivery))
             agent = self.start(delivery=delivery)
             time.sleep(pick.uniform(0.05, 2))  # a moment is what is wanted, not that something is over
@@ -256,6 +257,21 @@ class RelayFaults(RelayBase):
         agent = self.start(delivery=delivery)
         self.wait_equal(agent, *self.TABLES, repeats=delivery == "Idempotent")
         self.assert_stopped(agent)
+        self.assert_told([f"alter table words comment '{at}'" for at in range(KILLS)], delivery == "Idempotent")
+
+    def assert_told(self, statements: list[str], repeats: bool):
+        """The topic of schema changes has them in order, each once; one that is repeated stands at the same place of the log."""
+        found = [json.loads(message.value()) for message in self.broker.read(self.prefix)]
+        places = {}
+        for value in found:
+            if value["source"]["snapshot"] == "false":
+                place = value["source"]["file"], value["source"]["pos"]
+                self.assertEqual(places.setdefault(place, value["ddl"]), value["ddl"])
+        self.assertEqual([ddl for _, ddl in sorted(places.items())], statements)
+        streamed = [value["ddl"] for value in found if value["source"]["snapshot"] == "false"]
+        if repeats:
+            streamed = list(dict.fromkeys(streamed))
+        self.assertEqual(streamed, statements)
 
     def test_kills_idempotent(self):
         self.kills("Idempotent", crash_points("relay-copy"), crash_points("relay-stream"))

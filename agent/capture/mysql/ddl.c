@@ -275,6 +275,23 @@ static void read_list(Scan *scan, Ddl *ddl, DdlKind kind, const char *schema, si
     } while (take(scan, ","));
 }
 
+/* [UNIQUE] INDEX name … ON table; false: it is something else. */
+static bool read_index(Scan *scan, Ddl *ddl, const char *schema, size_t schema_bytes)
+{
+    static const char *const before[] = {"ONLINE",  "OFFLINE", "UNIQUE", "FULLTEXT",
+                                         "SPATIAL", "VECTOR",  NULL};
+    while (take_any(scan, before)) {
+    }
+    if (!take(scan, "INDEX"))
+        return false;
+    while (scan->token.kind != TOKEN_END && !take(scan, "ON"))
+        next(scan);
+    DdlTable *table = add_table(ddl);
+    if (table_name(scan, schema, schema_bytes, &table->schema, &table->table))
+        ddl->kind = DDL_INDEX;
+    return true;
+}
+
 static void read_drop(Scan *scan, Ddl *ddl, const char *schema, size_t schema_bytes)
 {
     if (take(scan, "DATABASE") || take(scan, "SCHEMA")) {
@@ -284,6 +301,8 @@ static void read_drop(Scan *scan, Ddl *ddl, const char *schema, size_t schema_by
         table->schema = name(scan);
         return;
     }
+    if (read_index(scan, ddl, schema, schema_bytes))
+        return;
     if (take(scan, "TABLE") || take(scan, "TABLES")) { /* a temporary one is nobody's */
         skip_if(scan);
         read_list(scan, ddl, DDL_DROP, schema, schema_bytes);
@@ -293,10 +312,10 @@ static void read_drop(Scan *scan, Ddl *ddl, const char *schema, size_t schema_by
 static void read_create(Scan *scan, Ddl *ddl, const char *schema, size_t schema_bytes)
 {
     bool replaces = take(scan, "OR") && take(scan, "REPLACE");
-    if (!take(scan, "TABLE"))
+    if (read_index(scan, ddl, schema, schema_bytes) || !take(scan, "TABLE"))
         return;
     skip_if(scan);
-    ddl->kind = replaces ? DDL_DROP : DDL_CREATE;
+    ddl->kind = replaces ? DDL_REPLACE : DDL_CREATE;
     DdlTable *table = add_table(ddl);
     (void)table_name(scan, schema, schema_bytes, &table->schema, &table->table);
 }

@@ -10,10 +10,12 @@
 typedef enum DdlKind {
     DDL_OTHER, /* nothing of tables that are there */
     DDL_CREATE,
+    DDL_REPLACE, /* CREATE OR REPLACE */
     DDL_ALTER,
     DDL_TRUNCATE,
     DDL_DROP,
     DDL_RENAME,
+    DDL_INDEX, /* one comes or goes */
     DDL_DROP_DATABASE,
 } DdlKind;
 

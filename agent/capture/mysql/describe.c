@@ -59,8 +59,7 @@ static char *unquoted(const char *text)
     return plain;
 }
 
-/* The constant, "CURRENT_TIMESTAMP", or NULL: there is none, or one that is computed. */
-static char *read_default(const Mysql *mysql, const char *text, const char *extra)
+char *my_column_default(const Mysql *mysql, const char *text, const char *extra)
 {
     bool now = text && strncasecmp(text, "current_timestamp", 17) == 0;
     if (!text || (!mysql->mariadb && !now && strstr(extra, "DEFAULT_GENERATED")))
@@ -91,7 +90,7 @@ static bool read_defaults(Mysql *mysql, const MyKnown *known, Arena *arena, Sour
         return false;
     for (MYSQL_ROW row; (row = mysql_fetch_row(result));) {
         int at = known_find(known, row[0]);
-        AUTO(mem_free) char *text = at < 0 ? NULL : read_default(mysql, row[1], row[2]);
+        AUTO(mem_free) char *text = at < 0 ? NULL : my_column_default(mysql, row[1], row[2]);
         if (text)
             columns[at].default_expression = arena_strndup(arena, text, strlen(text));
     }

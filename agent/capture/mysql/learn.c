@@ -452,11 +452,10 @@ static MyKnown *known_of_map(const MyTable *table, const TableMap *map,
                      map->column_count, map->key, map->key_count, collations, err);
 }
 
-/* The server sends a statement before its catalog has it. Until then it holds the table, so that
- * whoever reads the table after waits for it. */
-static bool wait_until_done(Mysql *mysql, const MyTable *table, Error *err)
+/* Until then it holds the table, so that whoever reads the table after waits for it. */
+bool my_table_wait(Mysql *mysql, const char *quoted, Error *err)
 {
-    AUTO(mem_free) char *sql = mem_format("SELECT 1 FROM %s LIMIT 0", table->quoted);
+    AUTO(mem_free) char *sql = mem_format("SELECT 1 FROM %s LIMIT 0", quoted);
     Error why;
     AUTO(my_result_free) MYSQL_RES *result = my_query(mysql->query, &mysql->patience, sql, &why);
     if (result || strcmp(why.code, "TableRewritten") == 0) /* it is gone by now */
@@ -472,7 +471,7 @@ bool my_table_learn(void *context, uint32_t number, const TableMap *map, const D
     MyTable *table = &mysql->tables[number];
     AUTO(known_free) MyKnown *now = NULL;
     *ret_changed = false;
-    if (!mysql_query_open(mysql, err) || (ddl && !wait_until_done(mysql, table, err)) ||
+    if (!mysql_query_open(mysql, err) || (ddl && !my_table_wait(mysql, table->quoted, err)) ||
         !my_table_read(mysql, mysql->query, &mysql->patience, table->source, &now, err))
         return error_wrap(err, "table %s", table->name);
     /* Gone by now: its own statement follows. Rows that do not fit what is there now say themselves

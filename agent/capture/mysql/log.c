@@ -111,7 +111,7 @@ void mylog_free(MyLog *log)
     for (size_t i = 0; i < log->options.table_count; i++)
         batch_free(log->builders[i].batch);
     for (size_t i = log->ready_at; i < log->ready_count; i++)
-        batch_free(log->ready[i].batch);
+        change_done(&log->ready[i]);
     payload_free(log->payload);
     my_origins_free(log->origins);
     bytes_done(&log->unpacked);
@@ -264,7 +264,7 @@ static bool learn(MyLog *log, uint32_t table, const TableMap *map, const Ddl *dd
     bool changed = false;
     flush(log, table);
     if (log->options.learn &&
-        !log->options.learn(log->options.learn_context, table, map, ddl, &changed, err))
+        !log->options.learn(log->options.context, table, map, ddl, &changed, err))
         return false;
     if (changed) {
         CRASH_POINT("mysql-schema-learned");
@@ -536,6 +536,7 @@ static bool on_ddl_table(MyLog *log, const BinlogEvent *event, const Ddl *ddl, c
         on_truncate(log, event, number);
         return true;
     case DDL_DROP:
+    case DDL_REPLACE:
     case DDL_DROP_DATABASE:
         return table_gone(table, "was dropped", err);
     case DDL_RENAME:
@@ -550,9 +551,28 @@ static bool on_ddl_table(MyLog *log, const BinlogEvent *event, const Ddl *ddl, c
                              table->name, table->name);
         return learn(log, number, NULL, ddl, err);
     case DDL_CREATE: /* of one that is there: IF NOT EXISTS */
+    case DDL_INDEX:
     case DDL_OTHER:
         break;
     }
+    return true;
+}
+
+/* Behind all rows that were written before it, and what became of the tables. */
+static bool tell(MyLog *log, const BinlogEvent *event, const Ddl *ddl, Error *err)
+{
+    Statement *statement = NULL;
+    if (!log->options.tell)
+        return true;
+    if (!log->options.tell(log->options.context, ddl, log->at, &statement, err))
+        return false;
+    if (!statement)
+        return true;
+    flush_all(log);
+    Change *change = push(log, CHANGE_STATEMENT);
+    change->row = log->at;
+    change->statement = statement;
+    my_origins_statement(log->origins, event, place_of_event(log, event), change);
     return true;
 }
 
@@ -572,6 +592,7 @@ static bool on_ddl(MyLog *log, const BinlogEvent *event, const QueryEvent *query
             if (ours && row_position_compare(log->at, table->passed) > 0)
                 ok = on_ddl_table(log, event, &ddl, of, k, err);
         }
+    ok = ok && tell(log, event, &ddl, err);
     ddl_done(&ddl);
     return ok;
 }

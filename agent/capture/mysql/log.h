@@ -13,12 +13,16 @@ typedef struct MyLog MyLog;
 typedef bool (*MyLearn)(void *context, uint32_t table, const TableMap *map, const Ddl *ddl,
                         bool *ret_changed, Error *err);
 
+/* my_statement_tell */
+typedef bool (*MyTell)(void *context, const Ddl *ddl, RowPosition at, Statement **ret, Error *err);
+
 typedef struct MyLogOptions {
     MyTable *tables;
     size_t table_count;
     const Collations *collations;
     MyLearn learn;
-    void *learn_context;
+    MyTell tell;                /* with origins; NULL: nobody wants to know */
+    void *context;              /* of both */
     bool checksums;             /* before a format description */
     uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
     bool origins, commits;      /* as in CaptureOptions */

@@ -194,6 +194,7 @@ static const CaptureDriver driver = {
     .beside_bound = beside_bound,
     .beside_begin = beside_begin,
     .copied = copied,
+    .definition = my_table_definition,
     .stream_start = my_stream_start,
     .next = my_stream_next,
     .idle = my_stream_idle,

@@ -10,7 +10,7 @@
  *   headroom.h     for how long the server keeps the log that is needed
  *   plan.c, copy.c the copy: its ranges; rows as text            text.c  that into columns
  *   stream.c       the log: COM_BINLOG_DUMP                      log.c   its events → batches
- *   ddl.c          its statements that change tables
+ *   ddl.c          its statements that change tables         statement.c  and who is told of them
  *   binlog.h and the rest: events, GTIDs, rows and values, without I/O
  *
  * Positions: place.h. A row's is (where its transaction begins, where its event begins in the
@@ -29,6 +29,7 @@
 #include "agent/capture/mysql/known.h"
 #include "agent/capture/mysql/place.h"
 #include "agent/capture/mysql/wire.h"
+#include "agent/record/statement.h"
 #include "common/bytes.h"
 
 #define SNAPSHOT_READERS_MAX 64
@@ -155,15 +156,31 @@ MUST_CHECK bool my_table_take(Mysql *mysql, MyTable *table, MyKnown *known, Erro
 /* RETRY "ColumnsChanged": found while the table is copied. */
 bool my_table_changed(const MyTable *table, Error *err);
 
+/* Do the manifest's patterns choose a table of this name? */
+bool my_table_chosen(const Mysql *mysql, const char *table);
+
 /* --- describe.c --- */
 MUST_CHECK bool my_columns_describe(Capture *capture, uint32_t number, const char *shape,
                                     Arena *arena, const SourceColumn **ret, Error *err);
+/* A default as the catalog has it: the constant, "CURRENT_TIMESTAMP", or NULL: there is none, or
+ * one that is computed. The caller frees. */
+char *my_column_default(const Mysql *mysql, const char *text, const char *extra) OWNED_BY(free);
 
 /* --- learn.c --- */
 /* A statement changed the table (ddl), or rows come that its columns do not fit (map): what they
  * are from here on. */
 MUST_CHECK bool my_table_learn(void *context, uint32_t number, const TableMap *map, const Ddl *ddl,
                                bool *ret_changed, Error *err);
+
+/* The server sends a statement before its catalog has it: waits until it has. */
+MUST_CHECK bool my_table_wait(Mysql *mysql, const char *quoted, Error *err);
+
+/* --- statement.c --- */
+/* What there is to be told of the statement at that place, once its tables are learned; NULL:
+ * nothing, as it concerns none that is chosen, or all of them have passed it. The caller frees. */
+MUST_CHECK bool my_statement_tell(void *context, const Ddl *ddl, RowPosition at, Statement **ret,
+                                  Error *err);
+MUST_CHECK bool my_table_definition(Capture *capture, uint32_t number, Change *ret, Error *err);
 
 /* --- snapshot.c --- */
 MUST_CHECK bool snapshot_take(Mysql *mysql, uint64_t *ret, Error *err);

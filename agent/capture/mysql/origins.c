@@ -115,11 +115,16 @@ void my_origins_rows(MyOrigins *origins, Batch *batch, uint32_t first, const Bin
     }
 }
 
-void my_origins_change(MyOrigins *origins, const BinlogEvent *event, uint64_t place, Change *ret)
+void my_origins_statement(MyOrigins *origins, const BinlogEvent *event, uint64_t place, Change *ret)
 {
     take_event(origins, event);
     ret->lsn = place;
     ret->transaction = origins->now;
+}
+
+void my_origins_change(MyOrigins *origins, const BinlogEvent *event, uint64_t place, Change *ret)
+{
+    my_origins_statement(origins, event, place, ret);
     ret->total_order = count(origins, ret->table, &ret->table_order);
 }
 

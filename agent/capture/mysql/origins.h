@@ -21,6 +21,9 @@ void my_origins_rows(MyOrigins *origins, Batch *batch, uint32_t first, const Bin
                      uint64_t place, uint32_t row);
 /* The same of a change that is no row. */
 void my_origins_change(MyOrigins *origins, const BinlogEvent *event, uint64_t place, Change *ret);
+/* … and is not counted among its changes. */
+void my_origins_statement(MyOrigins *origins, const BinlogEvent *event, uint64_t place,
+                          Change *ret);
 /* The transaction is over; false: none of it was put. */
 bool my_origins_end(MyOrigins *origins, uint64_t place, Change *ret);
 

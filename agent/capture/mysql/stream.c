@@ -166,15 +166,17 @@ bool my_stream_start(Capture *capture, Error *err)
         my_stream_close(stream);
         return error_wrap(err, "reading the binlog");
     }
-    stream->log = mylog_new(&(MyLogOptions){.tables = mysql->tables,
-                                            .table_count = mysql->table_count,
-                                            .collations = &mysql->charsets,
-                                            .learn = my_table_learn,
-                                            .learn_context = mysql,
-                                            .checksums = checksums,
-                                            .transaction_bytes = TRANSACTION_BYTES,
-                                            .origins = mysql->options.origins,
-                                            .commits = mysql->options.commits});
+    stream->log =
+        mylog_new(&(MyLogOptions){.tables = mysql->tables,
+                                  .table_count = mysql->table_count,
+                                  .collations = &mysql->charsets,
+                                  .learn = my_table_learn,
+                                  .context = mysql,
+                                  .checksums = checksums,
+                                  .transaction_bytes = TRANSACTION_BYTES,
+                                  .tell = mysql->options.statements ? my_statement_tell : NULL,
+                                  .origins = mysql->options.origins,
+                                  .commits = mysql->options.commits});
     stream->beat_linger_us = clock_asked_us("FIRN_CONFIRM_MS", BEAT_LINGER_US);
     stream->linger_us = mysql->options.linger_us ? mysql->options.linger_us : LINGER_US;
     stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;

@@ -57,6 +57,12 @@ static bool is_chosen(const ConnectorSpec *spec, const char *name)
            !any_matches(&spec->exclude, name);
 }
 
+bool my_table_chosen(const Mysql *mysql, const char *table)
+{
+    AUTO(mem_free) char *name = mem_format("%s.%s", mysql->spec->database, table);
+    return is_chosen(mysql->spec, name);
+}
+
 /* A pattern without wildcards names one table: that must be there. */
 static bool check_named(const Mysql *mysql, Error *err)
 {

@@ -50,10 +50,8 @@ void rows_done(LogRows *rows)
 {
     for (size_t i = 0; i < rows->table_count; i++)
         batch_free(rows->builders[i].batch);
-    for (size_t i = rows->ready_at; i < rows->ready_count; i++) {
-        batch_free(rows->ready[i].batch);
-        log_message_free(rows->ready[i].message);
-    }
+    for (size_t i = rows->ready_at; i < rows->ready_count; i++)
+        change_done(&rows->ready[i]);
     free(rows->builders);
     free(rows->dirty);
     free(rows->ready);

@@ -10,8 +10,15 @@
 
 static void describe(const char *sql, char *to, size_t to_bytes)
 {
-    static const char *const kinds[] = {"other", "create", "alter",        "truncate",
-                                        "drop",  "rename", "drop database"};
+    static const char *const kinds[] = {[DDL_OTHER] = "other",
+                                        [DDL_CREATE] = "create",
+                                        [DDL_REPLACE] = "replace",
+                                        [DDL_ALTER] = "alter",
+                                        [DDL_TRUNCATE] = "truncate",
+                                        [DDL_DROP] = "drop",
+                                        [DDL_RENAME] = "rename",
+                                        [DDL_INDEX] = "index",
+                                        [DDL_DROP_DATABASE] = "drop database"};
     Ddl ddl;
     char *exact = malloc(strlen(sql) + !*sql); /* without NUL: nothing may be read behind it */
     memcpy(exact, sql, strlen(sql));
@@ -64,12 +71,16 @@ static void test_statements(void **state)
         {"DROP /*!40005 TEMPORARY */ TABLE IF EXISTS `a`", "other"},
         {"DROP TEMPORARY TABLE a", "other"},
         {"DROP VIEW a", "other"},
+        {"CREATE UNIQUE INDEX IF NOT EXISTS `on` USING BTREE ON a.t (x)", "index a.t"},
+        {"create or replace index i on t (x desc)", "index shop.t"},
+        {"DROP INDEX IF EXISTS i ON t ALGORITHM = COPY", "index shop.t"},
+        {"CREATE INDEX i", "other -.-"},
         {"DROP DATABASE IF EXISTS shop", "drop database shop.-"},
         {"RENAME TABLE t TO _t_del, _t_gho TO t", "rename shop.t>shop._t_del shop._t_gho>shop.t"},
         {"RENAME USER a TO b", "other"},
         {"CREATE TABLE IF NOT EXISTS t (id int)", "create shop.t"},
-        {"CREATE OR REPLACE TABLE t (id int)", "drop shop.t"},
-        {"CREATE INDEX i ON t (a)", "other"},
+        {"CREATE OR REPLACE TABLE t (id int)", "replace shop.t"},
+        {"CREATE INDEX i ON t (a)", "index shop.t"},
         {"SET STATEMENT max_statement_time=0 FOR ALTER TABLE t DROP a", "alter shop.t"},
         {"-- a comment\n# another\n /*! ALTER */ TABLE t ENGINE = InnoDB", "alter shop.t"},
         {"", "other"},

@@ -95,6 +95,14 @@ static bool format(Script *script)
     return ok;
 }
 
+static bool tell(void *context, const Ddl *ddl, RowPosition at, Statement **ret, Error *err)
+{
+    (void)context, (void)at, (void)err;
+    bool told = ddl->kind != DDL_OTHER && ddl->kind != DDL_TRUNCATE;
+    *ret = !told ? NULL : statement_new("shop", ddl->text, ddl->bytes, 0);
+    return true;
+}
+
 static void begin_with(Script *script, RowPosition passed, bool origins)
 {
     *script = (Script){.at = 4};
@@ -111,7 +119,8 @@ static void begin_with(Script *script, RowPosition passed, bool origins)
                                             .table_count = 1,
                                             .collations = &collations,
                                             .learn = learn,
-                                            .learn_context = script,
+                                            .context = script,
+                                            .tell = origins ? tell : NULL,
                                             .transaction_bytes = 1 << 20,
                                             .origins = origins,
                                             .commits = origins});
@@ -491,14 +500,57 @@ static void test_origins_without_gtid(void **state)
     end(&script);
 }
 
+/* A statement stands behind the rows before it and what it made of its table, before its own
+ * checkpoint, and not among the changes that are counted. */
+static void test_told(void **state)
+{
+    (void)state;
+    Script script;
+    Change change;
+    begin_with(&script, (RowPosition){0}, true);
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "BEGIN"));
+    assert_true(insert(&script, TEXT(MAP), 1, 3));
+    assert_true(put(&script, EVENT_XID, TEXT("\1\0\0\0\0\0\0\0")));
+    uint64_t began = here(&script);
+    uint64_t stands = began + BINLOG_HEADER_BYTES + sizeof GTID_CONTENT - 1;
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_true(query(&script, "ALTER TABLE t COMMENT 'x'"));
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_true(query(&script, "CREATE VIEW v AS SELECT 1"));
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_true(query(&script, "CREATE TABLE u (id int)")); /* nobody takes it: it is freed */
+    mylog_checkpoint(script.log);
+    static const ChangeKind kinds[] = {CHANGE_COMMIT, CHANGE_BATCH, CHANGE_STATEMENT};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        assert_true(mylog_take(script.log, &change));
+        assert_int_equal(change.kind, kinds[i]);
+        if (i + 1 < ARRAY_LEN(kinds))
+            change_done(&change);
+    }
+    assert_int_equal(change.row.major, began);
+    assert_int_equal(change.lsn, stands);
+    assert_int_equal(change.total_order, 0);
+    assert_int_equal(change.transaction.id, 1);
+    assert_string_equal(change.transaction.file, "binlog.000007");
+    assert_string_equal(change.statement->text, "ALTER TABLE t COMMENT 'x'");
+    change_done(&change);
+    end(&script);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_transaction), cmocka_unit_test(test_passed),
-        cmocka_unit_test(test_statements),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_xa),          cmocka_unit_test(test_odd_events),
-        cmocka_unit_test(test_places),      cmocka_unit_test(test_many_maps),
-        cmocka_unit_test(test_reset),       cmocka_unit_test(test_oldest),
-        cmocka_unit_test(test_origins),     cmocka_unit_test(test_origins_without_gtid)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transaction),
+                                       cmocka_unit_test(test_passed),
+                                       cmocka_unit_test(test_statements),
+                                       cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_xa),
+                                       cmocka_unit_test(test_odd_events),
+                                       cmocka_unit_test(test_places),
+                                       cmocka_unit_test(test_many_maps),
+                                       cmocka_unit_test(test_told),
+                                       cmocka_unit_test(test_reset),
+                                       cmocka_unit_test(test_oldest),
+                                       cmocka_unit_test(test_origins),
+                                       cmocka_unit_test(test_origins_without_gtid)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

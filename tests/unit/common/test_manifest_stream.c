@@ -100,7 +100,7 @@ static void defaults(void **state)
     assert_int_equal(small->format, STREAM_JSON);
     assert_int_equal(small->delivery, DELIVERY_IDEMPOTENT);
     assert_null(small->resnapshot_id);
-    assert_true(small->records.tombstones);
+    assert_true(small->records.tombstones && small->records.schema_changes);
     assert_false(small->records.schemas || small->records.transactions ||
                  small->records.heartbeats || small->records.messages);
     assert_int_equal(small->records.time, RECORD_TIME_ADAPTIVE);
