@@ -1,6 +1,7 @@
 # seconds: 1200
 """What a MySQL or MariaDB lacks is said before anything is lost, with the way out; and what may pass is waited for."""
 
+import struct
 import subprocess
 import unittest
 
@@ -153,6 +154,51 @@ class Refusals(Base):
         self.execute("insert into t values (4, 'd')")
         self.wait_equal(second, "t")
         self.assert_stopped(second)
+
+    def test_two_connectors_of_one_number(self):
+        """The server would cut the first one off: the second does not begin."""
+        agent = self.start(more_source="    mysql: {serverId: 5400}\n")
+        self.wait_equal(agent, "t")
+        other = self.folder / "other.yaml"
+        text = (self.folder / "manifest.yaml").read_text()
+        other.write_text(text.replace("name: shop", "name: other").replace(str(self.warehouse), str(self.folder / "other")))
+        other.chmod(0o600)
+        second = Agent(other, self.folder / "second.log")
+        self.addCleanup(second.__exit__)
+        self.assertEqual(second.wait(), 3, second.text()[-2000:])
+        for part in "ServerIdTaken", "spec.source.mysql.serverId", "5400":
+            self.assertIn(part, second.text())
+        self.execute("insert into t values (3, 'c')")
+        self.wait_equal(agent, "t")
+        self.assertNotIn("ServerIdTaken", agent.text())
+        other.write_text(other.read_text().replace("5400", "5401"))
+        second = Agent(other, self.folder / "third.log")
+        self.addCleanup(second.__exit__)
+        wait_until(lambda: "table copied" in second.text(), SECONDS, "with a number of its own it begins", second.alive)
+        self.assert_stopped(second)
+        self.assert_stopped(agent)
+
+    def test_another_replica_of_our_number(self):
+        """It is no agent, so nothing keeps it from cutting ours off: that is said once, and ours does not cut it off in turn."""
+        agent = self.start(more_source="    mysql: {serverId: 5400}\n")
+        self.wait_equal(agent, "t")
+        replica = self.server.connect(None)
+        self.addCleanup(lambda: replica.open and replica.close())
+        with replica.cursor() as cursor:
+            if self.kind == "MySQL":
+                cursor.execute("select variable_value from performance_schema.user_variables_by_thread where variable_name = 'replica_uuid'")
+                cursor.execute("set @replica_uuid = %s", cursor.fetchone())
+            cursor.execute("set @master_binlog_checksum = @@global.binlog_checksum, @source_binlog_checksum = @@global.binlog_checksum")
+        file = self.server.log_end()[0].encode()
+        replica._execute_command(0x12, struct.pack("<IHI", 4, 0, 5400) + file)  # COM_BINLOG_DUMP
+        self.assertEqual(agent.wait(), 3, agent.text()[-2000:])
+        for part in "ServerIdTaken", "spec.source.mysql.serverId", "5400":
+            self.assertIn(part, agent.text())
+        replica.close()
+        agent = self.start(more_source="    mysql: {serverId: 5401}\n")
+        self.execute("insert into t values (3, 'c')")
+        self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
 
     def test_connection_cut(self):
         agent = self.start()

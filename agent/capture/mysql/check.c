@@ -10,14 +10,19 @@
 #include "common/mem.h"
 
 /* "": the server has no such variable. */
-static char *variable(Mysql *mysql, const char *name, Error *err)
+static char *variable_of(const Mysql *mysql, MYSQL *connection, const char *name, Error *err)
 {
     AUTO(mem_free) char *sql = mem_format("SHOW GLOBAL VARIABLES LIKE '%s'", name);
-    AUTO(my_result_free) MYSQL_RES *result = my_query(mysql->query, &mysql->patience, sql, err);
+    AUTO(my_result_free) MYSQL_RES *result = my_query(connection, &mysql->patience, sql, err);
     if (!result)
         return NULL;
     MYSQL_ROW row = mysql_fetch_row(result);
     return mem_strdup(row && row[1] ? row[1] : "");
+}
+
+static char *variable(const Mysql *mysql, const char *name, Error *err)
+{
+    return variable_of(mysql, mysql->query, name, err);
 }
 
 typedef struct Wanted {
@@ -212,18 +217,25 @@ static uint64_t fingerprint(const char *text)
     return hash;
 }
 
-static bool identify(Mysql *mysql, Error *err)
+bool check_identity(const Mysql *mysql, MYSQL *connection, char ret[POSITION_SOURCE_BYTES],
+                    Error *err)
 {
-    AUTO(mem_free)
-    char *id = variable(mysql, mysql->mariadb ? "server_uid" : "server_uuid", err);
+    const char *name = mysql->mariadb ? "server_uid" : "server_uuid";
+    AUTO(mem_free) char *id = variable_of(mysql, connection, name, err);
     if (id && !*id) { /* MariaDB before 10.6 */
         free(id);
-        id = variable(mysql, "server_id", err);
+        id = variable_of(mysql, connection, "server_id", err);
     }
     if (!id)
         return false;
-    snprintf(mysql->source, sizeof mysql->source, "%s/%.64s", mysql->mariadb ? "mariadb" : "mysql",
-             id);
+    snprintf(ret, POSITION_SOURCE_BYTES, "%s/%.64s", mysql->mariadb ? "mariadb" : "mysql", id);
+    return true;
+}
+
+static bool identify(Mysql *mysql, Error *err)
+{
+    if (!check_identity(mysql, mysql->query, mysql->source, err))
+        return false;
     AUTO(mem_free)
     char *name = mem_format("%s/%s", mysql->spec->meta.namespace_name, mysql->spec->meta.name);
     uint64_t hash = fingerprint(name);

@@ -11,12 +11,25 @@
 /* Draining may still need an answer, but not one that waits for somebody's open transaction. */
 #define STOP_PATIENCE_US 2000000
 
+MYSQL *mysql_connect(const Mysql *mysql, Error *err)
+{
+    char source[POSITION_SOURCE_BYTES];
+    AUTO(my_close) MYSQL *connection = my_open(mysql->spec, &mysql->patience, err);
+    if (!connection || !check_identity(mysql, connection, source, err))
+        return NULL;
+    if (!mysql->source[0] || strcmp(source, mysql->source) == 0)
+        return TAKE(connection);
+    error_set(err, ERROR_RETRY, "ServerChanged", "%s answers now, where %s did", source,
+              mysql->source);
+    return NULL;
+}
+
 bool mysql_query_open(Mysql *mysql, Error *err)
 {
     if (mysql->query && mysql_ping(mysql->query) == 0)
         return true;
     my_close(mysql->query);
-    mysql->query = my_open(mysql->spec, &mysql->patience, err);
+    mysql->query = mysql_connect(mysql, err);
     return mysql->query != NULL;
 }
 

@@ -114,11 +114,17 @@ static inline void my_text_done_auto(Bytes *at)
     bytes_done(at);
 }
 
+/* A connection to the server that was found at capture_mysql_open. RETRY "ServerChanged" when
+ * another one answers by now: what is known of the log and of the tables is not of it. */
+MYSQL *mysql_connect(const Mysql *mysql, Error *err) OWNED_BY(my_close);
 /* The query connection, opened (again) when needed. */
 MUST_CHECK bool mysql_query_open(Mysql *mysql, Error *err);
 
 /* --- check.c --- */
 MUST_CHECK bool check_server(Mysql *mysql, Error *err);
+/* What the server behind a connection is called in positions. */
+MUST_CHECK bool check_identity(const Mysql *mysql, MYSQL *connection,
+                               char ret[POSITION_SOURCE_BYTES], Error *err);
 /* The log's end as it is now. */
 MUST_CHECK bool check_log_end(Mysql *mysql, MYSQL *connection, uint64_t *ret, Error *err);
 /* What the server keeps of its log from that place on, and for how long it keeps a file that it

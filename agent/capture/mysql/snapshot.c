@@ -99,7 +99,7 @@ static bool open_connections(Mysql *mysql, Error *err)
     size_t wanted = mysql->spec->snapshot_parallelism;
     wanted = wanted < SNAPSHOT_READERS_MAX ? wanted : SNAPSHOT_READERS_MAX;
     while (mysql->session_count < wanted) {
-        MYSQL *connection = my_open(mysql->spec, &mysql->patience, err);
+        MYSQL *connection = mysql_connect(mysql, err);
         if (!connection)
             return false;
         MySession *session = mem_zalloc(sizeof *session);
@@ -258,7 +258,7 @@ static bool read_definitions(Mysql *mysql, Error *err)
 
 static bool take_locked(Mysql *mysql, uint64_t *ret, Error *err)
 {
-    AUTO(my_close) MYSQL *connection = my_open(mysql->spec, &mysql->patience, err);
+    AUTO(my_close) MYSQL *connection = mysql_connect(mysql, err);
     if (!connection || !read_definitions(mysql, err) || !lock(mysql, connection, err))
         return false;
     if (!check_log_end(mysql, connection, ret, err))

@@ -5,8 +5,9 @@
  *
  * What is asked of the server before, as variables of the session: checksums as in its files, a
  * heartbeat each second, and that this replica understands GTIDs (MariaDB). One agent alone holds
- * the lock of the Connector's name, in the very session that reads, so that a second one is
- * noticed; the server ends both together.
+ * the lock of the Connector's name, and that of its number as a replica, in the very session that
+ * reads, so that a second one is noticed; the server ends them together. Of two replicas with one
+ * number a server cuts the first off, which would come again and cut the other off.
  *
  * Nothing is told to the server: it keeps its log by its own rules, and where we stand is known
  * beside the lake alone (capture.h).
@@ -85,21 +86,46 @@ static bool in_use(const Mysql *mysql, Error *err)
                      mysql->spec->meta.name, mysql->lock);
 }
 
-static bool take_lock(MyStream *stream, Error *err)
+static bool number_in_use(const Mysql *mysql, const char *who, Error *err)
+{
+    return error_set(err, ERROR_CONFIG, "ServerIdTaken",
+                     "%s reads the server's binlog as replica %" PRIu32
+                     ", too; give Connector %s a spec.source.mysql.serverId that no other replica "
+                     "of the server has",
+                     who, mysql->server_id, mysql->spec->meta.name);
+}
+
+/* What ends with the session that holds it; *ret_got false: another one has it, and keeps it. */
+static bool take_lock(MyStream *stream, const char *name, bool *ret_got, Error *err)
 {
     const Mysql *mysql = stream->mysql;
-    AUTO(mem_free) char *sql = mem_format("SELECT GET_LOCK('%s', 0)", mysql->lock);
-    for (int i = 0; i < LOCK_TRIES; i++) {
+    AUTO(mem_free) char *sql = mem_format("SELECT GET_LOCK('%s', 0)", name);
+    *ret_got = false;
+    for (int i = 0; i < LOCK_TRIES && !*ret_got; i++) {
+        if (i)
+            clock_sleep_us(LOCK_PAUSE_US);
         AUTO(mem_free) char *got = my_value(stream->connection, &mysql->patience, sql, err);
         if (!got)
             return false;
-        if (strcmp(got, "1") == 0)
-            return true;
+        *ret_got = strcmp(got, "1") == 0;
         if (!mysql->patience.lasts(mysql->patience.context))
             break;
-        clock_sleep_us(LOCK_PAUSE_US);
     }
-    return in_use(mysql, err);
+    return true;
+}
+
+static bool take_locks(MyStream *stream, Error *err)
+{
+    const Mysql *mysql = stream->mysql;
+    char number[32];
+    bool got;
+    snprintf(number, sizeof number, "firn_replica_%" PRIu32, mysql->server_id);
+    if (!take_lock(stream, mysql->lock, &got, err))
+        return false;
+    if (!got)
+        return in_use(mysql, err);
+    return take_lock(stream, number, &got, err) &&
+           (got || number_in_use(mysql, "the agent of another Connector", err));
 }
 
 bool my_stream_unread(Mysql *mysql, Error *err)
@@ -159,9 +185,9 @@ bool my_stream_start(Capture *capture, Error *err)
     pthread_mutex_init(&stream->figures_lock, NULL);
     stream->mysql = mysql;
     stream->wire.fd = -1;
-    stream->connection = my_open(mysql->spec, &mysql->patience, err);
+    stream->connection = mysql_connect(mysql, err);
     bool checksums;
-    if (!stream->connection || !take_lock(stream, err) || !announce(stream, &checksums, err) ||
+    if (!stream->connection || !take_locks(stream, err) || !announce(stream, &checksums, err) ||
         !ask_dump(stream, err)) {
         my_stream_close(stream);
         return error_wrap(err, "reading the binlog");
@@ -257,9 +283,11 @@ void my_stream_figures(const Capture *capture, CaptureFigures *ret)
 /* --- reading --- */
 
 /* What a server says when it can't read the log to us; its number is the same for all of it. */
-static bool stream_error(Reader packet, Error *err)
+static bool stream_error(const Mysql *mysql, Reader packet, Error *err)
 {
     (void)mywire_error(packet, err);
+    if (err && strstr(err->message, "same server_uuid/server_id"))
+        return number_in_use(mysql, "another replica", err);
     if (!err || strcmp(err->code, "LogUnreadable") != 0)
         return false;
     char said[301];
@@ -275,7 +303,7 @@ static bool on_packet(MyStream *stream, Reader packet, Error *err)
 {
     const uint8_t *at;
     if (mywire_is_error(&packet))
-        return stream_error(packet, err);
+        return stream_error(stream->mysql, packet, err);
     if (mywire_is_eof(&packet))
         return error_set(err, ERROR_RETRY, "StreamEnded", "the server ended the stream");
     if (!reader_take(&packet, 1, &at) || *at != 0)
