@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/event/plan.h"
+#include "agent/event/select.h"
 #include "common/reader.h"
 
 #define HEADER_BYTES 21 /* agent/topic/topic.h: TOPIC_HEADER_BYTES */
@@ -40,9 +41,7 @@ struct EventReader {
     bool has_fixed;
     char *keys[KEYS_MAX]; /* with has_fixed */
     size_t key_count;
-    char *event_field; /* NULL: every record is taken */
-    char **events;
-    size_t event_count;
+    Selection selection; /* of plain JSON */
     Decode decode;
     Scan json;
     uint64_t unchanged[UNCHANGED_WORDS];
@@ -68,10 +67,7 @@ void event_reader_free(EventReader *reader)
         known_free(reader->plans[i]);
     for (size_t i = 0; i < reader->key_count; i++)
         free(reader->keys[i]);
-    for (size_t i = 0; i < reader->event_count; i++)
-        free(reader->events[i]);
-    free(reader->events);
-    free(reader->event_field);
+    selection_done(&reader->selection);
     event_plan_done(&reader->fixed);
     bytes_done(&reader->json.scratch);
     bytes_done(&reader->decode.text);
@@ -103,16 +99,6 @@ static bool take_fixed(EventReader *reader, const EventOptions *options, Error *
            error_set(err, ERROR_CONFIG, "BadSchema", "Connect's schema of a key can't be read");
 }
 
-static void take_events(EventReader *reader, const EventOptions *options)
-{
-    if (!options->event_field)
-        return;
-    reader->event_field = mem_strdup(options->event_field);
-    reader->events = mem_array(options->event_count + 1, sizeof *reader->events);
-    for (size_t i = 0; i < options->event_count; i++)
-        reader->events[reader->event_count++] = mem_strdup(options->events[i]);
-}
-
 EventReader *event_reader_new(const EventOptions *options, Error *err)
 {
     AUTO(event_reader_free) EventReader *reader = mem_zalloc(sizeof *reader);
@@ -129,7 +115,7 @@ EventReader *event_reader_new(const EventOptions *options, Error *err)
         if (!event_plan_declared(&reader->fixed, options->columns, err))
             return NULL;
         reader->has_fixed = true;
-        take_events(reader, options);
+        selection_init(&reader->selection, options);
     }
     return TAKE(reader);
 }
@@ -541,48 +527,17 @@ static bool end_row(Batch *batch, bool deletes, Event *ret)
     return true;
 }
 
-/* Is the record's event one of those that are taken? False: it does not say which it is. */
-static bool look_for_event(EventReader *reader, bool *ret)
-{
-    Scan *json = &reader->json;
-    const char *name, *text;
-    size_t bytes, text_bytes, wanted = strlen(reader->event_field);
-    bool end = false;
-    *ret = false;
-    if (!scan_expect(json, '{'))
-        return false;
-    for (bool first = true;; first = false) {
-        if (!scan_member(json, first, &name, &bytes, &end))
-            return false;
-        if (end || (bytes == wanted && memcmp(name, reader->event_field, bytes) == 0))
-            break;
-        if (!scan_skip(json))
-            return false;
-    }
-    if (end || scan_peek(json) != '"')
-        return decode_bad(&reader->decode, "has no text in the field of the event's name");
-    if (!scan_text(json, &text, &text_bytes))
-        return false;
-    for (size_t i = 0; i < reader->event_count && !*ret; i++)
-        *ret = strlen(reader->events[i]) == text_bytes &&
-               memcmp(reader->events[i], text, text_bytes) == 0;
-    return true;
-}
-
 static bool plain_json(EventReader *reader, const EventRecord *record, Batch *batch, bool deletes,
                        Event *ret)
 {
     Scan *json = &reader->json;
     json->at = (const char *)(deletes ? record->key : record->value);
     json->end = json->at + (deletes ? record->key_bytes : record->value_bytes);
-    if (reader->event_field && !deletes) {
-        const char *from = json->at;
-        bool taken;
-        if (!look_for_event(reader, &taken))
-            return false;
-        if (!taken)
-            return true;
-        json->at = from;
+    Selected selected =
+        deletes ? SELECTED_TAKEN : selection_look(&reader->selection, &reader->decode, json);
+    if (selected != SELECTED_TAKEN) {
+        ret->kind = selected == SELECTED_UNROUTED ? EVENT_UNROUTED : EVENT_NOTHING;
+        return selected != SELECTED_BAD;
     }
     begin_row(reader, batch, ret->at, false);
     if (!event_put_json(&reader->decode, json, reader->fixed.row))

@@ -3,14 +3,17 @@
  * Confluent's framing). The other way round than agent/topic.
  * No Kafka client, no thread, no I/O but what the caller's EventFetch does.
  *
- *   event.h    the contract                         event.c     a record: head, framing, envelope
- *   wire.h     what a value is on the wire, and     wire.c      the one table of types
- *              what it becomes in the lake          connect.c, avro_schema.c, proto_schema.c
- *                                                   schemas → WireTypes (proto_text.h: .proto
- * files) scan.h     a scanner of JSON text               json.c      JSON → columns value.h texts
- * and bytes → values             avro.c      Avro → columns natural.c  plain JSON's values, by
- * their columns proto.c   Protobuf → columns decode.h   … put into columns                   plan.h
- * a writer's schema, and the target's
+ *   event.c     a record: head, framing, envelope
+ *   select.c    plain JSON: which records are taken
+ *   wire.c      the one table of types: what a value is on the wire, what it becomes in the lake
+ *   connect.c, avro_schema.c, proto_schema.c, proto_text.c
+ *               schemas → WireTypes
+ *   plan.c      a writer's schema, and the target's
+ *   scan.c      a scanner of JSON text
+ *   json.c, avro.c, proto.c, natural.c (plain JSON's values, by their columns)
+ *               … → columns
+ *   value.c     texts and bytes → values
+ *   put.c       … put into columns
  *
  * The hot path makes no tree of values: a record is walked once, each value goes straight into its
  * column. (A deleted row's old image is passed over first: op stands behind it.) What is known of a
@@ -37,6 +40,7 @@
 #include "agent/record/batch.h"
 #include "agent/record/writer.h"
 #include "common/bytes.h"
+#include "common/condition.h"
 #include "common/error.h"
 
 typedef enum EventFormat {
@@ -68,6 +72,7 @@ typedef enum EventKind {
     EVENT_COPIED,   /* the table's copy ends here */
     EVENT_LANES,    /* the topic has more partitions behind it */
     EVENT_SCHEMA,   /* the record needs other columns than the target's */
+    EVENT_UNROUTED, /* the record is for none of the routes; the first one says so */
 } EventKind;
 
 typedef struct Event {
@@ -85,6 +90,11 @@ typedef struct EventReader EventReader;
 /* Asks for a writer's schema by its id: *ret is the caller's, empty before. */
 typedef bool EventFetch(void *context, uint32_t id, WriterSchema *ret, Error *err);
 
+typedef struct EventRoute {
+    Condition when;
+    bool always; /* whatever `when` says */
+} EventRoute;
+
 typedef struct EventOptions {
     EventFormat format;
     /* EVENT_JSON without schemas: Connect's schema of the value (of the envelope) as JSON text, and
@@ -97,6 +107,11 @@ typedef struct EventOptions {
     const char *event_field;
     const char *const *events;
     size_t event_count;
+    /* EVENT_JSON and plain: which of these routes' records are taken; others are EVENT_NOTHING. A
+     * record is its that has the first condition which holds; the first one's, too, where it can't
+     * be told. NULL: all records are. They outlive the reader. */
+    const EventRoute *routes;
+    size_t route_count, route;
     EventFetch *fetch; /* EVENT_AVRO, EVENT_PROTOBUF */
     void *fetch_context;
 } EventOptions;

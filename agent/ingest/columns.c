@@ -141,6 +141,26 @@ static bool learn_protobuf(Feed *feed, Error *err)
     return open_registry(feed, err) && learn_from_records(feed, &options, err);
 }
 
+void feed_routes_free(Feed *feed)
+{
+    for (size_t i = 0; feed->event_routes && i < feed->routes->count; i++)
+        condition_done(&feed->event_routes[i].when);
+    free(TAKE(feed->event_routes));
+}
+
+static void read_routes(Feed *feed)
+{
+    if (!feed->routes)
+        return;
+    feed->event_routes = mem_array(feed->routes->count, sizeof *feed->event_routes);
+    for (size_t i = 0; i < feed->routes->count; i++) {
+        const char *when = feed->routes->items[i].when;
+        feed->event_routes[i].always = !when;
+        bool read = !when || condition_parse(when, &feed->event_routes[i].when);
+        ASSERT(read); /* the manifest was checked */
+    }
+}
+
 /* As they are declared. */
 static bool learn_declared(Feed *feed, Error *err)
 {
@@ -155,13 +175,18 @@ static bool learn_declared(Feed *feed, Error *err)
     AUTO(mem_free) char **events = mem_array(stream->events.count + 1, sizeof *events);
     for (size_t i = 0; i < stream->events.count; i++)
         events[i] = stream->events.items[i].name;
-    feed->reader = event_reader_new(&(EventOptions){.format = EVENT_JSON,
-                                                    .plain = true,
-                                                    .columns = columns,
-                                                    .event_field = stream->event_field,
-                                                    .events = (const char *const *)events,
-                                                    .event_count = stream->events.count},
-                                    err);
+    read_routes(feed);
+    feed->reader =
+        event_reader_new(&(EventOptions){.format = EVENT_JSON,
+                                         .plain = true,
+                                         .columns = columns,
+                                         .event_field = stream->event_field,
+                                         .events = (const char *const *)events,
+                                         .event_count = stream->events.count,
+                                         .routes = feed->event_routes,
+                                         .route_count = feed->routes ? feed->routes->count : 0,
+                                         .route = feed->route},
+                         err);
     return feed->reader && event_wanted(feed->reader, NULL, &feed->columns, err);
 }
 

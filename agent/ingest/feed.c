@@ -18,9 +18,11 @@
 #define ENOUGH_ROWS 10000
 #define RETRY_US INT64_C(500000)
 
+/* Of a route with its table behind a letter that no resource's name has. */
 char *feed_group_name(const Feed *feed)
 {
-    char *group = mem_format("firn-%s", feed->unit);
+    char *group = mem_format("firn-%s%s%s", feed->unit, feed->routes ? "_" : "",
+                             feed->routes ? feed->name : "");
     for (char *at = group; *at; at++)
         if (*at == '/')
             *at = '-';
@@ -125,6 +127,7 @@ static void close_feed(Feed *feed)
     table_close(TAKE(feed->table));
     lake_close(TAKE(feed->lake));
     event_reader_free(TAKE(feed->reader));
+    feed_routes_free(feed);
     registry_free(TAKE(feed->registry));
     schema_free(TAKE(feed->columns));
     control_done(&feed->heard);

@@ -122,18 +122,20 @@ typedef struct FeedLane {
 } FeedLane;
 
 typedef struct FeedMetrics {
-    Metric *records, *rows, *commits, *table_rows, *dead_letters, *lanes, *coordinates, *committed,
-        *freshness, *freshness_asked;
+    Metric *records, *unrouted, *rows, *commits, *table_rows, *dead_letters, *lanes, *coordinates,
+        *committed, *freshness, *freshness_asked;
 } FeedMetrics;
 
 typedef struct Feed {
     Ingest *ingest;
-    char *name, *unit; /* "public.orders", "retail/orders" */
+    char *name, *unit; /* "public.orders", of a route its LakeTable's; "retail/orders" */
     char *topic;
     LakeTableSpec *made; /* from a pattern; owned; else NULL */
     const LakeTableSpec *spec;
     const char
         *ordering; /* the column that says which version of a row is newer; NULL: the topic */
+    const RouteList *routes; /* the unit's, of which this is one; NULL: it has none */
+    size_t route;
     const char *dead_letter; /* the topic of records that can't be read; NULL: they end the flow */
     const TableState *state; /* as the Connector says; its partitions count */
     char *value_schema, *key_schema; /* of JSON without schemas; NULL: not known */
@@ -149,7 +151,9 @@ typedef struct Feed {
 
     Registry *registry;
     EventReader *reader;
-    struct Letters *letters; /* NULL: none was needed yet */
+    EventRoute *event_routes; /* the routes, as `reader` has them */
+    bool has_unrouted;        /* the log says so */
+    struct Letters *letters;  /* NULL: none was needed yet */
     Schema *columns;
     uint32_t ordering_at; /* in columns; with `ordering` */
     Lake *lake;
@@ -196,6 +200,7 @@ char *feed_group_name(const Feed *feed) OWNED_BY(free);
 
 /* columns.c: reader and columns. RETRY while they are not known yet. */
 MUST_CHECK bool feed_learn_columns(Feed *feed, Error *err);
+void feed_routes_free(Feed *feed);
 
 /* letters.c: a record that can't be read goes to the dead letters, whole, and the flow goes on
  * behind it. Gathered until somebody could pass it: before a report says what this consumer has

@@ -220,6 +220,11 @@ static void register_metrics(Feed *feed)
     feed->metrics = (FeedMetrics){
         .records = metrics_register(METRIC_COUNTER, "firn_ingest_records_total",
                                     "Records of the topic that were read", label),
+        .unrouted =
+            feed->routes && feed->route == 0
+                ? metrics_register(METRIC_COUNTER, "firn_ingest_unrouted_records_total",
+                                   "Records that no route takes, and that were passed over", unit)
+                : NULL,
         .dead_letters = metrics_register(METRIC_COUNTER, "firn_dead_letters_total",
                                          "Records that are among the dead letters", label),
         .commits = metrics_register(METRIC_COUNTER, "firn_table_commits_total",
@@ -247,8 +252,9 @@ static char *copy_of(const char *text)
     return text ? mem_strdup(text) : NULL;
 }
 
+/* route: of the unit's, where it has routes. */
 static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitSpec *unit,
-                     Error *err)
+                     size_t route, Error *err)
 {
     Feed *feed = mem_zalloc(sizeof *feed);
     feeds->items = mem_regrow(feeds->items, feeds->count + 1, sizeof(Feed *));
@@ -256,7 +262,9 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
     feed->ingest = feeds->ingest;
     feed->leaves = &feeds->leaves;
     feed->state = state;
-    feed->name = mem_strdup(state->name);
+    feed->routes = unit->routes.count ? &unit->routes : NULL;
+    feed->route = route;
+    feed->name = mem_strdup(feed->routes ? manifest_table_name(unit, route) : state->name);
     feed->topic = mem_strdup(state->topic);
     feed->ordering = unit->kafka ? unit->kafka->ordering_column : NULL;
     feed->dead_letter = unit->dead_letter;
@@ -268,7 +276,7 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
     feed->key_schema = columns ? copy_of(columns->key_schema) : NULL;
     if (!unit->lake) {
         feed->spec = manifest_find_table(feeds->ingest->manifest, unit->meta.namespace_name,
-                                         unit->lake_table);
+                                         manifest_table_name(unit, route));
         ASSERT(feed->spec);
         feed->unit = mem_format("%s/%s", unit->meta.namespace_name, unit->meta.name);
     } else if (unit->kafka) {
@@ -302,8 +310,10 @@ static bool bind(Feeds *feeds, Error *err)
     for (size_t i = 0; i < feeds->state.table_count; i++) {
         const TableState *table = feeds->state.tables[i];
         const IngestionUnitSpec *unit = find_unit(feeds->ingest, table->name);
-        if (unit && !add_feed(feeds, table, unit, err))
-            return false;
+        size_t count = unit && unit->routes.count ? unit->routes.count : unit != NULL;
+        for (size_t route = 0; route < count; route++)
+            if (!add_feed(feeds, table, unit, route, err))
+                return false;
     }
     feeds->ingest->buffers_max = share_of(BUFFERS_MAX, feeds->count);
     feeds->ingest->queue_max = share_of(QUEUES_MAX, feeds->count);

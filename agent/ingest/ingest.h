@@ -13,6 +13,11 @@
  *   committer.c  a thread that owns the table: loads it, takes pieces, commits
  *   control.h    the words of the control topic, in bytes
  *
+ * A unit with routes has a Feed for each of its tables, each with its own group, position and
+ * reading of the topic: so each table is its own fence, a route that is added begins by itself, and
+ * none waits for another. What it costs is the reading; a record of another route is looked through
+ * only as far as the field that tells.
+ *
  * Every process of a unit is a consumer of one group ("firn-<namespace>-<unit>"); the owner of
  * partition 0 commits for all. Workers stage pieces beside the table (agent/table/stage_file.h) and
  * say so on the topic "firn-<namespace>-<unit>-control"; the table is the fence. A restart begins

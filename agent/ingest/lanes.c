@@ -155,6 +155,36 @@ static bool columns_changed(Feed *feed, const EventRecord *record, Error *err)
                      feed->topic, record->partition, record->offset);
 }
 
+static bool dead_record(Feed *feed, const EventRecord *record, const Error *why, Error *err)
+{
+    if (!feed_is_dead(feed, why)) {
+        *err = *why;
+        return false;
+    }
+    if (!feed_put_letter(feed, record, why, err))
+        return false;
+    worker_gap(&feed->worker, record->partition, record->offset + 1);
+    return true;
+}
+
+/* Among the dead letters, where there are any; else passed over, and counted. */
+static bool unrouted(Feed *feed, const EventRecord *record, Error *err)
+{
+    Error why;
+    (void)error_set(&why, ERROR_DATA, "Unrouted",
+                    "topic %s: partition %u offset %" PRIu64 ": no route takes the record",
+                    feed->topic, record->partition, record->offset);
+    if (feed->dead_letter)
+        return dead_record(feed, record, &why, err);
+    metric_add(feed->metrics.unrouted, 1);
+    if (!feed->has_unrouted)
+        log_warn("records that no route takes are passed over", LOG_T("topic", feed->topic),
+                 LOG_U("partition", record->partition), LOG_U("offset", record->offset));
+    feed->has_unrouted = true;
+    worker_gap(&feed->worker, record->partition, record->offset + 1);
+    return true;
+}
+
 static bool take_event(Feed *feed, const EventRecord *record, const Event *event, Error *err)
 {
     uint32_t number = record->partition;
@@ -168,24 +198,14 @@ static bool take_event(Feed *feed, const EventRecord *record, const Event *event
         return take_marker(feed, number, record, event, err);
     case EVENT_SCHEMA:
         return columns_changed(feed, record, err);
+    case EVENT_UNROUTED:
+        return unrouted(feed, record, err);
     case EVENT_COPIED: /* of the copy's rows each counts by itself: nothing waits for the last */
     case EVENT_NOTHING:
         worker_gap(&feed->worker, number, record->offset + 1);
         return true;
     }
     return false;
-}
-
-static bool dead_record(Feed *feed, const EventRecord *record, const Error *why, Error *err)
-{
-    if (!feed_is_dead(feed, why)) {
-        *err = *why;
-        return false;
-    }
-    if (!feed_put_letter(feed, record, why, err))
-        return false;
-    worker_gap(&feed->worker, record->partition, record->offset + 1);
-    return true;
 }
 
 /* A row whose place among the others of its key can't be told is none that can be read. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/condition.h"
 #include "common/mem.h"
 #include "common/text.h"
 
@@ -336,6 +337,15 @@ bool check_retention(const char *text, const char **ret_wanted)
     int64_t ms;
     *ret_wanted = "a duration such as 7d, or Forever";
     return strcmp(text, "Forever") == 0 || (text_duration_parse(text, &ms) && ms > 0);
+}
+
+bool check_condition(const char *text, const char **ret_wanted)
+{
+    Condition condition;
+    *ret_wanted = "a condition such as eventName == 'page_view', or eventName in ['a', 'b']";
+    bool is_one = condition_parse(text, &condition);
+    condition_done(&condition);
+    return is_one;
 }
 
 bool check_replay_start(const char *text, const char **ret_wanted)

@@ -24,6 +24,7 @@ TextCheck check_topic;       /* a name that Kafka takes */
 TextCheck check_topic_template;
 TextCheck check_topic_setting;   /* [a-z.]: not what has a field of its own */
 TextCheck check_start;           /* Earliest, Latest or a time */
+TextCheck check_condition;       /* common/condition.h */
 TextCheck check_replay_start;    /* Earliest or a time */
 TextCheck check_retention;       /* a duration or Forever */
 TextCheck check_sasl_extensions; /* name=value,name=value: RFC 7628 section 3.1 */

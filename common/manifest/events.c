@@ -4,6 +4,11 @@
 #include "common/manifest/load.h"
 #include "common/mem.h"
 
+static const char *name_of(StreamIncoming incoming)
+{
+    return incoming == INCOMING_JSON ? "Json" : incoming == INCOMING_AVRO ? "Avro" : "Protobuf";
+}
+
 /* As agent/table orders them. */
 static bool can_order(const char *type)
 {
@@ -65,58 +70,75 @@ static void check_replay(const Place *place, const StreamSpec *kafka)
         }
 }
 
-/* Plain events say nothing of keys, and in JSON nothing of types. */
-void events_check(const Load *load, const Place *place, const IngestionUnitSpec *unit)
+/* Plain events say nothing of keys, and in JSON nothing of types: the table does. path: where the
+ * unit says what does not go with it. */
+static void check_table(const Place *place, const char *path, const StreamSpec *kafka,
+                        const LakeTableSpec *table)
 {
-    const StreamIncoming incoming = unit->kafka->incoming;
-    const char *name = incoming == INCOMING_JSON   ? "Json"
-                       : incoming == INCOMING_AVRO ? "Avro"
-                                                   : "Protobuf";
-    const LakeTableSpec *table =
-        unit->lake
-            ? unit->lake
-            : (unit->lake_table ? manifest_find_table(load->manifest, unit->meta.namespace_name,
-                                                      unit->lake_table)
-                                : NULL);
-    if (table)
-        check_ordering(place, unit->kafka, table);
-    check_replay(place, unit->kafka);
-    if (incoming != INCOMING_JSON && unit->kafka->event_field)
-        place_report(place, "spec.kafka.events", NULL,
-                     "is for incomingData Json alone: leave it out");
-    if (incoming == INCOMING_DEBEZIUM)
-        return;
-    if (incoming != INCOMING_JSON && !unit->kafka->registry_url)
-        place_report(place, "spec.kafka.schemaRegistry", NULL,
-                     "is required with incomingData %s: who keeps the records' schemas", name);
-    if (incoming == INCOMING_JSON && unit->kafka->registry_url)
-        place_report(place, "spec.kafka.schemaRegistry", NULL,
-                     "says nothing with incomingData Json: leave it out");
-    if (!table)
+    const ColumnList *columns = &table->columns;
+    check_ordering(place, kafka, table);
+    if (kafka->incoming == INCOMING_DEBEZIUM)
         return;
     if (table->mode == MODE_UPSERT && !table->id_columns.count)
-        place_report(place, "spec.kafka.incomingData", NULL,
+        place_report(place, path, NULL,
                      "%s says nothing of keys: write idColumns of the table, or its mode Append",
-                     name);
-    if (incoming != INCOMING_JSON)
+                     name_of(kafka->incoming));
+    if (kafka->incoming != INCOMING_JSON)
         return;
-    if (!table->columns.count)
-        place_report(place, "spec.kafka.incomingData", NULL,
+    if (!columns->count)
+        place_report(place, path, NULL,
                      "Json says nothing of types: write the table's columns, with name and type");
-    for (size_t i = 0; i < table->columns.count; i++)
-        if (table->columns.items[i].name && !table->columns.items[i].type)
-            place_report(place, "spec.kafka.incomingData", NULL,
+    for (size_t i = 0; i < columns->count; i++)
+        if (columns->items[i].name && !columns->items[i].type)
+            place_report(place, path, NULL,
                          "Json says nothing of types: the table's column %s needs its type",
-                         table->columns.items[i].name);
-    for (size_t i = 0; i < table->id_columns.count && table->columns.count; i++) {
+                         columns->items[i].name);
+    for (size_t i = 0; i < table->id_columns.count && columns->count; i++) {
         bool found = false;
-        for (size_t k = 0; k < table->columns.count; k++)
-            found =
-                found || (table->columns.items[k].name &&
-                          strcmp(table->columns.items[k].name, table->id_columns.texts[i]) == 0);
+        for (size_t k = 0; k < columns->count; k++)
+            found = found || (columns->items[k].name &&
+                              strcmp(columns->items[k].name, table->id_columns.texts[i]) == 0);
         if (!found)
-            place_report(place, "spec.kafka.incomingData", NULL,
+            place_report(place, path, NULL,
                          "Json has the table's columns, and its id column %s is none of them",
                          table->id_columns.texts[i]);
     }
+}
+
+static void check_tables(const Load *load, const Place *place, const IngestionUnitSpec *unit)
+{
+    static const char incoming[] = "spec.kafka.incomingData";
+    const char *name;
+    if (unit->lake)
+        check_table(place, incoming, unit->kafka, unit->lake);
+    for (size_t i = 0; (name = manifest_table_name(unit, i)); i++) {
+        const LakeTableSpec *table =
+            manifest_find_table(load->manifest, unit->meta.namespace_name, name);
+        AUTO(mem_free) char *path = routes_path(unit, i);
+        if (table)
+            check_table(place, unit->routes.count ? path : incoming, unit->kafka, table);
+    }
+}
+
+static void check_registry(const Place *place, const StreamSpec *kafka)
+{
+    if (kafka->incoming == INCOMING_JSON && kafka->registry_url)
+        place_report(place, "spec.kafka.schemaRegistry", NULL,
+                     "says nothing with incomingData Json: leave it out");
+    else if (kafka->incoming != INCOMING_JSON && kafka->incoming != INCOMING_DEBEZIUM &&
+             !kafka->registry_url)
+        place_report(place, "spec.kafka.schemaRegistry", NULL,
+                     "is required with incomingData %s: who keeps the records' schemas",
+                     name_of(kafka->incoming));
+}
+
+void events_check(const Load *load, const Place *place, const IngestionUnitSpec *unit)
+{
+    const StreamSpec *kafka = unit->kafka;
+    check_replay(place, kafka);
+    if (kafka->incoming != INCOMING_JSON && kafka->event_field)
+        place_report(place, "spec.kafka.events", NULL,
+                     "is for incomingData Json alone: leave it out");
+    check_registry(place, kafka);
+    check_tables(load, place, unit);
 }

@@ -659,6 +659,17 @@ SHAPE(lake_table_ref_shape, "lakeTableRef",
       TEXT("name", IngestionUnitSpec, lake_table, .required = true, .check = check_object_name,
            .doc = "the LakeTable, in the same namespace"));
 
+SHAPE(route_table_shape, "lakeTableRef",
+      TEXT("name", RouteSpec, lake_table, .required = true, .check = check_object_name,
+           .doc = "the LakeTable, in the same namespace"));
+
+SHAPE(route_shape, "a route",
+      TEXT("when", RouteSpec, when, .check = check_condition,
+           .doc = "which records it takes, of those that no route before it has taken: field == "
+                  "'text', or field in ['text', 'text']; all of them unless given"),
+      OBJECT("lakeTableRef", route_table_shape, .required = true,
+             .doc = "the table that they go to"));
+
 SHAPE(outsourcing_shape, "outsourcingUnit",
       {.name = "table",
        .kind = FIELD_OWNED,
@@ -782,7 +793,16 @@ SHAPE(ingestion_unit_spec_shape, "an IngestionUnit's spec",
       LATER("transforms", "what happens to rows on their way"),
       OBJECT("lakeTableRef", lake_table_ref_shape, .doc = "the table that is filled"),
       OBJECT("outsourcingUnit", outsourcing_shape, .doc = "the table that is filled, in place"),
-      LATER("routes", "one source to several tables"), LATER("toTopic", "a topic as destination"),
+      {.name = "routes",
+       .kind = FIELD_OBJECTS,
+       AT(IngestionUnitSpec, routes),
+       .shape = &route_shape,
+       .item_bytes = sizeof(RouteSpec),
+       .least = 1,
+       .most = 32, /* each reads the topic for itself */
+       .doc = "several tables that a topic's records are shared out to, each to the first that "
+              "takes it"},
+      LATER("toTopic", "a topic as destination"),
       OBJECT("sla", sla_shape, .doc = "what is promised to readers"),
       OBJECT("deadLetter", dead_letter_shape,
              .doc = "where records of a topic go that can't be read; without it they stop the "

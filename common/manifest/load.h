@@ -53,6 +53,11 @@ bool place_secret_has(const Load *load, const Place *place, const char *name, co
 bool place_secret_pem(const Load *load, const Place *place, const char *path, const char *name,
                       const char *key, const char *what, char **ret_value);
 
+/* routes.c: which LakeTables the unit of this index names. */
+void routes_check(const Load *load, const Place *place, size_t index);
+/* Where it names that one: "spec.routes[1].lakeTableRef.name". Caller frees. */
+char *routes_path(const IngestionUnitSpec *unit, size_t at);
+
 /* Findings about an object that has been read; path is whole ("spec.source.host"). */
 struct Place {
     Findings *findings;
@@ -62,3 +67,5 @@ struct Place {
 };
 void place_report(const Place *place, const char *path, const char *value, const char *format, ...)
     PRINTF(4, 5); /* value NULL: none to quote */
+/* "did you mean ...?", where one of the names is near, else the other. Caller frees. */
+char *place_meant(const char *name, const char *const *names, size_t count, const char *otherwise);

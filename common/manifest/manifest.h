@@ -8,6 +8,7 @@
  *   lake.c      catalog and storage of a table, and their Secrets
  *   stream.c    the Kafka topics of a Connector, and their Secrets
  *   events.c    the topic of a unit, that others fill
+ *   routes.c    the LakeTables that a unit names
  *   expand.c    patterns: connectorRef.tables and outsourcingUnit → owned units and tables */
 #pragma once
 
@@ -330,6 +331,17 @@ typedef struct LakeTableSpec {
     bool drop_on_delete;
 } LakeTableSpec;
 
+/* One of several tables that a unit's records are shared out to: each goes to the first whose
+ * condition holds. */
+typedef struct RouteSpec {
+    char *when;       /* as common/condition.h reads it; NULL: always */
+    char *lake_table; /* name */
+} RouteSpec;
+typedef struct RouteList {
+    RouteSpec *items;
+    size_t count;
+} RouteList;
+
 typedef struct IngestionUnitSpec {
     ObjectMeta meta;
     UnitState state;
@@ -338,7 +350,8 @@ typedef struct IngestionUnitSpec {
     StreamSpec *kafka;  /* NULL; spec.kafka: a topic that others fill */
     char *table;        /* "schema.table"; NULL when tables is given */
     TextList tables;    /* patterns */
-    char *lake_table;   /* name; NULL when lake is given */
+    char *lake_table;   /* name; NULL when lake or routes are given */
+    RouteList routes;
     LakeTableSpec
         *lake; /* outsourcingUnit.table; with patterns its texts may hold {schema} and {table} */
     char *dead_letter;    /* the topic of records that can't be read; NULL: they stop the flow */
@@ -396,6 +409,9 @@ void lake_table_free(LakeTableSpec *table);
 MUST_CHECK bool manifest_expand(const IngestionUnitSpec *unit, const char *schema_name,
                                 const char *table_name, LakeTableSpec **ret_table,
                                 char **ret_unit_name, Error *err);
+/* The name of the LakeTable that the unit names in this place: lakeTableRef's, or that of each
+ * route. NULL: there are no more. */
+const char *manifest_table_name(const IngestionUnitSpec *unit, size_t at);
 const LakeTableSpec *manifest_find_table(const Manifest *manifest, const char *namespace_name,
                                          const char *name);
 

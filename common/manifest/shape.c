@@ -352,6 +352,13 @@ static void read_objects(const Field *field, void *base, const YamlNode *node, R
         report_at(report, node->line, NULL, "must be a list, not %s", kind_name(node));
         return;
     }
+    if ((int64_t)node->count < field->least)
+        report_at(report, node->line, NULL, "is an empty list: write at least one");
+    if (field->most && (int64_t)node->count > field->most) {
+        report_at(report, node->line, NULL, "has %zu items: %lld is the most", node->count,
+                  (long long)field->most);
+        return;
+    }
     ObjectList *list = place_of(field, base);
     list->items = mem_array(node->count, field->item_bytes);
     size_t path_used = report->path.used;

@@ -20,7 +20,8 @@ typedef enum FieldKind {
     FIELD_QUANTITY, /* uint64_t, bytes, least to most */
     FIELD_TEXTS,    /* TextList */
     FIELD_CODEC,    /* zstd:N; int */
-    FIELD_OBJECTS,  /* ObjectList of structs of item_bytes, each read by `shape` */
+    FIELD_OBJECTS,  /* ObjectList of structs of item_bytes, each read by `shape`; least (0 or 1) to
+                       most of them, 0: any number */
     FIELD_OBJECT,   /* `shape`, written from `offset` on */
     FIELD_OWNED,    /* a pointer to a struct of its own: `shape`, `width` bytes */
     FIELD_ANY,      /* taken as it is and not read: what only Kubernetes needs */

@@ -41,8 +41,7 @@ static void check_name_taken(const Place *place, const ObjectMeta *earlier)
                      place->kind, earlier->file, earlier->line);
 }
 
-/* "; did you mean ...?" among the names of one namespace. Caller frees. */
-static char *meant(const char *name, const char *const *names, size_t count, const char *otherwise)
+char *place_meant(const char *name, const char *const *names, size_t count, const char *otherwise)
 {
     const char *near = text_nearest(name, names, count);
     return near ? mem_format("did you mean \"%s\"?", near) : mem_strdup(otherwise);
@@ -147,7 +146,7 @@ static void check_placeholders(const Place *place, const char *prefix, const cha
     AUTO(mem_free) char *name = mem_strndup(odd, bytes);
     static const char *const names[] = {"{schema}", "{table}"};
     AUTO(mem_free)
-    char *hint = meant(name, names, ARRAY_LEN(names), "they are {schema} and {table}");
+    char *hint = place_meant(name, names, ARRAY_LEN(names), "they are {schema} and {table}");
     place_report(place, path, name,
                  known ? "stands for nothing: %s"
                        : "stands for nothing in a LakeTable: names of the "
@@ -263,7 +262,7 @@ static void check_connector_ref(Load *load, const Place *place, const IngestionU
             if (manifest->connectors[i].meta.name)
                 names[count++] = manifest->connectors[i].meta.name;
         AUTO(mem_free)
-        char *hint = meant(unit->connector, names, count, "add it, or give its file as well");
+        char *hint = place_meant(unit->connector, names, count, "add it, or give its file as well");
         place_report(place, "spec.connectorRef.name", unit->connector,
                      "names no Connector in namespace %s: %s", unit->meta.namespace_name, hint);
         free(names);
@@ -284,28 +283,6 @@ static void check_connector_ref(Load *load, const Place *place, const IngestionU
                      "is not captured by Connector %s: its source.tables.include and exclude "
                      "leave it out",
                      connector->meta.name);
-}
-
-static void check_lake_table_ref(Load *load, const Place *place, const IngestionUnitSpec *unit)
-{
-    const Manifest *manifest = load->manifest;
-    if (unit->tables.count)
-        place_report(place, "spec.lakeTableRef", NULL,
-                     "patterns make a table for each that matches: write outsourcingUnit.table "
-                     "instead of lakeTableRef");
-    if (!unit->lake_table || load->incomplete ||
-        manifest_find_table(manifest, unit->meta.namespace_name, unit->lake_table))
-        return;
-    const char **names = mem_array(manifest->table_count, sizeof *names);
-    size_t count = 0;
-    for (size_t i = 0; i < manifest->table_count; i++)
-        if (manifest->tables[i].meta.name)
-            names[count++] = manifest->tables[i].meta.name;
-    AUTO(mem_free)
-    char *hint = meant(unit->lake_table, names, count, "add it, or give its file as well");
-    place_report(place, "spec.lakeTableRef.name", unit->lake_table,
-                 "names no LakeTable in namespace %s: %s", unit->meta.namespace_name, hint);
-    free(names);
 }
 
 static bool may_differ_in_schema(const TextList *patterns)
@@ -377,8 +354,7 @@ static void check_unit(Load *load, size_t index)
     if (!first)
         place_report(&place, "spec.lakeTableRef", NULL,
                      "a unit needs a destination: write lakeTableRef, or outsourcingUnit.table");
-    if (yaml_get(spec, "lakeTableRef"))
-        check_lake_table_ref(load, &place, unit);
+    routes_check(load, &place, index);
     if (unit->lake)
         check_table_spec(&place, "spec.outsourcingUnit.table.", unit->lake, true);
     if (unit->kafka) {
@@ -396,15 +372,6 @@ static void check_unit(Load *load, size_t index)
                      "is the topic that is read: write another one");
     if (unit->lake && unit->tables.count)
         check_patterns_apart(&place, unit);
-    for (size_t i = 0; i < index; i++) {
-        const IngestionUnitSpec *other = &manifest->units[i];
-        if (unit->lake_table && other->lake_table && !is_same_name(&unit->meta, &other->meta) &&
-            strcmp(unit->lake_table, other->lake_table) == 0 &&
-            strcmp(unit->meta.namespace_name, other->meta.namespace_name) == 0)
-            place_report(&place, "spec.lakeTableRef.name", unit->lake_table,
-                         "is filled by IngestionUnit %s already: a table has one unit",
-                         other->meta.name ? other->meta.name : "?");
-    }
 }
 
 /* --- all together --- */

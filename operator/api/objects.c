@@ -83,6 +83,14 @@ const char *object_text(const json_t *object, const char *path)
     return json_string_value(object_at(object, path));
 }
 
+const char *object_table(const json_t *unit, size_t at)
+{
+    const json_t *routes = object_at(unit, "spec.routes");
+    if (routes)
+        return object_text(json_array_get(routes, at), "lakeTableRef.name");
+    return at ? NULL : object_text(unit, "spec.lakeTableRef.name");
+}
+
 const json_t *object_controller(const json_t *object)
 {
     size_t i;

@@ -139,9 +139,8 @@ static void put(Table *table, const char *key, Kind kind, const json_t *object, 
     entry->text = text;
     entry->list = list ? list : entry->list;
     for (size_t i = 0; i < CACHE_REFS; i++) {
-        const char *ref = prune_ref(kind, object, i);
         free(entry->ref[i]);
-        entry->ref[i] = ref ? mem_strdup(ref) : NULL;
+        entry->ref[i] = prune_ref(kind, object, i);
     }
 }
 
@@ -157,12 +156,21 @@ static char *take_out(Table *table, const char *key)
     return text;
 }
 
+static bool holds_name(const char *names, const char *name)
+{
+    size_t bytes = strlen(name);
+    for (const char *at = names; at; at = strchr(at + 1, '\n'))
+        if (strncmp(at + 1, name, bytes) == 0 && (!at[1 + bytes] || at[1 + bytes] == '\n'))
+            return true;
+    return false;
+}
+
 static bool matches(const Entry *entry, const char *namespace_name, size_t at, const char *value)
 {
     if (namespace_name && (strncmp(entry->key, namespace_name, entry->space_bytes) != 0 ||
                            namespace_name[entry->space_bytes]))
         return false;
-    return !value || (entry->ref[at] && strcmp(entry->ref[at], value) == 0);
+    return !value || holds_name(entry->ref[at], value);
 }
 
 /* --- what watches say --- */

@@ -3,8 +3,8 @@
  * only that they are there and their version. Whoever reads gets a copy of his own. Used by several
  * threads.
  *
- * `ref`: up to two names that an object is found by: the owner of what the operator made (its
- * label), a unit's Connector and LakeTable. */
+ * `ref`: what an object is found by, in two places: the owner of what the operator made (its
+ * label), a unit's Connector and its LakeTables. */
 #pragma once
 
 #include "operator/api/api.h"

@@ -87,11 +87,18 @@ json_t *prune(Kind kind, const json_t *object)
     return to;
 }
 
-const char *prune_ref(Kind kind, const json_t *object, size_t at)
+char *prune_ref(Kind kind, const json_t *object, size_t at)
 {
+    const char *name = NULL;
     if (kind == KIND_UNIT)
-        return object_text(object, at ? "spec.lakeTableRef.name" : "spec.connectorRef.name");
-    if (kinds[kind].owned)
-        return object_label(object, at ? LABEL_UNIT : LABEL_CONNECTOR);
-    return NULL;
+        name = at ? object_table(object, 0) : object_text(object, "spec.connectorRef.name");
+    else if (kinds[kind].owned)
+        name = object_label(object, at ? LABEL_UNIT : LABEL_CONNECTOR);
+    char *names = name ? mem_format("\n%s", name) : NULL;
+    for (size_t i = 1; kind == KIND_UNIT && at && (name = object_table(object, i)); i++) {
+        char *more = mem_format("%s\n%s", names, name);
+        free(names);
+        names = more;
+    }
+    return names;
 }

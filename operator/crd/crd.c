@@ -109,7 +109,7 @@ static json_t *status_schema(const CrdKind *kind)
                             typed("string", "what the source has and the table has not"));
         json_object_set_new(properties, "rows", typed_as("integer", "int64", "rows of the table"));
         json_object_set_new(properties, "lakeTable",
-                            typed("string", "the LakeTable that is filled"));
+                            typed("string", "the LakeTables that are filled, with commas between"));
     }
     return json_pack("{ss ss so}", "description", "What is, written by the operator", "type",
                      "object", "properties", properties);

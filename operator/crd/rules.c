@@ -12,6 +12,7 @@
     "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"   \
     "([.][0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 #define AUTHORITY "([A-Za-z0-9._-]+|\\[[0-9a-fA-F:.]+\\])" PORT
+#define VALUE "'([^']|'')*'"
 #define NAME "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
 static void set(json_t *schema, const char *key, json_t *value)
@@ -51,6 +52,8 @@ static const struct {
     {check_name_in_dns, "^" AUTHORITY "$", 300},
     {check_region, "^[A-Za-z0-9-]{1,64}$", 0},
     {check_line, "^[^" CTRL "]+$", 0},
+    {check_condition,
+     "^[A-Za-z_][A-Za-z0-9_]*( *== *" VALUE "| +in *\\[ *" VALUE " *(, *" VALUE " *)*\\])$", 0},
     {check_start, "^(Earliest|Latest|" TIME ")$", 64},
     {check_replay_start, "^(Earliest|" TIME ")$", 64},
     {check_lake_name,
@@ -229,6 +232,21 @@ static const ShapeRule rules[] = {
      "(has(self.lakeTableRef) ? 1 : 0) + (has(self.outsourcingUnit) ? 1 : 0) + (has(self.routes) ? "
      "1 : 0) + (has(self.toTopic) ? 1 : 0) == 1",
      "a unit has one destination: write lakeTableRef, or outsourcingUnit.table"},
+    {"an IngestionUnit's spec", "!has(self.routes) || has(self.kafka)",
+     "routes is for a topic that others fill (kafka): a captured table goes to one table"},
+    {"an IngestionUnit's spec",
+     "!has(self.routes) || !has(self.kafka) || self.kafka.incomingData == 'Json'",
+     "routes is not supported yet but with incomingData Json: write a unit for each table"},
+    {"an IngestionUnit's spec",
+     "!has(self.routes) || self.routes.filter(one, !has(one.when)).size() == 0 || "
+     "(self.routes.filter(one, !has(one.when)).size() == 1 && "
+     "!has(self.routes[self.routes.size() - 1].when))",
+     "of routes a takes-all (without when) leaves none for those behind it: write when, or put it "
+     "last"},
+    {"an IngestionUnit's spec",
+     "!has(self.routes) || self.routes.all(one, self.routes.exists_one(other, "
+     "one.lakeTableRef.name == other.lakeTableRef.name))",
+     "routes name a table twice: write one route for it, with in"},
     {"an IngestionUnit's spec",
      "!has(self.lakeTableRef) || !has(self.connectorRef) || !has(self.connectorRef.tables)",
      "patterns make a table for each that matches: write outsourcingUnit.table instead of "

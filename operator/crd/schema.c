@@ -21,7 +21,6 @@ static const struct {
     {"a LakeTable's spec", "sortBy", "strings"},
     {"a LakeTable's spec", "tags", "array"},
     {"an IngestionUnit's spec", "transforms", "array"},
-    {"an IngestionUnit's spec", "routes", "array"},
 };
 
 /* Lists in which a text that stands twice is refused. */
@@ -273,7 +272,9 @@ static void put_field(json_t *schema, const Shape *shape, const Field *field)
         break;
     case FIELD_OBJECTS:
         set_type(schema, "array");
-        set(schema, "maxItems", json_integer(LIST_ITEMS_MAX));
+        if (field->least)
+            set(schema, "minItems", json_integer(field->least));
+        set(schema, "maxItems", json_integer(field->most ? field->most : LIST_ITEMS_MAX));
         set(schema, "items", schema_of_shape(field->shape));
         set(schema, "x-kubernetes-list-type", text_of("atomic"));
         break;

@@ -102,6 +102,25 @@ static bool is_out(const Bundle *bundle, const json_t *object)
                           object_name(object));
 }
 
+static bool names_table(const json_t *unit, const char *table)
+{
+    const char *name;
+    for (size_t i = 0; (name = object_table(unit, i)); i++)
+        if (strcmp(name, table) == 0)
+            return true;
+    return false;
+}
+
+/* The first of the unit's tables that is out, or NULL. */
+static const char *refused_table(const Bundle *bundle, const json_t *unit)
+{
+    const char *name;
+    for (size_t i = 0; (name = object_table(unit, i)); i++)
+        if (bundle_verdict(bundle, "LakeTable", name))
+            return name;
+    return NULL;
+}
+
 typedef struct Parts {
     const json_t *connector; /* NULL: its unit reads a topic of somebody else's */
     const json_t **units, **tables;
@@ -117,14 +136,12 @@ static Bytes text_of(const Parts *parts, Bundle *bundle)
     bundle->units = 0;
     for (size_t i = 0; i < parts->unit_count; i++) {
         const json_t *unit = parts->units[i];
-        const char *name = object_text(unit, "spec.lakeTableRef.name");
-        const json_t *table = table_named(parts->tables, parts->table_count, name);
-        if (is_out(bundle, unit) || (table && is_out(bundle, table)))
+        if (is_out(bundle, unit) || refused_table(bundle, unit))
             continue;
         put_object(&text, unit);
         bundle->units++;
         for (size_t t = 0; t < parts->table_count; t++)
-            used[t] |= parts->tables[t] == table;
+            used[t] |= names_table(unit, object_name(parts->tables[t]));
     }
     for (size_t t = 0; t < parts->table_count; t++)
         if (used[t])
@@ -148,10 +165,10 @@ static bool judge_findings(Bundle *bundle, const Findings *findings)
 static void judge_by_tables(Bundle *bundle, const Parts *parts)
 {
     for (size_t i = 0; i < parts->unit_count; i++) {
-        const char *name = object_text(parts->units[i], "spec.lakeTableRef.name");
-        const char *why = name ? bundle_verdict(bundle, "LakeTable", name) : NULL;
-        if (!why)
+        const char *name = refused_table(bundle, parts->units[i]);
+        if (!name)
             continue;
+        const char *why = bundle_verdict(bundle, "LakeTable", name);
         AUTO(mem_free) char *object = mem_format("IngestionUnit/%s", object_name(parts->units[i]));
         AUTO(mem_free) char *message = mem_format("LakeTable %s is refused: %s", name, why);
         (void)judge(bundle, object, "", message);
@@ -275,10 +292,9 @@ json_t *bundle_secrets(const json_t *connector, const json_t *units, const json_
         if (object_is_deleted(unit))
             continue;
         find_secrets(names, json_object_get(unit, "spec"));
-        find_secrets(
-            names,
-            json_object_get(
-                table_named(in, table_count, object_text(unit, "spec.lakeTableRef.name")), "spec"));
+        const char *name;
+        for (size_t t = 0; (name = object_table(unit, t)); t++)
+            find_secrets(names, json_object_get(table_named(in, table_count, name), "spec"));
     }
     free(in);
     return names;

@@ -106,13 +106,15 @@ json_t *tables_of_units(Operator *op, const char *namespace_name, const json_t *
     json_t *unit;
     json_array_foreach(units, i, unit)
     {
-        const char *name = object_text(unit, "spec.lakeTableRef.name");
-        if (!name || json_object_get(seen, name))
-            continue;
-        json_object_set_new(seen, name, json_true());
-        json_t *table = cache_get(op->cache, KIND_LAKE_TABLE, namespace_name, name);
-        if (table)
-            json_array_append_new(tables, table);
+        const char *name;
+        for (size_t t = 0; (name = object_table(unit, t)); t++) {
+            if (json_object_get(seen, name))
+                continue;
+            json_object_set_new(seen, name, json_true());
+            json_t *table = cache_get(op->cache, KIND_LAKE_TABLE, namespace_name, name);
+            if (table)
+                json_array_append_new(tables, table);
+        }
     }
     json_decref(seen);
     return tables;
@@ -268,7 +270,7 @@ static void tell_units(Look *look, const Found *found)
         if (verdicts_set(look->op->verdicts, 'u', look->namespace_name, name,
                          missing || why ? &state : NULL))
             enqueue(look->op, 'u', look->namespace_name, name);
-        const char *table = object_text(unit, "spec.lakeTableRef.name");
+        const char *table = object_table(unit, 0); /* a captured table goes to one */
         why = table ? bundle_verdict(&found->bundle, "LakeTable", table) : NULL;
         state = state_of(HEALTH_STALLED, "Stalled", "InvalidSpec", "%s", why ? why : "");
         if (table &&

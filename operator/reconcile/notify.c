@@ -43,15 +43,22 @@ void enqueue_units_of(Operator *op, const char *namespace_name, const char *conn
                     &(Enqueued){op, 'u'});
 }
 
+void enqueue_tables_of(Operator *op, const json_t *unit)
+{
+    const char *name = object_table(unit, 0);
+    enqueue(op, 't', object_namespace(unit), name ? name : object_name(unit));
+    for (size_t i = 1; (name = object_table(unit, i)); i++)
+        enqueue(op, 't', object_namespace(unit), name);
+}
+
 static void unit_changed(Operator *op, const json_t *unit)
 {
     const char *space = object_namespace(unit);
     const char *connector = object_text(unit, "spec.connectorRef.name");
-    const char *table = object_text(unit, "spec.lakeTableRef.name");
     enqueue(op, 'u', space, object_name(unit));
     if (connector)
         enqueue_connector(op, space, connector);
-    enqueue(op, 't', space, table ? table : object_name(unit));
+    enqueue_tables_of(op, unit);
 }
 
 typedef struct Users {
@@ -181,10 +188,8 @@ static void changed(void *context, Kind kind, const json_t *before, const json_t
 {
     Operator *op = context;
     if (kind <= KIND_UNIT && only_status(before, now)) {
-        if (kind == KIND_UNIT) {
-            const char *table = object_text(now, "spec.lakeTableRef.name");
-            enqueue(op, 't', object_namespace(now), table ? table : object_name(now));
-        }
+        if (kind == KIND_UNIT)
+            enqueue_tables_of(op, now);
         /* Somebody else may have written it. */
         enqueue(op,
                 kind == KIND_UNIT        ? 'u'

@@ -99,6 +99,8 @@ MUST_CHECK bool may_write(Operator *op, Error *err);
 char *name_of_labelled(Operator *op, Kind kind, const char *namespace_name, const char *label);
 /* kind is 'c', 'u' or 't' */
 void enqueue(Operator *op, char kind, const char *namespace_name, const char *name);
+/* The LakeTables that the unit names, or its own. */
+void enqueue_tables_of(Operator *op, const json_t *unit);
 void enqueue_units_of(Operator *op, const char *namespace_name, const char *connector);
 CacheTaker notify_taker(Operator *op);
 /* For cache_each_name. */

@@ -74,10 +74,8 @@ bool say(Look *look, Kind kind, const json_t *object, const State *state, const 
     }
     cache_put(op->cache, kind, now);
     CRASH_POINT("operator-status-written");
-    if (kind == KIND_UNIT) { /* its table says the same; the event of this is no news by then */
-        const char *table = object_text(object, "spec.lakeTableRef.name");
-        enqueue(op, 't', object_namespace(object), table ? table : object_name(object));
-    }
+    if (kind == KIND_UNIT) /* its tables say the same; the event of this is no news by then */
+        enqueue_tables_of(op, object);
     if (state->health == HEALTH_STALLED)
         log_warn("stalled", LOG_T("kind", kinds[kind].name),
                  LOG_T("namespace", object_namespace(object)), LOG_T("name", object_name(object)),

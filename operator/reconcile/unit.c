@@ -43,6 +43,19 @@ static State missing(Look *look, const json_t *unit, const char *kind, const cha
                     name, look->namespace_name);
 }
 
+/* The first of its tables that is not there; the caller's. NULL: all are. */
+static char *missing_table(Look *look, const json_t *unit)
+{
+    const char *name;
+    for (size_t i = 0; (name = object_table(unit, i)); i++) {
+        AUTO(json_free)
+        json_t *table = cache_get(look->op->cache, KIND_LAKE_TABLE, look->namespace_name, name);
+        if (!table || object_is_deleted(table))
+            return mem_strdup(name);
+    }
+    return NULL;
+}
+
 static bool ingest_made(Look *look, const json_t *unit, const json_t *connector, State *ret,
                         json_t *more, Error *err)
 {
@@ -179,7 +192,6 @@ static bool find_state(Look *look, const json_t *unit, State *ret, Reported *rep
 {
     Cache *cache = look->op->cache;
     const char *connector_name = object_text(unit, "spec.connectorRef.name");
-    const char *table = object_text(unit, "spec.lakeTableRef.name");
     AUTO(json_free)
     json_t *connector = connector_name
                             ? cache_get(cache, KIND_CONNECTOR, look->namespace_name, connector_name)
@@ -191,13 +203,12 @@ static bool find_state(Look *look, const json_t *unit, State *ret, Reported *rep
         *ret = missing(look, unit, "Connector", connector_name);
         return true;
     }
-    AUTO(json_free)
-    json_t *lake = table ? cache_get(cache, KIND_LAKE_TABLE, look->namespace_name, table) : NULL;
+    AUTO(mem_free) char *lost = missing_table(look, unit);
     char label[NAME_BYTES_MAX];
     name_of_label(look->name, label);
     AUTO(json_free) json_t *none = json_array();
-    if (table && (!lake || object_is_deleted(lake))) {
-        *ret = missing(look, unit, "LakeTable", table);
+    if (lost) {
+        *ret = missing(look, unit, "LakeTable", lost);
         return children_prune(look->op, unit, 1, label, none, err); /* nothing to fill */
     }
     const char *judged =
@@ -213,6 +224,21 @@ static bool find_state(Look *look, const json_t *unit, State *ret, Reported *rep
         return false;
     *ret = state_by_connector(look, connector_name ? connector_name : "", more);
     return true;
+}
+
+/* With commas between. */
+static void put_tables(Look *look, const json_t *unit, json_t *more)
+{
+    const char *name = object_table(unit, 0);
+    if (!name && !object_text(unit, "spec.connectorRef.table"))
+        return;
+    char *names = mem_strdup(name ? name : look->name);
+    for (size_t i = 1; (name = object_table(unit, i)); i++) {
+        AUTO(mem_free) char *before = names;
+        names = mem_format("%s,%s", before, name);
+    }
+    json_object_set_new(more, "lakeTable", json_string(names));
+    free(names);
 }
 
 bool unit_look(Look *look, Error *err)
@@ -240,9 +266,7 @@ bool unit_look(Look *look, Error *err)
         state = state_of(HEALTH_STALLED, "Stalled", err->code, "%s", err->message);
         look_again(look, 10000000);
     }
-    const char *table = object_text(unit, "spec.lakeTableRef.name");
-    if (table || object_text(unit, "spec.connectorRef.table"))
-        json_object_set_new(more, "lakeTable", json_string(table ? table : look->name));
+    put_tables(look, unit, more);
     Condition others[3];
     conditions_of_unit(&reported, promised_ms(unit), others);
     ok = say(look, KIND_UNIT, unit, &state, others, more, err);

@@ -112,6 +112,62 @@ class Json(EventsCase):
             self.wait_rows(agent, "plain", [json.dumps(each) for each in values])
         self.assert_letters("plain.dead", broken)
 
+    def test_routes(self):
+        """One topic to three tables, with two processes of which one is killed: every record is in one table, once."""
+        routes = {"views": "event == 'view'", "orders": "event in ['buy', 'pay']", "rest": None}
+        path = self.folder / "routed.yaml"
+        unit = f"""\
+apiVersion: firn.dev/v1alpha1
+kind: IngestionUnit
+metadata: {{name: routed}}
+spec:
+  kafka: {{topic: routed, brokers: "{self.broker.bootstrap}", incomingData: Json}}
+  deadLetter: {{topic: routed.dead}}
+  routes:
+"""
+        table = """\
+---
+apiVersion: firn.dev/v1alpha1
+kind: LakeTable
+metadata: {{name: {name}}}
+spec:
+  catalog: {{type: Directory, warehouse: {folder}/lake}}
+  database: web
+  tableName: {name}
+  mode: Append
+  commitInterval: 300ms
+  columns: [{{name: id, type: long}}, {{name: event, type: string}}]
+"""
+        for name, when in routes.items():
+            condition = f'when: "{when}", ' if when else ""
+            unit += f"  - {{{condition}lakeTableRef: {{name: {name}}}}}\n"
+        path.write_text(unit + "".join(table.format(name=name, folder=self.folder) for name in routes))
+        self.broker.create_topic("routed", partitions=3)
+        wanted = {name: [] for name in routes}
+        kinds = {"view": "views", "buy": "orders", "pay": "orders", "left": "rest"}
+
+        def produce(start: int, count: int):
+            for at in range(start, start + count):
+                event = list(kinds)[at % 4]
+                row = json.dumps({"id": at, "event": event})
+                self.producer.produce("routed", row, partition=at % 3)
+                wanted[kinds[event]].append(row)
+            self.producer.flush()
+
+        produce(0, 2000)
+        self.producer.produce("routed", b'{"id": 1, "ev', partition=0)
+        with self.ingest(path) as agent:
+            for name in routes:
+                self.wait_rows(agent, name, wanted[name])
+            with Agent(path, self.folder / "killed.log", subcommand="ingest") as killed:
+                wait_until(lambda: "partitions are dealt out" in killed.text(), 60, "the second one joins", killed.alive)
+                produce(2000, 4000)
+                killed.kill()
+            produce(6000, 1000)
+            for name in routes:
+                self.wait_rows(agent, name, wanted[name])
+        self.assert_letters("routed.dead", {"is cut short": b'{"id": 1, "ev'})
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -232,6 +232,66 @@ static void events(void **state)
     end();
 }
 
+/* Which of three routes a record is taken by, in all three readers; -1: none. */
+static void routes(void **state)
+{
+    (void)state;
+    EventRoute all[3] = {{.always = false}};
+    static const struct {
+        const char *value;
+        int route;
+        bool bad; /* the first one says so */
+    } cases[] = {{"{\"id\": 1, \"event\": \"view\"}", 0, false},
+                 {"{\"event\": \"b\\u0075y\", \"id\": 2}", 1, false},
+                 {"{\"event\": \"left\", \"event\": \"view\", \"version\": 2}", 2, false},
+                 {"{\"version\": 2, \"event\": null}", 2, false},
+                 {"{\"version\": true, \"event\": [\"view\"]}", 2, false},
+                 {"{\"version\": \"2\", \"event\": \"view\"}", 0, false},
+                 {"{\"version\": 20, \"event\": \"views\"}", -1, false},
+                 {"{\"version\": {\"2\": 2}}", -1, false},
+                 {"{}", -1, false},
+                 {"{\"event\": \"view", -1, true},
+                 {"{\"event\": \"other\", \"version\"", -1, true},
+                 {"[\"event\", \"view\"]", -1, true},
+                 {"", -1, true}};
+    assert_true(condition_parse("event == 'view'", &all[0].when));
+    assert_true(condition_parse("event in ['buy', 'pay']", &all[1].when));
+    assert_true(condition_parse("version in ['2', 'true']", &all[2].when));
+    for (size_t own = 0; own < ARRAY_LEN(all); own++) {
+        Error err = {0};
+        Event event;
+        AUTO(schema_free) Schema *declared = schema_new(1, 0);
+        declared->fields[0].name = mem_strdup("id");
+        assert_true(type_parse("long", &declared->fields[0].type, &err));
+        reader = event_reader_new(&(EventOptions){.format = EVENT_JSON,
+                                                  .plain = true,
+                                                  .columns = declared,
+                                                  .routes = all,
+                                                  .route_count = ARRAY_LEN(all),
+                                                  .route = own},
+                                  &err);
+        assert_true(event_wanted(reader, NULL, &columns, &err));
+        target(NULL);
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+            bool first = own == 0, taken = cases[i].route == (int)own;
+            uint32_t rows = batch->row_count;
+            assert_true(decode(NULL, cases[i].value, &event, &err) == !(first && cases[i].bad));
+            assert_int_equal(batch->row_count, rows + taken);
+            if (!(first && cases[i].bad))
+                assert_int_equal(event.kind, taken                           ? EVENT_ROW
+                                             : first && cases[i].route == -1 ? EVENT_UNROUTED
+                                                                             : EVENT_NOTHING);
+        }
+        all[2].always = true; /* it takes what is left */
+        assert_true(decode(NULL, "{\"event\": 7}", &event, &err));
+        assert_int_equal(event.kind, own == 2 ? EVENT_ROW : EVENT_NOTHING);
+        all[2].always = false;
+        end();
+    }
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        condition_done(&all[i].when);
+}
+
 static void numbers(void **state)
 {
     (void)state;
@@ -329,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_type), cmocka_unit_test(refused),
                                        cmocka_unit_test(deletes),    cmocka_unit_test(events),
-                                       cmocka_unit_test(numbers),    cmocka_unit_test(avro)};
+                                       cmocka_unit_test(routes),     cmocka_unit_test(numbers),
+                                       cmocka_unit_test(avro)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,6 +47,7 @@ typedef struct Source {
     Batch *batch;
     RowOrigin rows[128];
     uint64_t lsn, flights;
+    const char *looked_at; /* the table that is read; NULL: t */
 } Source;
 
 /* Stand in the unit's spec and in the table's, with their lines' ends. */
@@ -358,8 +359,9 @@ static inline bool read_sums(const Source *source, Sums *ret)
     *ret = (Sums){.store = store_posix_open(source->folder, &err)};
     Catalog *catalog = catalog_directory_open(ret->store, &err);
     AUTO(mem_free) char *uri = store_uri(source->folder, &err);
-    AUTO(mem_free) char *location = mem_format("%s/public/t", uri);
-    const TableName name = {.database = "public", .table = "t", .location = location};
+    const char *table_name = source->looked_at ? source->looked_at : "t";
+    AUTO(mem_free) char *location = mem_format("%s/public/%s", uri, table_name);
+    const TableName name = {.database = "public", .table = table_name, .location = location};
     IcebergTable *table = NULL;
     bool found = iceberg_table_load(catalog, &name, &table, &err) && table;
     if (found && !iceberg_each_file(table, add_file, ret, &err))

@@ -1,7 +1,7 @@
 /* links: firn_ingest */
 /* Plain JSON events, that others write, into a table: inserted, updated and deleted by its
  * idColumns, appended; what can't be read is among the dead letters. */
-#include "tests/unit/ingest/source.h"
+#include "tests/unit/ingest/events.h"
 
 #define EVENTS_FORMAT                                                                              \
     "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: events}\nspec:\n"        \
@@ -11,15 +11,6 @@
     "  outsourcingUnit:\n    table:\n      catalog: {type: Directory, warehouse: %s}\n"            \
     "      database: public\n      tableName: t\n      commitInterval: 300ms\n%s"                  \
     "      columns: [{name: id, type: long}, {name: v, type: int}, {name: w, type: int}]\n"
-
-static void parse_events(Source *source, const char *text)
-{
-    Findings findings = {0};
-    manifest_free(source->manifest);
-    if (!manifest_parse("test", text, strlen(text), &source->manifest, &findings))
-        fail_msg("%s: %s", findings.items[0].path, findings.items[0].message);
-    findings_done(&findings);
-}
 
 static void configure(Source *source, const char *from, const char *mode)
 {
@@ -37,27 +28,6 @@ static void open_events(Source *source, const char *from, const char *mode)
     configure(source, from, mode);
 }
 
-/* To the partition of its key; value NULL: none. */
-static void say(Source *source, int64_t id, const char *value)
-{
-    Error err = {0};
-    Bytes held = {0};
-    char key[64];
-    size_t key_bytes = (size_t)snprintf(key, sizeof key, "{\"id\": %lld}", (long long)id);
-    size_t value_bytes = value ? strlen(value) : 0;
-    bytes_put(&held, key, key_bytes);
-    bytes_put(&held, value ? value : "", value_bytes);
-    KafkaRecord record = {.topic = source->topic,
-                          .key = held.data,
-                          .key_bytes = (uint32_t)key_bytes,
-                          .value = value ? held.data + key_bytes : NULL,
-                          .value_bytes = (uint32_t)value_bytes,
-                          .partition = (int32_t)(id % PARTITIONS)};
-    if (kafka_producer_send(source->producer, &held, &record, 1, SOON_MS, &source->flights, &err) !=
-        KAFKA_SENT)
-        fail_msg("%s: %s", err.code, err.message);
-}
-
 static void say_row(Source *source, int64_t id, int v)
 {
     AUTO(mem_free)
@@ -65,12 +35,6 @@ static void say_row(Source *source, int64_t id, int v)
         "{\"v\": %d, \"event\": \"taken\", \"other\": {\"a\": [1]}, \"id\": %lld, \"w\": %d}", v,
         (long long)id, 2 * v);
     say(source, id, value);
-}
-
-static void start_events(Process *process, const Source *source)
-{
-    *process = (Process){.flow = ingest_new_topic(source->manifest, &source->manifest->units[0])};
-    process->thread = thread_start("flow", run, process);
 }
 
 static void test_upsert(void **state)

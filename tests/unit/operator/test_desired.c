@@ -1,6 +1,8 @@
 /* links: firn_operator_desired */
 #include "tests/unit/unit.h"
 
+#include <stdio.h>
+
 #include "operator/cache/cache.h"
 #include "operator/desired/desired.h"
 
@@ -324,6 +326,92 @@ static void a_refused_table_is_its_units_reason(void **state)
     bundle_done(&bundle);
 }
 
+static json_t *routed(void)
+{
+    return parsed("{\"apiVersion\": \"firn.dev/v1alpha1\", \"kind\": \"IngestionUnit\","
+                  " \"metadata\": {\"name\": \"clicks\", \"namespace\": \"retail\"},"
+                  " \"spec\": {\"kafka\": {\"topic\": \"clicks\", \"brokers\": \"k:9092\","
+                  "   \"incomingData\": \"Json\"}, \"routes\": ["
+                  "   {\"when\": \"event == 'seen'\", \"lakeTableRef\": {\"name\": \"seen\"}},"
+                  "   {\"lakeTableRef\": {\"name\": \"rest\"}}]}}");
+}
+
+static json_t *plain_table(const char *name, const char *secret)
+{
+    char folder[64];
+    snprintf(folder, sizeof folder, "s3://lake/%s", name);
+    json_t *table = table_of(name, folder), *spec = json_object_get(table, "spec");
+    json_object_set_new(spec, "mode", json_string("Append"));
+    json_object_set_new(spec, "columns", json_pack("[{ssss}]", "name", "id", "type", "long"));
+    json_object_set_new(json_object_get(spec, "storage"), "credentialsSecretRef",
+                        json_pack("{ss}", "name", secret));
+    return table;
+}
+
+static void a_units_routes_name_its_tables(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *unit = routed();
+    AUTO(json_free) json_t *units = json_pack("[O]", unit);
+    AUTO(json_free)
+    json_t *tables = json_pack("[ooo]", plain_table("rest", "s-rest"),
+                               plain_table("other", "s-other"), plain_table("seen", "s-seen"));
+    assert_string_equal(object_table(unit, 0), "seen");
+    assert_string_equal(object_table(unit, 1), "rest");
+    assert_null(object_table(unit, 2));
+    Bundle bundle;
+    bundle_make(NULL, units, tables, &bundle);
+    assert_non_null(bundle.text);
+    assert_int_equal(bundle.verdict_count, 0);
+    assert_true(bundle_holds(bundle.text, "LakeTable", "seen"));
+    assert_true(bundle_holds(bundle.text, "LakeTable", "rest"));
+    assert_false(bundle_holds(bundle.text, "LakeTable", "other"));
+    bundle_done(&bundle);
+    AUTO(json_free) json_t *secrets = bundle_secrets(NULL, units, tables);
+    AUTO(mem_free) char *names = object_dump(secrets);
+    assert_string_equal(names, "[\"s-rest\",\"s-seen\"]");
+    json_object_set_new(object_at(json_array_get(tables, 0), "spec"), "location",
+                        json_string("relative"));
+    bundle_make(NULL, units, tables, &bundle);
+    assert_null(bundle.text);
+    assert_non_null(
+        strstr(bundle_verdict(&bundle, "IngestionUnit", "clicks"), "LakeTable rest is refused"));
+    bundle_done(&bundle);
+}
+
+static void nobody_hears(void *context, Kind kind, const json_t *before, const json_t *now)
+{
+    (void)context, (void)kind, (void)before, (void)now;
+}
+
+/* By each of its tables, by whole names, and by those of now alone. */
+static void a_unit_is_found_by_its_tables(void **state)
+{
+    (void)state;
+    AUTO(cache_free) Cache *cache = cache_new();
+    AUTO(feed_free)
+    Feed *feed = feed_new(cache, KIND_UNIT, NULL, &(CacheTaker){.changed = nobody_hears});
+    WatchTaker taker = feed_taker(feed);
+    AUTO(json_free) json_t *unit = routed();
+    taker.changed(taker.context, KIND_UNIT, unit);
+    static const struct {
+        const char *table;
+        size_t before, after;
+    } cases[] = {{"seen", 1, 0}, {"rest", 1, 1}, {"see", 0, 0}, {"res", 0, 0},
+                 {"est", 0, 0},  {"", 0, 0},     {"new", 0, 1}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(json_free) json_t *found = cache_list(cache, KIND_UNIT, "retail", 1, cases[i].table);
+        assert_int_equal(json_array_size(found), cases[i].before);
+    }
+    json_t *first = json_array_get(object_at(unit, "spec.routes"), 0);
+    json_object_set_new(json_object_get(first, "lakeTableRef"), "name", json_string("new"));
+    taker.changed(taker.context, KIND_UNIT, unit);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(json_free) json_t *found = cache_list(cache, KIND_UNIT, "retail", 1, cases[i].table);
+        assert_int_equal(json_array_size(found), cases[i].after);
+    }
+}
+
 static void an_outsourcing_unit_makes_its_table(void **state)
 {
     (void)state;
@@ -411,6 +499,8 @@ int main(void)
         cmocka_unit_test(the_bundle_is_what_the_agent_reads),
         cmocka_unit_test(one_mistake_stops_one_unit),
         cmocka_unit_test(a_refused_table_is_its_units_reason),
+        cmocka_unit_test(a_units_routes_name_its_tables),
+        cmocka_unit_test(a_unit_is_found_by_its_tables),
         cmocka_unit_test(an_outsourcing_unit_makes_its_table),
         cmocka_unit_test(a_topic_of_somebody_elses_needs_no_connector),
         cmocka_unit_test(the_drop_job_stands_alone),

@@ -1,0 +1,99 @@
+/* The LakeTables that a unit names: its lakeTableRef, or its routes, by which a topic's records are
+ * shared out to several. */
+#include <string.h>
+
+#include "common/manifest/load.h"
+#include "common/mem.h"
+
+const char *manifest_table_name(const IngestionUnitSpec *unit, size_t at)
+{
+    if (unit->routes.count)
+        return at < unit->routes.count ? unit->routes.items[at].lake_table : NULL;
+    return at ? NULL : unit->lake_table;
+}
+
+char *routes_path(const IngestionUnitSpec *unit, size_t at)
+{
+    return unit->routes.count ? mem_format("spec.routes[%zu].lakeTableRef.name", at)
+                              : mem_strdup("spec.lakeTableRef.name");
+}
+
+static void check_exists(const Load *load, const Place *place, const IngestionUnitSpec *unit,
+                         size_t at)
+{
+    const Manifest *manifest = load->manifest;
+    const char *name = manifest_table_name(unit, at);
+    if (load->incomplete || manifest_find_table(manifest, unit->meta.namespace_name, name))
+        return;
+    AUTO(mem_free) const char **names = mem_array(manifest->table_count + 1, sizeof *names);
+    size_t count = 0;
+    for (size_t i = 0; i < manifest->table_count; i++)
+        if (manifest->tables[i].meta.name)
+            names[count++] = manifest->tables[i].meta.name;
+    AUTO(mem_free)
+    char *hint = place_meant(name, names, count, "add it, or give its file as well");
+    AUTO(mem_free) char *path = routes_path(unit, at);
+    place_report(place, path, name, "names no LakeTable in namespace %s: %s",
+                 unit->meta.namespace_name, hint);
+}
+
+/* A table is filled by one unit, and by one of its routes. `index`: the unit's in the manifest. */
+static void check_alone(const Load *load, const Place *place, const IngestionUnitSpec *unit,
+                        size_t index, size_t at)
+{
+    const char *name = manifest_table_name(unit, at), *taken;
+    AUTO(mem_free) char *path = routes_path(unit, at);
+    for (size_t i = 0; i < at; i++)
+        if ((taken = manifest_table_name(unit, i)) && strcmp(taken, name) == 0)
+            place_report(place, path, name,
+                         "is the table of another route: write one route for it, with in");
+    for (size_t i = 0; i < index; i++) {
+        const IngestionUnitSpec *other = &load->manifest->units[i];
+        bool apart =
+            strcmp(unit->meta.namespace_name, other->meta.namespace_name) != 0 ||
+            (unit->meta.name && other->meta.name && strcmp(unit->meta.name, other->meta.name) == 0);
+        for (size_t k = 0; !apart && (taken = manifest_table_name(other, k)); k++)
+            if (strcmp(taken, name) == 0)
+                place_report(place, path, name,
+                             "is filled by IngestionUnit %s already: a table has one unit",
+                             other->meta.name ? other->meta.name : "?");
+    }
+}
+
+static void check_routes(const Place *place, const IngestionUnitSpec *unit, const YamlNode *node)
+{
+    if (!unit->kafka)
+        place_report(place, "spec.routes", NULL,
+                     "is for a topic that others fill (kafka): a captured table goes to one table");
+    else if (unit->kafka->incoming != INCOMING_JSON)
+        place_report(
+            place, "spec.routes", NULL,
+            "is not supported yet but with incomingData Json: write a unit for each table");
+    for (size_t i = 0; node->kind == YAML_LIST && i + 1 < node->count; i++) {
+        if (yaml_get(node->values[i], "when"))
+            continue;
+        AUTO(mem_free) char *path = mem_format("spec.routes[%zu]", i);
+        place_report(place, path, NULL,
+                     "takes every record, so that none is left for the routes behind it: write "
+                     "when, or put it last");
+    }
+}
+
+void routes_check(const Load *load, const Place *place, size_t index)
+{
+    const IngestionUnitSpec *unit = &load->manifest->units[index];
+    const YamlNode *node = yaml_get(yaml_get(place->node, "spec"), "routes");
+    if (node)
+        check_routes(place, unit, node);
+    if (unit->lake_table && unit->tables.count)
+        place_report(place, "spec.lakeTableRef", NULL,
+                     "patterns make a table for each that matches: write outsourcingUnit.table "
+                     "instead of lakeTableRef");
+    size_t count = unit->routes.count ? unit->routes.count : unit->lake_table != NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (!manifest_table_name(unit, i))
+            continue;
+        check_exists(load, place, unit, i);
+        check_alone(load, place, unit, index, i);
+    }
+}
