@@ -8,7 +8,8 @@
  *                        "epoch": 0, "key": [3], "begun": "23213896.0",
  *                        "copy": "complete" or extents (agent/record/extents.h),
  *                        "columns": [{"version": 1, "from": "23213896.0", "shape": {…}}, …],
- *                        "again": {"id": "2026-11-22", "after": "[\"4711\"]", "done": false}}
+ *                        "again": {"id": "2026-11-22", "after": "[\"4711\"]", "done": false},
+ *                        "done": ["2026-11-20"]}
  *                       and where the records are JSON without schemas, beside each shape Connect's
  *                       schemas, for who has to know their types: "value": {…}, "key": {…}
  *
@@ -19,6 +20,7 @@
  * begun: the position of the snapshot that the copy began in: the stream has what is behind it.
  * partitions, epoch: where keys go: the topic may have more meanwhile (grow.c).
  * again: the latest copy beside the stream (beside.c), as far as its rows are acknowledged.
+ * done: those before it, the latest last, for who asks may ask by the manifest or meanwhile.
  * columns: what the table's columns were from a place of the log on; the log is read with the
  * latest at or before the position, so those that are older are forgotten. Positions are
  * "<major>.<minor>".
@@ -53,6 +55,8 @@ typedef struct TableState {
     char *again_id;    /* of the latest copy beside the stream; NULL: none */
     char *again_after; /* the key up to which its rows are there; NULL: none yet, or all */
     bool again_done;
+    char **again_past; /* ids that were done before */
+    size_t again_past_count;
     ColumnsVersion *columns; /* by `from` */
     size_t column_count;
 } TableState;
@@ -91,6 +95,8 @@ const ColumnsVersion *table_state_columns(const TableState *table, RowPosition a
 const ColumnsVersion *table_state_learn(TableState *table, RowPosition from, const char *shape);
 /* Nobody goes back behind `at`. */
 void table_state_forget(TableState *table, RowPosition at);
+/* Was the copy beside the stream done for this id? */
+bool table_state_is_done(const TableState *table, const char *id);
 /* The copy beside the stream has come so far. */
 void table_state_again(TableState *table, const char *id, const char *after, bool done);
 /* The copy begins anew with these columns. */
