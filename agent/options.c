@@ -32,6 +32,7 @@ static const char help[] =
     "  -V, --version            the version\n"
     "run, capture, ingest:\n"
     "      --http ADDRESS:PORT  serve /healthz, /readyz and /metrics\n"
+    "      --orders FILE        what is asked of it meanwhile, as the operator says it\n"
     "      --channel HOST:PORT  report to the operator there\n"
     "      --channel-ca FILE    the CA that its certificate is of\n"
     "      --channel-token FILE the ServiceAccount's token that is shown to it\n"
@@ -62,6 +63,7 @@ enum {
     OPT_LOG_LEVEL,
     OPT_PROGRESS,
     OPT_RESNAPSHOT,
+    OPT_ORDERS,
     OPT_STOP_TIMEOUT,
     OPT_UNIT,
     OPT_TABLE,
@@ -73,6 +75,7 @@ static const struct option long_options[] = {
     {"file", required_argument, NULL, 'f'},
     {"secrets", required_argument, NULL, OPT_SECRETS},
     {"http", required_argument, NULL, OPT_HTTP},
+    {"orders", required_argument, NULL, OPT_ORDERS},
     {"channel", required_argument, NULL, OPT_CHANNEL},
     {"channel-ca", required_argument, NULL, OPT_CHANNEL_CA},
     {"channel-token", required_argument, NULL, OPT_CHANNEL_TOKEN},
@@ -102,6 +105,7 @@ static unsigned commands_of(int option)
     case OPT_STOP_TIMEOUT:
         return 1u << COMMAND_RUN | 1u << COMMAND_CAPTURE | 1u << COMMAND_INGEST;
     case OPT_RESNAPSHOT:
+    case OPT_ORDERS:
         return 1u << COMMAND_RUN | 1u << COMMAND_CAPTURE;
     case OPT_UNIT:
         return 1u << COMMAND_INGEST;
@@ -192,6 +196,10 @@ static bool take(int option, const char *value, Options *options)
         return parse_address("http", value, &options->http_address, &options->http_port);
     case OPT_CHANNEL:
         return parse_address("channel", value, &options->channel_host, &options->channel_port);
+    case OPT_ORDERS:
+        free(options->orders);
+        options->orders = mem_strdup(value);
+        return true;
     case OPT_CHANNEL_CA:
         free(options->channel_ca);
         options->channel_ca = mem_strdup(value);
@@ -301,6 +309,7 @@ void options_done(Options *options)
     list_done(&options->resnapshot);
     free(options->secrets_folder);
     free(options->http_address);
+    free(options->orders);
     free(options->channel_host);
     free(options->channel_ca);
     free(options->channel_token);

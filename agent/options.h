@@ -22,6 +22,7 @@ typedef struct Options {
     char *secrets_folder; /* NULL */
     char *http_address;   /* NULL: no server */
     uint16_t http_port;
+    char *orders;       /* file: what is asked of it from the start; NULL: nothing */
     char *channel_host; /* of the operator; NULL: nobody is told */
     uint16_t channel_port;
     char *channel_ca, *channel_token; /* files */

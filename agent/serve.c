@@ -58,7 +58,7 @@ static bool healthy(void *context, char *text, size_t text_bytes)
     return true;
 }
 
-/* Ready: every flow follows its source. */
+/* Ready: every flow follows its source, or pauses as it is told. */
 static bool ready(void *context, char *text, size_t text_bytes)
 {
     Server *server = context;
@@ -66,12 +66,18 @@ static bool ready(void *context, char *text, size_t text_bytes)
     for (size_t i = 0; i < server->run_count; i++) {
         Figures figures;
         supervised_figures(server->runs[i].flow, &figures);
-        if (figures.phase != PHASE_STREAMING && figures.phase != PHASE_CATCHING_UP) {
+        if (figures.phase != PHASE_STREAMING && figures.phase != PHASE_CATCHING_UP &&
+            figures.phase != PHASE_PAUSED) {
             snprintf(text, text_bytes, "%s: %s", server->runs[i].name, phase_name(figures.phase));
             return false;
         }
     }
     return true;
+}
+
+static int advance(Phase phase)
+{
+    return phase == PHASE_RETRYING ? -2 : phase == PHASE_PAUSED ? -1 : (int)phase;
 }
 
 /* Of all flows together; the least advanced phase counts. */
@@ -81,7 +87,7 @@ static void all_figures(const Server *server, Figures *ret)
     for (size_t i = 0; i < server->run_count; i++) {
         Figures one;
         supervised_figures(server->runs[i].flow, &one);
-        if (one.phase == PHASE_RETRYING || (one.phase < all.phase && all.phase != PHASE_RETRYING))
+        if (advance(one.phase) < advance(all.phase))
             all.phase = one.phase;
         if (!all.error[0]) {
             memcpy(all.error, one.error, sizeof all.error);
@@ -96,6 +102,11 @@ static void all_figures(const Server *server, Figures *ret)
         all.copy.bytes_estimate += one.copy.bytes_estimate;
         all.lag_bytes += one.lag_bytes;
         all.commits += one.commits;
+        if (one.request[0]) {
+            memcpy(all.request, one.request, sizeof all.request);
+            memcpy(all.refusal, one.refusal, sizeof all.refusal);
+            all.request_state = one.request_state;
+        }
         if (one.freshness_us > all.freshness_us)
             all.freshness_us = one.freshness_us;
     }
@@ -113,10 +124,44 @@ static void flow_told(void *context, ChannelFlow *flow)
         memcpy(flow->reason, all.reason, sizeof flow->reason);
         flow->error = mem_strdup(all.error);
     }
+    memcpy(flow->request, all.request, sizeof flow->request);
+    snprintf(flow->request_state, sizeof flow->request_state, "%s",
+             request_state_name(all.request_state));
+    memcpy(flow->request_why, all.refusal, sizeof all.refusal);
     if (server->measures) {
         flow->lag_bytes = (int64_t)all.lag_bytes;
         flow->freshness_ms = all.freshness_us / 1000;
     }
+}
+
+/* Of each flow that reads a source; a consumer of topics is asked nothing. */
+static void ordered(void *context, const ChannelOrders *orders)
+{
+    const Server *server = context;
+    for (size_t i = 0; server->measures && i < server->run_count; i++)
+        supervised_order(server->runs[i].flow, orders->pause, orders->resnapshot);
+}
+
+/* As they stood when it was started; the channel has what is asked since. A file that is not there
+ * asks nothing. */
+static void read_orders(const Server *server, const char *path)
+{
+    FILE *file = path ? fopen(path, "re") : NULL;
+    if (!file)
+        return;
+    char *text = mem_alloc(CHANNEL_MESSAGE_BYTES_MAX + 1);
+    ChannelWord word;
+    Error err = {0};
+    size_t bytes = fread(text, 1, CHANNEL_MESSAGE_BYTES_MAX + 1, file);
+    fclose(file);
+    bool good = channel_take(text, bytes, &word, &err);
+    if (good && word.kind == CHANNEL_ORDERS)
+        ordered((void *)(uintptr_t)server, &word.orders);
+    else
+        log_warn("what is asked can't be read", LOG_T("file", path), LOG_T("error", err.message));
+    if (good)
+        channel_word_done(&word);
+    free(text);
 }
 
 /* One glance: phase, rows, rows/s, lag, freshness of all flows. */
@@ -239,7 +284,7 @@ static void runs_start(Server *server, const Manifest *manifest, const Options *
         const ConnectorSpec *connector = &manifest->connectors[i];
         bool relays = options->command == COMMAND_CAPTURE;
         bool ingests = options->command == COMMAND_INGEST;
-        if (connector->state != STATE_RUNNING ||
+        if (connector->state == STATE_STOPPED ||
             (relays || ingests) != (connector->stream != NULL) ||
             (ingests && !ingest_has_units(manifest, connector, options->unit))) {
             log_info("not running", LOG_T("connector", connector->meta.name));
@@ -259,6 +304,7 @@ static void runs_start(Server *server, const Manifest *manifest, const Options *
         server->runs[server->run_count++] = (Run){
             .name = unit->meta.name, .done_fd = done, .flow = ingest_new_topic(manifest, unit)};
     }
+    read_orders(server, options->orders);
     for (size_t i = 0; i < server->run_count; i++)
         server->runs[i].thread = thread_start("flow", run_flow, &server->runs[i]);
 }
@@ -294,6 +340,7 @@ int serve(const Manifest *manifest, const Options *options)
                                                   .ca_file = options->channel_ca,
                                                   .token_file = options->channel_token,
                                                   .flow = flow_told,
+                                                  .ordered = ordered,
                                                   .context = &server};
     ChannelClient *channel = options->channel_host ? channel_client_start(&channel_options) : NULL;
     bool ended = wait_for_end(&server, options, signals, done);

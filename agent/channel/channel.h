@@ -54,6 +54,8 @@ typedef struct ChannelClientOptions {
     int64_t report_us;                /* 0: CHANNEL_REPORT_US */
     /* Phase, error, lag and freshness; the rest is gathered. From the client's thread. */
     void (*flow)(void *context, ChannelFlow *flow);
+    /* What is asked of the process, from then on. From the client's thread; NULL: nobody asks. */
+    void (*ordered)(void *context, const ChannelOrders *orders);
     void *context;
 } ChannelClientOptions;
 

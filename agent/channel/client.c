@@ -222,6 +222,8 @@ static int take_piece(ChannelClient *client, struct lws *wsi, const void *data, 
     }
     if (word.kind == CHANNEL_WELCOME && client->stage == STAGE_CONNECTED)
         become_heard(client);
+    else if (word.kind == CHANNEL_ORDERS && client->stage == STAGE_HEARD && client->options.ordered)
+        client->options.ordered(client->options.context, &word.orders);
     channel_word_done(&word);
     return 0;
 }

@@ -156,6 +156,8 @@ static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Err
         }
         if (table->table)
             table_view(table->table, 0, 0, &view);
+        follow->options.resnapshot = table->table ? table_resnapshots(table->table)
+                                                  : options->resnapshot || options->resnapshot_id;
         flow_adopt(flow, table, &view);
         if (table->table && !has_entry)
             has_entry = find_entry(flow, table, &entry, &entry_position, &recorded);
@@ -233,7 +235,9 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                             .catalog = table->warehouse->lake->catalog,
                             .warehouse = lake_tables(table->warehouse->lake),
                             .memory_bytes_max = TABLE_MEMORY_BYTES,
-                            .resnapshot = rules.resnapshot};
+                            .resnapshot = rules.resnapshot,
+                            .resnapshot_id =
+                                copy_request_names(&flow->request, name) ? flow->request.id : NULL};
     if (!open_table(flow, table, &options, err))
         return false;
     size_t key_count;

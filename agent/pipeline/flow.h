@@ -129,7 +129,8 @@ struct Flow {
     size_t captured_count;
     Warehouse **warehouses;
     size_t warehouse_count;
-    Position copied; /* the position that the copy's snapshot stands for */
+    CopyRequest request; /* tables to be copied again, once for its id */
+    Position copied;     /* the position that the copy's snapshot stands for */
 
     CopyRun *copy;                /* copy.c */
     atomic_uint_fast32_t copying; /* tables with rows missing */

@@ -46,6 +46,16 @@ static bool prepare(Flow *flow, Error *err)
            (flow->told.major || capture_told(flow->capture, &flow->told, err)); /* a new slot */
 }
 
+static void begin_request(const Flow *flow)
+{
+    bool any = false;
+    for (size_t i = 0; i < flow->table_count; i++)
+        any = any || copy_request_names(&flow->request, flow->tables[i].name);
+    supervised_asked(&flow->pipeline->base, &flow->request, any ? REQUEST_RUNNING : REQUEST_REFUSED,
+                     any ? ""
+                         : "no table that is captured, and that a unit takes, is of that name");
+}
+
 static bool attempt(Flow *flow, Error *err)
 {
     flow_phase(flow, PHASE_PENDING);
@@ -55,6 +65,7 @@ static bool attempt(Flow *flow, Error *err)
         return false;
     if (!flow_bind(flow, err) || !prepare(flow, err) || !flow_copy_open(flow, err))
         return false;
+    begin_request(flow);
     if (flow_stopping(flow))
         return true;
     return flow->pipeline->connector->snapshot_mode == SNAPSHOT_ONLY ? flow_copy_alone(flow, err)
@@ -78,6 +89,7 @@ static void remember(const Flow *flow)
 bool flow_run(Pipeline *pipeline, bool *ret_again, Error *err)
 {
     Flow flow = {.pipeline = pipeline};
+    supervised_request(&pipeline->base, &flow.request);
     pthread_mutex_init(&flow.lock, NULL);
     bool ok = attempt(&flow, err);
     *ret_again = atomic_load(&flow.leaves);
@@ -87,5 +99,6 @@ bool flow_run(Pipeline *pipeline, bool *ret_again, Error *err)
     flow_unbind(&flow);
     capture_close(flow.capture);
     pthread_mutex_destroy(&flow.lock);
+    copy_request_done(&flow.request);
     return ok;
 }

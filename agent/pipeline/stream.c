@@ -112,6 +112,8 @@ static void figures(Stream *stream, RowPosition durable)
                    .commits = atomic_load(&flow->commits),
                    .draining = flow_stopping(flow)};
     progress_copy(flow, &shown.copy);
+    if (!atomic_load(&flow->copying))
+        supervised_copied(&flow->pipeline->base, &flow->request);
     supervised_show(&flow->pipeline->base, &stream->marks, &shown);
 }
 
@@ -231,16 +233,28 @@ static bool takes(void *context, const char *table_name)
     return flow_takes(context, table_name);
 }
 
+/* While it is to pause, at the end of a transaction, nothing is read. */
+static bool read_on(Stream *stream, Error *err)
+{
+    Flow *flow = stream->flow;
+    Change change;
+    if (stream->at_checkpoint && supervised_pauses(&flow->pipeline->base)) {
+        clock_sleep_us(NEXT_MS * 1000);
+        return capture_idle(flow->capture, err) && confirm(stream, false, err);
+    }
+    return capture_next(flow->capture, NEXT_MS, &change, err) && hand_out(stream, &change, err) &&
+           confirm(stream, false, err);
+}
+
 static bool follow(Stream *stream, Error *err)
 {
     Flow *flow = stream->flow;
     while (!flow_stopping(flow)) {
-        Change change;
-        if (flow_failed(flow))
+        if (flow_failed(flow) || !read_on(stream, err))
             return false;
-        if (!capture_next(flow->capture, NEXT_MS, &change, err) ||
-            !hand_out(stream, &change, err) || !confirm(stream, false, err))
-            return false;
+        if (!atomic_load(&flow->copying) &&
+            supervised_asks_more(&flow->pipeline->base, &flow->request))
+            atomic_store(&flow->leaves, true);
         /* a copy goes on to its end first: what it read since its last commit would be read again
          */
         if (!atomic_load(&flow->copying) &&

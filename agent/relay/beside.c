@@ -1,4 +1,5 @@
-/* A copy of single tables while the stream goes on (spec.stream.resnapshot), by chunks of the key
+/* A copy of single tables while the stream goes on (spec.stream.resnapshot, or as a
+ * person asks meanwhile), by chunks of the key
  * and watermarks (DBLog, https://arxiv.org/abs/2010.12597). One thread reads, with a capture of its
  * own: it says "low" in the source's log, reads a chunk in a snapshot of its own, says "high". The
  * capture thread notes the keys that the stream changes between the two, and at "high" sends the
@@ -93,7 +94,8 @@ struct Beside {
     Chunk chunk;
     Error error;
     /* The capture thread's: */
-    RelayTable *table; /* being copied; NULL: none */
+    const CopyRequest *request; /* why that is copied */
+    RelayTable *table;          /* being copied; NULL: none */
     Window window;
     uint64_t latest[LATEST], latest_count; /* transactions handed out */
     Unseen first;                          /* of the flow's first chunk */
@@ -353,17 +355,44 @@ static void ask_again(Beside *beside, int64_t pause_us)
     beside->after_us = clock_mono_us() + pause_us;
 }
 
-static bool is_asked_for(const StreamSpec *stream, const RelayTable *table)
+static bool is_left_to_do(const CopyRequest *request, const RelayTable *table)
 {
-    if (!stream->resnapshot_id || !relay_key_tells_rows(table))
-        return false;
-    const TableState *state = table->state;
-    if (state->again_id && strcmp(state->again_id, stream->resnapshot_id) == 0 && state->again_done)
-        return false;
-    for (size_t i = 0; i < stream->resnapshot.count; i++)
-        if (manifest_pattern_matches(stream->resnapshot.texts[i], table->name))
-            return true;
-    return false;
+    return request->id && copy_request_names(request, table->name) && relay_key_tells_rows(table) &&
+           !table_state_is_done(table->state, request->id);
+}
+
+/* Why the table is to be copied; NULL: it is not. One that has begun goes on first. */
+static const CopyRequest *reason_for(const RelayFlow *flow, const RelayTable *table)
+{
+    const CopyRequest *first = NULL;
+    for (size_t i = ARRAY_LEN(flow->requests); i-- > 0;) {
+        const CopyRequest *request = &flow->requests[i];
+        if (!is_left_to_do(request, table))
+            continue;
+        first = request;
+        if (table->state->again_id && strcmp(table->state->again_id, request->id) == 0)
+            break;
+    }
+    return first;
+}
+
+/* How far is what was asked for meanwhile? */
+static void say_asked(const RelayFlow *flow)
+{
+    const CopyRequest *asked = &flow->requests[REQUEST_ASKED];
+    size_t named = 0, left = 0;
+    if (!asked->tables.count)
+        return;
+    for (size_t i = 0; i < flow->table_count; i++) {
+        named += copy_request_names(asked, flow->tables[i].name) &&
+                 relay_key_tells_rows(&flow->tables[i]);
+        left += is_left_to_do(asked, &flow->tables[i]);
+    }
+    supervised_asked(&flow->relay->base, asked,
+                     !named ? REQUEST_REFUSED
+                     : left ? REQUEST_RUNNING
+                            : REQUEST_DONE,
+                     named ? "" : "no table with a key that is captured is of that name");
 }
 
 static void next_table(Beside *beside)
@@ -371,12 +400,13 @@ static void next_table(Beside *beside)
     RelayFlow *flow = beside->flow;
     beside->table = NULL;
     for (size_t i = 0; i < flow->table_count && !beside->table; i++)
-        if (is_asked_for(flow->stream, &flow->tables[i]))
+        if ((beside->request = reason_for(flow, &flow->tables[i])))
             beside->table = &flow->tables[i];
+    say_asked(flow);
     if (!beside->table)
         return;
     RelayTable *table = beside->table;
-    const char *id = flow->stream->resnapshot_id;
+    const char *id = beside->request->id;
     bool goes_on = table->state->again_id && strcmp(table->state->again_id, id) == 0;
     if (!goes_on)
         table_state_again(table->state, id, NULL, false);
@@ -511,7 +541,8 @@ static bool send_chunk(Beside *beside, const Chunk *chunk, RowPosition at, Error
     Outbox box = {0};
     bool lacks = false, ok = relay_send(flow, &flow->box, err);
     uint64_t rows = 0;
-    qsort(beside->window.items, beside->window.count, sizeof(Changed), by_hash);
+    if (beside->window.count)
+        qsort(beside->window.items, beside->window.count, sizeof(Changed), by_hash);
     for (size_t i = 0; ok && i < chunk->batch_count; i++) {
         ok = put_rows(beside, chunk->batches[i], (RowPosition){at.major, at.minor + 1 + rows}, &box,
                       &lacks, err);
@@ -606,7 +637,7 @@ static void chunk_settled(Beside *beside)
     RelayFlow *flow = beside->flow;
     RelayTable *table = beside->table;
     bool done = !beside->pending_until;
-    table_state_again(table->state, flow->stream->resnapshot_id, beside->pending_until, done);
+    table_state_again(table->state, beside->request->id, beside->pending_until, done);
     state_put_table(table->state, outbox_to(&flow->box, &flow->state_topic));
     CRASH_POINT("relay-chunk-settled");
     beside->pending = 0;
@@ -670,15 +701,17 @@ void relay_beside_open(RelayFlow *flow)
     bool any = false;
     for (size_t i = 0; i < flow->table_count; i++) {
         RelayTable *table = &flow->tables[i];
-        if (!is_asked_for(flow->stream, table))
-            continue;
-        if (table->complete)
+        const CopyRequest *request = reason_for(flow, table);
+        if (request && table->complete) {
             any = true;
-        else { /* it has just been copied */
-            table_state_again(table->state, flow->stream->resnapshot_id, NULL, true);
+            continue;
+        }
+        for (; request; request = reason_for(flow, table)) { /* it has just been copied */
+            table_state_again(table->state, request->id, NULL, true);
             state_put_table(table->state, outbox_to(&flow->box, &flow->state_topic));
         }
     }
+    say_asked(flow);
     if (!any)
         return;
     Beside *beside = flow->beside = mem_zalloc(sizeof *beside);

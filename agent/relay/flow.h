@@ -108,6 +108,8 @@ typedef struct CopyRun CopyRun; /* copy.c */
 typedef struct Beside Beside;   /* beside.c */
 typedef struct Spooled Spooled; /* spooled.c */
 
+enum { REQUEST_DECLARED, REQUEST_ASKED }; /* in the manifest's spec; by a person, meanwhile */
+
 typedef struct RelayFlow {
     Relay *relay;
     const StreamSpec *stream;
@@ -155,6 +157,8 @@ typedef struct RelayFlow {
     CopyRun *copy;
     Beside *beside;   /* NULL: nothing is copied beside the stream */
     uint32_t copying; /* tables with rows missing */
+
+    CopyRequest requests[2]; /* what is copied beside the stream, by REQUEST_… */
 
     pthread_mutex_t lock; /* over error */
     Error error;          /* the first one of a reader */

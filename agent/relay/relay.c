@@ -173,6 +173,22 @@ static void remember(const RelayFlow *flow)
     }
 }
 
+static void begin_requests(RelayFlow *flow)
+{
+    CopyRequest *declared = &flow->requests[REQUEST_DECLARED];
+    CopyRequest *asked = &flow->requests[REQUEST_ASKED];
+    copy_request_of(declared, flow->stream->resnapshot_id, &flow->stream->resnapshot);
+    supervised_request(&flow->relay->base, asked);
+    if (flow->relay->base.connector->source_type == SOURCE_POSTGRESQL)
+        return;
+    supervised_asked(&flow->relay->base, asked, REQUEST_REFUSED,
+                     "beside a stream only PostgreSQL's tables are copied: start it once with "
+                     "--resnapshot");
+    CopyRequest known = *asked; /* by its id alone */
+    copy_request_of(asked, known.id, &(TextList){0});
+    copy_request_done(&known);
+}
+
 static bool run(Supervised *supervised, bool *ret_again, Error *err)
 {
     RelayFlow *flow = mem_zalloc(sizeof *flow);
@@ -180,6 +196,7 @@ static bool run(Supervised *supervised, bool *ret_again, Error *err)
     flow->stream = flow->relay->stream;
     flow->transactional = flow->stream->delivery == DELIVERY_TRANSACTIONAL;
     pthread_mutex_init(&flow->lock, NULL);
+    begin_requests(flow);
     bool ok = attempt(flow, err);
     *ret_again = atomic_load(&flow->leaves);
     remember(flow);
@@ -190,6 +207,8 @@ static bool run(Supervised *supervised, bool *ret_again, Error *err)
     relay_spool_close(flow);
     capture_close(flow->capture);
     pthread_mutex_destroy(&flow->lock);
+    for (size_t i = 0; i < ARRAY_LEN(flow->requests); i++)
+        copy_request_done(&flow->requests[i]);
     free(flow);
     return ok;
 }

@@ -9,6 +9,7 @@
 #include "agent/topic/envelope.h"
 #include "common/mem.h"
 
+#define PAST_MAX 16u
 #define STATE_VERSION 1
 #define POSITION_KEY "position"
 #define TABLE_KEY "table/"
@@ -50,6 +51,9 @@ static void table_free(TableState *table)
     free(table->progress);
     free(table->again_id);
     free(table->again_after);
+    for (size_t i = 0; i < table->again_past_count; i++)
+        free(table->again_past[i]);
+    free(table->again_past);
     free(table);
 }
 
@@ -155,9 +159,32 @@ void table_state_forget(TableState *table, RowPosition at)
         memmove(table->columns, table->columns + old, table->column_count * sizeof *needed);
 }
 
+bool table_state_is_done(const TableState *table, const char *id)
+{
+    for (size_t i = 0; i < table->again_past_count; i++)
+        if (strcmp(table->again_past[i], id) == 0)
+            return true;
+    return table->again_id && strcmp(table->again_id, id) == 0 && table->again_done;
+}
+
+static void add_past(TableState *table, const char *id)
+{
+    if (table->again_past_count == PAST_MAX) {
+        free(table->again_past[0]);
+        memmove(table->again_past, table->again_past + 1,
+                (PAST_MAX - 1) * sizeof *table->again_past);
+        table->again_past_count--;
+    }
+    table->again_past =
+        mem_regrow(table->again_past, table->again_past_count + 1, sizeof *table->again_past);
+    table->again_past[table->again_past_count++] = mem_strdup(id);
+}
+
 void table_state_again(TableState *table, const char *id, const char *after, bool done)
 {
     char *new_id = mem_strdup(id), *new_after = after ? mem_strdup(after) : NULL;
+    if (table->again_id && table->again_done && strcmp(table->again_id, id) != 0)
+        add_past(table, table->again_id);
     free(table->again_id);
     free(table->again_after);
     table->again_id = new_id;
@@ -288,19 +315,22 @@ void state_put_table(const TableState *table, TopicRecords *to)
     json_t *again = table->again_id ? json_pack("{s:s,s:s?,s:b}", "id", table->again_id, "after",
                                                 table->again_after, "done", (int)table->again_done)
                                     : NULL;
+    json_t *past = table->again_past_count ? json_array() : NULL;
+    for (size_t i = 0; i < table->again_past_count; i++)
+        json_array_append_new(past, json_string(table->again_past[i]));
     json_t *keyed = table->key_count ? json_array() : NULL;
     for (size_t i = 0; i < table->key_count; i++)
         json_array_append_new(keyed, json_integer(table->key[i]));
     AUTO(mem_free) char *key = mem_format(TABLE_KEY "%s", table->name);
     put(key,
-        json_pack("{s:i,s:s,s:I,s:o*,s:o*,s:o*,s:s,s:s,s:o,s:o*}", "version", STATE_VERSION,
+        json_pack("{s:i,s:s,s:I,s:o*,s:o*,s:o*,s:s,s:s,s:o,s:o*,s:o*}", "version", STATE_VERSION,
                   "topic", table->topic, "partitions", (json_int_t)table->partitions, "grown",
                   put_grown(table), "grows", grows, "key", keyed, "begun",
                   place_format(table->begun, place), "copy",
                   table->complete   ? "complete"
                   : table->progress ? table->progress
                                     : "",
-                  "columns", columns, "again", again),
+                  "columns", columns, "again", again, "done", past),
         to);
 }
 
@@ -416,6 +446,10 @@ static bool take_table(State *state, const char *key, json_t *value, Error *err)
         return bad(key, "its partitions can't be read", err);
     json_t *again = json_object_get(value, "again");
     const char *id = json_string_value(json_object_get(again, "id"));
+    const json_t *past = json_object_get(value, "done");
+    for (size_t i = 0; i < json_array_size(past) && i < PAST_MAX; i++)
+        if (json_is_string(json_array_get(past, i)))
+            add_past(table, json_string_value(json_array_get(past, i)));
     if (id)
         table_state_again(table, id, json_string_value(json_object_get(again, "after")),
                           json_is_true(json_object_get(again, "done")));

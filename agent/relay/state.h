@@ -10,7 +10,8 @@
  *                        "columns": [{"version": 1, "from": "23213896.0", "shape": {…}}, …],
  *                        "grown": [{"partitions": 2, "at": "23214000.0", "ends": [120, 98]}, …],
  *                        "grows": {"partitions": 8, "at": "23899100.0"},
- *                        "again": {"id": "2026-11-22", "after": "[\"4711\"]", "done": false}}
+ *                        "again": {"id": "2026-11-22", "after": "[\"4711\"]", "done": false},
+ *                        "done": ["2026-11-20"]}
  *                       and where the records are JSON without schemas, beside each shape Connect's
  *                       schemas, for who has to know their types: "value": {…}, "key": {…}
  *
@@ -23,6 +24,7 @@
  * up to a place of the log, and where the marker of that (topic.h: TOPIC_KIND_EPOCH) ends in each;
  * grows: the markers are being written.
  * again: the latest copy beside the stream (beside.c), as far as its rows are acknowledged.
+ * done: those before it, the latest last, for who asks may ask by the manifest or meanwhile.
  * columns: what the table's columns were from a place of the log on; the log is read with the
  * latest at or before the position, so those that are older are forgotten. Positions are
  * "<major>.<minor>".
@@ -66,6 +68,8 @@ typedef struct TableState {
     char *again_id;    /* of the latest copy beside the stream; NULL: none */
     char *again_after; /* the key up to which its rows are there; NULL: none yet, or all */
     bool again_done;
+    char **again_past; /* ids that were done before */
+    size_t again_past_count;
     ColumnsVersion *columns; /* by `from` */
     size_t column_count;
 } TableState;
@@ -110,6 +114,8 @@ void table_state_grown(TableState *table, uint64_t *ends);
 void table_state_partitions(TableState *table, uint32_t partitions);
 /* Up to there all rows are acknowledged, whatever the source was told; {0, 0}: it is not known. */
 RowPosition table_state_acknowledged(const TableState *table);
+/* Was the copy beside the stream done for this id? */
+bool table_state_is_done(const TableState *table, const char *id);
 /* The copy beside the stream has come so far. */
 void table_state_again(TableState *table, const char *id, const char *after, bool done);
 /* The copy begins anew with these columns. */

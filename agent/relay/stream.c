@@ -308,9 +308,14 @@ static int wait_ms(const RelayFlow *flow)
     return left_us <= 0 ? 1 : left_us / 1000 >= most_ms ? most_ms : (int)(left_us / 1000) + 1;
 }
 
+/* While it is to pause, at the end of a transaction, nothing is read. */
 static bool next(Stream *stream, Error *err)
 {
     Change change;
+    if (stream->at_checkpoint && supervised_pauses(&stream->flow->relay->base)) {
+        clock_sleep_us(NEXT_MS * 1000);
+        return capture_idle(stream->flow->capture, err) && settle(stream, false, err);
+    }
     return capture_next(stream->flow->capture, wait_ms(stream->flow), &change, err) &&
            take(stream, &change, err) && settle(stream, false, err) && grow(stream, err);
 }
@@ -363,6 +368,8 @@ bool relay_stream(RelayFlow *flow, Error *err)
         if (!next(&stream, err) || !supervised_look(&flow->relay->base, flow->capture, takes, NULL,
                                                     &flow->leaves, &stream.look_after_us, err))
             return false;
+        if (supervised_asks_more(&flow->relay->base, &flow->requests[REQUEST_ASKED]))
+            atomic_store(&flow->leaves, true);
     }
     return drain(&stream, err);
 }

@@ -11,7 +11,8 @@ void progress_register(Supervised *supervised)
     AUTO(mem_free) char *label = metrics_label("connector", supervised->name);
     supervised->metrics.phase = metrics_register(
         METRIC_GAUGE, "firn_phase",
-        "0 Pending, 1 Snapshotting, 2 CatchingUp, 3 Streaming, 4 Retrying, 5 Draining, 6 Stopped",
+        "0 Pending, 1 Snapshotting, 2 CatchingUp, 3 Streaming, 4 Retrying, 5 Draining, 6 Stopped, "
+        "7 Paused",
         label);
     supervised->metrics.lag =
         metrics_register(METRIC_GAUGE, "firn_lag_bytes",
@@ -60,8 +61,16 @@ void supervised_show(Supervised *supervised, Marks *marks, const Shown *shown)
     uint64_t lag = capture->source_end > durable ? capture->source_end - durable : 0;
     int64_t freshness_us = marks->count ? clock_wall_us() - marks->items[marks->head].commit_us : 0;
     bool behind = marks->count && marks->behind_us > BEHIND_US;
+    pthread_mutex_lock(&supervised->lock);
+    int64_t paused_us = supervised->paused_us;
+    pthread_mutex_unlock(&supervised->lock);
+    /* of what is not read nobody knows how old it is: at most so old */
+    int64_t pause_us = paused_us ? clock_mono_us() - paused_us : 0;
+    if (pause_us > freshness_us)
+        freshness_us = pause_us;
     Phase phase = shown->draining      ? PHASE_DRAINING
                   : shown->copy.tables ? PHASE_SNAPSHOTTING
+                  : paused_us          ? PHASE_PAUSED
                   : behind             ? PHASE_CATCHING_UP
                                        : PHASE_STREAMING;
     pthread_mutex_lock(&supervised->lock);

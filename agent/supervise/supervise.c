@@ -18,7 +18,7 @@
 const char *phase_name(Phase phase)
 {
     static const char *const names[] = {"Pending",  "Snapshotting", "CatchingUp", "Streaming",
-                                        "Retrying", "Draining",     "Stopped"};
+                                        "Retrying", "Draining",     "Stopped",    "Paused"};
     ASSERT((size_t)phase < ARRAY_LEN(names));
     return names[phase];
 }
@@ -67,6 +67,7 @@ void supervised_init(Supervised *supervised, const SupervisedKind *kind,
     supervised->name = mem_format("%s/%s", connector->meta.namespace_name, connector->meta.name);
     pthread_mutex_init(&supervised->lock, NULL);
     progress_register(supervised);
+    supervised_order(supervised, connector->state == STATE_PAUSED, connector->resnapshot);
 }
 
 void supervised_done(Supervised *supervised)
@@ -74,6 +75,7 @@ void supervised_done(Supervised *supervised)
     pthread_mutex_destroy(&supervised->lock);
     names_done(&supervised->begun);
     names_done(&supervised->outdated);
+    copy_request_done(&supervised->request);
     free(supervised->name);
 }
 

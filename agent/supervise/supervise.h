@@ -3,6 +3,7 @@
  * first member of its own struct, and the files of its folder may read and write its fields.
  *
  *   supervise.c  the loop: the one place that reads an error's kind; and tables to copy anew
+ *   orders.c     what a person asks of it meanwhile: a pause, tables to be copied again
  *   look.c       tables that are added at the source
  *   headroom.c   the log that the source keeps
  *   copying.c    what copies have in common (copying.h)
@@ -23,7 +24,8 @@ typedef enum Phase {
     PHASE_STREAMING,
     PHASE_RETRYING,
     PHASE_DRAINING,
-    PHASE_STOPPED
+    PHASE_STOPPED,
+    PHASE_PAUSED
 } Phase;
 const char *phase_name(Phase phase);
 
@@ -34,6 +36,16 @@ typedef struct CopyFigures {
     uint64_t bytes, bytes_estimate;
 } CopyFigures;
 
+/* How far what was asked for is. */
+typedef enum RequestState {
+    REQUEST_NONE,
+    REQUEST_WAITING,
+    REQUEST_RUNNING,
+    REQUEST_DONE,
+    REQUEST_REFUSED
+} RequestState;
+const char *request_state_name(RequestState state);
+
 typedef struct Figures {
     Phase phase;
     uint32_t tables;
@@ -43,8 +55,11 @@ typedef struct Figures {
     int64_t
         freshness_us; /* age of the oldest source transaction that is not yet durable; 0: none */
     uint64_t commits;
-    char error[512]; /* the latest error while retrying, else "" */
-    char reason[64]; /* its code */
+    char error[512];                  /* the latest error while retrying, else "" */
+    char reason[64];                  /* its code */
+    char request[COPY_REQUEST_BYTES]; /* the latest CopyRequest's id; "": there was none */
+    RequestState request_state;
+    char refusal[200]; /* why it is refused */
 } Figures;
 
 /* A set. */
@@ -79,8 +94,10 @@ struct Supervised {
                                    NULL */
     char *name;                 /* "retail/shop" */
     atomic_bool stop;
-    pthread_mutex_t lock; /* over figures and the names */
+    pthread_mutex_t lock; /* over figures, the names, and what is asked for */
     Figures figures;
+    CopyRequest request;
+    int64_t paused_us;    /* since when; 0: it does not pause */
     Names begun;          /* tables whose --resnapshot has begun: a retry goes on with it */
     Names outdated;       /* tables whose copy has to begin anew: its columns changed */
     uint64_t rows_before; /* of earlier attempts */
@@ -103,6 +120,9 @@ MUST_CHECK bool supervised_run(Supervised *supervised, Error *err);
 void supervised_stop(Supervised *supervised);
 /* Thread-safe. */
 void supervised_figures(Supervised *supervised, Figures *ret);
+/* What is asked of it now, from any thread and as often as one likes: whether it is to pause, and
+ * the text of an annotation firn.dev/resnapshot (NULL: none). */
+void supervised_order(Supervised *supervised, bool pause, const char *resnapshot);
 
 /* --- for its kind --- */
 /* The spec and the list outlive it. */
@@ -120,6 +140,17 @@ bool supervised_copies_anew(Supervised *supervised, const char *table_name);
 void supervised_outdated(Supervised *supervised, const char *table_name);
 /* The table's copy has begun, durably: neither is true from here on. */
 void supervised_copy_begun(Supervised *supervised, const char *table_name);
+/* orders.c. Is the log to be left alone? */
+bool supervised_pauses(Supervised *supervised);
+/* What a flow that begins is to copy again, the caller's to be done; and was anything else asked
+ * for since? */
+void supervised_request(Supervised *supervised, CopyRequest *ret);
+bool supervised_asks_more(Supervised *supervised, const CopyRequest *known);
+/* How far it is; refusal "": it is not refused. */
+void supervised_asked(Supervised *supervised, const CopyRequest *request, RequestState state,
+                      const char *refusal);
+/* What was running is done. */
+void supervised_copied(Supervised *supervised, const CopyRequest *request);
 /* headroom.c */
 void headroom_register(Supervised *supervised, const char *label);
 void supervised_headroom(Supervised *supervised, const CaptureFigures *figures);

@@ -182,6 +182,8 @@ static void put_position(Table *table, const Position *position, const char *tex
     put_property(pending, table->property, pending->with_snapshot);
     if (table->copy_next)
         put_property(pending, table->copy_property, table->copy_next);
+    if (table->copy_begun && table->request)
+        put_property(pending, table->request_property, table->request);
     if (table->replay_next)
         put_property(pending, table->replay_property, table->replay_next);
     if (table->shape_due)

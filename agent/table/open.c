@@ -38,6 +38,7 @@ static void release(Table *table)
     free(table->copy_property);
     free(table->copy_progress);
     free(table->copy_next);
+    free(table->request_property);
     free(table->replay_property);
     free(table->replay_next);
     free(table->pieces);
@@ -487,7 +488,7 @@ static bool make(Table *table, const TableOptions *options, Error *err)
                          spec->database, spec->table_name);
     table->shape = options->shape ? mem_strdup(options->shape) : NULL;
     return create(table, wanted, err) && check_version(table, err) &&
-           bind(table, wanted, NULL, false, err) && (options->resnapshot || take_claim(table, err));
+           bind(table, wanted, NULL, false, err) && (table->resnapshots || take_claim(table, err));
 }
 
 /* The key that the table has, as columns of the source. */
@@ -548,7 +549,7 @@ static bool bind_there(Table *table, const TableOptions *options, Error *err)
     AUTO(mem_free) char *known = NULL;
     json_t *ids = NULL;
     const char *shape = options->shape;
-    if (!check_version(table, err) || (!options->resnapshot && !take_claim(table, err)))
+    if (!check_version(table, err) || (!table->resnapshots && !take_claim(table, err)))
         return false;
     if (table->claim.is_there && !binding_read(table, &known, &ids, err))
         return false;
@@ -570,10 +571,19 @@ static bool bind_there(Table *table, const TableOptions *options, Error *err)
         find_known_key(table, ids, &known_key);
     AUTO(schema_free)
     Schema *wanted = ok ? table_wanted_schema(table->spec, table->source, &known_key, err) : NULL;
-    bool anew = options->resnapshot || table->outdated || begins;
+    bool anew = table->resnapshots || table->outdated || begins;
     ok = wanted && bind(table, wanted, ids, anew, err);
     json_decref(ids);
     return ok;
+}
+
+/* A copy that was begun for an id is not begun for it again. */
+static bool is_to_be_copied(const Table *table, const TableOptions *options)
+{
+    const char *done =
+        table->iceberg ? iceberg_property(table->iceberg, table->request_property) : NULL;
+    return options->resnapshot ||
+           (options->resnapshot_id && !(done && strcmp(done, options->resnapshot_id) == 0));
 }
 
 static bool open_at(Table *table, const TableOptions *options, Error *err)
@@ -591,6 +601,7 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
         .database = spec->database, .table = spec->table_name, .location = table->location};
     if (!iceberg_table_load(table->catalog, &table->name, &table->iceberg, err))
         return false;
+    table->resnapshots = is_to_be_copied(table, options);
     return table->iceberg ? bind_there(table, options, err) : make(table, options, err);
 }
 
@@ -607,6 +618,8 @@ Table *table_open(const TableOptions *options, Error *err)
     table->unit = mem_strdup(options->unit);
     table->property = mem_format("firn.position.%s", options->unit);
     table->copy_property = mem_format("firn.copy.%s", options->unit);
+    table->request_property = mem_format("firn.resnapshot.%s", options->unit);
+    table->request = options->resnapshot_id;
     table->replay_property = mem_format("firn.replay.%s", options->unit);
     table->shape_property = mem_format("firn.columns.%s", options->unit);
     pthread_mutex_init(&table->names, NULL);
@@ -620,6 +633,11 @@ Table *table_open(const TableOptions *options, Error *err)
     table->writer = table_writer_new(table, table->memory_bytes_max);
     table->rows = table_rows_of_head(table);
     return table;
+}
+
+bool table_resnapshots(const Table *table)
+{
+    return table->resnapshots;
 }
 
 const char *table_uuid(const Table *table)

@@ -48,7 +48,9 @@ typedef struct TableOptions {
                                 unless spec->location. NULL: the catalog chooses */
     size_t memory_bytes_max; /* of open files' buffers */
     bool resnapshot;         /* whatever the table says of its position, it is to be copied again */
-    bool create;             /* when it is missing */
+    const char *resnapshot_id; /* likewise, unless that was done for this id already: the table
+                                  property firn.resnapshot.<unit>. NULL: none. Outlives the table */
+    bool create;               /* when it is missing */
     /* Its claim is of a topic's lanes (agent/commit/lanes.h), and what fills it are staged pieces
      * (below): table_send_lanes, not table_send. */
     bool lanes;
@@ -79,6 +81,8 @@ void table_view(Table *table, int64_t commit, int64_t head, TableView *ret);
  * "SchemaChanged" when others changed its columns or partitions. */
 MUST_CHECK bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Error *err);
 const char *table_uuid(const Table *table);
+/* Is it to be copied again, as its options ask? */
+bool table_resnapshots(const Table *table);
 /* What rows are known by, as origins of the source's columns; none in Append without a key. */
 int32_t *table_key(const Table *table, size_t *ret_count) OWNED_BY(free);
 

@@ -19,7 +19,7 @@ typedef struct TablePending {
     IcebergAttempt *attempt;
     Position position; /* with lanes: of the source alone */
     char *text, *with_snapshot;
-    const char *summary[4], *properties[8]; /* names and values */
+    const char *summary[4], *properties[10]; /* names and values */
 } TablePending;
 
 /* What the table says of itself in its properties: everything up to `position` is in it. */
@@ -44,13 +44,16 @@ struct Table {
     Catalog *catalog;
     size_t memory_bytes_max;
     char *unit;
-    char *property;        /* firn.position.<unit> */
-    char *copy_property;   /* firn.copy.<unit> */
-    char *replay_property; /* firn.replay.<unit> */
-    char *replay_next;     /* to be set by the next commit; NULL: not */
-    char *copy_progress;   /* its value as of the latest commit; NULL: complete */
-    char *copy_next;       /* to be set by the next commit; NULL: not */
-    bool copying;          /* keys that are deleted must be remembered */
+    char *property;         /* firn.position.<unit> */
+    char *copy_property;    /* firn.copy.<unit> */
+    char *request_property; /* firn.resnapshot.<unit> */
+    const char *request;    /* its value with the commit that begins the copy; NULL: it stands */
+    bool resnapshots;       /* what it says of its position doesn't count */
+    char *replay_property;  /* firn.replay.<unit> */
+    char *replay_next;      /* to be set by the next commit; NULL: not */
+    char *copy_progress;    /* its value as of the latest commit; NULL: complete */
+    char *copy_next;        /* to be set by the next commit; NULL: not */
+    bool copying;           /* keys that are deleted must be remembered */
     bool outdated;   /* what was copied before it was opened is void; columns are as wanted now */
     bool copy_begun; /* what there is is void, until the next commit */
     bool copy_alone; /* no row but those of one snapshot came: their keys differ */

@@ -4,11 +4,16 @@
  *   agent → operator   {"hello": {"version": 1, "token": "…", "agent": "0.1.0"}}
  *                      {"report": {"flow": {…}, "tables": [{…}, …], "whole": true}}
  *   operator → agent   {"welcome": {"version": 1}}
+ *                      {"orders": {"pause": true, "resnapshot": "public.orders 17"}}
  *
  * hello is the first word of a connection, and no other is taken before welcome has answered it. A
  * report's flow is what the process is doing; its tables are those that are new or other than in
  * this connection's reports before. `whole` says that all of them were named by now: what was not
  * is there no more. An agent reports at most once a second, and at least every CHANNEL_SILENCE_S.
+ *
+ * Orders are all that is asked of the process now, whole: after welcome, when there are any, and
+ * whenever they change. resnapshot is the text of the annotation firn.dev/resnapshot; how far that
+ * is stands in a report's flow, by the request's id.
  *
  * Either side may be older than the other: members and words that are not known are left out, a
  * number that is not there was not said, and a version only grows when that is not enough. Nothing
@@ -27,6 +32,7 @@
 #define CHANNEL_PORT 8443
 #define CHANNEL_MESSAGE_BYTES_MAX ((size_t)65536)
 #define CHANNEL_TOKEN_BYTES_MAX ((size_t)8192)
+#define CHANNEL_ORDER_BYTES_MAX ((size_t)32768)
 #define CHANNEL_TABLES_MAX 100     /* in one message */
 #define CHANNEL_MESSAGES_PER_S 8.0 /* an agent with many tables begins with many messages */
 #define CHANNEL_REPORT_US INT64_C(1000000)
@@ -63,9 +69,12 @@
 /* A process. log_status: as the metric firn_log_status; a headroom that is not said is unlimited.
  */
 typedef struct ChannelFlow {
-    char phase[16];  /* as phase_name has it */
-    char reason[64]; /* of what is wrong: an error's code */
-    char *error;     /* what it says; NULL: nothing is wrong */
+    char phase[16];         /* as phase_name has it */
+    char reason[64];        /* of what is wrong: an error's code */
+    char *error;            /* what it says; NULL: nothing is wrong */
+    char request[64];       /* of what is asked for, its id; "": nothing */
+    char request_state[16]; /* "Waiting", "Running", "Done", "Refused" */
+    char request_why[208];  /* it is refused */
     CHANNEL_FLOW_NUMBERS(CHANNEL_FIELD)
 } ChannelFlow;
 
@@ -90,7 +99,14 @@ typedef enum ChannelKind {
     CHANNEL_HELLO,
     CHANNEL_WELCOME,
     CHANNEL_REPORT,
+    CHANNEL_ORDERS,
 } ChannelKind;
+
+/* What is asked of a process. */
+typedef struct ChannelOrders {
+    bool pause;
+    char *resnapshot; /* NULL: nothing */
+} ChannelOrders;
 
 typedef struct ChannelWord {
     ChannelKind kind;
@@ -98,6 +114,7 @@ typedef struct ChannelWord {
     char *token;     /* hello */
     char agent[64];  /* hello: its version */
     ChannelReport report;
+    ChannelOrders orders;
 } ChannelWord;
 
 void channel_flow_clear(ChannelFlow *flow); /* nothing is said */
@@ -113,6 +130,7 @@ void channel_word_done(ChannelWord *word); /* wipes the token */
 /* Appends a message; texts are cut and mended as the limits and UTF-8 ask. */
 void channel_put_hello(Bytes *to, const char *token, const char *agent);
 void channel_put_welcome(Bytes *to);
+void channel_put_orders(Bytes *to, const ChannelOrders *orders);
 void channel_put_report(Bytes *to, const ChannelReport *report);
 /* DATA "BadWord": no such object. The word is the caller's, and empty after false. */
 MUST_CHECK bool channel_take(const void *message, size_t bytes, ChannelWord *ret, Error *err);

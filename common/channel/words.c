@@ -33,7 +33,10 @@ void channel_flow_copy(ChannelFlow *to, const ChannelFlow *from)
 bool channel_flow_equals(const ChannelFlow *a, const ChannelFlow *b)
 {
     bool same = strcmp(a->phase, b->phase) == 0 && strcmp(a->reason, b->reason) == 0 &&
-                strcmp(a->error ? a->error : "", b->error ? b->error : "") == 0;
+                strcmp(a->error ? a->error : "", b->error ? b->error : "") == 0 &&
+                strcmp(a->request, b->request) == 0 &&
+                strcmp(a->request_state, b->request_state) == 0 &&
+                strcmp(a->request_why, b->request_why) == 0;
     CHANNEL_FLOW_NUMBERS(SAME)
     return same;
 }
@@ -67,6 +70,7 @@ void channel_word_done(ChannelWord *word)
     for (size_t i = 0; i < word->report.table_count; i++)
         channel_table_done(&word->report.tables[i]);
     free(word->report.tables);
+    free(word->orders.resnapshot);
     *word = (ChannelWord){0};
 }
 
@@ -106,6 +110,17 @@ void channel_put_welcome(Bytes *to)
     put_word(to, "welcome", json_pack("{si}", "version", CHANNEL_VERSION));
 }
 
+void channel_put_orders(Bytes *to, const ChannelOrders *orders)
+{
+    json_t *body = json_object();
+    if (orders->pause)
+        json_object_set_new(body, "pause", json_true());
+    if (orders->resnapshot)
+        json_object_set_new(body, "resnapshot",
+                            text_of(orders->resnapshot, CHANNEL_ORDER_BYTES_MAX));
+    put_word(to, "orders", body);
+}
+
 static void put_number(json_t *to, const char *member, int64_t value)
 {
     if (value != CHANNEL_NOT_SAID)
@@ -121,6 +136,14 @@ static json_t *flow_of(const ChannelFlow *from)
         json_object_set_new(to, "reason", text_of(from->reason, sizeof from->reason - 1));
     if (from->error)
         json_object_set_new(to, "error", text_of(from->error, ERROR_BYTES_MAX));
+    if (from->request[0]) {
+        json_object_set_new(to, "request", text_of(from->request, sizeof from->request - 1));
+        json_object_set_new(to, "requestState",
+                            text_of(from->request_state, sizeof from->request_state - 1));
+    }
+    if (from->request_why[0])
+        json_object_set_new(to, "requestWhy",
+                            text_of(from->request_why, sizeof from->request_why - 1));
     CHANNEL_FLOW_NUMBERS(PUT)
     return to;
 }
@@ -190,6 +213,9 @@ static bool take_flow(const json_t *from, ChannelFlow *to, Error *err)
     take_text(from, "reason", to->reason, sizeof to->reason);
     const char *error = text_in(from, "error", ERROR_BYTES_MAX);
     to->error = error ? mem_strdup(error) : NULL;
+    take_text(from, "request", to->request, sizeof to->request);
+    take_text(from, "requestState", to->request_state, sizeof to->request_state);
+    take_text(from, "requestWhy", to->request_why, sizeof to->request_why);
     CHANNEL_FLOW_NUMBERS(TAKE_NUMBER)
     return true;
 }
@@ -230,6 +256,14 @@ static bool take_word(const json_t *all, ChannelWord *to, Error *err)
 {
     const json_t *hello = json_object_get(all, "hello"), *report = json_object_get(all, "report");
     const json_t *welcome = json_object_get(all, "welcome");
+    const json_t *orders = json_object_get(all, "orders");
+    if (orders) {
+        const char *text = text_in(orders, "resnapshot", CHANNEL_ORDER_BYTES_MAX);
+        to->kind = CHANNEL_ORDERS;
+        to->orders.pause = json_is_true(json_object_get(orders, "pause"));
+        to->orders.resnapshot = text ? mem_strdup(text) : NULL;
+        return json_is_object(orders) || bad(err, "orders are an object");
+    }
     if (report) {
         to->kind = CHANNEL_REPORT;
         return take_report(report, &to->report, err);

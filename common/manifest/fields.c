@@ -46,7 +46,7 @@
 
 /* Choices stand in the order of the C enums. */
 static const Choice connector_states[] = {
-    {"Running", false}, {"Paused", true}, {"Stopped", false}, {0}};
+    {"Running", false}, {"Paused", false}, {"Stopped", false}, {0}};
 static const Choice unit_states[] = {{"Running", false}, {"Paused", true}, {"Stopped", true}, {0}};
 static const Choice source_types[] = {
     {"PostgreSQL", false}, {"MySQL", false}, {"MariaDB", false}, {"DynamoDB", true}, {0}};

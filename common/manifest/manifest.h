@@ -9,6 +9,7 @@
  *   stream.c    the Kafka topics of a Connector, and their Secrets
  *   events.c    the topic of a unit, that others fill
  *   routes.c    the LakeTables that a unit names
+ *   request.c   what is asked for once: tables to be copied again
  *   expand.c    patterns: connectorRef.tables and outsourcingUnit → owned units and tables */
 #pragma once
 
@@ -57,6 +58,20 @@ typedef struct ObjectMeta {
     int line;             /* of the document in its file */
     const char *file;     /* as given on the command line */
 } ObjectMeta;
+
+/* Tables to be copied again, once for the id: the annotation firn.dev/resnapshot of a Connector. */
+#define ANNOTATION_RESNAPSHOT "firn.dev/resnapshot"
+#define COPY_REQUEST_BYTES 64 /* of the annotation's id, with its end */
+typedef struct CopyRequest {
+    char *id;        /* NULL: nothing is asked for */
+    char by[256];    /* "": not said */
+    TextList tables; /* patterns */
+} CopyRequest;
+void copy_request_done(CopyRequest *request);
+void copy_request_of(CopyRequest *ret, const char *id, const TextList *tables); /* id NULL: none */
+/* CONFIG "BadRequest" names what is wrong with the annotation's text; then *ret is empty. */
+MUST_CHECK bool copy_request_parse(const char *text, CopyRequest *ret, Error *err);
+bool copy_request_names(const CopyRequest *request, const char *table_name);
 
 typedef enum KafkaProtocol {
     KAFKA_PLAINTEXT,
@@ -272,6 +287,7 @@ typedef struct ConnectorSpec {
     bool pg_manage;
     uint32_t mysql_server_id; /* 0: one of the name's */
     StreamSpec *stream;       /* NULL: straight from source to table */
+    char *resnapshot;         /* the annotation; NULL: there is none */
     /* resolved from the Secret at load; wiped by manifest_free. Never logged. */
     char *username;
     char *password;                    /* NULL: the client's certificate says enough */

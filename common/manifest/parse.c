@@ -70,6 +70,10 @@ static void read_kind(Parse *parse, const char *kind, const YamlNode *node, Repo
             object_add((void **)&manifest->connectors, &load->connector_nodes,
                        &manifest->connector_count, sizeof *connector, node);
         read_object(load, &connector_shape, connector, &connector->meta, node, report);
+        const YamlNode *annotations = yaml_get(yaml_get(node, "metadata"), "annotations");
+        const YamlNode *asked = yaml_get(annotations, ANNOTATION_RESNAPSHOT);
+        if (asked && asked->kind == YAML_TEXT)
+            connector->resnapshot = mem_strdup(asked->text);
     } else if (strcmp(kind, "LakeTable") == 0) {
         LakeTableSpec *table = object_add((void **)&manifest->tables, &load->table_nodes,
                                           &manifest->table_count, sizeof *table, node);
@@ -334,6 +338,7 @@ void manifest_free(Manifest *manifest)
         secret_wipe(connector->ca_pem);
         if (connector->stream)
             stream_secrets_wipe(connector->stream);
+        free(connector->resnapshot);
         shape_free(&connector_shape, connector);
     }
     for (size_t i = 0; i < manifest->table_count; i++) {

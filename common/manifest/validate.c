@@ -92,6 +92,16 @@ static void check_source(const Place *place, const ConnectorSpec *connector)
                      "is not for type %s, whose log has no messages: take it away", type);
 }
 
+static void check_request(const Place *place, const ConnectorSpec *connector)
+{
+    CopyRequest request;
+    Error err = {0};
+    if (connector->resnapshot && !copy_request_parse(connector->resnapshot, &request, &err))
+        place_report(place, "metadata.annotations", NULL, "%s", err.message);
+    else if (connector->resnapshot)
+        copy_request_done(&request);
+}
+
 static void check_connector(Load *load, size_t index)
 {
     const ConnectorSpec *connector = &load->manifest->connectors[index];
@@ -103,6 +113,7 @@ static void check_connector(Load *load, size_t index)
                      "with",
                      connector->tls_mode == TLS_VERIFY_CA ? "VerifyCa" : "VerifyFull");
     check_source(&place, connector);
+    check_request(&place, connector);
     check_repeats(&place, "spec.source.host", &connector->hosts);
     if (connector->stream)
         stream_check(&place, connector);

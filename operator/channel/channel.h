@@ -4,6 +4,7 @@
  *   authority.c   the certificates: made, renewed, and the keys changed, without asking anybody
  *   secret.c      where they are kept: a Secret, ours or somebody else's
  *   review.c      whose token it is, as the API server says, kept for a short time
+ *   orders.c      what is asked of agents, by whom they work for
  *   server.c      connections, their limits, and what is refused
  *
  * Who may say what: the token has to be meant for this (its audience) and bound to a Pod, and
@@ -60,6 +61,18 @@ Reviews *reviews_new(Api *api) OWNED_BY(reviews_free);
  * valid, or meant for another), "NoPod" (of no Pod); RETRY when it could not be found out. */
 MUST_CHECK bool reviews_pod(Reviews *reviews, const char *token, ChannelPod *ret, Error *err);
 
+/* --- orders.c --- */
+
+typedef struct OrderBook OrderBook;
+void order_book_free(OrderBook *orders);
+OrderBook *order_book_new(void) OWNED_BY(order_book_free);
+/* Thread-safe. NULL: nothing is asked any more. False: that was known. */
+bool order_book_set(OrderBook *orders, const char *owner, const ChannelOrders *asked);
+/* A number that is another one whenever what is asked of the owner is; 0: nothing ever was. */
+uint64_t order_book_version(OrderBook *orders, const char *owner);
+/* Appends the message. */
+void order_book_put(OrderBook *orders, const char *owner, Bytes *to);
+
 /* --- server.c --- */
 
 /* All are called from threads of the channel's, and must not call it. */
@@ -78,6 +91,9 @@ void channel_stop(Channel *channel); /* NULL is fine; closes all and joins */
 /* The Api and the options outlive it. RETRY, or CONFIG "AddressInUse", "BadAddress". */
 Channel *channel_start(Api *api, const ChannelOptions *options, const ChannelTaker *taker,
                        Error *err) OWNED_BY(channel_stop);
+/* What is asked of an owner's processes, those that are connected and those to come; NULL: nothing
+ * any more. From any thread. */
+void channel_order(Channel *channel, const char *owner, const ChannelOrders *orders);
 uint16_t channel_port(const Channel *channel);
 /* What agents are to trust, as PEM; changes seldom. The caller's. */
 char *channel_trust(Channel *channel);

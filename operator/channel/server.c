@@ -52,6 +52,7 @@ typedef struct Connection {
     struct Review *review;
     ChannelPod pod;
     char *owner;
+    uint64_t orders; /* the version that it was told; 0: none */
 } Connection;
 
 typedef struct Review {
@@ -73,6 +74,8 @@ struct Channel {
     ChannelOptions options;
     ChannelTaker taker;
     Reviews *reviews;
+    OrderBook *orders;
+    atomic_bool ordered; /* anything new */
     Queue *waiting;
     pthread_mutex_t lock; /* over reviewed, authority and its flag */
     Review *reviewed;
@@ -276,6 +279,11 @@ static void take_handed(Channel *channel)
         end_review(channel, reviewed);
         reviewed = next;
     }
+    if (!atomic_exchange(&channel->ordered, false))
+        return;
+    for (Connection *c = channel->first; c; c = c->after)
+        if (c->stage == STAGE_OPEN && order_book_version(channel->orders, c->owner) != c->orders)
+            lws_callback_on_writable(c->wsi);
 }
 
 /* --- a connection --- */
@@ -356,25 +364,40 @@ static int take_piece(Channel *channel, Connection *c, const void *data, size_t 
     return 0;
 }
 
+static bool write_message(const Connection *c, Bytes *word)
+{
+    int bytes = (int)(word->used - LWS_PRE);
+    int done = lws_write(c->wsi, word->data + LWS_PRE, (size_t)bytes, LWS_WRITE_TEXT);
+    bytes_done(word);
+    return done >= bytes;
+}
+
 /* -1 closes the connection. */
-static int write_word(Connection *c)
+static int write_word(Channel *channel, Connection *c)
 {
     if (c->refused) {
         lws_close_reason(c->wsi, (enum lws_close_status)CHANNEL_CLOSE_REFUSED,
                          (unsigned char *)(uintptr_t)c->refused, strlen(c->refused));
         return -1;
     }
-    if (!c->welcome)
+    if (c->stage != STAGE_OPEN)
+        return 0;
+    uint64_t orders = order_book_version(channel->orders, c->owner);
+    if (!c->welcome && orders == c->orders)
         return 0;
     Bytes word = {0};
     bytes_reserve(&word, LWS_PRE + 64);
     word.used = LWS_PRE;
-    channel_put_welcome(&word);
-    int bytes = (int)(word.used - LWS_PRE);
-    int done = lws_write(c->wsi, word.data + LWS_PRE, (size_t)bytes, LWS_WRITE_TEXT);
-    bytes_done(&word);
-    c->welcome = false;
-    return done < bytes ? -1 : 0;
+    if (c->welcome) {
+        channel_put_welcome(&word);
+        c->welcome = false;
+        if (orders) /* one message at a time */
+            lws_callback_on_writable(c->wsi);
+    } else {
+        order_book_put(channel->orders, c->owner, &word);
+        c->orders = orders;
+    }
+    return write_message(c, &word) ? 0 : -1;
 }
 
 static void look_at(Channel *channel, Connection *c, int64_t now_us)
@@ -425,7 +448,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_RECEIVE:
         return take_piece(channel, c, in, bytes);
     case LWS_CALLBACK_SERVER_WRITEABLE:
-        return write_word(c);
+        return write_word(channel, c);
     case LWS_CALLBACK_CLOSED:
         end(channel, c);
         return 0;
@@ -554,6 +577,7 @@ void channel_stop(Channel *channel)
     SSL_CTX_free(channel->no_tls);
     queue_free(channel->waiting);
     reviews_free(channel->reviews);
+    order_book_free(channel->orders);
     authority_done(&channel->authority);
     pthread_mutex_destroy(&channel->lock);
     free(channel);
@@ -573,6 +597,7 @@ Channel *channel_start(Api *api, const ChannelOptions *options, const ChannelTak
     channel->no_tls = SSL_CTX_new(TLS_client_method());
     ASSERT(channel->no_tls);
     channel->reviews = reviews_new(api);
+    channel->orders = order_book_new();
     channel->waiting = queue_new(REVIEWS_WAIT_MAX, REVIEWS_WAIT_MAX, review_free);
     channel->figures = (Figures){
         metrics_register(METRIC_GAUGE, "firn_channel_connections", "Agents that are connected", ""),
@@ -593,6 +618,14 @@ Channel *channel_start(Api *api, const ChannelOptions *options, const ChannelTak
         channel->reviewers[i] = thread_start("review", review_run, channel);
     lws_cancel_service(channel->context);
     return channel;
+}
+
+void channel_order(Channel *channel, const char *owner, const ChannelOrders *orders)
+{
+    if (!order_book_set(channel->orders, owner, orders))
+        return;
+    atomic_store(&channel->ordered, true);
+    lws_cancel_service(channel->context);
 }
 
 uint16_t channel_port(const Channel *channel)

@@ -79,6 +79,25 @@ static json_t *conditions_schema(void)
                      "type");
 }
 
+static json_t *requests_schema(void)
+{
+    json_t *item =
+        json_pack("{ss s[sss] s{so so s{ss ss s{ss}} so so so so}}", "type", "object", "required",
+                  "id", "state", "askedAt", "properties", "id",
+                  typed("string", "of the request: what is done once"), "by",
+                  typed("string", "who asked, as the annotation says"), "tables", "description",
+                  "patterns of the tables", "type", "array", "items", "type", "string", "state",
+                  typed("string", "Waiting, Running, Done, Refused or Withdrawn"), "message",
+                  typed("string", "why, unless it is done"), "askedAt",
+                  typed_as("string", "date-time", "when it was seen first"), "endedAt",
+                  typed_as("string", "date-time", "when it was over"));
+    ASSERT(item);
+    return json_pack("{ss ss so ss s[s]}", "description",
+                     "tables that were asked to be copied again, the latest first", "type", "array",
+                     "items", item, "x-kubernetes-list-type", "map", "x-kubernetes-list-map-keys",
+                     "id");
+}
+
 static json_t *status_schema(const CrdKind *kind)
 {
     json_t *properties = json_pack(
@@ -91,6 +110,7 @@ static json_t *status_schema(const CrdKind *kind)
     if (kind->shape == &connector_shape) {
         json_object_set_new(properties, "tables",
                             typed_as("integer", "int32", "how many units it feeds"));
+        json_object_set_new(properties, "requests", requests_schema());
         json_object_set_new(properties, "manifestHash",
                             typed("string", "of the manifest that its Pods are given"));
     } else if (kind->shape == &lake_table_shape) {

@@ -86,6 +86,9 @@ static void put_object(Bytes *to, const json_t *object)
 {
     json_t *spec = json_copy(json_object_get(object, "spec")); /* shallow: only keys go */
     json_object_del(spec, "agent");
+    const char *state = json_string_value(json_object_get(spec, "state"));
+    if (state && strcmp(state, "Paused") == 0) /* which is told to who runs: no Pod is rolled */
+        json_object_set_new(spec, "state", json_string("Running"));
     json_t *clean = json_pack(
         "{s:O, s:O, s:{s:s, s:s}, s:o}", "apiVersion", json_object_get(object, "apiVersion"),
         "kind", json_object_get(object, "kind"), "metadata", "name", object_name(object),

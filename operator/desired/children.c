@@ -62,6 +62,8 @@ static json_t *family_objects(const Family *family)
     json_t *data = json_pack("{ss}", "manifest.yaml", family->input->manifest);
     if (family->input->channel_host) /* a mounted file is renewed with it: no Pod is rolled */
         json_object_set_new(data, "channel-ca.crt", json_string(family->input->channel_trust));
+    if (family->input->orders) /* likewise, and who runs is told by the channel */
+        json_object_set_new(data, "orders.json", json_string(family->input->orders));
     add(list, child_object(KIND_CONFIG_MAP, owner, name, labels), "data", data);
     add(list, child_object(KIND_SERVICE, owner, name, labels), "spec",
         json_pack("{ss sO s[{ss si ss ss}]}", "clusterIP", "None", "selector", labels, "ports",

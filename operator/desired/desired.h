@@ -13,6 +13,7 @@
 #include "operator/api/api.h"
 
 #define ANNOTATION_RESTART "firn.dev/restart"
+#define ANNOTATION_ORDERS "firn.dev/orders"
 #define ANNOTATION_MANIFEST "firn.dev/manifest-hash"
 #define ANNOTATION_SECRETS "firn.dev/secrets-hash"
 #define ANNOTATION_PAUSE "firn.dev/pause-reconciliation"
@@ -77,6 +78,7 @@ typedef struct ConnectorInput {
     const AgentDefaults *defaults;
     const char *channel_host, *channel_trust; /* where to report, and its CA; NULL: nowhere */
     uint16_t channel_port;
+    const char *orders; /* of a Connector: what is asked of a process that begins */
 } ConnectorInput;
 /* ServiceAccount, ConfigMap, Service, PodDisruptionBudget, NetworkPolicy, Deployment. The caller's.
  */

@@ -31,6 +31,8 @@ static json_t *arguments(const PodInput *input)
                                     "--file=/etc/firn/manifest/manifest.yaml",
                                     "--secrets=/etc/firn/secrets", "--http=0.0.0.0:8080",
                                     "--log-format=json", "--progress=never", "--stop-timeout=50s"));
+    if (strcmp(input->role, "capture") == 0)
+        json_array_append_new(list, json_string("--orders=/etc/firn/manifest/orders.json"));
     if (input->from->channel_host) {
         AUTO(mem_free)
         char *channel =
@@ -152,6 +154,9 @@ json_t *pod_template(const PodInput *input)
             packed(json_pack("[{si ss ss s{sO}}]", "maxSkew", 1, "topologyKey",
                              "kubernetes.io/hostname", "whenUnsatisfiable", "ScheduleAnyway",
                              "labelSelector", "matchLabels", input->labels)));
+    if (from->orders && !from->channel_host) /* nobody can tell it otherwise */
+        json_object_set_new(object_at(template, "metadata.annotations"), ANNOTATION_ORDERS,
+                            json_string(from->orders));
     const char *restart = object_annotation(input->owner, ANNOTATION_RESTART);
     if (!restart)
         restart = object_annotation(from->connector, ANNOTATION_RESTART);

@@ -212,7 +212,8 @@ static void hear(Look *look, const State *by_pods, Reported *ret)
     reports_see(look->op->reports, key, look->op->options.channel && well, look->now_us, ret);
 }
 
-static bool make(Look *look, const Found *found, State *ret, Reported *reported, Error *err)
+static bool make(Look *look, const Found *found, const Orders *orders, State *ret,
+                 Reported *reported, Error *err)
 {
     Operator *op = look->op;
     char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
@@ -224,6 +225,8 @@ static bool make(Look *look, const Found *found, State *ret, Reported *reported,
                             .secrets_hash = secrets_hash,
                             .defaults = &op->options.agent};
     AUTO(mem_free) char *terms = agents_terms(op, &input);
+    AUTO(mem_free) char *text = orders_text(orders);
+    input.orders = text;
     AUTO(json_free)
     json_t *wanted = has_work(found) ? desired_of_connector(&input) : json_array();
     size_t i;
@@ -325,10 +328,12 @@ bool connector_look(Look *look, Error *err)
     Found found;
     State state;
     Reported reported = {0};
+    Orders orders;
+    orders_find(look, connector, &orders);
     bool ok = finalizer_set(look, connector, err), made = false;
     find(look, connector, &found);
     if (ok && may_be_made(look, &found, &state) &&
-        !(made = make(look, &found, &state, &reported, err))) {
+        !(made = make(look, &found, &orders, &state, &reported, err))) {
         ok = err->kind == ERROR_CONFIG; /* a person can mend it, and is told */
         if (ok) {
             state = state_of(HEALTH_STALLED, "Stalled", err->code, "%s", err->message);
@@ -345,6 +350,7 @@ bool connector_look(Look *look, Error *err)
                                                     : object_text(connector, "status.manifestHash");
         if (hash)
             json_object_set_new(more, "manifestHash", json_string(hash));
+        orders_tell(look, connector, &orders, &reported, more);
         tell_units(look, &found);
         if (verdicts_set(op->verdicts, 'c', look->namespace_name, look->name, &state))
             enqueue_units_of(op, look->namespace_name, look->name);
@@ -353,6 +359,7 @@ bool connector_look(Look *look, Error *err)
         ok = say(look, KIND_CONNECTOR, connector, &state, others, more, err);
     }
     reported_done(&reported);
+    orders_done(&orders);
     found_done(&found);
     return ok;
 }

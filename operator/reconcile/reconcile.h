@@ -13,6 +13,7 @@
  *   say.c          status and Events
  *   verdicts.c     what a Connector's look found out about others
  *   agents.c       the channel: who is listened to, and whose turn it is to be looked at
+ *   orders.c       what is asked of a Connector's process while it runs, and what came of it
  *   patterns.c     a unit and a table of its own for each table that a pattern found */
 #pragma once
 
@@ -146,6 +147,20 @@ bool agents_wait(Operator *op);
 void agents_end(Operator *op);
 /* What Pods are told of the channel; the caller's is what is to be given back afterwards. */
 char *agents_terms(Operator *op, ConnectorInput *input);
+
+/* orders.c */
+typedef struct Orders {
+    ChannelOrders asked;
+    json_t *requests; /* as the status is to say them */
+    json_t *current;  /* of these, what the annotation asks for; NULL: nothing */
+} Orders;
+void orders_done(Orders *orders);
+void orders_find(Look *look, const json_t *connector, Orders *ret);
+/* As a Pod that begins reads them. The caller's. */
+char *orders_text(const Orders *orders);
+/* To the process; and into the status what it says of them. */
+void orders_tell(Look *look, const json_t *connector, Orders *orders, const Reported *reported,
+                 json_t *more);
 
 bool is_of_pattern(const json_t *unit);
 /* What the agent found by patterns: an IngestionUnit for each table, which makes its LakeTable.

@@ -38,8 +38,8 @@ static bool is_of_the_source(size_t at)
 /* The least advanced phase counts. */
 static int rank_of(const char *phase)
 {
-    static const char *const phases[] = {"Retrying",     "Stopped",    "Draining", "Pending",
-                                         "Snapshotting", "CatchingUp", "Streaming"};
+    static const char *const phases[] = {"Retrying",     "Stopped", "Draining",   "Pending",
+                                         "Snapshotting", "Paused",  "CatchingUp", "Streaming"};
     int rank = 0;
     while (rank < (int)ARRAY_LEN(phases) && strcmp(phases[rank], phase) != 0)
         rank++;
@@ -59,6 +59,11 @@ bool owner_merge(const Owner *owner, ChannelFlow *to)
         if (!to->error && from->error) {
             to->error = mem_strdup(from->error);
             memcpy(to->reason, from->reason, sizeof to->reason);
+        }
+        if (from->request[0]) { /* one process alone is asked anything */
+            memcpy(to->request, from->request, sizeof to->request);
+            memcpy(to->request_state, from->request_state, sizeof to->request_state);
+            memcpy(to->request_why, from->request_why, sizeof to->request_why);
         }
         CHANNEL_FLOW_NUMBERS(ADD)
         any = true;
@@ -114,10 +119,10 @@ uint64_t owner_word(const Owner *owner)
 {
     ChannelFlow flow;
     bool any = owner_merge(owner, &flow);
-    char text[256];
-    snprintf(text, sizeof text, "%d %d %s %s %d %d %d %zu", any, owner->silent, flow.phase,
-             flow.reason, (int)log_says(&flow), flow.dead_letters > 0, any && any_copying(owner),
-             tables_of(owner));
+    char text[400];
+    snprintf(text, sizeof text, "%d %d %s %s %s %s %d %d %d %zu", any, owner->silent, flow.phase,
+             flow.reason, flow.request, flow.request_state, (int)log_says(&flow),
+             flow.dead_letters > 0, any && any_copying(owner), tables_of(owner));
     channel_flow_done(&flow);
     uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
     for (const char *at = text; *at; at++)

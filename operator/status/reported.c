@@ -49,6 +49,9 @@ State state_of_reported(const State *by_pods, const Reported *reported)
         return state_of(HEALTH_PROGRESS, "Snapshotting", "Copying",
                         "%lld of about %lld rows were copied", (long long)reported->copied,
                         (long long)reported->to_copy);
+    if (well && is_phase(reported, "Paused"))
+        return state_of(HEALTH_READY, "Paused", "Paused",
+                        "it pauses, as state says: the source keeps its log meanwhile");
     if (well && is_phase(reported, "CatchingUp"))
         return state_of(HEALTH_READY, "CatchingUp", "Streaming", "it catches up with the source");
     return *by_pods;
@@ -88,7 +91,7 @@ static Condition source_reachable(const Reported *reported)
                                        "ServerFull"};
     const char *reason = reported->flow.reason;
     if (is_phase(reported, "Snapshotting") || is_phase(reported, "CatchingUp") ||
-        is_phase(reported, "Streaming"))
+        is_phase(reported, "Streaming") || is_phase(reported, "Paused"))
         return condition("SourceReachable", "True", "Reachable", "the agent reads it");
     for (size_t i = 0; is_phase(reported, "Retrying") && i < ARRAY_LEN(lost); i++)
         if (strcmp(reason, lost[i]) == 0)
@@ -101,7 +104,8 @@ static Condition snapshot_complete(const Reported *reported)
 {
     if (reported->copying)
         return condition("SnapshotComplete", "False", "Copying", "tables are being copied");
-    if (is_phase(reported, "CatchingUp") || is_phase(reported, "Streaming"))
+    if (is_phase(reported, "CatchingUp") || is_phase(reported, "Streaming") ||
+        is_phase(reported, "Paused"))
         return condition("SnapshotComplete", "True", "Complete", "every table was copied whole");
     return not_known("SnapshotComplete", reported);
 }

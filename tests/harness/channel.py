@@ -59,6 +59,14 @@ class Connection:
     def close(self):
         self.socket.close()
 
+    def shut(self):
+        """While somebody else waits for a word."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.socket.close()
+
 
 class Agent:
     """Says the same again and again, as an agent does that has nothing new."""
@@ -67,6 +75,9 @@ class Agent:
         self.connection = Connection(port, ca)
         assert self.connection.hello(token) == {"welcome": {"version": 1}}
         self.report, self.stopped = None, threading.Event()
+        self.orders: list[dict] = []  # all that came
+        self.connection.socket.settimeout(None)
+        threading.Thread(target=self._listen, daemon=True).start()
         self.thread = threading.Thread(target=self._go_on, daemon=True)
         self.thread.start()
 
@@ -75,6 +86,13 @@ class Agent:
         self.report = {"flow": {"phase": phase, **flow}, "whole": True,
                        "tables": [{"unit": unit, **figures} for unit, figures in (tables or {}).items()]}  # fmt: skip
         self.connection.send({"report": self.report})
+
+    def _listen(self):
+        try:
+            while True:
+                self.orders.append(self.connection.take()["orders"])
+        except (Closed, OSError, ValueError):
+            pass
 
     def _go_on(self):
         said = time.monotonic()
@@ -89,4 +107,4 @@ class Agent:
     def stop(self):
         self.stopped.set()
         self.thread.join()
-        self.connection.close()
+        self.connection.shut()

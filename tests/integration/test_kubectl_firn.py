@@ -115,13 +115,35 @@ class Plugin(unittest.TestCase):
             return self.kube.get("Connector", "shop", "retail")["spec"]["state"]
 
         self.assertIn("connector/shop is paused", self.firn("pause", "shop"))
-        self.assertEqual(state(), "Stopped")
+        self.assertEqual(state(), "Paused")
         self.firn("resume", "connector/shop")
         self.assertEqual(state(), "Running")
         self.firn("restart", "orders")
         first = self.kube.get("IngestionUnit", "orders", "retail")["metadata"]["annotations"]["firn.dev/restart"]
         self.firn("restart", "unit/orders")
         self.assertNotEqual(self.kube.get("IngestionUnit", "orders", "retail")["metadata"]["annotations"]["firn.dev/restart"], first)
+
+    def test_resnapshot(self):
+        def asked() -> list[str]:
+            return self.kube.get("Connector", "shop", "retail")["metadata"]["annotations"]["firn.dev/resnapshot"].split(" ")
+
+        self.assertIn("connector/shop copies public.orders, public.c* again", self.firn("resnapshot", "shop", "public.orders", "public.c*"))
+        tables, first, by = asked()
+        self.assertEqual(tables, "public.orders,public.c*")
+        self.assertEqual(by, self.kubectl("auth", "whoami", "--output=jsonpath={.status.userInfo.username}"))
+        self.firn("resnapshot", "unit/customers")
+        tables, second, by = asked()
+        self.assertEqual(tables, "public.customers")
+        self.assertNotEqual(first, second)
+        request = {"id": second, "by": by, "tables": [tables], "state": "Running", "askedAt": "2026-01-01T00:00:00Z"}
+        self.say("Connector", "shop", {"requests": [request]})
+        self.assertRegex(self.firn("describe", "shop"), rf"{second} +Running +\d+d +{by} +public.customers\n")
+        self.assertIn("write which tables are to be copied again", self.firn("resnapshot", "shop", code=1))
+        self.assertIn("orders is no table", self.firn("resnapshot", "shop", "orders", code=1))
+        self.assertIn("orders is a unit: its own tables", self.firn("resnapshot", "orders", "public.orders", code=1))
+        self.assertIn("clicks reads a topic that others fill", self.firn("resnapshot", "clicks", code=1))
+        self.assertIn("public.orders does not go with pause", self.firn("pause", "shop", "public.orders", code=2))
+        self.assertEqual(asked()[1], second)
 
     def test_what_it_refuses(self):
         self.assertIn("there is no connector or unit nothing here", self.firn("describe", "nothing", code=1))
@@ -140,7 +162,7 @@ class Plugin(unittest.TestCase):
         self.addCleanup(self.kube.delete, "IngestionUnit", "stock", "retail")
         self.assertIn("stock may be connector/stock of retail or unit/stock of retail", self.firn("describe", "stock", code=1))
         self.firn("pause", "stock")
-        self.assertEqual(self.kube.get("Connector", "stock", "retail")["spec"]["state"], "Stopped")
+        self.assertEqual(self.kube.get("Connector", "stock", "retail")["spec"]["state"], "Paused")
         self.firn("resume", "stock")
 
     def test_completion(self):

@@ -608,6 +608,73 @@ class Life(Reconcile):
         self.until(lambda: self.find("LakeTable", "all-public-a") is None, "and its LakeTable")
         self.until(lambda: self.rows("all-public-b") == 8, "the other goes on")
 
+    def requests(self) -> list[dict]:
+        return self.get("Connector", "shop")["status"].get("requests", [])
+
+    def annotate(self, text: str | None):
+        self.kube.patch("Connector", "shop", {"metadata": {"annotations": {"firn.dev/resnapshot": text}}}, self.namespace)
+
+    def orders_of_pods(self) -> dict:
+        return json.loads(self.get("ConfigMap", "shop-capture")["data"].get("orders.json", '{"orders": {}}'))["orders"]
+
+    def test_what_is_asked_of_an_agent(self):
+        """Once for each id, whoever runs the operator and the agent; told to who runs, and no Pod is rolled."""
+        self.channel_started()
+        self.apply_shop()
+        self.wait_children()
+        self.until(self.all_ready, "everything is ready")
+        self.make_pod("agent", {"phase": "Running"})
+        agent = self.agent("agent")
+        agent.say("Streaming", lag=0, logStatus=1)
+        generation = self.get("Deployment", "shop-capture")["metadata"]["generation"]
+        self.annotate("public.orders first alice@example.com")
+        self.until(lambda: agent.orders == [{"resnapshot": "public.orders first alice@example.com"}], "the agent is asked, once")
+        (request,) = self.requests()
+        self.assertRegex(request.pop("askedAt"), "^20..-")
+        self.assertEqual(request, {"id": "first", "by": "alice@example.com", "tables": ["public.orders"], "state": "Waiting"})
+        self.assertEqual(self.orders_of_pods(), agent.orders[0])
+        agent.say("Snapshotting", lag=0, logStatus=1, request="first", requestState="Running")
+        self.until(lambda: self.requests()[0]["state"] == "Running", "it is under way")
+        # somebody else works, and the agent begins again: both know
+        self.operator.kill()
+        agent.stop()
+        self.start("two", None, "--figures-interval=1s", f"--channel=127.0.0.1:{self.port}", "--channel-host=localhost")
+        self.until(self.operator.working, "another one works")
+        agent = self.agent("agent")
+        agent.say("Streaming", lag=0, logStatus=1)
+        self.until(lambda: len(agent.orders) == 1, "the agent is asked again")
+        self.assertEqual(len(self.requests()), 1)
+        agent.say("Streaming", lag=0, logStatus=1, request="first", requestState="Done")
+        self.until(lambda: self.requests()[0]["state"] == "Done", "it is done")
+        self.assertRegex(self.requests()[0]["endedAt"], "^20..-")
+        self.until(lambda: agent.orders[-1] == {}, "nothing is asked any more")
+        self.until(lambda: self.orders_of_pods() == {}, "nor of a Pod that begins")
+        # a pause, and a request that the agent refuses beside it
+        self.kube.patch("Connector", "shop", {"spec": {"state": "Paused"}}, self.namespace)
+        self.until(lambda: agent.orders[-1] == {"pause": True}, "it is to pause")
+        self.assertEqual(self.orders_of_pods(), {"pause": True})
+        agent.say("Paused", lag=5, logStatus=1, request="first", requestState="Done")
+        self.wait_condition("Connector", "shop", "Ready", "True", "Paused")
+        self.assertEqual(self.get("Connector", "shop")["status"]["phase"], "Paused")
+        self.wait_condition("IngestionUnit", "orders", "Ready", "True", "Paused")
+        self.wait_condition("Connector", "shop", "SourceReachable", "True")
+        self.annotate("public.nosuch second")
+        self.until(lambda: agent.orders[-1] == {"pause": True, "resnapshot": "public.nosuch second"}, "both are asked")
+        agent.say("Paused", lag=5, logStatus=1, request="second", requestState="Refused", requestWhy="there is none")
+        self.until(lambda: self.requests()[0].get("message") == "there is none", "why it is refused stands there")
+        self.annotate("orders")  # what can't be read is nobody's to do
+        found = self.until(lambda: len(self.requests()) == 3 and self.requests()[0], "it is refused")
+        self.assertEqual((found["state"], found["message"].partition(":")[0]), ("Refused", 'there is no table "orders"'))
+        self.kube.patch("Connector", "shop", {"spec": {"state": "Running"}}, self.namespace)
+        self.until(lambda: agent.orders[-1] == {}, "it goes on")
+        self.assertEqual([one["id"] for one in self.requests()][1:], ["second", "first"])
+        self.assertEqual(self.get("Deployment", "shop-capture")["metadata"]["generation"], generation, "no Pod was rolled")
+        events = self.kube.call("GET", f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        said = [one["message"] for one in events if one["reason"] == "Resnapshot"]
+        self.assertIn("copying again is asked for by alice@example.com, as first", said)
+        self.assertIn("copying again, as first: Done", said)
+        self.assertIn("copying again, as second: Refused: there is none", said)
+
     def test_never_ready_when_nobody_is_heard(self):
         self.channel_started()
         self.apply_shop()

@@ -43,6 +43,7 @@ typedef struct World {
     bool pod_is_gone; /* for whoever asks again */
     Heard heard;
     _Atomic int64_t lag;
+    void (*ordered)(void *context, const ChannelOrders *orders);
     ChannelOptions options;
 } World;
 
@@ -245,6 +246,7 @@ UNUSED static void world_report(World *world, const char *token)
                                                                  .token_file = world->token_file,
                                                                  .report_us = 20000,
                                                                  .flow = world_flow,
+                                                                 .ordered = world->ordered,
                                                                  .context = world});
 }
 

@@ -40,6 +40,57 @@ static void a_report_arrives(void **state)
     world_stop(&world);
 }
 
+typedef struct Obeyed {
+    atomic_int words;
+    atomic_bool pauses;
+    char text[64]; /* whole when words has grown */
+} Obeyed;
+
+static Obeyed obeyed;
+
+static void obey(void *context, const ChannelOrders *orders)
+{
+    (void)context;
+    snprintf(obeyed.text, sizeof obeyed.text, "%s", orders->resnapshot ? orders->resnapshot : "");
+    atomic_store(&obeyed.pauses, orders->pause);
+    atomic_fetch_add(&obeyed.words, 1);
+}
+
+/* What is asked before there is anybody, and while there is; once for each change, and by another
+ * operator, and another connection, again. */
+static void orders_arrive(void **state)
+{
+    (void)state;
+    static char text[] = "public.orders 1 alice";
+    const ChannelOrders copies = {.resnapshot = text}, pauses = {.pause = true};
+    World world;
+    obeyed = (Obeyed){0};
+    world_start(&world);
+    world_listen(&world);
+    channel_order(world.channel, "c/retail/shop", &copies);
+    channel_order(world.channel, "c/retail/other", &pauses);
+    world.ordered = obey;
+    world_report(&world, "good:shop-1");
+    WAIT_FOR(atomic_load(&obeyed.words) == 1);
+    assert_string_equal(obeyed.text, text);
+    assert_false(atomic_load(&obeyed.pauses));
+    channel_order(world.channel, "c/retail/shop", &copies); /* known */
+    channel_order(world.channel, "c/retail/shop", &pauses);
+    WAIT_FOR(atomic_load(&obeyed.words) == 2);
+    assert_string_equal(obeyed.text, "");
+    assert_true(atomic_load(&obeyed.pauses));
+    channel_order(world.channel, "c/retail/shop", NULL);
+    WAIT_FOR(atomic_load(&obeyed.words) == 3);
+    assert_false(atomic_load(&obeyed.pauses));
+    channel_order(world.channel, "c/retail/shop", &copies);
+    WAIT_FOR(atomic_load(&obeyed.words) == 4);
+    channel_client_stop(world.client);
+    world_report(&world, "good:shop-1");
+    WAIT_FOR(atomic_load(&obeyed.words) == 5);
+    assert_string_equal(obeyed.text, text);
+    world_stop(&world);
+}
+
 /* Thousands of tables are many messages, and each of them arrives. */
 static void many_tables(void **state)
 {
@@ -329,6 +380,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_report_arrives),
+        cmocka_unit_test(orders_arrive),
         cmocka_unit_test(many_tables),
         cmocka_unit_test(another_operator),
         cmocka_unit_test(who_is_refused),

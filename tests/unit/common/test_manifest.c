@@ -653,6 +653,53 @@ static void findings_are_limited(void **state)
     bytes_done(&text);
 }
 
+static void refused_request(const char *text, const char *why)
+{
+    CopyRequest request;
+    Error err = {0};
+    assert_false(copy_request_parse(text, &request, &err));
+    assert_string_equal(err.code, "BadRequest");
+    assert_non_null(strstr(err.message, why));
+    assert_null(request.id);
+    assert_int_equal(request.tables.count, 0);
+}
+
+/* firn.dev/resnapshot */
+static void requests(void **state)
+{
+    (void)state;
+    CopyRequest request;
+    Error err;
+    assert_true(copy_request_parse(" public.orders,shop.order_*  2026-11-22 system:alice \n",
+                                   &request, &err));
+    assert_string_equal(request.id, "2026-11-22");
+    assert_string_equal(request.by, "system:alice");
+    assert_true(copy_request_names(&request, "public.orders"));
+    assert_true(copy_request_names(&request, "shop.order_lines"));
+    assert_false(copy_request_names(&request, "public.order_lines"));
+    copy_request_done(&request);
+    assert_false(copy_request_names(&request, "public.orders"));
+    CopyRequest other;
+    assert_true(copy_request_parse("*.*", &request, &err));
+    assert_true(copy_request_parse("public.*", &other, &err));
+    assert_string_not_equal(request.id, other.id);
+    assert_string_equal(request.by, "");
+    copy_request_done(&other);
+    assert_true(copy_request_parse("*.*", &other, &err));
+    assert_string_equal(request.id, other.id);
+    copy_request_done(&request);
+    copy_request_done(&other);
+    refused_request("", "there is no table \"\"");
+    refused_request("orders", "there is no table \"orders\"");
+    refused_request("public.orders,,public.a 1", "there is no table \"\"");
+    refused_request("public.orders 1 alice now", "more words than three");
+    refused_request("public.orders one\x01two", "the id of");
+    refused_request("public.orders 1 \xc3\xa4", "who asked");
+    refused_request("public.orders "
+                    "0123456789012345678901234567890123456789012345678901234567890123",
+                    "the id of");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -670,6 +717,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(files_that_can_not_be_read, setup, teardown),
         cmocka_unit_test(lists_and_order),
         cmocka_unit_test(findings_are_limited),
+        cmocka_unit_test(requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

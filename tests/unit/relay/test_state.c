@@ -85,6 +85,25 @@ static void test_there_and_back(void **unused)
     assert_string_equal(state_table(&from, "public.orders")->again_id, "first");
     assert_null(state_table(&from, "public.orders")->again_after);
     assert_true(state_table(&from, "public.orders")->again_done);
+    /* what was done stays done, whatever else is asked for meanwhile */
+    TableState *asked = state_table(&from, "public.orders");
+    table_state_again(asked, "second", "[\"9\"]", false);
+    assert_true(table_state_is_done(asked, "first"));
+    assert_false(table_state_is_done(asked, "second"));
+    table_state_again(asked, "third", NULL, true); /* the second was given up */
+    assert_false(table_state_is_done(asked, "second"));
+    state_put_table(asked, &records);
+    pass(&records, &to);
+    asked = state_table(&to, "public.orders");
+    assert_true(table_state_is_done(asked, "first"));
+    assert_false(table_state_is_done(asked, "second"));
+    assert_true(table_state_is_done(asked, "third"));
+    for (int i = 0; i < 40; i++) { /* not for ever */
+        AUTO(mem_free) char *id = mem_format("id %d", i);
+        table_state_again(asked, id, NULL, true);
+    }
+    assert_false(table_state_is_done(asked, "first"));
+    assert_true(table_state_is_done(asked, "id 25"));
     assert_true(state_table(&from, "public.orders")->complete);
     assert_null(state_table(&from, "public.orders")->progress);
 }
