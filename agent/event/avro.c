@@ -11,16 +11,26 @@ static bool cut(Decode *decode)
     return decode_bad(decode, CUT);
 }
 
-bool avro_is_there(Decode *decode, Reader *in, const WireType *wire, bool *ret)
+static inline bool is_there(Decode *decode, Reader *in, const WireType *wire, bool *ret)
 {
     int64_t branch;
     *ret = wire->kind != WIRE_NULL;
     if (!wire->branch_count)
         return true;
-    if (!reader_zigzag(in, &branch) || branch < 0 || branch >= wire->branch_count)
+    /* nearly always one byte: the branch, doubled */
+    if (LIKELY(in->at < in->end && *in->at < 0x80))
+        branch = (int64_t)(*in->at >> 1) ^ -(int64_t)(*in->at & 1), in->at++;
+    else if (!reader_zigzag(in, &branch))
+        return cut(decode);
+    if (branch < 0 || branch >= wire->branch_count)
         return cut(decode);
     *ret = wire->branch_count == 1 || branch != wire->null_branch;
     return true;
+}
+
+bool avro_is_there(Decode *decode, Reader *in, const WireType *wire, bool *ret)
+{
+    return is_there(decode, in, wire, ret);
 }
 
 static bool take_span(Decode *decode, Reader *in, const uint8_t **ret, size_t *ret_bytes)
@@ -78,47 +88,78 @@ static bool skip_items(Decode *decode, Reader *in, const WireType *wire, unsigne
     }
 }
 
-bool avro_skip(Decode *decode, Reader *in, const WireType *wire, unsigned depth)
+static inline bool skip_number(Decode *decode, Reader *in)
+{
+    const uint8_t *at = in->at;
+    for (int bytes = 0; bytes < 10 && at < in->end; bytes++)
+        if (LIKELY(!(*at++ & 0x80))) {
+            in->at = at;
+            return true;
+        }
+    return cut(decode);
+}
+
+static bool skip_nested(Decode *decode, Reader *in, const WireType *wire, unsigned depth);
+
+/* Most of what is passed over is plain values of a struct: here without a call for each. */
+static inline bool skip_one(Decode *decode, Reader *in, const WireType *wire, unsigned depth)
 {
     bool there;
-    int64_t number;
     const uint8_t *at;
     size_t bytes;
-    if (!avro_is_there(decode, in, wire, &there))
+    if (!is_there(decode, in, wire, &there))
         return false;
     if (!there)
         return true;
     switch (wire->kind) {
-    case WIRE_NATURAL:  /* JSON's alone */
-    case WIRE_UNSIGNED: /* Protobuf's */
-        break;
+    case WIRE_INT:
+    case WIRE_LONG:
+    case WIRE_ENUM:
+        return skip_number(decode, in);
+    case WIRE_STRING:
+    case WIRE_BYTES:
+        return take_span(decode, in, &at, &bytes);
+    default:
+        return skip_nested(decode, in, wire, depth);
+    }
+}
+
+static bool skip_nested(Decode *decode, Reader *in, const WireType *wire, unsigned depth)
+{
+    switch (wire->kind) {
     case WIRE_NULL:
         return true;
     case WIRE_BOOLEAN:
         return skip_bytes(decode, in, 1);
-    case WIRE_INT:
-    case WIRE_LONG:
-    case WIRE_ENUM:
-        return reader_zigzag(in, &number) || cut(decode);
     case WIRE_FLOAT:
         return skip_bytes(decode, in, 4);
     case WIRE_DOUBLE:
         return skip_bytes(decode, in, 8);
     case WIRE_FIXED:
         return skip_bytes(decode, in, wire->fixed_bytes);
-    case WIRE_STRING:
-    case WIRE_BYTES:
-        return take_span(decode, in, &at, &bytes);
     case WIRE_ARRAY:
     case WIRE_MAP:
         return skip_items(decode, in, wire, depth);
     case WIRE_STRUCT:
         for (uint32_t i = 0; i < wire->child_count; i++)
-            if (!avro_skip(decode, in, &wire->children[i], depth + 1))
+            if (!skip_one(decode, in, &wire->children[i], depth + 1))
                 return false;
         return true;
+    case WIRE_NATURAL:  /* JSON's alone */
+    case WIRE_UNSIGNED: /* Protobuf's */
+    case WIRE_INT:      /* skip_one's */
+    case WIRE_LONG:
+    case WIRE_ENUM:
+    case WIRE_STRING:
+    case WIRE_BYTES:
+        break;
     }
     return false;
+}
+
+bool avro_skip(Decode *decode, Reader *in, const WireType *wire, unsigned depth)
+{
+    return skip_one(decode, in, wire, depth);
 }
 
 /* --- put --- */
@@ -299,7 +340,7 @@ static bool put_there(Decode *decode, Reader *in, const WireType *wire, Column *
 static bool put_value(Decode *decode, Reader *in, const WireType *wire, Column *column)
 {
     bool there;
-    if (UNLIKELY(!avro_is_there(decode, in, wire, &there)))
+    if (UNLIKELY(!is_there(decode, in, wire, &there)))
         return false;
     return there ? put_there(decode, in, wire, column) : event_put_null(decode, column);
 }

@@ -52,7 +52,7 @@ static bool open_table(Feed *feed, Error *err)
                      feed->name);
 }
 
-/* The fattest files end here. */
+/* The fattest gives most of its memory back. */
 static bool ease(Feed *feed, Error *err)
 {
     size_t all = 0, most = 0;

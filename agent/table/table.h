@@ -168,7 +168,7 @@ bool table_lacks_columns(const Table *table);
 /* All rows of the batch. DATA "NullKey". */
 MUST_CHECK bool table_stage_put(TableStage *stage, const Batch *batch, Error *err);
 size_t table_stage_memory(const TableStage *stage);
-MUST_CHECK bool table_stage_ease(TableStage *stage, Error *err); /* files end here, for memory */
+MUST_CHECK bool table_stage_ease(TableStage *stage, Error *err); /* gives most of it back */
 /* Everything is durable under that name (letters, digits, -), and no longer the stage's. */
 MUST_CHECK bool table_stage_finish(TableStage *stage, const char *name, Error *err);
 /* The one that commits: the piece of that name goes with the next commit. Pieces of a lane are

@@ -272,7 +272,7 @@ bool data_writer_put(DataWriter *writer, const Column *const *columns, const uin
     return memory_bound(writer, err);
 }
 
-bool data_writer_ease(DataWriter *writer, Error *err)
+static bool close_all(DataWriter *writer, Error *err)
 {
     while (writer->open_count)
         if (!file_close(writer, writer->open_count - 1, err))
@@ -280,10 +280,21 @@ bool data_writer_ease(DataWriter *writer, Error *err)
     return true;
 }
 
+bool data_writer_ease(DataWriter *writer, Error *err)
+{
+    for (uint32_t i = writer->open_count; i-- > 0;) {
+        bool ended;
+        if (!parquet_writer_ease(writer->open[i].parquet, &ended, err) ||
+            (!ended && !file_close(writer, i, err)))
+            return false;
+    }
+    return true;
+}
+
 bool data_writer_reshape(DataWriter *writer, const Schema *schema, const Schema *lineage,
                          const char *schema_json, Error *err)
 {
-    if (!data_writer_ease(writer, err))
+    if (!close_all(writer, err))
         return false;
     writer->options.schema = schema;
     writer->options.lineage = lineage;
@@ -306,7 +317,7 @@ bool data_writer_whole(DataWriter *writer, uint32_t file, const char **ret_uri, 
 
 bool data_writer_finish(DataWriter *writer, DataFile **ret_files, size_t *ret_count, Error *err)
 {
-    if (!data_writer_ease(writer, err))
+    if (!close_all(writer, err))
         return false;
     *ret_files = writer->files;
     *ret_count = writer->file_count;

@@ -42,7 +42,7 @@ void data_writer_limit(DataWriter *writer, size_t memory_bytes_max);
 MUST_CHECK bool data_writer_put(DataWriter *writer, const Column *const *columns,
                                 const uint32_t *selection, size_t count, bool with_row_ids,
                                 DataPlaced *placed, void *context, Error *err);
-/* Closes every file, for its memory: rows to come open others. */
+/* Gives most of its memory back: row groups end, or whole files where that would free little. */
 MUST_CHECK bool data_writer_ease(DataWriter *writer, Error *err);
 /* The table has other columns from here on: what is open is closed, what was finished waits on. */
 MUST_CHECK bool data_writer_reshape(DataWriter *writer, const Schema *schema, const Schema *lineage,

@@ -19,7 +19,7 @@ from harness.fault_proxy import TCP_KINDS, Fault
 from harness.ingest import IngestCase
 from harness.kafka_secure import FaultyBroker
 from harness.place import Place
-from harness.wait import wait_until
+from harness.wait import TimedOut, wait_until
 
 FAULTS = int(os.environ.get("FIRN_FAULTS", "15"))
 SEED = int(os.environ.get("FIRN_SEED", random.SystemRandom().randrange(10**6)))
@@ -61,8 +61,16 @@ class Faults(IngestCase):
                         if (dealt := self.dealt(agent)) and dealt[-1]["commits"] == "yes"]  # fmt: skip
             return found
 
-        wait_until(known, STRIKE_SECONDS, "somebody commits", self.alive)
+        self.wait(known, "somebody commits", self.alive)
         return max(found)[1]
+
+    def wait(self, condition, what: str, check=None):
+        """As wait_until; what everybody said last, where it comes to nothing."""
+        try:
+            wait_until(condition, STRIKE_SECONDS, what, check)
+        except TimedOut as error:
+            said = "\n".join(f"consumer {at}:\n{agent.text()[-3000:]}" for at, agent in enumerate(self.group))
+            raise TimedOut(f"{error}\n{said}") from None
 
     def alive(self):
         for agent in self.group:
@@ -74,8 +82,7 @@ class Faults(IngestCase):
     def wait_committed(self):
         """The table goes on: two more commits, of which one at least was begun after this was called."""
         before = self.lake_table(TABLE).metadata["last-sequence-number"]
-        wait_until(lambda: self.lake_table(TABLE).metadata["last-sequence-number"] >= before + 2, STRIKE_SECONDS,
-                   "the table goes on", self.alive)  # fmt: skip
+        self.wait(lambda: self.lake_table(TABLE).metadata["last-sequence-number"] >= before + 2, "the table goes on", self.alive)  # fmt: skip
 
     # --- faults, each seen to strike ---
 
@@ -93,7 +100,7 @@ class Faults(IngestCase):
         before = self.dealt_to_others(at)
         os.kill(self.group[at].process.pid, signal.SIGSTOP)
         try:
-            wait_until(lambda: self.dealt_to_others(at) > before, STRIKE_SECONDS, "others take its partitions")
+            self.wait(lambda: self.dealt_to_others(at) > before, "others take its partitions")
             if self.dice.random() < 0.5:
                 self.wait_committed_by_others(at)
         finally:
@@ -101,7 +108,7 @@ class Faults(IngestCase):
 
     def wait_committed_by_others(self, at: int):
         before = self.lake_table(TABLE).metadata["last-sequence-number"]
-        wait_until(lambda: self.lake_table(TABLE).metadata["last-sequence-number"] > before, STRIKE_SECONDS, "others commit")
+        self.wait(lambda: self.lake_table(TABLE).metadata["last-sequence-number"] > before, "others commit")
 
     def sleep_who_commits(self):
         self.sleep(self.coordinator())
@@ -110,10 +117,9 @@ class Faults(IngestCase):
         """One more joins, and leaves as soon as it has partitions."""
         before = [len(self.dealt(agent)) for agent in self.group]
         other = self.ingest()
-        wait_until(lambda: self.dealt(other), STRIKE_SECONDS, "partitions are dealt to one more", self.alive)
+        self.wait(lambda: self.dealt(other), "partitions are dealt to one more", self.alive)
         self.assert_stopped(other)
-        wait_until(lambda: all(len(self.dealt(agent)) > count for agent, count in zip(self.group, before)), STRIKE_SECONDS,
-                   "partitions are dealt out anew", self.alive)  # fmt: skip
+        self.wait(lambda: all(len(self.dealt(agent)) > count for agent, count in zip(self.group, before)), "partitions are dealt out anew", self.alive)  # fmt: skip
 
     def broker_restart(self):
         self.broker.restart()
@@ -122,7 +128,7 @@ class Faults(IngestCase):
         proxy = self.broker.proxy
         before = len(proxy.struck)
         proxy.random(self.dice.randrange(10**6), 0.05, [self.dice.choice(TCP_KINDS)], seconds=1, bytes_per_second=5_000)
-        wait_until(lambda: len(proxy.struck) > before, STRIKE_SECONDS, "a fault strikes the connection", self.alive)
+        self.wait(lambda: len(proxy.struck) > before, "a fault strikes the connection", self.alive)
         proxy.calm()
 
     def catalog_answer_lost(self):
@@ -131,7 +137,7 @@ class Faults(IngestCase):
         before = len(proxy.struck)
         proxy.plan([Fault(kind, method="POST", path=f"/tables/{TABLE}$")
                     for kind in self.dice.sample(["swallow", "truncate", "cut"], 2)])  # fmt: skip
-        wait_until(lambda: len(proxy.struck) >= before + 2, STRIKE_SECONDS, "the catalog's answers are lost", self.alive)
+        self.wait(lambda: len(proxy.struck) >= before + 2, "the catalog's answers are lost", self.alive)
         proxy.calm()
 
     # --- the run ---
@@ -149,7 +155,7 @@ class Faults(IngestCase):
         with self.traffic(SEED, bulk=False):
             capture = self.start()
             self.group = [self.ingest() for _ in range(CONSUMERS)]
-            wait_until(lambda: (self.warehouse / "shop" / TABLE).exists(), STRIKE_SECONDS, "there is a table", self.alive)
+            self.wait(lambda: (self.warehouse / "shop" / TABLE).exists(), "there is a table", self.alive)
             for number, fault in enumerate(faults, 1):
                 fault()
                 Faults.struck[fault.__name__] += 1

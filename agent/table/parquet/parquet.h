@@ -76,6 +76,8 @@ uint64_t parquet_writer_rows(const ParquetWriter *writer); /* put so far */
 uint64_t
 parquet_writer_bytes(const ParquetWriter *writer); /* written and waiting, compressed (estimate) */
 size_t parquet_writer_memory(const ParquetWriter *writer); /* bytes held */
+/* The row group ends here, if that frees half of the memory at least; else *ret_ended is false. */
+MUST_CHECK bool parquet_writer_ease(ParquetWriter *writer, bool *ret_ended, Error *err);
 
 /* Ends the file and its sink (durable). *ret is the caller's. The writer still wants freeing. */
 MUST_CHECK bool parquet_writer_finish(ParquetWriter *writer, ParquetFileInfo *ret, Error *err);

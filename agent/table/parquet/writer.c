@@ -280,6 +280,14 @@ size_t parquet_writer_memory(const ParquetWriter *writer)
     return bytes;
 }
 
+bool parquet_writer_ease(ParquetWriter *writer, bool *ret_ended, Error *err)
+{
+    *ret_ended = waiting_bytes(writer) >= parquet_writer_memory(writer) / 2;
+    if (writer->failed)
+        return failed_before(err);
+    return !*ret_ended || flush_group(writer, err);
+}
+
 /* ---------- the end ---------- */
 static void indexes_place(ParquetWriter *writer)
 {
