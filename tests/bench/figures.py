@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -19,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "compare"))
 
 from compare import compare
 
-from harness.agent import binary, manifest
+from harness.agent import Agent, binary, manifest
 from harness.postgres import PASSWORD, Postgres, binaries
-from harness.process import die_with_parent
+from harness.process import die_with_parent, free_port
 
 REPEAT = int(os.environ.get("FIRN_BENCH_REPEAT", "3"))
 SCALE = float(os.environ.get("FIRN_BENCH_SCALE", "1"))
@@ -111,6 +112,24 @@ def measured(call, watch=None, **options) -> Run:
         looker.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     return Run(time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak, process.returncode)
+
+
+def until_read(call: list, end: int) -> Run:
+    """An agent that follows a log: told to stop once it has read it up to there, so that what it has to do with the last of it
+    is within its time."""
+    port = free_port()
+
+    def watch(process):
+        probe = Agent.__new__(Agent)  # its metrics alone
+        probe.http_port = port
+        while process.poll() is None:
+            received = [value for name, value in probe.metrics().items() if name.startswith("firn_received_position")]
+            if received and received[0] >= end:
+                process.send_signal(signal.SIGTERM)
+                return
+            time.sleep(0.05)
+
+    return measured([*call, "--http", f"127.0.0.1:{port}", "--stop-timeout", "120s"], watch)
 
 
 class Bench:

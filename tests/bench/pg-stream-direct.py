@@ -2,13 +2,10 @@
 of the same slot to nothing. Every repetition reads a copy of the same slot into the same tables."""
 
 import shutil
-import signal
 import sys
-import time
 
-from figures import SCALE, Bench, alternating, figure, measured, median
+from figures import SCALE, Bench, alternating, figure, measured, median, until_read
 from harness.agent import Agent
-from harness.postgres import free_port
 
 BASE_ROWS = int(1_000_000 * SCALE)
 TRANSACTIONS = int(20_000 * SCALE)
@@ -60,20 +57,7 @@ class Stream:
     def run(self, end: int):
         """From the start until everything is durable: told to stop once it has read the last change."""
         self.restore()
-        port = free_port()
-        call = self.bench.agent_call("--http", f"127.0.0.1:{port}", "--stop-timeout", "120s", **self.manifest())
-
-        def until_read(process):
-            probe = Agent.__new__(Agent)
-            probe.http_port = port
-            while process.poll() is None:
-                received = [value for name, value in probe.metrics().items() if name.startswith("firn_received_position")]
-                if received and received[0] >= end:
-                    process.send_signal(signal.SIGTERM)
-                    return
-                time.sleep(0.05)
-
-        run = measured(call, until_read)
+        run = until_read(self.bench.agent_call(**self.manifest()), end)
         if run.code:
             raise SystemExit(f"{NAME}: the agent ended with {run.code}")
         confirmed = self.bench.postgres.slot("firn")["confirmed"]

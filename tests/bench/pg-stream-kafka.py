@@ -3,14 +3,11 @@ of the same slot to nothing, and Debezium in Kafka Connect with the same changes
 from its first record on, warm-up of the JVM left out; ours from the process's start to its end, everything confirmed."""
 
 import itertools
-import signal
 import sys
-import time
 
-from figures import SCALE, Bench, Run, alternating, figure, measured, median
+from figures import SCALE, Bench, Run, alternating, figure, measured, median, until_read
 from harness.agent import Agent, binary
 from harness.kafka import Broker, Registry
-from harness.postgres import free_port
 from harness.relay import stream_manifest
 from kafka_peer import debezium, fast_broker
 
@@ -55,21 +52,8 @@ class Ours:
         connection = self.bench.connection
         connection.execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = 'firn'")
         connection.execute("select pg_copy_logical_replication_slot(%s, 'firn')", [self.saved])
-        before, port = self.broker.count(self.topic), free_port()
-        call = [binary(), "capture", "-f", self.path, "--progress", "never", "--log-level", "warn",
-                "--http", f"127.0.0.1:{port}", "--stop-timeout", "120s"]  # fmt: skip
-
-        def until_read(process):
-            probe = Agent.__new__(Agent)
-            probe.http_port = port
-            while process.poll() is None:
-                received = [value for name, value in probe.metrics().items() if name.startswith("firn_received_position")]
-                if received and received[0] >= end:
-                    process.send_signal(signal.SIGTERM)
-                    return
-                time.sleep(0.05)
-
-        run = measured(call, until_read)
+        before = self.broker.count(self.topic)
+        run = until_read([binary(), "capture", "-f", self.path, "--progress", "never", "--log-level", "warn"], end)
         found = self.broker.count(self.topic) - before
         confirmed = self.bench.postgres.slot("firn")["confirmed"]
         if run.code or found != CHANGES or confirmed < end:

@@ -260,6 +260,25 @@ class Connect(_Java):
             "poll.interval.ms": 50, **{name.replace("_", "."): value for name, value in more.items()},
         }  # fmt: skip
 
+    @staticmethod
+    def mysql(server, database: str, prefix: str, history: Path, **more: str) -> dict:
+        """The same for a harness.mysql server, with a user that is made."""
+        from harness.mysql import PASSWORD
+
+        rights = "SELECT, RELOAD, LOCK TABLES, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT ON *.*"
+        server.execute(f"create user if not exists 'dbz'@'%' identified by '{PASSWORD}'")
+        server.execute(f"grant {rights} to 'dbz'@'%'")
+        classes = {"MySQL": "mysql.MySqlConnector", "MariaDB": "mariadb.MariaDbConnector"}
+        return {
+            "connector.class": f"io.debezium.connector.{classes[server.kind]}", "tasks.max": 1, "database.hostname": server.host,
+            "database.port": server.port, "database.user": "dbz", "database.password": PASSWORD, "database.server.id": 4242,
+            "database.ssl.mode": "disable" if server.kind == "MariaDB" else "disabled", "driver.allowPublicKeyRetrieval": "true",
+            "topic.prefix": prefix, "database.include.list": database, "snapshot.locking.mode": "minimal",
+            "schema.history.internal": "io.debezium.storage.file.history.FileSchemaHistory",
+            "schema.history.internal.file.filename": history, "poll.interval.ms": 50,
+            **{name.replace("_", "."): value for name, value in more.items()},
+        }  # fmt: skip
+
 
 if __name__ == "__main__":
     fetch()

@@ -17,7 +17,7 @@ _GEOMETRIES = {"geometry", "point", "linestring", "polygon", "multipoint", "mult
 
 
 def stream_manifest(server, brokers: str, *, prefix="shop", partitions=3, delivery="Idempotent", registry=None, records="{}",
-                    kafka="", port=None, include='["shop.*"]', parallelism=2, documents="") -> str:  # fmt: skip
+                    kafka="", port=None, include='["shop.*"]', parallelism=2, snapshot="Initial", documents="") -> str:  # fmt: skip
     """A Connector of every table of the database with a stream. records, kafka: YAML in braces' form."""
     coding = f'format: Avro\n    schemaRegistry: {{url: "{registry.url}"}}' if registry else "format: Json"
     return f"""\
@@ -38,7 +38,7 @@ spec:
     credentialsSecretRef: {{name: db}}
     tls: {{mode: Disable}}
     tables: {{include: {include}}}
-    snapshot: {{mode: Initial, parallelism: {parallelism}}}
+    snapshot: {{mode: {snapshot}, parallelism: {parallelism}}}
   stream:
     kafka: {{bootstrapServers: "{brokers}", topicPrefix: {prefix}, partitions: {partitions}{', ' + kafka if kafka else ''}}}
     {coding}

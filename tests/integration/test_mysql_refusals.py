@@ -142,6 +142,23 @@ class Refusals(Base):
             other.execute("create table t (id int primary key, a varchar(20))", "shop")
             self.assert_refused("SourceChanged", port=other.port)
 
+    def test_leaves(self):
+        """The server is told that the reader goes, so that it does not keep the lock until its next heartbeats."""
+        agent = self.start()
+        self.wait_equal(agent, "t")
+
+        def ends() -> int:
+            return int(self.server.execute("show global status like 'Com_kill'")[0][1])
+
+        def readers() -> int:
+            return self.server.execute("select count(*) from information_schema.processlist where command like 'Binlog Dump%'")[0][0]
+
+        before = ends()
+        self.assertEqual(readers(), 1)
+        self.assert_stopped(agent)
+        self.assertEqual(ends(), before + 1)
+        wait_until(lambda: readers() == 0, SECONDS, "the reader has left")
+
     def test_two_agents(self):
         agent = self.start()
         self.wait_equal(agent, "t")

@@ -11,13 +11,10 @@ import uuid
 from test_mysql_relay import RelayBase
 
 from harness.kafka import MYSQL_JARS, Broker, Connect
-from harness.mysql import PASSWORD
 from harness.mysql_types import MORE, TYPES
 from harness.wait import TimedOut, wait_until
 
 JSON = "org.apache.kafka.connect.json.JsonConverter"
-CLASSES = {"MySQL": "mysql.MySqlConnector", "MariaDB": "mariadb.MariaDbConnector"}
-RIGHTS = "SELECT, RELOAD, LOCK TABLES, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT ON *.*"
 WAIT_SECONDS = 150
 DEFAULTS = """create table defaults (id int primary key, i int not null default 7, n int default 8, s varchar(20) default 'it''s',
     d decimal(10,2) not null default 1.50, f double default 1.5, b bit(1) default b'1', day date default '2020-02-03',
@@ -89,16 +86,8 @@ class Debezium(RelayBase):
     brokers = Broker  # makes topics for who writes to them
 
     def connector(self) -> dict:
-        self.server.execute(f"create user if not exists 'dbz'@'%' identified by '{PASSWORD}'", None)
-        self.server.execute(f"grant {RIGHTS} to 'dbz'@'%'", None)
-        return {
-            "connector.class": f"io.debezium.connector.{CLASSES[self.kind]}", "tasks.max": 1, "database.hostname": self.server.host,
-            "database.port": self.server.port, "database.user": "dbz", "database.password": PASSWORD, "database.server.id": 4242,
-            "database.ssl.mode": "disable" if self.kind == "MariaDB" else "disabled", "driver.allowPublicKeyRetrieval": "true",
-            "topic.prefix": "dbz", "database.include.list": "shop", "snapshot.locking.mode": "minimal",
-            "schema.history.internal": "io.debezium.storage.file.history.FileSchemaHistory",
-            "schema.history.internal.file.filename": self.folder / "history", "bigint.unsigned.handling.mode": "precise",
-            "skipped.operations": "none", "provide.transaction.metadata": "true", "poll.interval.ms": 50,
+        return Connect.mysql(self.server, "shop", "dbz", self.folder / "history", bigint_unsigned_handling_mode="precise",
+                             skipped_operations="none", provide_transaction_metadata="true") | {
             "key.converter": JSON, "value.converter": JSON, "key.converter.schemas.enable": "true", "value.converter.schemas.enable": "true",
             "value.converter.replace.null.with.default": "false", "key.converter.replace.null.with.default": "false",
         }  # fmt: skip

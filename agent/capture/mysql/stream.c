@@ -43,6 +43,7 @@
 #define SILENT_US INT64_C(60000000)   /* not even a heartbeat: the connection is dead */
 #define LOCK_TRIES 30                 /* of a session that the server has not yet seen to be gone */
 #define LOCK_PAUSE_US 100000
+#define LEAVE_US 1000000
 
 struct MyStream {
     Mysql *mysql;
@@ -65,10 +66,32 @@ struct MyStream {
     CaptureFigures figures;
 };
 
+static bool soon(void *context)
+{
+    const int64_t *until_us = context;
+    return clock_mono_us() < *until_us;
+}
+
+/* The server sees that a reader is gone when it next writes to it, a heartbeat or two later, and
+ * keeps the lock until then: whoever goes on would have to wait. A server that does not answer is
+ * left alone. */
+static void end_session(const MyStream *stream)
+{
+    const Mysql *mysql = stream->mysql;
+    if (!stream->connection || !mysql->query)
+        return;
+    int64_t until_us = clock_mono_us() + LEAVE_US;
+    const MyPatience patience = {soon, &until_us};
+    AUTO(mem_free) char *sql = mem_format("KILL %lu", mysql_thread_id(stream->connection));
+    Error unsaid;
+    (void)!my_command(mysql->query, &patience, sql, &unsaid);
+}
+
 void my_stream_close(MyStream *stream)
 {
     if (!stream)
         return;
+    end_session(stream);
     mywire_done(&stream->wire);
     mylog_free(stream->log);
     my_close(stream->connection);
