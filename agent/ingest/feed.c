@@ -29,25 +29,30 @@ char *feed_group_name(const Feed *feed)
     return group;
 }
 
+bool feed_open_member(Feed *feed, bool (*next)(void *context, uint32_t partition, uint64_t *ret),
+                      Error *err)
+{
+    AUTO(mem_free) char *group = feed_group_name(feed);
+    const KafkaMemberOptions options = {
+        .client = {.client_id = group, .field = ingest_kafka_field(feed->ingest)},
+        .group = group,
+        .topic = feed->topic,
+        .queue_bytes = feed->ingest->queue_max,
+        .session_ms = clock_asked_us("FIRN_SESSION_MS", 0) / 1000,
+        .next = next,
+        .context = feed};
+    feed->member = kafka_member_open(&feed->ingest->stream->kafka, &options, err);
+    return feed->member != NULL;
+}
+
 static bool open_group(Feed *feed, Error *err)
 {
-    const StreamSpec *stream = feed->ingest->stream;
     AUTO(mem_free) char *group = feed_group_name(feed);
     AUTO(mem_free) char *control = mem_format("%s-control", group);
     const KafkaClientOptions client = {.client_id = group,
                                        .field = ingest_kafka_field(feed->ingest)};
-    feed->channel = kafka_channel_open(&stream->kafka, &client, control, err);
-    if (!feed->channel)
-        return false;
-    const KafkaMemberOptions options = {.client = client,
-                                        .group = group,
-                                        .topic = feed->topic,
-                                        .queue_bytes = feed->ingest->queue_max,
-                                        .session_ms = clock_asked_us("FIRN_SESSION_MS", 0) / 1000,
-                                        .next = feed_lane_next,
-                                        .context = feed};
-    feed->member = kafka_member_open(&stream->kafka, &options, err);
-    return feed->member != NULL;
+    feed->channel = kafka_channel_open(&feed->ingest->stream->kafka, &client, control, err);
+    return feed->channel && feed_open_member(feed, feed_lane_next, err);
 }
 
 /* A quarter of the time that the topic keeps its records for; 0: not known. FIRN_SETTINGS_MS: see

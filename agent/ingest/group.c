@@ -201,8 +201,8 @@ static bool coordinate(Feed *feed, Error *err)
     return true;
 }
 
-/* Where a table without a commit begins: each coordinator until the first commit says it anew. */
-static bool find_starts(Feed *feed, uint64_t *starts, Error *err)
+/* Each coordinator until the first commit says it anew. */
+bool feed_find_starts(Feed *feed, uint64_t *starts, Error *err)
 {
     const StreamSpec *stream = feed->ingest->stream;
     bool latest = feed->ingest->alone && stream->start_latest;
@@ -313,7 +313,7 @@ static bool loaded(Feed *feed, CommitResult *result, Error *err)
                        .starts = starts,
                        .unmarked = feed->ingest->alone != NULL};
     if (!view->has_claim && !feed->coordinator.loaded) {
-        if (!find_starts(feed, starts, err))
+        if (!feed_find_starts(feed, starts, err))
             return false;
         if (!kafka_member_committed(feed->member, &topic.confirmed, err))
             return false;

@@ -765,6 +765,11 @@ SHAPE(unit_kafka_shape, "kafka",
                   "column; without it the later record"),
       OBJECT("events", events_shape, .doc = "the events that are taken, by their names"));
 
+SHAPE(to_topic_shape, "toTopic",
+      TEXT("topic", IngestionUnitSpec, to_topic, .required = true, .check = check_topic,
+           .doc = "its name, in the same cluster; made if it is missing"),
+      LATER("format", "how records are written there"));
+
 SHAPE(dead_letter_shape, "deadLetter",
       TEXT("topic", IngestionUnitSpec, dead_letter, .required = true, .check = check_topic,
            .doc = "the topic that gets them whole, with reason and place; made if it is missing"),
@@ -799,7 +804,8 @@ SHAPE(ingestion_unit_spec_shape, "an IngestionUnit's spec",
        .most = 32, /* each reads the topic for itself */
        .doc = "several tables that a topic's records are shared out to, each to the first that "
               "takes it"},
-      LATER("toTopic", "a topic as destination"),
+      OBJECT("toTopic", to_topic_shape,
+             .doc = "the topic that records go to as they are, in place of a table"),
       OBJECT("sla", sla_shape, .doc = "what is promised to readers"),
       OBJECT("deadLetter", dead_letter_shape,
              .doc = "where records of a topic go that can't be read; without it they stop the "

@@ -351,6 +351,7 @@ typedef struct IngestionUnitSpec {
     TextList tables;    /* patterns */
     char *lake_table;   /* name; NULL when lake or routes are given */
     RouteList routes;
+    char *to_topic; /* in place of a table; NULL: a table */
     LakeTableSpec
         *lake; /* outsourcingUnit.table; with patterns its texts may hold {schema} and {table} */
     char *dead_letter;    /* the topic of records that can't be read; NULL: they stop the flow */
