@@ -759,7 +759,12 @@ SHAPE(unit_kafka_shape, "kafka",
            .doc = "where a table begins that has no commit yet: Earliest, Latest, or the first "
                   "records of a time on, such as 2026-11-22T00:00:00Z"),
       OBJECT("replay", replay_shape, .doc = "records that are read once more"),
-      LATER("retention", "how long the topic keeps its records at least"),
+      {.name = "retention",
+       .kind = FIELD_DURATION,
+       AT(StreamSpec, retention_ms),
+       .least = SECOND_MS,
+       .most = 100 * 365 * DAY_MS,
+       .doc = "how long the topic keeps its records at least; less is warned of"},
       TEXT("orderingColumn", StreamSpec, ordering_column, .check = check_line,
            .doc = "of two versions of a key the one counts that has the greater value in this "
                   "column; without it the later record"),

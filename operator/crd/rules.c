@@ -52,6 +52,8 @@ static const struct {
     {check_name_in_dns, "^" AUTHORITY "$", 300},
     {check_region, "^[A-Za-z0-9-]{1,64}$", 0},
     {check_line, "^[^" CTRL "]+$", 0},
+    {check_topic,
+     "^([A-Za-z0-9_-][A-Za-z0-9._-]*|\\.[A-Za-z0-9_-][A-Za-z0-9._-]*|\\.\\.[A-Za-z0-9._-]+)$", 249},
     {check_condition,
      "^[A-Za-z_][A-Za-z0-9_]*( *== *" VALUE "| +in *\\[ *" VALUE " *(, *" VALUE " *)*\\])$", 0},
     {check_start, "^(Earliest|Latest|" TIME ")$", 64},
