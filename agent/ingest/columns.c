@@ -161,6 +161,25 @@ static void read_routes(Feed *feed)
     }
 }
 
+EventReader *feed_json_reader(Feed *feed, const Schema *columns, Error *err)
+{
+    const StreamSpec *stream = feed->ingest->stream;
+    AUTO(mem_free) char **events = mem_array(stream->events.count + 1, sizeof *events);
+    for (size_t i = 0; i < stream->events.count; i++)
+        events[i] = stream->events.items[i].name;
+    read_routes(feed);
+    return event_reader_new(&(EventOptions){.format = EVENT_JSON,
+                                            .plain = true,
+                                            .columns = columns,
+                                            .event_field = stream->event_field,
+                                            .events = (const char *const *)events,
+                                            .event_count = stream->events.count,
+                                            .routes = feed->event_routes,
+                                            .route_count = feed->routes ? feed->routes->count : 0,
+                                            .route = feed->route},
+                            err);
+}
+
 /* As they are declared. */
 static bool learn_declared(Feed *feed, Error *err)
 {
@@ -171,22 +190,7 @@ static bool learn_declared(Feed *feed, Error *err)
         if (!type_parse(declared->items[i].type, &columns->fields[i].type, err))
             return error_wrap(err, "column %s", declared->items[i].name);
     }
-    const StreamSpec *stream = feed->ingest->stream;
-    AUTO(mem_free) char **events = mem_array(stream->events.count + 1, sizeof *events);
-    for (size_t i = 0; i < stream->events.count; i++)
-        events[i] = stream->events.items[i].name;
-    read_routes(feed);
-    feed->reader =
-        event_reader_new(&(EventOptions){.format = EVENT_JSON,
-                                         .plain = true,
-                                         .columns = columns,
-                                         .event_field = stream->event_field,
-                                         .events = (const char *const *)events,
-                                         .event_count = stream->events.count,
-                                         .routes = feed->event_routes,
-                                         .route_count = feed->routes ? feed->routes->count : 0,
-                                         .route = feed->route},
-                         err);
+    feed->reader = feed_json_reader(feed, columns, err);
     return feed->reader && event_wanted(feed->reader, NULL, &feed->columns, err);
 }
 

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 #define IDLE_MS 10
 #define BURST 512 /* records between two looks at the rest */
@@ -29,37 +30,72 @@ char *feed_group_name(const Feed *feed)
     return group;
 }
 
+bool feed_open_member(Feed *feed, bool (*next)(void *context, uint32_t partition, uint64_t *ret),
+                      Error *err)
+{
+    AUTO(mem_free) char *group = feed_group_name(feed);
+    const KafkaMemberOptions options = {
+        .client = {.client_id = group, .field = ingest_kafka_field(feed->ingest)},
+        .group = group,
+        .topic = feed->topic,
+        .queue_bytes = feed->ingest->queue_max,
+        .session_ms = clock_asked_us("FIRN_SESSION_MS", 0) / 1000,
+        .next = next,
+        .context = feed};
+    feed->member = kafka_member_open(&feed->ingest->stream->kafka, &options, err);
+    return feed->member != NULL;
+}
+
 static bool open_group(Feed *feed, Error *err)
 {
-    const StreamSpec *stream = feed->ingest->stream;
     AUTO(mem_free) char *group = feed_group_name(feed);
     AUTO(mem_free) char *control = mem_format("%s-control", group);
     const KafkaClientOptions client = {.client_id = group,
                                        .field = ingest_kafka_field(feed->ingest)};
-    feed->channel = kafka_channel_open(&stream->kafka, &client, control, err);
-    if (!feed->channel)
-        return false;
-    const KafkaMemberOptions options = {.client = client,
-                                        .group = group,
-                                        .topic = feed->topic,
-                                        .queue_bytes = feed->ingest->queue_max,
-                                        .session_ms = clock_asked_us("FIRN_SESSION_MS", 0) / 1000,
-                                        .next = feed_lane_next,
-                                        .context = feed};
-    feed->member = kafka_member_open(&stream->kafka, &options, err);
-    return feed->member != NULL;
+    feed->channel = kafka_channel_open(&feed->ingest->stream->kafka, &client, control, err);
+    return feed->channel && feed_open_member(feed, feed_lane_next, err);
 }
 
-/* A quarter of the time that the topic keeps its records for; 0: not known. FIRN_SETTINGS_MS: see
- * letters.c. */
+/* What a unit's own topic was declared to keep; 0: nothing. */
+static int64_t declared_ms(const Feed *feed)
+{
+    return feed->ingest->alone ? feed->ingest->stream->retention_ms : 0;
+}
+
+static void compare_retention(const Feed *feed, int64_t kept_ms)
+{
+    char kept[32], declared[32];
+    if (kept_ms >= declared_ms(feed))
+        return;
+    if (kept_ms)
+        log_warn(
+            "the topic keeps its records for less than spec.kafka.retention says",
+            LOG_T("table", feed->name), LOG_T("topic", feed->topic),
+            LOG_T("keeps", text_duration_format(kept_ms, kept, sizeof kept)),
+            LOG_T("declared", text_duration_format(declared_ms(feed), declared, sizeof declared)));
+    else
+        log_warn(
+            "the topic has a limit in bytes, and may keep its records for less than "
+            "spec.kafka.retention says",
+            LOG_T("table", feed->name), LOG_T("topic", feed->topic),
+            LOG_T("declared", text_duration_format(declared_ms(feed), declared, sizeof declared)));
+}
+
+/* A quarter of the time that the topic keeps its records for, or, where it does not tell, of what
+ * is declared; 0: not known. FIRN_SETTINGS_MS: see topics.c. */
 static int64_t quarter_us(Feed *feed)
 {
     Error why = {0};
     int64_t kept_ms = 0;
-    if (clock_asked_us("FIRN_SETTINGS_MS", 1000) != 0 &&
-        !kafka_member_retention(feed->member, &kept_ms, &why))
-        log_info("the topic's retention is not known", LOG_T("table", feed->name),
-                 LOG_T("reason", why.code), LOG_T("error", why.message));
+    bool asks = clock_asked_us("FIRN_SETTINGS_MS", 1000) != 0;
+    if (asks && kafka_member_retention(feed->member, &kept_ms, &why)) {
+        compare_retention(feed, kept_ms);
+    } else {
+        kept_ms = declared_ms(feed);
+        if (asks)
+            log_info("the topic's retention is not known", LOG_T("table", feed->name),
+                     LOG_T("reason", why.code), LOG_T("error", why.message));
+    }
     return kept_ms < INT64_MAX / 250 ? kept_ms * 250 : INT64_MAX;
 }
 

@@ -12,6 +12,7 @@
 #include "agent/ingest/ingest.h"
 #include "agent/kafka/channel.h"
 #include "agent/kafka/member.h"
+#include "agent/kafka/producer.h"
 #include "agent/lake/lake.h"
 #include "agent/relay/state.h"
 #include "agent/table/table.h"
@@ -122,16 +123,17 @@ typedef struct FeedLane {
 } FeedLane;
 
 typedef struct FeedMetrics {
-    Metric *records, *unrouted, *rows, *commits, *table_rows, *dead_letters, *lanes, *coordinates,
-        *committed, *freshness, *freshness_asked;
+    Metric *records, *unrouted, *forwarded, *rows, *commits, *table_rows, *dead_letters, *lanes,
+        *coordinates, *committed, *freshness, *freshness_asked;
 } FeedMetrics;
 
 typedef struct Feed {
     Ingest *ingest;
     char *name, *unit; /* "public.orders", of a route its LakeTable's; "retail/orders" */
     char *topic;
-    LakeTableSpec *made; /* from a pattern; owned; else NULL */
-    const LakeTableSpec *spec;
+    LakeTableSpec *made;       /* from a pattern; owned; else NULL */
+    const LakeTableSpec *spec; /* NULL: it has no table, but … */
+    const char *to_topic;      /* … this topic to go to */
     const char
         *ordering; /* the column that says which version of a row is newer; NULL: the topic */
     const RouteList *routes; /* the unit's, of which this is one; NULL: it has none */
@@ -198,9 +200,33 @@ static inline const char *ingest_kafka_field(const Ingest *ingest)
 void feed_run(void *feed); /* the thread */
 char *feed_group_name(const Feed *feed) OWNED_BY(free);
 
+/* The member of the table's group; `next` gets the feed. */
+MUST_CHECK bool feed_open_member(Feed *feed,
+                                 bool (*next)(void *context, uint32_t partition, uint64_t *ret),
+                                 Error *err);
+
+/* forward.c */
+void feed_forward(void *feed); /* the thread of one that goes to a topic */
+
+/* topics.c: made if it is missing. */
+#define FEED_BATCH_BYTES ((uint64_t)64 << 10) /* the least that it has to take */
+typedef struct FeedTopic {
+    const char *name;
+    const char *what;    /* goes there; for a message */
+    uint32_t partitions; /* that it is made with; then those that it has */
+    bool deletes;        /* it must not be compacted */
+    uint64_t record_bytes_max;
+    KafkaTopic *topic;
+} FeedTopic;
+MUST_CHECK bool feed_open_topic(const FeedTopic *wanted, KafkaProducer *producer, FeedTopic *ret,
+                                Error *err);
+
 /* columns.c: reader and columns. RETRY while they are not known yet. */
 MUST_CHECK bool feed_learn_columns(Feed *feed, Error *err);
 void feed_routes_free(Feed *feed);
+/* Of plain JSON, of the events and the route that are asked for. */
+EventReader *feed_json_reader(Feed *feed, const Schema *columns, Error *err)
+    OWNED_BY(event_reader_free);
 
 /* letters.c: a record that can't be read goes to the dead letters, whole, and the flow goes on
  * behind it. Gathered until somebody could pass it: before a report says what this consumer has
@@ -228,9 +254,12 @@ MUST_CHECK bool feed_work(Feed *feed, Error *err);
 /* A record of the lane became a row of the piece. */
 void feed_mark(FeedLane *lane, uint64_t offset, uint64_t piece, int64_t written_ms);
 void feed_show(Feed *feed); /* how fresh the table is */
+void feed_tell(Feed *feed, int64_t stale_us);
 
 /* group.c */
 MUST_CHECK bool feed_dealt(Feed *feed, Error *err); /* partitions were dealt out */
 MUST_CHECK bool feed_group(Feed *feed, Error *err); /* words heard, answers, what is due */
+/* Where a partition begins of which nothing is committed yet. */
+MUST_CHECK bool feed_find_starts(Feed *feed, uint64_t *starts, Error *err);
 void feed_report(Feed *feed, const Report *report);
 bool feed_drains(Feed *feed); /* false: there is nothing more to wait for */

@@ -33,7 +33,7 @@ static int64_t oldest_us(Feed *feed, uint32_t number)
     return lane->mark_count ? lane->marks[0].written_us : INT64_MAX;
 }
 
-static void tell(Feed *feed, int64_t stale_us)
+static void say_if_late(Feed *feed, int64_t stale_us)
 {
     bool late = feed->freshness_ms && stale_us > feed->freshness_ms * 1000;
     if (late == feed->is_late)
@@ -44,6 +44,13 @@ static void tell(Feed *feed, int64_t stale_us)
                  LOG_I("seconds", stale_us / 1000000), LOG_I("asked_ms", feed->freshness_ms));
     else
         log_info("the table is as fresh as sla.freshness asks", LOG_T("table", feed->name));
+}
+
+void feed_tell(Feed *feed, int64_t stale_us)
+{
+    atomic_store(&feed->stale_us, stale_us);
+    metric_set(feed->metrics.freshness, (double)stale_us / 1e6);
+    say_if_late(feed, stale_us);
 }
 
 void feed_show(Feed *feed)
@@ -57,8 +64,5 @@ void feed_show(Feed *feed)
         since_us = lane_us < since_us ? lane_us : since_us;
     }
     int64_t stale_us = since_us == INT64_MAX ? 0 : clock_wall_us() - since_us;
-    stale_us = stale_us > 0 ? stale_us : 0;
-    atomic_store(&feed->stale_us, stale_us);
-    metric_set(feed->metrics.freshness, (double)stale_us / 1e6);
-    tell(feed, stale_us);
+    feed_tell(feed, stale_us > 0 ? stale_us : 0);
 }

@@ -201,7 +201,8 @@ static bool coordinate(Feed *feed, Error *err)
     return true;
 }
 
-static bool find_offsets(Feed *feed, uint64_t *starts, Error *err)
+/* Each coordinator until the first commit says it anew. */
+bool feed_find_starts(Feed *feed, uint64_t *starts, Error *err)
 {
     const StreamSpec *stream = feed->ingest->stream;
     bool latest = feed->ingest->alone && stream->start_latest;
@@ -240,7 +241,7 @@ static void pass_lost(const TableState *state, LaneValue *starts, uint32_t count
 static bool find_starts(Feed *feed, LaneValue *ret, Error *err)
 {
     AUTO(mem_free) uint64_t *starts = mem_array((size_t)feed->lane_count + 1, sizeof *starts);
-    if (!find_offsets(feed, starts, err))
+    if (!feed_find_starts(feed, starts, err))
         return false;
     for (uint32_t i = 0; i < feed->lane_count; i++)
         ret[i] = (LaneValue){.next = starts[i]};

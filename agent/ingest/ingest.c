@@ -229,8 +229,13 @@ static void register_metrics(Feed *feed)
                                          "Records that are among the dead letters", label),
         .commits = metrics_register(METRIC_COUNTER, "firn_table_commits_total",
                                     "Snapshots committed", label),
-        .table_rows =
-            metrics_register(METRIC_GAUGE, "firn_table_rows", "Live rows of the table", label),
+        .table_rows = feed->spec ? metrics_register(METRIC_GAUGE, "firn_table_rows",
+                                                    "Live rows of the table", label)
+                                 : NULL,
+        .forwarded = feed->to_topic
+                         ? metrics_register(METRIC_COUNTER, "firn_ingest_forwarded_records_total",
+                                            "Records that were written to toTopic", label)
+                         : NULL,
         .lanes = metrics_register(METRIC_GAUGE, "firn_ingest_partitions",
                                   "Partitions that this process reads", label),
         .coordinates = metrics_register(METRIC_GAUGE, "firn_ingest_commits",
@@ -274,7 +279,10 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
     feed->version = columns && columns->value_schema ? columns->version : 0;
     feed->value_schema = columns ? copy_of(columns->value_schema) : NULL;
     feed->key_schema = columns ? copy_of(columns->key_schema) : NULL;
-    if (!unit->lake) {
+    if (unit->to_topic) {
+        feed->to_topic = unit->to_topic;
+        feed->unit = mem_format("%s/%s", unit->meta.namespace_name, unit->meta.name);
+    } else if (!unit->lake) {
         feed->spec = manifest_find_table(feeds->ingest->manifest, unit->meta.namespace_name,
                                          manifest_table_name(unit, route));
         ASSERT(feed->spec);
@@ -416,7 +424,8 @@ static bool attempt(Supervised *supervised, bool *ret_again, Error *err)
     bool ok = wait_for_state(&feeds, err) && bind(&feeds, err);
     if (ok) {
         for (size_t i = 0; i < feeds.count; i++)
-            feeds.items[i]->thread = thread_start("ingest", feed_run, feeds.items[i]);
+            feeds.items[i]->thread = thread_start(
+                "ingest", feeds.items[i]->to_topic ? feed_forward : feed_run, feeds.items[i]);
         *ret_again = watch(&feeds);
         for (size_t i = 0; i < feeds.count; i++)
             thread_join(feeds.items[i]->thread);

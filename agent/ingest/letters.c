@@ -4,8 +4,6 @@
 #include <string.h>
 
 #include "agent/ingest/flow.h"
-#include "agent/kafka/admin.h"
-#include "agent/kafka/producer.h"
 #include "agent/topic/letter.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -13,16 +11,13 @@
 
 #define GATHERED_BYTES ((size_t)1 << 20) /* then they are sent, whatever the worker does */
 #define BUFFER_BYTES ((uint64_t)8 << 20)
-#define BATCH_BYTES ((uint64_t)64 << 10) /* the least that the topic has to take */
-#define USUAL_BYTES ((uint64_t)1000000)  /* what Kafka's topics take unless they are told */
-#define SETTLE_US INT64_C(30000000)      /* then the flow begins again */
+#define SETTLE_US INT64_C(30000000) /* then the flow begins again */
 #define WAIT_MS 500
 
 typedef struct Letters {
     StreamSpec stream; /* the unit's, with a buffer; its pointers are borrowed */
     KafkaProducer *producer;
-    KafkaTopic *topic;
-    uint64_t record_bytes_max;
+    FeedTopic to;
     TopicRecords records; /* not sent yet */
     uint64_t count;       /* of letters in them */
     uint64_t acknowledged;
@@ -50,40 +45,6 @@ void feed_letters_free(Feed *feed)
     letters_free(TAKE(feed->letters));
 }
 
-/* Made if it is missing. Where the cluster does not tell of its settings (DescribeConfigs may be
- * refused; librdkafka's mock cluster, of tests, never answers: they do not ask), it is taken for a
- * topic as Kafka makes them. */
-static bool open_topic(const Feed *feed, Letters *letters, Error *err)
-{
-    static const KafkaSetting settings[] = {{"cleanup.policy", "delete"}};
-    const KafkaTopicSpec wanted = {.name = feed->dead_letter,
-                                   .partitions = 1,
-                                   .settings = settings,
-                                   .setting_count = ARRAY_LEN(settings)};
-    KafkaTopicState state = {0};
-    const KafkaCompared usual = {.known = clock_asked_us("FIRN_SETTINGS_MS", 1000) == 0,
-                                 .record_bytes_max = USUAL_BYTES};
-    Error why = {0};
-    bool known =
-        kafka_topic_ensure(kafka_producer_client(letters->producer), &wanted, &usual, &state, &why);
-    bool untold = state.exists &&
-                  (strcmp(why.code, "KafkaRights") == 0 || strcmp(why.code, "KafkaOption") == 0);
-    if (!known && !untold) {
-        *err = why;
-        return false;
-    }
-    letters->record_bytes_max = known ? state.record_bytes_max : USUAL_BYTES;
-    if (letters->record_bytes_max < BATCH_BYTES)
-        return error_set(err, ERROR_CONFIG, "TopicDiffers",
-                         "topic %s takes records of %llu bytes (max.message.bytes), and dead "
-                         "letters need %llu: alter it (kafka-configs)",
-                         feed->dead_letter, (unsigned long long)letters->record_bytes_max,
-                         (unsigned long long)BATCH_BYTES);
-    letters->topic =
-        kafka_producer_topic(letters->producer, feed->dead_letter, letters->record_bytes_max, err);
-    return letters->topic != NULL;
-}
-
 static bool open_letters(Feed *feed, Error *err)
 {
     if (feed->letters)
@@ -99,9 +60,11 @@ static bool open_letters(Feed *feed, Error *err)
     letters->stream.buffer_bytes = BUFFER_BYTES;
     const KafkaProducerOptions options = {
         .client = {.client_id = name, .field = ingest_kafka_field(feed->ingest)},
-        .batch_bytes = BATCH_BYTES};
+        .batch_bytes = FEED_BATCH_BYTES};
     letters->producer = kafka_producer_open(&letters->stream, &options, err);
-    if (!letters->producer || !open_topic(feed, letters, err))
+    const FeedTopic wanted = {
+        .name = feed->dead_letter, .what = "dead letters", .partitions = 1, .deletes = true};
+    if (!letters->producer || !feed_open_topic(&wanted, letters->producer, &letters->to, err))
         return error_wrap(err, "dead letters");
     feed->letters = TAKE(letters);
     return true;
@@ -124,7 +87,7 @@ bool feed_put_letter(Feed *feed, const EventRecord *record, const Error *why, Er
                            .header = record->header,
                            .header_bytes = record->header_bytes,
                            .why = why};
-    letter_put(&letter, letters->record_bytes_max, &letters->records);
+    letter_put(&letter, letters->to.record_bytes_max, &letters->records);
     letters->count++;
     letters->latest = *why;
     return letters->records.bytes.used < GATHERED_BYTES || feed_letters_settle(feed, err);
@@ -137,7 +100,7 @@ static KafkaRecord *address(const Letters *letters, const Bytes *bytes)
     KafkaRecord *records = mem_array(from->count, sizeof *records);
     for (size_t i = 0; i < from->count; i++) {
         const TopicRecord *record = &from->items[i];
-        records[i] = (KafkaRecord){.topic = letters->topic,
+        records[i] = (KafkaRecord){.topic = letters->to.topic,
                                    .key = bytes->data + record->key.at,
                                    .key_bytes = (uint32_t)record->key.bytes,
                                    .value = bytes->data + record->value.at,

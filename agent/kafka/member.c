@@ -14,6 +14,7 @@
 #include "common/mem.h"
 
 #define QUEUE_BYTES_USUAL ((uint64_t)32 << 20)
+#define FETCH_BYTES (INT64_C(1) << 20) /* least; librdkafka wants a message's most */
 #define TAKEN_MAX 1024
 #define BOUNDS_MS 10000
 #define SEEK_MS 2000
@@ -33,7 +34,8 @@ struct KafkaMember {
     uint32_t *dealt;
     uint32_t dealt_count;
     uint64_t generation;
-    bool was_dealt; /* to be told */
+    rd_kafka_consumer_group_metadata_t *group; /* as the partitions were dealt out; NULL: not yet */
+    bool was_dealt;                            /* to be told */
     bool leaves;
 };
 
@@ -59,6 +61,8 @@ void kafka_member_free(KafkaMember *member)
     if (member->client.rk)
         (void)rd_kafka_consumer_close(member->client.rk);
     kafka_client_stop(&member->client);
+    if (member->group)
+        rd_kafka_consumer_group_metadata_destroy(member->group);
     free(member->topic);
     free(member->what);
     free(member->source);
@@ -70,12 +74,13 @@ void kafka_member_free(KafkaMember *member)
 
 static void take_generation(KafkaMember *member)
 {
-    rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata(member->client.rk);
-    if (!group)
+    if (member->group)
+        rd_kafka_consumer_group_metadata_destroy(member->group);
+    member->group = rd_kafka_consumer_group_metadata(member->client.rk);
+    if (!member->group)
         return;
-    int32_t generation = rd_kafka_consumer_group_metadata_generation_id(group);
+    int32_t generation = rd_kafka_consumer_group_metadata_generation_id(member->group);
     member->generation = generation < 0 ? 0 : (uint64_t)generation;
-    rd_kafka_consumer_group_metadata_destroy(group);
 }
 
 /* What this member reads already goes on; the rest waits for its seek. */
@@ -122,6 +127,7 @@ static bool set_all(rd_kafka_conf_t *conf, const KafkaMemberOptions *options, Er
 {
     const char *field = options->client.field;
     uint64_t queue = options->queue_bytes ? options->queue_bytes : QUEUE_BYTES_USUAL;
+    int64_t fetch = queue / 8 > FETCH_BYTES ? (int64_t)(queue / 8) : FETCH_BYTES;
     int64_t session_ms = options->session_ms ? options->session_ms : SESSION_MS_USUAL;
     return kafka_conf_set(conf, "group.id", options->group, field, err) &&
            kafka_conf_set(conf, "partition.assignment.strategy", "range", field, err) &&
@@ -132,9 +138,9 @@ static bool set_all(rd_kafka_conf_t *conf, const KafkaMemberOptions *options, Er
            kafka_conf_set(conf, "auto.offset.reset", "error", field, err) &&
            kafka_conf_number(conf, "queued.max.messages.kbytes", (int64_t)(queue >> 10), field,
                              err) &&
-           kafka_conf_number(conf, "fetch.max.bytes", (int64_t)(queue / 8), field, err) &&
-           kafka_conf_number(conf, "max.partition.fetch.bytes", 1 << 20, field, err) &&
-           kafka_conf_number(conf, "fetch.message.max.bytes", 1 << 20, field, err) &&
+           kafka_conf_number(conf, "fetch.max.bytes", fetch, field, err) &&
+           kafka_conf_number(conf, "max.partition.fetch.bytes", FETCH_BYTES, field, err) &&
+           kafka_conf_number(conf, "fetch.message.max.bytes", FETCH_BYTES, field, err) &&
            kafka_conf_number(conf, "fetch.queue.backoff.ms", 5, field, err) &&
            kafka_conf_number(conf, "fetch.wait.max.ms", 100, field, err) &&
            kafka_conf_number(conf, "session.timeout.ms", session_ms, field, err) &&
@@ -270,6 +276,20 @@ const void *kafka_heard_header(const KafkaHeard *heard, const char *name, size_t
         rd_kafka_header_get_last(headers, name, &value, ret_bytes))
         return NULL;
     return value;
+}
+
+void kafka_headers_free(KafkaHeaders *headers)
+{
+    if (headers)
+        rd_kafka_headers_destroy((rd_kafka_headers_t *)headers);
+}
+
+KafkaHeaders *kafka_heard_headers(const KafkaHeard *heard)
+{
+    rd_kafka_headers_t *headers;
+    return rd_kafka_message_headers(heard->message, &headers)
+               ? NULL
+               : (KafkaHeaders *)rd_kafka_headers_copy(headers);
 }
 
 /* False ends the reading. */
@@ -443,18 +463,47 @@ void kafka_member_commit(KafkaMember *member, const uint64_t *offsets, uint32_t 
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-bool kafka_member_committed(KafkaMember *member, bool *ret, Error *err)
+rd_kafka_topic_partition_list_t *kafka_member_list(const KafkaMember *member,
+                                                   const uint64_t *offsets)
 {
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new((int)member->partitions);
-    for (uint32_t i = 0; i < member->partitions; i++)
-        rd_kafka_topic_partition_list_add(list, member->topic, (int32_t)i);
+    for (uint32_t i = 0; i < member->partitions; i++) {
+        if (offsets && offsets[i] == UINT64_MAX)
+            continue;
+        rd_kafka_topic_partition_t *one =
+            rd_kafka_topic_partition_list_add(list, member->topic, (int32_t)i);
+        if (offsets)
+            one->offset = (int64_t)offsets[i];
+    }
+    return list;
+}
+
+const rd_kafka_consumer_group_metadata_t *kafka_member_group(const KafkaMember *member)
+{
+    return member->group;
+}
+
+bool kafka_member_stands(KafkaMember *member, uint64_t *ret_offsets, Error *err)
+{
+    rd_kafka_topic_partition_list_t *list = kafka_member_list(member, NULL);
     rd_kafka_resp_err_t code = rd_kafka_committed(member->client.rk, list, BOUNDS_MS);
-    *ret = false;
     for (int i = 0; !code && i < list->cnt; i++) {
-        code = list->elems[i].err;
-        *ret = *ret || list->elems[i].offset >= 0;
+        const rd_kafka_topic_partition_t *one = &list->elems[i];
+        code = one->err;
+        ret_offsets[one->partition] = one->offset < 0 ? UINT64_MAX : (uint64_t)one->offset;
     }
     rd_kafka_topic_partition_list_destroy(list);
     return !code || kafka_fault(&member->client, err, code, NULL, "the group", "Read");
+}
+
+bool kafka_member_committed(KafkaMember *member, bool *ret, Error *err)
+{
+    AUTO(mem_free) uint64_t *offsets = mem_array((size_t)member->partitions + 1, sizeof *offsets);
+    *ret = false;
+    if (!kafka_member_stands(member, offsets, err))
+        return false;
+    for (uint32_t i = 0; i < member->partitions; i++)
+        *ret = *ret || offsets[i] != UINT64_MAX;
+    return true;
 }

@@ -52,6 +52,10 @@ typedef struct KafkaHeard {
     const void *message; /* for kafka_heard_header */
 } KafkaHeard;
 
+/* All of its headers, for a KafkaRecord; NULL: it has none. */
+typedef struct KafkaHeaders KafkaHeaders;
+void kafka_headers_free(KafkaHeaders *headers);
+KafkaHeaders *kafka_heard_headers(const KafkaHeard *heard) OWNED_BY(kafka_headers_free);
 /* A header's value; NULL: it has none of that name. */
 const void *kafka_heard_header(const KafkaHeard *heard, const char *name, size_t *ret_bytes);
 
@@ -75,6 +79,9 @@ MUST_CHECK bool kafka_member_at(KafkaMember *member, int64_t time_ms, uint64_t *
 MUST_CHECK bool kafka_member_retention(KafkaMember *member, int64_t *ret_ms, Error *err);
 /* For lag tools; 0: of that partition nothing. Does not wait. */
 void kafka_member_commit(KafkaMember *member, const uint64_t *offsets, uint32_t count);
+/* Where the group stands in each partition; UINT64_MAX: nowhere. Waits for transactions that are
+ * under way. */
+MUST_CHECK bool kafka_member_stands(KafkaMember *member, uint64_t *ret_offsets, Error *err);
 /* Has the group offsets of the topic? */
 MUST_CHECK bool kafka_member_committed(KafkaMember *member, bool *ret, Error *err);
 

@@ -56,6 +56,14 @@ MUST_CHECK bool kafka_client_start(KafkaClient *client, rd_kafka_conf_t *conf,
 void kafka_client_stop(KafkaClient *client);
 void kafka_client_note(KafkaClient *client, rd_kafka_resp_err_t code, const char *text);
 
+/* member.c: its topic's partitions, with these offsets (UINT64_MAX: without the partition); NULL:
+ * all, without offsets. The caller's. */
+struct KafkaMember;
+rd_kafka_topic_partition_list_t *kafka_member_list(const struct KafkaMember *member,
+                                                   const uint64_t *offsets);
+/* As its partitions were dealt out; NULL: they were not yet. */
+const rd_kafka_consumer_group_metadata_t *kafka_member_group(const struct KafkaMember *member);
+
 /* fault.c: librdkafka's error → ours; returns false. `what` names the thing ("topic shop.orders"),
  * `right` what has to be granted when it is not ("WRITE"). */
 bool kafka_fault(const KafkaClient *client, Error *err, rd_kafka_resp_err_t code, const char *text,

@@ -52,6 +52,8 @@ typedef struct KafkaHeader {
     uint32_t bytes;
 } KafkaHeader;
 
+typedef struct KafkaHeaders KafkaHeaders; /* member.h */
+
 typedef struct KafkaRecord { /* what it points to lies in the flight's bytes; names are literals */
     KafkaTopic *topic;
     const void *key;   /* NULL: none */
@@ -60,7 +62,11 @@ typedef struct KafkaRecord { /* what it points to lies in the flight's bytes; na
     int32_t partition;
     int64_t timestamp_ms; /* 0: now */
     KafkaHeader headers[KAFKA_HEADERS_MAX];
+    const KafkaHeaders *all; /* in place of these, as another record had them; NULL: these */
 } KafkaRecord;
+
+/* Would its topic take it? Else kafka_producer_send refuses it. */
+bool kafka_record_fits(const KafkaRecord *record);
 
 typedef enum KafkaSent {
     KAFKA_SENT,   /* bytes are the producer's, *bytes is empty */
@@ -87,6 +93,12 @@ void kafka_producer_wake(KafkaProducer *producer); /* ends the waits that are un
 /* --- delivery Transactional: what counts is the commit, not the flights' numbers --- */
 
 MUST_CHECK bool kafka_producer_begin(KafkaProducer *producer, Error *err);
+/* With the transaction the member's group stands at these offsets, one for each partition
+ * (UINT64_MAX: as it does). Refused where partitions were dealt out anew after the member heard of
+ * it: two members never write the same record. Errors as of kafka_producer_commit. */
+typedef struct KafkaMember KafkaMember;
+MUST_CHECK bool kafka_producer_offsets(KafkaProducer *producer, const KafkaMember *member,
+                                       const uint64_t *offsets, int timeout_ms, Error *err);
 /* Every flight since kafka_producer_begin is acknowledged and visible to read_committed, or none
  * ever will be. False: CONFLICT "TransactionAborted": the flights are gone, the producer may begin
  * again and the rows come again from the source; FATAL "Fenced"; RETRY "KafkaBusy" after

@@ -31,12 +31,30 @@ bool producer_works(KafkaProducer *producer, Error *err)
     return kafka_fault(&producer->client, err, code ? code : failed, text, what, "Write");
 }
 
+static uint64_t headers_bytes(const rd_kafka_headers_t *headers)
+{
+    const char *name;
+    const void *value;
+    size_t bytes;
+    uint64_t all = 0;
+    for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &bytes); i++)
+        all += strlen(name) + bytes + HEADER_FRAME_BYTES;
+    return all;
+}
+
 static uint64_t record_bytes(const KafkaRecord *record)
 {
     uint64_t bytes = (uint64_t)record->key_bytes + record->value_bytes;
+    if (record->all)
+        return bytes + headers_bytes((const rd_kafka_headers_t *)record->all);
     for (size_t i = 0; i < KAFKA_HEADERS_MAX && record->headers[i].name; i++)
         bytes += strlen(record->headers[i].name) + record->headers[i].bytes + HEADER_FRAME_BYTES;
     return bytes;
+}
+
+bool kafka_record_fits(const KafkaRecord *record)
+{
+    return record_bytes(record) + FRAME_BYTES <= record->topic->record_bytes_max;
 }
 
 /* What the broker would refuse is found before anything is handed over. */
@@ -57,9 +75,10 @@ static bool fits(const KafkaRecord *record, size_t index, uint64_t bytes, uint64
 static bool hand_over(KafkaProducer *producer, Flight *flight, const KafkaRecord *record,
                       Error *err)
 {
-    rd_kafka_headers_t *headers = NULL;
+    rd_kafka_headers_t *headers =
+        record->all ? rd_kafka_headers_copy((const rd_kafka_headers_t *)record->all) : NULL;
     size_t header_count = 0;
-    while (header_count < KAFKA_HEADERS_MAX && record->headers[header_count].name)
+    while (!headers && header_count < KAFKA_HEADERS_MAX && record->headers[header_count].name)
         header_count++;
     if (header_count) {
         headers = rd_kafka_headers_new(header_count);

@@ -82,3 +82,26 @@ bool kafka_producer_commit(KafkaProducer *producer, int timeout_ms, Error *err)
     pthread_mutex_unlock(&producer->lock);
     return true;
 }
+
+bool kafka_producer_offsets(KafkaProducer *producer, const KafkaMember *member,
+                            const uint64_t *offsets, int timeout_ms, Error *err)
+{
+    ASSERT(producer->transactional && kafka_member_group(member));
+    rd_kafka_topic_partition_list_t *list = kafka_member_list(member, offsets);
+    int64_t until_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
+    rd_kafka_error_t *error = NULL;
+    for (;;) {
+        int64_t rest_ms = (until_us - clock_mono_us()) / 1000;
+        error = rd_kafka_send_offsets_to_transaction(
+            producer->client.rk, list, kafka_member_group(member), rest_ms > 1 ? (int)rest_ms : 1);
+        if (!error || !rd_kafka_error_is_retriable(error) || clock_mono_us() >= until_us)
+            break;
+        rd_kafka_error_destroy(error);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    if (!error)
+        return true;
+    return rd_kafka_error_txn_requires_abort(error)
+               ? aborted(producer, error, err)
+               : kafka_fault_of(&producer->client, err, error, WHAT, "Write");
+}

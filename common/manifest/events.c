@@ -142,3 +142,23 @@ void events_check(const Load *load, const Place *place, const IngestionUnitSpec 
     check_registry(place, kafka);
     check_tables(load, place, unit);
 }
+
+void events_check_to_topic(const Place *place, const IngestionUnitSpec *unit)
+{
+    static const char *const of_tables[] = {"replay", "orderingColumn"};
+    if (!unit->kafka)
+        place_report(place, "spec.toTopic", NULL,
+                     "is for a topic that others fill (kafka): captured tables are in topics "
+                     "already");
+    if (unit->kafka && unit->kafka->topic && strcmp(unit->to_topic, unit->kafka->topic) == 0)
+        place_report(place, "spec.toTopic.topic", unit->to_topic,
+                     "is the topic that is read: write another one");
+    if (unit->dead_letter && strcmp(unit->to_topic, unit->dead_letter) == 0)
+        place_report(place, "spec.deadLetter.topic", unit->dead_letter,
+                     "is the topic that the others go to: write another one");
+    for (size_t i = 0; unit->kafka && i < ARRAY_LEN(of_tables); i++) {
+        AUTO(mem_free) char *path = mem_format("spec.kafka.%s", of_tables[i]);
+        if (yaml_get(yaml_at(place->node, "spec.kafka"), of_tables[i]))
+            place_report(place, path, NULL, "is for tables, not for toTopic: leave it out");
+    }
+}

@@ -762,11 +762,21 @@ SHAPE(unit_kafka_shape, "kafka",
            .doc = "where a table begins that has no commit yet: Earliest, Latest, or the first "
                   "records of a time on, such as 2026-11-22T00:00:00Z"),
       OBJECT("replay", replay_shape, .doc = "records that are read once more"),
-      LATER("retention", "how long the topic keeps its records at least"),
+      {.name = "retention",
+       .kind = FIELD_DURATION,
+       AT(StreamSpec, retention_ms),
+       .least = SECOND_MS,
+       .most = 100 * 365 * DAY_MS,
+       .doc = "how long the topic keeps its records at least; less is warned of"},
       TEXT("orderingColumn", StreamSpec, ordering_column, .check = check_line,
            .doc = "of two versions of a key the one counts that has the greater value in this "
                   "column; without it the later record"),
       OBJECT("events", events_shape, .doc = "the events that are taken, by their names"));
+
+SHAPE(to_topic_shape, "toTopic",
+      TEXT("topic", IngestionUnitSpec, to_topic, .required = true, .check = check_topic,
+           .doc = "its name, in the same cluster; made if it is missing"),
+      LATER("format", "how records are written there"));
 
 SHAPE(dead_letter_shape, "deadLetter",
       TEXT("topic", IngestionUnitSpec, dead_letter, .required = true, .check = check_topic,
@@ -802,7 +812,8 @@ SHAPE(ingestion_unit_spec_shape, "an IngestionUnit's spec",
        .most = 32, /* each reads the topic for itself */
        .doc = "several tables that a topic's records are shared out to, each to the first that "
               "takes it"},
-      LATER("toTopic", "a topic as destination"),
+      OBJECT("toTopic", to_topic_shape,
+             .doc = "the topic that records go to as they are, in place of a table"),
       OBJECT("sla", sla_shape, .doc = "what is promised to readers"),
       OBJECT("deadLetter", dead_letter_shape,
              .doc = "where records of a topic go that can't be read; without it they stop the "

@@ -35,6 +35,8 @@ void storage_resolve(const Load *load, const Place *place, const char *path, Sto
 
 /* events.c: spec.kafka of a unit, which has one. */
 void events_check(const Load *load, const Place *place, const IngestionUnitSpec *unit);
+/* … spec.toTopic of a unit, which has one. */
+void events_check_to_topic(const Place *place, const IngestionUnitSpec *unit);
 
 /* stream.c: spec.stream of one Connector, spec.kafka of one unit, which has one. */
 void stream_complete(ConnectorSpec *connector, const YamlNode *spec);

@@ -232,7 +232,8 @@ struct StreamSpec {
     uint32_t partitions;
     uint32_t replication;         /* 0: the brokers' default */
     uint32_t min_insync_replicas; /* 0: the brokers' default */
-    int64_t retention_ms;         /* 0: the brokers' default; INT64_MAX: for ever */
+    int64_t retention_ms;         /* 0: the brokers' default; INT64_MAX: for ever. Of a unit's
+                                     spec.kafka what is expected; 0: nothing */
     char *retention;              /* as written */
     CleanupPolicy cleanup;        /* CLEANUP_DEFAULT: the brokers' */
     TopicSettings settings;       /* any other of Kafka's, for the topics that are made */
@@ -368,6 +369,7 @@ typedef struct IngestionUnitSpec {
     TextList tables;    /* patterns */
     char *lake_table;   /* name; NULL when lake or routes are given */
     RouteList routes;
+    char *to_topic; /* in place of a table; NULL: a table */
     LakeTableSpec
         *lake; /* outsourcingUnit.table; with patterns its texts may hold {schema} and {table} */
     char *dead_letter;    /* the topic of records that can't be read; NULL: they stop the flow */

@@ -363,9 +363,13 @@ static void check_unit(Load *load, size_t index)
             first = ends[i];
     }
     if (!first)
-        place_report(&place, "spec.lakeTableRef", NULL,
-                     "a unit needs a destination: write lakeTableRef, or outsourcingUnit.table");
+        place_report(
+            &place, "spec.lakeTableRef", NULL,
+            "a unit needs a destination: write lakeTableRef, outsourcingUnit.table, routes "
+            "or toTopic");
     routes_check(load, &place, index);
+    if (unit->to_topic)
+        events_check_to_topic(&place, unit);
     if (unit->lake)
         check_table_spec(&place, "spec.outsourcingUnit.table.", unit->lake, true);
     if (unit->kafka) {

@@ -21,6 +21,7 @@ static const struct {
     {"a LakeTable's spec", "sortBy", "strings"},
     {"a LakeTable's spec", "tags", "array"},
     {"an IngestionUnit's spec", "transforms", "array"},
+    {"toTopic", "format", "string"},
 };
 
 /* Lists in which a text that stands twice is refused. */

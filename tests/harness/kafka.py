@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from harness.java import JavaServer
 from harness.process import free_port
 from harness.server import CACHE, DEPLOY, HARNESS, MAVEN, fetched
+from harness.wait import wait_until
 
 BROKER_JARS = DEPLOY / "kafka.xml"
 JARS = HARNESS / "kafka.xml"
@@ -97,6 +98,16 @@ class Broker(_Java):
     def create_topic(self, name: str, partitions: int = 1, **settings: str):
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(READ_SECONDS)
+
+    def delete_records(self, name: str, partition: int, before: int):
+        place = TopicPartition(name, partition, before)
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.delete_records([place])[place].result(READ_SECONDS)
+
+    def drop_topic(self, name: str):
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.delete_topics([name])[name].result(READ_SECONDS)
+        wait_until(lambda: name not in self.topics(), READ_SECONDS, f"topic {name} is gone")
 
     def grow(self, name: str, partitions: int):
         admin = AdminClient({"bootstrap.servers": self.bootstrap})

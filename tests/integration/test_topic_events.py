@@ -112,6 +112,18 @@ class Json(EventsCase):
             self.wait_rows(agent, "plain", [json.dumps(each) for each in values])
         self.assert_letters("plain.dead", broken)
 
+    def test_retention(self):
+        """A topic that keeps its records for less than was declared is told of."""
+        self.broker.create_topic("short", **{"retention.ms": str(3600 * 1000)})
+        self.send("short", b'{"id": 1}')
+        self.producer.flush()
+        path = self.write_unit("short", "mode: Append\n      columns: [{name: id, type: long}]")
+        path.write_text(path.read_text().replace("incomingData: Json", "incomingData: Json, retention: 7d"))
+        with self.ingest(path) as agent:
+            self.wait_rows(agent, "short", ['{"id": 1}'])
+        told = [line for line in agent.lines() if "less than spec.kafka.retention" in line["msg"]]
+        self.assertEqual([(line["topic"], line["keeps"], line["declared"]) for line in told], [("short", "1h", "7d")], agent.text())
+
     def test_routes(self):
         """One topic to three tables, with two processes of which one is killed: every record is in one table, once."""
         routes = {"views": "event == 'view'", "orders": "event in ['buy', 'pay']", "rest": None}

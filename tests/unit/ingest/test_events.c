@@ -275,6 +275,33 @@ static void test_freshness(void **state)
     source_close(&source);
 }
 
+/* A topic that does not tell (the mock cluster's never do) is taken at its word. */
+static void test_retention(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    open_events(&source, "", "      idColumns: [id]\n");
+    AUTO(mem_free)
+    char *text = mem_format(
+        "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: events}\nspec:\n"
+        "  kafka: {topic: " TOPIC ", brokers: \"%s\", incomingData: Json, retention: 8s}\n"
+        "  outsourcingUnit: {table: {catalog: {type: Directory, warehouse: %s},\n"
+        "    database: public, tableName: t, mode: Append, commitInterval: 1d,\n"
+        "    columns: [{name: id, type: long}, {name: v, type: int}]}}\n",
+        source.cluster.broker, source.folder);
+    parse_events(&source, text);
+    for (int64_t id = 1; id <= 30; id++)
+        say_row(&source, id, 1);
+    start_events(&process, &source);
+    expect(&source, 30, 465, 30); /* within two seconds, not a day */
+    for (int64_t id = 31; id <= 40; id++)
+        say_row(&source, id, 1);
+    expect(&source, 40, 820, 40);
+    process_stop(&process);
+    source_close(&source);
+}
+
 #define CONNECT_ROW                                                                                \
     "\"optional\":true,\"type\":\"struct\",\"fields\":[{\"type\":\"int64\",\"optional\":false,"    \
     "\"field\":\"id\"},{\"type\":\"boolean\",\"optional\":true,\"field\":\"flag\"}]}"
@@ -318,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_upsert),           cmocka_unit_test(test_append),
         cmocka_unit_test(test_latest),           cmocka_unit_test(test_ordering),
         cmocka_unit_test(test_ordering_refused), cmocka_unit_test(test_replay),
-        cmocka_unit_test(test_replay_upsert),    cmocka_unit_test(test_freshness)};
+        cmocka_unit_test(test_replay_upsert),    cmocka_unit_test(test_freshness),
+        cmocka_unit_test(test_retention)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
