@@ -38,7 +38,7 @@ typedef struct Server {
     uint64_t rows_before;
     int64_t looked_us;
     bool line_open; /* a progress line without its newline is on the terminal */
-    bool measures;  /* how far it is behind its source: consumers of topics do not */
+    bool measures;  /* how far it is behind its source, in bytes: consumers of topics do not */
 } Server;
 
 static void run_flow(void *argument)
@@ -128,10 +128,9 @@ static void flow_told(void *context, ChannelFlow *flow)
     snprintf(flow->request_state, sizeof flow->request_state, "%s",
              request_state_name(all.request_state));
     memcpy(flow->request_why, all.refusal, sizeof all.refusal);
-    if (server->measures) {
+    flow->freshness_ms = all.freshness_us / 1000;
+    if (server->measures)
         flow->lag_bytes = (int64_t)all.lag_bytes;
-        flow->freshness_ms = all.freshness_us / 1000;
-    }
 }
 
 /* Of each flow that reads a source; a consumer of topics is asked nothing. */

@@ -13,6 +13,7 @@
 #include "common/thread.h"
 #include "operator/crd/crd.h"
 #include "operator/options.h"
+#include "operator/page/page.h"
 #include "operator/reconcile/reconcile.h"
 
 #define DESCRIPTORS ((rlim_t)20480)
@@ -134,6 +135,35 @@ static ChannelOptions channel_options(const Options *options, const LeaseOptions
                             .secret_is_foreign = options->channel_secret};
 }
 
+static bool works(void *context)
+{
+    return operator_is_working(context);
+}
+
+/* *ret NULL: there is none. False: it can't be served. */
+static bool open_page(Api *api, const Options *options, Operator *op, Page **ret)
+{
+    const PageOptions page = {.address = options->page_address,
+                              .port = options->page_port,
+                              .proxy = options->page_proxy,
+                              .user_header = options->page_header};
+    const PageSource source = {.cache = operator_cache(op),
+                               .reports = operator_reports(op),
+                               .works = works,
+                               .context = op};
+    Error err = {0};
+    *ret = NULL;
+    if (!page.address)
+        return true;
+    *ret = page_start(api, &page, &source, &err);
+    if (*ret)
+        log_info("serving the page", LOG_T("address", page.address),
+                 LOG_U("port", page_port(*ret)));
+    else
+        log_error("no page", LOG_T("reason", err.code), LOG_T("error", err.message));
+    return *ret;
+}
+
 static int work(Api *api, const Options *options, const char *namespace_name)
 {
     AUTO(mem_free)
@@ -156,13 +186,14 @@ static int work(Api *api, const Options *options, const char *namespace_name)
     Operator *op = operator_new(api, &operator_options);
     const HttpHealth health = {.healthy = healthy, .ready = ready, .context = op};
     HttpServer *http = NULL;
+    Page *page = NULL;
     Error err = {0};
     int code = EXIT_REFUSED;
     if (options->http_address)
         http = http_server_start(options->http_address, options->http_port, &health, &err);
     if (options->http_address && !http) {
         log_error("no HTTP server", LOG_T("reason", err.code), LOG_T("error", err.message));
-    } else {
+    } else if (open_page(api, options, op, &page)) {
         if (http)
             log_info("serving", LOG_T("address", options->http_address),
                      LOG_U("port", http_server_port(http)));
@@ -173,6 +204,7 @@ static int work(Api *api, const Options *options, const char *namespace_name)
     }
     api_stop(api);
     http_server_stop(http);
+    page_stop(page);
     operator_free(op);
     if (lease && code == EXIT_OK)
         release(lease, options);

@@ -40,6 +40,11 @@ static const char help[] =
     "      --channel-secret NAME\n"
     "                           a Secret with tls.crt, tls.key and ca.crt for that name, such as\n"
     "                           cert-manager's; default keys of its own, kept in LEASE-channel\n"
+    "      --page ADDRESS:PORT  serve the live page there: plain HTTP, so 127.0.0.1 unless for a "
+    "proxy\n"
+    "      --page-proxy ADDRESS, --page-user-header NAME\n"
+    "                           a proxy that has logged people in, and says who in this header;\n"
+    "                           without them everybody shows a Kubernetes token\n"
     "      --workers N          resources that are looked at side by side, default 4\n"
     "      --cleanup-timeout TIME\n"
     "                           how long a deleted Connector waits for its source, default 5m\n"
@@ -54,6 +59,8 @@ static const char help[] =
     "\n"
     "Exit codes: 0 done; 1 failed, or the lease was lost; 2 wrong usage; 3 refused\n";
 
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+
 enum {
     OPT_AGENT_IMAGE = 256,
     OPT_PULL_POLICY,
@@ -66,6 +73,9 @@ enum {
     OPT_CHANNEL,
     OPT_CHANNEL_HOST,
     OPT_CHANNEL_SECRET,
+    OPT_PAGE,
+    OPT_PAGE_PROXY,
+    OPT_PAGE_HEADER,
     OPT_WORKERS,
     OPT_CLEANUP,
     OPT_MISSING,
@@ -88,6 +98,9 @@ static const struct option long_options[] = {
     {"channel", required_argument, NULL, OPT_CHANNEL},
     {"channel-host", required_argument, NULL, OPT_CHANNEL_HOST},
     {"channel-secret", required_argument, NULL, OPT_CHANNEL_SECRET},
+    {"page", required_argument, NULL, OPT_PAGE},
+    {"page-proxy", required_argument, NULL, OPT_PAGE_PROXY},
+    {"page-user-header", required_argument, NULL, OPT_PAGE_HEADER},
     {"workers", required_argument, NULL, OPT_WORKERS},
     {"cleanup-timeout", required_argument, NULL, OPT_CLEANUP},
     {"missing-timeout", required_argument, NULL, OPT_MISSING},
@@ -200,6 +213,15 @@ static bool take_run(int option, const char *name, const char *value, Options *o
     case OPT_CHANNEL_SECRET:
         options->channel_secret = value;
         return text_is_object_name(value) || wrong("--%s '%s' is no name", name, value);
+    case OPT_PAGE:
+        return parse_address(name, value, &options->page_address, &options->page_port);
+    case OPT_PAGE_PROXY:
+        options->page_proxy = value;
+        return true; /* which the page looks at */
+    case OPT_PAGE_HEADER:
+        options->page_header = value;
+        return (*value && !value[strspn(value, LETTERS)]) ||
+               wrong("--%s '%s' is no header's name", name, value);
     case OPT_WORKERS:
         if (!text_integer_parse(value, &number) || number < 1 || number > 64)
             return wrong("--workers '%s' is no number from 1 to 64", value);
@@ -280,4 +302,5 @@ void options_done(Options *options)
     free(options->namespaces);
     free(options->http_address);
     free(options->channel_address);
+    free(options->page_address);
 }

@@ -23,6 +23,9 @@ typedef struct Options {
     char *channel_address; /* NULL: agents don't report */
     uint16_t channel_port;
     const char *channel_host, *channel_secret; /* NULL: as the Lease is called */
+    char *page_address;                        /* NULL: there is no page */
+    uint16_t page_port;
+    const char *page_proxy, *page_header; /* NULL: there is no proxy */
     unsigned workers;
     int64_t cleanup_us, missing_us, figures_us;
     const char *output; /* crds; NULL: to stdout */

@@ -28,6 +28,7 @@ static const struct {
 } of_process[] = {
     {"firn_restarts_total", offsetof(ChannelFlow, restarts), true},
     {"firn_dead_letters_total", offsetof(ChannelFlow, dead_letters), true},
+    {"firn_ingest_lag_records", offsetof(ChannelFlow, lag_records), true},
     {"firn_ingest_partitions", offsetof(ChannelFlow, partitions), true},
     {"firn_log_status", offsetof(ChannelFlow, log_status), false},
     {"firn_log_retained_bytes", offsetof(ChannelFlow, log_retained_bytes), true},

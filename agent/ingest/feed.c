@@ -184,6 +184,7 @@ static bool read_some(Feed *feed, int timeout_ms, Error *err)
             return true;
         if (heard.kind == KAFKA_HEARD_RECORD)
             metric_add(feed->metrics.records, 1);
+        feed_heard(feed, &heard);
         if (heard.kind == KAFKA_HEARD_DEALT ? !feed_dealt(feed, err)
                                             : !feed_take(feed, &heard, err))
             return false;

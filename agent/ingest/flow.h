@@ -120,11 +120,12 @@ typedef struct FeedLane {
     uint64_t seek_next;
     PieceMark marks[GROUP_CHAIN_MAX + 1]; /* the oldest first */
     uint32_t mark_count;
+    uint64_t read_next; /* behind what was heard of the partition last; 0: nothing yet */
 } FeedLane;
 
 typedef struct FeedMetrics {
     Metric *records, *unrouted, *forwarded, *rows, *commits, *table_rows, *dead_letters, *lanes,
-        *coordinates, *committed, *freshness, *freshness_asked;
+        *coordinates, *committed, *freshness, *freshness_asked, *lag;
 } FeedMetrics;
 
 typedef struct Feed {
@@ -253,6 +254,8 @@ MUST_CHECK bool feed_work(Feed *feed, Error *err);
 
 /* A record of the lane became a row of the piece. */
 void feed_mark(FeedLane *lane, uint64_t offset, uint64_t piece, int64_t written_ms);
+/* How far the partition was read. */
+void feed_heard(Feed *feed, const KafkaHeard *heard);
 void feed_show(Feed *feed); /* how fresh the table is */
 void feed_tell(Feed *feed, int64_t stale_us);
 

@@ -243,6 +243,9 @@ static void register_metrics(Feed *feed)
         .freshness =
             metrics_register(METRIC_GAUGE, "firn_table_freshness_seconds",
                              "Age of the oldest record read here that is not in the table", label),
+        .lag = metrics_register(METRIC_GAUGE, "firn_ingest_lag_records",
+                                "Records of this process's partitions that are not in the table",
+                                label),
         .freshness_asked =
             feed->freshness_ms
                 ? metrics_register(METRIC_GAUGE, "firn_table_freshness_asked_seconds",

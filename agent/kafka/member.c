@@ -421,6 +421,17 @@ bool kafka_member_bounds(KafkaMember *member, uint32_t partition, uint64_t *ret_
     return true;
 }
 
+bool kafka_member_end(const KafkaMember *member, uint32_t partition, uint64_t *ret)
+{
+    int64_t low, high;
+    if (rd_kafka_get_watermark_offsets(member->client.rk, member->topic, (int32_t)partition, &low,
+                                       &high) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+        high < 0)
+        return false;
+    *ret = (uint64_t)high;
+    return true;
+}
+
 bool kafka_member_at(KafkaMember *member, int64_t time_ms, uint64_t *ret_offsets, Error *err)
 {
     rd_kafka_topic_partition_list_t *list =

@@ -71,6 +71,8 @@ void kafka_member_pause(KafkaMember *member, uint32_t partition);
 /* What the partition holds: the first offset, and the next one. */
 MUST_CHECK bool kafka_member_bounds(KafkaMember *member, uint32_t partition, uint64_t *ret_start,
                                     uint64_t *ret_end, Error *err);
+/* The next offset, as of what was fetched last; does not wait. False: nothing was yet. */
+bool kafka_member_end(const KafkaMember *member, uint32_t partition, uint64_t *ret);
 /* Of each partition the first record that is not older than that moment, in milliseconds since
  * 1970; where there is none the partition's next offset. */
 MUST_CHECK bool kafka_member_at(KafkaMember *member, int64_t time_ms, uint64_t *ret_offsets,

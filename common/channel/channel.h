@@ -44,6 +44,7 @@
 /* field, member */
 #define CHANNEL_FLOW_NUMBERS(X)                                                                    \
     X(lag_bytes, "lag")                                                                            \
+    X(lag_records, "lagRecords")                                                                   \
     X(freshness_ms, "freshness")                                                                   \
     X(restarts, "restarts")                                                                        \
     X(dead_letters, "deadLetters")                                                                 \

@@ -110,6 +110,16 @@ bool operator_is_working(const Operator *op)
     return atomic_load(&op->working);
 }
 
+Cache *operator_cache(const Operator *op)
+{
+    return op->cache;
+}
+
+Reports *operator_reports(const Operator *op)
+{
+    return op->reports;
+}
+
 bool may_write(Operator *op, Error *err)
 {
     const Lease *lease = atomic_load(&op->lease);

@@ -45,6 +45,9 @@ Operator *operator_new(Api *api, const OperatorOptions *options) OWNED_BY(operat
 bool operator_work(Operator *op, Lease *lease);
 bool operator_is_synced(const Operator *op);
 bool operator_is_working(const Operator *op);
+/* What is there to be shown; they live as long as it does. */
+Cache *operator_cache(const Operator *op);
+Reports *operator_reports(const Operator *op);
 
 /* --- inside --- */
 

@@ -148,6 +148,13 @@ static void put_quantity(json_t *more, const char *name, int64_t bytes)
     json_object_set_new(more, name, json_string(text));
 }
 
+static void put_records(json_t *more, int64_t records)
+{
+    AUTO(mem_free)
+    char *text = mem_format("%lld record%s", (long long)records, records == 1 ? "" : "s");
+    json_object_set_new(more, "lag", json_string(text));
+}
+
 /* Whose process fills it; the caller's. */
 static char *process_of(Look *look, const json_t *unit, const json_t *connector)
 {
@@ -173,6 +180,8 @@ static void put_figures(Look *look, const json_t *unit, const char *process, jso
         json_object_set_new(more, "rows", json_integer(figures.rows));
     if (figures.lag_bytes != CHANNEL_NOT_SAID)
         put_quantity(more, "lag", figures.lag_bytes);
+    else if (figures.lag_records != CHANNEL_NOT_SAID)
+        put_records(more, figures.lag_records);
     if (figures.freshness_ms != CHANNEL_NOT_SAID) {
         char at[32];
         status_time(figures.at_s - figures.freshness_ms / 1000, at);

@@ -359,7 +359,7 @@ bool reports_claim(Reports *reports, const char *key, const json_t *owners)
 bool reports_of_unit(Reports *reports, const char *key, const char *unit, UnitFigures *ret)
 {
     bool found = false;
-    *ret = (UnitFigures){CHANNEL_NOT_SAID, CHANNEL_NOT_SAID, CHANNEL_NOT_SAID, 0};
+    *ret = (UnitFigures){CHANNEL_NOT_SAID, CHANNEL_NOT_SAID, CHANNEL_NOT_SAID, CHANNEL_NOT_SAID, 0};
     pthread_mutex_lock(&reports->lock);
     const Owner *owner = *owner_at(reports, key);
     for (size_t i = 0; owner && i < owner->agent_count; i++) {
@@ -378,6 +378,7 @@ bool reports_of_unit(Reports *reports, const char *key, const char *unit, UnitFi
     }
     if (found) {
         ret->lag_bytes = owner->shown.lag_bytes;
+        ret->lag_records = owner->shown.lag_records;
         ret->freshness_ms = owner->shown.freshness_ms;
         ret->at_s = owner->shown_s;
     }

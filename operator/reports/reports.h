@@ -4,6 +4,7 @@
  *   owners.c   what is kept of each process
  *   merge.c    several processes as one
  *   line.c     whose status is to be written next
+ *   live.c     the agents' figures as they are now, for the page
  *   write.c    the agents' key figures in the operator's /metrics
  *
  * What is shown of figures in statuses is a copy that is taken when their turn comes, so that looks
@@ -56,6 +57,12 @@ bool reports_claim(Reports *reports, const char *key, const json_t *owners);
 /* The figures of one unit, and with them those of the units that it claims: a pattern's. False: it
  * is not told of. */
 bool reports_of_unit(Reports *reports, const char *key, const char *unit, UnitFigures *ret);
+
+/* --- for the live page --- */
+
+/* As it is told now: {"flow": its figures, with "heard", "tables": {unit: figures}}; of several
+ * processes as one. NULL: nobody counts. The caller's. */
+json_t *reports_live(Reports *reports, const char *key);
 
 /* --- for /metrics --- */
 

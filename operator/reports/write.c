@@ -14,6 +14,8 @@ typedef struct Series {
 static const Series series[] = {
     {"firn_agents_lag_bytes", "What the source has and the agents have not made durable",
      offsetof(ChannelFlow, lag_bytes), 1},
+    {"firn_agents_lag_records", "Records that the topics have and the tables have not",
+     offsetof(ChannelFlow, lag_records), 1},
     {"firn_agents_freshness_seconds", "Age of the oldest change that is not durable",
      offsetof(ChannelFlow, freshness_ms), 1e-3},
     {"firn_agents_restarts", "Times that the agents began again after an error",

@@ -72,7 +72,7 @@ void conditions_of_unit(const Reported *reported, int64_t promised_ms, Condition
 
 /* Of one unit's table, or of all that a pattern has found. */
 typedef struct UnitFigures {
-    int64_t rows, lag_bytes, freshness_ms; /* CHANNEL_NOT_SAID */
+    int64_t rows, lag_bytes, lag_records, freshness_ms; /* CHANNEL_NOT_SAID */
     int64_t at_s;
 } UnitFigures;
 

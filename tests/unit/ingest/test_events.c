@@ -232,6 +232,20 @@ static void test_replay_upsert(void **state)
     source_close(&source);
 }
 
+/* Of all tables; as /metrics says it. */
+static double lag_records(void)
+{
+    Bytes text = {0};
+    double all = 0;
+    metrics_write(&text);
+    bytes_put_u8(&text, '\0');
+    for (const char *at = (const char *)text.data;
+         (at = strstr(at, "\nfirn_ingest_lag_records{")) && (at = strstr(at, "} "));)
+        all += strtod(at + 2, NULL);
+    bytes_done(&text);
+    return all;
+}
+
 /* What sla.freshness asks for counts where commitInterval is longer; and how old the oldest record
  * is that is not in the table is told. */
 static void test_freshness(void **state)
@@ -265,8 +279,12 @@ static void test_freshness(void **state)
         clock_sleep_us(20000);
         supervised_figures(process.flow, &figures);
     }
+    while (lag_records() != 30) { /* so many wait */
+        assert_true(clock_mono_us() < until_us);
+        clock_sleep_us(20000);
+    }
     expect(&source, 30, 465, 30);
-    while (figures.freshness_us) {
+    while (figures.freshness_us || lag_records() > 0) {
         assert_true(clock_mono_us() < until_us);
         clock_sleep_us(20000);
         supervised_figures(process.flow, &figures);

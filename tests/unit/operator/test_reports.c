@@ -69,6 +69,32 @@ static void next_is(World *world, const char *wanted, bool wanted_figures)
     assert_int_equal(figures, wanted_figures);
 }
 
+/* Consumers share the partitions out: what each has not read adds up, and the oldest counts. */
+static void consumers_lag(void **state)
+{
+    (void)state;
+    World world = world_of(60 * SECOND);
+    static const char *const pods[] = {"a", "b"};
+    for (int i = 0; i < 2; i++) {
+        ChannelReport report = {.has_flow = true, .whole = true};
+        channel_flow_clear(&report.flow);
+        snprintf(report.flow.phase, sizeof report.flow.phase, "Streaming");
+        report.flow.lag_records = 10 + i;
+        report.flow.freshness_ms = 1000 * i;
+        reports_joined(world.reports, "u/retail/orders", pods[i]);
+        reports_said(world.reports, "u/retail/orders", pods[i], &report, world.now_us,
+                     world.now_us / SECOND);
+    }
+    next_is(&world, "u/retail/orders", false);
+    Reported reported;
+    reports_see(world.reports, "u/retail/orders", 2, world.now_us, &reported);
+    assert_int_equal(reported.flow.lag_records, 21);
+    assert_int_equal(reported.flow.freshness_ms, 1000);
+    assert_int_equal(reported.flow.lag_bytes, CHANNEL_NOT_SAID);
+    reported_done(&reported);
+    reports_free(world.reports);
+}
+
 static int64_t rows_of(World *world, const char *unit)
 {
     UnitFigures figures;
@@ -333,6 +359,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_wait_and_words_do_not),
+        cmocka_unit_test(consumers_lag),
         cmocka_unit_test(the_silent_are_found),
         cmocka_unit_test(the_stopped_are_not_known),
         cmocka_unit_test(consumers_are_one),
