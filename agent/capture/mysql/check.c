@@ -69,6 +69,15 @@ static bool check_settings(Mysql *mysql, Error *err)
     return true;
 }
 
+/* With gtid_mode = ON alone: else there are transactions that no set tells of. */
+static bool check_gtid_mode(Mysql *mysql, Error *err)
+{
+    mysql->gtids = mysql->mariadb;
+    AUTO(mem_free) char *mode = variable(mysql, "gtid_mode", err);
+    mysql->gtids = mysql->gtids || (mode && strcasecmp(mode, "ON") == 0);
+    return mode != NULL;
+}
+
 static bool list_has(const char *list, const char *name)
 {
     size_t length = strlen(name);
@@ -123,6 +132,21 @@ bool check_log_end(Mysql *mysql, MYSQL *connection, uint64_t *ret, Error *err)
         return error_set(err, ERROR_RETRY, "BadPlace", "the binlog's end is impossible");
     *ret = place_of(file, offset);
     return true;
+}
+
+char *check_gtids(Mysql *mysql, uint64_t place)
+{
+    char file[PLACE_NAME_BYTES];
+    Error ignored;
+    if (!mysql->mariadb || !place_format_file(mysql->base_name, place_file(place), file))
+        return NULL;
+    AUTO(mem_free) char *name = my_literal(file);
+    AUTO(mem_free)
+    char *sql = mem_format("SELECT BINLOG_GTID_POS(%s, %" PRIu64 ")", name, place_offset(place));
+    AUTO(my_result_free)
+    MYSQL_RES *result = my_query(mysql->query, &mysql->patience, sql, &ignored);
+    MYSQL_ROW row = result ? mysql_fetch_row(result) : NULL;
+    return row && row[0] ? mem_strdup(row[0]) : NULL;
 }
 
 bool log_purged(const char *what, Error *err)
@@ -280,6 +304,7 @@ static bool load_collations(Mysql *mysql, Error *err)
 bool check_server(Mysql *mysql, Error *err)
 {
     uint64_t end;
-    return check_settings(mysql, err) && check_log_end(mysql, mysql->query, &end, err) &&
-           identify(mysql, err) && load_collations(mysql, err);
+    return check_settings(mysql, err) && check_gtid_mode(mysql, err) &&
+           check_log_end(mysql, mysql->query, &end, err) && identify(mysql, err) &&
+           load_collations(mysql, err);
 }

@@ -53,6 +53,7 @@ struct MyLog {
     bool placed;           /* a rotate event has said where we are */
 
     bool in_transaction, is_xa, has_rows;
+    GtidEvent gtid;      /* of the latest transaction */
     bool begun;          /* of several statements: one that changes tables does not end it */
     RowPosition at;      /* in a transaction: (where it begins, the latest row) */
     uint64_t end;        /* every transaction that began before it was handed to the builders */
@@ -199,6 +200,8 @@ static void checkpoint_at(MyLog *log, RowPosition at)
     Change *change = push(log, CHANGE_CHECKPOINT);
     change->position.at = at;
     change->commit_us = log->commit_us;
+    if (log->options.anchors)
+        my_anchors_mark(log->options.anchors, at.major);
     log->checkpoint = at.major;
     log->checkpoint_bytes = 0;
     log->oldest_us = log->first_us;
@@ -603,6 +606,8 @@ static void put_commit(MyLog *log)
 static void end_transaction(MyLog *log, uint32_t time)
 {
     bool inside = log->in_transaction;
+    if (inside && log->options.anchors)
+        my_anchors_add(log->options.anchors, log->gtid.anonymous ? NULL : &log->gtid.gtid);
     log->in_transaction = log->is_xa = log->has_rows = log->begun = false;
     log->commit_us = (int64_t)time * 1000000;
     log->first_us = log->first_us ? log->first_us : log->commit_us;
@@ -670,6 +675,9 @@ static bool on_gtid(MyLog *log, const BinlogEvent *event, Error *err)
         return binlog_bad(event, "it stands inside a transaction", err);
     if (log->offset < event->bytes)
         return binlog_bad(event, "it ends before it begins", err);
+    if (log->in_transaction && log->options.anchors) /* one of which nothing says that it ends */
+        my_anchors_add(log->options.anchors, log->gtid.anonymous ? NULL : &log->gtid.gtid);
+    log->gtid = gtid;
     if (log->map_count > MAPS_KEPT) /* ids are given anew; each statement names its own */
         drop_maps(log);
     log->in_transaction = true;
@@ -698,6 +706,20 @@ static bool on_rotate(MyLog *log, const BinlogEvent *event, Error *err)
     if (!log->in_transaction && place_of(log->file, log->offset) > log->end)
         log->end = place_of(log->file, log->offset);
     return !log->origins || my_origins_file(log->origins, rotate.name, rotate.name_bytes, err);
+}
+
+/* At a file's head: all that lies before it. The place at which the stream began may be of a time
+ * when nobody kept that. */
+static bool on_gtids_before(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    MyAnchors *anchors = log->options.anchors;
+    if (!anchors || log->in_transaction || my_anchors_known(anchors))
+        return true;
+    AUTO(gtid_set_done) GtidSet set;
+    if (!gtids_before_read(event, &set, err))
+        return false;
+    my_anchors_begin(anchors, &set, log->end);
+    return true;
 }
 
 static bool on_heartbeat(MyLog *log, const BinlogEvent *event, Error *err)
@@ -761,6 +783,9 @@ static bool on_event(MyLog *log, const BinlogEvent *event, Error *err)
         return on_gtid(log, event, err);
     case EVENT_PAYLOAD:
         return on_payload(log, event, err);
+    case EVENT_PREVIOUS_GTIDS:
+    case EVENT_GTID_LIST:
+        return on_gtids_before(log, event, err);
     case EVENT_INCIDENT:
         return on_incident(event, err);
     case EVENT_STOP:
@@ -771,12 +796,10 @@ static bool on_event(MyLog *log, const BinlogEvent *event, Error *err)
     case EVENT_BEGIN_LOAD:
     case EVENT_IGNORABLE:
     case EVENT_ROWS_QUERY:
-    case EVENT_PREVIOUS_GTIDS:
     case EVENT_TRANSACTION_CONTEXT:
     case EVENT_VIEW_CHANGE:
     case EVENT_ANNOTATE_ROWS:
     case EVENT_BINLOG_CHECKPOINT:
-    case EVENT_GTID_LIST:
     case EVENT_START_ENCRYPTION:
         return true;
     default:
@@ -794,14 +817,9 @@ static void move_on(MyLog *log, const BinlogEvent *event)
 {
     if (event->flags & BINLOG_FLAG_ARTIFICIAL || event->end == 0)
         return;
-    uint64_t offset = (log->offset & ~(uint64_t)UINT32_MAX) | event->end;
-    if (offset < log->offset && log->offset - offset < UINT64_C(1) << 31)
-        return;
-    if (offset < log->offset)
-        offset += UINT64_C(1) << 32;
-    log->offset = offset;
-    if (!log->in_transaction && log->placed && place_of(log->file, offset) > log->end)
-        log->end = place_of(log->file, offset);
+    log->offset = place_offset_after(log->offset, event->end);
+    if (!log->in_transaction && log->placed && place_of(log->file, log->offset) > log->end)
+        log->end = place_of(log->file, log->offset);
 }
 
 bool mylog_event(MyLog *log, const uint8_t *data, size_t bytes, Error *err)

@@ -55,6 +55,9 @@ static void close_capture(Capture *capture)
     free(mysql->tables);
     free(mysql->sources);
     free(mysql->collations);
+    my_adopted_forget(mysql);
+    free(mysql->copy_gtids);
+    my_anchors_free(mysql->anchors);
     arena_free(mysql->arena);
     pthread_mutex_destroy(&mysql->session_lock);
     pthread_cond_destroy(&mysql->session_freed);
@@ -76,13 +79,6 @@ static void fills(Capture *capture, uint32_t table)
 static const char *source(const Capture *capture)
 {
     return ((const Mysql *)capture)->source;
-}
-
-/* Places of another server's log mean nothing in this one's. */
-static bool adopt(const Capture *capture, Position *position, bool passed)
-{
-    (void)passed;
-    return strcmp(position->source, ((const Mysql *)capture)->source) == 0;
 }
 
 /* The server keeps nothing for us, so there is nothing that it was told. */
@@ -119,12 +115,15 @@ static bool prepare(Capture *capture, const CaptureState *state, Position *ret_c
     *ret_copy = position_of(mysql->source, (RowPosition){.major = place});
     mysql->copy_at = ret_copy->at;
     mysql->copy_us = clock_wall_us();
+    if (mysql->mariadb)
+        mysql->copy_gtids = check_gtids(mysql, place);
     if (!place_format_file(mysql->base_name, place_file(place), mysql->copy_file))
         return error_set(err, ERROR_DATA, "BadPlace", "a binlog's name is too long");
     for (size_t i = 0; i < mysql->table_count; i++)
         if (!state->complete[i] && !mysql->tables[i].resumed)
             mysql->tables[i].passed = ret_copy->at;
     mysql->start = state->from.major ? state->from : ret_copy->at;
+    my_anchors_start(mysql);
     return true;
 }
 
@@ -181,7 +180,8 @@ static const CaptureDriver driver = {
     .same = my_table_same,
     .fills = fills,
     .source = source,
-    .adopt = adopt,
+    .anchor = my_anchor,
+    .adopt = my_adopt,
     .told = told,
     .unread = unread,
     .describe = my_columns_describe,
@@ -213,6 +213,7 @@ Capture *capture_mysql_open(const ConnectorSpec *spec, const CaptureOptions *opt
     mysql->spec = spec;
     mysql->options = *options;
     mysql->mariadb = spec->source_type == SOURCE_MARIADB;
+    mysql->anchors = my_anchors_new(mysql->mariadb);
     mysql->patience = (MyPatience){patience_lasts, mysql};
     pthread_mutex_init(&mysql->session_lock, NULL);
     pthread_cond_init(&mysql->session_freed, NULL);

@@ -33,6 +33,16 @@ static inline uint64_t place_offset(uint64_t place)
     return place & ((UINT64_C(1) << PLACE_OFFSET_BITS) - 1);
 }
 
+/* Where an event ends whose header says `end`, which is modulo 2^32, behind one that ended at
+ * `offset`. */
+static inline uint64_t place_offset_after(uint64_t offset, uint32_t end)
+{
+    uint64_t after = (offset & ~(uint64_t)UINT32_MAX) | end;
+    if (after >= offset)
+        return after;
+    return offset - after < UINT64_C(1) << 31 ? offset : after + (UINT64_C(1) << 32);
+}
+
 /* The number of a file, and how many bytes its base is long ("mysql-bin." of 10). DATA "BadPlace"
  * when the name does not end in a number, or in one that is too large. */
 MUST_CHECK bool place_parse_file(const char *name, size_t name_bytes, uint64_t *ret,

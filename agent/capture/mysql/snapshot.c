@@ -206,13 +206,15 @@ static bool lock_with(Mysql *mysql, MYSQL *connection, const char *sql, Error *e
     }
 }
 
-static bool lock(Mysql *mysql, MYSQL *connection, Error *err)
+/* *ret_all: nobody commits, and not only to the captured tables. */
+static bool lock(Mysql *mysql, MYSQL *connection, bool *ret_all, Error *err)
 {
     if (!my_command(connection, &mysql->patience, "SET SESSION lock_wait_timeout = " LOCK_SECONDS,
                     err))
         return false;
     Error why;
-    if (lock_with(mysql, connection, "FLUSH TABLES WITH READ LOCK", &why))
+    *ret_all = lock_with(mysql, connection, "FLUSH TABLES WITH READ LOCK", &why);
+    if (*ret_all)
         return true;
     if (strcmp(why.code, "PrivilegeMissing") != 0) {
         *err = why;
@@ -258,11 +260,18 @@ static bool read_definitions(Mysql *mysql, Error *err)
 
 static bool take_locked(Mysql *mysql, uint64_t *ret, Error *err)
 {
+    bool all;
     AUTO(my_close) MYSQL *connection = mysql_connect(mysql, err);
-    if (!connection || !read_definitions(mysql, err) || !lock(mysql, connection, err))
+    if (!connection || !read_definitions(mysql, err) || !lock(mysql, connection, &all, err))
         return false;
     if (!check_log_end(mysql, connection, ret, err))
         return false;
+    if (all && mysql->gtids) { /* else a set of now may be of a little later, or before */
+        mysql->copy_gtids =
+            my_value(connection, &mysql->patience, "SELECT @@GLOBAL.gtid_executed", err);
+        if (!mysql->copy_gtids)
+            return false;
+    }
     for (size_t i = 0; i < mysql->session_count; i++)
         if (!begin(mysql, i, err))
             return false;

@@ -1,6 +1,6 @@
 /* The log, as a replica gets it: COM_BINLOG_DUMP from a place on.
  *
- *   dump      uint32 offset, uint16 flags, uint32 server id, the file's name
+ *   dump      uint32 offset, uint16 flags (1: up to the end only), uint32 server id, file's name
  *   answer    a packet per event: 0, the event; or an error; or EOF when the server ends it
  *
  * What is asked of the server before, as variables of the session: checksums as in its files, a
@@ -36,6 +36,7 @@
 #define GATHER_BYTES ((size_t)64 << 10)
 #define EVENTS_PER_CLOCK 128
 #define TRANSACTION_BYTES ((uint64_t)256 << 20)
+#define DUMP_TO_END 1
 #define BEAT_NS "1000000000"
 #define BLOCKED_SECONDS                                                                            \
     "86400" /* while nobody takes changes, as in a copy; its log is kept so long */
@@ -135,30 +136,26 @@ bool my_stream_unread(Mysql *mysql, Error *err)
     return is_free && (strcmp(is_free, "1") == 0 || in_use(mysql, err));
 }
 
-static bool announce(MyStream *stream, bool *ret_checksums, Error *err)
+bool my_stream_announce(const Mysql *mysql, MYSQL *connection, bool *ret_checksums, Error *err)
 {
-    const Mysql *mysql = stream->mysql;
     const MyPatience *patience = &mysql->patience;
     AUTO(mem_free)
-    char *sums = my_value(stream->connection, patience, "SELECT @@global.binlog_checksum", err);
+    char *sums = my_value(connection, patience, "SELECT @@global.binlog_checksum", err);
     if (!sums)
         return false;
     *ret_checksums = strcmp(sums, "NONE") != 0;
-    AUTO(mem_free)
-    char *sql = mem_format(
-        "SET @master_binlog_checksum = @@global.binlog_checksum, @source_binlog_checksum = "
-        "@@global.binlog_checksum, @master_heartbeat_period = " BEAT_NS
-        ", @source_heartbeat_period = " BEAT_NS
-        ", @mariadb_slave_capability = 4, @slave_uuid = '%08x-0000-0000-0000-%012" PRIx64
-        "', @replica_uuid = @slave_uuid, @@session.net_write_timeout = " BLOCKED_SECONDS,
-        mysql->server_id, (uint64_t)strtoull(mysql->lock + 5, NULL, 16) & UINT64_C(0xffffffffffff));
-    return my_command(stream->connection, patience, sql, err);
+    return my_command(connection, patience,
+                      "SET @master_binlog_checksum = @@global.binlog_checksum, "
+                      "@source_binlog_checksum = @@global.binlog_checksum, "
+                      "@master_heartbeat_period = " BEAT_NS ", @source_heartbeat_period = " BEAT_NS
+                      ", @mariadb_slave_capability = 4, @@session.net_write_timeout "
+                      "= " BLOCKED_SECONDS,
+                      err);
 }
 
-static bool ask_dump(MyStream *stream, Error *err)
+bool my_stream_ask(const Mysql *mysql, MYSQL *connection, uint64_t place, uint32_t replica,
+                   Error *err)
 {
-    const Mysql *mysql = stream->mysql;
-    uint64_t place = mysql->start.major;
     uint8_t head[10] = {0};
     /* Nothing begins behind 4 GiB: the file that ends there is the one transaction's. */
     if (place_offset(place) > UINT32_MAX)
@@ -166,15 +163,28 @@ static bool ask_dump(MyStream *stream, Error *err)
     char name[PLACE_NAME_BYTES];
     if (!place_format_file(mysql->base_name, place_file(place), name))
         return error_set(err, ERROR_DATA, "BadPlace", "a binlog's name is too long");
-    uint32_t offset = (uint32_t)place_offset(place), id = mysql->server_id;
+    uint32_t offset = (uint32_t)place_offset(place);
+    uint16_t flags = replica ? 0 : DUMP_TO_END;
     memcpy(head, &offset, 4);
-    memcpy(head + 6, &id, 4);
+    memcpy(head + 4, &flags, 2);
+    memcpy(head + 6, &replica, 4);
     Bytes content = {0};
     bytes_put(&content, head, sizeof head);
     bytes_put(&content, name, strlen(name));
-    bool ok = mywire_command(stream->connection, COM_BINLOG_DUMP, content.data, content.used, err);
+    bool ok = mywire_command(connection, COM_BINLOG_DUMP, content.data, content.used, err);
     bytes_done(&content);
     return ok;
+}
+
+/* By this a server knows two sessions for one replica's; MySQL's asks for nothing else. */
+static bool name_replica(MyStream *stream, Error *err)
+{
+    const Mysql *mysql = stream->mysql;
+    AUTO(mem_free)
+    char *sql = mem_format(
+        "SET @slave_uuid = '%08x-0000-0000-0000-%012" PRIx64 "', @replica_uuid = @slave_uuid",
+        mysql->server_id, (uint64_t)strtoull(mysql->lock + 5, NULL, 16) & UINT64_C(0xffffffffffff));
+    return my_command(stream->connection, &mysql->patience, sql, err);
 }
 
 bool my_stream_start(Capture *capture, Error *err)
@@ -187,8 +197,9 @@ bool my_stream_start(Capture *capture, Error *err)
     stream->wire.fd = -1;
     stream->connection = mysql_connect(mysql, err);
     bool checksums;
-    if (!stream->connection || !take_locks(stream, err) || !announce(stream, &checksums, err) ||
-        !ask_dump(stream, err)) {
+    if (!stream->connection || !take_locks(stream, err) || !name_replica(stream, err) ||
+        !my_stream_announce(mysql, stream->connection, &checksums, err) ||
+        !my_stream_ask(mysql, stream->connection, mysql->start.major, mysql->server_id, err)) {
         my_stream_close(stream);
         return error_wrap(err, "reading the binlog");
     }
@@ -198,6 +209,7 @@ bool my_stream_start(Capture *capture, Error *err)
                                             .learn = my_table_learn,
                                             .learn_context = mysql,
                                             .checksums = checksums,
+                                            .anchors = mysql->gtids ? mysql->anchors : NULL,
                                             .transaction_bytes = TRANSACTION_BYTES,
                                             .origins = mysql->options.origins,
                                             .commits = mysql->options.commits});
@@ -260,6 +272,7 @@ void my_stream_confirm(Capture *capture, RowPosition durable)
     MyStream *stream = mysql_of(capture)->stream;
     if (!stream)
         return;
+    my_anchors_confirm(mysql_of(capture)->anchors, durable.major);
     uint64_t old = atomic_load_explicit(&stream->confirmed, memory_order_relaxed);
     while (durable.major > old &&
            !atomic_compare_exchange_weak_explicit(&stream->confirmed, &old, durable.major,
@@ -297,18 +310,32 @@ static bool stream_error(const Mysql *mysql, Reader packet, Error *err)
                      said);
 }
 
-static bool on_packet(MyStream *stream, Reader packet, Error *err)
+bool my_stream_packet(const Mysql *mysql, Reader packet, const uint8_t **ret_event,
+                      size_t *ret_bytes, Error *err)
 {
     const uint8_t *at;
+    *ret_event = NULL;
     if (mywire_is_error(&packet))
-        return stream_error(stream->mysql, packet, err);
+        return stream_error(mysql, packet, err);
     if (mywire_is_eof(&packet))
-        return error_set(err, ERROR_RETRY, "StreamEnded", "the server ended the stream");
+        return true;
     if (!reader_take(&packet, 1, &at) || *at != 0)
         return error_set(err, ERROR_RETRY, "BadMessage", "a packet of the log is none");
-    size_t bytes = reader_left(&packet);
+    *ret_bytes = reader_left(&packet);
+    *ret_event = packet.at;
+    return true;
+}
+
+static bool on_packet(MyStream *stream, Reader packet, Error *err)
+{
+    const uint8_t *event;
+    size_t bytes;
+    if (!my_stream_packet(stream->mysql, packet, &event, &bytes, err))
+        return false;
+    if (!event)
+        return error_set(err, ERROR_RETRY, "StreamEnded", "the server ended the stream");
     bool beat = bytes >= BINLOG_HEADER_BYTES &&
-                (packet.at[4] == EVENT_HEARTBEAT || packet.at[4] == EVENT_HEARTBEAT_V2);
+                (event[4] == EVENT_HEARTBEAT || event[4] == EVENT_HEARTBEAT_V2);
     if (!beat) {
         if (!stream->first_us)
             stream->first_us = stream->now_us;
@@ -316,7 +343,7 @@ static bool on_packet(MyStream *stream, Reader packet, Error *err)
     } else if (!stream->first_beat_us) {
         stream->first_beat_us = stream->now_us;
     }
-    return mylog_event(stream->log, packet.at, bytes, err);
+    return mylog_event(stream->log, event, bytes, err);
 }
 
 /* Is it time to hand out what has gathered, at the next end of a transaction? */

@@ -76,20 +76,7 @@ static bool insert(Script *script, const char *map, size_t map_bytes, uint32_t i
 
 static bool format(Script *script)
 {
-    Bytes content = {0};
-    char version[50] = "8.4.2";
-    put_le(&content, 4, 2);
-    bytes_put(&content, version, sizeof version);
-    put_le(&content, 0, 4);
-    put_le(&content, BINLOG_HEADER_BYTES, 1);
-    for (unsigned i = 1; i <= 42; i++)
-        put_le(&content,
-               i == EVENT_TABLE_MAP                    ? 8
-               : i >= EVENT_WRITE && i <= EVENT_DELETE ? 10
-                                                       : 0,
-               1);
-    put_le(&content, 0, 1);
-    put_le(&content, 0, 4);
+    Bytes content = log_format_content();
     bool ok = put(script, EVENT_FORMAT, content.data, content.used);
     bytes_done(&content);
     return ok;
