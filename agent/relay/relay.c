@@ -31,7 +31,9 @@ static bool find_start(RelayFlow *flow, RowPosition told, RowPosition *ret, Erro
     *ret = (RowPosition){0};
     if (!sent->source[0])
         return true;
-    if (!capture_adopt(flow->capture, sent, NULL, false, &related, err))
+    bool anchored = row_position_compare(flow->state.anchored, sent->at) == 0;
+    const char *anchor = anchored ? flow->state.anchor : NULL; /* else the spool is further */
+    if (!capture_adopt(flow->capture, sent, anchor, false, &related, err))
         return false;
     if (!related)
         return error_set(err, ERROR_CONFIG, "SourceChanged",

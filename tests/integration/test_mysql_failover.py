@@ -4,20 +4,22 @@ they have, by GTID, and not by a place in a file, which means nothing there; not
 lacks transactions that the tables have, or has others between them, or has purged what they need next, the agent ends
 with the way out, and it works."""
 
+import json
 import signal
 import unittest
 
 from test_mysql import SECONDS, Base
+from test_mysql_relay import RelayBase
 
 from harness.fault_proxy import FaultProxy
 from harness.mysql import SERVERS
 from harness.mysql_lake import lake_rows
+from harness.relay import Header
 from harness.wait import wait_until
 
 
 class Failover(Base):
-    """A promotion can't be undone: each test has servers of its own. Rows in an Append table are counted: what comes twice
-    is seen."""
+    """A promotion can't be undone: each test has servers of its own."""
 
     primary: dict[str, str] = {"server_id": "1"}
     replica: dict[str, str] = {"server_id": "2"}
@@ -109,51 +111,6 @@ class Failover(Base):
     def test_goes_on(self):
         self.goes_on()
 
-    def test_while_it_runs(self):
-        """Behind one address: whoever answers there is asked who he is."""
-        with FaultProxy("127.0.0.1", self.server.port, http=False) as proxy:
-            agent = self.start(port=proxy.port)
-            self.change(1)
-            self.wait_equal(agent, "t", "quiet")
-            self.wait_replica()
-            proxy.peer = ("127.0.0.1", self.other.port)
-            for number, user, _, _, command, *_ in self.server.execute("show processlist"):
-                if user == "firn" and "Dump" not in command:
-                    self.server.execute(f"kill {number}")
-            self.execute("alter table t add column b int")  # so the catalog is asked, where the other server answers now
-            self.change(2)
-            wait_until(lambda: "ServerChanged" in agent.text(), SECONDS, "it is noticed", agent.alive)
-            self.wait_replica()
-            self.fail_over()
-            self.change(3)
-            self.wait_equal(agent, "t", "quiet")
-            self.assertIn("which has the same transactions", agent.text())
-            self.assert_stopped(agent)
-
-    def test_every_change_once(self):
-        """In a table of changes one that came twice, or not at all, stays to be seen."""
-        fields = {"mode": "Append"}
-        agent = self.start(**fields)
-        wait_until(lambda: "table copied" in agent.text() and not agent.copying(), SECONDS, "copied", agent.alive)
-        self.execute("insert into t values (5000, 'a'), (5001, 'b')")
-        wait_until(lambda: self.changes(5000) == 1, SECONDS, "followed", agent.alive)
-        self.assert_stopped(agent)
-        for at in range(5002, 5030):
-            self.execute(f"insert into t values ({at}, 'c')")
-        self.wait_replica()
-        self.fail_over()
-        self.execute("insert into t values (5030, 'd')")
-        agent = self.start(**fields)
-        wait_until(lambda: self.changes(5030) == 1, SECONDS, "it goes on", agent.alive)
-        self.assertEqual([self.changes(at) for at in range(5000, 5031)], [1] * 31)
-        self.assert_stopped(agent)
-
-    def changes(self, key: int) -> int:
-        try:
-            return lake_rows(self.warehouse, "t", ["id"]).count((key,))
-        except (ValueError, OSError):
-            return 0
-
     def refused(self, code: str, *parts: str):
         self.assert_refused(code, "--resnapshot", *parts)
         agent = self.start(arguments=["--resnapshot", "*.*"])
@@ -215,12 +172,103 @@ class Failover(Base):
         self.refused("LogPurged")
 
 
-class MariadbFailover(Failover, unittest.TestCase):
+class Tables(Failover):
+    def test_while_it_runs(self):
+        """Behind one address: whoever answers there is asked who he is."""
+        with FaultProxy("127.0.0.1", self.server.port, http=False) as proxy:
+            agent = self.start(port=proxy.port)
+            self.change(1)
+            self.wait_equal(agent, "t", "quiet")
+            self.wait_replica()
+            proxy.peer = ("127.0.0.1", self.other.port)
+            for number, user, _, _, command, *_ in self.server.execute("show processlist"):
+                if user == "firn" and "Dump" not in command:
+                    self.server.execute(f"kill {number}")
+            self.execute("alter table t add column b int")  # so the catalog is asked, where the other server answers now
+            self.change(2)
+            wait_until(lambda: "ServerChanged" in agent.text(), SECONDS, "it is noticed", agent.alive)
+            self.wait_replica()
+            self.fail_over()
+            self.change(3)
+            self.wait_equal(agent, "t", "quiet")
+            self.assertIn("which has the same transactions", agent.text())
+            self.assert_stopped(agent)
+
+    def test_every_change_once(self):
+        """In a table of changes one that came twice, or not at all, stays to be seen."""
+        fields = {"mode": "Append"}
+        agent = self.start(**fields)
+        wait_until(lambda: "table copied" in agent.text() and not agent.copying(), SECONDS, "copied", agent.alive)
+        self.execute("insert into t values (5000, 'a'), (5001, 'b')")
+        wait_until(lambda: self.changes(5000) == 1, SECONDS, "followed", agent.alive)
+        self.assert_stopped(agent)
+        for at in range(5002, 5030):
+            self.execute(f"insert into t values ({at}, 'c')")
+        self.wait_replica()
+        self.fail_over()
+        self.execute("insert into t values (5030, 'd')")
+        agent = self.start(**fields)
+        wait_until(lambda: self.changes(5030) == 1, SECONDS, "it goes on", agent.alive)
+        self.assertEqual([self.changes(at) for at in range(5000, 5031)], [1] * 31)
+        self.assert_stopped(agent)
+
+    def changes(self, key: int) -> int:
+        try:
+            return lake_rows(self.warehouse, "t", ["id"]).count((key,))
+        except (ValueError, OSError):
+            return 0
+
+
+class RelayFailover(Failover):
+    """Into topics, whose readers drop what does not come behind what they have: places at the replica have to."""
+
+    start, topic, values, wait_equal = RelayBase.start, RelayBase.topic, RelayBase.values, RelayBase.wait_equal
+
+    @classmethod
+    def setUpClass(cls):
+        cls.broker = RelayBase.brokers()
+        cls.broker.start()
+        cls.addClassCleanup(cls.broker.stop)
+
+    def setUp(self):
+        super().setUp()
+        self.prefix, self.registry = self.id().split(".")[-1], None
+
+    def test_goes_on(self):
+        for _ in range(6):
+            self.execute("flush local binary logs")  # the replica's files have smaller numbers
+        self.goes_on(partitions=1)
+        messages = [message for message in self.broker.read(f"{self.prefix}.shop.t") if message.value()]
+        values = [json.loads(message.value()) for message in messages]
+        rows = [(Header(message).position, value["after"]) for message, value in zip(messages, values) if value["op"] != "r"]
+        positions = [position for position, _ in rows]
+        self.assertEqual(positions, sorted(positions))
+        self.assertEqual(sum(value["op"] == "c" for value in values), 70)  # seven changes, each of ten rows, came once
+        self.assertEqual({value["source"]["server_id"] for value in values if value["op"] == "c"}, {1, 2})
+        self.assertGreater(int(values[0]["source"]["file"].split(".")[1]), int(values[-1]["source"]["file"].split(".")[1]))
+
+    def refused(self, code: str, *parts: str):
+        agent = self.start()
+        self.assertEqual(agent.wait(), 3, agent.text()[-3000:])
+        for part in (code, "--resnapshot", *parts):
+            self.assertIn(part, agent.text())
+
+
+class MariadbRelayFailover(RelayFailover, unittest.TestCase):
     kind = "MariaDB"
     replica = {"server_id": "2", "log_slave_updates": "ON"}
 
 
-class MysqlFailover(Failover, unittest.TestCase):
+class MysqlRelayFailover(RelayFailover, unittest.TestCase):
+    kind = "MySQL"
+
+
+class MariadbFailover(Tables, unittest.TestCase):
+    kind = "MariaDB"
+    replica = {"server_id": "2", "log_slave_updates": "ON"}
+
+
+class MysqlFailover(Tables, unittest.TestCase):
     kind = "MySQL"
 
 

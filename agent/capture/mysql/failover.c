@@ -3,6 +3,7 @@
  * (anchors.h); the place here is where this server's own log has that set before it, and nothing
  * else (seek.h). It is looked for in the files themselves, from the newest whose head tells of
  * nothing more; what a server says of its sets is not of one moment with its log's end. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,32 @@
 #define ANSWER_MS 60000
 
 /* --- what was found --- */
+
+static void shift_files(Mysql *mysql, uint64_t shift)
+{
+    mysql->file_shift = shift;
+    snprintf(mysql->source, sizeof mysql->source, "%.100s+%" PRIu64, mysql->server, shift);
+}
+
+/* Positions of this server that were passed on say by how much its files were shifted. */
+static void take_shift(Mysql *mysql, const Position *position)
+{
+    uint64_t shift;
+    char more;
+    size_t bytes = strlen(mysql->server);
+    if (mysql->options.origins && strncmp(position->source, mysql->server, bytes) == 0 &&
+        sscanf(position->source + bytes, "+%8" SCNu64 "%c", &shift, &more) == 1)
+        shift_files(mysql, shift);
+}
+
+/* Rows are passed on with their places: those of this server come behind the other's. */
+static bool shift_behind(Mysql *mysql, uint64_t then, uint64_t *place, Error *err)
+{
+    if (!mysql->options.origins || *place >= then)
+        return true;
+    shift_files(mysql, place_file(then) + 1 - place_file(*place));
+    return my_place(mysql, place_file(*place), place_offset(*place), place, err);
+}
 
 void my_adopted_forget(Mysql *mysql)
 {
@@ -164,6 +191,8 @@ static bool find(Mysql *mysql, Position *position, const char *anchor, bool *ret
         return true;
     switch (seek_in_files(mysql, &wanted, &place, &why)) {
     case SEEK_FOUND:
+        if (!shift_behind(mysql, position->at.major, &place, err))
+            return false;
         keep(mysql, position, place, anchor);
         *position = position_of(mysql->source, (RowPosition){.major = place});
         log_info("the source is another server, which has the same transactions",
@@ -192,6 +221,7 @@ bool my_adopt(Capture *capture, Position *position, const char *anchor, bool pas
 {
     (void)passed;
     Mysql *mysql = mysql_of(capture);
+    take_shift(mysql, position);
     *ret = strcmp(position->source, mysql->source) == 0;
     if (*ret) {
         if (position->at.minor == 0)

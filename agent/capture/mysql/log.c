@@ -696,7 +696,8 @@ static bool on_rotate(MyLog *log, const BinlogEvent *event, Error *err)
     if (!rotate_read(event, &rotate, err) ||
         !place_parse_file(rotate.name, rotate.name_bytes, &file, &base, err))
         return false;
-    if (rotate.offset >> PLACE_OFFSET_BITS)
+    file += log->options.file_shift;
+    if (rotate.offset >> PLACE_OFFSET_BITS || file > PLACE_FILE_MAX)
         return binlog_bad(event, "its offset is impossible", err);
     if (log->placed && place_of(file, rotate.offset) < place_of(log->file, log->offset))
         return log_purged("it goes on before the place that was read: the binlogs were reset", err);
@@ -730,7 +731,8 @@ static bool on_heartbeat(MyLog *log, const BinlogEvent *event, Error *err)
     if (!heartbeat_read(event, &beat, err) ||
         !place_parse_file(beat.name, beat.name_bytes, &file, &base, err))
         return false;
-    if (log->in_transaction || beat.offset >> PLACE_OFFSET_BITS)
+    file += log->options.file_shift;
+    if (log->in_transaction || beat.offset >> PLACE_OFFSET_BITS || file > PLACE_FILE_MAX)
         return true;
     uint64_t place = place_of(file, beat.offset);
     if (place > log->end)

@@ -20,6 +20,7 @@ typedef struct MyLogOptions {
     MyLearn learn;
     void *learn_context;
     MyAnchors *anchors;         /* told which transactions were read; NULL: they have no GTIDs */
+    uint64_t file_shift;        /* of places (place.h) */
     bool checksums;             /* before a format description */
     uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
     bool origins, commits;      /* as in CaptureOptions */

@@ -1,6 +1,7 @@
 /* The driver: what capture.h promises, for MySQL 8.0 and MariaDB 10.5, and later ones. */
 #include "agent/capture/mysql/mysql.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,16 +12,35 @@
 /* Draining may still need an answer, but not one that waits for somebody's open transaction. */
 #define STOP_PATIENCE_US 2000000
 
+bool my_place(const Mysql *mysql, uint64_t file, uint64_t offset, uint64_t *ret, Error *err)
+{
+    if (file + mysql->file_shift > PLACE_FILE_MAX || offset >> PLACE_OFFSET_BITS)
+        return error_set(err, ERROR_DATA, "BadPlace",
+                         "a place at %" PRIu64 " in binlog %" PRIu64 " is impossible", offset,
+                         file);
+    *ret = place_of(file + mysql->file_shift, offset);
+    return true;
+}
+
+bool my_place_file(const Mysql *mysql, uint64_t place, char ret[PLACE_NAME_BYTES], Error *err)
+{
+    if (place_file(place) >= mysql->file_shift &&
+        place_format_file(mysql->base_name, place_file(place) - mysql->file_shift, ret))
+        return true;
+    return error_set(err, ERROR_DATA, "BadPlace", "no binlog has the place %" PRIX64 " of %s",
+                     place, mysql->source);
+}
+
 MYSQL *mysql_connect(const Mysql *mysql, Error *err)
 {
     char source[POSITION_SOURCE_BYTES];
     AUTO(my_close) MYSQL *connection = my_open(mysql->spec, &mysql->patience, err);
     if (!connection || !check_identity(mysql, connection, source, err))
         return NULL;
-    if (!mysql->source[0] || strcmp(source, mysql->source) == 0)
+    if (!mysql->server[0] || strcmp(source, mysql->server) == 0)
         return TAKE(connection);
     error_set(err, ERROR_RETRY, "ServerChanged", "%s answers now, where %s did", source,
-              mysql->source);
+              mysql->server);
     return NULL;
 }
 
@@ -117,8 +137,8 @@ static bool prepare(Capture *capture, const CaptureState *state, Position *ret_c
     mysql->copy_us = clock_wall_us();
     if (mysql->mariadb)
         mysql->copy_gtids = check_gtids(mysql, place);
-    if (!place_format_file(mysql->base_name, place_file(place), mysql->copy_file))
-        return error_set(err, ERROR_DATA, "BadPlace", "a binlog's name is too long");
+    if (!my_place_file(mysql, place, mysql->copy_file, err))
+        return false;
     for (size_t i = 0; i < mysql->table_count; i++)
         if (!state->complete[i] && !mysql->tables[i].resumed)
             mysql->tables[i].passed = ret_copy->at;

@@ -87,10 +87,12 @@ typedef struct Mysql {
     Capture base;
     const ConnectorSpec *spec;
     bool mariadb;
-    bool full_metadata; /* table maps name their columns */
-    char source[POSITION_SOURCE_BYTES];
-    char lock[32];                    /* the name of the lock that one agent alone holds */
-    uint32_t server_id;               /* we are a replica with this number */
+    bool full_metadata;                 /* table maps name their columns */
+    char server[POSITION_SOURCE_BYTES]; /* who answers */
+    char source[POSITION_SOURCE_BYTES]; /* the same, with "+<file_shift>" where there is one */
+    uint64_t file_shift; /* what the numbers of its files are more in places (place.h) */
+    char lock[32];       /* the name of the lock that one agent alone holds */
+    uint32_t server_id;  /* we are a replica with this number */
     char base_name[PLACE_NAME_BYTES]; /* of the binlog's files: "binlog." */
     Collation *collations;
     Arena *arena; /* their names */
@@ -128,6 +130,11 @@ static inline void my_text_done_auto(Bytes *at)
     bytes_done(at);
 }
 
+/* A place in a file of the server's, and the file of a place; DATA "BadPlace". */
+MUST_CHECK bool my_place(const Mysql *mysql, uint64_t file, uint64_t offset, uint64_t *ret,
+                         Error *err);
+MUST_CHECK bool my_place_file(const Mysql *mysql, uint64_t place, char ret[PLACE_NAME_BYTES],
+                              Error *err);
 /* A connection to the server that was found at capture_mysql_open. RETRY "ServerChanged" when
  * another one answers by now: what is known of the log and of the tables is not of it. */
 MYSQL *mysql_connect(const Mysql *mysql, Error *err) OWNED_BY(my_close);

@@ -9,6 +9,10 @@
  *   minor = 0: every transaction that begins before major is in.
  * A transaction's end is the next one's beginning, or before it: so these compare as plain pairs.
  *
+ * Whoever passes rows on with their places (topics, whose readers drop what does not come behind
+ * what they have) needs those of the next server behind those of the one before: there the numbers
+ * of files are shifted by so much, and the source's name says by how much.
+ *
  * The offset is wider than the 32 bits of an event's header: a transaction may be larger than 4 GiB
  * and the header's number then wraps, so what is past it is counted by the order of events. */
 #pragma once

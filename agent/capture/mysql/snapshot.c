@@ -135,11 +135,10 @@ static bool snapshot_place(Mysql *mysql, MYSQL *connection, uint64_t *ret, Error
                  !place_parse_file(row[1], strlen(row[1]), &file, &base, err))
             return false;
     }
-    if (!file || !offset || offset >> PLACE_OFFSET_BITS)
+    if (!file || !offset)
         return error_set(err, ERROR_RETRY, "NoSnapshot",
                          "the server does not say which place of its binlog a snapshot stands for");
-    *ret = place_of(file, offset);
-    return true;
+    return my_place(mysql, file, offset, ret, err);
 }
 
 static bool take_lockless(Mysql *mysql, uint64_t *ret, Error *err)

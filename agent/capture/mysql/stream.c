@@ -161,8 +161,8 @@ bool my_stream_ask(const Mysql *mysql, MYSQL *connection, uint64_t place, uint32
     if (place_offset(place) > UINT32_MAX)
         place = place_of(place_file(place) + 1, PLACE_FIRST_OFFSET);
     char name[PLACE_NAME_BYTES];
-    if (!place_format_file(mysql->base_name, place_file(place), name))
-        return error_set(err, ERROR_DATA, "BadPlace", "a binlog's name is too long");
+    if (!my_place_file(mysql, place, name, err))
+        return false;
     uint32_t offset = (uint32_t)place_offset(place);
     uint16_t flags = replica ? 0 : DUMP_TO_END;
     memcpy(head, &offset, 4);
@@ -208,6 +208,7 @@ bool my_stream_start(Capture *capture, Error *err)
                                             .collations = &mysql->charsets,
                                             .learn = my_table_learn,
                                             .learn_context = mysql,
+                                            .file_shift = mysql->file_shift,
                                             .checksums = checksums,
                                             .anchors = mysql->gtids ? mysql->anchors : NULL,
                                             .transaction_bytes = TRANSACTION_BYTES,
