@@ -7,7 +7,7 @@
  *             with a flag, one Query
  *
  * A transaction in the log is committed, so its rows are handed out as they come; but one of XA,
- * which is in the log when it is prepared: such are refused when they have rows of ours. Where in
+ * which is in the log when it is prepared: xa.h. Where in
  * its file an event ends is in its header, modulo 2^32; what the server makes for us (its end is 0,
  * or it is artificial) stands nowhere. */
 #include "agent/capture/mysql/log.h"
@@ -20,6 +20,7 @@
 #include "agent/capture/mysql/origins.h"
 #include "agent/capture/mysql/rows.h"
 #include "agent/capture/mysql/unpack.h"
+#include "agent/capture/mysql/xa.h"
 #include "common/crash.h"
 #include "common/mem.h"
 
@@ -46,6 +47,18 @@ typedef struct Mapped {
     uint64_t version; /* of the table, when it was made */
 } Mapped;
 
+/* What was prepared, and is committed now: its events are read again. */
+typedef enum ReplayState { REPLAY_NONE, REPLAY_WANTED, REPLAY_ON } ReplayState;
+typedef struct Replay {
+    ReplayState state;
+    char xid[XID_TEXT_BYTES];
+    uint64_t place;        /* where it was prepared; 0: nobody has seen that */
+    uint64_t begins;       /* in its file; known once it has been read */
+    uint32_t time;         /* when it was committed */
+    uint64_t file, offset; /* where the log itself goes on */
+    BinlogFormat format;
+} Replay;
+
 struct MyLog {
     MyLogOptions options;
     BinlogFormat format;
@@ -53,7 +66,10 @@ struct MyLog {
     bool placed;           /* a rotate event has said where we are */
 
     bool in_transaction, is_xa, has_rows;
-    GtidEvent gtid;      /* of the latest transaction */
+    GtidEvent gtid; /* of the latest transaction */
+    bool xa_ours;   /* it has rows of a captured table */
+    PreparedList prepared;
+    Replay replay;
     bool begun;          /* of several statements: one that changes tables does not end it */
     RowPosition at;      /* in a transaction: (where it begins, the latest row) */
     uint64_t end;        /* every transaction that began before it was handed to the builders */
@@ -114,6 +130,7 @@ void mylog_free(MyLog *log)
     for (size_t i = log->ready_at; i < log->ready_count; i++)
         batch_free(log->ready[i].batch);
     payload_free(log->payload);
+    prepared_done(&log->prepared);
     my_origins_free(log->origins);
     bytes_done(&log->unpacked);
     free(log->maps);
@@ -237,6 +254,8 @@ uint64_t mylog_changes(const MyLog *log)
 }
 uint64_t mylog_end(const MyLog *log)
 {
+    if (log->replay.state == REPLAY_ON)
+        return place_of(log->replay.file, log->replay.offset);
     return log->placed ? place_of(log->file, log->offset) : log->end;
 }
 bool mylog_unpacking(const MyLog *log)
@@ -406,7 +425,8 @@ static uint64_t place_of_event(const MyLog *log, const BinlogEvent *event)
 static uint64_t place_in_transaction(const MyLog *log, const BinlogEvent *event)
 {
     uint64_t begins = log->payload ? log->payload_offset : log->offset - event->bytes;
-    return begins - place_offset(log->at.major);
+    return begins -
+           (log->replay.state == REPLAY_ON ? log->replay.begins : place_offset(log->at.major));
 }
 
 static bool put_rows(MyLog *log, Mapped *mapped, const BinlogEvent *event, RowsEvent *rows,
@@ -458,14 +478,14 @@ static bool on_rows(MyLog *log, const BinlogEvent *event, Error *err)
         return binlog_bad(event, "no table map stands before it", err);
     if (!mapped || mapped->table < 0)
         return true;
+    if (log->is_xa && log->replay.state != REPLAY_ON) {
+        log->xa_ours = true;
+        return true;
+    }
     const MyTable *table = &log->options.tables[mapped->table];
     log->at.minor = place_in_transaction(log, event) << EVENT_ROW_BITS;
     if (row_position_compare(log->at, table->passed) < 0)
         return true;
-    if (log->is_xa)
-        return refuse("a transaction of XA with rows of a captured table: it is there when it is "
-                      "prepared, whatever becomes of it",
-                      err);
     return rows_read(event, &log->format, &log->unpacked, &rows, err) &&
            put_rows(log, mapped, event, &rows, err);
 }
@@ -621,9 +641,67 @@ static bool has_word(const QueryEvent *query, const char *word)
     return memmem(query->text, query->text_bytes, word, strlen(word)) != NULL;
 }
 
+static void want_prepared(MyLog *log, const char *xid, uint64_t place, uint32_t time)
+{
+    snprintf(log->replay.xid, sizeof log->replay.xid, "%s", xid);
+    log->replay.state = REPLAY_WANTED;
+    log->replay.place = place;
+    log->replay.time = time;
+}
+
+/* XA START, END, COMMIT, ROLLBACK. What is prepared is an event of its own. */
+static bool on_xa(MyLog *log, const BinlogEvent *event, const QueryEvent *query, Error *err)
+{
+    char xid[XID_TEXT_BYTES];
+    uint64_t place;
+    if (has_word(query, "START") || has_word(query, "BEGIN")) {
+        log->is_xa = true;
+        return true;
+    }
+    if (log->is_xa && has_word(query, "END"))
+        return true;
+    if (!xid_of_query(query->text, query->text_bytes, xid))
+        return refuse("a statement of XA that names no transaction", err);
+    bool known = prepared_take(&log->prepared, xid, &place);
+    if (has_word(query, "COMMIT") && (!known || place))
+        want_prepared(log, xid, known ? place : 0, event->time);
+    else
+        end_transaction(log, event->time);
+    return true;
+}
+
+static bool on_xa_prepare(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    char xid[XID_TEXT_BYTES];
+    bool one_phase;
+    if (!xid_of_event(event, xid, &one_phase, err))
+        return false;
+    if (log->replay.state == REPLAY_ON) {
+        if (strcmp(xid, log->replay.xid) != 0)
+            return binlog_bad(event, "it is of another transaction than was asked for", err);
+        log->file = log->replay.file;
+        log->offset = log->replay.offset;
+        log->format = log->replay.format;
+        log->replay.state = REPLAY_NONE;
+        drop_maps(log);
+        end_transaction(log, log->replay.time);
+        return true;
+    }
+    if (one_phase && log->xa_ours) {
+        want_prepared(log, xid, log->at.major, event->time);
+        return true;
+    }
+    if (!one_phase && !prepared_put(&log->prepared, xid, log->xa_ours ? log->at.major : 0, err))
+        return false;
+    end_transaction(log, event->time);
+    return true;
+}
+
 static bool on_query(MyLog *log, const BinlogEvent *event, Error *err)
 {
     QueryEvent query;
+    if (log->replay.state == REPLAY_ON) /* its XA START and END, its savepoints */
+        return true;
     if (!query_read(event, &log->unpacked, &query, err))
         return false;
     switch (query_kind(query.text, query.text_bytes)) {
@@ -647,11 +725,7 @@ static bool on_query(MyLog *log, const BinlogEvent *event, Error *err)
             end_transaction(log, event->time);
         return true;
     case QUERY_XA:
-        log->is_xa = has_word(&query, "START") || has_word(&query, "BEGIN") ||
-                     (log->is_xa && has_word(&query, "END"));
-        if (!log->is_xa)
-            end_transaction(log, event->time);
-        return true;
+        return on_xa(log, event, &query, err);
     case QUERY_CHANGE:
         return on_statement(log, &query, err);
     case QUERY_OTHER:
@@ -682,6 +756,7 @@ static bool on_gtid(MyLog *log, const BinlogEvent *event, Error *err)
         drop_maps(log);
     log->in_transaction = true;
     log->is_xa = gtid.prepared_xa;
+    log->xa_ours = false;
     log->begun = gtid.gtid.mariadb && !gtid.standalone;
     log->has_rows = false;
     log->at = (RowPosition){.major = place_of(log->file, log->offset - event->bytes)};
@@ -773,11 +848,7 @@ static bool on_event(MyLog *log, const BinlogEvent *event, Error *err)
         end_transaction(log, event->time);
         return true;
     case EVENT_XA_PREPARE:
-        /* Its first byte: committed with it, in one phase. */
-        if (log->has_rows && !(reader_left(&event->content) && event->content.at[0]))
-            return refuse("a transaction of XA with rows of a captured table", err);
-        end_transaction(log, event->time);
-        return true;
+        return on_xa_prepare(log, event, err);
     case EVENT_GTID:
     case EVENT_ANONYMOUS_GTID:
     case EVENT_GTID_TAGGED:
@@ -814,6 +885,12 @@ static bool on_event(MyLog *log, const BinlogEvent *event, Error *err)
                      event->type, binlog_type_name(event->type));
 }
 
+static bool begins_transaction(uint8_t type)
+{
+    return type == EVENT_GTID || type == EVENT_ANONYMOUS_GTID || type == EVENT_GTID_TAGGED ||
+           type == EVENT_MARIADB_GTID;
+}
+
 /* What stands in the file moves our place on. */
 static void move_on(MyLog *log, const BinlogEvent *event)
 {
@@ -824,12 +901,73 @@ static void move_on(MyLog *log, const BinlogEvent *event)
         log->end = place_of(log->file, log->offset);
 }
 
+bool mylog_wants(const MyLog *log, const char **ret_xid, uint64_t *ret_place, uint64_t *ret_before)
+{
+    if (log->replay.state != REPLAY_WANTED || log->payload)
+        return false;
+    *ret_xid = log->replay.xid;
+    *ret_place = log->replay.place;
+    *ret_before = log->at.major;
+    return true;
+}
+
+void mylog_replay(MyLog *log)
+{
+    ASSERT(log->replay.state == REPLAY_WANTED && !log->payload);
+    log->replay.state = REPLAY_ON;
+    log->replay.file = log->file;
+    log->replay.offset = log->offset;
+    log->replay.format = log->format;
+    drop_maps(log); /* ids may be of another time */
+}
+
+bool mylog_replaying(const MyLog *log)
+{
+    return log->replay.state == REPLAY_ON;
+}
+
+static bool replay_rotate(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    RotateEvent rotate;
+    size_t base;
+    if (!rotate_read(event, &rotate, err) ||
+        !place_parse_file(rotate.name, rotate.name_bytes, &log->file, &base, err))
+        return false;
+    log->file += log->options.file_shift;
+    log->offset = rotate.offset;
+    return (log->file <= PLACE_FILE_MAX && !(rotate.offset >> PLACE_OFFSET_BITS)) ||
+           binlog_bad(event, "its offset is impossible", err);
+}
+
+/* Of what was prepared only rows count: it has begun and ends in another place. */
+static bool replay_event(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    if (event->type == EVENT_ROTATE)
+        return replay_rotate(log, event, err);
+    if (!(event->flags & BINLOG_FLAG_ARTIFICIAL) && event->end)
+        log->offset = place_offset_after(log->offset, event->end);
+    if (begins_transaction(event->type)) {
+        if (log->offset < event->bytes)
+            return binlog_bad(event, "it ends before it begins", err);
+        log->replay.begins = log->offset - event->bytes;
+        return true;
+    }
+    if (rows_is_event(event->type) || event->type == EVENT_TABLE_MAP ||
+        event->type == EVENT_PAYLOAD || event->type == EVENT_XA_PREPARE)
+        return on_event(log, event, err);
+    return true;
+}
+
 bool mylog_event(MyLog *log, const uint8_t *data, size_t bytes, Error *err)
 {
     BinlogEvent event;
     ASSERT(!log->payload);
     if (!binlog_event(&log->format, data, bytes, &event, err))
         return false;
+    if (log->replay.state == REPLAY_ON)
+        return replay_event(log, &event, err);
+    if (log->replay.state == REPLAY_WANTED)
+        return binlog_bad(&event, "it comes before what was prepared was read", err);
     if (event.type == EVENT_ROTATE)
         return on_rotate(log, &event, err);
     if (event.type == EVENT_HEARTBEAT || event.type == EVENT_HEARTBEAT_V2)
@@ -837,10 +975,8 @@ bool mylog_event(MyLog *log, const uint8_t *data, size_t bytes, Error *err)
     if (!log->placed && event.type != EVENT_FORMAT)
         return binlog_bad(&event, "nothing says yet in which file it stands", err);
     /* A GTID begins a transaction, so what came before it is over; its own place is not. */
-    bool begins = event.type == EVENT_GTID || event.type == EVENT_ANONYMOUS_GTID ||
-                  event.type == EVENT_GTID_TAGGED || event.type == EVENT_MARIADB_GTID;
     bool inside = log->in_transaction;
-    log->in_transaction = log->in_transaction || begins;
+    log->in_transaction = log->in_transaction || begins_transaction(event.type);
     move_on(log, &event);
     log->in_transaction = inside;
     return on_event(log, &event, err);
@@ -854,7 +990,7 @@ bool mylog_unpack(MyLog *log, Error *err)
         return false;
     if (ends) {
         payload_free(TAKE(log->payload));
-        if (log->in_transaction)
+        if (log->in_transaction && log->replay.state != REPLAY_WANTED)
             return binlog_bad(&log->payload_event, "its transaction does not end", err);
         return true;
     }

@@ -7,6 +7,7 @@
  *   learn.c        what becomes of a table whose columns change
  *   describe.c     columns for a topic's schema             origins.c  what the log says of rows
  *   snapshot.c     the copy's snapshot: one on all of its connections
+ *   replay.c, xa.c  what XA has prepared, when it is committed
  *   failover.c     a place found at another server, by GTIDs: anchors.h, seek.h
  *   headroom.h     for how long the server keeps the log that is needed
  *   plan.c, copy.c the copy: its ranges; rows as text            text.c  that into columns

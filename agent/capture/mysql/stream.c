@@ -23,6 +23,7 @@
 #include "agent/capture/mysql/binlog.h"
 #include "agent/capture/mysql/headroom.h"
 #include "agent/capture/mysql/log.h"
+#include "agent/capture/mysql/replay.h"
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/mem.h"
@@ -50,6 +51,7 @@ struct MyStream {
     MYSQL *connection;
     MyWire wire;
     MyLog *log;
+    MyReplay *replay; /* what was prepared by XA, read again; NULL: nothing */
     int64_t now_us;
     int64_t first_us; /* when the first data since the last checkpoint came; 0: none */
     int64_t first_beat_us;
@@ -71,6 +73,7 @@ void my_stream_close(MyStream *stream)
     if (!stream)
         return;
     mywire_done(&stream->wire);
+    my_replay_free(stream->replay);
     mylog_free(stream->log);
     my_close(stream->connection);
     pthread_mutex_destroy(&stream->figures_lock);
@@ -357,6 +360,31 @@ static bool checkpoint_due(const MyStream *stream)
     return stream->first_beat_us && now - stream->first_beat_us >= stream->beat_linger_us;
 }
 
+/* An event of what was prepared, or the beginning or the end of that. *ret_done false: there is
+ * nothing of it to do. */
+static bool replay_some(MyStream *stream, bool *ret_done, Error *err)
+{
+    const char *xid;
+    uint64_t place, before;
+    const uint8_t *event;
+    size_t bytes;
+    *ret_done = true;
+    if (mylog_wants(stream->log, &xid, &place, &before)) {
+        stream->replay = my_replay_new(stream->mysql, xid, place, before, err);
+        if (!stream->replay)
+            return error_wrap(err, "the XA transaction %s", xid);
+        mylog_replay(stream->log);
+        CRASH_POINT("mysql-xa-committed");
+    } else if (mylog_replaying(stream->log)) {
+        return my_replay_next(stream->replay, &event, &bytes, err) &&
+               mylog_event(stream->log, event, bytes, err);
+    } else {
+        my_replay_free(TAKE(stream->replay));
+        *ret_done = false;
+    }
+    return true;
+}
+
 /* Decodes what is in the buffer until a change is ready (*ret filled), or nothing is left, or it is
  * time to look at the clock. MYWIRE_EMPTY: the buffer is used up. */
 static MyWireResult decode_some(MyStream *stream, Change *ret, Error *err)
@@ -377,6 +405,11 @@ static MyWireResult decode_some(MyStream *stream, Change *ret, Error *err)
             CRASH_POINT("mysql-unpacking");
             continue;
         }
+        bool replayed;
+        if (!replay_some(stream, &replayed, err))
+            return MYWIRE_FAILED;
+        if (replayed)
+            continue;
         mywire_rest(&stream->wire);
         Reader packet;
         MyWireResult result = mywire_next(&stream->wire, &packet, err);
