@@ -79,9 +79,15 @@ const char *capture_source(const Capture *capture)
     return capture->driver->source(capture);
 }
 
-bool capture_adopt(const Capture *capture, Position *position, bool passed)
+char *capture_anchor(const Capture *capture, RowPosition at)
 {
-    return capture->driver->adopt(capture, position, passed);
+    return capture->driver->anchor ? capture->driver->anchor(capture, at) : NULL;
+}
+
+bool capture_adopt(Capture *capture, Position *position, const char *anchor, bool passed, bool *ret,
+                   Error *err)
+{
+    return capture->driver->adopt(capture, position, anchor, passed, ret, err);
 }
 
 bool capture_told(Capture *capture, RowPosition *ret, Error *err)

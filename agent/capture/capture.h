@@ -80,11 +80,19 @@ void capture_fills(Capture *capture, uint32_t table);
 /* The source's identity as it stands in positions (system id, timeline, slot). */
 const char *capture_source(const Capture *capture);
 
+/* What finds the position at another server of the same data, where the source's own places differ
+ * from server to server (MySQL: the GTID set of what lies before it); of positions that were handed
+ * out, up to those that are behind what was confirmed. It is kept with the position, for
+ * capture_adopt. NULL: there is none. The caller frees. Thread-safe. */
+char *capture_anchor(const Capture *capture, RowPosition at) OWNED_BY(free);
 /* Positions of a source that this one goes on from (PostgreSQL: the timeline that a promoted
- * standby has left, as far as it was followed) become this one's. False: it is unrelated, or of
- * what this one never had; then nothing is changed. `passed`: everything up to the position is
- * meant, not the position itself, so that it may be cut to where the ways part. Thread-safe. */
-bool capture_adopt(const Capture *capture, Position *position, bool passed);
+ * standby has left, as far as it was followed; MySQL: a server whose transactions this one has, by
+ * the position's anchor) become this one's. *ret false: it is unrelated, or of what this one never
+ * had; then nothing is changed. `passed`: everything up to the position is meant, not the position
+ * itself, so that it may be cut to where the ways part. CONFIG "LogPurged": this one no longer has
+ * its log from there on. Before capture_prepare, in the capture's thread. */
+MUST_CHECK bool capture_adopt(Capture *capture, Position *position, const char *anchor, bool passed,
+                              bool *ret, Error *err);
 
 /* What the source was last told to be durable downstream, asked of it now; {0, 0}: nothing, or it
  * keeps no place for us yet. */
@@ -299,7 +307,9 @@ typedef struct CaptureDriver {
     bool (*same)(const Capture *capture, uint32_t table, const char *shape);
     void (*fills)(Capture *capture, uint32_t table);
     const char *(*source)(const Capture *capture);
-    bool (*adopt)(const Capture *capture, Position *position, bool passed);
+    char *(*anchor)(const Capture *capture, RowPosition at); /* NULL: it has none */
+    bool (*adopt)(Capture *capture, Position *position, const char *anchor, bool passed, bool *ret,
+                  Error *err);
     bool (*told)(Capture *capture, RowPosition *ret, Error *err);
     bool (*log_end)(Capture *capture, RowPosition *ret, Error *err);
     bool (*unread)(Capture *capture, Error *err);

@@ -91,61 +91,152 @@ static bool units_found(const Flow *flow, Error *err)
     return found;
 }
 
-typedef struct Resume {
-    Capture *capture;
-    const SourceTable *table;
-    uint32_t number;
-} Resume;
+/* A lake table that is being opened, and what the record says of it. */
+typedef struct Opening {
+    Flow *flow;
+    BoundTable *table;
+    RecordEntry entry;
+    bool has_entry, resnapshot;
+    Position entry_position, recorded; /* as they were written */
+    Position recorded_now; /* in the source's own words of now; source "": there are none */
+    bool is_cut;           /* … which are less */
+} Opening;
+
+static void read_record(Opening *opening)
+{
+    opening->has_entry =
+        record_entry(opening->table, &opening->entry, &opening->entry_position, &opening->recorded);
+}
+
+static bool adopt_recorded(Opening *opening, Error *err)
+{
+    const char *anchor = record_anchor(opening->table);
+    Capture *capture = opening->flow->capture;
+    bool related = false;
+    Error why = {0};
+    if (!opening->recorded.source[0] || opening->resnapshot || opening->recorded_now.source[0])
+        return true;
+    opening->recorded_now = opening->recorded;
+    for (int cut = 0; cut < 2 && !related; cut++) {
+        opening->is_cut = cut;
+        if (!capture_adopt(capture, &opening->recorded_now, anchor, cut, &related, &why) &&
+            why.kind == ERROR_RETRY) {
+            *err = why;
+            return false;
+        }
+    }
+    if (!related) /* of another source; or the log is gone, and each table is asked by itself */
+        opening->recorded_now.source[0] = '\0';
+    return true;
+}
+
+/* Nothing was committed to the table since the entry was written, so that it has all that was
+ * confirmed: its own place is older, and the log may be gone from there on. */
+static bool was_idle(const Opening *opening, const TableClaim *claim)
+{
+    return opening->has_entry && opening->entry.snapshot == claim->snapshot &&
+           opening->recorded_now.source[0] && !opening->is_cut &&
+           strcmp(opening->entry.source, opening->recorded.source) == 0 &&
+           row_position_compare(opening->entry.at, opening->recorded.at) <= 0;
+}
+
+static bool adopt_claim(Opening *opening, const TableClaim *claim, const char *anchor, Error *err)
+{
+    BoundTable *table = opening->table;
+    bool related;
+    if (table->then.source[0] && position_compare(&table->then, &claim->position) == POSITION_EQUAL)
+        return true;
+    table->then = table->now = claim->position;
+    const char *source = capture_source(opening->flow->capture);
+    if (strcmp(claim->position.source, source) != 0 && was_idle(opening, claim))
+        table->now = opening->recorded_now;
+    else if (strcmp(claim->position.source, source) != 0 && opening->has_entry &&
+             opening->entry.snapshot == claim->snapshot &&
+             strcmp(opening->entry.source, source) == 0)
+        table->now = opening->entry_position;
+    else
+        return capture_adopt(opening->flow->capture, &table->now, anchor, false, &related, err);
+    return true;
+}
 
 /* The lake's table says how far it is, and which columns the source had there. */
-static bool resume(void *context, const char *shape, RowPosition at, const Schema **source,
-                   const char **ret_shape, Error *err)
+static bool resume(void *context, const char *shape, const TableClaim *claim, const char *anchor,
+                   const Schema **source, const char **ret_shape, Error *err)
 {
-    const Resume *resume = context;
-    if (!capture_resume(resume->capture, resume->number, shape, at, err))
+    Opening *opening = context;
+    const BoundTable *table = opening->table;
+    if (!adopt_claim(opening, claim, anchor, err) ||
+        !capture_resume(opening->flow->capture, table->number, shape, table->now.at, err))
         return false;
-    *source = resume->table->schema;
-    *ret_shape = resume->table->shape;
+    *source = table->source->schema;
+    *ret_shape = table->source->shape;
     return true;
 }
 
 static bool same(void *context, const char *shape)
 {
-    const Resume *resume = context;
-    return capture_same(resume->capture, resume->number, shape);
+    const Opening *opening = context;
+    return capture_same(opening->flow->capture, opening->table->number, shape);
 }
 
-/* What the record says of it, in the source's own positions of now. */
-static bool find_entry(const Flow *flow, const BoundTable *table, RecordEntry *ret,
-                       Position *ret_position, Position *ret_recorded)
+/* The entry in the source's words of now: before, at, or behind the table's claim, as it was in the
+ * words in which both were written. */
+static bool adopt_entry(Opening *opening, const TableView *view, Error *err)
 {
-    bool found = record_entry(table, ret, ret_position, ret_recorded);
-    if (found && capture_adopt(flow->capture, ret_position, true)) {
-        ret->source = ret_position->source;
-        ret->at = ret_position->at;
+    const BoundTable *table = opening->table;
+    RecordEntry *entry = &opening->entry;
+    bool related;
+    if (!opening->has_entry || !view->has_claim || strcmp(entry->source, table->now.source) == 0)
+        return true;
+    bool alike = strcmp(entry->source, table->then.source) == 0;
+    int order = alike ? row_position_compare(entry->at, table->then.at) : 0;
+    if (alike || entry->snapshot == view->snapshot) {
+        entry->source = table->now.source;
+        entry->at = order < 0 ? (RowPosition){0} : table->now.at;
+        entry->at.minor += order > 0;
+        return true;
     }
-    if (ret_recorded->source[0])
-        (void)capture_adopt(flow->capture, ret_recorded, true); /* else it is another source's */
-    return found;
+    if (!capture_adopt(opening->flow->capture, &opening->entry_position, NULL, true, &related, err))
+        return false;
+    entry->source = opening->entry_position.source;
+    entry->at = opening->entry_position.at;
+    return true;
 }
 
-void flow_adopt(const Flow *flow, BoundTable *table, TableView *view)
+void flow_adopt(BoundTable *table, TableView *view)
 {
-    if (!view->has_claim)
+    if (!view->has_claim || strcmp(view->source, table->then.source) != 0 ||
+        row_position_compare(view->lanes[0].passed, table->then.at) != 0)
         return;
-    table->claimed = position_of(view->source, view->lanes[0].passed);
-    if (capture_adopt(flow->capture, &table->claimed, false))
-        view->source = table->claimed.source;
+    table->lane = (LaneValue){.passed = table->now.at};
+    view->source = table->now.source;
+    view->lanes = &table->lane;
+}
+
+static bool adopt_view(Opening *opening, TableView *view, Error *err)
+{
+    BoundTable *table = opening->table;
+    if (!view->has_claim)
+        return true;
+    AUTO(mem_free) char *anchor = table_anchor(table->table);
+    const TableClaim claim = {.position = position_of(view->source, view->lanes[0].passed),
+                              .snapshot = view->snapshot};
+    if (!adopt_claim(opening, &claim, anchor, err) || !adopt_entry(opening, view, err))
+        return false;
+    flow_adopt(table, view);
+    return true;
 }
 
 /* Opens the lake table, as often as its Follow wants to see it, and makes it if it is missing. */
-static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Error *err)
+static bool open_table(Opening *opening, TableOptions *options, Error *err)
 {
+    Flow *flow = opening->flow;
+    BoundTable *table = opening->table;
     Follow *follow = &table->follow;
-    Position entry_position, recorded;
-    RecordEntry entry;
-    bool has_entry = find_entry(flow, table, &entry, &entry_position, &recorded);
     for (;;) {
+        read_record(opening);
+        if (!adopt_recorded(opening, err))
+            return false;
         TableView view = {0};
         Error why = {0};
         table_close(table->table);
@@ -158,11 +249,13 @@ static bool open_table(Flow *flow, BoundTable *table, TableOptions *options, Err
             table_view(table->table, 0, 0, &view);
         follow->options.resnapshot = table->table ? table_resnapshots(table->table)
                                                   : options->resnapshot || options->resnapshot_id;
-        flow_adopt(flow, table, &view);
-        if (table->table && !has_entry)
-            has_entry = find_entry(flow, table, &entry, &entry_position, &recorded);
-        FollowAction action = follow_open(follow, &view, has_entry ? &entry : NULL,
-                                          recorded.source[0] ? &recorded : NULL, clock_mono_us());
+        if (!opening->has_entry) /* now it may be found by the table */
+            read_record(opening);
+        if (!adopt_view(opening, &view, err))
+            return error_wrap(err, "table %s", table->name);
+        FollowAction action = follow_open(
+            follow, &view, opening->has_entry ? &opening->entry : NULL,
+            opening->recorded_now.source[0] ? &opening->recorded_now : NULL, clock_mono_us());
         if (action.kind == FOLLOW_STALL)
             return flow_stalled(table, action.reason, err);
         options->create = action.kind == FOLLOW_CREATE;
@@ -223,7 +316,7 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                                flow->pipeline->connector->snapshot_mode == SNAPSHOT_ONLY ||
                                supervised_copies_anew(&flow->pipeline->base, name)};
     follow_init(&table->follow, &rules);
-    Resume going_on = {flow->capture, source, number};
+    Opening opening = {.flow = flow, .table = table, .resnapshot = rules.resnapshot};
     TableOptions options = {.spec = table->spec,
                             .unit = table->unit,
                             .source = source->schema,
@@ -231,14 +324,14 @@ static bool bind_table(Flow *flow, const SourceTable *source, uint32_t number, E
                             .resume = resume,
                             .same = same,
                             .copy_whole = rules.copy_whole,
-                            .resume_context = &going_on,
+                            .resume_context = &opening,
                             .catalog = table->warehouse->lake->catalog,
                             .warehouse = lake_tables(table->warehouse->lake),
                             .memory_bytes_max = TABLE_MEMORY_BYTES,
                             .resnapshot = rules.resnapshot,
                             .resnapshot_id =
                                 copy_request_names(&flow->request, name) ? flow->request.id : NULL};
-    if (!open_table(flow, table, &options, err))
+    if (!open_table(&opening, &options, err))
         return false;
     size_t key_count;
     AUTO(mem_free) int32_t *key = table_key(table->table, &key_count);

@@ -20,7 +20,7 @@ bool flow_stalled(const BoundTable *table, StallReason reason, Error *err)
         [STALL_TABLE_DROPPED] = "was dropped, or made anew, after rows of it were confirmed to "
                                 "the source; put the old one back",
         [STALL_SOURCE_CHANGED] = "was filled from another source than the Connector reads now, or "
-                                 "holds what a standby that was promoted never had; "
+                                 "holds what a standby or replica that was promoted never had; "
                                  "point the Connector back",
         [STALL_SLOT_AHEAD] = "stands behind what the slot was confirmed to: changes are lost (to "
                              "other tables, too: --resnapshot '*.*')",
@@ -92,7 +92,8 @@ static bool send(Flow *flow, BoundTable *table, FollowAction *action, Error *err
         answer = table_resend(table->table, &sequence, err);
     } else {
         Position position = position_of(capture_source(flow->capture), action->position);
-        if (!table_send(table->table, &position, &answer, &id, &sequence, err)) {
+        AUTO(mem_free) char *anchor = capture_anchor(flow->capture, action->position);
+        if (!table_send(table->table, &position, anchor, &answer, &id, &sequence, err)) {
             table_abandon(table->table, !follow->unknown);
             return error_wrap(err, "table %s", table->name);
         }
@@ -114,7 +115,7 @@ static bool look(Flow *flow, BoundTable *table, FollowAction *action, Error *err
         *err = why;
         return false;
     }
-    flow_adopt(flow, table, &view);
+    flow_adopt(table, &view);
     *action = follow_loaded(follow, &view, clock_mono_us());
     if (action->kind == FOLLOW_NOTHING && follow_is_settled(follow)) {
         table_found(table->table);

@@ -66,12 +66,14 @@ typedef struct BoundTable {
     bool begins;   /* nothing that the table holds counts: it is copied from the first row */
     BoundCopy copy;
     TableMetrics metrics;
-    bool refused;     /* the last commit, for what it is */
-    bool swept;       /* unfinished uploads were looked for */
-    Follow follow;    /* the writer thread's own, once it runs */
-    Position claimed; /* what the latest view says, in the source's own words of now */
-    bool entered;     /* its entry for the record is the Follow's of now */
-    size_t buffers;   /* table_buffers, and table_kept, as of the last look */
+    bool refused;       /* the last commit, for what it is */
+    bool swept;         /* unfinished uploads were looked for */
+    Follow follow;      /* the writer thread's own, once it runs */
+    Position then, now; /* what it claimed when it was opened; the same in the source's own words
+                           of now, where there are any */
+    LaneValue lane;     /* … for a view */
+    bool entered;       /* its entry for the record is the Follow's of now */
+    size_t buffers;     /* table_buffers, and table_kept, as of the last look */
     size_t kept;
     bool has_later;    /* a checkpoint came while a commit was being settled: */
     RowPosition later; /* the latest such */
@@ -183,7 +185,7 @@ void flow_copy_committed(Flow *flow, BoundTable *table);
 MUST_CHECK bool flow_stream(Flow *flow, Error *err);     /* stream.c; returns on stop */
 MUST_CHECK bool flow_copy_alone(Flow *flow, Error *err); /* the copy without the stream behind it */
 /* A claim that was made before the source failed over counts as one of now (bind.c). */
-void flow_adopt(const Flow *flow, BoundTable *table, TableView *view);
+void flow_adopt(BoundTable *table, TableView *view);
 size_t flow_writers_count(const Flow *flow); /* writer.c */
 void flow_writers_start(Flow *flow);
 void flow_writers_join(Flow *flow);
@@ -193,6 +195,8 @@ MUST_CHECK bool flow_obey(Flow *flow, BoundTable *table, FollowAction action, Er
 /* Why only a person can help, and how; returns false. */
 bool flow_stalled(const BoundTable *table, StallReason reason, Error *err);
 MUST_CHECK bool record_load(Warehouse *warehouse, Error *err); /* record.c */
+/* That of the record's own position; NULL: none. */
+const char *record_anchor(const BoundTable *table);
 /* What it says of the table; false: nothing. ret_recorded->source "" if it holds no position. */
 bool record_entry(const BoundTable *table, RecordEntry *ret, Position *ret_entry_position,
                   Position *ret_recorded);

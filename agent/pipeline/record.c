@@ -1,7 +1,7 @@
 /* What was confirmed to the source, written beside the warehouse before it is confirmed (law 2):
  *
  *   <warehouse>/_firn/<namespace>.<connector>.json
- *   {"connector": "retail/shop", "position": "<position>",
+ *   {"connector": "retail/shop", "position": "<position>", "anchor": "…" (capture_anchor, or none),
  *    "tables": {"public.orders": {"uuid": "…", "snapshot": 1, "sequence": 1,
  *                                 "position": "<position>"}, …}}
  *
@@ -86,7 +86,13 @@ bool record_entry(const BoundTable *table, RecordEntry *ret, Position *ret_entry
     return true;
 }
 
-static bool write_one(Flow *flow, Warehouse *warehouse, const char *position, Error *err)
+const char *record_anchor(const BoundTable *table)
+{
+    return json_string_value(json_object_get(table->warehouse->record, "anchor"));
+}
+
+static bool write_one(Flow *flow, Warehouse *warehouse, const char *position, const char *anchor,
+                      Error *err)
 {
     json_t *tables = json_object();
     pthread_mutex_lock(&flow->lock);
@@ -104,8 +110,8 @@ static bool write_one(Flow *flow, Warehouse *warehouse, const char *position, Er
                                       position_format(&at, text)));
     }
     pthread_mutex_unlock(&flow->lock);
-    json_t *record = json_pack("{s:s,s:s,s:o}", "connector", flow->pipeline->base.name, "position",
-                               position, "tables", tables);
+    json_t *record = json_pack("{s:s,s:s,s:s*,s:o}", "connector", flow->pipeline->base.name,
+                               "position", position, "anchor", anchor, "tables", tables);
     ASSERT(record);
     char *text = json_dumps(record, JSON_INDENT(1) | JSON_SORT_KEYS);
     ASSERT(text);
@@ -121,9 +127,10 @@ bool record_write(Flow *flow, RowPosition durable, Error *err)
     Position position = position_of(capture_source(flow->capture), durable);
     char text[POSITION_TEXT_BYTES];
     position_format(&position, text);
+    AUTO(mem_free) char *anchor = capture_anchor(flow->capture, durable);
     CRASH_POINT("record-before");
     for (size_t i = 0; i < flow->warehouse_count; i++)
-        if (!write_one(flow, flow->warehouses[i], text, err))
+        if (!write_one(flow, flow->warehouses[i], text, anchor, err))
             return error_wrap(err, "confirmed record");
     CRASH_POINT("record-written");
     return true;

@@ -413,7 +413,9 @@ static bool begin(CopyRun *run, Error *err)
     if (!any)
         return true;
     const Position from = position_of(capture_source(flow->capture), flow->durable);
-    state_put_position(flow->relay->base.name, &from, outbox_to(&flow->box, &flow->state_topic));
+    AUTO(mem_free) char *anchor = capture_anchor(flow->capture, flow->durable);
+    state_put_position(flow->relay->base.name, &from, anchor,
+                       outbox_to(&flow->box, &flow->state_topic));
     if (!relay_send(flow, &flow->box, err) || (flow->transactional && !relay_commit(flow, err)) ||
         !relay_settle(flow, err))
         return false;

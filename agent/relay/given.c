@@ -51,7 +51,8 @@ static bool put_state(RelayFlow *flow, RowPosition at, bool *ret_sent, Error *er
     Spooled *spool = flow->spool;
     const Position position = position_of(capture_source(flow->capture), at);
     outbox_clear(&spool->own);
-    state_put_position(flow->relay->base.name, &position,
+    AUTO(mem_free) char *anchor = capture_anchor(flow->capture, at);
+    state_put_position(flow->relay->base.name, &position, anchor,
                        outbox_to(&spool->own, &flow->state_topic));
     return relay_hand_over(flow, &spool->own, false, ret_sent, err);
 }

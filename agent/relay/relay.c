@@ -27,11 +27,15 @@ void relay_fail(RelayFlow *flow, const Error *err)
 static bool find_start(RelayFlow *flow, RowPosition told, RowPosition *ret, Error *err)
 {
     Position *sent = &flow->state.position;
+    bool related;
     *ret = (RowPosition){0};
     if (!sent->source[0])
         return true;
-    if (strcmp(sent->source, capture_source(flow->capture)) != 0 &&
-        !capture_adopt(flow->capture, sent, false))
+    bool anchored = row_position_compare(flow->state.anchored, sent->at) == 0;
+    const char *anchor = anchored ? flow->state.anchor : NULL; /* else the spool is further */
+    if (!capture_adopt(flow->capture, sent, anchor, false, &related, err))
+        return false;
+    if (!related)
         return error_set(err, ERROR_CONFIG, "SourceChanged",
                          "topics were filled from %s, and Connector/%s reads %s now, which does "
                          "not go on from there; point it back, or load the tables again with "

@@ -104,7 +104,8 @@ bool relay_spool_know(RelayFlow *flow, Error *err)
     Outbox box = {0};
     TopicRecords *to = outbox_to(&box, &flow->state_topic);
     const Position at = position_of(capture_source(flow->capture), flow->durable);
-    state_put_position(flow->relay->base.name, &at, to);
+    AUTO(mem_free) char *anchor = capture_anchor(flow->capture, flow->durable);
+    state_put_position(flow->relay->base.name, &at, anchor, to);
     put_known_topic(&flow->state_topic, to);
     for (size_t i = 0; i < CONNECTOR_TOPICS; i++)
         put_known_topic(&flow->others[i].topic, to);

@@ -63,6 +63,7 @@ void state_done(State *state)
         table_free(state->tables[i]);
     free(state->tables);
     free(state->connector);
+    free(state->anchor);
     *state = (State){0};
 }
 
@@ -265,12 +266,13 @@ static void put(const char *key, json_t *value, TopicRecords *to)
     record->value = append(to, text);
 }
 
-void state_put_position(const char *connector, const Position *position, TopicRecords *to)
+void state_put_position(const char *connector, const Position *position, const char *anchor,
+                        TopicRecords *to)
 {
     char text[POSITION_TEXT_BYTES];
     put(POSITION_KEY,
-        json_pack("{s:i,s:s,s:s}", "version", STATE_VERSION, "connector", connector, "position",
-                  position_format(position, text)),
+        json_pack("{s:i,s:s,s:s,s:s*}", "version", STATE_VERSION, "connector", connector,
+                  "position", position_format(position, text), "anchor", anchor),
         to);
 }
 
@@ -348,8 +350,12 @@ static bool take_position(State *state, const char *key, json_t *value, Error *e
     const char *text = json_string_value(json_object_get(value, "position"));
     if (!connector || !text || !position_parse(text, &state->position, err))
         return bad(key, "it has no position", err);
+    const char *anchor = json_string_value(json_object_get(value, "anchor"));
     free(state->connector);
+    free(state->anchor);
     state->connector = mem_strdup(connector);
+    state->anchor = anchor ? mem_strdup(anchor) : NULL;
+    state->anchored = state->position.at;
     return true;
 }
 

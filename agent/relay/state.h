@@ -77,6 +77,8 @@ typedef struct TableState {
 typedef struct State {
     char *connector;   /* "retail/shop"; NULL: nothing was ever sent */
     Position position; /* source "": none */
+    char *anchor;      /* capture_anchor's, of `anchored`; NULL: there is none */
+    RowPosition anchored;
     TableState **tables;
     size_t table_count;
 } State;
@@ -95,7 +97,8 @@ TableState *state_table(State *state, const char *name); /* NULL: none */
 TableState *state_add(State *state, const char *name, const char *topic);
 
 /* Append a record. */
-void state_put_position(const char *connector, const Position *position, TopicRecords *to);
+void state_put_position(const char *connector, const Position *position, const char *anchor,
+                        TopicRecords *to);
 void state_put_table(const TableState *table, TopicRecords *to);
 
 /* What the records of that version look like. key_schema NULL: they have no key. */

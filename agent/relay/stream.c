@@ -158,7 +158,8 @@ void relay_add_point(RelayFlow *flow, RowPosition at)
 static void put_position(RelayFlow *flow, RowPosition at)
 {
     const Position position = position_of(capture_source(flow->capture), at);
-    state_put_position(flow->relay->base.name, &position,
+    AUTO(mem_free) char *anchor = capture_anchor(flow->capture, at);
+    state_put_position(flow->relay->base.name, &position, anchor,
                        outbox_to(&flow->box, &flow->state_topic));
 }
 

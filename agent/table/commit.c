@@ -14,6 +14,7 @@ void table_pending_done(TablePending *pending)
     free(pending->joined);
     free(pending->text);
     free(pending->with_snapshot);
+    free(pending->anchor);
     *pending = (TablePending){0};
 }
 
@@ -73,6 +74,19 @@ static void fill_view(Table *table, const TableClaim *claim, int64_t commit, int
         read_lanes(table);
     ret->lane_count = table->lanes ? table->seen_lanes.lane_count : 1;
     ret->lanes = table->lanes ? table->seen_lanes.lanes : &table->lane;
+}
+
+char *table_anchor(const Table *table)
+{
+    char text[POSITION_TEXT_BYTES];
+    const char *anchor = iceberg_property(table->iceberg, table->anchor_property);
+    if (!anchor || !table->claim.is_there)
+        return NULL;
+    position_format(&table->claim.position, text);
+    size_t bytes = strlen(text); /* one of another position was left by who knows of none */
+    return strncmp(anchor, text, bytes) == 0 && anchor[bytes] == ' '
+               ? mem_strdup(anchor + bytes + 1)
+               : NULL;
 }
 
 void table_view(Table *table, int64_t commit, int64_t head, TableView *ret)
@@ -159,7 +173,8 @@ static const char *copy_word(const Table *table)
 
 /* The position, in the snapshot's summary and in the property that names the snapshot; what else
  * the table says of itself, with it. */
-static void put_position(Table *table, const Position *position, const char *text)
+static void put_position(Table *table, const Position *position, const char *text,
+                         const char *anchor)
 {
     TablePending *pending = &table->pending;
     pending->position = *position;
@@ -180,6 +195,10 @@ static void put_position(Table *table, const Position *position, const char *tex
     pending->commit.properties = pending->properties;
     pending->commit.property_count = 0;
     put_property(pending, table->property, pending->with_snapshot);
+    free(pending->anchor);
+    pending->anchor = anchor ? mem_format("%s %s", text, anchor) : NULL;
+    if (anchor)
+        put_property(pending, table->anchor_property, pending->anchor);
     if (table->copy_next)
         put_property(pending, table->copy_property, table->copy_next);
     if (table->copy_begun && table->request)
@@ -261,13 +280,13 @@ static CommitAnswer send(Table *table, int64_t *ret_sequence, Error *err)
     return answer;
 }
 
-static bool send_with(Table *table, const Position *position, const char *text, CommitAnswer *ret,
-                      int64_t *ret_id, int64_t *ret_sequence, Error *err)
+static bool send_with(Table *table, const Position *position, const char *text, const char *anchor,
+                      CommitAnswer *ret, int64_t *ret_id, int64_t *ret_sequence, Error *err)
 {
     TablePending *pending = &table->pending;
     if (!table_usable(table, err) || !make_whole(table, err))
         return false;
-    put_position(table, position, text);
+    put_position(table, position, text, anchor);
     if (pending->attempt) {
         if (!pending->unknown) /* else it may take effect yet */
             iceberg_attempt_undo(pending->attempt);
@@ -281,13 +300,13 @@ static bool send_with(Table *table, const Position *position, const char *text, 
     return true;
 }
 
-bool table_send(Table *table, const Position *position, CommitAnswer *ret, int64_t *ret_id,
-                int64_t *ret_sequence, Error *err)
+bool table_send(Table *table, const Position *position, const char *anchor, CommitAnswer *ret,
+                int64_t *ret_id, int64_t *ret_sequence, Error *err)
 {
     char text[POSITION_TEXT_BYTES];
     ASSERT(!table->lanes);
-    return send_with(table, position, position_format(position, text), ret, ret_id, ret_sequence,
-                     err);
+    return send_with(table, position, position_format(position, text), anchor, ret, ret_id,
+                     ret_sequence, err);
 }
 
 bool table_send_lanes(Table *table, const char *source, const LaneValue *lanes, uint32_t lane_count,
@@ -296,7 +315,7 @@ bool table_send_lanes(Table *table, const char *source, const LaneValue *lanes, 
     ASSERT(table->lanes);
     AUTO(mem_free) char *text = lane_position_format(source, lanes, lane_count);
     const Position position = position_of(source, (RowPosition){0});
-    return send_with(table, &position, text, ret, ret_id, ret_sequence, err);
+    return send_with(table, &position, text, NULL, ret, ret_id, ret_sequence, err);
 }
 
 CommitAnswer table_resend(Table *table, int64_t *ret_sequence, Error *err)

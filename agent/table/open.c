@@ -35,6 +35,7 @@ static void release(Table *table)
     free(table->all_rows);
     free(table->unit);
     free(table->property);
+    free(table->anchor_property);
     free(table->copy_property);
     free(table->copy_progress);
     free(table->copy_next);
@@ -562,9 +563,10 @@ static bool bind_there(Table *table, const TableOptions *options, Error *err)
     bool goes_on = table->claim.is_there && !table->outdated;
     /* made by us, and never filled: the source's columns may be others since */
     bool begins = !table->claim.is_there && unit && strcmp(unit, table->unit) == 0;
+    AUTO(mem_free) char *anchor = goes_on ? table_anchor(table) : NULL;
     bool ok = !goes_on || !options->resume ||
-              options->resume(options->resume_context, known, table->claim.position.at,
-                              &table->source, &shape, err);
+              options->resume(options->resume_context, known, &table->claim, anchor, &table->source,
+                              &shape, err);
     table->shape = shape ? mem_strdup(shape) : NULL;
     KnownKey known_key = {0};
     if (ok && ids)
@@ -617,6 +619,7 @@ Table *table_open(const TableOptions *options, Error *err)
     table->memory_bytes_max = options->memory_bytes_max;
     table->unit = mem_strdup(options->unit);
     table->property = mem_format("firn.position.%s", options->unit);
+    table->anchor_property = mem_format("firn.anchor.%s", options->unit);
     table->copy_property = mem_format("firn.copy.%s", options->unit);
     table->request_property = mem_format("firn.resnapshot.%s", options->unit);
     table->request = options->resnapshot_id;

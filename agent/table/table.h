@@ -26,16 +26,25 @@
 
 typedef struct Table Table;
 
+/* What the table says of itself in its properties: everything up to `position` is in it. */
+typedef struct TableClaim {
+    bool is_there;
+    bool copying; /* of the changes alone: rows of before are still missing */
+    Position position;
+    int64_t snapshot; /* that made it true */
+} TableClaim;
+
 typedef struct TableOptions {
     const LakeTableSpec *spec; /* outlives the table */
     const char *unit;     /* "<namespace>/<name>" of the ingestion unit, for the property's name */
     const Schema *source; /* the source's columns and key; outlives the table */
     const char *shape; /* the same in the source's own words, a JSON object that stands in the table
                           property firn.columns.<unit>; NULL: it has none. Outlives the table */
-    /* The table is complete up to `at`, with the source's columns as `shape` says (NULL: it does
-     * not say): *source and *ret_shape become what rows after `at` begin with. May be NULL. */
-    bool (*resume)(void *context, const char *shape, RowPosition at, const Schema **source,
-                   const char **ret_shape, Error *err);
+    /* The table is complete up to the claim, whose anchor was kept with it (NULL: none), with the
+     * source's columns as `shape` says (NULL: it does not say): *source and *ret_shape become what
+     * rows after it begin with. May be NULL. */
+    bool (*resume)(void *context, const char *shape, const TableClaim *claim, const char *anchor,
+                   const Schema **source, const char **ret_shape, Error *err);
     /* A copy that is not finished goes on only with the columns that it began with: are the
      * source's those of `shape`? NULL: they are. Where they are not, or with copy_whole, the table
      * is opened with the source's columns, to be copied from the first row: views say `outdated`.
@@ -76,6 +85,8 @@ Table *table_open(const TableOptions *options, Error *err) OWNED_BY(table_close)
 /* The table as it was loaded last: its claim, whether `commit` (0: none) stands in the history of
  * its head, what others did since `head` (0: the empty table). What it points to lasts until the
  * next call. */
+/* What was kept with the claim as the table has it now, for capture_adopt; NULL: nothing. */
+char *table_anchor(const Table *table) OWNED_BY(free);
 void table_view(Table *table, int64_t commit, int64_t head, TableView *ret);
 /* Loads it again first. One that is gone, or another under the name, is a view that says so; CONFIG
  * "SchemaChanged" when others changed its columns or partitions. */
@@ -189,12 +200,13 @@ const char *table_replayed(const Table *table);
 void table_set_replayed(Table *table, const char *id);
 
 /* --- committing: send, then as agent/commit says --- */
-/* Makes everything pending one snapshot with `position` (all changes up to it have been put), on
- * the head that was loaded last. False: nothing was sent. True: *ret is the answer, *err its reason
- * unless DONE, *ret_id the snapshot's id, *ret_sequence (DONE) the table's last sequence number.
- * Nothing may be put between an answer other than DONE and what settles it. */
-MUST_CHECK bool table_send(Table *table, const Position *position, CommitAnswer *ret,
-                           int64_t *ret_id, int64_t *ret_sequence, Error *err);
+/* Makes everything pending one snapshot with `position` (all changes up to it have been put; its
+ * anchor, or NULL, stands in the table's property firn.anchor.<unit>), on the head that was loaded
+ * last. False: nothing was sent. True: *ret is the answer, *err its reason unless DONE, *ret_id the
+ * snapshot's id, *ret_sequence (DONE) the table's last sequence number. Nothing may be put between
+ * an answer other than DONE and what settles it. */
+MUST_CHECK bool table_send(Table *table, const Position *position, const char *anchor,
+                           CommitAnswer *ret, int64_t *ret_id, int64_t *ret_sequence, Error *err);
 /* The same with the position of a topic's lanes. */
 MUST_CHECK bool table_send_lanes(Table *table, const char *source, const LaneValue *lanes,
                                  uint32_t lane_count, CommitAnswer *ret, int64_t *ret_id,

@@ -18,17 +18,9 @@ typedef struct TablePending {
     DataFile *joined; /* commit.added without an index: pieces' and the writer's; contents theirs */
     IcebergAttempt *attempt;
     Position position; /* with lanes: of the source alone */
-    char *text, *with_snapshot;
-    const char *summary[4], *properties[10]; /* names and values */
+    char *text, *with_snapshot, *anchor;
+    const char *summary[4], *properties[12]; /* names and values */
 } TablePending;
-
-/* What the table says of itself in its properties: everything up to `position` is in it. */
-typedef struct TableClaim {
-    bool is_there;
-    bool copying; /* of the changes alone: rows of before are still missing */
-    Position position;
-    int64_t snapshot; /* that made it true */
-} TableClaim;
 
 /* A piece that was taken: its data files, until they are committed. */
 typedef struct StagedFiles {
@@ -45,6 +37,7 @@ struct Table {
     size_t memory_bytes_max;
     char *unit;
     char *property;         /* firn.position.<unit> */
+    char *anchor_property;  /* firn.anchor.<unit>: "<position> <anchor>" */
     char *copy_property;    /* firn.copy.<unit> */
     char *request_property; /* firn.resnapshot.<unit> */
     const char *request;    /* its value with the commit that begins the copy; NULL: it stands */

@@ -5,7 +5,9 @@
  * is whole, and a failure has its error. */
 #include "agent/capture/mysql/rows.h"
 #include "agent/capture/mysql/unpack.h"
+#include "agent/capture/mysql/xa.h"
 #include "agent/record/origin.h"
+#include "common/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -111,6 +113,18 @@ static bool take_gtids(Fuzz *fuzz, const BinlogEvent *event)
     return ok;
 }
 
+/* The name that an event has is the one that a statement has. */
+static bool take_prepared(Fuzz *fuzz, const BinlogEvent *event)
+{
+    char xid[XID_TEXT_BYTES], again[XID_TEXT_BYTES];
+    bool one_phase;
+    if (!xid_of_event(event, xid, &one_phase, &fuzz->err))
+        return false;
+    AUTO(mem_free) char *sql = mem_format("XA COMMIT %s", xid);
+    ASSERT(xid_of_query(sql, strlen(sql), again) && strcmp(xid, again) == 0);
+    return true;
+}
+
 static bool take_event(Fuzz *fuzz, const BinlogEvent *event, bool inside)
 {
     RotateEvent rotate;
@@ -119,6 +133,7 @@ static bool take_event(Fuzz *fuzz, const BinlogEvent *event, bool inside)
     HeartbeatEvent beat;
     IncidentEvent incident;
     uint64_t xid;
+    char xid_text[XID_TEXT_BYTES];
     Error *err = &fuzz->err;
     if (rows_is_event(event->type))
         return take_rows(fuzz, event);
@@ -132,6 +147,7 @@ static bool take_event(Fuzz *fuzz, const BinlogEvent *event, bool inside)
         if (!query_read(event, &fuzz->unpacked, &query, err))
             return false;
         (void)query_kind(query.text, query.text_bytes);
+        (void)xid_of_query(query.text, query.text_bytes, xid_text);
         return true;
     case EVENT_ROTATE:
         return rotate_read(event, &rotate, err);
@@ -148,6 +164,8 @@ static bool take_event(Fuzz *fuzz, const BinlogEvent *event, bool inside)
         return heartbeat_read(event, &beat, err);
     case EVENT_INCIDENT:
         return incident_read(event, &incident, err);
+    case EVENT_XA_PREPARE:
+        return take_prepared(fuzz, event);
     case EVENT_XID:
         return xid_read(event, &xid, err);
     default:

@@ -69,6 +69,15 @@ static bool check_settings(Mysql *mysql, Error *err)
     return true;
 }
 
+/* With gtid_mode = ON alone: else there are transactions that no set tells of. */
+static bool check_gtid_mode(Mysql *mysql, Error *err)
+{
+    mysql->gtids = mysql->mariadb;
+    AUTO(mem_free) char *mode = variable(mysql, "gtid_mode", err);
+    mysql->gtids = mysql->gtids || (mode && strcasecmp(mode, "ON") == 0);
+    return mode != NULL;
+}
+
 static bool list_has(const char *list, const char *name)
 {
     size_t length = strlen(name);
@@ -118,11 +127,22 @@ bool check_log_end(Mysql *mysql, MYSQL *connection, uint64_t *ret, Error *err)
                          "the server leaves database %s out of its binlog; take binlog_do_db and "
                          "binlog_ignore_db away, and restart it",
                          mysql->spec->database);
-    uint64_t offset = strtoull(row[1], NULL, 10);
-    if (offset >> PLACE_OFFSET_BITS)
-        return error_set(err, ERROR_RETRY, "BadPlace", "the binlog's end is impossible");
-    *ret = place_of(file, offset);
-    return true;
+    return my_place(mysql, file, strtoull(row[1], NULL, 10), ret, err);
+}
+
+char *check_gtids(Mysql *mysql, uint64_t place)
+{
+    char file[PLACE_NAME_BYTES];
+    Error ignored;
+    if (!mysql->mariadb || !my_place_file(mysql, place, file, &ignored))
+        return NULL;
+    AUTO(mem_free) char *name = my_literal(file);
+    AUTO(mem_free)
+    char *sql = mem_format("SELECT BINLOG_GTID_POS(%s, %" PRIu64 ")", name, place_offset(place));
+    AUTO(my_result_free)
+    MYSQL_RES *result = my_query(mysql->query, &mysql->patience, sql, &ignored);
+    MYSQL_ROW row = result ? mysql_fetch_row(result) : NULL;
+    return row && row[0] ? mem_strdup(row[0]) : NULL;
 }
 
 bool log_purged(const char *what, Error *err)
@@ -176,9 +196,9 @@ bool check_log_kept(Mysql *mysql, uint64_t place, LogKept *ret, Error *err)
         uint64_t file, bytes = row[1] ? strtoull(row[1], NULL, 10) : 0;
         size_t base;
         if (!row[0] || !place_parse_file(row[0], strlen(row[0]), &file, &base, NULL) ||
-            file < place_file(place))
+            file + mysql->file_shift < place_file(place))
             continue;
-        bool is_first = file == place_file(place);
+        bool is_first = file + mysql->file_shift == place_file(place);
         uint64_t before = is_first ? place_offset(place) : 0;
         ret->there = ret->there || is_first;
         ret->bytes += bytes > before ? bytes - before : 0;
@@ -193,8 +213,8 @@ bool check_log_there(Mysql *mysql, uint64_t place, Error *err)
     if (!result)
         return privilege(mysql, err);
     char wanted[PLACE_NAME_BYTES];
-    if (!place_format_file(mysql->base_name, place_file(place), wanted))
-        return error_set(err, ERROR_DATA, "BadPlace", "a binlog's name is too long");
+    if (!my_place_file(mysql, place, wanted, err))
+        return false;
     for (MYSQL_ROW row; (row = mysql_fetch_row(result));) {
         if (!row[0] || strcmp(row[0], wanted) != 0)
             continue;
@@ -234,8 +254,9 @@ bool check_identity(const Mysql *mysql, MYSQL *connection, char ret[POSITION_SOU
 
 static bool identify(Mysql *mysql, Error *err)
 {
-    if (!check_identity(mysql, mysql->query, mysql->source, err))
+    if (!check_identity(mysql, mysql->query, mysql->server, err))
         return false;
+    memcpy(mysql->source, mysql->server, sizeof mysql->source);
     AUTO(mem_free)
     char *name = mem_format("%s/%s", mysql->spec->meta.namespace_name, mysql->spec->meta.name);
     uint64_t hash = fingerprint(name);
@@ -280,6 +301,7 @@ static bool load_collations(Mysql *mysql, Error *err)
 bool check_server(Mysql *mysql, Error *err)
 {
     uint64_t end;
-    return check_settings(mysql, err) && check_log_end(mysql, mysql->query, &end, err) &&
-           identify(mysql, err) && load_collations(mysql, err);
+    return check_settings(mysql, err) && check_gtid_mode(mysql, err) &&
+           check_log_end(mysql, mysql->query, &end, err) && identify(mysql, err) &&
+           load_collations(mysql, err);
 }

@@ -78,8 +78,10 @@ bool gtid_set_has(const GtidSet *set, const Gtid *gtid)
     size_t at = source_at(set, gtid);
     if (!is_there(set, at, gtid))
         return false;
-    if (set->mariadb)
-        return gtid->number <= set->sources[at].id.number;
+    const Gtid *latest = &set->sources[at].id;
+    if (set->mariadb) /* of two servers that both gave the latest number, one's is another's */
+        return gtid->number < latest->number ||
+               (gtid->number == latest->number && gtid->server == latest->server);
     return source_has(&set->sources[at], (GtidInterval){gtid->number, gtid->number});
 }
 
@@ -164,6 +166,17 @@ bool gtid_set_add(GtidSet *set, const Gtid *gtid)
     else
         gtid_set_add_interval(set, gtid, (GtidInterval){gtid->number, gtid->number});
     return true;
+}
+
+void gtid_set_join(GtidSet *set, const GtidSet *more)
+{
+    for (size_t i = 0; i < more->count; i++) {
+        const GtidSource *source = &more->sources[i];
+        if (set->mariadb)
+            (void)gtid_set_add(set, &source->id);
+        for (size_t k = 0; k < source->count; k++)
+            gtid_set_add_interval(set, &source->id, source->intervals[k]);
+    }
 }
 
 GtidSet gtid_set_copy(const GtidSet *set)

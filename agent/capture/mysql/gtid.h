@@ -54,6 +54,7 @@ GtidSet gtid_set_copy(const GtidSet *set);
 /* False when the set had it already (MariaDB: one of its domain that is not older). */
 bool gtid_set_add(GtidSet *set, const Gtid *gtid);
 void gtid_set_add_interval(GtidSet *set, const Gtid *source, GtidInterval interval);
+void gtid_set_join(GtidSet *set, const GtidSet *more); /* of the same kind */
 bool gtid_set_has(const GtidSet *set, const Gtid *gtid);
 /* Is everything of `part` in `set`? Asked of a server before it is followed: whether it has what we
  * have (part: ours), and whether it has not yet purged what we lack (part: its purged ones). */

@@ -7,7 +7,7 @@
  *             with a flag, one Query
  *
  * A transaction in the log is committed, so its rows are handed out as they come; but one of XA,
- * which is in the log when it is prepared: such are refused when they have rows of ours. Where in
+ * which is in the log when it is prepared: xa.h. Where in
  * its file an event ends is in its header, modulo 2^32; what the server makes for us (its end is 0,
  * or it is artificial) stands nowhere. */
 #include "agent/capture/mysql/log.h"
@@ -20,6 +20,7 @@
 #include "agent/capture/mysql/origins.h"
 #include "agent/capture/mysql/rows.h"
 #include "agent/capture/mysql/unpack.h"
+#include "agent/capture/mysql/xa.h"
 #include "common/crash.h"
 #include "common/mem.h"
 
@@ -46,6 +47,18 @@ typedef struct Mapped {
     uint64_t version; /* of the table, when it was made */
 } Mapped;
 
+/* What was prepared, and is committed now: its events are read again. */
+typedef enum ReplayState { REPLAY_NONE, REPLAY_WANTED, REPLAY_ON } ReplayState;
+typedef struct Replay {
+    ReplayState state;
+    char xid[XID_TEXT_BYTES];
+    uint64_t place;        /* where it was prepared; 0: nobody has seen that */
+    uint64_t begins;       /* in its file; known once it has been read */
+    uint32_t time;         /* when it was committed */
+    uint64_t file, offset; /* where the log itself goes on */
+    BinlogFormat format;
+} Replay;
+
 struct MyLog {
     MyLogOptions options;
     BinlogFormat format;
@@ -53,6 +66,10 @@ struct MyLog {
     bool placed;           /* a rotate event has said where we are */
 
     bool in_transaction, is_xa, has_rows;
+    GtidEvent gtid; /* of the latest transaction */
+    bool xa_ours;   /* it has rows of a captured table */
+    PreparedList prepared;
+    Replay replay;
     bool begun;          /* of several statements: one that changes tables does not end it */
     RowPosition at;      /* in a transaction: (where it begins, the latest row) */
     uint64_t end;        /* every transaction that began before it was handed to the builders */
@@ -113,6 +130,7 @@ void mylog_free(MyLog *log)
     for (size_t i = log->ready_at; i < log->ready_count; i++)
         change_done(&log->ready[i]);
     payload_free(log->payload);
+    prepared_done(&log->prepared);
     my_origins_free(log->origins);
     bytes_done(&log->unpacked);
     free(log->maps);
@@ -199,6 +217,8 @@ static void checkpoint_at(MyLog *log, RowPosition at)
     Change *change = push(log, CHANGE_CHECKPOINT);
     change->position.at = at;
     change->commit_us = log->commit_us;
+    if (log->options.anchors)
+        my_anchors_mark(log->options.anchors, at.major);
     log->checkpoint = at.major;
     log->checkpoint_bytes = 0;
     log->oldest_us = log->first_us;
@@ -234,6 +254,8 @@ uint64_t mylog_changes(const MyLog *log)
 }
 uint64_t mylog_end(const MyLog *log)
 {
+    if (log->replay.state == REPLAY_ON)
+        return place_of(log->replay.file, log->replay.offset);
     return log->placed ? place_of(log->file, log->offset) : log->end;
 }
 bool mylog_unpacking(const MyLog *log)
@@ -403,7 +425,8 @@ static uint64_t place_of_event(const MyLog *log, const BinlogEvent *event)
 static uint64_t place_in_transaction(const MyLog *log, const BinlogEvent *event)
 {
     uint64_t begins = log->payload ? log->payload_offset : log->offset - event->bytes;
-    return begins - place_offset(log->at.major);
+    return begins -
+           (log->replay.state == REPLAY_ON ? log->replay.begins : place_offset(log->at.major));
 }
 
 static bool put_rows(MyLog *log, Mapped *mapped, const BinlogEvent *event, RowsEvent *rows,
@@ -455,14 +478,14 @@ static bool on_rows(MyLog *log, const BinlogEvent *event, Error *err)
         return binlog_bad(event, "no table map stands before it", err);
     if (!mapped || mapped->table < 0)
         return true;
+    if (log->is_xa && log->replay.state != REPLAY_ON) {
+        log->xa_ours = true;
+        return true;
+    }
     const MyTable *table = &log->options.tables[mapped->table];
     log->at.minor = place_in_transaction(log, event) << EVENT_ROW_BITS;
     if (row_position_compare(log->at, table->passed) < 0)
         return true;
-    if (log->is_xa)
-        return refuse("a transaction of XA with rows of a captured table: it is there when it is "
-                      "prepared, whatever becomes of it",
-                      err);
     return rows_read(event, &log->format, &log->unpacked, &rows, err) &&
            put_rows(log, mapped, event, &rows, err);
 }
@@ -624,6 +647,8 @@ static void put_commit(MyLog *log)
 static void end_transaction(MyLog *log, uint32_t time)
 {
     bool inside = log->in_transaction;
+    if (inside && log->options.anchors)
+        my_anchors_add(log->options.anchors, log->gtid.anonymous ? NULL : &log->gtid.gtid);
     log->in_transaction = log->is_xa = log->has_rows = log->begun = false;
     log->commit_us = (int64_t)time * 1000000;
     log->first_us = log->first_us ? log->first_us : log->commit_us;
@@ -637,9 +662,67 @@ static bool has_word(const QueryEvent *query, const char *word)
     return memmem(query->text, query->text_bytes, word, strlen(word)) != NULL;
 }
 
+static void want_prepared(MyLog *log, const char *xid, uint64_t place, uint32_t time)
+{
+    snprintf(log->replay.xid, sizeof log->replay.xid, "%s", xid);
+    log->replay.state = REPLAY_WANTED;
+    log->replay.place = place;
+    log->replay.time = time;
+}
+
+/* XA START, END, COMMIT, ROLLBACK. What is prepared is an event of its own. */
+static bool on_xa(MyLog *log, const BinlogEvent *event, const QueryEvent *query, Error *err)
+{
+    char xid[XID_TEXT_BYTES];
+    uint64_t place;
+    if (has_word(query, "START") || has_word(query, "BEGIN")) {
+        log->is_xa = true;
+        return true;
+    }
+    if (log->is_xa && has_word(query, "END"))
+        return true;
+    if (!xid_of_query(query->text, query->text_bytes, xid))
+        return refuse("a statement of XA that names no transaction", err);
+    bool known = prepared_take(&log->prepared, xid, &place);
+    if (has_word(query, "COMMIT") && (!known || place))
+        want_prepared(log, xid, known ? place : 0, event->time);
+    else
+        end_transaction(log, event->time);
+    return true;
+}
+
+static bool on_xa_prepare(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    char xid[XID_TEXT_BYTES];
+    bool one_phase;
+    if (!xid_of_event(event, xid, &one_phase, err))
+        return false;
+    if (log->replay.state == REPLAY_ON) {
+        if (strcmp(xid, log->replay.xid) != 0)
+            return binlog_bad(event, "it is of another transaction than was asked for", err);
+        log->file = log->replay.file;
+        log->offset = log->replay.offset;
+        log->format = log->replay.format;
+        log->replay.state = REPLAY_NONE;
+        drop_maps(log);
+        end_transaction(log, log->replay.time);
+        return true;
+    }
+    if (one_phase && log->xa_ours) {
+        want_prepared(log, xid, log->at.major, event->time);
+        return true;
+    }
+    if (!one_phase && !prepared_put(&log->prepared, xid, log->xa_ours ? log->at.major : 0, err))
+        return false;
+    end_transaction(log, event->time);
+    return true;
+}
+
 static bool on_query(MyLog *log, const BinlogEvent *event, Error *err)
 {
     QueryEvent query;
+    if (log->replay.state == REPLAY_ON) /* its XA START and END, its savepoints */
+        return true;
     if (!query_read(event, &log->unpacked, &query, err))
         return false;
     switch (query_kind(query.text, query.text_bytes)) {
@@ -663,11 +746,7 @@ static bool on_query(MyLog *log, const BinlogEvent *event, Error *err)
             end_transaction(log, event->time);
         return true;
     case QUERY_XA:
-        log->is_xa = has_word(&query, "START") || has_word(&query, "BEGIN") ||
-                     (log->is_xa && has_word(&query, "END"));
-        if (!log->is_xa)
-            end_transaction(log, event->time);
-        return true;
+        return on_xa(log, event, &query, err);
     case QUERY_CHANGE:
         return on_statement(log, &query, err);
     case QUERY_OTHER:
@@ -691,10 +770,14 @@ static bool on_gtid(MyLog *log, const BinlogEvent *event, Error *err)
         return binlog_bad(event, "it stands inside a transaction", err);
     if (log->offset < event->bytes)
         return binlog_bad(event, "it ends before it begins", err);
+    if (log->in_transaction && log->options.anchors) /* one of which nothing says that it ends */
+        my_anchors_add(log->options.anchors, log->gtid.anonymous ? NULL : &log->gtid.gtid);
+    log->gtid = gtid;
     if (log->map_count > MAPS_KEPT) /* ids are given anew; each statement names its own */
         drop_maps(log);
     log->in_transaction = true;
     log->is_xa = gtid.prepared_xa;
+    log->xa_ours = false;
     log->begun = gtid.gtid.mariadb && !gtid.standalone;
     log->has_rows = false;
     log->at = (RowPosition){.major = place_of(log->file, log->offset - event->bytes)};
@@ -709,7 +792,8 @@ static bool on_rotate(MyLog *log, const BinlogEvent *event, Error *err)
     if (!rotate_read(event, &rotate, err) ||
         !place_parse_file(rotate.name, rotate.name_bytes, &file, &base, err))
         return false;
-    if (rotate.offset >> PLACE_OFFSET_BITS)
+    file += log->options.file_shift;
+    if (rotate.offset >> PLACE_OFFSET_BITS || file > PLACE_FILE_MAX)
         return binlog_bad(event, "its offset is impossible", err);
     if (log->placed && place_of(file, rotate.offset) < place_of(log->file, log->offset))
         return log_purged("it goes on before the place that was read: the binlogs were reset", err);
@@ -721,6 +805,20 @@ static bool on_rotate(MyLog *log, const BinlogEvent *event, Error *err)
     return !log->origins || my_origins_file(log->origins, rotate.name, rotate.name_bytes, err);
 }
 
+/* At a file's head: all that lies before it. The place at which the stream began may be of a time
+ * when nobody kept that. */
+static bool on_gtids_before(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    MyAnchors *anchors = log->options.anchors;
+    if (!anchors || log->in_transaction || my_anchors_known(anchors))
+        return true;
+    AUTO(gtid_set_done) GtidSet set;
+    if (!gtids_before_read(event, &set, err))
+        return false;
+    my_anchors_begin(anchors, &set, log->end);
+    return true;
+}
+
 static bool on_heartbeat(MyLog *log, const BinlogEvent *event, Error *err)
 {
     HeartbeatEvent beat;
@@ -729,7 +827,8 @@ static bool on_heartbeat(MyLog *log, const BinlogEvent *event, Error *err)
     if (!heartbeat_read(event, &beat, err) ||
         !place_parse_file(beat.name, beat.name_bytes, &file, &base, err))
         return false;
-    if (log->in_transaction || beat.offset >> PLACE_OFFSET_BITS)
+    file += log->options.file_shift;
+    if (log->in_transaction || beat.offset >> PLACE_OFFSET_BITS || file > PLACE_FILE_MAX)
         return true;
     uint64_t place = place_of(file, beat.offset);
     if (place > log->end)
@@ -770,11 +869,7 @@ static bool on_event(MyLog *log, const BinlogEvent *event, Error *err)
         end_transaction(log, event->time);
         return true;
     case EVENT_XA_PREPARE:
-        /* Its first byte: committed with it, in one phase. */
-        if (log->has_rows && !(reader_left(&event->content) && event->content.at[0]))
-            return refuse("a transaction of XA with rows of a captured table", err);
-        end_transaction(log, event->time);
-        return true;
+        return on_xa_prepare(log, event, err);
     case EVENT_GTID:
     case EVENT_ANONYMOUS_GTID:
     case EVENT_GTID_TAGGED:
@@ -782,6 +877,9 @@ static bool on_event(MyLog *log, const BinlogEvent *event, Error *err)
         return on_gtid(log, event, err);
     case EVENT_PAYLOAD:
         return on_payload(log, event, err);
+    case EVENT_PREVIOUS_GTIDS:
+    case EVENT_GTID_LIST:
+        return on_gtids_before(log, event, err);
     case EVENT_INCIDENT:
         return on_incident(event, err);
     case EVENT_STOP:
@@ -792,12 +890,10 @@ static bool on_event(MyLog *log, const BinlogEvent *event, Error *err)
     case EVENT_BEGIN_LOAD:
     case EVENT_IGNORABLE:
     case EVENT_ROWS_QUERY:
-    case EVENT_PREVIOUS_GTIDS:
     case EVENT_TRANSACTION_CONTEXT:
     case EVENT_VIEW_CHANGE:
     case EVENT_ANNOTATE_ROWS:
     case EVENT_BINLOG_CHECKPOINT:
-    case EVENT_GTID_LIST:
     case EVENT_START_ENCRYPTION:
         return true;
     default:
@@ -810,19 +906,77 @@ static bool on_event(MyLog *log, const BinlogEvent *event, Error *err)
                      event->type, binlog_type_name(event->type));
 }
 
+static bool begins_transaction(uint8_t type)
+{
+    return type == EVENT_GTID || type == EVENT_ANONYMOUS_GTID || type == EVENT_GTID_TAGGED ||
+           type == EVENT_MARIADB_GTID;
+}
+
 /* What stands in the file moves our place on. */
 static void move_on(MyLog *log, const BinlogEvent *event)
 {
     if (event->flags & BINLOG_FLAG_ARTIFICIAL || event->end == 0)
         return;
-    uint64_t offset = (log->offset & ~(uint64_t)UINT32_MAX) | event->end;
-    if (offset < log->offset && log->offset - offset < UINT64_C(1) << 31)
-        return;
-    if (offset < log->offset)
-        offset += UINT64_C(1) << 32;
-    log->offset = offset;
-    if (!log->in_transaction && log->placed && place_of(log->file, offset) > log->end)
-        log->end = place_of(log->file, offset);
+    log->offset = place_offset_after(log->offset, event->end);
+    if (!log->in_transaction && log->placed && place_of(log->file, log->offset) > log->end)
+        log->end = place_of(log->file, log->offset);
+}
+
+bool mylog_wants(const MyLog *log, const char **ret_xid, uint64_t *ret_place, uint64_t *ret_before)
+{
+    if (log->replay.state != REPLAY_WANTED || log->payload)
+        return false;
+    *ret_xid = log->replay.xid;
+    *ret_place = log->replay.place;
+    *ret_before = log->at.major;
+    return true;
+}
+
+void mylog_replay(MyLog *log)
+{
+    ASSERT(log->replay.state == REPLAY_WANTED && !log->payload);
+    log->replay.state = REPLAY_ON;
+    log->replay.file = log->file;
+    log->replay.offset = log->offset;
+    log->replay.format = log->format;
+    drop_maps(log); /* ids may be of another time */
+}
+
+bool mylog_replaying(const MyLog *log)
+{
+    return log->replay.state == REPLAY_ON;
+}
+
+static bool replay_rotate(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    RotateEvent rotate;
+    size_t base;
+    if (!rotate_read(event, &rotate, err) ||
+        !place_parse_file(rotate.name, rotate.name_bytes, &log->file, &base, err))
+        return false;
+    log->file += log->options.file_shift;
+    log->offset = rotate.offset;
+    return (log->file <= PLACE_FILE_MAX && !(rotate.offset >> PLACE_OFFSET_BITS)) ||
+           binlog_bad(event, "its offset is impossible", err);
+}
+
+/* Of what was prepared only rows count: it has begun and ends in another place. */
+static bool replay_event(MyLog *log, const BinlogEvent *event, Error *err)
+{
+    if (event->type == EVENT_ROTATE)
+        return replay_rotate(log, event, err);
+    if (!(event->flags & BINLOG_FLAG_ARTIFICIAL) && event->end)
+        log->offset = place_offset_after(log->offset, event->end);
+    if (begins_transaction(event->type)) {
+        if (log->offset < event->bytes)
+            return binlog_bad(event, "it ends before it begins", err);
+        log->replay.begins = log->offset - event->bytes;
+        return true;
+    }
+    if (rows_is_event(event->type) || event->type == EVENT_TABLE_MAP ||
+        event->type == EVENT_PAYLOAD || event->type == EVENT_XA_PREPARE)
+        return on_event(log, event, err);
+    return true;
 }
 
 bool mylog_event(MyLog *log, const uint8_t *data, size_t bytes, Error *err)
@@ -831,6 +985,10 @@ bool mylog_event(MyLog *log, const uint8_t *data, size_t bytes, Error *err)
     ASSERT(!log->payload);
     if (!binlog_event(&log->format, data, bytes, &event, err))
         return false;
+    if (log->replay.state == REPLAY_ON)
+        return replay_event(log, &event, err);
+    if (log->replay.state == REPLAY_WANTED)
+        return binlog_bad(&event, "it comes before what was prepared was read", err);
     if (event.type == EVENT_ROTATE)
         return on_rotate(log, &event, err);
     if (event.type == EVENT_HEARTBEAT || event.type == EVENT_HEARTBEAT_V2)
@@ -838,10 +996,8 @@ bool mylog_event(MyLog *log, const uint8_t *data, size_t bytes, Error *err)
     if (!log->placed && event.type != EVENT_FORMAT)
         return binlog_bad(&event, "nothing says yet in which file it stands", err);
     /* A GTID begins a transaction, so what came before it is over; its own place is not. */
-    bool begins = event.type == EVENT_GTID || event.type == EVENT_ANONYMOUS_GTID ||
-                  event.type == EVENT_GTID_TAGGED || event.type == EVENT_MARIADB_GTID;
     bool inside = log->in_transaction;
-    log->in_transaction = log->in_transaction || begins;
+    log->in_transaction = log->in_transaction || begins_transaction(event.type);
     move_on(log, &event);
     log->in_transaction = inside;
     return on_event(log, &event, err);
@@ -855,7 +1011,7 @@ bool mylog_unpack(MyLog *log, Error *err)
         return false;
     if (ends) {
         payload_free(TAKE(log->payload));
-        if (log->in_transaction)
+        if (log->in_transaction && log->replay.state != REPLAY_WANTED)
             return binlog_bad(&log->payload_event, "its transaction does not end", err);
         return true;
     }

@@ -1,9 +1,9 @@
 /* The binlog's events into changes. Pure: no socket; events in, changes out, so that it can be
  * tested and fuzzed with scripts.
  *
- * Loop: while mylog_take gives a change, hand it on; else if mylog_unpacking, mylog_unpack; else
- * mylog_event with the next one. Rows gather in one batch per table; a full batch becomes a change
- * at once, the others with mylog_checkpoint. */
+ * Loop: while mylog_take gives a change, hand it on; else if mylog_unpacking, mylog_unpack; else if
+ * mylog_wants, mylog_replay; else mylog_event with the next one. Rows gather in one batch per
+ * table; a full batch becomes a change at once, the others with mylog_checkpoint. */
 #pragma once
 
 #include "agent/capture/mysql/mysql.h"
@@ -23,6 +23,8 @@ typedef struct MyLogOptions {
     MyLearn learn;
     MyTell tell;                /* with origins; NULL: nobody wants to know */
     void *context;              /* of both */
+    MyAnchors *anchors;         /* told which transactions were read; NULL: they have no GTIDs */
+    uint64_t file_shift;        /* of places (place.h) */
     bool checksums;             /* before a format description */
     uint64_t transaction_bytes; /* payload after which a checkpoint inside a transaction is made */
     bool origins, commits;      /* as in CaptureOptions */
@@ -38,6 +40,14 @@ MUST_CHECK bool mylog_event(MyLog *log, const uint8_t *data, size_t bytes, Error
  * to must stay. */
 bool mylog_unpacking(const MyLog *log);
 MUST_CHECK bool mylog_unpack(MyLog *log, Error *err);
+
+/* What was prepared by XA is committed now, so it is read again before the next event: the
+ * transaction of this name, from *ret_place on (0: nobody has seen it: search), which lies before
+ * *ret_before, or there. */
+bool mylog_wants(const MyLog *log, const char **ret_xid, uint64_t *ret_place, uint64_t *ret_before);
+/* Events are of it from here on, as long as mylog_replaying. */
+void mylog_replay(MyLog *log);
+bool mylog_replaying(const MyLog *log);
 
 /* The next change that is ready; its Position's source is left empty. */
 bool mylog_take(MyLog *log, Change *ret);

@@ -1,6 +1,7 @@
 /* The driver: what capture.h promises, for MySQL 8.0 and MariaDB 10.5, and later ones. */
 #include "agent/capture/mysql/mysql.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,16 +12,35 @@
 /* Draining may still need an answer, but not one that waits for somebody's open transaction. */
 #define STOP_PATIENCE_US 2000000
 
+bool my_place(const Mysql *mysql, uint64_t file, uint64_t offset, uint64_t *ret, Error *err)
+{
+    if (file + mysql->file_shift > PLACE_FILE_MAX || offset >> PLACE_OFFSET_BITS)
+        return error_set(err, ERROR_DATA, "BadPlace",
+                         "a place at %" PRIu64 " in binlog %" PRIu64 " is impossible", offset,
+                         file);
+    *ret = place_of(file + mysql->file_shift, offset);
+    return true;
+}
+
+bool my_place_file(const Mysql *mysql, uint64_t place, char ret[PLACE_NAME_BYTES], Error *err)
+{
+    if (place_file(place) >= mysql->file_shift &&
+        place_format_file(mysql->base_name, place_file(place) - mysql->file_shift, ret))
+        return true;
+    return error_set(err, ERROR_DATA, "BadPlace", "no binlog has the place %" PRIX64 " of %s",
+                     place, mysql->source);
+}
+
 MYSQL *mysql_connect(const Mysql *mysql, Error *err)
 {
     char source[POSITION_SOURCE_BYTES];
     AUTO(my_close) MYSQL *connection = my_open(mysql->spec, &mysql->patience, err);
     if (!connection || !check_identity(mysql, connection, source, err))
         return NULL;
-    if (!mysql->source[0] || strcmp(source, mysql->source) == 0)
+    if (!mysql->server[0] || strcmp(source, mysql->server) == 0)
         return TAKE(connection);
     error_set(err, ERROR_RETRY, "ServerChanged", "%s answers now, where %s did", source,
-              mysql->source);
+              mysql->server);
     return NULL;
 }
 
@@ -55,6 +75,9 @@ static void close_capture(Capture *capture)
     free(mysql->tables);
     free(mysql->sources);
     free(mysql->collations);
+    my_adopted_forget(mysql);
+    free(mysql->copy_gtids);
+    my_anchors_free(mysql->anchors);
     arena_free(mysql->arena);
     pthread_mutex_destroy(&mysql->session_lock);
     pthread_cond_destroy(&mysql->session_freed);
@@ -76,13 +99,6 @@ static void fills(Capture *capture, uint32_t table)
 static const char *source(const Capture *capture)
 {
     return ((const Mysql *)capture)->source;
-}
-
-/* Places of another server's log mean nothing in this one's. */
-static bool adopt(const Capture *capture, Position *position, bool passed)
-{
-    (void)passed;
-    return strcmp(position->source, ((const Mysql *)capture)->source) == 0;
 }
 
 /* The server keeps nothing for us, so there is nothing that it was told. */
@@ -126,12 +142,15 @@ static bool prepare(Capture *capture, const CaptureState *state, Position *ret_c
     *ret_copy = position_of(mysql->source, (RowPosition){.major = place});
     mysql->copy_at = ret_copy->at;
     mysql->copy_us = clock_wall_us();
-    if (!place_format_file(mysql->base_name, place_file(place), mysql->copy_file))
-        return error_set(err, ERROR_DATA, "BadPlace", "a binlog's name is too long");
+    if (mysql->mariadb)
+        mysql->copy_gtids = check_gtids(mysql, place);
+    if (!my_place_file(mysql, place, mysql->copy_file, err))
+        return false;
     for (size_t i = 0; i < mysql->table_count; i++)
         if (!state->complete[i] && !mysql->tables[i].resumed)
             mysql->tables[i].passed = ret_copy->at;
     mysql->start = state->from.major ? state->from : ret_copy->at;
+    my_anchors_start(mysql);
     return true;
 }
 
@@ -188,7 +207,8 @@ static const CaptureDriver driver = {
     .same = my_table_same,
     .fills = fills,
     .source = source,
-    .adopt = adopt,
+    .anchor = my_anchor,
+    .adopt = my_adopt,
     .told = told,
     .log_end = log_end,
     .unread = unread,
@@ -222,6 +242,7 @@ Capture *capture_mysql_open(const ConnectorSpec *spec, const CaptureOptions *opt
     mysql->spec = spec;
     mysql->options = *options;
     mysql->mariadb = spec->source_type == SOURCE_MARIADB;
+    mysql->anchors = my_anchors_new(mysql->mariadb);
     mysql->patience = (MyPatience){patience_lasts, mysql};
     pthread_mutex_init(&mysql->session_lock, NULL);
     pthread_cond_init(&mysql->session_freed, NULL);

@@ -7,6 +7,8 @@
  *   learn.c        what becomes of a table whose columns change
  *   describe.c     columns for a topic's schema             origins.c  what the log says of rows
  *   snapshot.c     the copy's snapshot: one on all of its connections
+ *   replay.c, xa.c  what XA has prepared, when it is committed
+ *   failover.c     a place found at another server, by GTIDs: anchors.h, seek.h
  *   headroom.h     for how long the server keeps the log that is needed
  *   plan.c, copy.c the copy: its ranges; rows as text            text.c  that into columns
  *   stream.c       the log: COM_BINLOG_DUMP                      log.c   its events → batches
@@ -17,13 +19,15 @@
  * transaction and the how manieth it is there), which does not depend on which tables are captured;
  * the pair that a key change makes shares one. A checkpoint's is (the end of the last transaction
  * handed out, 0). The source of positions is the server ("mysql/<uuid>", "mariadb/<uid>"): on
- * another one places mean nothing. */
+ * another one places mean nothing, and the GTID set that is kept with a position (capture_anchor)
+ * finds the one that has the same transactions before it. */
 #pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "agent/capture/capture.h"
+#include "agent/capture/mysql/anchors.h"
 #include "agent/capture/mysql/connect.h"
 #include "agent/capture/mysql/ddl.h"
 #include "agent/capture/mysql/known.h"
@@ -67,6 +71,13 @@ typedef struct MyTable {
 
 typedef struct MyStream MyStream;
 
+/* A position that somebody has kept, and where it is at this server. */
+typedef struct Adopted {
+    Position then;
+    uint64_t place;
+    char *gtids; /* what lies before it; NULL: not known */
+} Adopted;
+
 /* A connection in the copy's snapshot; a reader has it for a range. */
 typedef struct MySession {
     MYSQL *connection;
@@ -78,10 +89,12 @@ typedef struct Mysql {
     Capture base;
     const ConnectorSpec *spec;
     bool mariadb;
-    bool full_metadata; /* table maps name their columns */
-    char source[POSITION_SOURCE_BYTES];
-    char lock[32];                    /* the name of the lock that one agent alone holds */
-    uint32_t server_id;               /* we are a replica with this number */
+    bool full_metadata;                 /* table maps name their columns */
+    char server[POSITION_SOURCE_BYTES]; /* who answers */
+    char source[POSITION_SOURCE_BYTES]; /* the same, with "+<file_shift>" where there is one */
+    uint64_t file_shift; /* what the numbers of its files are more in places (place.h) */
+    char lock[32];       /* the name of the lock that one agent alone holds */
+    uint32_t server_id;  /* we are a replica with this number */
     char base_name[PLACE_NAME_BYTES]; /* of the binlog's files: "binlog." */
     Collation *collations;
     Arena *arena; /* their names */
@@ -98,7 +111,12 @@ typedef struct Mysql {
     int64_t copy_us;     /* when it was taken */
     char copy_file[PLACE_NAME_BYTES];
     RowPosition start; /* where the stream begins */
-    MyStream *stream;  /* NULL before capture_stream_start */
+    bool gtids;        /* every transaction has one */
+    Adopted *adopted;  /* until the stream begins */
+    size_t adopted_count;
+    char *copy_gtids; /* before copy_at; NULL: not known */
+    MyAnchors *anchors;
+    MyStream *stream; /* NULL before capture_stream_start */
     MyPatience patience;
     CaptureOptions options;
     int64_t stopped_us; /* when it was seen that it is to stop; 0: not yet */
@@ -114,6 +132,11 @@ static inline void my_text_done_auto(Bytes *at)
     bytes_done(at);
 }
 
+/* A place in a file of the server's, and the file of a place; DATA "BadPlace". */
+MUST_CHECK bool my_place(const Mysql *mysql, uint64_t file, uint64_t offset, uint64_t *ret,
+                         Error *err);
+MUST_CHECK bool my_place_file(const Mysql *mysql, uint64_t place, char ret[PLACE_NAME_BYTES],
+                              Error *err);
 /* A connection to the server that was found at capture_mysql_open. RETRY "ServerChanged" when
  * another one answers by now: what is known of the log and of the tables is not of it. */
 MYSQL *mysql_connect(const Mysql *mysql, Error *err) OWNED_BY(my_close);
@@ -127,6 +150,8 @@ MUST_CHECK bool check_identity(const Mysql *mysql, MYSQL *connection,
                                char ret[POSITION_SOURCE_BYTES], Error *err);
 /* The log's end as it is now. */
 MUST_CHECK bool check_log_end(Mysql *mysql, MYSQL *connection, uint64_t *ret, Error *err);
+/* The GTID set before a place that the server itself knows it of; NULL: it does not, or failed. */
+char *check_gtids(Mysql *mysql, uint64_t place);
 /* What the server keeps of its log from that place on, and for how long it keeps a file that it
  * writes to no more; 0: for ever. there: it has the place's file. */
 typedef struct LogKept {
@@ -212,7 +237,25 @@ MUST_CHECK bool my_copy_begin(CopyReader *reader, const CopyRange *range, Error 
 MUST_CHECK bool my_copy_next(CopyReader *reader, Batch **ret, Error *err);
 void my_copy_cancel(CopyReader *reader);
 
+/* --- failover.c --- */
+MUST_CHECK bool my_adopt(Capture *capture, Position *position, const char *anchor, bool passed,
+                         bool *ret, Error *err);
+char *my_anchor(const Capture *capture, RowPosition at);
+/* What lies before where the stream begins, if anybody has kept it. */
+void my_anchors_start(Mysql *mysql);
+void my_adopted_forget(Mysql *mysql);
+
 /* --- stream.c --- */
+/* What a session that reads the log is to know of us; *ret_checksums: are events followed by one?
+ */
+MUST_CHECK bool my_stream_announce(const Mysql *mysql, MYSQL *connection, bool *ret_checksums,
+                                   Error *err);
+/* Asks for the log from a place on. replica: our number; 0: up to its end only, as nobody. */
+MUST_CHECK bool my_stream_ask(const Mysql *mysql, MYSQL *connection, uint64_t place,
+                              uint32_t replica, Error *err);
+/* A packet of the log; *ret_event NULL: the log's end. */
+MUST_CHECK bool my_stream_packet(const Mysql *mysql, Reader packet, const uint8_t **ret_event,
+                                 size_t *ret_bytes, Error *err);
 void my_stream_close(MyStream *stream);
 MUST_CHECK bool my_stream_start(Capture *capture, Error *err);
 MUST_CHECK bool my_stream_next(Capture *capture, int timeout_ms, Change *ret, Error *err);

@@ -9,6 +9,10 @@
  *   minor = 0: every transaction that begins before major is in.
  * A transaction's end is the next one's beginning, or before it: so these compare as plain pairs.
  *
+ * Whoever passes rows on with their places (topics, whose readers drop what does not come behind
+ * what they have) needs those of the next server behind those of the one before: there the numbers
+ * of files are shifted by so much, and the source's name says by how much.
+ *
  * The offset is wider than the 32 bits of an event's header: a transaction may be larger than 4 GiB
  * and the header's number then wraps, so what is past it is counted by the order of events. */
 #pragma once
@@ -31,6 +35,16 @@ static inline uint64_t place_file(uint64_t place)
 static inline uint64_t place_offset(uint64_t place)
 {
     return place & ((UINT64_C(1) << PLACE_OFFSET_BITS) - 1);
+}
+
+/* Where an event ends whose header says `end`, which is modulo 2^32, behind one that ended at
+ * `offset`. */
+static inline uint64_t place_offset_after(uint64_t offset, uint32_t end)
+{
+    uint64_t after = (offset & ~(uint64_t)UINT32_MAX) | end;
+    if (after >= offset)
+        return after;
+    return offset - after < UINT64_C(1) << 31 ? offset : after + (UINT64_C(1) << 32);
 }
 
 /* The number of a file, and how many bytes its base is long ("mysql-bin." of 10). DATA "BadPlace"

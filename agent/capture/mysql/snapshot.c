@@ -135,11 +135,10 @@ static bool snapshot_place(Mysql *mysql, MYSQL *connection, uint64_t *ret, Error
                  !place_parse_file(row[1], strlen(row[1]), &file, &base, err))
             return false;
     }
-    if (!file || !offset || offset >> PLACE_OFFSET_BITS)
+    if (!file || !offset)
         return error_set(err, ERROR_RETRY, "NoSnapshot",
                          "the server does not say which place of its binlog a snapshot stands for");
-    *ret = place_of(file, offset);
-    return true;
+    return my_place(mysql, file, offset, ret, err);
 }
 
 static bool take_lockless(Mysql *mysql, uint64_t *ret, Error *err)
@@ -206,13 +205,15 @@ static bool lock_with(Mysql *mysql, MYSQL *connection, const char *sql, Error *e
     }
 }
 
-static bool lock(Mysql *mysql, MYSQL *connection, Error *err)
+/* *ret_all: nobody commits, and not only to the captured tables. */
+static bool lock(Mysql *mysql, MYSQL *connection, bool *ret_all, Error *err)
 {
     if (!my_command(connection, &mysql->patience, "SET SESSION lock_wait_timeout = " LOCK_SECONDS,
                     err))
         return false;
     Error why;
-    if (lock_with(mysql, connection, "FLUSH TABLES WITH READ LOCK", &why))
+    *ret_all = lock_with(mysql, connection, "FLUSH TABLES WITH READ LOCK", &why);
+    if (*ret_all)
         return true;
     if (strcmp(why.code, "PrivilegeMissing") != 0) {
         *err = why;
@@ -258,11 +259,18 @@ static bool read_definitions(Mysql *mysql, Error *err)
 
 static bool take_locked(Mysql *mysql, uint64_t *ret, Error *err)
 {
+    bool all;
     AUTO(my_close) MYSQL *connection = mysql_connect(mysql, err);
-    if (!connection || !read_definitions(mysql, err) || !lock(mysql, connection, err))
+    if (!connection || !read_definitions(mysql, err) || !lock(mysql, connection, &all, err))
         return false;
     if (!check_log_end(mysql, connection, ret, err))
         return false;
+    if (all && mysql->gtids) { /* else a set of now may be of a little later, or before */
+        mysql->copy_gtids =
+            my_value(connection, &mysql->patience, "SELECT @@GLOBAL.gtid_executed", err);
+        if (!mysql->copy_gtids)
+            return false;
+    }
     for (size_t i = 0; i < mysql->session_count; i++)
         if (!begin(mysql, i, err))
             return false;

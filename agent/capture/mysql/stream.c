@@ -1,6 +1,6 @@
 /* The log, as a replica gets it: COM_BINLOG_DUMP from a place on.
  *
- *   dump      uint32 offset, uint16 flags, uint32 server id, the file's name
+ *   dump      uint32 offset, uint16 flags (1: up to the end only), uint32 server id, file's name
  *   answer    a packet per event: 0, the event; or an error; or EOF when the server ends it
  *
  * What is asked of the server before, as variables of the session: checksums as in its files, a
@@ -23,6 +23,7 @@
 #include "agent/capture/mysql/binlog.h"
 #include "agent/capture/mysql/headroom.h"
 #include "agent/capture/mysql/log.h"
+#include "agent/capture/mysql/replay.h"
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/mem.h"
@@ -36,6 +37,7 @@
 #define GATHER_BYTES ((size_t)64 << 10)
 #define EVENTS_PER_CLOCK 128
 #define TRANSACTION_BYTES ((uint64_t)256 << 20)
+#define DUMP_TO_END 1
 #define BEAT_NS "1000000000"
 #define BLOCKED_SECONDS                                                                            \
     "86400" /* while nobody takes changes, as in a copy; its log is kept so long */
@@ -50,6 +52,7 @@ struct MyStream {
     MYSQL *connection;
     MyWire wire;
     MyLog *log;
+    MyReplay *replay; /* what was prepared by XA, read again; NULL: nothing */
     int64_t now_us;
     int64_t first_us; /* when the first data since the last checkpoint came; 0: none */
     int64_t first_beat_us;
@@ -93,6 +96,7 @@ void my_stream_close(MyStream *stream)
         return;
     end_session(stream);
     mywire_done(&stream->wire);
+    my_replay_free(stream->replay);
     mylog_free(stream->log);
     my_close(stream->connection);
     pthread_mutex_destroy(&stream->figures_lock);
@@ -158,46 +162,55 @@ bool my_stream_unread(Mysql *mysql, Error *err)
     return is_free && (strcmp(is_free, "1") == 0 || in_use(mysql, err));
 }
 
-static bool announce(MyStream *stream, bool *ret_checksums, Error *err)
+bool my_stream_announce(const Mysql *mysql, MYSQL *connection, bool *ret_checksums, Error *err)
 {
-    const Mysql *mysql = stream->mysql;
     const MyPatience *patience = &mysql->patience;
     AUTO(mem_free)
-    char *sums = my_value(stream->connection, patience, "SELECT @@global.binlog_checksum", err);
+    char *sums = my_value(connection, patience, "SELECT @@global.binlog_checksum", err);
     if (!sums)
         return false;
     *ret_checksums = strcmp(sums, "NONE") != 0;
-    AUTO(mem_free)
-    char *sql = mem_format(
-        "SET @master_binlog_checksum = @@global.binlog_checksum, @source_binlog_checksum = "
-        "@@global.binlog_checksum, @master_heartbeat_period = " BEAT_NS
-        ", @source_heartbeat_period = " BEAT_NS
-        ", @mariadb_slave_capability = 4, @slave_uuid = '%08x-0000-0000-0000-%012" PRIx64
-        "', @replica_uuid = @slave_uuid, @@session.net_write_timeout = " BLOCKED_SECONDS,
-        mysql->server_id, (uint64_t)strtoull(mysql->lock + 5, NULL, 16) & UINT64_C(0xffffffffffff));
-    return my_command(stream->connection, patience, sql, err);
+    return my_command(connection, patience,
+                      "SET @master_binlog_checksum = @@global.binlog_checksum, "
+                      "@source_binlog_checksum = @@global.binlog_checksum, "
+                      "@master_heartbeat_period = " BEAT_NS ", @source_heartbeat_period = " BEAT_NS
+                      ", @mariadb_slave_capability = 4, @@session.net_write_timeout "
+                      "= " BLOCKED_SECONDS,
+                      err);
 }
 
-static bool ask_dump(MyStream *stream, Error *err)
+bool my_stream_ask(const Mysql *mysql, MYSQL *connection, uint64_t place, uint32_t replica,
+                   Error *err)
 {
-    const Mysql *mysql = stream->mysql;
-    uint64_t place = mysql->start.major;
     uint8_t head[10] = {0};
     /* Nothing begins behind 4 GiB: the file that ends there is the one transaction's. */
     if (place_offset(place) > UINT32_MAX)
         place = place_of(place_file(place) + 1, PLACE_FIRST_OFFSET);
     char name[PLACE_NAME_BYTES];
-    if (!place_format_file(mysql->base_name, place_file(place), name))
-        return error_set(err, ERROR_DATA, "BadPlace", "a binlog's name is too long");
-    uint32_t offset = (uint32_t)place_offset(place), id = mysql->server_id;
+    if (!my_place_file(mysql, place, name, err))
+        return false;
+    uint32_t offset = (uint32_t)place_offset(place);
+    uint16_t flags = replica ? 0 : DUMP_TO_END;
     memcpy(head, &offset, 4);
-    memcpy(head + 6, &id, 4);
+    memcpy(head + 4, &flags, 2);
+    memcpy(head + 6, &replica, 4);
     Bytes content = {0};
     bytes_put(&content, head, sizeof head);
     bytes_put(&content, name, strlen(name));
-    bool ok = mywire_command(stream->connection, COM_BINLOG_DUMP, content.data, content.used, err);
+    bool ok = mywire_command(connection, COM_BINLOG_DUMP, content.data, content.used, err);
     bytes_done(&content);
     return ok;
+}
+
+/* By this a server knows two sessions for one replica's; MySQL's asks for nothing else. */
+static bool name_replica(MyStream *stream, Error *err)
+{
+    const Mysql *mysql = stream->mysql;
+    AUTO(mem_free)
+    char *sql = mem_format(
+        "SET @slave_uuid = '%08x-0000-0000-0000-%012" PRIx64 "', @replica_uuid = @slave_uuid",
+        mysql->server_id, (uint64_t)strtoull(mysql->lock + 5, NULL, 16) & UINT64_C(0xffffffffffff));
+    return my_command(stream->connection, &mysql->patience, sql, err);
 }
 
 bool my_stream_start(Capture *capture, Error *err)
@@ -210,8 +223,9 @@ bool my_stream_start(Capture *capture, Error *err)
     stream->wire.fd = -1;
     stream->connection = mysql_connect(mysql, err);
     bool checksums;
-    if (!stream->connection || !take_locks(stream, err) || !announce(stream, &checksums, err) ||
-        !ask_dump(stream, err)) {
+    if (!stream->connection || !take_locks(stream, err) || !name_replica(stream, err) ||
+        !my_stream_announce(mysql, stream->connection, &checksums, err) ||
+        !my_stream_ask(mysql, stream->connection, mysql->start.major, mysql->server_id, err)) {
         my_stream_close(stream);
         return error_wrap(err, "reading the binlog");
     }
@@ -220,10 +234,12 @@ bool my_stream_start(Capture *capture, Error *err)
                                   .table_count = mysql->table_count,
                                   .collations = &mysql->charsets,
                                   .learn = my_table_learn,
+                                  .tell = mysql->options.statements ? my_statement_tell : NULL,
                                   .context = mysql,
+                                  .anchors = mysql->gtids ? mysql->anchors : NULL,
+                                  .file_shift = mysql->file_shift,
                                   .checksums = checksums,
                                   .transaction_bytes = TRANSACTION_BYTES,
-                                  .tell = mysql->options.statements ? my_statement_tell : NULL,
                                   .origins = mysql->options.origins,
                                   .commits = mysql->options.commits});
     stream->beat_linger_us = clock_asked_us("FIRN_CONFIRM_MS", BEAT_LINGER_US);
@@ -285,6 +301,7 @@ void my_stream_confirm(Capture *capture, RowPosition durable)
     MyStream *stream = mysql_of(capture)->stream;
     if (!stream)
         return;
+    my_anchors_confirm(mysql_of(capture)->anchors, durable.major);
     uint64_t old = atomic_load_explicit(&stream->confirmed, memory_order_relaxed);
     while (durable.major > old &&
            !atomic_compare_exchange_weak_explicit(&stream->confirmed, &old, durable.major,
@@ -322,18 +339,32 @@ static bool stream_error(const Mysql *mysql, Reader packet, Error *err)
                      said);
 }
 
-static bool on_packet(MyStream *stream, Reader packet, Error *err)
+bool my_stream_packet(const Mysql *mysql, Reader packet, const uint8_t **ret_event,
+                      size_t *ret_bytes, Error *err)
 {
     const uint8_t *at;
+    *ret_event = NULL;
     if (mywire_is_error(&packet))
-        return stream_error(stream->mysql, packet, err);
+        return stream_error(mysql, packet, err);
     if (mywire_is_eof(&packet))
-        return error_set(err, ERROR_RETRY, "StreamEnded", "the server ended the stream");
+        return true;
     if (!reader_take(&packet, 1, &at) || *at != 0)
         return error_set(err, ERROR_RETRY, "BadMessage", "a packet of the log is none");
-    size_t bytes = reader_left(&packet);
+    *ret_bytes = reader_left(&packet);
+    *ret_event = packet.at;
+    return true;
+}
+
+static bool on_packet(MyStream *stream, Reader packet, Error *err)
+{
+    const uint8_t *event;
+    size_t bytes;
+    if (!my_stream_packet(stream->mysql, packet, &event, &bytes, err))
+        return false;
+    if (!event)
+        return error_set(err, ERROR_RETRY, "StreamEnded", "the server ended the stream");
     bool beat = bytes >= BINLOG_HEADER_BYTES &&
-                (packet.at[4] == EVENT_HEARTBEAT || packet.at[4] == EVENT_HEARTBEAT_V2);
+                (event[4] == EVENT_HEARTBEAT || event[4] == EVENT_HEARTBEAT_V2);
     if (!beat) {
         if (!stream->first_us)
             stream->first_us = stream->now_us;
@@ -341,7 +372,7 @@ static bool on_packet(MyStream *stream, Reader packet, Error *err)
     } else if (!stream->first_beat_us) {
         stream->first_beat_us = stream->now_us;
     }
-    return mylog_event(stream->log, packet.at, bytes, err);
+    return mylog_event(stream->log, event, bytes, err);
 }
 
 /* Is it time to hand out what has gathered, at the next end of a transaction? */
@@ -352,6 +383,31 @@ static bool checkpoint_due(const MyStream *stream)
         return now - stream->first_us >= stream->linger_us ||
                now - stream->data_us >= stream->idle_us;
     return stream->first_beat_us && now - stream->first_beat_us >= stream->beat_linger_us;
+}
+
+/* An event of what was prepared, or the beginning or the end of that. *ret_done false: there is
+ * nothing of it to do. */
+static bool replay_some(MyStream *stream, bool *ret_done, Error *err)
+{
+    const char *xid;
+    uint64_t place, before;
+    const uint8_t *event;
+    size_t bytes;
+    *ret_done = true;
+    if (mylog_wants(stream->log, &xid, &place, &before)) {
+        stream->replay = my_replay_new(stream->mysql, xid, place, before, err);
+        if (!stream->replay)
+            return error_wrap(err, "the XA transaction %s", xid);
+        mylog_replay(stream->log);
+        CRASH_POINT("mysql-xa-committed");
+    } else if (mylog_replaying(stream->log)) {
+        return my_replay_next(stream->replay, &event, &bytes, err) &&
+               mylog_event(stream->log, event, bytes, err);
+    } else {
+        my_replay_free(TAKE(stream->replay));
+        *ret_done = false;
+    }
+    return true;
 }
 
 /* Decodes what is in the buffer until a change is ready (*ret filled), or nothing is left, or it is
@@ -374,6 +430,11 @@ static MyWireResult decode_some(MyStream *stream, Change *ret, Error *err)
             CRASH_POINT("mysql-unpacking");
             continue;
         }
+        bool replayed;
+        if (!replay_some(stream, &replayed, err))
+            return MYWIRE_FAILED;
+        if (replayed)
+            continue;
         mywire_rest(&stream->wire);
         Reader packet;
         MyWireResult result = mywire_next(&stream->wire, &packet, err);

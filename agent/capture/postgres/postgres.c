@@ -125,10 +125,14 @@ static const char *postgres_source(const Capture *capture)
     return ((const Postgres *)capture)->source;
 }
 
-static bool postgres_adopt(const Capture *capture, Position *position, bool passed)
+static bool postgres_adopt(Capture *capture, Position *position, const char *anchor, bool passed,
+                           bool *ret, Error *err)
 {
+    (void)anchor;
+    (void)err;
     const Postgres *postgres = (const Postgres *)capture;
-    return timelines_adopt(&postgres->timelines, postgres->source, position, passed);
+    *ret = timelines_adopt(&postgres->timelines, postgres->source, position, passed);
+    return true;
 }
 
 static bool postgres_told(Capture *capture, RowPosition *ret, Error *err)

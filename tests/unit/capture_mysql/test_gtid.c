@@ -129,6 +129,7 @@ static void test_contains(void **state)
         {false, A ":1-10", A ":t:1", false},
         {true, "0-1-10,1-1-1", "0-2-9", true},
         {true, "0-1-10", "0-1-11", false},
+        {true, "0-1-10", "0-2-10", false},
         {true, "0-1-10", "1-1-1", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

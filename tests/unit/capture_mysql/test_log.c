@@ -76,20 +76,7 @@ static bool insert(Script *script, const char *map, size_t map_bytes, uint32_t i
 
 static bool format(Script *script)
 {
-    Bytes content = {0};
-    char version[50] = "8.4.2";
-    put_le(&content, 4, 2);
-    bytes_put(&content, version, sizeof version);
-    put_le(&content, 0, 4);
-    put_le(&content, BINLOG_HEADER_BYTES, 1);
-    for (unsigned i = 1; i <= 42; i++)
-        put_le(&content,
-               i == EVENT_TABLE_MAP                    ? 8
-               : i >= EVENT_WRITE && i <= EVENT_DELETE ? 10
-                                                       : 0,
-               1);
-    put_le(&content, 0, 1);
-    put_le(&content, 0, 4);
+    Bytes content = log_format_content();
     bool ok = put(script, EVENT_FORMAT, content.data, content.used);
     bytes_done(&content);
     return ok;
@@ -276,24 +263,106 @@ static void test_refused(void **state)
     }
 }
 
+#define XID "X'61',X'',1"
+#define PREPARED "\0\1\0\0\0\1\0\0\0\0\0\0\0a"
+
+static bool prepare(Script *script, const char *map, size_t map_bytes, uint32_t rows)
+{
+    return put(script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(script, "XA START " XID) &&
+           insert(script, map, map_bytes, 1, rows) && query(script, "XA END " XID) &&
+           put(script, EVENT_XA_PREPARE, TEXT(PREPARED));
+}
+
+/* As the server sends the log from a place on, once more. */
+static void replay_head(Script *script)
+{
+    mylog_replay(script->log);
+    Bytes event = log_event(false, EVENT_ROTATE, BINLOG_FLAG_ARTIFICIAL,
+                            TEXT("\4\0\0\0\0\0\0\0binlog.000007"));
+    assert_true(mylog_event(script->log, event.data, event.used, &script->err));
+    bytes_done(&event);
+    assert_true(format(script));
+}
+
+/* Rows of what is prepared come when it is committed, at the place where that is. */
 static void test_xa(void **state)
 {
     (void)state;
     Script script;
+    Change change;
+    const char *xid;
+    uint64_t place, before;
+    begin(&script, (RowPosition){0});
+    assert_true(prepare(&script, TEXT(OTHER_MAP), 3)); /* nobody's rows */
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "XA COMMIT " XID));
+    assert_false(mylog_wants(script.log, &xid, &place, &before));
+    uint64_t prepared = here(&script);
+    assert_true(prepare(&script, TEXT(MAP), 3));
+    assert_false(mylog_in_transaction(script.log));
+    mylog_checkpoint(script.log);
+    assert_true(mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_CHECKPOINT);
+    uint64_t committed = here(&script);
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "XA COMMIT " XID));
+    assert_true(mylog_wants(script.log, &xid, &place, &before));
+    assert_string_equal(xid, XID);
+    assert_int_equal(place, prepared);
+    assert_int_equal(before, committed);
+    assert_false(mylog_can_checkpoint(script.log));
+    uint64_t behind = here(&script);
+    script.at = 4;
+    replay_head(&script);
+    script.at = (uint32_t)place_offset(prepared);
+    assert_true(mylog_replaying(script.log));
+    assert_true(prepare(&script, TEXT(MAP), 3));
+    assert_false(mylog_replaying(script.log));
+    mylog_checkpoint(script.log);
+    assert_true(mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_BATCH);
+    assert_int_equal(change.batch->row_count, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(change.batch->positions[i].major, committed);
+    batch_free(change.batch);
+    assert_true(mylog_take(script.log, &change));
+    assert_int_equal(change.kind, CHANGE_CHECKPOINT);
+    assert_int_equal(change.position.at.major, behind);
+    end(&script);
+}
+
+static void test_xa_odd(void **state)
+{
+    (void)state;
+    Script script;
+    const char *xid;
+    uint64_t place, before;
+    begin(&script, (RowPosition){0}); /* rolled back: nothing is read */
+    assert_true(prepare(&script, TEXT(MAP), 1));
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "XA ROLLBACK " XID));
+    assert_false(mylog_wants(script.log, &xid, &place, &before));
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "XA COMMIT " XID));
+    assert_true(mylog_wants(script.log, &xid, &place, &before)); /* of a time before */
+    assert_int_equal(place, 0);
+    assert_false(put(&script, EVENT_GTID, TEXT(GTID_CONTENT))); /* first that */
+    assert_string_equal(script.err.code, "BadEvent");
+    replay_head(&script);
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
+    assert_false(put(&script, EVENT_XA_PREPARE, TEXT("\0\1\0\0\0\1\0\0\0\0\0\0\0b")));
+    assert_string_equal(script.err.code, "BadEvent"); /* another one */
+    end(&script);
+    begin(&script, (RowPosition){0}); /* in one phase */
+    uint64_t begins = here(&script);
+    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)) && query(&script, "XA START " XID));
+    assert_true(insert(&script, TEXT(MAP), 1, 1) && query(&script, "XA END " XID));
+    assert_true(put(&script, EVENT_XA_PREPARE, TEXT("\1\1\0\0\0\1\0\0\0\0\0\0\0a")));
+    assert_true(mylog_wants(script.log, &xid, &place, &before));
+    assert_int_equal(place, begins);
+    end(&script);
     begin(&script, (RowPosition){0});
     assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
-    assert_true(query(&script, "XA START X'61',X'',1"));
-    assert_true(insert(&script, TEXT(OTHER_MAP), 1, 3)); /* nobody's rows may be in one */
-    assert_true(query(&script, "XA END X'61',X'',1"));
-    assert_true(put(&script, EVENT_XA_PREPARE, TEXT("\0")));
-    assert_false(mylog_in_transaction(script.log));
-    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
-    assert_true(query(&script, "XA COMMIT X'61',X'',1"));
-    assert_false(mylog_in_transaction(script.log));
-    assert_true(put(&script, EVENT_GTID, TEXT(GTID_CONTENT)));
-    assert_true(query(&script, "XA START X'62',X'',1"));
-    assert_false(insert(&script, TEXT(MAP), 1, 3));
+    assert_false(query(&script, "XA COMMIT"));
     assert_string_equal(script.err.code, "UnsupportedEvent");
+    assert_false(put(&script, EVENT_XA_PREPARE, TEXT("\0\1\0\0\0\xff\0\0\0\0\0\0\0a")));
+    assert_string_equal(script.err.code, "BadEvent");
     end(&script);
 }
 
@@ -539,18 +608,13 @@ static void test_told(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transaction),
-                                       cmocka_unit_test(test_passed),
-                                       cmocka_unit_test(test_statements),
-                                       cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_xa),
-                                       cmocka_unit_test(test_odd_events),
-                                       cmocka_unit_test(test_places),
-                                       cmocka_unit_test(test_many_maps),
-                                       cmocka_unit_test(test_told),
-                                       cmocka_unit_test(test_reset),
-                                       cmocka_unit_test(test_oldest),
-                                       cmocka_unit_test(test_origins),
-                                       cmocka_unit_test(test_origins_without_gtid)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_transaction), cmocka_unit_test(test_passed),
+        cmocka_unit_test(test_statements),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_xa),          cmocka_unit_test(test_xa_odd),
+        cmocka_unit_test(test_odd_events),  cmocka_unit_test(test_places),
+        cmocka_unit_test(test_many_maps),   cmocka_unit_test(test_told),
+        cmocka_unit_test(test_reset),       cmocka_unit_test(test_oldest),
+        cmocka_unit_test(test_origins),     cmocka_unit_test(test_origins_without_gtid)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,10 +51,12 @@ static void test_there_and_back(void **unused)
     assert_int_equal(table_state_learn(orders, (RowPosition){200, 3}, two)->version, 2);
     state_put_table(orders, &records);
     const Position position = position_of("postgresql/1/1/firn", (RowPosition){300, 7});
-    state_put_position("retail/shop", &position, &records);
+    state_put_position("retail/shop", &position, "0-1-7", &records);
     pass(&records, &to);
     assert_string_equal(to.connector, "retail/shop");
     assert_int_equal(position_compare(&to.position, &position), POSITION_EQUAL);
+    assert_string_equal(to.anchor, "0-1-7");
+    assert_int_equal(to.anchored.major, 300);
     assert_int_equal(to.table_count, 1);
     TableState *read = state_table(&to, "public.orders");
     assert_non_null(read);

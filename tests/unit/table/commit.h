@@ -12,7 +12,7 @@ static inline bool commit_now(Table *table, const Position *position, Error *err
     int64_t id, sequence;
     TableView view;
     Error why = {0};
-    if (!table_send(table, position, &answer, &id, &sequence, err)) {
+    if (!table_send(table, position, NULL, &answer, &id, &sequence, err)) {
         table_abandon(table, true);
         return false;
     }

@@ -115,14 +115,15 @@ typedef struct Resumed {
     int calls;
 } Resumed;
 
-static bool resume(void *context, const char *shape, RowPosition at, const Schema **source,
-                   const char **ret_shape, Error *err)
+static bool resume(void *context, const char *shape, const TableClaim *claim, const char *anchor,
+                   const Schema **source, const char **ret_shape, Error *err)
 {
     (void)err;
     Resumed *resumed = context;
     resumed->calls++;
     assert_string_equal(shape, SHAPE_AFTER);
-    assert_int_equal(at.major, 50);
+    assert_int_equal(claim->position.at.major, 50);
+    assert_null(anchor);
     *source = resumed->schema;
     *ret_shape = SHAPE_AFTER;
     return true;
@@ -476,11 +477,11 @@ static void a_conflict_does_not_lose_columns(void **state)
     CommitAnswer answer;
     TableView view;
     Error why = {0};
-    OK(table_send(table, &position, &answer, &id, &sequence, &why) || (err = why, false));
+    OK(table_send(table, &position, NULL, &answer, &id, &sequence, &why) || (err = why, false));
     assert_int_equal(answer, ANSWER_CONFLICT);
     OK(table_look(table, id, head, &view, &err));
     assert_true(view.exists && !view.ours_found);
-    OK(table_send(table, &position, &answer, &id, &sequence, &why) || (err = why, false));
+    OK(table_send(table, &position, NULL, &answer, &id, &sequence, &why) || (err = why, false));
     assert_int_equal(answer, ANSWER_DONE);
     table_close(table);
     AUTO(iceberg_table_free) IcebergTable *loaded = world_load(&world);
@@ -515,7 +516,7 @@ static void an_answer_that_is_lost_is_no_foreign_change(void **state)
     CommitAnswer answer;
     TableView view;
     Error why = {0};
-    assert_true(table_send(table, &position, &answer, &id, &sequence, &why));
+    assert_true(table_send(table, &position, NULL, &answer, &id, &sequence, &why));
     deaf_end(world.catalog);
     assert_int_equal(answer, ANSWER_UNKNOWN);
     OK(table_look(table, id, head, &view, &err));

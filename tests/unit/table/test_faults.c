@@ -120,7 +120,7 @@ static void test_closed_while_unknown(void **state)
     CommitAnswer answer;
     int64_t id, sequence;
     Error why = {0};
-    assert_true(table_send(table, &position, &answer, &id, &sequence, &why));
+    assert_true(table_send(table, &position, NULL, &answer, &id, &sequence, &why));
     assert_int_equal(answer, ANSWER_UNKNOWN);
     table_close(table);
     deaf_end(world.catalog);
