@@ -76,13 +76,18 @@ class Faults(IngestCase):
         for agent in self.group:
             agent.alive()
 
+    def generation(self, at: int) -> int:
+        """Of the table's group, when it had partitions last: less than others' while it begins anew."""
+        return max((line["generation"] for line in self.dealt(self.group[at])), default=0)
+
     def dealt_to_others(self, at: int) -> int:
         return sum(len(self.dealt(agent)) for number, agent in enumerate(self.group) if number != at)
 
     def wait_committed(self):
         """The table goes on: two more commits, of which one at least was begun after this was called."""
         before = self.lake_table(TABLE).metadata["last-sequence-number"]
-        self.wait(lambda: self.lake_table(TABLE).metadata["last-sequence-number"] >= before + 2, "the table goes on", self.alive)  # fmt: skip
+        self.wait(lambda: self.lake_table(TABLE).metadata["last-sequence-number"] >= before + 2, "the table goes on",
+                  self.alive)  # fmt: skip
 
     # --- faults, each seen to strike ---
 
@@ -97,6 +102,7 @@ class Faults(IngestCase):
     def sleep(self, at: int = None):
         """Until the others have its partitions; then it wakes, and goes on with what it had."""
         at = self.dice.randrange(CONSUMERS) if at is None else at
+        self.wait(lambda: self.generation(at) == max(map(self.generation, range(CONSUMERS))), "it is one of the group", self.alive)
         before = self.dealt_to_others(at)
         os.kill(self.group[at].process.pid, signal.SIGSTOP)
         try:
@@ -119,7 +125,8 @@ class Faults(IngestCase):
         other = self.ingest()
         self.wait(lambda: self.dealt(other), "partitions are dealt to one more", self.alive)
         self.assert_stopped(other)
-        self.wait(lambda: all(len(self.dealt(agent)) > count for agent, count in zip(self.group, before)), "partitions are dealt out anew", self.alive)  # fmt: skip
+        self.wait(lambda: all(len(self.dealt(agent)) > count for agent, count in zip(self.group, before)),
+                  "partitions are dealt out anew", self.alive)  # fmt: skip
 
     def broker_restart(self):
         self.broker.restart()
