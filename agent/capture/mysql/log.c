@@ -10,89 +10,11 @@
  * which is in the log when it is prepared: xa.h. Where in
  * its file an event ends is in its header, modulo 2^32; what the server makes for us (its end is 0,
  * or it is artificial) stands nowhere. */
-#include "agent/capture/mysql/log.h"
-
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
-#include "agent/capture/mysql/origins.h"
-#include "agent/capture/mysql/rows.h"
-#include "agent/capture/mysql/unpack.h"
-#include "agent/capture/mysql/xa.h"
-#include "common/crash.h"
+#include "agent/capture/mysql/log_private.h"
 #include "common/mem.h"
-
-#define ROWS_FIRST 32
-#define ROWS_MAX 8192
-#define PENDING_BYTES_MAX ((uint64_t)32 << 20) /* in batches that are not full */
-#define MAPS_FIRST 64u                         /* a power of two */
-#define MAPS_KEPT 4096u                        /* from one transaction to the next */
-#define EVENT_ROW_BITS 24 /* rows of one event; the rest of minor is where it begins */
-
-typedef struct Builder {
-    Batch *batch;
-    uint32_t row_max; /* of the next batch: grows with the flow, so that 1,000 tables stay small */
-    bool listed;      /* in MyLog.dirty */
-} Builder;
-
-/* A table map that rows name, and how to read them. */
-typedef struct Mapped {
-    bool used;
-    uint64_t id;
-    TableMap *map;    /* NULL: of a table that is not ours */
-    int64_t table;    /* -1: not ours */
-    RowPlan *plan;    /* NULL: not made yet */
-    uint64_t version; /* of the table, when it was made */
-} Mapped;
-
-/* What was prepared, and is committed now: its events are read again. */
-typedef enum ReplayState { REPLAY_NONE, REPLAY_WANTED, REPLAY_ON } ReplayState;
-typedef struct Replay {
-    ReplayState state;
-    char xid[XID_TEXT_BYTES];
-    uint64_t place;        /* where it was prepared; 0: nobody has seen that */
-    uint64_t begins;       /* in its file; known once it has been read */
-    uint32_t time;         /* when it was committed */
-    uint64_t file, offset; /* where the log itself goes on */
-    BinlogFormat format;
-} Replay;
-
-struct MyLog {
-    MyLogOptions options;
-    BinlogFormat format;
-    uint64_t file, offset; /* behind the latest event */
-    bool placed;           /* a rotate event has said where we are */
-
-    bool in_transaction, is_xa, has_rows;
-    GtidEvent gtid; /* of the latest transaction */
-    bool xa_ours;   /* it has rows of a captured table */
-    PreparedList prepared;
-    Replay replay;
-    bool begun;          /* of several statements: one that changes tables does not end it */
-    RowPosition at;      /* in a transaction: (where it begins, the latest row) */
-    uint64_t end;        /* every transaction that began before it was handed to the builders */
-    uint64_t checkpoint; /* the latest one's major */
-    int64_t commit_us;
-    int64_t first_us, oldest_us; /* since the latest checkpoint; between it and the one before */
-    uint64_t changes;
-
-    Mapped *maps; /* a table by id, half of it empty at least */
-    size_t map_slots, map_count;
-    Builder *builders;
-    uint32_t *dirty;
-    size_t dirty_count;
-    uint64_t pending_bytes, checkpoint_bytes;
-    MyOrigins *origins; /* NULL: not asked for */
-    Change *ready;      /* ready_at … ready_count */
-    size_t ready_at, ready_count, ready_held;
-
-    Payload *payload;
-    BinlogEvent payload_event;
-    uint64_t payload_offset; /* of the next event in it, as if it stood in the file */
-    Bytes unpacked;
-};
 
 MyLog *mylog_new(const MyLogOptions *options)
 {
@@ -110,21 +32,11 @@ MyLog *mylog_new(const MyLogOptions *options)
     return log;
 }
 
-static void drop_maps(MyLog *log)
-{
-    for (size_t i = 0; i < log->map_slots; i++) {
-        table_map_free(log->maps[i].map);
-        row_plan_free(log->maps[i].plan);
-        log->maps[i] = (Mapped){0};
-    }
-    log->map_count = 0;
-}
-
 void mylog_free(MyLog *log)
 {
     if (!log)
         return;
-    drop_maps(log);
+    mylog_drop_maps(log);
     for (size_t i = 0; i < log->options.table_count; i++)
         batch_free(log->builders[i].batch);
     for (size_t i = log->ready_at; i < log->ready_count; i++)
@@ -140,508 +52,11 @@ void mylog_free(MyLog *log)
     free(log);
 }
 
-/* --- what is ready --- */
-
-static Change *push(MyLog *log, ChangeKind kind)
-{
-    if (log->ready_at == log->ready_count)
-        log->ready_at = log->ready_count = 0;
-    if (log->ready_count == log->ready_held) {
-        log->ready_held = log->ready_held ? log->ready_held * 2 : 16;
-        log->ready = mem_regrow(log->ready, log->ready_held, sizeof *log->ready);
-    }
-    Change *change = &log->ready[log->ready_count++];
-    *change = (Change){.kind = kind};
-    return change;
-}
-
-bool mylog_take(MyLog *log, Change *ret)
-{
-    if (log->ready_at == log->ready_count)
-        return false;
-    *ret = log->ready[log->ready_at++];
-    return true;
-}
-
-static void flush(MyLog *log, uint32_t table)
-{
-    Builder *builder = &log->builders[table];
-    Batch *batch = TAKE(builder->batch);
-    if (!batch)
-        return;
-    log->pending_bytes -= batch->bytes;
-    if (batch->row_count == 0) {
-        batch_free(batch);
-        return;
-    }
-    if (batch->row_count + 1 >= batch->row_max && builder->row_max < ROWS_MAX)
-        builder->row_max *= 2;
-    else if (batch->row_count < builder->row_max / 8 && builder->row_max > ROWS_FIRST)
-        builder->row_max /= 2;
-    Change *change = push(log, CHANGE_BATCH);
-    change->table = table;
-    change->batch = batch;
-}
-
-static void flush_all(MyLog *log)
-{
-    for (size_t i = 0; i < log->dirty_count; i++) {
-        flush(log, log->dirty[i]);
-        log->builders[log->dirty[i]].listed = false;
-    }
-    log->dirty_count = 0;
-    ASSERT(log->pending_bytes == 0);
-}
-
-static Batch *batch_for(MyLog *log, uint32_t table)
-{
-    Builder *builder = &log->builders[table];
-    if (builder->batch && builder->batch->row_count + 2 > builder->batch->row_max)
-        flush(log, table);
-    if (!builder->batch) {
-        builder->batch =
-            batch_new(log->options.tables[table].source->schema, table, builder->row_max);
-        if (log->origins)
-            origins_keep(builder->batch);
-    }
-    if (!builder->listed) {
-        builder->listed = true;
-        log->dirty[log->dirty_count++] = table;
-    }
-    return builder->batch;
-}
-
-static void checkpoint_at(MyLog *log, RowPosition at)
-{
-    flush_all(log);
-    Change *change = push(log, CHANGE_CHECKPOINT);
-    change->position.at = at;
-    change->commit_us = log->commit_us;
-    if (log->options.anchors)
-        my_anchors_mark(log->options.anchors, at.major);
-    log->checkpoint = at.major;
-    log->checkpoint_bytes = 0;
-    log->oldest_us = log->first_us;
-    log->first_us = 0;
-}
-
-bool mylog_can_checkpoint(const MyLog *log)
-{
-    return !log->in_transaction && !log->payload && log->end > log->checkpoint;
-}
-
-void mylog_checkpoint(MyLog *log)
-{
-    ASSERT(!log->in_transaction);
-    checkpoint_at(log, (RowPosition){.major = log->end});
-}
-
-bool mylog_in_transaction(const MyLog *log)
-{
-    return log->in_transaction;
-}
-RowPosition mylog_position(const MyLog *log)
-{
-    return log->in_transaction ? log->at : (RowPosition){.major = log->end};
-}
-int64_t mylog_oldest_us(const MyLog *log)
-{
-    return log->oldest_us;
-}
-uint64_t mylog_changes(const MyLog *log)
-{
-    return log->changes;
-}
-uint64_t mylog_end(const MyLog *log)
-{
-    if (log->replay.state == REPLAY_ON)
-        return place_of(log->replay.file, log->replay.offset);
-    return log->placed ? place_of(log->file, log->offset) : log->end;
-}
-bool mylog_unpacking(const MyLog *log)
-{
-    return log->payload != NULL;
-}
-
-static bool refuse(const char *what, Error *err)
-{
-    return error_set(err, ERROR_CONFIG, "UnsupportedEvent", "the binlog has %s", what);
-}
-
-/* --- tables --- */
-
-static void schema_changed(MyLog *log, uint32_t table, bool alone)
-{
-    const SourceTable *source = log->options.tables[table].source;
-    Change *change = push(log, CHANGE_SCHEMA);
-    change->table = table;
-    change->row = log->at;
-    change->schema = source->schema;
-    change->shape = source->shape;
-    change->alone = alone;
-}
-
-static bool learn(MyLog *log, uint32_t table, const TableMap *map, const Ddl *ddl, Error *err)
-{
-    bool changed = false;
-    flush(log, table);
-    if (log->options.learn &&
-        !log->options.learn(log->options.context, table, map, ddl, &changed, err))
-        return false;
-    if (changed) {
-        CRASH_POINT("mysql-schema-learned");
-        schema_changed(log, table, ddl != NULL);
-    }
-    return true;
-}
-
-static int64_t find_table(const MyLog *log, const char *schema, const char *name)
-{
-    for (size_t i = 0; i < log->options.table_count; i++) {
-        const SourceTable *source = log->options.tables[i].source;
-        if (strcmp(source->table_name, name) == 0 && strcmp(source->schema_name, schema) == 0)
-            return (int64_t)i;
-    }
-    return -1;
-}
-
-/* Only the names, as most maps are of tables that are known already, or nobody's. */
-static bool peek_names(const BinlogEvent *event, const char **ret_schema, const char **ret_table)
-{
-    Reader in = event->content;
-    const uint8_t *at;
-    uint8_t bytes;
-    if (!reader_take(&in, 8, &at) || !reader_u8(&in, &bytes) ||
-        !reader_take(&in, (size_t)bytes + 1, &at) || at[bytes])
-        return false;
-    *ret_schema = (const char *)at;
-    if (!reader_u8(&in, &bytes) || !reader_take(&in, (size_t)bytes + 1, &at) || at[bytes])
-        return false;
-    *ret_table = (const char *)at;
-    return true;
-}
-
-/* The map's slot, or the free one that is to take it. */
-static Mapped *map_slot(MyLog *log, uint64_t id)
-{
-    size_t at = id & (log->map_slots - 1);
-    while (log->maps[at].used && log->maps[at].id != id)
-        at = (at + 1) & (log->map_slots - 1);
-    return &log->maps[at];
-}
-
-static Mapped *find_map(MyLog *log, uint64_t id)
-{
-    Mapped *slot = map_slot(log, id);
-    return slot->used ? slot : NULL;
-}
-
-static Mapped *add_map(MyLog *log, uint64_t id)
-{
-    if (++log->map_count > log->map_slots / 2) {
-        Mapped *old = log->maps;
-        size_t slots = log->map_slots;
-        log->map_slots *= 2;
-        log->maps = mem_array(log->map_slots, sizeof *log->maps);
-        for (size_t i = 0; i < slots; i++)
-            if (old[i].used)
-                *map_slot(log, old[i].id) = old[i];
-        free(old);
-    }
-    return map_slot(log, id);
-}
-
-static bool on_table_map(MyLog *log, const BinlogEvent *event, Error *err)
-{
-    uint64_t id;
-    const char *schema, *name;
-    if (!table_map_id(event, &id) || !peek_names(event, &schema, &name))
-        return binlog_bad(event, "it names no table", err);
-    Mapped *mapped = find_map(log, id);
-    if (mapped && mapped->map && table_map_same(mapped->map, event))
-        return true;
-    if (!mapped) {
-        mapped = add_map(log, id);
-    } else {
-        table_map_free(mapped->map);
-        row_plan_free(mapped->plan);
-    }
-    *mapped = (Mapped){.used = true, .id = id, .table = find_table(log, schema, name)};
-    if (mapped->table < 0)
-        return true;
-    mapped->map = table_map_read(event, &log->format, err);
-    if (mapped->map)
-        return true;
-    mapped->table = -1;
-    return false;
-}
-
-static bool make_plan(MyLog *log, Mapped *mapped, Error *err)
-{
-    MyTable *table = &log->options.tables[mapped->table];
-    uint32_t number = (uint32_t)mapped->table;
-    row_plan_free(TAKE(mapped->plan));
-    bool fits = known_fits(table->known, mapped->map);
-    if (!fits && !learn(log, number, mapped->map, NULL, err))
-        return false;
-    flush(log, number);
-    fits = known_fits(table->known, mapped->map);
-    if (!fits && !known_covers(table->known, mapped->map))
-        return error_set(err, ERROR_CONFIG, "SchemaUndecided",
-                         "table %s: the binlog has rows with other columns than the table has, and "
-                         "does not name them; set binlog_row_metadata = FULL at the server, and "
-                         "load the table again with --resnapshot %s",
-                         table->name, table->name);
-    /* Completed anew each time, as what it lacks is the table's of now. */
-    const BinlogEvent event = {.type = EVENT_TABLE_MAP,
-                               .content = reader_over(mapped->map->raw, mapped->map->raw_bytes)};
-    AUTO(table_map_free) TableMap *map = table_map_read(&event, &log->format, err);
-    if (!map)
-        return false;
-    known_complete(table->known, map);
-    const Schema *schema = table->source->schema;
-    const Collations *collations = log->options.collations;
-    mapped->plan = fits ? row_plan_new(map, schema, NULL, collations, err)
-                        : row_plan_new_lenient(map, schema, collations, err);
-    if (!mapped->plan)
-        return error_wrap(err, "load it again with --resnapshot %s", table->name);
-    if (table->id_count)
-        row_plan_identify(mapped->plan, table->ids, table->id_count);
-    if (log->origins)
-        row_plan_as_sent(mapped->plan);
-    mapped->version = table->version;
-    return true;
-}
-
-/* --- rows --- */
-
-/* Where in the file an event begins; of one in a payload, where that does. */
-static uint64_t place_of_event(const MyLog *log, const BinlogEvent *event)
-{
-    return place_of(log->file,
-                    log->offset - (log->payload ? log->payload_event.bytes : event->bytes));
-}
-
-static uint64_t place_in_transaction(const MyLog *log, const BinlogEvent *event)
-{
-    uint64_t begins = log->payload ? log->payload_offset : log->offset - event->bytes;
-    return begins -
-           (log->replay.state == REPLAY_ON ? log->replay.begins : place_offset(log->at.major));
-}
-
-static bool put_rows(MyLog *log, Mapped *mapped, const BinlogEvent *event, RowsEvent *rows,
-                     Error *err)
-{
-    const uint64_t row_mask = (UINT64_C(1) << EVENT_ROW_BITS) - 1;
-    uint32_t number = (uint32_t)mapped->table;
-    MyTable *table = &log->options.tables[number];
-    if (UNLIKELY(!mapped->plan || mapped->version != table->version) &&
-        !make_plan(log, mapped, err))
-        return false;
-    mapped->plan->fills = log->origins || atomic_load_explicit(&table->fills, memory_order_relaxed);
-    while (reader_left(&rows->rows)) {
-        Batch *batch = batch_for(log, number);
-        size_t before = batch->bytes;
-        uint32_t first = batch->row_count;
-        log->at.minor++;
-        if (UNLIKELY(!(log->at.minor & row_mask)))
-            return refuse("an event of too many rows", err);
-        if (UNLIKELY(!rows_put_next(mapped->plan, rows, batch, log->at, err)))
-            return false;
-        if (log->origins)
-            my_origins_rows(log->origins, batch, first, event, place_of_event(log, event),
-                            (uint32_t)(log->at.minor & row_mask) - 1);
-        log->has_rows = true;
-        log->changes++;
-        log->pending_bytes += batch->bytes - before;
-        log->checkpoint_bytes += batch->bytes - before;
-        if (batch_is_full(batch))
-            flush(log, number);
-    }
-    if (UNLIKELY(log->pending_bytes > PENDING_BYTES_MAX))
-        flush_all(log);
-    if (UNLIKELY(log->checkpoint_bytes > log->options.transaction_bytes))
-        checkpoint_at(log, log->at);
-    return true;
-}
-
-static bool on_rows(MyLog *log, const BinlogEvent *event, Error *err)
-{
-    uint64_t id;
-    RowsEvent rows;
-    if (!log->in_transaction)
-        return binlog_bad(event, "it stands outside a transaction", err);
-    if (!table_map_id(event, &id))
-        return binlog_bad(event, "it names no table", err);
-    Mapped *mapped = find_map(log, id);
-    if (!mapped && id != ROWS_TABLE_NONE)
-        return binlog_bad(event, "no table map stands before it", err);
-    if (!mapped || mapped->table < 0)
-        return true;
-    if (log->is_xa && log->replay.state != REPLAY_ON) {
-        log->xa_ours = true;
-        return true;
-    }
-    const MyTable *table = &log->options.tables[mapped->table];
-    log->at.minor = place_in_transaction(log, event) << EVENT_ROW_BITS;
-    if (row_position_compare(log->at, table->passed) < 0)
-        return true;
-    return rows_read(event, &log->format, &log->unpacked, &rows, err) &&
-           put_rows(log, mapped, event, &rows, err);
-}
-
-/* --- statements --- */
-
-static bool table_gone(const MyTable *table, const char *what, Error *err)
-{
-    return error_set(
-        err, ERROR_CONFIG, "SourceTableReplaced",
-        "table %s %s at the source. If it is not to be followed any more, start again, "
-        "or exclude it; if it was made anew, load it again with --resnapshot %s",
-        table->name, what, table->name);
-}
-
-/* A table that a tool has filled beside ours, with the same rows, and now puts in its place. */
-static bool is_ghost(const char *ghost, const char *name)
-{
-    static const char *const ends[] = {"_gho", "_new", "_ghc"};
-    size_t length = strlen(name);
-    if (ghost[0] != '_' || strncmp(ghost + strspn(ghost, "_"), name, length) != 0)
-        return false;
-    for (size_t i = 0; i < ARRAY_LEN(ends); i++)
-        if (strcmp(ghost + strspn(ghost, "_") + length, ends[i]) == 0)
-            return true;
-    return false;
-}
-
-/* What is called so once the statement is done; NULL: nothing. */
-static const DdlTable *comes_as(const Ddl *ddl, const SourceTable *source)
-{
-    for (size_t i = 0; i < ddl->table_count; i++)
-        if (ddl->tables[i].to_table && ddl->tables[i].to_schema &&
-            strcmp(ddl->tables[i].to_table, source->table_name) == 0 &&
-            strcmp(ddl->tables[i].to_schema, source->schema_name) == 0)
-            return &ddl->tables[i];
-    return NULL;
-}
-
-static bool on_renamed(MyLog *log, uint32_t number, const Ddl *ddl, const DdlTable *of, Error *err)
-{
-    const MyTable *table = &log->options.tables[number];
-    const DdlTable *comes = comes_as(ddl, table->source);
-    if (comes && is_ghost(comes->table, table->source->table_name))
-        return learn(log, number, NULL, ddl, err);
-    if (comes)
-        return table_gone(table, "was replaced by another table", err);
-    return error_set(err, ERROR_CONFIG, "TableRenamed",
-                     "table %s is called %s.%s now; name it so in source.tables and in the "
-                     "IngestionUnit's connectorRef",
-                     table->name, of->to_schema, of->to_table);
-}
-
-static void on_truncate(MyLog *log, const BinlogEvent *event, uint32_t number)
-{
-    flush(log, number);
-    Change *change = push(log, CHANGE_TRUNCATE);
-    change->table = number;
-    change->row = log->at;
-    if (log->origins)
-        my_origins_change(log->origins, event, place_of_event(log, event), change);
-    log->changes++;
-}
-
-static bool on_ddl_table(MyLog *log, const BinlogEvent *event, const Ddl *ddl, const DdlTable *of,
-                         uint32_t number, Error *err)
-{
-    const MyTable *table = &log->options.tables[number];
-    switch (ddl->kind) {
-    case DDL_TRUNCATE:
-        on_truncate(log, event, number);
-        return true;
-    case DDL_DROP:
-    case DDL_REPLACE:
-    case DDL_DROP_DATABASE:
-        return table_gone(table, "was dropped", err);
-    case DDL_RENAME:
-        return on_renamed(log, number, ddl, of, err);
-    case DDL_ALTER:
-        if (of->to_table)
-            return on_renamed(log, number, ddl, of, err);
-        if (ddl->moves_rows)
-            return error_set(err, ERROR_CONFIG, "RowsMoved",
-                             "table %s: a partition or a file of it came or went with its rows, "
-                             "of which the binlog has none; load it again with --resnapshot %s",
-                             table->name, table->name);
-        return learn(log, number, NULL, ddl, err);
-    case DDL_CREATE: /* of one that is there: IF NOT EXISTS */
-    case DDL_INDEX:
-    case DDL_OTHER:
-        break;
-    }
-    return true;
-}
-
-/* Behind all rows that were written before it, and what became of the tables. */
-static bool tell(MyLog *log, const BinlogEvent *event, const Ddl *ddl, Error *err)
-{
-    Statement *statement = NULL;
-    if (!log->options.tell)
-        return true;
-    if (!log->options.tell(log->options.context, ddl, log->at, &statement, err))
-        return false;
-    if (!statement)
-        return true;
-    flush_all(log);
-    Change *change = push(log, CHANGE_STATEMENT);
-    change->row = log->at;
-    change->statement = statement;
-    my_origins_statement(log->origins, event, place_of_event(log, event), change);
-    return true;
-}
-
-static bool on_ddl(MyLog *log, const BinlogEvent *event, const QueryEvent *query, Error *err)
-{
-    Ddl ddl;
-    bool ok = true;
-    ddl_read(query->text, query->text_bytes, query->schema, query->schema_bytes, &ddl);
-    log->at.minor = 1;
-    for (size_t i = 0; ok && i < ddl.table_count; i++)
-        for (uint32_t k = 0; ok && k < log->options.table_count; k++) {
-            const MyTable *table = &log->options.tables[k];
-            const DdlTable *of = &ddl.tables[i];
-            bool ours = of->schema && strcmp(of->schema, table->source->schema_name) == 0 &&
-                        (ddl.kind == DDL_DROP_DATABASE ||
-                         (of->table && strcmp(of->table, table->source->table_name) == 0));
-            if (ours && row_position_compare(log->at, table->passed) > 0)
-                ok = on_ddl_table(log, event, &ddl, of, k, err);
-        }
-    ok = ok && tell(log, event, &ddl, err);
-    ddl_done(&ddl);
-    return ok;
-}
-
-/* A statement that changes rows, where rows should stand. */
-static bool on_statement(MyLog *log, const QueryEvent *query, Error *err)
-{
-    log->at.minor = 1;
-    for (size_t i = 0; i < log->options.table_count; i++) {
-        const MyTable *table = &log->options.tables[i];
-        if (row_position_compare(log->at, table->passed) > 0 &&
-            ddl_names(query->text, query->text_bytes, table->source->table_name))
-            return error_set(err, ERROR_CONFIG, "BinlogFormat",
-                             "table %s: somebody's session wrote a statement into the binlog, not "
-                             "rows: binlog_format has to be ROW in every session; then load the "
-                             "table again with --resnapshot %s",
-                             table->name, table->name);
-    }
-    return true;
-}
-
 static void put_commit(MyLog *log)
 {
     Change ended = {.kind = CHANGE_COMMIT, .row = log->at};
     if (log->options.commits && my_origins_end(log->origins, log->end, &ended))
-        *push(log, CHANGE_COMMIT) = ended;
+        *mylog_push(log, CHANGE_COMMIT) = ended;
 }
 
 static void end_transaction(MyLog *log, uint32_t time)
@@ -682,7 +97,7 @@ static bool on_xa(MyLog *log, const BinlogEvent *event, const QueryEvent *query,
     if (log->is_xa && has_word(query, "END"))
         return true;
     if (!xid_of_query(query->text, query->text_bytes, xid))
-        return refuse("a statement of XA that names no transaction", err);
+        return mylog_refuse("a statement of XA that names no transaction", err);
     bool known = prepared_take(&log->prepared, xid, &place);
     if (has_word(query, "COMMIT") && (!known || place))
         want_prepared(log, xid, known ? place : 0, event->time);
@@ -704,7 +119,7 @@ static bool on_xa_prepare(MyLog *log, const BinlogEvent *event, Error *err)
         log->offset = log->replay.offset;
         log->format = log->replay.format;
         log->replay.state = REPLAY_NONE;
-        drop_maps(log);
+        mylog_drop_maps(log);
         end_transaction(log, log->replay.time);
         return true;
     }
@@ -739,18 +154,19 @@ static bool on_query(MyLog *log, const BinlogEvent *event, Error *err)
     case QUERY_ROLLBACK:
     case QUERY_ROLLBACK_TO:
         if (log->has_rows)
-            return refuse("rows of a captured table that were rolled back again: a transaction "
-                          "wrote to a table of an engine without transactions, too",
-                          err);
+            return mylog_refuse(
+                "rows of a captured table that were rolled back again: a transaction "
+                "wrote to a table of an engine without transactions, too",
+                err);
         if (query_kind(query.text, query.text_bytes) == QUERY_ROLLBACK)
             end_transaction(log, event->time);
         return true;
     case QUERY_XA:
         return on_xa(log, event, &query, err);
     case QUERY_CHANGE:
-        return on_statement(log, &query, err);
+        return mylog_on_statement(log, &query, err);
     case QUERY_OTHER:
-        if (!on_ddl(log, event, &query, err))
+        if (!mylog_on_ddl(log, event, &query, err))
             return false;
         if (!log->begun) /* CREATE TABLE … SELECT: its rows follow */
             end_transaction(log, event->time);
@@ -774,7 +190,7 @@ static bool on_gtid(MyLog *log, const BinlogEvent *event, Error *err)
         my_anchors_add(log->options.anchors, log->gtid.anonymous ? NULL : &log->gtid.gtid);
     log->gtid = gtid;
     if (log->map_count > MAPS_KEPT) /* ids are given anew; each statement names its own */
-        drop_maps(log);
+        mylog_drop_maps(log);
     log->in_transaction = true;
     log->is_xa = gtid.prepared_xa;
     log->xa_ours = false;
@@ -858,10 +274,10 @@ static bool on_payload(MyLog *log, const BinlogEvent *event, Error *err)
 static bool on_event(MyLog *log, const BinlogEvent *event, Error *err)
 {
     if (LIKELY(rows_is_event(event->type)))
-        return on_rows(log, event, err);
+        return mylog_on_rows(log, event, err);
     switch (event->type) {
     case EVENT_TABLE_MAP:
-        return on_table_map(log, event, err);
+        return mylog_on_table_map(log, event, err);
     case EVENT_QUERY:
     case EVENT_QUERY_COMPRESSED:
         return on_query(log, event, err);
@@ -939,7 +355,7 @@ void mylog_replay(MyLog *log)
     log->replay.file = log->file;
     log->replay.offset = log->offset;
     log->replay.format = log->format;
-    drop_maps(log); /* ids may be of another time */
+    mylog_drop_maps(log); /* ids may be of another time */
 }
 
 bool mylog_replaying(const MyLog *log)

@@ -11,7 +11,7 @@
  *   failover.c     a place found at another server, by GTIDs: anchors.h, seek.h
  *   headroom.h     for how long the server keeps the log that is needed
  *   plan.c, copy.c the copy: its ranges; rows as text            text.c  that into columns
- *   stream.c       the log: COM_BINLOG_DUMP                      log.c   its events → batches
+ *   stream.c       the log: COM_BINLOG_DUMP                      log*.c  its events → batches
  *   ddl.c          its statements that change tables         statement.c  and who is told of them
  *   binlog.h and the rest: events, GTIDs, rows and values, without I/O
  *

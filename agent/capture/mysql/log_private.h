@@ -1,0 +1,95 @@
+/* What log.c, log_rows.c and log_statements.c share. */
+#pragma once
+
+#include "agent/capture/mysql/log.h"
+#include "agent/capture/mysql/origins.h"
+#include "agent/capture/mysql/rows.h"
+#include "agent/capture/mysql/unpack.h"
+#include "agent/capture/mysql/xa.h"
+
+#define ROWS_FIRST 32
+#define ROWS_MAX 8192
+#define PENDING_BYTES_MAX ((uint64_t)32 << 20) /* in batches that are not full */
+#define MAPS_FIRST 64u                         /* a power of two */
+#define MAPS_KEPT 4096u                        /* from one transaction to the next */
+#define EVENT_ROW_BITS 24 /* rows of one event; the rest of minor is where it begins */
+
+typedef struct Builder {
+    Batch *batch;
+    uint32_t row_max; /* of the next batch: grows with the flow, so that 1,000 tables stay small */
+    bool listed;      /* in MyLog.dirty */
+} Builder;
+
+/* A table map that rows name, and how to read them. */
+typedef struct Mapped {
+    bool used;
+    uint64_t id;
+    TableMap *map;    /* NULL: of a table that is not ours */
+    int64_t table;    /* -1: not ours */
+    RowPlan *plan;    /* NULL: not made yet */
+    uint64_t version; /* of the table, when it was made */
+} Mapped;
+
+/* What was prepared, and is committed now: its events are read again. */
+typedef enum ReplayState { REPLAY_NONE, REPLAY_WANTED, REPLAY_ON } ReplayState;
+typedef struct Replay {
+    ReplayState state;
+    char xid[XID_TEXT_BYTES];
+    uint64_t place;        /* where it was prepared; 0: nobody has seen that */
+    uint64_t begins;       /* in its file; known once it has been read */
+    uint32_t time;         /* when it was committed */
+    uint64_t file, offset; /* where the log itself goes on */
+    BinlogFormat format;
+} Replay;
+
+struct MyLog {
+    MyLogOptions options;
+    BinlogFormat format;
+    uint64_t file, offset; /* behind the latest event */
+    bool placed;           /* a rotate event has said where we are */
+
+    bool in_transaction, is_xa, has_rows;
+    GtidEvent gtid; /* of the latest transaction */
+    bool xa_ours;   /* it has rows of a captured table */
+    PreparedList prepared;
+    Replay replay;
+    bool begun;          /* of several statements: one that changes tables does not end it */
+    RowPosition at;      /* in a transaction: (where it begins, the latest row) */
+    uint64_t end;        /* every transaction that began before it was handed to the builders */
+    uint64_t checkpoint; /* the latest one's major */
+    int64_t commit_us;
+    int64_t first_us, oldest_us; /* since the latest checkpoint; between it and the one before */
+    uint64_t changes;
+
+    Mapped *maps; /* a table by id, half of it empty at least */
+    size_t map_slots, map_count;
+    Builder *builders;
+    uint32_t *dirty;
+    size_t dirty_count;
+    uint64_t pending_bytes, checkpoint_bytes;
+    MyOrigins *origins; /* NULL: not asked for */
+    Change *ready;      /* ready_at … ready_count */
+    size_t ready_at, ready_count, ready_held;
+
+    Payload *payload;
+    BinlogEvent payload_event;
+    uint64_t payload_offset; /* of the next event in it, as if it stood in the file */
+    Bytes unpacked;
+};
+
+/* --- log_rows.c: what is ready, table maps, rows --- */
+void mylog_drop_maps(MyLog *log);
+Change *mylog_push(MyLog *log, ChangeKind kind);
+void mylog_flush(MyLog *log, uint32_t table);
+void mylog_flush_all(MyLog *log);
+MUST_CHECK bool mylog_refuse(const char *what, Error *err);
+MUST_CHECK bool mylog_learn(MyLog *log, uint32_t table, const TableMap *map, const Ddl *ddl,
+                            Error *err);
+MUST_CHECK bool mylog_on_table_map(MyLog *log, const BinlogEvent *event, Error *err);
+uint64_t mylog_place_of_event(const MyLog *log, const BinlogEvent *event);
+MUST_CHECK bool mylog_on_rows(MyLog *log, const BinlogEvent *event, Error *err);
+
+/* --- log_statements.c --- */
+MUST_CHECK bool mylog_on_ddl(MyLog *log, const BinlogEvent *event, const QueryEvent *query,
+                             Error *err);
+MUST_CHECK bool mylog_on_statement(MyLog *log, const QueryEvent *query, Error *err);
