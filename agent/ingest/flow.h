@@ -241,6 +241,17 @@ MUST_CHECK bool feed_put_letter(Feed *feed, const EventRecord *record, const Err
 MUST_CHECK bool feed_letters_settle(Feed *feed, Error *err);
 
 /* lanes.c */
+/* Without what Firn's headers say. */
+static inline EventRecord feed_record(const KafkaHeard *heard)
+{
+    return (EventRecord){.key = heard->key,
+                         .key_bytes = heard->key_bytes,
+                         .value = heard->value,
+                         .value_bytes = heard->value_bytes,
+                         .offset = heard->offset,
+                         .written_ms = heard->timestamp_ms,
+                         .partition = heard->partition};
+}
 /* Behind all rows and markers up to the source's position. */
 static inline RowPosition feed_place_behind(RowPosition at)
 {

@@ -380,13 +380,7 @@ static bool take(Forward *forward, const KafkaHeard *heard, Error *err)
         lane->next = heard->offset;
         return true;
     }
-    EventRecord record = {.key = heard->key,
-                          .key_bytes = heard->key_bytes,
-                          .value = heard->value,
-                          .value_bytes = heard->value_bytes,
-                          .offset = heard->offset,
-                          .written_ms = heard->timestamp_ms,
-                          .partition = heard->partition};
+    EventRecord record = feed_record(heard);
     bool taken;
     metric_add(forward->feed->metrics.records, 1);
     if (!is_taken(forward, &record, &taken, err) ||

@@ -238,13 +238,7 @@ static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
     uint32_t number = heard->partition;
     FeedLane *lane = &feed->lanes[number];
     size_t ignored;
-    EventRecord record = {.key = heard->key,
-                          .key_bytes = heard->key_bytes,
-                          .value = heard->value,
-                          .value_bytes = heard->value_bytes,
-                          .offset = heard->offset,
-                          .written_ms = heard->timestamp_ms,
-                          .partition = number};
+    EventRecord record = feed_record(heard);
     record.header = kafka_heard_header(heard, TOPIC_HEADER, &record.header_bytes);
     record.of_new_key =
         record.header && kafka_heard_header(heard, NEW_KEY_HEADER, &ignored) != NULL;

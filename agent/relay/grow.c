@@ -12,7 +12,6 @@
  * same barrier. A compacted topic keeps its number: the old partition would keep what the key had.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "agent/relay/flow.h"
 #include "common/crash.h"
@@ -164,7 +163,6 @@ bool relay_grow_on(RelayFlow *flow, Error *err)
                          "topics were getting more partitions when the agent ended, and Kafka does "
                          "not answer: no row may come before that is done, not even in the spool");
     uint64_t **ends = mem_array(flow->table_count, sizeof *ends);
-    memset(ends, 0, flow->table_count * sizeof *ends);
     bool ok = grow(flow, ends, err);
     for (size_t i = 0; i < flow->table_count; i++)
         free(ends[i]);
