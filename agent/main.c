@@ -222,11 +222,12 @@ int main(int argc, char **argv)
     mallopt(M_ARENA_MAX, 4);
     mallopt(M_MMAP_THRESHOLD, 8 << 20);
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
-    /* Without fast bins: each time a large block is freed all of them are emptied, and a flight of
-     * records has tens of thousands of small ones. */
-    mallopt(M_MXFAST, 0);
     allow_files();
     if (options_parse(argc, argv, &options, &code)) {
+        /* Without fast bins: each time a large block is freed all of them are emptied, and a flight
+         * of records has tens of thousands of small ones. Reading frees one record at a time. */
+        if (options.command != COMMAND_INGEST)
+            mallopt(M_MXFAST, 0);
         log_setup(options.level, options.format);
         switch (options.command) {
         case COMMAND_RUN:

@@ -51,6 +51,11 @@ MUST_CHECK static inline bool reader_varint(Reader *reader, uint64_t *ret)
 {
     const uint8_t *at = reader->at;
     uint64_t value = 0;
+    if (LIKELY(at < reader->end && *at < 0x80)) {
+        *ret = *at;
+        reader->at++;
+        return true;
+    }
     for (unsigned shift = 0; shift < 70 && at < reader->end; shift += 7) {
         uint8_t byte = *at++;
         if (shift == 63 && byte > 1)

@@ -33,7 +33,7 @@ bool avro_is_there(Decode *decode, Reader *in, const WireType *wire, bool *ret)
     return is_there(decode, in, wire, ret);
 }
 
-static bool take_span(Decode *decode, Reader *in, const uint8_t **ret, size_t *ret_bytes)
+static inline bool take_span(Decode *decode, Reader *in, const uint8_t **ret, size_t *ret_bytes)
 {
     int64_t bytes;
     if (UNLIKELY(!reader_zigzag(in, &bytes) || bytes < 0 || !reader_take(in, (size_t)bytes, ret)))
@@ -88,20 +88,24 @@ static bool skip_items(Decode *decode, Reader *in, const WireType *wire, unsigne
     }
 }
 
+/* Its last byte is the first without the highest bit: looked for in eight at once. */
 static inline bool skip_number(Decode *decode, Reader *in)
 {
-    const uint8_t *at = in->at;
-    for (int bytes = 0; bytes < 10 && at < in->end; bytes++)
-        if (LIKELY(!(*at++ & 0x80))) {
-            in->at = at;
+    uint64_t eight;
+    if (LIKELY(reader_left(in) >= sizeof eight)) {
+        memcpy(&eight, in->at, sizeof eight);
+        uint64_t last = ~eight & UINT64_C(0x8080808080808080);
+        if (LIKELY(last)) {
+            in->at += __builtin_ctzll(last) / 8 + 1;
             return true;
         }
-    return cut(decode);
+    }
+    uint64_t unused;
+    return reader_varint(in, &unused) || cut(decode);
 }
 
 static bool skip_nested(Decode *decode, Reader *in, const WireType *wire, unsigned depth);
 
-/* Most of what is passed over is plain values of a struct: here without a call for each. */
 static inline bool skip_one(Decode *decode, Reader *in, const WireType *wire, unsigned depth)
 {
     bool there;
@@ -124,6 +128,18 @@ static inline bool skip_one(Decode *decode, Reader *in, const WireType *wire, un
     }
 }
 
+/* Most of what is passed over is plain values of a struct: here without a call for each. */
+static bool skip_fields(Decode *decode, Reader *in, const WireType *fields, uint32_t count,
+                        unsigned depth)
+{
+    Reader at = *in;
+    for (uint32_t i = 0; i < count; i++)
+        if (UNLIKELY(!skip_one(decode, &at, &fields[i], depth)))
+            return false;
+    *in = at;
+    return true;
+}
+
 static bool skip_nested(Decode *decode, Reader *in, const WireType *wire, unsigned depth)
 {
     switch (wire->kind) {
@@ -141,10 +157,7 @@ static bool skip_nested(Decode *decode, Reader *in, const WireType *wire, unsign
     case WIRE_MAP:
         return skip_items(decode, in, wire, depth);
     case WIRE_STRUCT:
-        for (uint32_t i = 0; i < wire->child_count; i++)
-            if (!skip_one(decode, in, &wire->children[i], depth + 1))
-                return false;
-        return true;
+        return skip_fields(decode, in, wire->children, wire->child_count, depth + 1);
     case WIRE_NATURAL:  /* JSON's alone */
     case WIRE_UNSIGNED: /* Protobuf's */
     case WIRE_INT:      /* skip_one's */
@@ -160,6 +173,11 @@ static bool skip_nested(Decode *decode, Reader *in, const WireType *wire, unsign
 bool avro_skip(Decode *decode, Reader *in, const WireType *wire, unsigned depth)
 {
     return skip_one(decode, in, wire, depth);
+}
+
+bool avro_skip_fields(Decode *decode, Reader *in, const WireType *fields, uint32_t count)
+{
+    return skip_fields(decode, in, fields, count, 0);
 }
 
 /* --- put --- */
@@ -309,11 +327,9 @@ static bool put_there(Decode *decode, Reader *in, const WireType *wire, Column *
     case FORM_DECIMAL:
     case FORM_DECIMAL_TEXT:
     case FORM_BITS:
-        if (wire->kind == WIRE_FIXED ? !skip_bytes(decode, in, bytes)
-                                     : !take_span(decode, in, &at, &bytes))
+        if (!(wire->kind == WIRE_FIXED ? reader_take(in, bytes, &at) || cut(decode)
+                                       : take_span(decode, in, &at, &bytes)))
             return false;
-        if (wire->kind == WIRE_FIXED)
-            at = in->at - bytes;
         return event_put_bytes(decode, wire, column, at, bytes);
     case FORM_VARIABLE:
     case FORM_POINT:

@@ -110,5 +110,8 @@ MUST_CHECK bool event_put_avro(Decode *decode, Reader *in, const WireType *row);
 MUST_CHECK bool event_put_proto(Decode *decode, Reader *in, const WireType *row);
 /* Passes over a value, union and all. */
 MUST_CHECK bool avro_skip(Decode *decode, Reader *in, const WireType *wire, unsigned depth);
+/* Over fields of a struct that follow each other. */
+MUST_CHECK bool avro_skip_fields(Decode *decode, Reader *in, const WireType *fields,
+                                 uint32_t count);
 /* Of a union: is there a value? */
 MUST_CHECK bool avro_is_there(Decode *decode, Reader *in, const WireType *wire, bool *ret);

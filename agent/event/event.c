@@ -422,18 +422,18 @@ static bool avro_text(Decode *decode, Reader *in, const WireType *wire, Envelope
 static bool avro_source(Decode *decode, Reader *in, const EventPlan *plan, Event *ret)
 {
     const WireType *source = &plan->envelope->children[plan->source_at];
+    const uint32_t count = source->child_count, at = plan->ts_at;
     bool there;
-    if (plan->ts_at == COLUMN_NONE)
+    if (at == COLUMN_NONE || source->children[at].branch_count)
         return avro_skip(decode, in, source, 0);
     if (!avro_is_there(decode, in, source, &there))
         return false;
-    for (uint32_t i = 0; there && i < source->child_count; i++) {
-        const WireType *field = &source->children[i];
-        bool given = i == plan->ts_at && !field->branch_count;
-        if (given ? !reader_zigzag(in, &ret->source_ms) : !avro_skip(decode, in, field, 0))
-            return decode_bad(decode, "is cut short, or no Avro of its schema");
-    }
-    return true;
+    if (!there)
+        return true;
+    return (avro_skip_fields(decode, in, source->children, at) &&
+            reader_zigzag(in, &ret->source_ms) &&
+            avro_skip_fields(decode, in, source->children + at + 1, count - at - 1)) ||
+           decode_bad(decode, "is cut short, or no Avro of its schema");
 }
 
 static bool avro_part(EventReader *reader, Reader *in, const EventPlan *plan, uint32_t at,

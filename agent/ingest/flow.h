@@ -19,8 +19,8 @@
 #include "agent/topic/registry.h"
 #include "common/thread.h"
 
-#define BUFFERS_MAX ((size_t)32 << 20) /* of all tables' files being written … */
-#define QUEUES_MAX ((size_t)16 << 20)  /* … and of what is fetched ahead */
+#define BUFFERS_MAX ((size_t)28 << 20) /* of all tables' files being written … */
+#define QUEUES_MAX ((size_t)12 << 20)  /* … and of what is fetched ahead */
 #define SHARE_LEAST ((size_t)4 << 20)  /* of a table, however many there are */
 #define PIECE_NAME_BYTES 128
 

@@ -50,7 +50,7 @@ class _Database:
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix=f"firn-{self.kind.lower()}-"))
         self.socket = self.folder / "socket"
-        self.process = None
+        self.process, self.ended = None, False
         self.user = pwd.getpwuid(os.geteuid()).pw_name
 
     def server(self) -> list:
@@ -85,6 +85,7 @@ class _Database:
         data = self.folder / "data"
         if not data.exists():
             subprocess.run(["cp", "-a", "--reflink=auto", self._empty(), data], check=True)
+        self.ended = False
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 self._call(data), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder,
@@ -107,6 +108,7 @@ class _Database:
         return (self.folder / "log").read_text(errors="replace")[-characters:]
 
     def _end(self, number: int):
+        self.ended = True
         self.process.send_signal(number)
         self.process.wait(START_SECONDS)
 
@@ -117,7 +119,7 @@ class _Database:
 
     def stop(self):
         if self.process:
-            if self.process.poll() is not None:
+            if self.process.poll() is not None and not self.ended:
                 print(f"{self.kind} ended by itself ({self.process.returncode}): {self._log(8000)}", flush=True)
             self._end(signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -274,8 +274,29 @@ static void test_values(void **state)
         assert_true(value_zoned(zoned[i], strlen(zoned[i]), &micros));
         assert_int_equal(micros, 1709210096123456);
     }
+    char usual[40], other[40];
+    for (int digits = 0; digits <= 6; digits++) { /* the usual form's short way and the long one */
+        int bytes = snprintf(usual, sizeof usual, "1969-12-31T23:59:08%s%.*s", digits ? "." : "",
+                             digits, "070809");
+        int64_t micros_of_other;
+        snprintf(other, sizeof other, "%s+00:00", usual);
+        usual[bytes] = 'Z';
+        assert_true(value_zoned(usual, (size_t)bytes + 1, &micros));
+        assert_true(value_zoned(other, strlen(other), &micros_of_other));
+        assert_int_equal(micros, micros_of_other);
+        usual[bytes / 2] = '/'; /* below the digits */
+        assert_false(value_zoned(usual, (size_t)bytes + 1, &micros));
+        usual[bytes / 2] = ';'; /* above them */
+        assert_false(value_zoned(usual, (size_t)bytes + 1, &micros));
+    }
     static const char *const none[] = {"",
                                        "2024-02-29",
+                                       "2024-02-29T12:34:56.Z",
+                                       "2024-02-29T12:34:61Z",
+                                       "2024-02-29T12:60:56Z",
+                                       "2024-00-29T12:34:56Z",
+                                       "2024-02-32T12:34:56Z",
+                                       "2024-02-29T1a:34:56Z",
                                        "2024-02-29T12:34:56.1234567Z",
                                        "2024-13-01T00:00:00Z",
                                        "2024-02-29T12:34:56",
@@ -290,6 +311,10 @@ static void test_values(void **state)
     assert_true(value_decimal((const uint8_t *)"\xff\xff\x85", 3, 3, &decimal));
     assert_int_equal((int64_t)decimal, -123);
     assert_false(value_decimal((const uint8_t *)"\x03\xe8", 2, 3, &decimal));
+    assert_true(value_decimal((const uint8_t *)"\x03\xe7", 2, 3, &decimal));
+    assert_false(value_decimal((const uint8_t *)"\xfc\x18", 2, 3, &decimal)); /* -1000 */
+    assert_true(value_decimal((const uint8_t *)"\xfc\x19", 2, 3, &decimal));
+    assert_int_equal((int64_t)decimal, -999);
     double real;
     static const char *const reals[] = {"0.1",
                                         "-0",
