@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/reader.h"
 
 #define QUEUE_BYTES_USUAL ((uint64_t)32 << 20)
 #define FETCH_BYTES (INT64_C(1) << 20) /* least; librdkafka wants a message's most */
@@ -268,14 +269,34 @@ uint32_t kafka_member_partitions(const KafkaMember *member)
 
 /* --- reading --- */
 
+/* A varint's length and as many bytes; -1: null. */
+static bool take_span(Reader *in, const uint8_t **ret, size_t *ret_bytes)
+{
+    int64_t bytes;
+    *ret = NULL;
+    *ret_bytes = 0;
+    if (!reader_zigzag(in, &bytes) || bytes < -1)
+        return false;
+    *ret_bytes = bytes < 0 ? 0 : (size_t)bytes;
+    return bytes < 0 || reader_take(in, (size_t)bytes, ret);
+}
+
+/* As they came, KIP-82's array: librdkafka's list of them costs as much as half a row. */
 const void *kafka_heard_header(const KafkaHeard *heard, const char *name, size_t *ret_bytes)
 {
-    rd_kafka_headers_t *headers;
-    const void *value = NULL;
-    if (rd_kafka_message_headers(heard->message, &headers) ||
-        rd_kafka_header_get_last(headers, name, &value, ret_bytes))
+    const uint8_t *key, *value, *found = NULL;
+    size_t all, key_bytes, bytes, name_bytes = strlen(name);
+    int64_t count;
+    const void *raw = rd_kafka_message_headers_raw(heard->message, &all);
+    Reader in = raw ? reader_over(raw, all) : (Reader){0};
+    if (!raw || !reader_zigzag(&in, &count))
         return NULL;
-    return value;
+    while (count-- > 0 && take_span(&in, &key, &key_bytes) && take_span(&in, &value, &bytes))
+        if (key_bytes == name_bytes && memcmp(key, name, name_bytes) == 0) {
+            found = value;
+            *ret_bytes = bytes;
+        }
+    return found;
 }
 
 void kafka_headers_free(KafkaHeaders *headers)

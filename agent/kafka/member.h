@@ -56,7 +56,7 @@ typedef struct KafkaHeard {
 typedef struct KafkaHeaders KafkaHeaders;
 void kafka_headers_free(KafkaHeaders *headers);
 KafkaHeaders *kafka_heard_headers(const KafkaHeard *heard) OWNED_BY(kafka_headers_free);
-/* A header's value; NULL: it has none of that name. */
+/* The value of the last header of that name, until the next call; NULL: none, or null. */
 const void *kafka_heard_header(const KafkaHeard *heard, const char *name, size_t *ret_bytes);
 
 /* Waits at most timeout_ms. What passes is logged and waited for; false is for the rest. */

@@ -274,12 +274,12 @@ static void test_values(void **state)
         assert_true(value_zoned(zoned[i], strlen(zoned[i]), &micros));
         assert_int_equal(micros, 1709210096123456);
     }
-    char usual[40], other[40];
+    char usual[40], other[48];
     for (int digits = 0; digits <= 6; digits++) { /* the usual form's short way and the long one */
         int bytes = snprintf(usual, sizeof usual, "1969-12-31T23:59:08%s%.*s", digits ? "." : "",
                              digits, "070809");
         int64_t micros_of_other;
-        snprintf(other, sizeof other, "%s+00:00", usual);
+        snprintf(other, sizeof other, "%.39s+00:00", usual);
         usual[bytes] = 'Z';
         assert_true(value_zoned(usual, (size_t)bytes + 1, &micros));
         assert_true(value_zoned(other, strlen(other), &micros_of_other));
