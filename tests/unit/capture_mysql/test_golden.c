@@ -346,6 +346,7 @@ static void a_change_of_a_document_is_refused(void **state)
     assert_true(types[EVENT_PARTIAL_UPDATE]);
     assert_int_equal(golden.err.kind, ERROR_CONFIG);
     assert_string_equal(golden.err.code, "PartialJson");
+    assert_non_null(strstr(golden.err.message, "table shop.j"));
     assert_int_equal(golden.rows, 1); /* what came before */
     end(&golden);
 }
