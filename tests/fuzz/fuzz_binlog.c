@@ -1,19 +1,25 @@
 /* links: firn_capture_mysql */
 /* Events of the binlog: the input is flags (1 MariaDB, 2 rows are passed on as sent, with what the
- * log says of them), then a sequence of (uint8 type, uint16 bytes, content). Table maps make a
- * table, rows fill its batch; what is compressed is unpacked. Whatever comes, each row of a batch
- * is whole, and a failure has its error. */
+ * log says of them, 4 images need not be whole), then a sequence of (uint8 type, uint16 bytes,
+ * content); or a binlog file, as tests/golden/binlog has them. Table maps make a table, whose
+ * columns get names where they have none; rows fill its batch; what is compressed is unpacked.
+ * Whatever comes, each row of a batch is whole, and a failure has its error. */
 #include "agent/capture/mysql/rows.h"
 #include "agent/capture/mysql/unpack.h"
 #include "agent/capture/mysql/xa.h"
 #include "agent/record/origin.h"
+#include "common/arena.h"
 #include "common/mem.h"
+
+#define MAGIC "\xfe\x62in"
+#define MAGIC_BYTES 4
+#define CHECKSUM_BYTES 4
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 typedef struct Fuzz {
     BinlogFormat format;
-    bool as_sent;
+    bool as_sent, fills;
     TableMap *map;
     Schema *schema;
     RowPlan *plan;
@@ -46,6 +52,27 @@ static void open_batch(Fuzz *fuzz)
         origins_keep(fuzz->batch);
 }
 
+/* What the catalog would say. */
+static void complete(TableMap *map)
+{
+    static const char *labels[] = {"a", "b"};
+    static uint32_t label_bytes[] = {1, 1};
+    for (uint32_t i = 0; i < map->column_count; i++) {
+        MyColumn *column = &map->columns[i];
+        AUTO(mem_free) char *name = mem_format("c%u", i);
+        if (!column->name)
+            column->name = arena_strndup(map->arena, name, strlen(name));
+        if (!column->collation)
+            column->collation = 45;
+        if (!column->labels) {
+            column->labels = labels;
+            column->label_bytes = label_bytes;
+            column->label_count = ARRAY_LEN(labels);
+        }
+    }
+    map->has_names = true;
+}
+
 static bool take_map(Fuzz *fuzz, const BinlogEvent *event)
 {
     if (fuzz->map && table_map_same(fuzz->map, event))
@@ -53,13 +80,17 @@ static bool take_map(Fuzz *fuzz, const BinlogEvent *event)
     forget(fuzz);
     fuzz->map = table_map_read(event, &fuzz->format, &fuzz->err);
     if (fuzz->map)
+        complete(fuzz->map);
+    if (fuzz->map)
         fuzz->schema = rows_schema(fuzz->map, &collations, &fuzz->err);
     if (fuzz->schema)
         fuzz->plan = row_plan_new(fuzz->map, fuzz->schema, NULL, &collations, &fuzz->err);
     if (fuzz->plan && fuzz->as_sent)
         row_plan_as_sent(fuzz->plan);
-    if (fuzz->plan)
+    if (fuzz->plan) {
+        fuzz->plan->fills = fuzz->fills;
         open_batch(fuzz);
+    }
     return fuzz->batch != NULL;
 }
 
@@ -199,25 +230,61 @@ static void usual_format(BinlogFormat *format, bool mariadb)
     memset(format->fixed_bytes + EVENT_WRITE_V1_COMPRESSED, 8, 3);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static bool take_sequence(Fuzz *fuzz, Reader in)
 {
-    Fuzz fuzz = {0};
-    Reader in = reader_over(data, size);
     uint8_t flags, type;
     uint16_t bytes;
     const uint8_t *content;
     if (!reader_u8(&in, &flags))
-        return 0;
-    usual_format(&fuzz.format, flags & 1);
-    fuzz.as_sent = flags & 2;
+        return true;
+    usual_format(&fuzz->format, flags & 1);
+    fuzz->as_sent = flags & 2;
+    fuzz->fills = flags & 4;
     bool ok = true;
     while (ok && reader_u8(&in, &type) && reader_u16be(&in, &bytes)) {
         if (bytes > reader_left(&in))
             bytes = (uint16_t)reader_left(&in);
         if (!reader_take(&in, bytes, &content))
             break;
-        ok = take_content(&fuzz, type, content, bytes);
+        ok = take_content(fuzz, type, content, bytes);
     }
+    return ok;
+}
+
+/* Its checksums are passed over: none would be right. */
+static bool take_file(Fuzz *fuzz, Reader in)
+{
+    bool ok = true, checksums = false;
+    const uint8_t *header, *content;
+    usual_format(&fuzz->format, memmem(in.at, reader_left(&in), "MariaDB", 7) != NULL);
+    fuzz->fills = true;
+    for (bool first = true; ok && reader_take(&in, BINLOG_HEADER_BYTES, &header); first = false) {
+        uint32_t bytes;
+        memcpy(&bytes, header + 9, sizeof bytes);
+        bytes = bytes < BINLOG_HEADER_BYTES ? 0 : bytes - BINLOG_HEADER_BYTES;
+        if (bytes > reader_left(&in))
+            bytes = (uint32_t)reader_left(&in);
+        if (!reader_take(&in, bytes, &content))
+            break;
+        if (first) { /* the format description ends in the kind of checksum, and its own */
+            checksums = bytes > CHECKSUM_BYTES && content[bytes - CHECKSUM_BYTES - 1] == 1;
+            continue;
+        }
+        if (checksums && bytes >= CHECKSUM_BYTES)
+            bytes -= CHECKSUM_BYTES;
+        ok = take_content(fuzz, header[4], content, bytes);
+    }
+    return ok;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    Fuzz fuzz = {0};
+    Reader in = reader_over(data, size);
+    const uint8_t *magic;
+    bool is_file = size > MAGIC_BYTES && memcmp(data, MAGIC, MAGIC_BYTES) == 0;
+    bool ok = is_file && reader_take(&in, MAGIC_BYTES, &magic) ? take_file(&fuzz, in)
+                                                               : take_sequence(&fuzz, in);
     ASSERT(ok || fuzz.err.kind != ERROR_NONE);
     forget(&fuzz);
     bytes_done(&fuzz.unpacked);

@@ -18,8 +18,10 @@ _RAW = {}  # no conversions by the client: what the server says
 
 def manifest(server, warehouse: Path, *, user="firn", password=PASSWORD, tls="{mode: Disable}", include='["shop.*"]',
              exclude="[]", snapshot="Initial", parallelism=2, host=None, port=None, source_type=None, database="shop", mode="Upsert",
-             format=2, interval="200ms", more_source="", more_table="", secret="") -> str:  # fmt: skip
-    """Every table of the database, into WAREHOUSE/shop. more_source and more_table are YAML lines, indented."""
+             format=2, interval="200ms", more_source="", more_table="", secret="", resnapshot="", state="Running") -> str:  # fmt: skip
+    """Every table of the database, into WAREHOUSE/shop. more_source and more_table are YAML lines, indented; resnapshot is
+    the annotation's text."""
+    note = f', annotations: {{firn.dev/resnapshot: "{resnapshot}"}}' if resnapshot else ""
     return f"""\
 apiVersion: v1
 kind: Secret
@@ -28,8 +30,9 @@ stringData: {{username: {user}, password: {password}{secret}}}
 ---
 apiVersion: firn.dev/v1alpha1
 kind: Connector
-metadata: {{name: shop}}
+metadata: {{name: shop{note}}}
 spec:
+  state: {state}
   source:
     type: {source_type or server.kind}
     host: {host or server.host}

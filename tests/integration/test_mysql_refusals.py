@@ -259,6 +259,29 @@ class MysqlRefusals(Refusals, unittest.TestCase):
         self.with_global("binlog_row_value_options", "PARTIAL_JSON", "")
         self.assert_refused("PartialJson", "binlog_row_value_options = ''")
 
+    def test_partial_json_of_a_session(self):
+        """Its updates say how a document changed, not what it is: never a row with a part of it, nor without it."""
+        self.execute("create table j (id int primary key, doc json)")
+        self.execute("""insert into j values (1, '{"a": 1, "b": "text"}'), (2, '[]')""")
+        agent = self.start()
+        self.wait_equal(agent, "t", "j")
+        self.execute("set session binlog_row_value_options = 'PARTIAL_JSON'")
+        self.execute("insert into t values (3, 'c')")  # a table without documents is followed as ever
+        self.wait_equal(agent, "t")
+        self.execute("insert into j values (3, '{}')")
+        self.wait_equal(agent, "j")
+        self.execute("update j set doc = json_set(doc, '$.a', 2) where id = 1")
+        self.assertEqual(agent.wait(), 3, agent.text()[-2000:])
+        for part in "PartialJson", "table shop.j", "binlog_row_value_options = ''", "--resnapshot":
+            self.assertIn(part, agent.text())
+        self.execute("set session binlog_row_value_options = ''")
+        self.assert_refused("PartialJson")  # it stands in the log still
+        agent = self.start(arguments=["--resnapshot", "shop.j"])
+        self.wait_equal(agent, "t", "j")
+        self.execute("update j set doc = json_set(doc, '$.a', 3) where id = 1")
+        self.wait_equal(agent, "j")
+        self.assert_stopped(agent)
+
 
 class Off(Base):
     code = "BinlogOff"

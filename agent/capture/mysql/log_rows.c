@@ -361,6 +361,7 @@ bool mylog_on_rows(MyLog *log, const BinlogEvent *event, Error *err)
     log->at.minor = place_in_transaction(log, event) << EVENT_ROW_BITS;
     if (row_position_compare(log->at, table->passed) < 0)
         return true;
-    return rows_read(event, &log->format, &log->unpacked, &rows, err) &&
-           put_rows(log, mapped, event, &rows, err);
+    if (!rows_read(event, &log->format, &log->unpacked, &rows, err))
+        return error_wrap(err, "table %s", table->name);
+    return put_rows(log, mapped, event, &rows, err);
 }

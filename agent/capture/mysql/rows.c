@@ -53,8 +53,8 @@ bool rows_read(const BinlogEvent *event, const BinlogFormat *format, Bytes *unpa
     if (event->type == EVENT_PARTIAL_UPDATE)
         return error_set(err, ERROR_CONFIG, "PartialJson",
                          "the binlog has updates that say only how a JSON value changed: set "
-                         "binlog_row_value_options = '' at the server, then copy anew the tables "
-                         "that were updated with it");
+                         "binlog_row_value_options = '' at the server and in every session, then "
+                         "load the table again with --resnapshot");
     if (format->fixed_bytes[event->type] != (has_extra(event->type) ? 10 : 8))
         return binlog_bad(event, "its server numbers tables otherwise", err);
     if (!reader_le(&in, 6, &ret->table) || !reader_le(&in, 2, &flags))
