@@ -114,8 +114,8 @@ typedef struct Enqueued {
 } Enqueued;
 void enqueue_each(void *context, const char *namespace_name, const char *name);
 
-/* CONFIG "NameTaken": an object of that name is somebody else's. RETRY "OldChild": it is one of an
- * owner that is gone. */
+/* CONFIG "NameTaken": an object of that name is somebody else's; "ObjectRefused": Kubernetes does
+ * not take it. RETRY "OldChild": it is one of an owner that is gone. */
 MUST_CHECK bool child_apply(Operator *op, const json_t *owner, const json_t *object, Error *err);
 MUST_CHECK bool children_prune(Operator *op, const json_t *owner, size_t ref, const char *label,
                                const json_t *wanted, Error *err);

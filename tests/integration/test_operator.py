@@ -21,6 +21,7 @@ from harness.kube import HELM, KUBERNETES, ROOT, Cluster, Operator, Refused, ope
 from harness.process import free_port
 from harness.server import fetched
 from harness.wait import wait_until
+from harness.webhook import Webhook
 
 GOLDEN = ROOT / "tests/golden/manifest"
 SECONDS = float(os.environ.get("FIRN_OPERATOR_SECONDS", "60"))
@@ -461,8 +462,7 @@ class Life(Reconcile):
         self.assertIn("Secret shop-db", found["message"])
         self.assertEqual(health(self.get("Connector", "shop")), ("Degraded", f"SecretMissing: {found['message']}"))
         self.assertIsNone(self.find("Deployment", "shop-capture"))
-        self.until(lambda: any(event["reason"] == "SecretMissing" and event["type"] == "Warning" for event in self.kube.all_of("Event", self.namespace)),
-                   "an Event says so")  # fmt: skip
+        self.wait_event("Connector", "shop", "SecretMissing")
         self.secret()
         self.wait_children()
         self.until(self.all_ready, "everything is ready")
@@ -473,12 +473,14 @@ class Life(Reconcile):
         self.kube.apply(json.dumps(other))
         found = self.wait_condition("IngestionUnit", "zz-second", "Stalled", "True", "InvalidSpec")
         self.assertIn("is filled by IngestionUnit orders already", found["message"])
+        self.wait_event("IngestionUnit", "zz-second", "InvalidSpec")
         self.assertTrue(self.is_condition("IngestionUnit", "orders", "Stalled", "False"))
         # a table that is not there: on its way at first, then it stalls; then it comes
         other["spec"]["lakeTableRef"]["name"] = "later"
         self.kube.apply(json.dumps(other))
         self.wait_condition("IngestionUnit", "zz-second", "Reconciling", "True", "LakeTableMissing")
         self.wait_condition("IngestionUnit", "zz-second", "Stalled", "True", "LakeTableMissing")
+        self.wait_event("IngestionUnit", "zz-second", "LakeTableMissing")
         self.kube.apply(json.dumps({"apiVersion": "firn.dev/v1alpha1", "kind": "LakeTable", "metadata": {"name": "later", "namespace": self.namespace},
                                     "spec": {"catalog": {"warehouse": "/lake"}, "database": "retail", "tableName": "later"}}))  # fmt: skip
         self.until(lambda: "public.x" in self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], "it is in the manifest")
@@ -790,6 +792,46 @@ class Life(Reconcile):
         self.assertEqual(self.get("ConfigMap", "shop-capture")["data"], {"a": "b"})
         self.kube.delete("ConfigMap", "shop-capture", self.namespace)
         self.wait_children()
+
+    def test_a_refusing_webhook(self):
+        """One that refuses, then one that nobody reaches: each is said, and gone by itself when it is mended."""
+        with Webhook(self.kube.folder, "no Deployments on Sundays") as webhook:
+            hook = {"name": "sundays.firn.test", "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
+                    "timeoutSeconds": 2, "clientConfig": {"url": webhook.url, "caBundle": webhook.authority()},
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}},
+                    "rules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["CREATE", "UPDATE"]}]}  # fmt: skip
+            self.kube.apply(json.dumps({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+                                        "metadata": {"name": self.namespace}, "webhooks": [hook]}))  # fmt: skip
+            self.addCleanup(self.kube.delete, "ValidatingWebhookConfiguration", self.namespace)
+            self.started()
+            self.apply_shop()
+            found = self.wait_condition("Connector", "shop", "Stalled", "True", "ObjectRefused")
+            self.assertIn("no Deployments on Sundays", found["message"])
+            self.assertGreater(webhook.asked, 0)
+            self.wait_condition("IngestionUnit", "orders", "Stalled", "True", "ObjectRefused")
+            self.assertIsNone(self.find("Deployment", "shop-capture"))
+            self.assertIsNotNone(self.find("ConfigMap", "shop-capture"))
+            self.wait_event("Connector", "shop", "ObjectRefused")
+            webhook.refusal = None
+            self.until(lambda: self.find("Deployment", "shop-capture"), "it is made without anybody's doing")
+            self.until(self.all_ready, "everything is ready")
+            before = self.get("Deployment", "shop-capture")["spec"]["template"]
+        self.kube.patch("LakeTable", "orders", {"spec": {"commitInterval": "5s"}}, self.namespace)
+        found = self.wait_condition("Connector", "shop", "Stalled", "True", "ObjectRefused")
+        self.assertIn("failed calling webhook", found["message"])
+        self.assertEqual(self.get("Deployment", "shop-capture")["spec"]["template"], before)
+        with Webhook(self.kube.folder, None, webhook.port):
+            self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["template"] != before, "the change is in its Deployment")
+            self.until(self.all_ready, "everything is ready")
+
+    def wait_event(self, kind: str, name: str, reason: str):
+        """A Warning of it."""
+
+        def told():
+            return any((event["type"], event["reason"]) == ("Warning", reason) and event["involvedObject"]["name"] == name
+                       and event["involvedObject"]["kind"] == kind for event in self.kube.all_of("Event", self.namespace))  # fmt: skip
+
+        self.until(told, f"an Event of {kind}/{name} says {reason}")
 
     def test_deletion(self):
         """The slot first, by a Job; then everything goes."""
