@@ -369,6 +369,24 @@ class Life(Reconcile):
         reasons = {event["reason"] for event in self.kube.all_of("Event", self.namespace)}
         self.assertIn("Streaming", reasons)
 
+    def test_before_the_first_word(self):
+        """What the operator has not looked at is on its way, not current; of many at once each is told in the end."""
+        tables = [{"apiVersion": "firn.dev/v1alpha1", "kind": "LakeTable", "metadata": {"name": f"t{at}", "namespace": self.namespace},
+                   "spec": {"catalog": {"warehouse": "/lake"}, "database": "d", "tableName": f"t{at}"}} for at in range(60)]  # fmt: skip
+        self.kube.apply(json.dumps(tables[0]))
+        table = self.get("LakeTable", "t0")
+        self.assertEqual(table["status"], {"observedGeneration": -1, "phase": "Pending"})
+        self.assertEqual(health(table)[0], "Progressing")
+        self.started()
+        self.wait_condition("LakeTable", "t0", "Ready", "Unknown", "NoUnit")
+        self.kube.apply(yaml.safe_dump_all(tables[1:]))
+
+        def all_told():
+            return [condition(one, "Ready").get("reason") for one in self.kube.all_of("LakeTable", self.namespace)] == ["NoUnit"] * len(tables)
+
+        self.until(all_told, "each is told")
+        self.assertEqual({one["status"]["observedGeneration"] for one in self.kube.all_of("LakeTable", self.namespace)}, {1})
+
     def test_at_rest_nothing_is_written(self):
         self.started()
         self.settle()
