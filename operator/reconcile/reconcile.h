@@ -14,6 +14,7 @@
  *   verdicts.c     what a Connector's look found out about others
  *   agents.c       the channel: who is listened to, and whose turn it is to be looked at
  *   orders.c       what is asked of a Connector's process while it runs, and what came of it
+ *   kafka_names.c  two resources of one name in Kafka
  *   patterns.c     a unit and a table of its own for each table that a pattern found */
 #pragma once
 
@@ -144,6 +145,9 @@ bool verdicts_get(Verdicts *verdicts, char kind, const char *namespace_name, con
 void verdicts_looked(Verdicts *verdicts, const char *namespace_name, const char *connector,
                      int64_t now_us);
 int64_t verdicts_looked_at(Verdicts *verdicts, const char *namespace_name, const char *connector);
+
+/* Whether an older resource of another namespace has its name in Kafka; then *ret says so. */
+bool kafka_name_taken(Look *look, Kind kind, const json_t *object, State *ret);
 
 /* agents.c. A key of reports.h; the caller's. */
 char *reports_key(char kind, const char *namespace_name, const char *name);

@@ -811,6 +811,39 @@ class Life(Reconcile):
         self.kube.delete("ConfigMap", "shop-capture", self.namespace)
         self.wait_children()
 
+    def test_one_name_in_kafka(self):
+        """Kafka has no namespaces: test-1/x-c and test-1-x/c are one consumer group. On the same brokers the younger waits."""
+        other = f"{self.namespace}-x"
+        self.kube.apply(f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {other}}}}}")
+        self.addCleanup(self.kube.delete, "Namespace", other)
+        self.started("one", None, f"--namespace={other}")
+
+        def unit(namespace: str, name: str, brokers: str):
+            document = {"apiVersion": "firn.dev/v1alpha1", "kind": "IngestionUnit", "metadata": {"name": name, "namespace": namespace}, "spec": {
+                "kafka": {"topic": "clicks", "brokers": brokers, "incomingData": "Json"},
+                "outsourcingUnit": {"table": {"catalog": {"warehouse": "/lake"}, "database": "d", "tableName": name, "mode": "Append",
+                                              "columns": [{"name": "a", "type": "string"}]}}}}  # fmt: skip
+            self.kube.apply(json.dumps(document))
+
+        def deployment(namespace: str, name: str):
+            return self.kube.find("Deployment", f"{name}-ingest", namespace)
+
+        unit(self.namespace, "x-c", "one:9092,two:9092")
+        self.until(lambda: deployment(self.namespace, "x-c"), "the elder has Pods")
+        made = self.get("IngestionUnit", "x-c")["metadata"]["creationTimestamp"]
+        self.until(lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()) > made, "another second, for they are told apart by seconds")
+        unit(other, "c", "three:9092")
+        self.until(lambda: deployment(other, "c"), "on other brokers they don't meet")
+        unit(other, "c", "three:9092,two:9092")
+        found = self.until(lambda: (one := condition(self.kube.get("IngestionUnit", "c", other), "Stalled")).get("reason") == "NameTaken" and one,
+                           "the younger waits")  # fmt: skip
+        self.assertIn(f"IngestionUnit x-c of namespace {self.namespace}", found["message"])
+        self.assertIn(f"firn-{self.namespace}-x-c", found["message"])
+        self.until(lambda: deployment(other, "c") is None, "it has no Pods")
+        self.assertIsNotNone(deployment(self.namespace, "x-c"))
+        self.kube.delete("IngestionUnit", "x-c", self.namespace)
+        self.until(lambda: deployment(other, "c"), "it goes on by itself")
+
     def test_a_refusing_webhook(self):
         """One that refuses, then one that nobody reaches: each is said, and gone by itself when it is mended."""
         with Webhook(self.kube.folder, "no Deployments on Sundays") as webhook:
