@@ -131,8 +131,11 @@ static json_t *status_schema(const CrdKind *kind)
         json_object_set_new(properties, "lakeTable",
                             typed("string", "the LakeTables that are filled, with commas between"));
     }
-    return json_pack("{ss ss so}", "description", "What is, written by the operator", "type",
-                     "object", "properties", properties);
+    /* Before its first word: nothing is known of any generation, which kstatus takes for on its
+     * way; without a status it would take it for current. */
+    return json_pack("{ss ss s{si ss} so}", "description", "What is, written by the operator",
+                     "type", "object", "default", "observedGeneration", -1, "phase", "Pending",
+                     "properties", properties);
 }
 
 static const Shape *spec_of(const Shape *document)

@@ -37,6 +37,19 @@ static bool name_is_free(Operator *op, Kind kind, const json_t *owner, const jso
                      kinds[kind].name, object_name(object));
 }
 
+/* By a quota, a policy, a webhook, a right that the operator lacks; or it is a webhook that nobody
+ * reaches, which the API server says as an error of its own. A person has to see it, where anything
+ * else that may pass is left to the next look. */
+static bool refused(Kind kind, const json_t *object, Error *err)
+{
+    if (err->kind != ERROR_CONFIG && !strstr(err->message, "failed calling webhook"))
+        return error_wrap(err, "%s/%s", kinds[kind].name, object_name(object));
+    Error own = *err;
+    return error_set(err, ERROR_CONFIG, "ObjectRefused",
+                     "%s %s is refused: %.400s; mend what refuses it: it is tried again by itself",
+                     kinds[kind].name, object_name(object), own.message);
+}
+
 bool child_apply(Operator *op, const json_t *owner, const json_t *object, Error *err)
 {
     Kind kind = kind_of(object);
@@ -55,8 +68,10 @@ bool child_apply(Operator *op, const json_t *owner, const json_t *object, Error 
     if (!live && !name_is_free(op, kind, owner, object, err))
         return false;
     AUTO(json_free) json_t *now = NULL;
-    if (!may_write(op, err) || !api_apply(op->api, object, NULL, &now, err))
-        return error_wrap(err, "%s/%s", kinds[kind].name, object_name(object));
+    if (!may_write(op, err))
+        return false;
+    if (!api_apply(op->api, object, NULL, &now, err))
+        return refused(kind, object, err);
     cache_put(op->cache, kind, now);
     CRASH_POINT("operator-child-applied");
     return true;

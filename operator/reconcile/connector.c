@@ -176,6 +176,8 @@ static bool may_be_made(Look *look, const Found *found, State *ret)
                         look->namespace_name);
         return false;
     }
+    if (kafka_name_taken(look, KIND_CONNECTOR, found->connector, ret))
+        return false;
     const Bundle *bundle = read_by_pods(found);
     if (strlen(bundle->text) > 1000000) {
         *ret = state_of(HEALTH_STALLED, "Stalled", "ManifestTooLarge",

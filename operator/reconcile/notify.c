@@ -7,6 +7,24 @@
 #include "common/clock.h"
 
 #define LOOKS_APART_US 1000000
+#define ARRIVAL_US 50000      /* one in that time is no crowd … */
+#define CROWD_US 1000000      /* … nor are twenty at once */
+#define CROWD_MOST_US 2000000 /* so a crowd is over a second after the last of it */
+
+static void arrived(Operator *op)
+{
+    int64_t now_us = clock_mono_us(), was_us = atomic_load(&op->crowd_us), next_us;
+    do {
+        next_us = (was_us > now_us ? was_us : now_us) + ARRIVAL_US;
+        if (next_us > now_us + CROWD_MOST_US)
+            next_us = now_us + CROWD_MOST_US;
+    } while (!atomic_compare_exchange_weak(&op->crowd_us, &was_us, next_us));
+}
+
+bool is_crowded(const Operator *op)
+{
+    return atomic_load(&op->crowd_us) > clock_mono_us() + CROWD_US;
+}
 
 void enqueue(Operator *op, char kind, const char *namespace_name, const char *name)
 {
@@ -198,6 +216,8 @@ static void changed(void *context, Kind kind, const json_t *before, const json_t
                 object_namespace(now), object_name(now));
         return;
     }
+    if (!before && (kind == KIND_UNIT || kind == KIND_LAKE_TABLE))
+        arrived(op);
     if (before)
         concerns(op, kind, before);
     if (now)

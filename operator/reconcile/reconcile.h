@@ -14,6 +14,7 @@
  *   verdicts.c     what a Connector's look found out about others
  *   agents.c       the channel: who is listened to, and whose turn it is to be looked at
  *   orders.c       what is asked of a Connector's process while it runs, and what came of it
+ *   kafka_names.c  two resources of one name in Kafka
  *   patterns.c     a unit and a table of its own for each table that a pattern found */
 #pragma once
 
@@ -65,6 +66,7 @@ struct Operator {
     struct Thread *agents;
     Lease *_Atomic lease;
     atomic_bool working;
+    _Atomic int64_t crowd_us; /* see is_crowded */
     struct OperatorWatch *watches;
     size_t watch_count;
     WatchFigures watch_figures;
@@ -107,6 +109,9 @@ void enqueue(Operator *op, char kind, const char *namespace_name, const char *na
 void enqueue_tables_of(Operator *op, const json_t *unit);
 void enqueue_units_of(Operator *op, const char *namespace_name, const char *connector);
 CacheTaker notify_taker(Operator *op);
+/* Whether units and tables came by the hundred within the last second. What they become has the
+ * API server's time then, and what can be said of them later waits. */
+bool is_crowded(const Operator *op);
 /* For cache_each_name. */
 typedef struct Enqueued {
     Operator *op;
@@ -114,8 +119,8 @@ typedef struct Enqueued {
 } Enqueued;
 void enqueue_each(void *context, const char *namespace_name, const char *name);
 
-/* CONFIG "NameTaken": an object of that name is somebody else's. RETRY "OldChild": it is one of an
- * owner that is gone. */
+/* CONFIG "NameTaken": an object of that name is somebody else's; "ObjectRefused": Kubernetes does
+ * not take it. RETRY "OldChild": it is one of an owner that is gone. */
 MUST_CHECK bool child_apply(Operator *op, const json_t *owner, const json_t *object, Error *err);
 MUST_CHECK bool children_prune(Operator *op, const json_t *owner, size_t ref, const char *label,
                                const json_t *wanted, Error *err);
@@ -140,6 +145,9 @@ bool verdicts_get(Verdicts *verdicts, char kind, const char *namespace_name, con
 void verdicts_looked(Verdicts *verdicts, const char *namespace_name, const char *connector,
                      int64_t now_us);
 int64_t verdicts_looked_at(Verdicts *verdicts, const char *namespace_name, const char *connector);
+
+/* Whether an older resource of another namespace has its name in Kafka; then *ret says so. */
+bool kafka_name_taken(Look *look, Kind kind, const json_t *object, State *ret);
 
 /* agents.c. A key of reports.h; the caller's. */
 char *reports_key(char kind, const char *namespace_name, const char *name);

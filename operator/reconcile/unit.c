@@ -225,6 +225,8 @@ static bool find_state(Look *look, const json_t *unit, State *ret, Reported *rep
     if (verdicts_get(look->op->verdicts, 'u', look->namespace_name, judged, ret))
         return true;
     if (unit_has_pods(unit, connector)) {
+        if (kafka_name_taken(look, KIND_UNIT, unit, ret))
+            return children_prune(look->op, unit, 1, label, none, err);
         put_selector(look, LABEL_UNIT, look->name, more);
         return ingest_made(look, unit, connector, ret, more, err);
     }

@@ -115,7 +115,7 @@ def requests(kube: Cluster) -> float:
 
 
 def all_said(kube: Cluster, namespace: str) -> bool:
-    return all("observedGeneration" in one.get("status", {}) for kind in ("IngestionUnit", "LakeTable") for one in kube.all_of(kind, namespace))
+    return all(one.get("status", {}).get("observedGeneration", -1) >= 1 for kind in ("IngestionUnit", "LakeTable") for one in kube.all_of(kind, namespace))
 
 
 def settled(operator: Operator):

@@ -44,16 +44,18 @@ PLURALS = {
     "Job": ("/apis/batch/v1", "jobs"), "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
+    "PersistentVolume": ("/api/v1", "persistentvolumes"),
     "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles"),
     "ClusterRoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings"),
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices"),
     "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles"),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
+    "ValidatingWebhookConfiguration": ("/apis/admissionregistration.k8s.io/v1", "validatingwebhookconfigurations"),
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "Connector": ("/apis/firn.dev/v1alpha1", "connectors"), "LakeTable": ("/apis/firn.dev/v1alpha1", "laketables"),
     "IngestionUnit": ("/apis/firn.dev/v1alpha1", "ingestionunits"),
 }  # fmt: skip
-CLUSTERED = {"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+CLUSTERED = {"Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "ValidatingWebhookConfiguration"}
 
 
 def fetch():

@@ -21,6 +21,7 @@ from harness.kube import HELM, KUBERNETES, ROOT, Cluster, Operator, Refused, ope
 from harness.process import free_port
 from harness.server import fetched
 from harness.wait import wait_until
+from harness.webhook import Webhook
 
 GOLDEN = ROOT / "tests/golden/manifest"
 SECONDS = float(os.environ.get("FIRN_OPERATOR_SECONDS", "60"))
@@ -368,6 +369,24 @@ class Life(Reconcile):
         reasons = {event["reason"] for event in self.kube.all_of("Event", self.namespace)}
         self.assertIn("Streaming", reasons)
 
+    def test_before_the_first_word(self):
+        """What the operator has not looked at is on its way, not current; of many at once each is told in the end."""
+        tables = [{"apiVersion": "firn.dev/v1alpha1", "kind": "LakeTable", "metadata": {"name": f"t{at}", "namespace": self.namespace},
+                   "spec": {"catalog": {"warehouse": "/lake"}, "database": "d", "tableName": f"t{at}"}} for at in range(60)]  # fmt: skip
+        self.kube.apply(json.dumps(tables[0]))
+        table = self.get("LakeTable", "t0")
+        self.assertEqual(table["status"], {"observedGeneration": -1, "phase": "Pending"})
+        self.assertEqual(health(table)[0], "Progressing")
+        self.started()
+        self.wait_condition("LakeTable", "t0", "Ready", "Unknown", "NoUnit")
+        self.kube.apply(yaml.safe_dump_all(tables[1:]))
+
+        def all_told():
+            return [condition(one, "Ready").get("reason") for one in self.kube.all_of("LakeTable", self.namespace)] == ["NoUnit"] * len(tables)
+
+        self.until(all_told, "each is told")
+        self.assertEqual({one["status"]["observedGeneration"] for one in self.kube.all_of("LakeTable", self.namespace)}, {1})
+
     def test_at_rest_nothing_is_written(self):
         self.started()
         self.settle()
@@ -461,8 +480,7 @@ class Life(Reconcile):
         self.assertIn("Secret shop-db", found["message"])
         self.assertEqual(health(self.get("Connector", "shop")), ("Degraded", f"SecretMissing: {found['message']}"))
         self.assertIsNone(self.find("Deployment", "shop-capture"))
-        self.until(lambda: any(event["reason"] == "SecretMissing" and event["type"] == "Warning" for event in self.kube.all_of("Event", self.namespace)),
-                   "an Event says so")  # fmt: skip
+        self.wait_event("Connector", "shop", "SecretMissing")
         self.secret()
         self.wait_children()
         self.until(self.all_ready, "everything is ready")
@@ -473,12 +491,14 @@ class Life(Reconcile):
         self.kube.apply(json.dumps(other))
         found = self.wait_condition("IngestionUnit", "zz-second", "Stalled", "True", "InvalidSpec")
         self.assertIn("is filled by IngestionUnit orders already", found["message"])
+        self.wait_event("IngestionUnit", "zz-second", "InvalidSpec")
         self.assertTrue(self.is_condition("IngestionUnit", "orders", "Stalled", "False"))
         # a table that is not there: on its way at first, then it stalls; then it comes
         other["spec"]["lakeTableRef"]["name"] = "later"
         self.kube.apply(json.dumps(other))
         self.wait_condition("IngestionUnit", "zz-second", "Reconciling", "True", "LakeTableMissing")
         self.wait_condition("IngestionUnit", "zz-second", "Stalled", "True", "LakeTableMissing")
+        self.wait_event("IngestionUnit", "zz-second", "LakeTableMissing")
         self.kube.apply(json.dumps({"apiVersion": "firn.dev/v1alpha1", "kind": "LakeTable", "metadata": {"name": "later", "namespace": self.namespace},
                                     "spec": {"catalog": {"warehouse": "/lake"}, "database": "retail", "tableName": "later"}}))  # fmt: skip
         self.until(lambda: "public.x" in self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], "it is in the manifest")
@@ -790,6 +810,79 @@ class Life(Reconcile):
         self.assertEqual(self.get("ConfigMap", "shop-capture")["data"], {"a": "b"})
         self.kube.delete("ConfigMap", "shop-capture", self.namespace)
         self.wait_children()
+
+    def test_one_name_in_kafka(self):
+        """Kafka has no namespaces: test-1/x-c and test-1-x/c are one consumer group. On the same brokers the younger waits."""
+        other = f"{self.namespace}-x"
+        self.kube.apply(f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {other}}}}}")
+        self.addCleanup(self.kube.delete, "Namespace", other)
+        self.started("one", None, f"--namespace={other}")
+
+        def unit(namespace: str, name: str, brokers: str):
+            document = {"apiVersion": "firn.dev/v1alpha1", "kind": "IngestionUnit", "metadata": {"name": name, "namespace": namespace}, "spec": {
+                "kafka": {"topic": "clicks", "brokers": brokers, "incomingData": "Json"},
+                "outsourcingUnit": {"table": {"catalog": {"warehouse": "/lake"}, "database": "d", "tableName": name, "mode": "Append",
+                                              "columns": [{"name": "a", "type": "string"}]}}}}  # fmt: skip
+            self.kube.apply(json.dumps(document))
+
+        def deployment(namespace: str, name: str):
+            return self.kube.find("Deployment", f"{name}-ingest", namespace)
+
+        unit(self.namespace, "x-c", "one:9092,two:9092")
+        self.until(lambda: deployment(self.namespace, "x-c"), "the elder has Pods")
+        made = self.get("IngestionUnit", "x-c")["metadata"]["creationTimestamp"]
+        self.until(lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()) > made, "another second, for they are told apart by seconds")
+        unit(other, "c", "three:9092")
+        self.until(lambda: deployment(other, "c"), "on other brokers they don't meet")
+        unit(other, "c", "three:9092,two:9092")
+        found = self.until(lambda: (one := condition(self.kube.get("IngestionUnit", "c", other), "Stalled")).get("reason") == "NameTaken" and one,
+                           "the younger waits")  # fmt: skip
+        self.assertIn(f"IngestionUnit x-c of namespace {self.namespace}", found["message"])
+        self.assertIn(f"firn-{self.namespace}-x-c", found["message"])
+        self.until(lambda: deployment(other, "c") is None, "it has no Pods")
+        self.assertIsNotNone(deployment(self.namespace, "x-c"))
+        self.kube.delete("IngestionUnit", "x-c", self.namespace)
+        self.until(lambda: deployment(other, "c"), "it goes on by itself")
+
+    def test_a_refusing_webhook(self):
+        """One that refuses, then one that nobody reaches: each is said, and gone by itself when it is mended."""
+        with Webhook(self.kube.folder, "no Deployments on Sundays") as webhook:
+            hook = {"name": "sundays.firn.test", "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
+                    "timeoutSeconds": 2, "clientConfig": {"url": webhook.url, "caBundle": webhook.authority()},
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}},
+                    "rules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["CREATE", "UPDATE"]}]}  # fmt: skip
+            self.kube.apply(json.dumps({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+                                        "metadata": {"name": self.namespace}, "webhooks": [hook]}))  # fmt: skip
+            self.addCleanup(self.kube.delete, "ValidatingWebhookConfiguration", self.namespace)
+            self.started()
+            self.apply_shop()
+            found = self.wait_condition("Connector", "shop", "Stalled", "True", "ObjectRefused")
+            self.assertIn("no Deployments on Sundays", found["message"])
+            self.assertGreater(webhook.asked, 0)
+            self.wait_condition("IngestionUnit", "orders", "Stalled", "True", "ObjectRefused")
+            self.assertIsNone(self.find("Deployment", "shop-capture"))
+            self.assertIsNotNone(self.find("ConfigMap", "shop-capture"))
+            self.wait_event("Connector", "shop", "ObjectRefused")
+            webhook.refusal = None
+            self.until(lambda: self.find("Deployment", "shop-capture"), "it is made without anybody's doing")
+            self.until(self.all_ready, "everything is ready")
+            before = self.get("Deployment", "shop-capture")["spec"]["template"]
+        self.kube.patch("LakeTable", "orders", {"spec": {"commitInterval": "5s"}}, self.namespace)
+        found = self.wait_condition("Connector", "shop", "Stalled", "True", "ObjectRefused")
+        self.assertIn("failed calling webhook", found["message"])
+        self.assertEqual(self.get("Deployment", "shop-capture")["spec"]["template"], before)
+        with Webhook(self.kube.folder, None, webhook.port):
+            self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["template"] != before, "the change is in its Deployment")
+            self.until(self.all_ready, "everything is ready")
+
+    def wait_event(self, kind: str, name: str, reason: str):
+        """A Warning of it."""
+
+        def told():
+            return any((event["type"], event["reason"]) == ("Warning", reason) and event["involvedObject"]["name"] == name
+                       and event["involvedObject"]["kind"] == kind for event in self.kube.all_of("Event", self.namespace))  # fmt: skip
+
+        self.until(told, f"an Event of {kind}/{name} says {reason}")
 
     def test_deletion(self):
         """The slot first, by a Job; then everything goes."""
