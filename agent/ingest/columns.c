@@ -256,11 +256,23 @@ static bool find_ordering(Feed *feed, Error *err)
                      type_format(&feed->columns->fields[at].type, type));
 }
 
+/* What a table that lacks some of them is given, and what it has, are told apart by these. */
+static void name_columns(Schema *columns)
+{
+    for (size_t i = 0; i < columns->field_count; i++)
+        columns->fields[i].origin = (int32_t)i + 1;
+}
+
 bool feed_learn_columns(Feed *feed, Error *err)
 {
     const StreamSpec *stream = feed->ingest->stream;
-    bool plain = feed->ingest->alone && stream->incoming != INCOMING_DEBEZIUM;
-    bool protobuf = feed->ingest->alone && stream->incoming == INCOMING_PROTOBUF;
+    bool plain = feed->own && stream->incoming != INCOMING_DEBEZIUM;
+    bool protobuf = feed->own && stream->incoming == INCOMING_PROTOBUF;
+    if (feed->of_letters) {
+        feed->columns = feed_letter_columns();
+        name_columns(feed->columns);
+        return true;
+    }
     bool ok = protobuf                        ? learn_protobuf(feed, err)
               : stream->format == STREAM_AVRO ? learn_avro(feed, err)
               : plain                         ? learn_declared(feed, err)
@@ -270,9 +282,7 @@ bool feed_learn_columns(Feed *feed, Error *err)
          find_ordering(feed, err);
     if (!ok)
         return error_wrap(err, "table %s", feed->name);
-    /* what a table that lacks some of them is given, and what it has, are told apart by these */
-    for (size_t i = 0; i < feed->columns->field_count; i++)
-        feed->columns->fields[i].origin = (int32_t)i + 1;
+    name_columns(feed->columns);
     event_reader_target(feed->reader, feed->columns);
     return true;
 }

@@ -19,11 +19,12 @@
 #define ENOUGH_ROWS 10000
 #define RETRY_US INT64_C(500000)
 
-/* Of a route with its table behind a letter that no resource's name has. */
+/* Of a route, and of dead letters, with its table behind a letter that no resource's name has. */
 char *feed_group_name(const Feed *feed)
 {
-    char *group = mem_format("firn-%s%s%s", feed->unit, feed->routes ? "_" : "",
-                             feed->routes ? feed->name : "");
+    bool one_of_several = feed->routes || feed->of_letters;
+    char *group = mem_format("firn-%s%s%s", feed->unit, one_of_several ? "_" : "",
+                             one_of_several ? feed->name : "");
     for (char *at = group; *at; at++)
         if (*at == '/')
             *at = '-';
@@ -59,7 +60,7 @@ static bool open_group(Feed *feed, Error *err)
 /* What a unit's own topic was declared to keep; 0: nothing. */
 static int64_t declared_ms(const Feed *feed)
 {
-    return feed->ingest->alone ? feed->ingest->stream->retention_ms : 0;
+    return feed->own ? feed->own->retention_ms : 0;
 }
 
 static void compare_retention(const Feed *feed, int64_t kept_ms)
@@ -140,16 +141,18 @@ static void open_machines(Feed *feed)
 
 static bool open_feed(Feed *feed, Error *err)
 {
+    if (feed->of_letters && !feed_letters_prepare(feed, err))
+        return error_wrap(err, "table %s", feed->name);
     if (!feed_learn_columns(feed, err) || !open_group(feed, err))
         return error_wrap(err, "table %s", feed->name);
     open_machines(feed);
-    feed->committer = committer_start(
-        &(CommitterOptions){.spec = feed->spec,
-                            .unit = feed->unit,
-                            .name = feed->name,
-                            .ordering = feed->ordering,
-                            .replay = feed->ingest->alone ? feed->ingest->stream->replay_id : NULL,
-                            .columns = feed->columns});
+    feed->committer =
+        committer_start(&(CommitterOptions){.spec = feed->spec,
+                                            .unit = feed->unit,
+                                            .name = feed->name,
+                                            .ordering = feed->ordering,
+                                            .replay = feed->own ? feed->own->replay_id : NULL,
+                                            .columns = feed->columns});
     return true;
 }
 

@@ -139,7 +139,10 @@ typedef struct Feed {
         *ordering; /* the column that says which version of a row is newer; NULL: the topic */
     const RouteList *routes; /* the unit's, of which this is one; NULL: it has none */
     size_t route;
-    const char *dead_letter; /* the topic of records that can't be read; NULL: they end the flow */
+    const StreamSpec *own;   /* what its unit says of the topic that others fill; NULL: nothing */
+    char *dead_letter;       /* the topic of records that can't be read; NULL: they end the flow */
+    bool letters_whole;      /* … which fills a table: as letter_table.c reads them */
+    bool of_letters;         /* it is this table's */
     const TableState *state; /* as the Connector says; its partitions count */
     char *value_schema, *key_schema; /* of JSON without schemas; NULL: not known */
     uint32_t version;                /* of the columns they tell of; 0: not known */
@@ -213,9 +216,10 @@ void feed_forward(void *feed); /* the thread of one that goes to a topic */
 #define FEED_BATCH_BYTES ((uint64_t)64 << 10) /* the least that it has to take */
 typedef struct FeedTopic {
     const char *name;
-    const char *what;    /* goes there; for a message */
-    uint32_t partitions; /* that it is made with; then those that it has */
-    bool deletes;        /* it must not be compacted */
+    const char *what;        /* goes there; for a message */
+    uint32_t partitions;     /* that it is made with; then those that it has */
+    bool deletes;            /* it must not be compacted */
+    uint64_t made_bytes_max; /* KafkaTopicSpec's */
     uint64_t record_bytes_max;
     KafkaTopic *topic;
 } FeedTopic;
@@ -229,6 +233,12 @@ void feed_routes_free(Feed *feed);
 EventReader *feed_json_reader(Feed *feed, const Schema *columns, Error *err)
     OWNED_BY(event_reader_free);
 
+/* letter_table.c: the table of dead letters, from the topic that they go through. */
+char *feed_letters_topic(const IngestionUnitSpec *unit) OWNED_BY(free);
+Schema *feed_letter_columns(void) OWNED_BY(schema_free);
+/* A row of the batch; false: it is no letter. */
+bool feed_letter_row(const KafkaHeard *heard, Batch *batch);
+
 /* letters.c: a record that can't be read goes to the dead letters, whole, and the flow goes on
  * behind it. Gathered until somebody could pass it: before a report says what this consumer has
  * read, feed_letters_settle waits until its letters are durable. So none is lost; one is there
@@ -236,9 +246,10 @@ EventReader *feed_json_reader(Feed *feed, const Schema *columns, Error *err)
 void feed_letters_free(Feed *feed);
 /* Does the unit say where it goes, and is it the record that is at fault? */
 bool feed_is_dead(const Feed *feed, const Error *why);
-MUST_CHECK bool feed_put_letter(Feed *feed, const EventRecord *record, const Error *why,
-                                Error *err);
+MUST_CHECK bool feed_put_letter(Feed *feed, const KafkaHeard *heard, const Error *why, Error *err);
 MUST_CHECK bool feed_letters_settle(Feed *feed, Error *err);
+/* The topic of a table of dead letters is there. */
+MUST_CHECK bool feed_letters_prepare(const Feed *feed, Error *err);
 
 /* lanes.c */
 /* Without what Firn's headers say. */

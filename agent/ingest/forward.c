@@ -112,7 +112,7 @@ static const void *keep(Forward *forward, const void *from, size_t bytes)
     return at;
 }
 
-static bool gather(Forward *forward, const KafkaHeard *heard, const EventRecord *event, Error *err)
+static bool gather(Forward *forward, const KafkaHeard *heard, Error *err)
 {
     size_t bytes = heard->key_bytes + heard->value_bytes;
     if ((forward->count == GATHERED_RECORDS || forward->bytes.held - forward->bytes.used < bytes) &&
@@ -139,7 +139,7 @@ static bool gather(Forward *forward, const KafkaHeard *heard, const EventRecord 
                         feed->topic, heard->partition, heard->offset, bytes, forward->target.name,
                         forward->target.record_bytes_max);
         if (feed_is_dead(feed, &why))
-            return feed_put_letter(feed, event, &why, err);
+            return feed_put_letter(feed, heard, &why, err);
         *err = why;
         return false;
     }
@@ -344,15 +344,16 @@ static bool dealt(Forward *forward, Error *err)
 
 /* ---------- records ---------- */
 /* Plain JSON is looked at; *ret: it goes on. */
-static bool is_taken(Forward *forward, const EventRecord *record, bool *ret, Error *err)
+static bool is_taken(Forward *forward, const KafkaHeard *heard, bool *ret, Error *err)
 {
     Feed *feed = forward->feed;
+    const EventRecord record = feed_record(heard);
     Event event;
     Error why = {0};
     *ret = true;
-    if (!feed->reader || !record->value)
+    if (!feed->reader || !record.value)
         return true;
-    if (event_decode(feed->reader, record, forward->batch, &event, &why)) {
+    if (event_decode(feed->reader, &record, forward->batch, &event, &why)) {
         *ret = event.kind == EVENT_ROW;
         if (*ret)
             batch_row_undo(forward->batch);
@@ -361,7 +362,7 @@ static bool is_taken(Forward *forward, const EventRecord *record, bool *ret, Err
     *ret = false;
     error_wrap(&why, "topic %s", feed->topic);
     if (feed_is_dead(feed, &why))
-        return feed_put_letter(feed, record, &why, err);
+        return feed_put_letter(feed, heard, &why, err);
     *err = why;
     return false;
 }
@@ -380,11 +381,9 @@ static bool take(Forward *forward, const KafkaHeard *heard, Error *err)
         lane->next = heard->offset;
         return true;
     }
-    EventRecord record = feed_record(heard);
     bool taken;
     metric_add(forward->feed->metrics.records, 1);
-    if (!is_taken(forward, &record, &taken, err) ||
-        (taken && !gather(forward, heard, &record, err)))
+    if (!is_taken(forward, heard, &taken, err) || (taken && !gather(forward, heard, err)))
         return false;
     lane->next = heard->offset + 1;
     return true;

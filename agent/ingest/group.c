@@ -204,13 +204,13 @@ static bool coordinate(Feed *feed, Error *err)
 /* Each coordinator until the first commit says it anew. */
 bool feed_find_starts(Feed *feed, uint64_t *starts, Error *err)
 {
-    const StreamSpec *stream = feed->ingest->stream;
-    bool latest = feed->ingest->alone && stream->start_latest;
+    const StreamSpec *own = feed->own;
+    bool latest = own && own->start_latest;
     uint64_t end;
-    if (feed->ingest->alone && stream->start_ms != INT64_MIN) {
+    if (own && own->start_ms != INT64_MIN) {
         log_info("the table begins at a time", LOG_T("table", feed->name),
-                 LOG_T("time", stream->start_from));
-        return kafka_member_at(feed->member, stream->start_ms, starts, err);
+                 LOG_T("time", own->start_from));
+        return kafka_member_at(feed->member, own->start_ms, starts, err);
     }
     for (uint32_t i = 0; i < feed->lane_count; i++) {
         if (!kafka_member_bounds(feed->member, i, &starts[i], &end, err))
@@ -254,7 +254,7 @@ static bool find_starts(Feed *feed, LaneValue *ret, Error *err)
 static bool replay_is_due(const Feed *feed, const CommitResult *result)
 {
     const TableView *view = &result->view;
-    const char *id = feed->ingest->alone ? feed->ingest->stream->replay_id : NULL;
+    const char *id = feed->own ? feed->own->replay_id : NULL;
     return id && view->exists && view->has_claim && view->is_ancestor &&
            !(result->replayed && strcmp(result->replayed, id) == 0) &&
            strcmp(view->source, kafka_member_source(feed->member)) == 0 &&
@@ -274,7 +274,7 @@ static bool outside(const Feed *feed, const ReplayOffset *one, const char *why, 
 /* Where each partition is to be read from: never behind where it is read already. */
 static bool find_replay(Feed *feed, LaneValue *lanes, uint32_t count, Error *err)
 {
-    const StreamSpec *stream = feed->ingest->stream;
+    const StreamSpec *stream = feed->own;
     AUTO(mem_free) uint64_t *starts = mem_array((size_t)feed->lane_count + 1, sizeof *starts);
     uint64_t end;
     for (uint32_t i = 0; i < feed->lane_count; i++)
@@ -336,7 +336,7 @@ static bool loaded(Feed *feed, CommitResult *result, Error *err)
     TopicView topic = {.source = kafka_member_source(feed->member),
                        .lane_count = feed->lane_count,
                        .starts = starts,
-                       .unmarked = feed->ingest->alone != NULL};
+                       .unmarked = feed->own || feed->of_letters};
     if (!view->has_claim && !feed->coordinator.loaded) {
         if (!find_starts(feed, starts, err))
             return false;

@@ -21,6 +21,7 @@ typedef struct Feeds {
     State state;
     Feed **items;
     size_t count;
+    size_t taken; /* tables of the state that are filled */
     atomic_bool leaves;
 } Feeds;
 
@@ -207,6 +208,7 @@ static void feed_free(Feed *feed)
     free(feed->name);
     free(feed->unit);
     free(feed->topic);
+    free(feed->dead_letter);
     free(feed->value_schema);
     free(feed->key_schema);
     free(feed);
@@ -260,22 +262,50 @@ static char *copy_of(const char *text)
     return text ? mem_strdup(text) : NULL;
 }
 
-/* route: of the unit's, where it has routes. */
-static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitSpec *unit,
-                     size_t route, Error *err)
+static Feed *new_feed(Feeds *feeds)
 {
     Feed *feed = mem_zalloc(sizeof *feed);
     feeds->items = mem_regrow(feeds->items, feeds->count + 1, sizeof(Feed *));
     feeds->items[feeds->count++] = feed;
     feed->ingest = feeds->ingest;
     feed->leaves = &feeds->leaves;
+    return feed;
+}
+
+/* Of the unit's dead letters, once. */
+static void add_letters(Feeds *feeds, const IngestionUnitSpec *unit)
+{
+    static const TableState nothing = {0};
+    const LakeTableSpec *spec = manifest_find_table(
+        feeds->ingest->manifest, unit->meta.namespace_name, unit->dead_letter_table);
+    ASSERT(spec); /* the manifest was checked */
+    for (size_t i = 0; i < feeds->count; i++)
+        if (feeds->items[i]->spec == spec)
+            return;
+    Feed *feed = new_feed(feeds);
+    feed->of_letters = true;
+    feed->state = &nothing;
+    feed->spec = spec;
+    feed->name = mem_strdup(unit->dead_letter_table);
+    feed->unit = mem_format("%s/%s", unit->meta.namespace_name, unit->meta.name);
+    feed->topic = feed_letters_topic(unit);
+    register_metrics(feed);
+}
+
+/* route: of the unit's, where it has routes. */
+static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitSpec *unit,
+                     size_t route, Error *err)
+{
+    Feed *feed = new_feed(feeds);
     feed->state = state;
+    feed->own = unit->kafka;
     feed->routes = unit->routes.count ? &unit->routes : NULL;
     feed->route = route;
     feed->name = mem_strdup(feed->routes ? manifest_table_name(unit, route) : state->name);
     feed->topic = mem_strdup(state->topic);
     feed->ordering = unit->kafka ? unit->kafka->ordering_column : NULL;
-    feed->dead_letter = unit->dead_letter;
+    feed->letters_whole = unit->dead_letter_table;
+    feed->dead_letter = feed->letters_whole ? feed_letters_topic(unit) : copy_of(unit->dead_letter);
     feed->freshness_ms = unit->freshness_ms;
     const ColumnsVersion *columns =
         state->column_count ? &state->columns[state->column_count - 1] : NULL;
@@ -322,9 +352,12 @@ static bool bind(Feeds *feeds, Error *err)
         const TableState *table = feeds->state.tables[i];
         const IngestionUnitSpec *unit = find_unit(feeds->ingest, table->name);
         size_t count = unit && unit->routes.count ? unit->routes.count : unit != NULL;
+        feeds->taken += unit != NULL;
         for (size_t route = 0; route < count; route++)
             if (!add_feed(feeds, table, unit, route, err))
                 return false;
+        if (unit && unit->dead_letter_table)
+            add_letters(feeds, unit);
     }
     feeds->ingest->buffers_max = share_of(BUFFERS_MAX, feeds->count);
     feeds->ingest->queue_max = share_of(QUEUES_MAX, feeds->count);
@@ -374,7 +407,7 @@ static bool has_more(const Feeds *feeds)
     for (size_t i = 0; i < now.table_count; i++)
         taken += find_unit(feeds->ingest, now.tables[i]->name) != NULL;
     state_done(&now);
-    return taken > feeds->count;
+    return taken > feeds->taken;
 }
 
 /* Until all have ended; true: others are to begin. */

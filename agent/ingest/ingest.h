@@ -8,6 +8,7 @@
  *   forward.c    in place of all that: a topic into another one
  *   topics.c     topics that are written to
  *   letters.c    records that can't be read → the dead letters
+ *   letter_table.c  … and these → a table
  *   lanes.c      records → rows → pieces: drives agent/commit/worker.h
  *   fresh.c      how old the oldest record is that is not in the table
  *   group.c      drives agent/commit/coordinator.h, and what the processes say to each other
@@ -19,6 +20,10 @@
  * reading of the topic: so each table is its own fence, a route that is added begins by itself, and
  * none waits for another. What it costs is the reading; a record of another route is looked through
  * only as far as the field that tells.
+ *
+ * A table of dead letters has a Feed, too: it reads the topic "firn-<namespace>-<unit>-letters", to
+ * which the unit's other Feeds write what they can't read (durable there before they pass it), and
+ * its key is the record's place, so that a letter that was written twice is there once.
  *
  * Every process of a unit is a consumer of one group ("firn-<namespace>-<unit>"); the owner of
  * partition 0 commits for all. Workers stage pieces beside the table (agent/table/stage_file.h) and

@@ -155,37 +155,38 @@ static bool columns_changed(Feed *feed, const EventRecord *record, Error *err)
                      feed->topic, record->partition, record->offset);
 }
 
-static bool dead_record(Feed *feed, const EventRecord *record, const Error *why, Error *err)
+static bool dead_record(Feed *feed, const KafkaHeard *heard, const Error *why, Error *err)
 {
     if (!feed_is_dead(feed, why)) {
         *err = *why;
         return false;
     }
-    if (!feed_put_letter(feed, record, why, err))
+    if (!feed_put_letter(feed, heard, why, err))
         return false;
-    worker_gap(&feed->worker, record->partition, record->offset + 1);
+    worker_gap(&feed->worker, heard->partition, heard->offset + 1);
     return true;
 }
 
 /* Among the dead letters, where there are any; else passed over, and counted. */
-static bool unrouted(Feed *feed, const EventRecord *record, Error *err)
+static bool unrouted(Feed *feed, const KafkaHeard *heard, Error *err)
 {
     Error why;
     (void)error_set(&why, ERROR_DATA, "Unrouted",
                     "topic %s: partition %u offset %" PRIu64 ": no route takes the record",
-                    feed->topic, record->partition, record->offset);
+                    feed->topic, heard->partition, heard->offset);
     if (feed->dead_letter)
-        return dead_record(feed, record, &why, err);
+        return dead_record(feed, heard, &why, err);
     metric_add(feed->metrics.unrouted, 1);
     if (!feed->has_unrouted)
         log_warn("records that no route takes are passed over", LOG_T("topic", feed->topic),
-                 LOG_U("partition", record->partition), LOG_U("offset", record->offset));
+                 LOG_U("partition", heard->partition), LOG_U("offset", heard->offset));
     feed->has_unrouted = true;
-    worker_gap(&feed->worker, record->partition, record->offset + 1);
+    worker_gap(&feed->worker, heard->partition, heard->offset + 1);
     return true;
 }
 
-static bool take_event(Feed *feed, const EventRecord *record, const Event *event, Error *err)
+static bool take_event(Feed *feed, const KafkaHeard *heard, const EventRecord *record,
+                       const Event *event, Error *err)
 {
     uint32_t number = record->partition;
     switch (event->kind) {
@@ -199,7 +200,7 @@ static bool take_event(Feed *feed, const EventRecord *record, const Event *event
     case EVENT_SCHEMA:
         return columns_changed(feed, record, err);
     case EVENT_UNROUTED:
-        return unrouted(feed, record, err);
+        return unrouted(feed, heard, err);
     case EVENT_COPIED: /* of the copy's rows each counts by itself: nothing waits for the last */
     case EVENT_NOTHING:
         worker_gap(&feed->worker, number, record->offset + 1);
@@ -249,7 +250,7 @@ static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
     if (!event_decode(feed->reader, &record, lane->batch, &event, &why) ||
         (event.kind == EVENT_ROW && !is_ordered(feed, &record, lane->batch, &why))) {
         error_wrap(&why, "topic %s", feed->topic);
-        return dead_record(feed, &record, &why, err);
+        return dead_record(feed, heard, &why, err);
     }
     if (UNLIKELY(event.version > feed->version && feed->version)) {
         if (event.kind == EVENT_ROW)
@@ -259,7 +260,23 @@ static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
                          ": rows have other columns from here on",
                          feed->topic, number, heard->offset);
     }
-    return take_event(feed, &record, &event, err);
+    return take_event(feed, heard, &record, &event, err);
+}
+
+/* Of the dead letters' topic; what is none there somebody else wrote. */
+static bool take_letter(Feed *feed, const KafkaHeard *heard, Error *err)
+{
+    FeedLane *lane = &feed->lanes[heard->partition];
+    const EventRecord record = feed_record(heard);
+    Event event = {.kind = EVENT_ROW, .at = {heard->offset, heard->partition}};
+    if (!lane->batch)
+        lane->batch = batch_new(feed->columns, 0, BATCH_ROWS);
+    if (!feed_letter_row(heard, lane->batch)) {
+        log_warn("a record that is no dead letter is passed over", LOG_T("topic", feed->topic),
+                 LOG_U("partition", heard->partition), LOG_U("offset", heard->offset));
+        event.kind = EVENT_NOTHING;
+    }
+    return take_event(feed, heard, &record, &event, err);
 }
 
 /* Handed out, and not to be read now: it is read again, from where the worker wants it. */
@@ -305,7 +322,8 @@ bool feed_take(Feed *feed, const KafkaHeard *heard, Error *err)
         worker_gap(&feed->worker, number, heard->offset);
         return true;
     }
-    if (!open_table(feed, err) || !take_record(feed, heard, err))
+    if (!open_table(feed, err) ||
+        !(feed->of_letters ? take_letter(feed, heard, err) : take_record(feed, heard, err)))
         return false;
     return worker_reads(&feed->worker, number) || feed_work(feed, err);
 }

@@ -16,7 +16,8 @@ bool feed_open_topic(const FeedTopic *wanted, KafkaProducer *producer, FeedTopic
     const KafkaTopicSpec spec = {.name = wanted->name,
                                  .partitions = (int32_t)wanted->partitions,
                                  .settings = deletes,
-                                 .setting_count = wanted->deletes ? ARRAY_LEN(deletes) : 0};
+                                 .setting_count = wanted->deletes ? ARRAY_LEN(deletes) : 0,
+                                 .made_bytes_max = wanted->made_bytes_max};
     KafkaTopicState state = {0};
     const KafkaCompared usual = {.known = clock_asked_us("FIRN_SETTINGS_MS", 1000) == 0,
                                  .record_bytes_max = USUAL_BYTES};

@@ -331,6 +331,10 @@ static rd_kafka_NewTopic_t *new_topic(const KafkaTopicSpec *spec, Error *err)
     }
     for (size_t i = 0; i < spec->setting_count; i++)
         (void)rd_kafka_NewTopic_set_config(topic, spec->settings[i].name, spec->settings[i].value);
+    if (spec->made_bytes_max) {
+        snprintf(text, sizeof text, "%llu", (unsigned long long)spec->made_bytes_max);
+        (void)rd_kafka_NewTopic_set_config(topic, LIMIT, text);
+    }
     return topic;
 }
 

@@ -15,7 +15,9 @@ typedef struct KafkaTopicSpec {
     int32_t replication; /* 0: the brokers' default */
     const KafkaSetting *settings;
     size_t setting_count;
-    bool asks_retention; /* KafkaCompared's is wanted, too */
+    uint64_t made_bytes_max; /* max.message.bytes, where it is made: one that exists may have
+                                another; 0: the cluster's */
+    bool asks_retention;     /* KafkaCompared's is wanted, too */
 } KafkaTopicSpec;
 
 typedef struct KafkaTopicState {

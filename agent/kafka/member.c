@@ -313,6 +313,25 @@ KafkaHeaders *kafka_heard_headers(const KafkaHeard *heard)
                : (KafkaHeaders *)rd_kafka_headers_copy(headers);
 }
 
+KafkaHeaders *kafka_heard_headers_with(const KafkaHeard *heard, const char *name, const void *value,
+                                       size_t bytes)
+{
+    rd_kafka_headers_t *headers = (rd_kafka_headers_t *)kafka_heard_headers(heard);
+    if (!headers)
+        headers = rd_kafka_headers_new(1);
+    rd_kafka_resp_err_t code = rd_kafka_header_add(headers, name, -1, value, (ssize_t)bytes);
+    ASSERT(!code);
+    return (KafkaHeaders *)headers;
+}
+
+bool kafka_heard_header_at(const KafkaHeard *heard, size_t at, const char **ret_name,
+                           const void **ret_value, size_t *ret_bytes)
+{
+    rd_kafka_headers_t *headers;
+    return !rd_kafka_message_headers(heard->message, &headers) &&
+           !rd_kafka_header_get_all(headers, at, ret_name, ret_value, ret_bytes);
+}
+
 /* False ends the reading. */
 static bool take_error(KafkaMember *member, const rd_kafka_message_t *message, KafkaHeard *ret,
                        Error *err)

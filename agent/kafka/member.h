@@ -56,6 +56,12 @@ typedef struct KafkaHeard {
 typedef struct KafkaHeaders KafkaHeaders;
 void kafka_headers_free(KafkaHeaders *headers);
 KafkaHeaders *kafka_heard_headers(const KafkaHeard *heard) OWNED_BY(kafka_headers_free);
+/* … and one more. */
+KafkaHeaders *kafka_heard_headers_with(const KafkaHeard *heard, const char *name, const void *value,
+                                       size_t bytes) OWNED_BY(kafka_headers_free);
+/* The header in that place, from 0 on; *ret_value NULL: it has none. False: there are no more. */
+bool kafka_heard_header_at(const KafkaHeard *heard, size_t at, const char **ret_name,
+                           const void **ret_value, size_t *ret_bytes);
 /* The value of the last header of that name, until the next call; NULL: none, or null. */
 const void *kafka_heard_header(const KafkaHeard *heard, const char *name, size_t *ret_bytes);
 

@@ -83,6 +83,24 @@ static char *description(const Letter *letter, size_t key_pieces, size_t pieces)
     return text;
 }
 
+char *letter_header(const Letter *letter)
+{
+    ASSERT(letter->was_read);
+    json_t *json = json_object();
+    add(json, "topic", json_string(letter->topic));
+    add(json, "source", json_string(letter->source));
+    add(json, "partition", json_integer(letter->partition));
+    add(json, "offset", json_integer((json_int_t)letter->offset));
+    if (letter->written_ms)
+        add(json, "written", json_integer(letter->written_ms));
+    add(json, "code", any_text(letter->why->code));
+    add(json, "reason", any_text(letter->why->message));
+    char *text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    ASSERT(text);
+    return text;
+}
+
 static TopicSpan put_bytes(TopicRecords *to, const void *at, size_t bytes)
 {
     TopicSpan span = {to->bytes.used, bytes};
@@ -132,4 +150,11 @@ void letter_put(const Letter *letter, uint64_t record_bytes_max, TopicRecords *t
     record->value = put_bytes(to, text, strlen(text));
     put_pieces(to, key, LETTER_KEY_PIECE, letter->key, key_bytes, piece_max);
     put_pieces(to, key, LETTER_PIECE, letter->value, letter->value_bytes, piece_max);
+}
+
+void letter_put_whole(const Letter *letter, TopicRecords *to)
+{
+    TopicRecord *record = topic_record_add(to);
+    record->key = put_bytes(to, letter->key, letter->key_bytes);
+    record->value = put_bytes(to, letter->value, letter->value_bytes);
 }

@@ -14,6 +14,11 @@
  *   "firn.key-piece"  its value a piece of the key, if that is larger than LETTER_KEY_BYTES
  *   "firn.piece"      its value a piece of the value
  *
+ * Where a unit has a table for them they go through a topic of its own, in another form: each is
+ * one record, the one that could not be read as it was, key, value and headers, and one header
+ * more: "firn.letter"     {"topic", "source": the topic's identity, "partition", "offset",
+ * "written": ms since 1970, where it is known, "code", "reason"}
+ *
  * A letter may be there more than once (a restart repeats it, under the same key), and is never
  * lost: it is durable before the position that passes its record is. The topic must not be
  * compacted: pieces share a key. */
@@ -26,8 +31,12 @@
 #define LETTER_PIECE "firn.piece"
 #define LETTER_KEY_PIECE "firn.key-piece"
 
+#define LETTER_HEADER "firn.letter"
+
 typedef struct Letter {
-    const char *topic; /* that it was meant for, or read from */
+    const char *topic;  /* that it was meant for, or read from */
+    const char *source; /* of letter_header alone */
+    int64_t written_ms; /* …; 0: not known */
     uint32_t partition;
     bool was_read; /* from that offset; else it was to be written */
     uint64_t offset;
@@ -41,3 +50,7 @@ typedef struct Letter {
 char *letter_name(const Letter *letter) OWNED_BY(free);
 /* Appends its records. record_bytes_max: what the letters' topic takes. */
 void letter_put(const Letter *letter, uint64_t record_bytes_max, TopicRecords *to);
+/* … as one record, its key and value as they are. */
+void letter_put_whole(const Letter *letter, TopicRecords *to);
+/* … and the value of its LETTER_HEADER; caller frees. */
+char *letter_header(const Letter *letter) OWNED_BY(free);

@@ -108,10 +108,12 @@ static void check_table(const Place *place, const char *path, const StreamSpec *
 static void check_tables(const Load *load, const Place *place, const IngestionUnitSpec *unit)
 {
     static const char incoming[] = "spec.kafka.incomingData";
-    const char *name;
     if (unit->lake)
         check_table(place, incoming, unit->kafka, unit->lake);
-    for (size_t i = 0; (name = manifest_table_name(unit, i)); i++) {
+    for (size_t i = 0; i < manifest_table_count(unit); i++) {
+        const char *name = manifest_table_name(unit, i);
+        if (!name)
+            continue;
         const LakeTableSpec *table =
             manifest_find_table(load->manifest, unit->meta.namespace_name, name);
         AUTO(mem_free) char *path = routes_path(unit, i);

@@ -778,10 +778,15 @@ SHAPE(to_topic_shape, "toTopic",
            .doc = "its name, in the same cluster; made if it is missing"),
       LATER("format", "how records are written there"));
 
+SHAPE(letters_table_shape, "lakeTableRef",
+      TEXT("name", IngestionUnitSpec, dead_letter_table, .required = true,
+           .check = check_object_name, .doc = "the LakeTable, in the same namespace"));
+
 SHAPE(dead_letter_shape, "deadLetter",
-      TEXT("topic", IngestionUnitSpec, dead_letter, .required = true, .check = check_topic,
+      TEXT("topic", IngestionUnitSpec, dead_letter, .check = check_topic,
            .doc = "the topic that gets them whole, with reason and place; made if it is missing"),
-      LATER("lakeTableRef", "a table for them"));
+      OBJECT("lakeTableRef", letters_table_shape,
+             .doc = "in place of a topic the table that gets them, with columns of its own"));
 
 SHAPE(ingestion_unit_spec_shape, "an IngestionUnit's spec",
       ENUM("state", unit_states, IngestionUnitSpec, state, .fallback = "Running",

@@ -372,8 +372,9 @@ typedef struct IngestionUnitSpec {
     char *to_topic; /* in place of a table; NULL: a table */
     LakeTableSpec
         *lake; /* outsourcingUnit.table; with patterns its texts may hold {schema} and {table} */
-    char *dead_letter;    /* the topic of records that can't be read; NULL: they stop the flow */
-    int64_t freshness_ms; /* sla; 0: none */
+    char *dead_letter;       /* the topic of records that can't be read, or … */
+    char *dead_letter_table; /* … the LakeTable of them; both NULL: they stop the flow */
+    int64_t freshness_ms;    /* sla; 0: none */
 } IngestionUnitSpec;
 
 typedef struct Manifest {
@@ -427,8 +428,10 @@ void lake_table_free(LakeTableSpec *table);
 MUST_CHECK bool manifest_expand(const IngestionUnitSpec *unit, const char *schema_name,
                                 const char *table_name, LakeTableSpec **ret_table,
                                 char **ret_unit_name, Error *err);
-/* The name of the LakeTable that the unit names in this place: lakeTableRef's, or that of each
- * route. NULL: there are no more. */
+/* How many LakeTables the unit names that its rows go to: lakeTableRef's, or that of each route. */
+size_t manifest_table_count(const IngestionUnitSpec *unit);
+/* The name of the LakeTable that the unit names in this place: those that its rows go to, then its
+ * dead letters'. NULL: there are no more. */
 const char *manifest_table_name(const IngestionUnitSpec *unit, size_t at);
 const LakeTableSpec *manifest_find_table(const Manifest *manifest, const char *namespace_name,
                                          const char *name);

@@ -1,19 +1,27 @@
 /* The LakeTables that a unit names: its lakeTableRef, or its routes, by which a topic's records are
- * shared out to several. */
+ * shared out to several; and its dead letters'. */
 #include <string.h>
 
 #include "common/manifest/load.h"
 #include "common/mem.h"
 
+size_t manifest_table_count(const IngestionUnitSpec *unit)
+{
+    return unit->routes.count ? unit->routes.count : unit->lake_table != NULL;
+}
+
 const char *manifest_table_name(const IngestionUnitSpec *unit, size_t at)
 {
-    if (unit->routes.count)
-        return at < unit->routes.count ? unit->routes.items[at].lake_table : NULL;
-    return at ? NULL : unit->lake_table;
+    size_t count = manifest_table_count(unit);
+    if (at >= count)
+        return at == count ? unit->dead_letter_table : NULL;
+    return unit->routes.count ? unit->routes.items[at].lake_table : unit->lake_table;
 }
 
 char *routes_path(const IngestionUnitSpec *unit, size_t at)
 {
+    if (at == manifest_table_count(unit))
+        return mem_strdup("spec.deadLetter.lakeTableRef.name");
     return unit->routes.count ? mem_format("spec.routes[%zu].lakeTableRef.name", at)
                               : mem_strdup("spec.lakeTableRef.name");
 }
@@ -46,7 +54,9 @@ static void check_alone(const Load *load, const Place *place, const IngestionUni
     for (size_t i = 0; i < at; i++)
         if ((taken = manifest_table_name(unit, i)) && strcmp(taken, name) == 0)
             place_report(place, path, name,
-                         "is the table of another route: write one route for it, with in");
+                         at == manifest_table_count(unit)
+                             ? "is a table of the unit's rows: dead letters need one of their own"
+                             : "is the table of another route: write one route for it, with in");
     for (size_t i = 0; i < index; i++) {
         const IngestionUnitSpec *other = &load->manifest->units[i];
         bool apart =
@@ -79,6 +89,33 @@ static void check_routes(const Place *place, const IngestionUnitSpec *unit, cons
     }
 }
 
+/* A table of dead letters has columns of its own. */
+static void check_letters(const Load *load, const Place *place, const IngestionUnitSpec *unit)
+{
+    const YamlNode *node = yaml_get(yaml_get(place->node, "spec"), "deadLetter");
+    if (node && node->kind == YAML_MAP &&
+        !yaml_get(node, "topic") == !yaml_get(node, "lakeTableRef"))
+        place_report(place, "spec.deadLetter", NULL,
+                     "goes to one place: write topic, or lakeTableRef");
+    const LakeTableSpec *table =
+        unit->dead_letter_table ? manifest_find_table(load->manifest, unit->meta.namespace_name,
+                                                      unit->dead_letter_table)
+                                : NULL;
+    if (!table)
+        return;
+    const struct {
+        bool stands;
+        const char *field, *way;
+    } own[] = {{table->mode != MODE_UPSERT, "mode", "write Upsert, for one may come twice"},
+               {table->id_columns.count, "idColumns", "leave it out"},
+               {table->columns.count, "columns", "leave it out"}};
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
+        if (own[i].stands)
+            place_report(place, "spec.deadLetter.lakeTableRef.name", unit->dead_letter_table,
+                         "is a table that says %s of its own, and dead letters have theirs: %s",
+                         own[i].field, own[i].way);
+}
+
 void routes_check(const Load *load, const Place *place, size_t index)
 {
     const IngestionUnitSpec *unit = &load->manifest->units[index];
@@ -89,11 +126,11 @@ void routes_check(const Load *load, const Place *place, size_t index)
         place_report(place, "spec.lakeTableRef", NULL,
                      "patterns make a table for each that matches: write outsourcingUnit.table "
                      "instead of lakeTableRef");
-    size_t count = unit->routes.count ? unit->routes.count : unit->lake_table != NULL;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i <= manifest_table_count(unit); i++) {
         if (!manifest_table_name(unit, i))
             continue;
         check_exists(load, place, unit, i);
         check_alone(load, place, unit, index, i);
     }
+    check_letters(load, place, unit);
 }

@@ -283,7 +283,7 @@ static void check_connector_ref(Load *load, const Place *place, const IngestionU
                      "several consumers share a topic, and Connector %s has no stream, so that its "
                      "own process fills the table: write 1",
                      connector->meta.name);
-    if (connector && !connector->stream && unit->dead_letter)
+    if (connector && !connector->stream && (unit->dead_letter || unit->dead_letter_table))
         place_report(place, "spec.deadLetter", NULL,
                      "is for records of a topic, and Connector %s has no stream: leave it out",
                      connector->meta.name);

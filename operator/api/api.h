@@ -131,7 +131,7 @@ bool object_has_finalizer(const json_t *object, const char *name);
 json_t *object_at(const json_t *object, const char *path);
 const char *object_text(const json_t *object, const char *path);
 /* The name of the LakeTable that an IngestionUnit names in this place: lakeTableRef's, or that of
- * each route. NULL: there are no more. */
+ * each route, then its dead letters'. NULL: there are no more. */
 const char *object_table(const json_t *unit, size_t at);
 const json_t *object_controller(const json_t *object); /* the owner reference that is one */
 /* The whole object as compact JSON with sorted keys; the caller's. */

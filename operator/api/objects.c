@@ -86,9 +86,11 @@ const char *object_text(const json_t *object, const char *path)
 const char *object_table(const json_t *unit, size_t at)
 {
     const json_t *routes = object_at(unit, "spec.routes");
-    if (routes)
-        return object_text(json_array_get(routes, at), "lakeTableRef.name");
-    return at ? NULL : object_text(unit, "spec.lakeTableRef.name");
+    const char *own = object_text(unit, "spec.lakeTableRef.name");
+    size_t count = routes ? json_array_size(routes) : own != NULL;
+    if (at == count)
+        return object_text(unit, "spec.deadLetter.lakeTableRef.name");
+    return routes ? object_text(json_array_get(routes, at), "lakeTableRef.name") : at ? NULL : own;
 }
 
 const json_t *object_controller(const json_t *object)

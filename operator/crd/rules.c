@@ -217,6 +217,8 @@ static const ShapeRule rules[] = {
      "a unit needs its table: write table for one table, or tables for patterns"},
     {"connectorRef", "!has(self.tables) || self.tables.size() > 0",
      "tables is an empty list: write at least one pattern, such as public.*"},
+    {"deadLetter", "has(self.topic) != has(self.lakeTableRef)",
+     "goes to one place: write topic, or lakeTableRef"},
     {"replay", "has(self.from) != has(self.offsets)",
      "needs where it begins: write from for a time, or offsets for partitions"},
     {"an IngestionUnit's spec", "has(self.connectorRef) || has(self.kafka)",

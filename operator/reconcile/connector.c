@@ -275,12 +275,14 @@ static void tell_units(Look *look, const Found *found)
         if (verdicts_set(look->op->verdicts, 'u', look->namespace_name, name,
                          missing || why ? &state : NULL))
             enqueue(look->op, 'u', look->namespace_name, name);
-        const char *table = object_table(unit, 0); /* a captured table goes to one */
-        why = table ? bundle_verdict(&found->bundle, "LakeTable", table) : NULL;
-        state = state_of(HEALTH_STALLED, "Stalled", "InvalidSpec", "%s", why ? why : "");
-        if (table &&
-            verdicts_set(look->op->verdicts, 't', look->namespace_name, table, why ? &state : NULL))
-            enqueue(look->op, 't', look->namespace_name, table);
+        const char *table;
+        for (size_t t = 0; (table = object_table(unit, t)); t++) {
+            why = bundle_verdict(&found->bundle, "LakeTable", table);
+            state = state_of(HEALTH_STALLED, "Stalled", "InvalidSpec", "%s", why ? why : "");
+            if (verdicts_set(look->op->verdicts, 't', look->namespace_name, table,
+                             why ? &state : NULL))
+                enqueue(look->op, 't', look->namespace_name, table);
+        }
     }
 }
 

@@ -63,9 +63,9 @@ void enqueue_units_of(Operator *op, const char *namespace_name, const char *conn
 
 void enqueue_tables_of(Operator *op, const json_t *unit)
 {
-    const char *name = object_table(unit, 0);
-    enqueue(op, 't', object_namespace(unit), name ? name : object_name(unit));
-    for (size_t i = 1; (name = object_table(unit, i)); i++)
+    const char *name;
+    enqueue(op, 't', object_namespace(unit), object_name(unit)); /* that it made, if it made one */
+    for (size_t i = 0; (name = object_table(unit, i)); i++)
         enqueue(op, 't', object_namespace(unit), name);
 }
 

@@ -240,15 +240,16 @@ static bool find_state(Look *look, const json_t *unit, State *ret, Reported *rep
 /* With commas between. */
 static void put_tables(Look *look, const json_t *unit, json_t *more)
 {
-    const char *name = object_table(unit, 0);
-    if (!name && !object_text(unit, "spec.connectorRef.table"))
-        return;
-    char *names = mem_strdup(name ? name : look->name);
-    for (size_t i = 1; (name = object_table(unit, i)); i++) {
+    const char *name;
+    bool made =
+        object_at(unit, "spec.outsourcingUnit") && object_text(unit, "spec.connectorRef.table");
+    char *names = made ? mem_strdup(look->name) : NULL;
+    for (size_t i = 0; (name = object_table(unit, i)); i++) {
         AUTO(mem_free) char *before = names;
-        names = mem_format("%s,%s", before, name);
+        names = mem_format("%s%s%s", before ? before : "", before ? "," : "", name);
     }
-    json_object_set_new(more, "lakeTable", json_string(names));
+    if (names)
+        json_object_set_new(more, "lakeTable", json_string(names));
     free(names);
 }
 

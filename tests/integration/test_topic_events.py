@@ -124,6 +124,61 @@ class Json(EventsCase):
         told = [line for line in agent.lines() if "less than spec.kafka.retention" in line["msg"]]
         self.assertEqual([(line["topic"], line["keeps"], line["declared"]) for line in told], [("short", "1h", "7d")], agent.text())
 
+    def test_dead_table(self):
+        """Dead letters in a table: two processes of which one is killed in the midst of them; each is a row, whole, once."""
+        path = self.folder / "dead.yaml"
+        columns = "mode: Append\n      columns: [{name: id, type: long}]"
+        unit = self.write_unit("judged", columns).read_text()
+        path.write_text(unit.replace("deadLetter: {topic: judged.dead}", "deadLetter: {lakeTableRef: {name: dead}}") + f"""\
+---
+apiVersion: firn.dev/v1alpha1
+kind: LakeTable
+metadata: {{name: dead}}
+spec:
+  catalog: {{type: Directory, warehouse: {self.folder}/lake}}
+  database: web
+  tableName: dead
+  commitInterval: 300ms
+""")
+        self.broker.create_topic("judged", partitions=3)
+        good, wanted, ends = [], [], [0, 0, 0]
+
+        def produce(start: int, count: int):
+            for at in range(start, start + count):
+                bad = at % 7 == 0
+                value = (f'{{"id": {at}, ' + "x" * (at % 5 * 100) if bad else f'{{"id": {at}}}').encode()
+                headers = [("trace", str(at).encode()), ("trace", b"again")] if bad else None
+                self.producer.produce("judged", value, key=None if at % 2 else b"k", partition=at % 3, headers=headers)
+                if bad:
+                    wanted.append((at % 3, ends[at % 3], None if at % 2 else b"k", value, str(at).encode()))
+                else:
+                    good.append(json.dumps({"id": at}))
+                ends[at % 3] += 1
+            self.producer.flush()
+
+        def letters(engine: str) -> list[tuple]:
+            table = self.read("dead", engine)
+            rows = table.to_pylist() if table is not None else []
+            for row in rows:
+                self.assertEqual((row["topic"], row["code"], len(row["headers"])), ("judged", "BadRecord", 2))
+                self.assertIn(f"partition {row['topic_partition']} offset {row['topic_offset']}", row["reason"])
+                self.assertEqual([each["name"] for each in row["headers"]], ["trace", "trace"])
+            names = ("topic_partition", "topic_offset", "key", "value")
+            return sorted((tuple(row[name] for name in names) + (row["headers"][0]["value"],) for row in rows), key=lambda row: row[:2])
+
+        produce(0, 2000)
+        with self.ingest(path) as agent:
+            self.wait_rows(agent, "judged", good)
+            with Agent(path, self.folder / "killed.log", subcommand="ingest") as killed:
+                wait_until(lambda: "partitions are dealt out" in killed.text(), 60, "the second one joins", killed.alive)
+                produce(2000, 4000)
+                killed.kill()
+            produce(6000, 1000)
+            self.wait_rows(agent, "judged", good)
+            wanted.sort(key=lambda row: row[:2])
+            wait_until(lambda: letters("pyiceberg") == wanted, 60, "every letter is there, once", agent.alive)
+            self.assertEqual(letters("duckdb"), wanted)
+
     def test_routes(self):
         """One topic to three tables, with two processes of which one is killed: every record is in one table, once."""
         routes = {"views": "event == 'view'", "orders": "event in ['buy', 'pay']", "rest": None}

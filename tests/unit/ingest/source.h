@@ -48,6 +48,9 @@ typedef struct Source {
     RowOrigin rows[128];
     uint64_t lsn, flights;
     const char *looked_at; /* the table that is read; NULL: t */
+    /* Gets the rows that are read, in place of sums of them; NULL: nobody. */
+    void (*visit)(void *context, const Batch *batch, uint32_t row);
+    void *visit_context;
 } Source;
 
 /* Stand in the unit's spec and in the table's, with their lines' ends. */
@@ -331,7 +334,7 @@ static inline bool add_file(const DataFile *file, void *context, Error *err)
     return true;
 }
 
-static inline void add_rows(Sums *sums, size_t file, const Schema *schema)
+static inline void add_rows(const Source *source, Sums *sums, size_t file, const Schema *schema)
 {
     Error err = {0};
     uint32_t at = 0;
@@ -343,6 +346,10 @@ static inline void add_rows(Sums *sums, size_t file, const Schema *schema)
             if (roaring_bitmap_contains(sums->gone[file], at))
                 continue;
             sums->rows++;
+            if (source->visit) {
+                source->visit(source->visit_context, batch, row);
+                continue;
+            }
             sums->ids += column_i64(&batch->columns[0], row);
             sums->values += batch->columns[1].width == 8 ? column_i64(&batch->columns[1], row)
                                                          : column_i32(&batch->columns[1], row);
@@ -368,7 +375,7 @@ static inline bool read_sums(const Source *source, Sums *ret)
         found = false; /* it is being replaced */
     for (size_t i = 0; i < ret->count; i++) {
         if (found)
-            add_rows(ret, i, iceberg_schema(table));
+            add_rows(source, ret, i, iceberg_schema(table));
         free((void *)(uintptr_t)ret->paths[i]);
         roaring_bitmap_free(ret->gone[i]);
     }

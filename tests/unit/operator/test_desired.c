@@ -379,6 +379,42 @@ static void a_units_routes_name_its_tables(void **state)
     bundle_done(&bundle);
 }
 
+/* Beside its own, whether that is named or made in place. */
+static void dead_letters_have_a_table(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *unit = routed();
+    json_t *spec = object_at(unit, "spec");
+    json_object_set_new(spec, "deadLetter", json_pack("{s{ss}}", "lakeTableRef", "name", "dead"));
+    assert_string_equal(object_table(unit, 1), "rest");
+    assert_string_equal(object_table(unit, 2), "dead");
+    assert_null(object_table(unit, 3));
+    AUTO(json_free) json_t *units = json_pack("[O]", unit);
+    AUTO(json_free)
+    json_t *tables = json_pack("[ooo]", plain_table("rest", "s-rest"),
+                               plain_table("seen", "s-seen"), plain_table("dead", "s-dead"));
+    json_t *own = object_at(json_array_get(tables, 2), "spec");
+    json_object_del(own, "mode");
+    json_object_del(own, "columns");
+    Bundle bundle;
+    bundle_make(NULL, units, tables, &bundle);
+    assert_non_null(bundle.text);
+    assert_true(bundle_holds(bundle.text, "LakeTable", "dead"));
+    bundle_done(&bundle);
+    AUTO(json_free) json_t *secrets = bundle_secrets(NULL, units, tables);
+    AUTO(mem_free) char *names = object_dump(secrets);
+    assert_string_equal(names, "[\"s-dead\",\"s-rest\",\"s-seen\"]");
+    json_object_set_new(own, "idColumns", json_pack("[s]", "id"));
+    bundle_make(NULL, units, tables, &bundle);
+    assert_null(bundle.text);
+    assert_non_null(strstr(bundle_verdict(&bundle, "IngestionUnit", "clicks"),
+                           "is a table that says idColumns of its own"));
+    bundle_done(&bundle);
+    json_object_del(spec, "routes");
+    assert_string_equal(object_table(unit, 0), "dead");
+    assert_null(object_table(unit, 1));
+}
+
 static void nobody_hears(void *context, Kind kind, const json_t *before, const json_t *now)
 {
     (void)context, (void)kind, (void)before, (void)now;
@@ -500,6 +536,7 @@ int main(void)
         cmocka_unit_test(one_mistake_stops_one_unit),
         cmocka_unit_test(a_refused_table_is_its_units_reason),
         cmocka_unit_test(a_units_routes_name_its_tables),
+        cmocka_unit_test(dead_letters_have_a_table),
         cmocka_unit_test(a_unit_is_found_by_its_tables),
         cmocka_unit_test(an_outsourcing_unit_makes_its_table),
         cmocka_unit_test(a_topic_of_somebody_elses_needs_no_connector),
