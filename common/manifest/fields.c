@@ -82,6 +82,7 @@ static const Choice record_unsigned[] = {{"Precise", false}, {"Long", false}, {0
 static const Choice record_unknowns[] = {{"Keep", false}, {"Omit", false}, {0}};
 static const Choice table_modes[] = {
     {"Upsert", false}, {"Append", false}, {"TruncateLoad", true}, {"Scd2", true}, {0}};
+static const Choice cascade_choices[] = {{"Refuse", false}, {"Ignore", false}, {0}};
 static const Choice dropped_columns[] = {{"Keep", false}, {"Drop", false}, {0}};
 static const Choice incompatible_changes[] = {{"Stall", false}, {"DeadLetter", true}, {0}};
 static const Choice formats[] = {{"Iceberg", false}, {"Delta", true}, {"Hudi", true}, {0}};
@@ -180,6 +181,9 @@ SHAPE(postgresql_shape, "postgresql",
        .doc = "whether slot and publication are made and dropped by Firn"});
 
 SHAPE(mysql_shape, "mysql",
+      ENUM("cascades", cascade_choices, ConnectorSpec, mysql_cascades, .fallback = "Refuse",
+           .doc = "whether tables are captured whose foreign keys change rows that the binlog does "
+                  "not tell of; such rows stay as they were"),
       {.name = "serverId",
        .kind = FIELD_INTEGER,
        AT(ConnectorSpec, mysql_server_id),

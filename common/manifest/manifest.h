@@ -44,6 +44,7 @@ typedef enum CatalogType {
     CATALOG_JDBC,
     CATALOG_DIRECTORY
 } CatalogType;
+typedef enum Cascades { CASCADES_REFUSE, CASCADES_IGNORE } Cascades;
 typedef enum DroppedColumns { DROPPED_KEEP, DROPPED_DROP } DroppedColumns;
 typedef enum TableMode { MODE_UPSERT, MODE_APPEND, MODE_TRUNCATE_LOAD, MODE_SCD2 } TableMode;
 
@@ -287,6 +288,7 @@ typedef struct ConnectorSpec {
     char *pg_publication;
     bool pg_manage;
     uint32_t mysql_server_id; /* 0: one of the name's */
+    Cascades mysql_cascades;  /* of foreign keys, where the binlog has none of them */
     StreamSpec *stream;       /* NULL: straight from source to table */
     char *resnapshot;         /* the annotation; NULL: there is none */
     /* resolved from the Secret at load; wiped by manifest_free. Never logged. */

@@ -9,16 +9,18 @@ from test_mysql import SECONDS, Base
 
 from harness.agent import OK, Agent, binary
 from harness.mysql import GRANTS, SERVERS
-from harness.mysql_lake import manifest
+from harness.mysql_lake import difference, manifest
 from harness.wait import wait_until
 
 
-class Refusals(Base):
+class OfATable(Base):
     def setUp(self):
         super().setUp()
         self.execute("create table t (id int primary key, a varchar(20))")
         self.execute("insert into t values (1, 'a'), (2, 'b')")
 
+
+class Refusals(OfATable):
     def with_global(self, name: str, value: str, usual: str):
         self.server.execute(f"set global {name} = '{value}'")
         self.addCleanup(self.server.execute, f"set global {name} = '{usual}'")
@@ -248,7 +250,46 @@ class Refusals(Base):
             self.assertIn(field, done.stderr + done.stdout)
 
 
-class MariadbRefusals(Refusals, unittest.TestCase):
+class Cascades(OfATable):
+    """Of a server whose binlog has nothing of what foreign keys do."""
+
+    def make_keys(self):
+        self.execute("create table parent (id int primary key)")
+        self.execute("create table child (id int primary key, parent int, constraint `odd ``key``` foreign key (parent) references parent (id)"
+                     " on delete restrict on update set null)")  # fmt: skip
+        self.execute("insert into parent values (1), (2), (3)")
+        self.execute("insert into child values (1, 1), (2, 2), (3, 3)")
+
+    def test_cascades(self):
+        self.make_keys()
+        self.assert_refused("CascadesUnseen", "shop.child", "`odd ``key```", "RESTRICT", "spec.source.tables.exclude", "spec.source.mysql.cascades: Ignore")
+        agent = self.start(exclude='["shop.child"]')
+        self.execute("delete from child where id = 1")
+        self.execute("delete from parent where id = 1")
+        self.wait_equal(agent, "parent", "t")
+        self.assert_stopped(agent)
+
+    def test_cascades_that_are_ignored(self):
+        self.make_keys()
+        agent = self.start(more_source="    mysql: {cascades: Ignore}\n")
+        self.wait_equal(agent, "parent", "child", "t")
+        self.assertIn("the binlog does not have what a foreign key does", agent.text())
+        self.execute("update parent set id = 20 where id = 2")  # in child's row the parent is null now, and the binlog does not say so
+        self.wait_equal(agent, "parent")
+        self.assert_stopped(agent)
+        self.assertIn("first difference", difference(self.connection, self.warehouse, "child"))
+
+    def test_cascades_that_come(self):
+        self.execute("create table parent (id int primary key)")
+        self.execute("create table child (id int primary key, parent int, foreign key (parent) references parent (id) on update no action)")
+        agent = self.start()
+        self.wait_equal(agent, "child", "t")
+        self.execute("alter table child add foreign key (parent) references parent (id) on delete cascade")
+        self.assertEqual(agent.wait(), 3, agent.text()[-2000:])
+        self.assertIn("CascadesUnseen", agent.text())
+
+
+class MariadbRefusals(Cascades, Refusals, unittest.TestCase):
     kind = "MariaDB"
 
 
@@ -281,6 +322,30 @@ class MysqlRefusals(Refusals, unittest.TestCase):
         self.execute("update j set doc = json_set(doc, '$.a', 3) where id = 1")
         self.wait_equal(agent, "j")
         self.assert_stopped(agent)
+
+    def test_cascades_that_are_in_the_binlog(self):
+        self.execute("create table parent (id int primary key)")
+        self.execute("create table child (id int primary key, parent int, foreign key (parent) references parent (id) on delete cascade)")
+        self.execute("create table other (id int primary key, parent int, foreign key (parent) references parent (id) on update cascade on delete set null)")
+        self.execute("insert into parent values (1), (2), (3)")
+        for table in "child", "other":
+            self.execute(f"insert into {table} values (1, 1), (2, 2), (3, 1)")
+        agent = self.start()
+        self.wait_equal(agent, "parent", "child", "other")
+        self.execute("delete from parent where id = 1")
+        self.execute("delete from child where id = 2")
+        self.execute("update parent set id = 20 where id = 2")
+        self.wait_equal(agent, "parent", "child", "other")
+        self.assertEqual(self.execute("select * from other order by id"), ((1, None), (2, 20), (3, None)))
+        self.assert_stopped(agent)
+
+
+class MysqlOfInnodbsKeys(Cascades, unittest.TestCase):
+    """As before 9.6."""
+
+    kind = "MySQL"
+    settings = {"innodb_native_foreign_keys": "ON"}
+
 
 
 class Off(Base):

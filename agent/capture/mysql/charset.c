@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <strings.h>
 
+#define CODE_BYTES 3 /* of a code point of the first plane in UTF-8, at most */
+
 static const char not_in_charset[] = "is no text of its column's character set";
 
 const char *collations_charset(const Collations *collations, uint32_t id)
@@ -21,24 +23,6 @@ const char *collations_charset(const Collations *collations, uint32_t id)
     return NULL;
 }
 
-/* What iconv calls those that it does not know by the server's name. */
-static const struct {
-    const char *name, *iconv;
-} names[] = {
-    {"big5", "BIG5"},          {"cp850", "CP850"},        {"cp852", "CP852"},
-    {"cp866", "CP866"},        {"cp1250", "CP1250"},      {"cp1251", "CP1251"},
-    {"cp1256", "CP1256"},      {"cp1257", "CP1257"},      {"cp932", "CP932"},
-    {"dec8", "DEC-MCS"},       {"eucjpms", "EUC-JP-MS"},  {"euckr", "EUC-KR"},
-    {"gb2312", "GB2312"},      {"gb18030", "GB18030"},    {"gbk", "GBK"},
-    {"greek", "ISO-8859-7"},   {"hebrew", "ISO-8859-8"},  {"hp8", "HP-ROMAN8"},
-    {"koi8r", "KOI8-R"},       {"koi8u", "KOI8-U"},       {"latin2", "ISO-8859-2"},
-    {"latin5", "ISO-8859-9"},  {"latin7", "ISO-8859-13"}, {"macce", "MAC-CENTRALEUROPE"},
-    {"macroman", "MACINTOSH"}, {"armscii8", "ARMSCII-8"}, {"geostd8", "GEORGIAN-PS"},
-    {"sjis", "SJIS"},          {"tis620", "TIS-620"},     {"ucs2", "UTF-16BE"},
-    {"ujis", "EUC-JP"},        {"utf16", "UTF-16BE"},     {"utf16le", "UTF-16LE"},
-    {"utf32", "UTF-32BE"},
-};
-
 bool charset_open(const char *name, Charset *ret)
 {
     *ret = (Charset){.kind = CHARSET_ICONV};
@@ -49,14 +33,15 @@ bool charset_open(const char *name, Charset *ret)
         ret->kind = CHARSET_BINARY;
     else if (strcasecmp(name, "ascii") == 0)
         ret->kind = CHARSET_ASCII;
-    else if (strcasecmp(name, "latin1") == 0)
-        ret->kind = CHARSET_LATIN1;
-    for (size_t i = 0; ret->kind == CHARSET_ICONV && i < ARRAY_LEN(names); i++)
-        if (strcasecmp(name, names[i].name) == 0) {
-            ret->iconv = iconv_open("UTF-8", names[i].iconv);
-            return ret->iconv != (iconv_t)-1;
-        }
-    return ret->kind != CHARSET_ICONV;
+    else if ((ret->above = charset_above(name)))
+        ret->kind = CHARSET_BYTES;
+    if (ret->kind != CHARSET_ICONV)
+        return true;
+    ret->like = charset_like(name);
+    if (!ret->like)
+        return false;
+    ret->iconv = iconv_open("UTF-8", ret->like->iconv);
+    return ret->iconv != (iconv_t)-1;
 }
 
 void charset_close(Charset *charset)
@@ -111,31 +96,34 @@ bool charset_is_utf8(const uint8_t *at, size_t bytes)
     return true;
 }
 
-/* 0x80 to 0x9f; the rest of latin1 is Unicode's own. */
-static const uint16_t latin1_above[32] = {
-    0x20ac, 0x81,   0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021, 0x2c6,  0x2030, 0x160,
-    0x2039, 0x152,  0x8d,   0x17d,  0x8f,   0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022,
-    0x2013, 0x2014, 0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0x9d,   0x17e,  0x178,
-};
-
-static void print_latin1(const uint8_t *at, size_t bytes, Bytes *to)
+static uint8_t *put_code(uint8_t *out, unsigned code)
 {
-    bytes_reserve(to, bytes * 3);
+    if (code < 0x80) {
+        *out++ = (uint8_t)code;
+        return out;
+    }
+    if (code < 0x800) {
+        *out++ = (uint8_t)(0xc0 | code >> 6);
+    } else {
+        *out++ = (uint8_t)(0xe0 | code >> 12);
+        *out++ = (uint8_t)(0x80 | (code >> 6 & 0x3f));
+    }
+    *out++ = (uint8_t)(0x80 | (code & 0x3f));
+    return out;
+}
+
+static const char *print_bytes(const uint16_t *above, const uint8_t *at, size_t bytes, Bytes *to)
+{
+    bytes_reserve(to, bytes * CODE_BYTES);
     uint8_t *out = to->data + to->used;
     for (size_t i = 0; i < bytes; i++) {
-        unsigned code = at[i] >= 0x80 && at[i] < 0xa0 ? latin1_above[at[i] - 0x80] : at[i];
-        if (code < 0x80) {
-            *out++ = (uint8_t)code;
-        } else if (code < 0x800) {
-            *out++ = (uint8_t)(0xc0 | code >> 6);
-            *out++ = (uint8_t)(0x80 | (code & 0x3f));
-        } else {
-            *out++ = (uint8_t)(0xe0 | code >> 12);
-            *out++ = (uint8_t)(0x80 | (code >> 6 & 0x3f));
-            *out++ = (uint8_t)(0x80 | (code & 0x3f));
-        }
+        unsigned code = at[i] >= 0x80 ? above[at[i] - 0x80] : at[i];
+        if (!code && at[i])
+            return not_in_charset;
+        out = put_code(out, code);
     }
     to->used = (size_t)(out - to->data);
+    return NULL;
 }
 
 static const char *print_iconv(iconv_t conversion, const uint8_t *at, size_t bytes, Bytes *to)
@@ -157,6 +145,44 @@ static const char *print_iconv(iconv_t conversion, const uint8_t *at, size_t byt
     return NULL;
 }
 
+static const CharsetOther *find_other(const CharsetLike *like, const uint8_t *at, size_t bytes)
+{
+    uint32_t number = 0;
+    for (size_t i = 0; i < bytes; i++)
+        number = number << 8 | at[i];
+    size_t from = 0, to = like->other_count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (like->others[middle].bytes == number)
+            return &like->others[middle];
+        if (like->others[middle].bytes < number)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return NULL;
+}
+
+/* What iconv's character set has otherwise is put by hand, what is between goes through iconv. */
+static const char *print_like(const Charset *charset, const uint8_t *at, size_t bytes, Bytes *to)
+{
+    const CharsetLike *like = charset->like;
+    size_t from = 0, length;
+    for (size_t i = 0; like->bytes && i < bytes; i += length) {
+        length = like->bytes(at + i, bytes - i);
+        const CharsetOther *other = length <= bytes - i ? find_other(like, at + i, length) : NULL;
+        if (!other)
+            continue;
+        const char *why = print_iconv(charset->iconv, at + from, i - from, to);
+        if (why)
+            return why;
+        bytes_reserve(to, CODE_BYTES);
+        to->used = (size_t)(put_code(to->data + to->used, other->code) - to->data);
+        from = i + length;
+    }
+    return print_iconv(charset->iconv, at + from, bytes - from, to);
+}
+
 const char *charset_print(const Charset *charset, const uint8_t *at, size_t bytes, Bytes *to)
 {
     if (!bytes)
@@ -170,11 +196,10 @@ const char *charset_print(const Charset *charset, const uint8_t *at, size_t byte
         if (ascii_bytes(at, bytes) < bytes)
             return not_in_charset;
         break;
-    case CHARSET_LATIN1:
-        print_latin1(at, bytes, to);
-        return NULL;
+    case CHARSET_BYTES:
+        return print_bytes(charset->above, at, bytes, to);
     case CHARSET_ICONV:
-        return print_iconv(charset->iconv, at, bytes, to);
+        return print_like(charset, at, bytes, to);
     case CHARSET_BINARY:
         break;
     }

@@ -5,6 +5,7 @@
 
 #include <iconv.h>
 
+#include "agent/capture/mysql/charset_tables.h"
 #include "agent/record/batch.h"
 #include "common/bytes.h"
 
@@ -22,11 +23,13 @@ typedef enum CharsetKind {
     CHARSET_UTF8,
     CHARSET_BINARY,
     CHARSET_ASCII,
-    CHARSET_LATIN1, /* windows-1252, where its five holes are the control characters there */
+    CHARSET_BYTES, /* one byte a character */
     CHARSET_ICONV,
 } CharsetKind;
 typedef struct Charset {
     CharsetKind kind;
+    const uint16_t *above; /* CHARSET_BYTES; charset_tables.h */
+    const CharsetLike *like;
     iconv_t iconv;
 } Charset;
 

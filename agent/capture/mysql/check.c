@@ -9,7 +9,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-/* "": the server has no such variable. */
 static char *variable_of(const Mysql *mysql, MYSQL *connection, const char *name, Error *err)
 {
     AUTO(mem_free) char *sql = mem_format("SHOW GLOBAL VARIABLES LIKE '%s'", name);
@@ -20,7 +19,7 @@ static char *variable_of(const Mysql *mysql, MYSQL *connection, const char *name
     return mem_strdup(row && row[1] ? row[1] : "");
 }
 
-static char *variable(const Mysql *mysql, const char *name, Error *err)
+char *my_variable(const Mysql *mysql, const char *name, Error *err)
 {
     return variable_of(mysql, mysql->query, name, err);
 }
@@ -42,7 +41,7 @@ static const Wanted settings[] = {
 
 static bool check_setting(Mysql *mysql, const Wanted *wanted, Error *err)
 {
-    AUTO(mem_free) char *value = variable(mysql, wanted->name, err);
+    AUTO(mem_free) char *value = my_variable(mysql, wanted->name, err);
     if (!value)
         return false;
     if (strcasecmp(value, wanted->value) == 0)
@@ -57,7 +56,7 @@ static bool check_settings(Mysql *mysql, Error *err)
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)
         if (!check_setting(mysql, &settings[i], err))
             return false;
-    AUTO(mem_free) char *metadata = variable(mysql, "binlog_row_metadata", err);
+    AUTO(mem_free) char *metadata = my_variable(mysql, "binlog_row_metadata", err);
     if (!metadata)
         return false;
     mysql->full_metadata = strcasecmp(metadata, "FULL") == 0;
@@ -73,7 +72,7 @@ static bool check_settings(Mysql *mysql, Error *err)
 static bool check_gtid_mode(Mysql *mysql, Error *err)
 {
     mysql->gtids = mysql->mariadb;
-    AUTO(mem_free) char *mode = variable(mysql, "gtid_mode", err);
+    AUTO(mem_free) char *mode = my_variable(mysql, "gtid_mode", err);
     mysql->gtids = mysql->gtids || (mode && strcasecmp(mode, "ON") == 0);
     return mode != NULL;
 }

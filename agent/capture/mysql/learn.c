@@ -474,6 +474,8 @@ bool my_table_learn(void *context, uint32_t number, const TableMap *map, const D
     if (!mysql_query_open(mysql, err) || (ddl && !my_table_wait(mysql, table->quoted, err)) ||
         !my_table_read(mysql, mysql->query, &mysql->patience, table->source, &now, err))
         return error_wrap(err, "table %s", table->name);
+    if (ddl && !my_cascades_check(mysql, table, err))
+        return false;
     /* Gone by now: its own statement follows. Rows that do not fit what is there now say themselves
      * what they are, if their columns have names. */
     if (map && (!now || !known_fits(now, map))) {

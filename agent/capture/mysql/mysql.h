@@ -5,6 +5,7 @@
  *   check.c        what the server has to be set to, and who it is
  *   tables.c       the tables, their columns, types and keys     known.c  columns as they are kept
  *   learn.c        what becomes of a table whose columns change
+ *   cascades.c     foreign keys that change rows behind the log's back
  *   describe.c     columns for a topic's schema             origins.c  what the log says of rows
  *   snapshot.c     the copy's snapshot: one on all of its connections
  *   replay.c, xa.c  what XA has prepared, when it is committed
@@ -90,6 +91,7 @@ typedef struct Mysql {
     const ConnectorSpec *spec;
     bool mariadb;
     bool full_metadata;                 /* table maps name their columns */
+    bool cascades_unseen;               /* the log has nothing of what foreign keys do */
     char server[POSITION_SOURCE_BYTES]; /* who answers */
     char source[POSITION_SOURCE_BYTES]; /* the same, with "+<file_shift>" where there is one */
     uint64_t file_shift; /* what the numbers of its files are more in places (place.h) */
@@ -145,6 +147,8 @@ MUST_CHECK bool mysql_query_open(Mysql *mysql, Error *err);
 
 /* --- check.c --- */
 MUST_CHECK bool check_server(Mysql *mysql, Error *err);
+/* The server's; "": it has none of that name. The caller frees. */
+char *my_variable(const Mysql *mysql, const char *name, Error *err) OWNED_BY(free);
 /* What the server behind a connection is called in positions. */
 MUST_CHECK bool check_identity(const Mysql *mysql, MYSQL *connection,
                                char ret[POSITION_SOURCE_BYTES], Error *err);
@@ -189,6 +193,14 @@ bool my_table_changed(const MyTable *table, Error *err);
 
 /* Do the manifest's patterns choose a table of this name? */
 bool my_table_chosen(const Mysql *mysql, const char *table);
+
+/* --- cascades.c --- */
+/* CONFIG "CascadesUnseen": rows of a captured table may change without a word in the log. */
+MUST_CHECK bool my_cascades_find(Mysql *mysql, Error *err);
+MUST_CHECK bool my_cascades_check(Mysql *mysql, const MyTable *table, Error *err);
+/* Pure: the first foreign key in the text of SHOW CREATE TABLE that changes rows, in backticks;
+ * NULL: there is none. The caller frees. */
+char *my_cascade_find(const char *definition) OWNED_BY(free);
 
 /* --- describe.c --- */
 MUST_CHECK bool my_columns_describe(Capture *capture, uint32_t number, const char *shape,

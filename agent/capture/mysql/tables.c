@@ -307,7 +307,7 @@ bool my_tables_find(Mysql *mysql, Error *err)
         if (!my_table_take(mysql, table, known, err))
             return false;
     }
-    return true;
+    return my_cascades_find(mysql, err);
 }
 
 bool my_table_columns(Capture *capture, uint32_t number, const ColumnList *columns, Error *err)
