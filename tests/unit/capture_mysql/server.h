@@ -85,6 +85,7 @@ static const Answer server_usual[] = {
     SAYS("SHOW GLOBAL VARIABLES LIKE 'gtid_mode'", "gtid_mode\tON"),
     SAYS("SHOW GLOBAL VARIABLES LIKE 'server_uuid'", "server_uuid\t" SERVER_UUID),
     SAYS("SHOW GLOBAL VARIABLES LIKE 'server_uid'", "server_uid\tabc"),
+    SAYS("SHOW GLOBAL VARIABLES LIKE 'innodb_native_foreign_keys'", "innodb_native_foreign_keys\tOFF"),
     SAYS("SHOW MASTER STATUS", "binlog.000007\t4711\t\t"),
     SAYS("SHOW STATUS LIKE 'binlog_snapshot_%'",
          "Binlog_snapshot_file\tbinlog.000007\nBinlog_snapshot_position\t4711"),
