@@ -149,6 +149,7 @@ static bool open_feed(Feed *feed, Error *err)
                             .name = feed->name,
                             .ordering = feed->ordering,
                             .replay = feed->ingest->alone ? feed->ingest->stream->replay_id : NULL,
+                            .request = feed->request,
                             .columns = feed->columns});
     return true;
 }
