@@ -138,7 +138,7 @@ typedef struct FeedLane {
 
 typedef struct FeedMetrics {
     Metric *records, *unrouted, *forwarded, *rows, *commits, *table_rows, *dead_letters, *lanes,
-        *coordinates, *committed, *freshness, *freshness_asked, *lag;
+        *coordinates, *committed, *upkeep, *freshness, *freshness_asked, *lag;
 } FeedMetrics;
 
 typedef struct Feed {

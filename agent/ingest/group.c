@@ -281,6 +281,7 @@ static void committed(Feed *feed)
     atomic_fetch_add(&feed->commits, 1);
     metric_add(feed->metrics.commits, 1);
     metric_set(feed->metrics.table_rows, (double)figures.rows);
+    metric_set(feed->metrics.upkeep, table_upkeep(&figures));
     metric_set(feed->metrics.committed, (double)clock_wall_us() / 1e6);
 }
 

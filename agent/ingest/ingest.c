@@ -233,6 +233,9 @@ static void register_metrics(Feed *feed)
         .table_rows = feed->spec ? metrics_register(METRIC_GAUGE, "firn_table_rows",
                                                     "Live rows of the table", label)
                                  : NULL,
+        .upkeep = feed->spec ? metrics_register(METRIC_GAUGE, "firn_table_upkeep",
+                                                TABLE_UPKEEP_HELP, label)
+                             : NULL,
         .forwarded = feed->to_topic
                          ? metrics_register(METRIC_COUNTER, "firn_ingest_forwarded_records_total",
                                             "Records that were written to toTopic", label)

@@ -194,7 +194,8 @@ void table_figures(const Table *table, TableFigures *ret)
                           .rows = table->rows,
                           .commits = table->commits,
                           .changes = table->changes,
-                          .committed_us = table->committed_us};
+                          .committed_us = table->committed_us,
+                          .thins = iceberg_thins(table->iceberg)};
     if (table->upsert) {
         ret->memory_bytes += upsert_memory(table->upsert);
         ret->filled = upsert_filled(table->upsert);

@@ -162,8 +162,17 @@ typedef struct TableFigures {
     uint64_t changes;       /* applied by this process, copy included */
     uint64_t filled;        /* values that updates left out, from the table's own rows */
     int64_t committed_us;   /* wall clock of the last commit; 0: none */
+    bool thins;             /* commits expire its old snapshots */
 } TableFigures;
 void table_figures(const Table *table, TableFigures *ret);
+/* As the metric firn_table_upkeep says it. */
+#define TABLE_UPKEEP_HELP                                                                          \
+    "Are old snapshots expired? 0 not known yet, 1 by its commits, 2 the table or its catalog "    \
+    "does not let them"
+static inline double table_upkeep(const TableFigures *figures)
+{
+    return figures->thins ? 1 : 2;
+}
 
 /* --- a group: consumers stage pieces, one of them commits --- */
 /* A piece's rows, on a consumer's side: data files, and what became of each key in the order of the

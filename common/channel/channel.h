@@ -65,7 +65,8 @@
     X(copied, "copied")                                                                            \
     X(to_copy, "toCopy")                                                                           \
     X(commits, "commits")                                                                          \
-    X(committed_s, "committedAt")
+    X(committed_s, "committedAt")                                                                  \
+    X(upkeep, "upkeep")
 
 #define CHANNEL_FIELD(field, member) int64_t field;
 
@@ -84,7 +85,7 @@ typedef struct ChannelFlow {
 } ChannelFlow;
 
 /* A table, by the unit that fills it and its name at the source. commits: 1 in the consumer that
- * commits it, 0 in the others. */
+ * commits it, 0 in the others. upkeep: as the metric firn_table_upkeep. */
 typedef struct ChannelTable {
     char *unit;  /* of the process's own namespace; "": it goes into a topic */
     char *table; /* "public.orders" */

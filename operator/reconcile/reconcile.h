@@ -168,6 +168,8 @@ char *orders_text(const Orders *orders);
 void orders_tell(Look *look, const json_t *object, const char *key, Orders *orders,
                  const Reported *reported, json_t *more);
 
+/* unit.c: the key of whose process fills it; the caller's. */
+char *unit_process(Look *look, const json_t *unit, const json_t *connector);
 bool is_of_pattern(const json_t *unit);
 /* What the agent found by patterns: an IngestionUnit for each table, which makes its LakeTable.
  * They are there to be seen: the agent reads the pattern. *ret_tables: how many. */

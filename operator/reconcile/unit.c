@@ -157,8 +157,7 @@ static void put_records(json_t *more, int64_t records)
     json_object_set_new(more, "lag", json_string(text));
 }
 
-/* Whose process fills it; the caller's. */
-static char *process_of(Look *look, const json_t *unit, const json_t *connector)
+char *unit_process(Look *look, const json_t *unit, const json_t *connector)
 {
     const char *name = object_text(unit, "spec.connectorRef.name");
     return unit_has_pods(unit, connector)
@@ -207,7 +206,7 @@ static bool find_state(Look *look, const json_t *unit, Orders *orders, State *re
     json_t *connector = connector_name
                             ? cache_get(cache, KIND_CONNECTOR, look->namespace_name, connector_name)
                             : NULL;
-    AUTO(mem_free) char *process = process_of(look, unit, connector);
+    AUTO(mem_free) char *process = unit_process(look, unit, connector);
     put_figures(look, unit, process, more);
     reports_see(look->op->reports, process, -1, look->now_us, reported);
     if (connector_name && !connector) {

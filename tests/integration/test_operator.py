@@ -543,7 +543,7 @@ class Life(Reconcile):
 
     @staticmethod
     def tables(**rows: int) -> dict[str, dict]:
-        return {f"all-public-{table}": {"table": f"public.{table}", "rows": count, "copied": count, "toCopy": 5, "copying": 0}
+        return {f"all-public-{table}": {"table": f"public.{table}", "rows": count, "copied": count, "toCopy": 5, "copying": 0, "upkeep": 1}
                 for table, count in rows.items()}  # fmt: skip
 
     def test_a_patterns_tables_and_their_figures(self):
@@ -580,6 +580,8 @@ class Life(Reconcile):
         self.assertEqual(self.get("Connector", "shop")["status"]["tables"], 2)
         for name, reason in (("SourceReachable", "Reachable"), ("SnapshotComplete", "Complete"), ("LogHeadroom", "Enough")):
             self.wait_condition("Connector", "shop", name, "True", reason)
+        self.wait_condition("LakeTable", "all-public-a", "SchemaInSync", "True", "InSync")
+        self.wait_condition("LakeTable", "all-public-a", "Maintained", "True", "ByCommits")
         # one scrape shows all agents
         labels = f'{{kind="Connector",namespace="{self.namespace}",name="shop"}}'
         metrics = self.operator.http("/metrics")[1]
@@ -597,6 +599,7 @@ class Life(Reconcile):
         self.assertIn("the server is away", found["message"])
         self.wait_condition("Connector", "shop", "SourceReachable", "False", "ConnectionLost")
         self.wait_condition("IngestionUnit", "all-public-a", "Ready", "False", "ConnectionLost")
+        self.wait_condition("LakeTable", "all-public-a", "SchemaInSync", "Unknown", "NotReported")
         agent.say("Streaming", lag=0, freshness=11000)
         self.wait_condition("Connector", "shop", "Ready", "True", "Streaming")
         self.wait_condition("IngestionUnit", "all", "Fresh", "False", "Late")

@@ -226,6 +226,9 @@ extern const IcebergRetention iceberg_retention_default; /* the figures in brack
  * commit.manifest.target-size-bytes and write.metadata.previous-versions-max go before it. */
 void iceberg_set_retention(IcebergTable *table, const IcebergRetention *retention);
 
+/* Do commits expire snapshots? Not with gc.enabled=false, or where the catalog sees to that. */
+bool iceberg_thins(const IcebergTable *table);
+
 typedef struct IcebergAttempt IcebergAttempt;
 
 typedef enum IcebergAnswer {
