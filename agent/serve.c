@@ -105,6 +105,8 @@ static void all_figures(const Server *server, Figures *ret)
         if (one.request[0]) {
             memcpy(all.request, one.request, sizeof all.request);
             memcpy(all.refusal, one.refusal, sizeof all.refusal);
+            memcpy(all.request_from, one.request_from, sizeof all.request_from);
+            memcpy(all.request_to, one.request_to, sizeof all.request_to);
             all.request_state = one.request_state;
         }
         if (one.freshness_us > all.freshness_us)
@@ -128,17 +130,22 @@ static void flow_told(void *context, ChannelFlow *flow)
     snprintf(flow->request_state, sizeof flow->request_state, "%s",
              request_state_name(all.request_state));
     memcpy(flow->request_why, all.refusal, sizeof all.refusal);
+    memcpy(flow->request_from, all.request_from, sizeof all.request_from);
+    memcpy(flow->request_to, all.request_to, sizeof all.request_to);
     flow->freshness_ms = all.freshness_us / 1000;
     if (server->measures)
         flow->lag_bytes = (int64_t)all.lag_bytes;
 }
 
-/* Of each flow that reads a source; a consumer of topics is asked nothing. */
+/* A pause and copies are asked of flows that read a source, the rest of consumers of topics. */
 static void ordered(void *context, const ChannelOrders *orders)
 {
     const Server *server = context;
-    for (size_t i = 0; server->measures && i < server->run_count; i++)
-        supervised_order(server->runs[i].flow, orders->pause, orders->resnapshot);
+    for (size_t i = 0; i < server->run_count; i++)
+        if (server->measures)
+            supervised_order(server->runs[i].flow, orders->pause, orders->resnapshot);
+        else
+            supervised_unit_order(server->runs[i].flow, orders->positions, orders->rollback);
 }
 
 /* As they stood when it was started; the channel has what is asked since. A file that is not there

@@ -18,6 +18,7 @@ static const struct {
     {"firn_ingest_commits", offsetof(GatheredTable, commits)},
     {"firn_table_committed_timestamp_seconds", offsetof(GatheredTable, committed_s)},
     {"firn_table_committed_seconds", offsetof(GatheredTable, committed_s)},
+    {"firn_table_upkeep", offsetof(GatheredTable, upkeep)},
 };
 
 /* Of several with other labels: together, or the largest. */

@@ -43,6 +43,7 @@ void commit_job_free(CommitJob *job)
         return;
     free(job->pieces);
     free(job->lanes);
+    free(job->done);
     free(job);
 }
 
@@ -52,6 +53,8 @@ void commit_result_free(CommitResult *result)
         return;
     free(result->lanes);
     free(result->replayed);
+    free(result->requested);
+    lane_position_done(&result->back);
     free(result);
 }
 
@@ -123,36 +126,66 @@ static bool open_table(Committer *committer, Error *err)
     table_view(committer->table, 0, 0, &view);
     committer->claimed = view.has_claim ? view.snapshot : 0;
     if (own->replay && !view.has_claim)
-        table_set_replayed(committer->table, own->replay); /* it has nothing to read once more */
+        table_set_asked(committer->table, "replay",
+                        own->replay); /* it has nothing to read once more */
     return true;
 }
 
-/* Back to where the job says, in a commit of its own: then nothing fits that was staged before. */
-static bool replay(Committer *committer, const CommitJob *job, Error *err)
+/* To where the job says, in a change of its own: then nothing fits that was staged before. */
+static bool go(Committer *committer, const CommitJob *job, Error *err)
 {
     const CommitterOptions *own = &committer->options;
-    CommitAnswer answer;
+    CommitAnswer answer = ANSWER_FAILED;
     int64_t id, sequence;
     Error why = {0};
+    TableView view;
     forget(committer);
     if (!open_table(committer, err))
         return false;
-    const char *done = table_replayed(committer->table);
-    if (done && strcmp(done, own->replay) == 0)
+    table_view(committer->table, 0, 0, &view);
+    const char *done = table_asked(committer->table, job->what);
+    if (done && strcmp(done, job->done) == 0)
         return true; /* by another process, meanwhile */
-    table_set_replayed(committer->table, own->replay);
-    if (!table_send_lanes(committer->table, job->source, job->lanes, job->lane_count, &answer, &id,
-                          &sequence, &why)) {
+    if (view.head != job->head)
+        return error_set(err, ERROR_RETRY, "Moved", "the table has moved on");
+    table_set_asked(committer->table, job->what, job->done);
+    CRASH_POINT("ingest-before-rewind");
+    if (job->snapshot) {
+        answer = table_roll_back(committer->table, job->snapshot, job->source, job->lanes,
+                                 job->lane_count, &why);
+        forget(committer); /* it is loaded as it is then */
+    } else if (!table_send_lanes(committer->table, job->source, job->lanes, job->lane_count,
+                                 &answer, &id, &sequence, &why)) {
         *err = why;
         return error_wrap(err, "table %s", own->name);
     }
     if (answer != ANSWER_DONE) {
         forget(committer);
-        return error_set(err, ERROR_RETRY, "ReplayPending", "the replay is not committed: %.300s",
+        return error_set(err, why.kind == ERROR_CONFIG ? ERROR_CONFIG : ERROR_RETRY,
+                         "RewindPending", "the way to another position is not committed: %.300s",
                          why.message);
     }
-    committer->claimed = id;
+    CRASH_POINT("ingest-rewound");
+    if (!job->snapshot)
+        committer->claimed = id;
     return true;
+}
+
+static char *text_or_null(const char *text)
+{
+    return text ? mem_strdup(text) : NULL;
+}
+
+/* What the table says of what was asked for; of a rollback, where it leads. */
+static void look_back(const Committer *committer, CommitResult *ret)
+{
+    const UnitRequest *request = committer->options.request;
+    const char *what = request->kind == UNIT_ROLLBACK ? "rollback" : "positions";
+    ret->replayed = text_or_null(table_asked(committer->table, "replay"));
+    ret->requested = text_or_null(table_asked(committer->table, what));
+    if (request->kind == UNIT_ROLLBACK && ret->view.has_claim)
+        (void)!table_find_back(committer->table, request->snapshot, request->at_ms,
+                               &ret->back_snapshot, &ret->back, &ret->back_error);
 }
 
 static void copy_view(const TableView *view, CommitResult *to)
@@ -178,7 +211,7 @@ static void found(Committer *committer, int64_t commit)
 static bool load(Committer *committer, const CommitJob *job, CommitResult *ret, Error *err)
 {
     TableView view;
-    if (job->lanes && !replay(committer, job, err))
+    if (job->lanes && !go(committer, job, err))
         return false;
     bool fresh = !committer->table;
     if (!open_table(committer, err))
@@ -200,8 +233,7 @@ static bool load(Committer *committer, const CommitJob *job, CommitResult *ret, 
         committer->renew || moved ||
         (view.head != job->head && view.foreign == FOREIGN_REWROTE && !fresh && !ours);
     copy_view(&view, ret);
-    const char *replayed = table_replayed(committer->table);
-    ret->replayed = replayed ? mem_strdup(replayed) : NULL;
+    look_back(committer, ret);
     ret->ok = true;
     return true;
 }

@@ -152,6 +152,7 @@ static bool open_feed(Feed *feed, Error *err)
                                             .name = feed->name,
                                             .ordering = feed->ordering,
                                             .replay = feed->own ? feed->own->replay_id : NULL,
+                                            .request = feed->request,
                                             .columns = feed->columns});
     return true;
 }

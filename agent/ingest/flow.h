@@ -29,6 +29,7 @@ typedef struct Ingest {
     const Manifest *manifest;
     const StreamSpec *stream;
     const char *unit;               /* NULL: all */
+    const char *asked_unit;         /* whose table Supervised's unit request is of; NULL: none's */
     const IngestionUnitSpec *alone; /* the topic is this unit's own; NULL: the Connector's topics */
     ConnectorSpec in_place_of;      /* … what agent/supervise calls it by; borrowed texts */
     size_t buffers_max, queue_max;  /* of each table */
@@ -56,8 +57,9 @@ typedef struct PieceName {
 } PieceName;
 char *piece_name(const PieceName *piece, char ret[PIECE_NAME_BYTES]);
 bool piece_name_parse(const char *name, PieceName *ret);
-/* Can no commit take it, on a table that stands at these values or behind? Values never fall: in
- * the order of (passed, next), of our topics in each of the two. */
+/* Can no commit take it, on a table that stands at these values or behind? Values rise: in the
+ * order of (passed, next), of our topics in each of the two. They fall by a rollback of a table
+ * behind one of ours alone, and what is staged after that is younger than what is asked about. */
 bool piece_is_dead(const PieceName *piece, const LaneValue *lanes, uint32_t lane_count);
 
 /* ---------- committer.c ---------- */
@@ -69,9 +71,14 @@ typedef struct CommitJob {
     Barrier barrier;
     PieceName *pieces; /* of rows, in the order in which they are taken; owned */
     size_t piece_count;
-    LaneValue *lanes; /* of the table after it; of LOAD, to which it goes back first; owned */
+    LaneValue *lanes; /* of the table after it; of LOAD, to which it goes first, on `head`; owned */
     uint32_t lane_count;
     char source[POSITION_SOURCE_BYTES];
+    /* LOAD with lanes: what table_set_asked says (`done` is owned), and the snapshot whose rows it
+     * goes back to; 0: it keeps those that it has. */
+    const char *what;
+    char *done;
+    int64_t snapshot;
 } CommitJob;
 void commit_job_free(CommitJob *job);
 
@@ -83,6 +90,11 @@ typedef struct CommitResult {
     char source[POSITION_SOURCE_BYTES]; /* what the view points to */
     LaneValue *lanes;                   /* owned */
     char *replayed;                     /* what it says of replays; NULL: nothing; owned */
+    char *requested;                    /* and of what the request is for; likewise */
+    /* LOAD, of a rollback that is not done: where it leads, or why nowhere. */
+    int64_t back_snapshot;
+    LanePosition back; /* owned */
+    Error back_error;
     CommitAnswer answer;
     int64_t id, sequence;
     Error error;
@@ -95,6 +107,7 @@ typedef struct CommitterOptions {
     const char *unit, *name;
     const char *ordering; /* TableOptions' */
     const char *replay;   /* the id of what is to be read once more; NULL: nothing */
+    const UnitRequest *request;
     const Schema *columns;
 } CommitterOptions;
 void committer_stop(Committer *committer);
@@ -125,7 +138,7 @@ typedef struct FeedLane {
 
 typedef struct FeedMetrics {
     Metric *records, *unrouted, *forwarded, *rows, *commits, *table_rows, *dead_letters, *lanes,
-        *coordinates, *committed, *freshness, *freshness_asked, *lag;
+        *coordinates, *committed, *upkeep, *freshness, *freshness_asked, *lag;
 } FeedMetrics;
 
 typedef struct Feed {
@@ -144,6 +157,9 @@ typedef struct Feed {
     bool letters_whole;      /* … which fills a table: as letter_table.c reads them */
     bool of_letters;         /* it is this table's */
     const TableState *state; /* as the Connector says; its partitions count */
+    const UnitRequest *request; /* where its table is to go on from; kind NOTHING: as it stands */
+    bool request_settled;       /* it is done, or refused */
+    bool is_asked;              /* it is of the unit that Supervised's request is for */
     char *value_schema, *key_schema; /* of JSON without schemas; NULL: not known */
     uint32_t version;                /* of the columns they tell of; 0: not known */
     Thread *thread;
@@ -280,6 +296,10 @@ void feed_mark(FeedLane *lane, uint64_t offset, uint64_t piece, int64_t written_
 void feed_heard(Feed *feed, const KafkaHeard *heard);
 void feed_show(Feed *feed); /* how fresh the table is */
 void feed_tell(Feed *feed, int64_t stale_us);
+
+/* rewind.c: a table that was loaded in this term first, and may have to go on from elsewhere.
+ * *ret_asked: the committer takes it there, and loads it again. */
+MUST_CHECK bool feed_rewind(Feed *feed, const CommitResult *result, bool *ret_asked, Error *err);
 
 /* group.c */
 MUST_CHECK bool feed_dealt(Feed *feed, Error *err); /* partitions were dealt out */

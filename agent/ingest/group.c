@@ -141,8 +141,9 @@ static bool stalled(const Feed *feed, StallReason reason, Error *err)
         [STALL_TABLE_DROPPED] = "was dropped, or made anew, after rows of it were committed; put "
                                 "the old one back, or, to fill it anew, delete the consumer group",
         [STALL_ROLLED_BACK] = "was rolled back behind what was committed from the topic; make the "
-                              "snapshot its property firn.position names its head again, or, to "
-                              "fill it anew, " ANEW,
+                              "snapshot its property firn.position names its head again, or go on "
+                              "from the one that is (" ANNOTATION_ROLLBACK
+                              " on the unit, with its id), or, to fill it anew, " ANEW,
         [STALL_SOURCE_CHANGED] = "was filled from another topic (or cluster) than the unit names "
                                  "now, or from one that was deleted and made again; point it back, "
                                  "or, to fill it from this one, " ANEW,
@@ -249,89 +250,15 @@ static bool find_starts(Feed *feed, LaneValue *ret, Error *err)
     return true;
 }
 
-/* ---------- replays ---------- */
-/* What the manifest asks for, of a table that is this topic's and stands in it. */
-static bool replay_is_due(const Feed *feed, const CommitResult *result)
-{
-    const TableView *view = &result->view;
-    const char *id = feed->own ? feed->own->replay_id : NULL;
-    return id && view->exists && view->has_claim && view->is_ancestor &&
-           !(result->replayed && strcmp(result->replayed, id) == 0) &&
-           strcmp(view->source, kafka_member_source(feed->member)) == 0 &&
-           view->lane_count <= feed->lane_count;
-}
-
-static bool outside(const Feed *feed, const ReplayOffset *one, const char *why, uint64_t bound,
-                    Error *err)
-{
-    return error_set(err, ERROR_CONFIG, "ReplayOutside",
-                     "table %s: spec.kafka.replay.offsets names partition %u, offset %" PRIu64
-                     ", of topic %s, %s %" PRIu64
-                     "; name one that is there, under another id or the same",
-                     feed->name, one->partition, one->offset, feed->topic, why, bound);
-}
-
-/* Where each partition is to be read from: never behind where it is read already. */
-static bool find_replay(Feed *feed, LaneValue *lanes, uint32_t count, Error *err)
-{
-    const StreamSpec *stream = feed->own;
-    AUTO(mem_free) uint64_t *starts = mem_array((size_t)feed->lane_count + 1, sizeof *starts);
-    uint64_t end;
-    for (uint32_t i = 0; i < feed->lane_count; i++)
-        if (!kafka_member_bounds(feed->member, i, &starts[i], &end, err))
-            return false;
-    for (size_t i = 0; i < stream->replay_offsets.count; i++) {
-        const ReplayOffset *one = &stream->replay_offsets.items[i];
-        if (one->partition >= count)
-            return outside(feed, one, "of which the table's partitions are", count, err);
-        if (one->offset < starts[one->partition])
-            return outside(feed, one, "which begins there at", starts[one->partition], err);
-    }
-    if (stream->replay_ms != INT64_MIN &&
-        !kafka_member_at(feed->member, stream->replay_ms, starts, err))
-        return false;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t from = stream->replay_from ? starts[i] : lanes[i].next;
-        for (size_t k = 0; k < stream->replay_offsets.count; k++)
-            if (stream->replay_offsets.items[k].partition == i)
-                from = stream->replay_offsets.items[k].offset;
-        if (from >= lanes[i].next)
-            continue;
-        log_info("the topic is read once more", LOG_T("table", feed->name),
-                 LOG_T("replay", stream->replay_id), LOG_U("partition", i), LOG_U("from", from),
-                 LOG_U("to", lanes[i].next));
-        /* another value than it ever had: what was staged there before fits no more */
-        lanes[i] = (LaneValue){.next = from, .passed = {lanes[i].passed.major + 1, 0}};
-    }
-    return true;
-}
-
-/* The load once more, with the way back before it. */
-static bool ask_replay(Feed *feed, const CommitResult *result, Error *err)
-{
-    const TableView *view = &result->view;
-    CommitJob *job = mem_zalloc(sizeof *job);
-    *job = (CommitJob){.kind = JOB_LOAD, .ticket = result->ticket, .lane_count = view->lane_count};
-    job->lanes = mem_array((size_t)view->lane_count + 1, sizeof *job->lanes);
-    memcpy(job->lanes, view->lanes, view->lane_count * sizeof *job->lanes);
-    memcpy(job->source, view->source, strlen(view->source) + 1);
-    if (!find_replay(feed, job->lanes, job->lane_count, err)) {
-        commit_job_free(job);
-        return false;
-    }
-    committer_ask(feed->committer, job);
-    feed->asked = true;
-    return true;
-}
-
 /* The topic, for a table that was loaded. Its first offsets count only where the table has no
  * claim.
  */
 static bool loaded(Feed *feed, CommitResult *result, Error *err)
 {
     const TableView *view = &result->view;
-    if (!feed->coordinator.loaded && replay_is_due(feed, result))
-        return ask_replay(feed, result, err);
+    bool asked = false;
+    if (!feed->coordinator.loaded && (!feed_rewind(feed, result, &asked, err) || asked))
+        return asked;
     AUTO(mem_free) LaneValue *starts = mem_array((size_t)feed->lane_count + 1, sizeof *starts);
     TopicView topic = {.source = kafka_member_source(feed->member),
                        .lane_count = feed->lane_count,
@@ -354,6 +281,7 @@ static void committed(Feed *feed)
     atomic_fetch_add(&feed->commits, 1);
     metric_add(feed->metrics.commits, 1);
     metric_set(feed->metrics.table_rows, (double)figures.rows);
+    metric_set(feed->metrics.upkeep, table_upkeep(&figures));
     metric_set(feed->metrics.committed, (double)clock_wall_us() / 1e6);
 }
 

@@ -23,6 +23,7 @@ typedef struct Feeds {
     size_t count;
     size_t taken; /* tables of the state that are filled */
     atomic_bool leaves;
+    UnitRequest request; /* for the table of Ingest.asked_unit */
 } Feeds;
 
 /* ---------- which units ---------- */
@@ -234,6 +235,9 @@ static void register_metrics(Feed *feed)
         .table_rows = feed->spec ? metrics_register(METRIC_GAUGE, "firn_table_rows",
                                                     "Live rows of the table", label)
                                  : NULL,
+        .upkeep = feed->spec ? metrics_register(METRIC_GAUGE, "firn_table_upkeep",
+                                                TABLE_UPKEEP_HELP, label)
+                             : NULL,
         .forwarded = feed->to_topic
                          ? metrics_register(METRIC_COUNTER, "firn_ingest_forwarded_records_total",
                                             "Records that were written to toTopic", label)
@@ -262,6 +266,8 @@ static char *copy_of(const char *text)
     return text ? mem_strdup(text) : NULL;
 }
 
+static const UnitRequest no_request = {.at_ms = INT64_MIN};
+
 static Feed *new_feed(Feeds *feeds)
 {
     Feed *feed = mem_zalloc(sizeof *feed);
@@ -269,6 +275,7 @@ static Feed *new_feed(Feeds *feeds)
     feeds->items[feeds->count++] = feed;
     feed->ingest = feeds->ingest;
     feed->leaves = &feeds->leaves;
+    feed->request = &no_request;
     return feed;
 }
 
@@ -297,6 +304,8 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
                      size_t route, Error *err)
 {
     Feed *feed = new_feed(feeds);
+    feed->is_asked =
+        feeds->ingest->asked_unit && strcmp(unit->meta.name, feeds->ingest->asked_unit) == 0;
     feed->state = state;
     feed->own = unit->kafka;
     feed->routes = unit->routes.count ? &unit->routes : NULL;
@@ -340,6 +349,32 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
     return true;
 }
 
+/* What is asked for goes to the unit's one table. */
+static void bind_request(Feeds *feeds)
+{
+    size_t count = 0;
+    Feed *found = NULL;
+    char why[160];
+    supervised_unit_request(&feeds->ingest->base, &feeds->request);
+    if (!feeds->request.target)
+        return;
+    for (size_t i = 0; i < feeds->count; i++)
+        if (feeds->items[i]->is_asked && feeds->items[i]->spec) {
+            found = feeds->items[i];
+            count++;
+        }
+    if (count == 1) {
+        found->request = &feeds->request;
+        return;
+    }
+    snprintf(why, sizeof why,
+             "the unit fills %zu tables, and this is for one that fills one: roll them back by "
+             "another engine, or give each its unit",
+             count);
+    supervised_unit_asked(&feeds->ingest->base, feeds->request.id, REQUEST_REFUSED,
+                          count ? why : "the unit fills no table", "", "");
+}
+
 static size_t share_of(size_t all, size_t tables)
 {
     size_t share = all / (tables ? tables : 1);
@@ -359,6 +394,7 @@ static bool bind(Feeds *feeds, Error *err)
         if (unit && unit->dead_letter_table)
             add_letters(feeds, unit);
     }
+    bind_request(feeds);
     feeds->ingest->buffers_max = share_of(BUFFERS_MAX, feeds->count);
     feeds->ingest->queue_max = share_of(QUEUES_MAX, feeds->count);
     pthread_mutex_lock(&feeds->ingest->base.lock);
@@ -410,7 +446,7 @@ static bool has_more(const Feeds *feeds)
     return taken > feeds->taken;
 }
 
-/* Until all have ended; true: others are to begin. */
+/* Until all have ended; true: others are to begin, or these anew. */
 static bool watch(Feeds *feeds)
 {
     int64_t look_us = clock_mono_us() + LOOK_US;
@@ -427,6 +463,10 @@ static bool watch(Feeds *feeds)
             return more;
         show(feeds);
         clock_sleep_us(PAUSE_US);
+        if (supervised_unit_asks_more(&feeds->ingest->base, &feeds->request)) {
+            more = true;
+            atomic_store(&feeds->leaves, true);
+        }
         if (clock_mono_us() < look_us || atomic_load(&feeds->leaves) || stopping(feeds->ingest))
             continue;
         more = has_more(feeds);
@@ -474,6 +514,7 @@ static bool attempt(Supervised *supervised, bool *ret_again, Error *err)
     }
     supervised_ended(supervised, NULL, rows, commits);
     free(feeds.items);
+    unit_request_done(&feeds.request);
     state_done(&feeds.state);
     return ok;
 }
@@ -490,6 +531,26 @@ static void ingest_free(Supervised *supervised)
     free(supervised);
 }
 
+/* What is asked of a unit's table goes to that of the one unit; of several, to the first of which
+ * the manifest asks something. */
+static void take_asked(Ingest *ingest, const IngestionUnitSpec *units, size_t count)
+{
+    const IngestionUnitSpec *found = NULL;
+    size_t own = 0;
+    for (size_t i = 0; i < count; i++) {
+        const IngestionUnitSpec *unit = &units[i];
+        if (!ingest->alone && !is_of(unit, ingest->base.connector, ingest->unit))
+            continue;
+        own++;
+        if (!found || (!found->positions && !found->rollback))
+            found = unit;
+    }
+    if (!found || (own > 1 && !found->positions && !found->rollback))
+        return;
+    ingest->asked_unit = found->meta.name;
+    supervised_unit_order(&ingest->base, found->positions, found->rollback);
+}
+
 static const SupervisedKind kind = {.attempt = attempt, .free = ingest_free};
 
 Supervised *ingest_new(const Manifest *manifest, const ConnectorSpec *connector, const char *unit)
@@ -500,6 +561,7 @@ Supervised *ingest_new(const Manifest *manifest, const ConnectorSpec *connector,
     ingest->manifest = manifest;
     ingest->stream = connector->stream;
     ingest->unit = unit;
+    take_asked(ingest, manifest->units, manifest->unit_count);
     return &ingest->base;
 }
 
@@ -512,5 +574,6 @@ Supervised *ingest_new_topic(const Manifest *manifest, const IngestionUnitSpec *
     ingest->manifest = manifest;
     ingest->stream = unit->kafka;
     ingest->alone = unit;
+    take_asked(ingest, unit, 1);
     return &ingest->base;
 }

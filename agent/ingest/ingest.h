@@ -12,6 +12,7 @@
  *   lanes.c      records → rows → pieces: drives agent/commit/worker.h
  *   fresh.c      how old the oldest record is that is not in the table
  *   group.c      drives agent/commit/coordinator.h, and what the processes say to each other
+ *   rewind.c     a table goes on from elsewhere: replays, other positions, rollbacks
  *   pieces.c     what staged pieces are called
  *   committer.c  a thread that owns the table: loads it, takes pieces, commits
  *   control.h    the words of the control topic, in bytes
@@ -36,8 +37,9 @@
  * by its epoch, that of a copy's end is passed over. Rows of the source's copy have none: what
  * comes again of them is written again, which is right in Upsert, and in Append a copy that begins
  * anew begins with a TRUNCATE. Of topics that others fill no row has one: a record is taken once,
- * as the topic has it, and passed is {replays so far, 0}: a value that a table had never comes
- * back.
+ * as the topic has it, and passed is {rewinds so far, 0}: a value that a table had never comes
+ * back. A rollback of a table that a Connector's topic fills goes back to the very value: what was
+ * staged from there on is right again.
  *
  * Memory: what is fetched ahead (32 MiB), and files being written, which end early above 96 MiB;
  * both of all tables together, but 4 MiB of each; the coordinator's index beside (agent/table). */

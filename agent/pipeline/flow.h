@@ -24,7 +24,7 @@ typedef struct Warehouse {
 } Warehouse;
 
 typedef struct TableMetrics {
-    Metric *changes, *rows, *commits, *memory, *committed, *filled;
+    Metric *changes, *rows, *commits, *memory, *committed, *filled, *upkeep;
     Metric *copying, *copy_rows, *copy_bytes, *copy_rows_estimate, *copy_bytes_estimate;
 } TableMetrics;
 

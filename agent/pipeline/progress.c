@@ -20,6 +20,7 @@ void progress_table_register(BoundTable *table)
                                   "Index and buffers of the table", labels);
     to->committed = metrics_register(METRIC_GAUGE, "firn_table_committed_timestamp_seconds",
                                      "Time of the last commit", labels);
+    to->upkeep = metrics_register(METRIC_GAUGE, "firn_table_upkeep", TABLE_UPKEEP_HELP, labels);
     to->copying = metrics_register(METRIC_GAUGE, "firn_table_copying",
                                    "1 while rows of before the stream are missing", labels);
     to->copy_rows = metrics_register(METRIC_COUNTER, "firn_table_copy_rows_total",
@@ -63,6 +64,7 @@ void progress_table(BoundTable *table)
     metric_set(table->metrics.rows, (double)figures.rows);
     metric_set(table->metrics.memory, (double)figures.memory_bytes);
     metric_set(table->metrics.filled, (double)figures.filled);
+    metric_set(table->metrics.upkeep, table_upkeep(&figures));
     if (figures.committed_us) {
         metric_add(table->metrics.commits, 1);
         metric_set(table->metrics.committed, (double)figures.committed_us / 1e6);

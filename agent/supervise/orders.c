@@ -1,7 +1,7 @@
-/* What a person asks of what runs: that it pauses, and tables to be copied again. It comes with the
- * manifest, and by the channel from whoever runs the operator; both say what holds now, as often as
- * they like. A request's id stands in what it was done for (a table's property, a topic's state),
- * so that it is done once, whoever asks again. */
+/* What a person asks of what runs: that it pauses, tables to be copied again, and of a unit's table
+ * to go on from elsewhere. It comes with the manifest, and by the channel from whoever runs the
+ * operator; both say what holds now, as often as they like. A request's id stands in what it was
+ * done for (a table's property, a topic's state), so that it is done once, whoever asks again. */
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +18,15 @@ const char *request_state_name(RequestState state)
 }
 
 /* Under the lock. */
+static void begin_figures(Supervised *supervised, const char *id)
+{
+    Figures *to = &supervised->figures;
+    snprintf(to->request, sizeof to->request, "%s", id);
+    to->request_state = REQUEST_WAITING;
+    to->refusal[0] = to->request_from[0] = to->request_to[0] = '\0';
+}
+
+/* Under the lock. */
 static void take_request(Supervised *supervised, CopyRequest *fresh)
 {
     const char *known = supervised->request.id;
@@ -26,10 +35,7 @@ static void take_request(Supervised *supervised, CopyRequest *fresh)
     copy_request_done(&supervised->request);
     supervised->request = *fresh;
     *fresh = (CopyRequest){0};
-    snprintf(supervised->figures.request, sizeof supervised->figures.request, "%s",
-             supervised->request.id);
-    supervised->figures.request_state = REQUEST_WAITING;
-    supervised->figures.refusal[0] = '\0';
+    begin_figures(supervised, supervised->request.id);
     log_info("tables are asked to be copied again", LOG_T("connector", supervised->name),
              LOG_T("id", supervised->request.id), LOG_T("by", supervised->request.by));
 }
@@ -101,4 +107,83 @@ void supervised_copied(Supervised *supervised, const CopyRequest *request)
     pthread_mutex_unlock(&supervised->lock);
     if (running)
         supervised_asked(supervised, request, REQUEST_DONE, "");
+}
+
+/* ---------- a unit's table ---------- */
+void supervised_unit_order(Supervised *supervised, const char *positions, const char *rollback)
+{
+    bool back = rollback && *rollback;
+    const char *text = back ? rollback : positions;
+    UnitRequest fresh;
+    Error err = {0};
+    if (!text || !*text)
+        return;
+    if (!unit_request_parse(back ? UNIT_ROLLBACK : UNIT_POSITIONS, text, &fresh, &err)) {
+        log_warn("what is asked for can't be read", LOG_T("unit", supervised->name),
+                 LOG_T("reason", err.code), LOG_T("error", err.message));
+        return;
+    }
+    pthread_mutex_lock(&supervised->lock);
+    UnitRequest *known = &supervised->unit_request;
+    if (!known->target || known->kind != fresh.kind || strcmp(known->id, fresh.id) != 0) {
+        UnitRequest old = *known;
+        *known = fresh;
+        fresh = old;
+        begin_figures(supervised, known->id);
+        log_info(back ? "a rollback is asked for" : "other positions are asked for",
+                 LOG_T("unit", supervised->name), LOG_T("id", known->id), LOG_T("by", known->by),
+                 LOG_T("target", known->target));
+    }
+    pthread_mutex_unlock(&supervised->lock);
+    unit_request_done(&fresh);
+}
+
+/* Under the lock. */
+static bool is_settled(const Supervised *supervised)
+{
+    RequestState state = supervised->figures.request_state;
+    return state == REQUEST_DONE || state == REQUEST_REFUSED;
+}
+
+void supervised_unit_request(Supervised *supervised, UnitRequest *ret)
+{
+    static const UnitRequest nothing = {.at_ms = INT64_MIN};
+    pthread_mutex_lock(&supervised->lock);
+    const UnitRequest *known = is_settled(supervised) ? &nothing : &supervised->unit_request;
+    *ret = *known;
+    ret->target = known->target ? mem_strdup(known->target) : NULL;
+    ret->offsets =
+        (ReplayOffsets){.items = mem_array(known->offsets.count + 1, sizeof *known->offsets.items),
+                        .count = known->offsets.count};
+    if (known->offsets.count)
+        memcpy(ret->offsets.items, known->offsets.items,
+               known->offsets.count * sizeof *known->offsets.items);
+    pthread_mutex_unlock(&supervised->lock);
+}
+
+bool supervised_unit_asks_more(Supervised *supervised, const UnitRequest *known)
+{
+    pthread_mutex_lock(&supervised->lock);
+    const UnitRequest *now = &supervised->unit_request;
+    bool more = now->target && !is_settled(supervised) &&
+                (!known->target || now->kind != known->kind || strcmp(now->id, known->id) != 0);
+    pthread_mutex_unlock(&supervised->lock);
+    return more;
+}
+
+void supervised_unit_asked(Supervised *supervised, const char *id, RequestState state,
+                           const char *why, const char *from, const char *to)
+{
+    Figures *figures = &supervised->figures;
+    pthread_mutex_lock(&supervised->lock);
+    if (strcmp(id, figures->request) == 0 && figures->request_state != state) {
+        figures->request_state = state;
+        snprintf(figures->refusal, sizeof figures->refusal, "%s", why);
+        snprintf(figures->request_from, sizeof figures->request_from, "%s", from);
+        snprintf(figures->request_to, sizeof figures->request_to, "%s", to);
+        log_info("what was asked for of the unit's table", LOG_T("unit", supervised->name),
+                 LOG_T("id", id), LOG_T("state", request_state_name(state)), LOG_T("reason", why),
+                 LOG_T("from", from), LOG_T("to", to));
+    }
+    pthread_mutex_unlock(&supervised->lock);
 }

@@ -76,6 +76,7 @@ void supervised_done(Supervised *supervised)
     names_done(&supervised->begun);
     names_done(&supervised->outdated);
     copy_request_done(&supervised->request);
+    unit_request_done(&supervised->unit_request);
     free(supervised->name);
 }
 

@@ -3,8 +3,8 @@
  * first member of its own struct, and the files of its folder may read and write its fields.
  *
  *   supervise.c  the loop: the one place that reads an error's kind; and tables to copy anew
- *   orders.c     what a person asks of it meanwhile: a pause, tables to be copied again
- *   look.c       tables that are added at the source
+ *   orders.c     what a person asks of it meanwhile: a pause, tables to be copied again; of a
+ * unit's own process, to go on from elsewhere look.c       tables that are added at the source
  *   headroom.c   the log that the source keeps
  *   copying.c    what copies have in common (copying.h)
  *   progress.c   figures for metrics, health and the progress line */
@@ -46,6 +46,8 @@ typedef enum RequestState {
 } RequestState;
 const char *request_state_name(RequestState state);
 
+#define REQUEST_PLACE_BYTES 128 /* of what there are many of, the beginning */
+
 typedef struct Figures {
     Phase phase;
     uint32_t tables;
@@ -57,9 +59,11 @@ typedef struct Figures {
     uint64_t commits;
     char error[512];                  /* the latest error while retrying, else "" */
     char reason[64];                  /* its code */
-    char request[COPY_REQUEST_BYTES]; /* the latest CopyRequest's id; "": there was none */
+    char request[COPY_REQUEST_BYTES]; /* the latest request's id; "": there was none */
     RequestState request_state;
     char refusal[200]; /* why it is refused */
+    /* where a table stood, and stands by what was asked for: "<snapshot>@<lanes>"; "": not said */
+    char request_from[REQUEST_PLACE_BYTES], request_to[REQUEST_PLACE_BYTES];
 } Figures;
 
 /* A set. */
@@ -97,6 +101,7 @@ struct Supervised {
     pthread_mutex_t lock; /* over figures, the names, and what is asked for */
     Figures figures;
     CopyRequest request;
+    UnitRequest unit_request;
     int64_t paused_us;    /* since when; 0: it does not pause */
     Names begun;          /* tables whose --resnapshot has begun: a retry goes on with it */
     Names outdated;       /* tables whose copy has to begin anew: its columns changed */
@@ -123,6 +128,8 @@ void supervised_figures(Supervised *supervised, Figures *ret);
 /* What is asked of it now, from any thread and as often as one likes: whether it is to pause, and
  * the text of an annotation firn.dev/resnapshot (NULL: none). */
 void supervised_order(Supervised *supervised, bool pause, const char *resnapshot);
+/* Of a unit's own process: the texts of its annotations (NULL: none); a rollback comes first. */
+void supervised_unit_order(Supervised *supervised, const char *positions, const char *rollback);
 
 /* --- for its kind --- */
 /* The spec and the list outlive it. */
@@ -151,6 +158,12 @@ void supervised_asked(Supervised *supervised, const CopyRequest *request, Reques
                       const char *refusal);
 /* What was running is done. */
 void supervised_copied(Supervised *supervised, const CopyRequest *request);
+/* The request for a unit's table that is not settled, the caller's to be done; is another one asked
+ * for by now? And how far it is. */
+void supervised_unit_request(Supervised *supervised, UnitRequest *ret);
+bool supervised_unit_asks_more(Supervised *supervised, const UnitRequest *known);
+void supervised_unit_asked(Supervised *supervised, const char *id, RequestState state,
+                           const char *why, const char *from, const char *to);
 /* headroom.c */
 void headroom_register(Supervised *supervised, const char *label);
 void supervised_headroom(Supervised *supervised, const CaptureFigures *figures);

@@ -203,8 +203,8 @@ static void put_position(Table *table, const Position *position, const char *tex
         put_property(pending, table->copy_property, table->copy_next);
     if (table->copy_begun && table->request)
         put_property(pending, table->request_property, table->request);
-    if (table->replay_next)
-        put_property(pending, table->replay_property, table->replay_next);
+    if (table->asked_value)
+        put_property(pending, table->asked_property, table->asked_value);
     if (table->shape_due)
         put_property(pending, table->shape_property, table->shape_value);
     pending->commit.schema = table->evolved ? table->schema : NULL;
@@ -247,7 +247,7 @@ static void settle(Table *table)
     pieces_done(table, true);
     staged_done(table, true);
     settle_copy(table);
-    free(TAKE(table->replay_next));
+    free(TAKE(table->asked_value));
     table->claim = (TableClaim){.is_there = true,
                                 .copying = table->copying,
                                 .position = pending->position,

@@ -40,8 +40,8 @@ static void release(Table *table)
     free(table->copy_progress);
     free(table->copy_next);
     free(table->request_property);
-    free(table->replay_property);
-    free(table->replay_next);
+    free(table->asked_property);
+    free(table->asked_value);
     free(table->pieces);
     free(table->location);
 }
@@ -623,7 +623,6 @@ Table *table_open(const TableOptions *options, Error *err)
     table->copy_property = mem_format("firn.copy.%s", options->unit);
     table->request_property = mem_format("firn.resnapshot.%s", options->unit);
     table->request = options->resnapshot_id;
-    table->replay_property = mem_format("firn.replay.%s", options->unit);
     table->shape_property = mem_format("firn.columns.%s", options->unit);
     pthread_mutex_init(&table->names, NULL);
     if (!open_at(table, options, err)) {

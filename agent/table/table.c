@@ -166,15 +166,18 @@ bool table_ease(Table *table, Error *err)
     return data_writer_ease(table->writer, err) || table_failed(table, err);
 }
 
-const char *table_replayed(const Table *table)
+const char *table_asked(const Table *table, const char *what)
 {
-    return iceberg_property(table->iceberg, table->replay_property);
+    AUTO(mem_free) char *name = mem_format("firn.%s.%s", what, table->unit);
+    return iceberg_property(table->iceberg, name);
 }
 
-void table_set_replayed(Table *table, const char *id)
+void table_set_asked(Table *table, const char *what, const char *value)
 {
-    free(table->replay_next);
-    table->replay_next = mem_strdup(id);
+    free(table->asked_property);
+    free(table->asked_value);
+    table->asked_property = mem_format("firn.%s.%s", what, table->unit);
+    table->asked_value = mem_strdup(value);
 }
 
 bool table_sweep_unfinished(Table *table, int64_t before_us, Error *err)
@@ -191,7 +194,8 @@ void table_figures(const Table *table, TableFigures *ret)
                           .rows = table->rows,
                           .commits = table->commits,
                           .changes = table->changes,
-                          .committed_us = table->committed_us};
+                          .committed_us = table->committed_us,
+                          .thins = iceberg_thins(table->iceberg)};
     if (table->upsert) {
         ret->memory_bytes += upsert_memory(table->upsert);
         ret->filled = upsert_filled(table->upsert);

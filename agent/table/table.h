@@ -21,6 +21,7 @@
 
 #include "agent/catalog/catalog.h"
 #include "agent/commit/commit.h"
+#include "agent/commit/lanes.h"
 #include "agent/record/batch.h"
 #include "common/manifest/manifest.h"
 
@@ -161,8 +162,17 @@ typedef struct TableFigures {
     uint64_t changes;       /* applied by this process, copy included */
     uint64_t filled;        /* values that updates left out, from the table's own rows */
     int64_t committed_us;   /* wall clock of the last commit; 0: none */
+    bool thins;             /* commits expire its old snapshots */
 } TableFigures;
 void table_figures(const Table *table, TableFigures *ret);
+/* As the metric firn_table_upkeep says it. */
+#define TABLE_UPKEEP_HELP                                                                          \
+    "Are old snapshots expired? 0 not known yet, 1 by its commits, 2 the table or its catalog "    \
+    "does not let them"
+static inline double table_upkeep(const TableFigures *figures)
+{
+    return figures->thins ? 1 : 2;
+}
 
 /* --- a group: consumers stage pieces, one of them commits --- */
 /* A piece's rows, on a consumer's side: data files, and what became of each key in the order of the
@@ -193,11 +203,23 @@ typedef bool TableStagedDead(void *context, const char *name);
 MUST_CHECK bool table_sweep_staged(Table *table, int64_t before_us, TableStagedDead *is_dead,
                                    void *context, Error *err);
 
-/* What was asked for by its id and done last, in a commit that said so (property
- * firn.replay.<unit>); NULL: nothing. As of the latest look. */
-const char *table_replayed(const Table *table);
-/* The next commit, and every try of it, says that this one is done. */
-void table_set_replayed(Table *table, const char *id);
+/* What was asked for by its id and done last, in a commit that said so: the property
+ * firn.<what>.<unit>, what being "replay", "positions" or "rollback". NULL: nothing. As of the
+ * latest look. */
+const char *table_asked(const Table *table, const char *what);
+/* The next commit, and every try of it, says that this is done. */
+void table_set_asked(Table *table, const char *what, const char *value);
+
+/* --- going back, of a table with `lanes` --- */
+/* To a snapshot, or (snapshot 0) to the newest that the head stands on and that is no younger than
+ * at_ms: which, and the lanes that the unit had committed up to there. CONFIG "SnapshotMissing",
+ * "PositionMissing": that one, and those below it, do not say. */
+MUST_CHECK bool table_find_back(const Table *table, int64_t snapshot, int64_t at_ms,
+                                int64_t *ret_snapshot, LanePosition *ret, Error *err);
+/* Makes the snapshot the head, with these lanes as the claim and what table_set_asked says.
+ * Whatever the answer, only close is left; nothing may be pending. *err unless DONE. */
+CommitAnswer table_roll_back(Table *table, int64_t snapshot, const char *source,
+                             const LaneValue *lanes, uint32_t lane_count, Error *err);
 
 /* --- committing: send, then as agent/commit says --- */
 /* Makes everything pending one snapshot with `position` (all changes up to it have been put; its

@@ -19,7 +19,7 @@ typedef struct TablePending {
     IcebergAttempt *attempt;
     Position position; /* with lanes: of the source alone */
     char *text, *with_snapshot, *anchor;
-    const char *summary[4], *properties[12]; /* names and values */
+    const char *summary[4], *properties[14]; /* names and values */
 } TablePending;
 
 /* A piece that was taken: its data files, until they are committed. */
@@ -42,8 +42,8 @@ struct Table {
     char *request_property; /* firn.resnapshot.<unit> */
     const char *request;    /* its value with the commit that begins the copy; NULL: it stands */
     bool resnapshots;       /* what it says of its position doesn't count */
-    char *replay_property;  /* firn.replay.<unit> */
-    char *replay_next;      /* to be set by the next commit; NULL: not */
+    char *asked_property;   /* firn.<what>.<unit>, to be set by the next commit … */
+    char *asked_value;      /* … to this; NULL: none */
     char *copy_progress;    /* its value as of the latest commit; NULL: complete */
     char *copy_next;        /* to be set by the next commit; NULL: not */
     bool copying;           /* keys that are deleted must be remembered */

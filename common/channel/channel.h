@@ -5,6 +5,7 @@
  *                      {"report": {"flow": {…}, "tables": [{…}, …], "whole": true}}
  *   operator → agent   {"welcome": {"version": 1}}
  *                      {"orders": {"pause": true, "resnapshot": "public.orders 17"}}
+ *                      {"orders": {"rollback": "2026-11-22T00:00:00Z 18"}}
  *
  * hello is the first word of a connection, and no other is taken before welcome has answered it. A
  * report's flow is what the process is doing; its tables are those that are new or other than in
@@ -12,8 +13,9 @@
  * is there no more. An agent reports at most once a second, and at least every CHANNEL_SILENCE_S.
  *
  * Orders are all that is asked of the process now, whole: after welcome, when there are any, and
- * whenever they change. resnapshot is the text of the annotation firn.dev/resnapshot; how far that
- * is stands in a report's flow, by the request's id.
+ * whenever they change. resnapshot, positions and rollback are the texts of the annotations of
+ * those names (common/manifest/request.c); how far that is stands in a report's flow, by the
+ * request's id.
  *
  * Either side may be older than the other: members and words that are not known are left out, a
  * number that is not there was not said, and a version only grows when that is not enough. Nothing
@@ -63,7 +65,8 @@
     X(copied, "copied")                                                                            \
     X(to_copy, "toCopy")                                                                           \
     X(commits, "commits")                                                                          \
-    X(committed_s, "committedAt")
+    X(committed_s, "committedAt")                                                                  \
+    X(upkeep, "upkeep")
 
 #define CHANNEL_FIELD(field, member) int64_t field;
 
@@ -76,11 +79,13 @@ typedef struct ChannelFlow {
     char request[64];       /* of what is asked for, its id; "": nothing */
     char request_state[16]; /* "Waiting", "Running", "Done", "Refused" */
     char request_why[208];  /* it is refused */
+    char request_from[128],
+        request_to[128]; /* where a table stood, and stands by it; "": not said */
     CHANNEL_FLOW_NUMBERS(CHANNEL_FIELD)
 } ChannelFlow;
 
 /* A table, by the unit that fills it and its name at the source. commits: 1 in the consumer that
- * commits it, 0 in the others. */
+ * commits it, 0 in the others. upkeep: as the metric firn_table_upkeep. */
 typedef struct ChannelTable {
     char *unit;  /* of the process's own namespace; "": it goes into a topic */
     char *table; /* "public.orders" */
@@ -103,11 +108,17 @@ typedef enum ChannelKind {
     CHANNEL_ORDERS,
 } ChannelKind;
 
-/* What is asked of a process. */
+/* What is asked of a process; texts are NULL where nothing is. */
+#define CHANNEL_ORDER_TEXTS(X) X(resnapshot) X(positions) X(rollback)
+#define CHANNEL_ORDER_TEXT(member) char *member;
 typedef struct ChannelOrders {
     bool pause;
-    char *resnapshot; /* NULL: nothing */
+    CHANNEL_ORDER_TEXTS(CHANNEL_ORDER_TEXT)
 } ChannelOrders;
+void channel_orders_done(ChannelOrders *orders);
+/* *to becomes a copy. */
+void channel_orders_copy(ChannelOrders *to, const ChannelOrders *from);
+bool channel_orders_equal(const ChannelOrders *a, const ChannelOrders *b);
 
 typedef struct ChannelWord {
     ChannelKind kind;

@@ -32,11 +32,12 @@ void channel_flow_copy(ChannelFlow *to, const ChannelFlow *from)
 
 bool channel_flow_equals(const ChannelFlow *a, const ChannelFlow *b)
 {
-    bool same = strcmp(a->phase, b->phase) == 0 && strcmp(a->reason, b->reason) == 0 &&
-                strcmp(a->error ? a->error : "", b->error ? b->error : "") == 0 &&
-                strcmp(a->request, b->request) == 0 &&
-                strcmp(a->request_state, b->request_state) == 0 &&
-                strcmp(a->request_why, b->request_why) == 0;
+    bool same =
+        strcmp(a->phase, b->phase) == 0 && strcmp(a->reason, b->reason) == 0 &&
+        strcmp(a->error ? a->error : "", b->error ? b->error : "") == 0 &&
+        strcmp(a->request, b->request) == 0 && strcmp(a->request_state, b->request_state) == 0 &&
+        strcmp(a->request_why, b->request_why) == 0 &&
+        strcmp(a->request_from, b->request_from) == 0 && strcmp(a->request_to, b->request_to) == 0;
     CHANNEL_FLOW_NUMBERS(SAME)
     return same;
 }
@@ -61,6 +62,30 @@ bool channel_numbers_equal(const ChannelTable *a, const ChannelTable *b)
     return same;
 }
 
+#define FREE_TEXT(member) free(orders->member);
+void channel_orders_done(ChannelOrders *orders)
+{
+    CHANNEL_ORDER_TEXTS(FREE_TEXT)
+    *orders = (ChannelOrders){0};
+}
+
+#define COPY_TEXT(member) to->member = from->member ? mem_strdup(from->member) : NULL;
+void channel_orders_copy(ChannelOrders *to, const ChannelOrders *from)
+{
+    channel_orders_done(to);
+    to->pause = from->pause;
+    CHANNEL_ORDER_TEXTS(COPY_TEXT)
+}
+
+#define SAME_TEXT(member)                                                                          \
+    same = same && strcmp(a->member ? a->member : "", b->member ? b->member : "") == 0;
+bool channel_orders_equal(const ChannelOrders *a, const ChannelOrders *b)
+{
+    bool same = a->pause == b->pause;
+    CHANNEL_ORDER_TEXTS(SAME_TEXT)
+    return same;
+}
+
 void channel_word_done(ChannelWord *word)
 {
     if (word->token)
@@ -70,7 +95,7 @@ void channel_word_done(ChannelWord *word)
     for (size_t i = 0; i < word->report.table_count; i++)
         channel_table_done(&word->report.tables[i]);
     free(word->report.tables);
-    free(word->orders.resnapshot);
+    channel_orders_done(&word->orders);
     *word = (ChannelWord){0};
 }
 
@@ -110,14 +135,15 @@ void channel_put_welcome(Bytes *to)
     put_word(to, "welcome", json_pack("{si}", "version", CHANNEL_VERSION));
 }
 
+#define PUT_TEXT(member)                                                                           \
+    if (orders->member)                                                                            \
+        json_object_set_new(body, #member, text_of(orders->member, CHANNEL_ORDER_BYTES_MAX));
 void channel_put_orders(Bytes *to, const ChannelOrders *orders)
 {
     json_t *body = json_object();
     if (orders->pause)
         json_object_set_new(body, "pause", json_true());
-    if (orders->resnapshot)
-        json_object_set_new(body, "resnapshot",
-                            text_of(orders->resnapshot, CHANNEL_ORDER_BYTES_MAX));
+    CHANNEL_ORDER_TEXTS(PUT_TEXT)
     put_word(to, "orders", body);
 }
 
@@ -144,6 +170,12 @@ static json_t *flow_of(const ChannelFlow *from)
     if (from->request_why[0])
         json_object_set_new(to, "requestWhy",
                             text_of(from->request_why, sizeof from->request_why - 1));
+    if (from->request_from[0])
+        json_object_set_new(to, "requestFrom",
+                            text_of(from->request_from, sizeof from->request_from - 1));
+    if (from->request_to[0])
+        json_object_set_new(to, "requestTo",
+                            text_of(from->request_to, sizeof from->request_to - 1));
     CHANNEL_FLOW_NUMBERS(PUT)
     return to;
 }
@@ -216,6 +248,8 @@ static bool take_flow(const json_t *from, ChannelFlow *to, Error *err)
     take_text(from, "request", to->request, sizeof to->request);
     take_text(from, "requestState", to->request_state, sizeof to->request_state);
     take_text(from, "requestWhy", to->request_why, sizeof to->request_why);
+    take_text(from, "requestFrom", to->request_from, sizeof to->request_from);
+    take_text(from, "requestTo", to->request_to, sizeof to->request_to);
     CHANNEL_FLOW_NUMBERS(TAKE_NUMBER)
     return true;
 }
@@ -252,17 +286,25 @@ static bool take_report(const json_t *from, ChannelReport *to, Error *err)
     return (!to->has_flow || take_flow(flow, &to->flow, err)) && take_tables(tables, to, err);
 }
 
+#define TAKE_TEXT(member)                                                                          \
+    text = text_in(from, #member, CHANNEL_ORDER_BYTES_MAX);                                        \
+    to->member = text ? mem_strdup(text) : NULL;
+static bool take_orders(const json_t *from, ChannelOrders *to, Error *err)
+{
+    const char *text;
+    to->pause = json_is_true(json_object_get(from, "pause"));
+    CHANNEL_ORDER_TEXTS(TAKE_TEXT)
+    return json_is_object(from) || bad(err, "orders are an object");
+}
+
 static bool take_word(const json_t *all, ChannelWord *to, Error *err)
 {
     const json_t *hello = json_object_get(all, "hello"), *report = json_object_get(all, "report");
     const json_t *welcome = json_object_get(all, "welcome");
     const json_t *orders = json_object_get(all, "orders");
     if (orders) {
-        const char *text = text_in(orders, "resnapshot", CHANNEL_ORDER_BYTES_MAX);
         to->kind = CHANNEL_ORDERS;
-        to->orders.pause = json_is_true(json_object_get(orders, "pause"));
-        to->orders.resnapshot = text ? mem_strdup(text) : NULL;
-        return json_is_object(orders) || bad(err, "orders are an object");
+        return take_orders(orders, &to->orders, err);
     }
     if (report) {
         to->kind = CHANNEL_REPORT;

@@ -74,6 +74,36 @@ void copy_request_of(CopyRequest *ret, const char *id, const TextList *tables); 
 MUST_CHECK bool copy_request_parse(const char *text, CopyRequest *ret, Error *err);
 bool copy_request_names(const CopyRequest *request, const char *table_name);
 
+/* From where a partition is to be read. */
+typedef struct ReplayOffset {
+    uint32_t partition;
+    uint64_t offset;
+} ReplayOffset;
+typedef struct ReplayOffsets {
+    ReplayOffset *items;
+    size_t count;
+} ReplayOffsets;
+/* Where the table of a unit is to go on from, once for the id: the annotations firn.dev/positions
+ * (other offsets of its topic) and firn.dev/rollback (an older snapshot, with the offsets that it
+ * was committed at) of an IngestionUnit. */
+#define ANNOTATION_POSITIONS "firn.dev/positions"
+#define ANNOTATION_ROLLBACK "firn.dev/rollback"
+typedef enum UnitRequestKind { UNIT_NOTHING, UNIT_POSITIONS, UNIT_ROLLBACK } UnitRequestKind;
+typedef struct UnitRequest {
+    UnitRequestKind kind;
+    char id[COPY_REQUEST_BYTES];
+    char by[256];          /* "": not said */
+    char *target;          /* as it was written; NULL: nothing is asked for */
+    int64_t at_ms;         /* INT64_MIN: not by time */
+    int64_t snapshot;      /* of a rollback; 0: not by id */
+    bool latest;           /* of positions; Earliest when nothing else is said */
+    ReplayOffsets offsets; /* of positions, in these partitions alone; none: in all */
+} UnitRequest;
+void unit_request_done(UnitRequest *request);
+/* As copy_request_parse. */
+MUST_CHECK bool unit_request_parse(UnitRequestKind kind, const char *text, UnitRequest *ret,
+                                   Error *err);
+
 typedef enum KafkaProtocol {
     KAFKA_PLAINTEXT,
     KAFKA_SSL,
@@ -183,15 +213,6 @@ typedef struct KeyColumnsList {
     KeyColumns *items;
     size_t count;
 } KeyColumnsList;
-/* Where a replay begins in a partition. */
-typedef struct ReplayOffset {
-    uint32_t partition;
-    uint64_t offset;
-} ReplayOffset;
-typedef struct ReplayOffsets {
-    ReplayOffset *items;
-    size_t count;
-} ReplayOffsets;
 
 typedef struct RecordsSpec {
     KeyColumnsList keys; /* the first pattern that matches a table counts */
@@ -374,9 +395,10 @@ typedef struct IngestionUnitSpec {
     char *to_topic; /* in place of a table; NULL: a table */
     LakeTableSpec
         *lake; /* outsourcingUnit.table; with patterns its texts may hold {schema} and {table} */
-    char *dead_letter;       /* the topic of records that can't be read, or … */
-    char *dead_letter_table; /* … the LakeTable of them; both NULL: they stop the flow */
-    int64_t freshness_ms;    /* sla; 0: none */
+    char *dead_letter;          /* the topic of records that can't be read, or … */
+    char *dead_letter_table;    /* … the LakeTable of them; both NULL: they stop the flow */
+    int64_t freshness_ms;       /* sla; 0: none */
+    char *positions, *rollback; /* the annotations; NULL: there is none */
 } IngestionUnitSpec;
 
 typedef struct Manifest {

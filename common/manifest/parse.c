@@ -58,6 +58,13 @@ static void read_object(Load *load, const Shape *shape, void *object, ObjectMeta
         load->incomplete = true;
 }
 
+/* NULL: there is none. */
+static char *annotation_of(const YamlNode *node, const char *name)
+{
+    const YamlNode *found = yaml_get(yaml_get(yaml_get(node, "metadata"), "annotations"), name);
+    return found && found->kind == YAML_TEXT ? mem_strdup(found->text) : NULL;
+}
+
 static void read_kind(Parse *parse, const char *kind, const YamlNode *node, Report *report)
 {
     Load *load = &parse->load;
@@ -70,10 +77,7 @@ static void read_kind(Parse *parse, const char *kind, const YamlNode *node, Repo
             object_add((void **)&manifest->connectors, &load->connector_nodes,
                        &manifest->connector_count, sizeof *connector, node);
         read_object(load, &connector_shape, connector, &connector->meta, node, report);
-        const YamlNode *annotations = yaml_get(yaml_get(node, "metadata"), "annotations");
-        const YamlNode *asked = yaml_get(annotations, ANNOTATION_RESNAPSHOT);
-        if (asked && asked->kind == YAML_TEXT)
-            connector->resnapshot = mem_strdup(asked->text);
+        connector->resnapshot = annotation_of(node, ANNOTATION_RESNAPSHOT);
     } else if (strcmp(kind, "LakeTable") == 0) {
         LakeTableSpec *table = object_add((void **)&manifest->tables, &load->table_nodes,
                                           &manifest->table_count, sizeof *table, node);
@@ -82,6 +86,8 @@ static void read_kind(Parse *parse, const char *kind, const YamlNode *node, Repo
         IngestionUnitSpec *unit = object_add((void **)&manifest->units, &load->unit_nodes,
                                              &manifest->unit_count, sizeof *unit, node);
         read_object(load, &ingestion_unit_shape, unit, &unit->meta, node, report);
+        unit->positions = annotation_of(node, ANNOTATION_POSITIONS);
+        unit->rollback = annotation_of(node, ANNOTATION_ROLLBACK);
     }
 }
 
@@ -353,6 +359,8 @@ void manifest_free(Manifest *manifest)
             lake_secrets_wipe(unit->lake);
             shape_free(&lake_table_shape, unit->lake);
         }
+        free(unit->positions);
+        free(unit->rollback);
         shape_free(&ingestion_unit_shape, unit);
     }
     free(manifest->connectors);

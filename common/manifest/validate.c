@@ -332,6 +332,16 @@ static void check_patterns_apart(const Place *place, const IngestionUnitSpec *un
                      "is one place for the schemas that the patterns find: put {schema} into it");
 }
 
+static void check_unit_request(const Place *place, UnitRequestKind kind, const char *text)
+{
+    UnitRequest request;
+    Error err = {0};
+    if (text && !unit_request_parse(kind, text, &request, &err))
+        place_report(place, "metadata.annotations", NULL, "%s", err.message);
+    else if (text)
+        unit_request_done(&request);
+}
+
 static void check_unit(Load *load, size_t index)
 {
     const Manifest *manifest = load->manifest;
@@ -340,6 +350,8 @@ static void check_unit(Load *load, size_t index)
     const YamlNode *spec = yaml_get(place.node, "spec");
     for (size_t i = 0; i < index; i++)
         check_name_taken(&place, &manifest->units[i].meta);
+    check_unit_request(&place, UNIT_POSITIONS, unit->positions);
+    check_unit_request(&place, UNIT_ROLLBACK, unit->rollback);
     if (!spec || spec->kind != YAML_MAP)
         return;
     if (yaml_get(spec, "connectorRef"))

@@ -31,7 +31,7 @@ void order_book_free(OrderBook *orders)
     while (orders->first) {
         Order *next = orders->first->next;
         free(orders->first->owner);
-        free(orders->first->asked.resnapshot);
+        channel_orders_done(&orders->first->asked);
         free(orders->first);
         orders->first = next;
     }
@@ -47,19 +47,13 @@ static Order *order_of(const OrderBook *orders, const char *owner)
     return order;
 }
 
-static bool is_same(const ChannelOrders *a, const ChannelOrders *b)
-{
-    return a->pause == b->pause &&
-           strcmp(a->resnapshot ? a->resnapshot : "", b->resnapshot ? b->resnapshot : "") == 0;
-}
-
 bool order_book_set(OrderBook *orders, const char *owner, const ChannelOrders *asked)
 {
     static const ChannelOrders nothing = {0};
     const ChannelOrders *wanted = asked ? asked : &nothing;
     pthread_mutex_lock(&orders->lock);
     Order *order = order_of(orders, owner);
-    bool is_new = order ? !is_same(&order->asked, wanted) : !is_same(&nothing, wanted);
+    bool is_new = !channel_orders_equal(order ? &order->asked : &nothing, wanted);
     if (is_new && !order) {
         order = mem_zalloc(sizeof *order);
         order->owner = mem_strdup(owner);
@@ -68,9 +62,7 @@ bool order_book_set(OrderBook *orders, const char *owner, const ChannelOrders *a
     }
     if (is_new) {
         order->version = ++orders->versions;
-        free(order->asked.resnapshot);
-        order->asked = (ChannelOrders){wanted->pause,
-                                       wanted->resnapshot ? mem_strdup(wanted->resnapshot) : NULL};
+        channel_orders_copy(&order->asked, wanted);
     }
     pthread_mutex_unlock(&orders->lock);
     return is_new;

@@ -81,21 +81,25 @@ static json_t *conditions_schema(void)
 
 static json_t *requests_schema(void)
 {
-    json_t *item =
-        json_pack("{ss s[sss] s{so so s{ss ss s{ss}} so so so so}}", "type", "object", "required",
-                  "id", "state", "askedAt", "properties", "id",
-                  typed("string", "of the request: what is done once"), "by",
-                  typed("string", "who asked, as the annotation says"), "tables", "description",
-                  "patterns of the tables", "type", "array", "items", "type", "string", "state",
-                  typed("string", "Waiting, Running, Done, Refused or Withdrawn"), "message",
-                  typed("string", "why, unless it is done"), "askedAt",
-                  typed_as("string", "date-time", "when it was seen first"), "endedAt",
-                  typed_as("string", "date-time", "when it was over"));
+    json_t *item = json_pack(
+        "{ss s[ssss] s{so so so s{ss ss s{ss}} so so so so so so so}}", "type", "object",
+        "required", "kind", "id", "state", "askedAt", "properties", "kind",
+        typed("string", "Resnapshot (of a Connector), Rollback or Positions (of a unit)"), "id",
+        typed("string", "of the request: what is done once"), "by",
+        typed("string", "who asked, as the annotation says"), "tables", "description",
+        "patterns of the tables to be copied again", "type", "array", "items", "type", "string",
+        "target", typed("string", "a time, a snapshot or offsets, as the annotation says"), "state",
+        typed("string", "Waiting, Running, Done, Refused or Withdrawn"), "message",
+        typed("string", "why, unless it is done"), "from",
+        typed("string", "snapshot@offsets where the table stood"), "to",
+        typed("string", "snapshot@offsets where it went on from"), "askedAt",
+        typed_as("string", "date-time", "when it was seen first"), "endedAt",
+        typed_as("string", "date-time", "when it was over"));
     ASSERT(item);
-    return json_pack("{ss ss so ss s[s]}", "description",
-                     "tables that were asked to be copied again, the latest first", "type", "array",
+    return json_pack("{ss ss so ss s[ss]}", "description",
+                     "what was asked for by annotations, the latest first", "type", "array",
                      "items", item, "x-kubernetes-list-type", "map", "x-kubernetes-list-map-keys",
-                     "id");
+                     "kind", "id");
 }
 
 static json_t *status_schema(const CrdKind *kind)
@@ -122,6 +126,7 @@ static json_t *status_schema(const CrdKind *kind)
                             typed_as("integer", "int32", "Pods that fill the table"));
         json_object_set_new(properties, "selector",
                             typed("string", "the labels of these Pods, for the scale subresource"));
+        json_object_set_new(properties, "requests", requests_schema());
         json_object_set_new(
             properties, "freshAt",
             typed_as("string", "date-time", "everything the source had then is in the table"));

@@ -78,7 +78,7 @@ typedef struct ConnectorInput {
     const AgentDefaults *defaults;
     const char *channel_host, *channel_trust; /* where to report, and its CA; NULL: nowhere */
     uint16_t channel_port;
-    const char *orders; /* of a Connector: what is asked of a process that begins */
+    const char *orders; /* what is asked of a process that begins */
 } ConnectorInput;
 /* ServiceAccount, ConfigMap, Service, PodDisruptionBudget, NetworkPolicy, Deployment. The caller's.
  */

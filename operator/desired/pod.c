@@ -31,7 +31,7 @@ static json_t *arguments(const PodInput *input)
                                     "--file=/etc/firn/manifest/manifest.yaml",
                                     "--secrets=/etc/firn/secrets", "--http=0.0.0.0:8080",
                                     "--log-format=json", "--progress=never", "--stop-timeout=50s"));
-    if (strcmp(input->role, "capture") == 0)
+    if (input->from->orders)
         json_array_append_new(list, json_string("--orders=/etc/firn/manifest/orders.json"));
     if (input->from->channel_host) {
         AUTO(mem_free)

@@ -333,7 +333,7 @@ bool connector_look(Look *look, Error *err)
     State state;
     Reported reported = {0};
     Orders orders;
-    orders_find(look, connector, &orders);
+    orders_find(look, KIND_CONNECTOR, connector, &orders);
     bool ok = finalizer_set(look, connector, err), made = false;
     find(look, connector, &found);
     if (ok && may_be_made(look, &found, &state) &&
@@ -354,7 +354,8 @@ bool connector_look(Look *look, Error *err)
                                                     : object_text(connector, "status.manifestHash");
         if (hash)
             json_object_set_new(more, "manifestHash", json_string(hash));
-        orders_tell(look, connector, &orders, &reported, more);
+        AUTO(mem_free) char *key = reports_key('c', look->namespace_name, look->name);
+        orders_tell(look, connector, key, &orders, &reported, more);
         tell_units(look, &found);
         if (verdicts_set(op->verdicts, 'c', look->namespace_name, look->name, &state))
             enqueue_units_of(op, look->namespace_name, look->name);

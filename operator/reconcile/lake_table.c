@@ -1,11 +1,6 @@
 /* A LakeTable is as well as the unit that fills it. */
 #include "operator/reconcile/reconcile.h"
 
-static const Condition others[] = {
-    {"SchemaInSync", "Unknown", "NotReported", "the agent has not reported it"},
-    {"Maintained", "Unknown", "NotReported", "the agent has not reported it"},
-    {0}};
-
 /* The oldest of those that name it, or the one that made it. */
 static json_t *unit_of(Look *look, const json_t *table)
 {
@@ -45,6 +40,21 @@ static State state_by_unit(const json_t *unit)
                     message ? message : "");
 }
 
+/* What its process says of it. */
+static void see(Look *look, const json_t *unit, Reported *reported, Condition ret[3])
+{
+    const char *name = object_text(unit, "spec.connectorRef.name");
+    AUTO(json_free)
+    json_t *connector =
+        name ? cache_get(look->op->cache, KIND_CONNECTOR, look->namespace_name, name) : NULL;
+    AUTO(mem_free) char *process = unit_process(look, unit, connector);
+    UnitFigures figures;
+    (void)reports_of_unit(look->op->reports, process, object_name(unit), &figures);
+    reports_see(look->op->reports, process, -1, look->now_us, reported);
+    conditions_of_table(reported, condition_of(unit, "Ready"), reported->tables == 1,
+                        figures.upkeep, ret);
+}
+
 bool lake_table_look(Look *look, Error *err)
 {
     Operator *op = look->op;
@@ -63,6 +73,12 @@ bool lake_table_look(Look *look, Error *err)
     AUTO(json_free) json_t *unit = unit_of(look, table);
     AUTO(json_free) json_t *more = json_object();
     State state;
+    Condition others[3] = {{0}};
+    Reported reported = {0};
+    if (unit)
+        see(look, unit, &reported, others);
+    else
+        conditions_of_table(&reported, NULL, false, CHANNEL_NOT_SAID, others);
     const char *connector = object_text(unit, "spec.connectorRef.name");
     const json_t *was = object_at(table, "status.connector");
     if (unit)
@@ -76,5 +92,7 @@ bool lake_table_look(Look *look, Error *err)
         state = state_of(HEALTH_UNKNOWN, "Pending", "NoUnit", "no IngestionUnit fills it yet");
     else if (!verdicts_get(op->verdicts, 't', look->namespace_name, look->name, &state))
         state = state_by_unit(unit);
-    return say(look, KIND_LAKE_TABLE, table, &state, others, more, err);
+    bool ok = say(look, KIND_LAKE_TABLE, table, &state, others, more, err);
+    reported_done(&reported);
+    return ok;
 }

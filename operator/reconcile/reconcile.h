@@ -163,16 +163,21 @@ char *agents_terms(Operator *op, ConnectorInput *input);
 typedef struct Orders {
     ChannelOrders asked;
     json_t *requests; /* as the status is to say them */
-    json_t *current;  /* of these, what the annotation asks for; NULL: nothing */
+    json_t *current;  /* of these, the one that the process is to do; NULL: nothing */
 } Orders;
 void orders_done(Orders *orders);
-void orders_find(Look *look, const json_t *connector, Orders *ret);
+/* Of a Connector or an IngestionUnit. */
+void orders_find(Look *look, Kind kind, const json_t *object, Orders *ret);
+/* No process could do it. */
+void orders_refuse(Look *look, const json_t *object, Orders *orders, const char *why);
 /* As a Pod that begins reads them. The caller's. */
 char *orders_text(const Orders *orders);
-/* To the process; and into the status what it says of them. */
-void orders_tell(Look *look, const json_t *connector, Orders *orders, const Reported *reported,
-                 json_t *more);
+/* To the process of that key; and into the status what it says of them. */
+void orders_tell(Look *look, const json_t *object, const char *key, Orders *orders,
+                 const Reported *reported, json_t *more);
 
+/* unit.c: the key of whose process fills it; the caller's. */
+char *unit_process(Look *look, const json_t *unit, const json_t *connector);
 bool is_of_pattern(const json_t *unit);
 /* What the agent found by patterns: an IngestionUnit for each table, which makes its LakeTable.
  * They are there to be seen: the agent reads the pattern. *ret_tables: how many. */

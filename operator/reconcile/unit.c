@@ -56,8 +56,8 @@ static char *missing_table(Look *look, const json_t *unit)
     return NULL;
 }
 
-static bool ingest_made(Look *look, const json_t *unit, const json_t *connector, State *ret,
-                        json_t *more, Error *err)
+static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
+                        const Orders *orders, State *ret, json_t *more, Error *err)
 {
     Operator *op = look->op;
     char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
@@ -84,6 +84,8 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
                             .secrets_hash = secrets_hash,
                             .defaults = &op->options.agent};
     AUTO(mem_free) char *terms = agents_terms(op, &input);
+    AUTO(mem_free) char *text = orders_text(orders);
+    input.orders = text;
     AUTO(json_free) json_t *wanted = desired_of_unit(&input, unit);
     bool ok = true;
     for (size_t i = 0; ok && i < json_array_size(wanted); i++)
@@ -155,8 +157,7 @@ static void put_records(json_t *more, int64_t records)
     json_object_set_new(more, "lag", json_string(text));
 }
 
-/* Whose process fills it; the caller's. */
-static char *process_of(Look *look, const json_t *unit, const json_t *connector)
+char *unit_process(Look *look, const json_t *unit, const json_t *connector)
 {
     const char *name = object_text(unit, "spec.connectorRef.name");
     return unit_has_pods(unit, connector)
@@ -196,8 +197,8 @@ static int64_t promised_ms(const json_t *unit)
     return text && text_duration_parse(text, &ms) ? ms : 0;
 }
 
-static bool find_state(Look *look, const json_t *unit, State *ret, Reported *reported, json_t *more,
-                       Error *err)
+static bool find_state(Look *look, const json_t *unit, Orders *orders, State *ret,
+                       Reported *reported, json_t *more, Error *err)
 {
     Cache *cache = look->op->cache;
     const char *connector_name = object_text(unit, "spec.connectorRef.name");
@@ -205,7 +206,7 @@ static bool find_state(Look *look, const json_t *unit, State *ret, Reported *rep
     json_t *connector = connector_name
                             ? cache_get(cache, KIND_CONNECTOR, look->namespace_name, connector_name)
                             : NULL;
-    AUTO(mem_free) char *process = process_of(look, unit, connector);
+    AUTO(mem_free) char *process = unit_process(look, unit, connector);
     put_figures(look, unit, process, more);
     reports_see(look->op->reports, process, -1, look->now_us, reported);
     if (connector_name && !connector) {
@@ -228,8 +229,12 @@ static bool find_state(Look *look, const json_t *unit, State *ret, Reported *rep
         if (kafka_name_taken(look, KIND_UNIT, unit, ret))
             return children_prune(look->op, unit, 1, label, none, err);
         put_selector(look, LABEL_UNIT, look->name, more);
-        return ingest_made(look, unit, connector, ret, more, err);
+        return ingest_made(look, unit, connector, orders, ret, more, err);
     }
+    orders_refuse(look, unit, orders,
+                  "its table is filled from the source's log, which does not keep what was "
+                  "confirmed: roll it back by another engine, then copy it again (kubectl firn "
+                  "resnapshot)");
     /* Its Connector had a stream, once. */
     if (!children_prune(look->op, unit, 1, label, none, err))
         return false;
@@ -268,10 +273,13 @@ bool unit_look(Look *look, Error *err)
     AUTO(json_free) json_t *more = json_object();
     State state;
     Reported reported = {0};
-    bool ok =
-        lake_table_made(look, unit, err) && find_state(look, unit, &state, &reported, more, err);
+    Orders orders;
+    orders_find(look, KIND_UNIT, unit, &orders);
+    bool ok = lake_table_made(look, unit, err) &&
+              find_state(look, unit, &orders, &state, &reported, more, err);
     if (!ok && err->kind != ERROR_CONFIG) {
         reported_done(&reported);
+        orders_done(&orders);
         return false;
     }
     if (!ok) {
@@ -279,6 +287,9 @@ bool unit_look(Look *look, Error *err)
         look_again(look, 10000000);
     }
     put_tables(look, unit, more);
+    AUTO(mem_free) char *key = reports_key('u', look->namespace_name, look->name);
+    orders_tell(look, unit, key, &orders, &reported, more);
+    orders_done(&orders);
     Condition others[3];
     conditions_of_unit(&reported, promised_ms(unit), others);
     ok = say(look, KIND_UNIT, unit, &state, others, more, err);

@@ -46,6 +46,27 @@ static int rank_of(const char *phase)
     return rank;
 }
 
+/* Of several processes one does what is asked: it is as far as the one that is furthest. */
+static int request_rank(const ChannelFlow *flow)
+{
+    static const char *const states[] = {"Waiting", "Running", "Refused", "Done"};
+    int rank = (int)ARRAY_LEN(states) - 1;
+    while (rank >= 0 && strcmp(states[rank], flow->request_state) != 0)
+        rank--;
+    return rank;
+}
+
+static void merge_request(const ChannelFlow *from, ChannelFlow *to)
+{
+    if (!from->request[0] || (to->request[0] && request_rank(from) <= request_rank(to)))
+        return;
+    memcpy(to->request, from->request, sizeof to->request);
+    memcpy(to->request_state, from->request_state, sizeof to->request_state);
+    memcpy(to->request_why, from->request_why, sizeof to->request_why);
+    memcpy(to->request_from, from->request_from, sizeof to->request_from);
+    memcpy(to->request_to, from->request_to, sizeof to->request_to);
+}
+
 bool owner_merge(const Owner *owner, ChannelFlow *to)
 {
     bool any = false;
@@ -60,11 +81,7 @@ bool owner_merge(const Owner *owner, ChannelFlow *to)
             to->error = mem_strdup(from->error);
             memcpy(to->reason, from->reason, sizeof to->reason);
         }
-        if (from->request[0]) { /* one process alone is asked anything */
-            memcpy(to->request, from->request, sizeof to->request);
-            memcpy(to->request_state, from->request_state, sizeof to->request_state);
-            memcpy(to->request_why, from->request_why, sizeof to->request_why);
-        }
+        merge_request(from, to);
         CHANNEL_FLOW_NUMBERS(ADD)
         any = true;
     }

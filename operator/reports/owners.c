@@ -359,7 +359,8 @@ bool reports_claim(Reports *reports, const char *key, const json_t *owners)
 bool reports_of_unit(Reports *reports, const char *key, const char *unit, UnitFigures *ret)
 {
     bool found = false;
-    *ret = (UnitFigures){CHANNEL_NOT_SAID, CHANNEL_NOT_SAID, CHANNEL_NOT_SAID, CHANNEL_NOT_SAID, 0};
+    *ret = (UnitFigures){CHANNEL_NOT_SAID, CHANNEL_NOT_SAID, CHANNEL_NOT_SAID, CHANNEL_NOT_SAID, 0,
+                         CHANNEL_NOT_SAID};
     pthread_mutex_lock(&reports->lock);
     const Owner *owner = *owner_at(reports, key);
     for (size_t i = 0; owner && i < owner->agent_count; i++) {
@@ -374,6 +375,8 @@ bool reports_of_unit(Reports *reports, const char *key, const char *unit, UnitFi
             /* of several consumers one commits, and knows the table */
             if (told->shown.rows != CHANNEL_NOT_SAID && told->shown.commits != 0)
                 ret->rows = (ret->rows == CHANNEL_NOT_SAID ? 0 : ret->rows) + told->shown.rows;
+            if (told->shown.upkeep > ret->upkeep && told->shown.commits != 0)
+                ret->upkeep = told->shown.upkeep;
         }
     }
     if (found) {

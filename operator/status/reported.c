@@ -159,3 +159,55 @@ void conditions_of_unit(const Reported *reported, int64_t promised_ms, Condition
                : condition("DeadLetters", "False", "None", "");
     ret[2] = (Condition){0};
 }
+
+/* --- a table --- */
+
+static bool is_of_columns(const char *reason)
+{
+    static const char *const reasons[] = {
+        "SchemaIncompatible", "SchemaUndecided",     "SchemaMismatch", "SchemaChanged",
+        "KeyChanged",         "SourceTableReplaced", "TableRenamed",   "Unpublished",
+        "ColumnsPending",     "ColumnsChanged"};
+    for (size_t i = 0; reason && i < ARRAY_LEN(reasons); i++)
+        if (strcmp(reasons[i], reason) == 0)
+            return true;
+    return false;
+}
+
+/* What tries again says itself why; of what has ended its Pod's log told the unit. */
+static Condition schema_in_sync(const Reported *reported, const json_t *ready, bool alone)
+{
+    bool retries = is_phase(reported, "Retrying");
+    const char *reason = retries ? reported->flow.reason : object_text(ready, "reason");
+    const char *message = retries ? reported->flow.error : object_text(ready, "message");
+    if (is_of_columns(reason))
+        return condition("SchemaInSync", alone ? "False" : "Unknown", reason,
+                         message ? message : "");
+    if (is_phase(reported, "Snapshotting") || is_phase(reported, "CatchingUp") ||
+        is_phase(reported, "Streaming") || is_phase(reported, "Paused"))
+        return condition("SchemaInSync", "True", "InSync", "it has the columns of its source");
+    return not_known("SchemaInSync", reported);
+}
+
+static Condition maintained(const Reported *reported, int64_t upkeep)
+{
+    if (reported->known && upkeep == 1)
+        return condition("Maintained", "True", "ByCommits",
+                         "its commits expire old snapshots and merge small manifests; data files "
+                         "are not compacted");
+    if (reported->known && upkeep == 2)
+        return condition("Maintained", "False", "NotAllowed",
+                         "old snapshots stay, for gc.enabled is false or the catalog does not let "
+                         "them be removed: set it, or have the catalog expire them");
+    return not_known("Maintained", reported);
+}
+
+void conditions_of_table(const Reported *reported, const json_t *ready, bool alone, int64_t upkeep,
+                         Condition ret[3])
+{
+    Reported heard = *reported;
+    heard.known = reported->known && !reported->silent;
+    ret[0] = schema_in_sync(&heard, ready, alone);
+    ret[1] = maintained(&heard, upkeep);
+    ret[2] = (Condition){0};
+}

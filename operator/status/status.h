@@ -74,7 +74,12 @@ void conditions_of_unit(const Reported *reported, int64_t promised_ms, Condition
 typedef struct UnitFigures {
     int64_t rows, lag_bytes, lag_records, freshness_ms; /* CHANNEL_NOT_SAID */
     int64_t at_s;
+    int64_t upkeep; /* of the tables that are known, the worst; CHANNEL_NOT_SAID */
 } UnitFigures;
+/* Of the table that a unit fills, by its process and the unit's Ready (NULL: none yet). alone: the
+ * process fills no other, so that what ended it is of this one. */
+void conditions_of_table(const Reported *reported, const json_t *ready, bool alone, int64_t upkeep,
+                         Condition ret[3]);
 
 /* --- conditions.c --- */
 

@@ -135,15 +135,33 @@ class Plugin(unittest.TestCase):
         tables, second, by = asked()
         self.assertEqual(tables, "public.customers")
         self.assertNotEqual(first, second)
-        request = {"id": second, "by": by, "tables": [tables], "state": "Running", "askedAt": "2026-01-01T00:00:00Z"}
+        request = {"kind": "Resnapshot", "id": second, "by": by, "tables": [tables], "state": "Running", "askedAt": "2026-01-01T00:00:00Z"}
         self.say("Connector", "shop", {"requests": [request]})
-        self.assertRegex(self.firn("describe", "shop"), rf"{second} +Running +\d+d +{by} +public.customers\n")
+        self.assertRegex(self.firn("describe", "shop"), rf"Resnapshot +{second} +Running +\d+d +{by} +public.customers\n")
         self.assertIn("write which tables are to be copied again", self.firn("resnapshot", "shop", code=1))
         self.assertIn("orders is no table", self.firn("resnapshot", "shop", "orders", code=1))
         self.assertIn("orders is a unit: its own tables", self.firn("resnapshot", "orders", "public.orders", code=1))
         self.assertIn("clicks reads a topic that others fill", self.firn("resnapshot", "clicks", code=1))
         self.assertIn("public.orders does not go with pause", self.firn("pause", "shop", "public.orders", code=2))
         self.assertEqual(asked()[1], second)
+
+    def test_a_unit_goes_on_from_elsewhere(self):
+        def asked(what: str) -> list[str]:
+            return self.kube.get("IngestionUnit", "clicks", "retail")["metadata"]["annotations"][f"firn.dev/{what}"].split(" ")
+
+        self.assertIn("unit/clicks goes back", self.firn("rollback", "clicks", "2026-11-22T00:00:00Z"))
+        target, one, by = asked("rollback")
+        self.assertEqual((target, by), ("2026-11-22T00:00:00Z", self.kubectl("auth", "whoami", "--output=jsonpath={.status.userInfo.username}")))
+        self.assertIn("unit/clicks goes on from there", self.firn("positions", "unit/clicks", "0:17,1:4"))
+        self.assertEqual(asked("positions")[0], "0:17,1:4")
+        done = {"kind": "Rollback", "id": one, "by": by, "target": target, "state": "Done", "askedAt": "2026-01-01T00:00:00Z",
+                "endedAt": "2026-01-01T00:00:05Z", "from": "7@12,9", "to": "5@4,4"}  # fmt: skip
+        self.say("IngestionUnit", "clicks", {"requests": [done]})
+        self.assertRegex(self.firn("describe", "clicks"), rf"Rollback +{one} +Done +\d+d +{by} +{target} +from 7@12,9 to 5@4,4\n")
+        self.assertIn("write where it is to go", self.firn("rollback", "clicks", code=1))
+        self.assertIn("shop is a Connector: name the unit", self.firn("rollback", "shop", "5", code=1))
+        self.assertIn("rollback needs a NAME", self.firn("rollback", code=2))
+        self.assertEqual(asked("rollback")[1], one)
 
     def test_what_it_refuses(self):
         self.assertIn("there is no connector or unit nothing here", self.firn("describe", "nothing", code=1))

@@ -267,8 +267,8 @@ class Reconcile(unittest.TestCase):
                   "readyReplicas": available, "availableReplicas": available}  # fmt: skip
         self.kube.patch("Deployment", "shop-capture", {"status": status}, self.namespace, "/status")
 
-    def make_pod(self, name: str, status: dict):
-        template = self.get("Deployment", "shop-capture")["spec"]["template"]
+    def make_pod(self, name: str, status: dict, deployment: str = "shop-capture"):
+        template = self.get("Deployment", deployment)["spec"]["template"]
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": template["metadata"]["labels"]}, "spec": template["spec"]}
         self.kube.call("POST", self.kube.path("Pod", None, self.namespace), pod)
         self.kube.patch("Pod", name, {"status": status}, self.namespace, "/status")
@@ -563,7 +563,7 @@ class Life(Reconcile):
 
     @staticmethod
     def tables(**rows: int) -> dict[str, dict]:
-        return {f"all-public-{table}": {"table": f"public.{table}", "rows": count, "copied": count, "toCopy": 5, "copying": 0}
+        return {f"all-public-{table}": {"table": f"public.{table}", "rows": count, "copied": count, "toCopy": 5, "copying": 0, "upkeep": 1}
                 for table, count in rows.items()}  # fmt: skip
 
     def test_a_patterns_tables_and_their_figures(self):
@@ -600,6 +600,8 @@ class Life(Reconcile):
         self.assertEqual(self.get("Connector", "shop")["status"]["tables"], 2)
         for name, reason in (("SourceReachable", "Reachable"), ("SnapshotComplete", "Complete"), ("LogHeadroom", "Enough")):
             self.wait_condition("Connector", "shop", name, "True", reason)
+        self.wait_condition("LakeTable", "all-public-a", "SchemaInSync", "True", "InSync")
+        self.wait_condition("LakeTable", "all-public-a", "Maintained", "True", "ByCommits")
         # one scrape shows all agents
         labels = f'{{kind="Connector",namespace="{self.namespace}",name="shop"}}'
         metrics = self.operator.http("/metrics")[1]
@@ -617,6 +619,7 @@ class Life(Reconcile):
         self.assertIn("the server is away", found["message"])
         self.wait_condition("Connector", "shop", "SourceReachable", "False", "ConnectionLost")
         self.wait_condition("IngestionUnit", "all-public-a", "Ready", "False", "ConnectionLost")
+        self.wait_condition("LakeTable", "all-public-a", "SchemaInSync", "Unknown", "NotReported")
         agent.say("Streaming", lag=0, freshness=11000)
         self.wait_condition("Connector", "shop", "Ready", "True", "Streaming")
         self.wait_condition("IngestionUnit", "all", "Fresh", "False", "Late")
@@ -628,14 +631,14 @@ class Life(Reconcile):
         self.until(lambda: self.find("LakeTable", "all-public-a") is None, "and its LakeTable")
         self.until(lambda: self.rows("all-public-b") == 8, "the other goes on")
 
-    def requests(self) -> list[dict]:
-        return self.get("Connector", "shop")["status"].get("requests", [])
+    def requests(self, kind: str = "Connector", name: str = "shop") -> list[dict]:
+        return self.get(kind, name)["status"].get("requests", [])
 
-    def annotate(self, text: str | None):
-        self.kube.patch("Connector", "shop", {"metadata": {"annotations": {"firn.dev/resnapshot": text}}}, self.namespace)
+    def annotate(self, text: str | None, kind: str = "Connector", name: str = "shop", what: str = "resnapshot"):
+        self.kube.patch(kind, name, {"metadata": {"annotations": {f"firn.dev/{what}": text}}}, self.namespace)
 
-    def orders_of_pods(self) -> dict:
-        return json.loads(self.get("ConfigMap", "shop-capture")["data"].get("orders.json", '{"orders": {}}'))["orders"]
+    def orders_of_pods(self, name: str = "shop-capture") -> dict:
+        return json.loads(self.get("ConfigMap", name)["data"].get("orders.json", '{"orders": {}}'))["orders"]
 
     def test_what_is_asked_of_an_agent(self):
         """Once for each id, whoever runs the operator and the agent; told to who runs, and no Pod is rolled."""
@@ -651,7 +654,8 @@ class Life(Reconcile):
         self.until(lambda: agent.orders == [{"resnapshot": "public.orders first alice@example.com"}], "the agent is asked, once")
         (request,) = self.requests()
         self.assertRegex(request.pop("askedAt"), "^20..-")
-        self.assertEqual(request, {"id": "first", "by": "alice@example.com", "tables": ["public.orders"], "state": "Waiting"})
+        wanted = {"kind": "Resnapshot", "id": "first", "by": "alice@example.com", "tables": ["public.orders"], "state": "Waiting"}
+        self.assertEqual(request, wanted)
         self.assertEqual(self.orders_of_pods(), agent.orders[0])
         agent.say("Snapshotting", lag=0, logStatus=1, request="first", requestState="Running")
         self.until(lambda: self.requests()[0]["state"] == "Running", "it is under way")
@@ -694,6 +698,50 @@ class Life(Reconcile):
         self.assertIn("copying again is asked for by alice@example.com, as first", said)
         self.assertIn("copying again, as first: Done", said)
         self.assertIn("copying again, as second: Refused: there is none", said)
+
+    def test_what_is_asked_of_a_unit(self):
+        """Its own process is asked, one thing at a time, and says from where to where its table went; that lasts."""
+        self.channel_started()
+        self.secret()
+        documents = list(yaml.safe_load_all(shop(self.namespace)))
+        self.kube.apply(yaml.safe_dump_all(documents))
+        self.wait_children()
+        rollback = {"kind": "IngestionUnit", "name": "orders", "what": "rollback"}
+        self.annotate("7 early", **rollback)  # its Connector's Pod fills it, from the source's log
+        found = self.until(lambda: self.requests("IngestionUnit", "orders")[:1], "it is refused")[0]
+        self.assertEqual((found["kind"], found["state"], found["target"]), ("Rollback", "Refused", "7"))
+        self.assertIn("kubectl firn resnapshot", found["message"])
+        self.kube.patch("Connector", "shop", {"spec": {"stream": {"kafka": {"bootstrapServers": "kafka:9092"}}}}, self.namespace)
+        generation = self.until(lambda: self.find("Deployment", "orders-ingest"), "the unit's own")["metadata"]["generation"]
+        self.make_pod("agent", {"phase": "Running"}, "orders-ingest")
+        agent = self.agent("agent", "orders-ingest")
+        agent.say("Streaming")
+        self.annotate("2026-11-22T00:00:00Z first alice@example.com", **rollback)
+        self.annotate("0:17 second", **rollback | {"what": "positions"})
+        self.until(lambda: agent.orders == [{"rollback": "2026-11-22T00:00:00Z first alice@example.com"}], "one of them is asked")
+        self.until(lambda: self.orders_of_pods("orders-ingest") == agent.orders[0], "a Pod that begins is asked, too")
+        # somebody else works meanwhile
+        self.operator.kill()
+        agent.stop()
+        self.start("two", None, "--figures-interval=1s", f"--channel=127.0.0.1:{self.port}", "--channel-host=localhost")
+        self.until(self.operator.working, "another one works")
+        agent = self.agent("agent", "orders-ingest")
+        agent.say("Streaming")
+        self.until(lambda: len(agent.orders) == 1, "the agent is asked again")
+        agent.say("Streaming", request="first", requestState="Done", requestFrom="9@12,9", requestTo="5@4,4")
+        self.until(lambda: agent.orders[-1] == {"positions": "0:17 second"}, "then the other")
+        found = {one["id"]: one for one in self.requests("IngestionUnit", "orders")}
+        self.assertEqual((found["first"]["state"], found["first"]["from"], found["first"]["to"]), ("Done", "9@12,9", "5@4,4"))
+        self.assertEqual((found["first"]["by"], found["second"]["state"]), ("alice@example.com", "Waiting"))
+        agent.say("Streaming", request="second", requestState="Refused", requestWhy="it begins at 20")
+        self.until(lambda: agent.orders[-1] == {}, "nothing is asked any more")
+        found = {one["id"]: one for one in self.requests("IngestionUnit", "orders")}
+        self.assertEqual((found["second"]["state"], found["second"]["message"]), ("Refused", "it begins at 20"))
+        self.assertEqual(self.get("Deployment", "orders-ingest")["metadata"]["generation"], generation, "no Pod was rolled")
+        events = self.kube.call("GET", f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        said = [one["message"] for one in events if one["reason"] in ("Rollback", "Positions")]
+        self.assertIn("a rollback, as first: Done, from 9@12,9 to 5@4,4", said)
+        self.assertIn("going on from other positions, as second: Refused: it begins at 20", said)
 
     def test_never_ready_when_nobody_is_heard(self):
         self.channel_started()

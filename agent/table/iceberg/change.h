@@ -1,7 +1,8 @@
 /* A change of a table's metadata, as the REST protocol expresses it: what must hold, and what is to
  * be done; from it the metadata that comes of it, and its text.
  *
- *   create.c  the updates that make a table; snapshot.c: those of a commit
+ *   create.c  the updates that make a table; snapshot.c: those of a commit; rollback.c: those of
+ *             going back to an older one
  *   apply.c   updates and metadata give metadata
  *   text.c    metadata as text, of which most is the text of before
  *   send.c    to the catalog, and what became of it */
@@ -29,6 +30,14 @@ typedef struct Change {
                       been expired meanwhile; NULL: none */
 } Change;
 void change_done(Change *change);
+/* What was compared must still stand: the table, its head, and the shape the files were written in.
+ */
+json_t *change_requirements(const IcebergTable *table);
+void change_set_main(const IcebergTable *table, json_t *updates, int64_t snapshot_id);
+/* The metadata of before joins the log of the new one. *ret_dropped: URIs of metadata files that
+ * are no longer kept, and go once the change took effect. */
+void change_log_metadata(const IcebergTable *table, json_t *metadata, json_t *ret_dropped);
+void change_delete_dropped(const IcebergTable *table, const json_t *dropped);
 
 typedef enum Outcome {
     OUTCOME_TAKEN,   /* it took effect */

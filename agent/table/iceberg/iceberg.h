@@ -10,6 +10,7 @@
  *   change.h        a change as the REST protocol has it, and what it makes of metadata
  *   partition.c     transforms
  *   puffin.c        deletion vectors
+ *   rollback.c      back to an older snapshot
  *   snapshot.c      one commit; build.c: its manifests, summary.c: what it says of itself
  *   history.c       ancestors; retention.c: thinning, sweep.c: what goes with it */
 #pragma once
@@ -225,6 +226,9 @@ extern const IcebergRetention iceberg_retention_default; /* the figures in brack
  * commit.manifest.target-size-bytes and write.metadata.previous-versions-max go before it. */
 void iceberg_set_retention(IcebergTable *table, const IcebergRetention *retention);
 
+/* Do commits expire snapshots? Not with gc.enabled=false, or where the catalog sees to that. */
+bool iceberg_thins(const IcebergTable *table);
+
 typedef struct IcebergAttempt IcebergAttempt;
 
 typedef enum IcebergAnswer {
@@ -259,6 +263,18 @@ typedef enum IcebergForeign {
 /* What was done to the files of main since the snapshot (-1: the empty table). */
 IcebergForeign iceberg_foreign(const IcebergTable *table, int64_t since);
 int64_t iceberg_last_sequence(const IcebergTable *table);
+
+/* ---------- going back ---------- */
+/* The newest snapshot that the head stands on, or is, and that is no younger; -1: none is known. */
+int64_t iceberg_snapshot_at(const IcebergTable *table, int64_t time_ms);
+/* What the snapshot's summary says, or that of the nearest one below it that says anything; NULL:
+ * none does, as far as they are known. */
+const char *iceberg_said(const IcebergTable *table, int64_t snapshot_id, const char *key);
+/* Makes the snapshot the head of main, and sets the properties (pairs) with it. Snapshots that were
+ * on top stay until they are expired. The table is as loaded before: refresh it. *why as
+ * iceberg_attempt_send; FAILED with CONFIG "SnapshotMissing" when it is not known. */
+IcebergAnswer iceberg_roll_back(IcebergTable *table, int64_t snapshot_id,
+                                const char *const *properties, size_t property_count, Error *why);
 
 /* ---------- deletes ---------- */
 /* One Puffin file with a deletion-vector-v1 blob per entry. https://iceberg.apache.org/puffin-spec/

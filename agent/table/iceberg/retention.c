@@ -115,6 +115,11 @@ bool retention_allowed(const IcebergTable *table, const json_t *metadata)
     return !table->never_thin && (!gc || strcmp(gc, "false") != 0);
 }
 
+bool iceberg_thins(const IcebergTable *table)
+{
+    return retention_allowed(table, table->metadata);
+}
+
 /* A commit makes one more due, as a rule: what was seen the last time says when to look again.
  * Until something has been thinned it does not wait. */
 bool retention_is_time(IcebergTable *table, int64_t now_ms)

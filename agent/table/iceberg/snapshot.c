@@ -40,8 +40,7 @@ static json_t *snapshot_json(Build *build, const char *list_uri, int64_t now_ms)
     return snapshot;
 }
 
-/* *ret_dropped: URIs of metadata files that are no longer kept. */
-static void log_metadata(const IcebergTable *table, json_t *metadata, json_t *ret_dropped)
+void change_log_metadata(const IcebergTable *table, json_t *metadata, json_t *ret_dropped)
 {
     json_t *log = json_copy(json_object_get(metadata, "metadata-log"));
     if (!log)
@@ -58,9 +57,7 @@ static void log_metadata(const IcebergTable *table, json_t *metadata, json_t *re
 }
 
 /* ---------- the change ---------- */
-/* What was compared must still stand: the table, its head, and the shape the files were written in.
- */
-static json_t *requirements(const IcebergTable *table)
+json_t *change_requirements(const IcebergTable *table)
 {
     int64_t head = metadata_head(table->metadata);
     json_t *list = json_pack(
@@ -131,7 +128,7 @@ static void set_schema(const Build *build, Change *change)
                                     build->schema_is_new ? -1 : build->schema_id));
 }
 
-static void set_main(const IcebergTable *table, json_t *updates, int64_t snapshot_id)
+void change_set_main(const IcebergTable *table, json_t *updates, int64_t snapshot_id)
 {
     json_t *ref = json_copy(json_object_get(json_object_get(table->metadata, "refs"), "main"));
     if (!ref)
@@ -197,7 +194,7 @@ static bool change_init(Change *change, Build *build, const char *list_uri, json
     int64_t last_ms = json_integer_value(json_object_get(table->metadata, "last-updated-ms"));
     if (now_ms <= last_ms)
         now_ms = last_ms + 1;
-    *change = (Change){.requirements = requirements(table),
+    *change = (Change){.requirements = change_requirements(table),
                        .updates = json_array(),
                        .base = {.metadata_uri = mem_strdup(table->entry.metadata_uri),
                                 .version = table->entry.version},
@@ -207,13 +204,13 @@ static bool change_init(Change *change, Build *build, const char *list_uri, json
     json_array_append_new(change->updates,
                           json_pack("{s:s,s:o}", "action", "add-snapshot", "snapshot",
                                     snapshot_json(build, list_uri, now_ms)));
-    set_main(table, change->updates, build->snapshot_id);
+    change_set_main(table, change->updates, build->snapshot_id);
     set_properties(build, change);
     change->metadata = metadata_apply(table->metadata, change->updates, now_ms, err);
     if (!change->metadata || !thin(table, change, now_ms, ret_expired, err))
         return false;
     if (catalog_keeps_metadata(table->catalog)) {
-        log_metadata(table, change->metadata, ret_dropped);
+        change_log_metadata(table, change->metadata, ret_dropped);
         metadata_text_init(&change->text, change->metadata, &table->text);
     }
     return true;
@@ -293,7 +290,7 @@ int64_t iceberg_attempt_id(const IcebergAttempt *attempt)
 
 /* ---------- what comes of it ---------- */
 /* Only what is ours to delete, whatever the log says. */
-static void delete_dropped(const IcebergTable *table, const json_t *dropped)
+void change_delete_dropped(const IcebergTable *table, const json_t *dropped)
 {
     size_t i;
     json_t *uri;
@@ -328,7 +325,7 @@ static bool adopt(IcebergAttempt *attempt, json_t *metadata, CatalogEntry *entry
         build_hand_over(build);
     if (!state_find_store(table, err))
         return false;
-    delete_dropped(table, attempt->dropped);
+    change_delete_dropped(table, attempt->dropped);
     retention_clean(table, attempt->expired);
     return true;
 }
@@ -369,6 +366,6 @@ IcebergAnswer iceberg_attempt_send(IcebergAttempt *attempt, Error *why)
 void iceberg_attempt_found(IcebergAttempt *attempt)
 {
     build_fill_in_added(&attempt->build);
-    delete_dropped(attempt->build.table, attempt->dropped);
+    change_delete_dropped(attempt->build.table, attempt->dropped);
     retention_clean(attempt->build.table, attempt->expired);
 }

@@ -51,7 +51,11 @@ static Obeyed obeyed;
 static void obey(void *context, const ChannelOrders *orders)
 {
     (void)context;
-    snprintf(obeyed.text, sizeof obeyed.text, "%s", orders->resnapshot ? orders->resnapshot : "");
+    const char *const texts[] = {orders->resnapshot, orders->positions, orders->rollback};
+    obeyed.text[0] = '\0';
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (texts[i])
+            snprintf(obeyed.text, sizeof obeyed.text, "%zu %s", i, texts[i]);
     atomic_store(&obeyed.pauses, orders->pause);
     atomic_fetch_add(&obeyed.words, 1);
 }
@@ -61,8 +65,9 @@ static void obey(void *context, const ChannelOrders *orders)
 static void orders_arrive(void **state)
 {
     (void)state;
-    static char text[] = "public.orders 1 alice";
+    static char text[] = "public.orders 1 alice", place[] = "0:17 2";
     const ChannelOrders copies = {.resnapshot = text}, pauses = {.pause = true};
+    const ChannelOrders moves = {.positions = place}, rolls = {.rollback = place};
     World world;
     obeyed = (Obeyed){0};
     world_start(&world);
@@ -72,7 +77,7 @@ static void orders_arrive(void **state)
     world.ordered = obey;
     world_report(&world, "good:shop-1");
     WAIT_FOR(atomic_load(&obeyed.words) == 1);
-    assert_string_equal(obeyed.text, text);
+    assert_string_equal(obeyed.text, "0 public.orders 1 alice");
     assert_false(atomic_load(&obeyed.pauses));
     channel_order(world.channel, "c/retail/shop", &copies); /* known */
     channel_order(world.channel, "c/retail/shop", &pauses);
@@ -87,7 +92,13 @@ static void orders_arrive(void **state)
     channel_client_stop(world.client);
     world_report(&world, "good:shop-1");
     WAIT_FOR(atomic_load(&obeyed.words) == 5);
-    assert_string_equal(obeyed.text, text);
+    assert_string_equal(obeyed.text, "0 public.orders 1 alice");
+    channel_order(world.channel, "c/retail/shop", &moves);
+    WAIT_FOR(atomic_load(&obeyed.words) == 6);
+    assert_string_equal(obeyed.text, "1 0:17 2");
+    channel_order(world.channel, "c/retail/shop", &rolls);
+    WAIT_FOR(atomic_load(&obeyed.words) == 7);
+    assert_string_equal(obeyed.text, "2 0:17 2");
     world_stop(&world);
 }
 

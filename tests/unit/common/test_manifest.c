@@ -664,6 +664,61 @@ static void refused_request(const char *text, const char *why)
     assert_int_equal(request.tables.count, 0);
 }
 
+static void refused_unit_request(UnitRequestKind kind, const char *text, const char *why)
+{
+    UnitRequest request;
+    Error err = {0};
+    assert_false(unit_request_parse(kind, text, &request, &err));
+    assert_string_equal(err.code, "BadRequest");
+    if (!strstr(err.message, why))
+        fail_msg("'%s' does not say '%s'", err.message, why);
+    assert_null(request.target);
+    assert_int_equal(request.offsets.count, 0);
+}
+
+/* firn.dev/rollback, firn.dev/positions */
+static void unit_requests(void **state)
+{
+    (void)state;
+    UnitRequest request;
+    Error err;
+    assert_true(unit_request_parse(UNIT_ROLLBACK, " 8123  one alice\n", &request, &err));
+    assert_int_equal(request.snapshot, 8123);
+    assert_int_equal(request.at_ms, INT64_MIN);
+    assert_string_equal(request.id, "one");
+    assert_string_equal(request.by, "alice");
+    assert_string_equal(request.target, "8123");
+    unit_request_done(&request);
+    assert_true(unit_request_parse(UNIT_ROLLBACK, "1970-01-01T00:00:01Z", &request, &err));
+    assert_int_equal(request.at_ms, 1000);
+    assert_int_equal(request.snapshot, 0);
+    assert_int_equal(strlen(request.id), 16);
+    unit_request_done(&request);
+    assert_true(unit_request_parse(UNIT_POSITIONS, "3:17,0:4 x", &request, &err));
+    assert_int_equal(request.offsets.count, 2);
+    assert_int_equal(request.offsets.items[0].partition, 3);
+    assert_int_equal(request.offsets.items[0].offset, 17);
+    assert_false(request.latest);
+    unit_request_done(&request);
+    assert_true(unit_request_parse(UNIT_POSITIONS, "Latest x", &request, &err));
+    assert_true(request.latest);
+    unit_request_done(&request);
+    assert_true(unit_request_parse(UNIT_POSITIONS, "Earliest x", &request, &err));
+    assert_false(request.latest || request.offsets.count || request.at_ms != INT64_MIN);
+    unit_request_done(&request);
+    static const char *const nowhere[] = {
+        "",     "0",       "-5",   "latest", "1:",
+        ":1",   "1:2,1:3", "1:-2", "1:2,",   "4294967296:1",
+        "1:+2", "1:2;3:4", "0x1",  "1.5",    "1:9223372036854775808"};
+    for (size_t i = 0; i < ARRAY_LEN(nowhere); i++) {
+        refused_unit_request(UNIT_POSITIONS, nowhere[i], "there is nowhere to go in");
+        refused_unit_request(UNIT_ROLLBACK, nowhere[i], "there is nowhere to go in");
+    }
+    refused_unit_request(UNIT_ROLLBACK, "Earliest", "write firn.dev/rollback as a time or");
+    refused_unit_request(UNIT_POSITIONS, "8123", "write firn.dev/positions as Earliest");
+    refused_unit_request(UNIT_ROLLBACK, "1 a b c", "more words than three");
+}
+
 /* firn.dev/resnapshot */
 static void requests(void **state)
 {
@@ -718,6 +773,7 @@ int main(void)
         cmocka_unit_test(lists_and_order),
         cmocka_unit_test(findings_are_limited),
         cmocka_unit_test(requests),
+        cmocka_unit_test(unit_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,6 +55,8 @@ typedef struct Source {
 
 /* Stand in the unit's spec and in the table's, with their lines' ends. */
 static const char *unit_extra = "", *table_extra = "";
+/* Stands in the unit's metadata, behind a comma. */
+static const char *unit_notes = "";
 
 static inline void parse_manifest(Source *source)
 {
@@ -67,12 +69,12 @@ static inline void parse_manifest(Source *source)
              "  source: {type: PostgreSQL, host: localhost, database: shop, credentialsSecretRef: "
              "{name: db}, tables: {include: [\"public.*\"]}}\n"
              "  stream: {kafka: {bootstrapServers: \"%s\", topicPrefix: shop}, format: Json}\n---\n"
-             "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: all}\nspec:\n"
+             "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: all%s}\nspec:\n"
              "  connectorRef: {name: shop, tables: [\"public.*\"]}\n%s"
              "  outsourcingUnit:\n    table:\n      catalog: {type: Directory, warehouse: %s}\n"
              "      database: \"{schema}\"\n      tableName: \"{table}\"\n"
              "      commitInterval: 300ms\n%s",
-             source->cluster.broker, unit_extra, source->folder, table_extra);
+             source->cluster.broker, unit_notes, unit_extra, source->folder, table_extra);
     if (!manifest_parse("test", text, strlen(text), &source->manifest, &findings))
         fail_msg("%s: %s", findings.items[0].path, findings.items[0].message);
     findings_done(&findings);

@@ -215,6 +215,43 @@ static void the_stopped_are_not_known(void **state)
     reports_free(world.reports);
 }
 
+static void say_request(World *world, const char *key, const char *pod, const char *state)
+{
+    ChannelReport report = {.has_flow = true, .whole = true};
+    channel_flow_clear(&report.flow);
+    snprintf(report.flow.phase, sizeof report.flow.phase, "Streaming");
+    snprintf(report.flow.request, sizeof report.flow.request, "one");
+    snprintf(report.flow.request_state, sizeof report.flow.request_state, "%s", state);
+    snprintf(report.flow.request_to, sizeof report.flow.request_to, "%s's", pod);
+    reports_said(world->reports, key, pod, &report, world->now_us, world->now_us / SECOND);
+    channel_flow_done(&report.flow);
+}
+
+/* One of the consumers does what all are asked. */
+static void what_is_asked_is_done_by_one(void **state)
+{
+    (void)state;
+    World world = world_of(0);
+    static const char key[] = "u/retail/orders";
+    static const char *const said[][4] = {{"Waiting", "Waiting", "Waiting", "a's"},
+                                          {"Waiting", "Running", "Running", "b's"},
+                                          {"Done", "Running", "Done", "a's"},
+                                          {"Waiting", "Refused", "Refused", "b's"}};
+    reports_joined(world.reports, key, "a");
+    reports_joined(world.reports, key, "b");
+    for (size_t i = 0; i < ARRAY_LEN(said); i++) {
+        say_request(&world, key, "a", said[i][0]);
+        say_request(&world, key, "b", said[i][1]);
+        next_is(&world, key, false);
+        Reported reported;
+        reports_see(world.reports, key, 2, world.now_us, &reported);
+        assert_string_equal(reported.flow.request_state, said[i][2]);
+        assert_string_equal(reported.flow.request_to, said[i][3]);
+        reported_done(&reported);
+    }
+    reports_free(world.reports);
+}
+
 static void consumers_are_one(void **state)
 {
     (void)state;
@@ -363,6 +400,7 @@ int main(void)
         cmocka_unit_test(the_silent_are_found),
         cmocka_unit_test(the_stopped_are_not_known),
         cmocka_unit_test(consumers_are_one),
+        cmocka_unit_test(what_is_asked_is_done_by_one),
         cmocka_unit_test(tables_come_and_go),
         cmocka_unit_test(the_line_is_fair),
         cmocka_unit_test(one_scrape_shows_all),

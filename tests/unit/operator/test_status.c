@@ -298,6 +298,47 @@ static void conditions_of_what_is_reported(void **state)
     assert_null(is[2].type);
 }
 
+static void conditions_of_a_table(void **state)
+{
+    (void)state;
+    Condition is[3];
+    Reported nothing = {0}, streams = reported_in("Streaming"), retries = reported_in("Retrying");
+    channel_flow_clear(&nothing.flow);
+    AUTO(json_free)
+    json_t *ready = json_pack("{ss ss}", "reason", "SchemaIncompatible", "message", "column v");
+    AUTO(json_free) json_t *other = json_pack("{ss ss}", "reason", "SlotLost", "message", "gone");
+    conditions_of_table(&nothing, NULL, false, CHANNEL_NOT_SAID, is);
+    is_said(is, 0, "Unknown", "NotReported");
+    is_said(is, 1, "Unknown", "NotReported");
+    assert_null(is[2].type);
+    conditions_of_table(&streams, other, true, 1, is);
+    is_said(is, 0, "True", "InSync");
+    is_said(is, 1, "True", "ByCommits");
+    conditions_of_table(&streams, NULL, true, 2, is);
+    is_said(is, 1, "False", "NotAllowed");
+    conditions_of_table(&streams, NULL, true, 0, is); /* nothing was committed yet */
+    is_said(is, 1, "Unknown", "NotReported");
+    conditions_of_table(&nothing, ready, true, 1, is); /* its process has ended */
+    is_said(is, 0, "False", "SchemaIncompatible");
+    assert_string_equal(is[0].message, "column v");
+    is_said(is, 1, "Unknown", "NotReported");
+    conditions_of_table(&nothing, ready, false, 1, is); /* it filled other tables, too */
+    is_said(is, 0, "Unknown", "SchemaIncompatible");
+    conditions_of_table(&nothing, other, true, 1, is);
+    is_said(is, 0, "Unknown", "NotReported");
+    snprintf(retries.flow.reason, sizeof retries.flow.reason, "ColumnsPending");
+    conditions_of_table(&retries, other, true, 1, is);
+    is_said(is, 0, "False", "ColumnsPending");
+    snprintf(retries.flow.reason, sizeof retries.flow.reason, "StoreFailed");
+    conditions_of_table(&retries, other, true, 1, is);
+    is_said(is, 0, "Unknown", "NotReported");
+    is_said(is, 1, "True", "ByCommits");
+    streams.silent = true;
+    conditions_of_table(&streams, NULL, true, 1, is);
+    is_said(is, 0, "Unknown", "AgentSilent");
+    is_said(is, 1, "Unknown", "AgentSilent");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +347,7 @@ int main(void)
         cmocka_unit_test(pods_are_understood),
         cmocka_unit_test(agents_have_the_last_word),
         cmocka_unit_test(conditions_of_what_is_reported),
+        cmocka_unit_test(conditions_of_a_table),
         cmocka_unit_test(a_lease_is_taken_when_nobody_renews_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
