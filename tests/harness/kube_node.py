@@ -313,7 +313,10 @@ class Node(Cluster):
 
     def load(self, image: Path):
         """An image of deploy/image's is there from now on."""
-        run(*self._ctr(), "images", "import", image, timeout=120)
+        try:
+            run(*self._ctr(), "images", "import", image, timeout=120)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log('node')}") from None
 
     def inside(self, *words) -> str:
         """Runs a command among the node's processes, and gives what it prints."""

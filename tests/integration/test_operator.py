@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -503,6 +504,20 @@ class Life(Reconcile):
                                     "spec": {"catalog": {"warehouse": "/lake"}, "database": "retail", "tableName": "later"}}))  # fmt: skip
         self.until(lambda: "public.x" in self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], "it is in the manifest")
         self.until(lambda: self.all_ready() and self.is_condition("IngestionUnit", "zz-second", "Ready", "True"), "it is ready")
+        # a table whose Secret is not there: its unit waits, and no other
+        self.kube.apply(json.dumps({"apiVersion": "firn.dev/v1alpha1", "kind": "LakeTable", "metadata": {"name": "kept", "namespace": self.namespace},
+                                    "spec": {"catalog": {"warehouse": "s3://bucket/lake"}, "storage": {"credentialsSecretRef": {"name": "lake-s3"}},
+                                             "database": "retail", "tableName": "kept"}}))  # fmt: skip
+        self.kube.apply(json.dumps({**other, "metadata": {"name": "kept", "namespace": self.namespace},
+                                    "spec": {"connectorRef": {"name": "shop", "table": "public.kept"}, "lakeTableRef": {"name": "kept"}}}))  # fmt: skip
+        found = self.wait_condition("IngestionUnit", "kept", "Stalled", "True", "SecretMissing")
+        self.assertIn("Secret lake-s3", found["message"])
+        self.wait_event("IngestionUnit", "kept", "SecretMissing")
+        self.until(self.all_ready, "the others go on")
+        self.assertNotIn("public.kept", self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"])
+        self.secret("lake-s3")
+        self.until(lambda: "public.kept" in self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"], "it is in the manifest")
+        self.until(lambda: self.all_ready() and self.is_condition("IngestionUnit", "kept", "Ready", "True"), "it is ready")
         # a unit without its Connector
         self.kube.apply(json.dumps({**other, "metadata": {"name": "alone", "namespace": self.namespace},
                                     "spec": {"connectorRef": {"name": "nobody", "table": "public.y"}, "lakeTableRef": {"name": "later"}}}))  # fmt: skip
@@ -1096,7 +1111,7 @@ class Faults(Reconcile):
         self.started()
         self.settle()
         self.kube.stop_one("controllers")
-        self.kube.stop_one("api-server")
+        self.kube.stop_one("api-server", signal.SIGKILL)
         self.until(lambda: self.operator.text().count("watch interrupted") > 3, "the watches broke off")
         self.until(lambda: self.operator.said("the lease can't be renewed: nothing is written until it is"), "it lets go")
         self.kube.start_api_server()
