@@ -68,12 +68,16 @@ static bool ease(Feed *feed, Error *err)
     return all <= feed->ingest->buffers_max || table_stage_ease(fattest->stage, err);
 }
 
-static bool put_batch(Feed *feed, FeedLane *lane, Error *err)
+static bool put_batch(Feed *feed, uint32_t number, Error *err)
 {
+    FeedLane *lane = &feed->lanes[number];
+    const Piece *open = &feed->worker.lanes[number].open;
+    const PieceName it = {number, open->from, open->id};
+    char name[PIECE_NAME_BYTES];
     AUTO(batch_free) Batch *batch = TAKE(lane->batch);
     if (!batch || !batch->row_count)
         return true;
-    if (!lane->stage && !(lane->stage = table_stage_new(feed->table, err)))
+    if (!lane->stage && !(lane->stage = table_stage_new(feed->table, piece_name(&it, name), err)))
         return false;
     return table_stage_put(lane->stage, batch, err) && ease(feed, err);
 }
@@ -81,10 +85,7 @@ static bool put_batch(Feed *feed, FeedLane *lane, Error *err)
 static bool stage(Feed *feed, uint32_t number, PieceId piece, Error *err)
 {
     FeedLane *lane = &feed->lanes[number];
-    char name[PIECE_NAME_BYTES];
-    const PieceName it = {number, feed->worker.lanes[number].open.from, piece};
-    piece_name(&it, name);
-    if (!put_batch(feed, lane, err) || !table_stage_finish(lane->stage, name, err))
+    if (!put_batch(feed, number, err) || !table_stage_finish(lane->stage, err))
         return false;
     lane_drop(lane);
     CRASH_POINT("ingest-staged");
@@ -192,7 +193,7 @@ static bool take_event(Feed *feed, const KafkaHeard *heard, const EventRecord *r
     switch (event->kind) {
     case EVENT_ROW:
         if (take_row(feed, number, record, event) && batch_is_full(feed->lanes[number].batch))
-            return put_batch(feed, &feed->lanes[number], err);
+            return put_batch(feed, number, err);
         return true;
     case EVENT_TRUNCATE:
     case EVENT_LANES:
