@@ -169,20 +169,19 @@ static bool dead_record(Feed *feed, const KafkaHeard *heard, const Error *why, E
 }
 
 /* Among the dead letters, where there are any; else passed over, and counted. */
-static bool unrouted(Feed *feed, const KafkaHeard *heard, Error *err)
+static bool tell_unrouted(Feed *feed, const KafkaHeard *heard, Error *err)
 {
     Error why;
     (void)error_set(&why, ERROR_DATA, "Unrouted",
                     "topic %s: partition %u offset %" PRIu64 ": no route takes the record",
                     feed->topic, heard->partition, heard->offset);
     if (feed->dead_letter)
-        return dead_record(feed, heard, &why, err);
+        return feed_put_letter(feed, heard, &why, err);
     metric_add(feed->metrics.unrouted, 1);
     if (!feed->has_unrouted)
         log_warn("records that no route takes are passed over", LOG_T("topic", feed->topic),
                  LOG_U("partition", heard->partition), LOG_U("offset", heard->offset));
     feed->has_unrouted = true;
-    worker_gap(&feed->worker, heard->partition, heard->offset + 1);
     return true;
 }
 
@@ -192,6 +191,8 @@ static bool take_event(Feed *feed, const KafkaHeard *heard, const EventRecord *r
     uint32_t number = record->partition;
     switch (event->kind) {
     case EVENT_ROW:
+        if (UNLIKELY(event->unrouted) && !tell_unrouted(feed, heard, err))
+            return false;
         if (take_row(feed, number, record, event) && batch_is_full(feed->lanes[number].batch))
             return put_batch(feed, number, err);
         return true;
@@ -201,7 +202,10 @@ static bool take_event(Feed *feed, const KafkaHeard *heard, const EventRecord *r
     case EVENT_SCHEMA:
         return columns_changed(feed, record, err);
     case EVENT_UNROUTED:
-        return unrouted(feed, heard, err);
+        if (!tell_unrouted(feed, heard, err))
+            return false;
+        worker_gap(&feed->worker, number, record->offset + 1);
+        return true;
     case EVENT_COPIED: /* of the copy's rows each counts by itself: nothing waits for the last */
     case EVENT_NOTHING:
         worker_gap(&feed->worker, number, record->offset + 1);
