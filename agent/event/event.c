@@ -41,7 +41,7 @@ struct EventReader {
     bool has_fixed;
     char *keys[KEYS_MAX]; /* with has_fixed */
     size_t key_count;
-    Selection selection; /* of plain JSON */
+    Selection selection;
     Decode decode;
     Scan json;
     uint64_t unchanged[UNCHANGED_WORDS];
@@ -115,14 +115,15 @@ EventReader *event_reader_new(const EventOptions *options, Error *err)
         if (!event_plan_declared(&reader->fixed, options->columns, err))
             return NULL;
         reader->has_fixed = true;
-        selection_init(&reader->selection, options);
     }
+    selection_init(&reader->selection, options);
     return TAKE(reader);
 }
 
 void event_reader_target(EventReader *reader, const Schema *target)
 {
     reader->target = target;
+    selection_target(&reader->selection, target);
     if (reader->has_fixed)
         event_plan_bind(&reader->fixed, target);
     for (size_t i = 0; i < reader->plan_count; i++)
@@ -635,6 +636,19 @@ static bool decode_json(EventReader *reader, const EventRecord *record, Batch *b
     return finish(reader, plan, &envelope, batch, ret);
 }
 
+/* Plain JSON was looked at before. */
+static bool select_row(EventReader *reader, Event *event)
+{
+    if (LIKELY(event->kind != EVENT_ROW || !reader->selection.route_count ||
+               (reader->plain && reader->format == EVENT_JSON)))
+        return true;
+    Selected selected = selection_judge(&reader->selection, &reader->decode, !reader->plain);
+    event->unrouted = selected == SELECTED_GONE;
+    if (selected != SELECTED_TAKEN && selected != SELECTED_GONE)
+        event->kind = selected == SELECTED_UNROUTED ? EVENT_UNROUTED : EVENT_NOTHING;
+    return selected != SELECTED_BAD;
+}
+
 bool event_decode(EventReader *reader, const EventRecord *record, Batch *batch, Event *ret,
                   Error *err)
 {
@@ -662,6 +676,7 @@ bool event_decode(EventReader *reader, const EventRecord *record, Batch *batch, 
     bool ok = reader->plain                  ? decode_plain(reader, record, batch, ret, &done, err)
               : reader->format == EVENT_AVRO ? decode_avro(reader, record, batch, ret, &done, err)
                                              : decode_json(reader, record, batch, ret, &done, err);
+    ok = ok && select_row(reader, ret);
     if (!ok || ret->kind != EVENT_ROW)
         while (batch->row_count > rows)
             batch_row_undo(batch);

@@ -4,7 +4,7 @@
  * No Kafka client, no thread, no I/O but what the caller's EventFetch does.
  *
  *   event.c     a record: head, framing, envelope
- *   select.c    plain JSON: which records are taken
+ *   select.c    which records are taken: of plain JSON by its text, else by the row
  *   wire.c      the one table of types: what a value is on the wire, what it becomes in the lake
  *   connect.c, avro_schema.c, proto_schema.c, proto_text.c
  *               schemas → WireTypes
@@ -77,7 +77,9 @@ typedef enum EventKind {
 
 typedef struct Event {
     EventKind kind;
-    bool copied; /* a row of the copy: its position says when, not what is older */
+    bool unrouted; /* EVENT_ROW, told to the first route: what the row was before is gone, and what
+                    * it is now is no route's */
+    bool copied;   /* a row of the copy: its position says when, not what is older */
     /* Of our topics the source's, as the header has it; of others {offset, partition}. */
     RowPosition at;
     uint32_t partitions; /* EVENT_TRUNCATE: that it stands in; EVENT_LANES: there are behind it */
@@ -107,14 +109,22 @@ typedef struct EventOptions {
     const char *event_field;
     const char *const *events;
     size_t event_count;
-    /* EVENT_JSON and plain: which of these routes' records are taken; others are EVENT_NOTHING. A
-     * record is its that has the first condition which holds; the first one's, too, where it can't
-     * be told. NULL: all records are. They outlive the reader. */
+    /* Which of these routes' records are taken; others are EVENT_NOTHING. A record is its that has
+     * the first condition which holds; the first one's, too, where it can't be told. Of plain JSON
+     * a condition is on any member, else on a column that event_can_route. NULL: all records are.
+     * They outlive the reader. */
     const EventRoute *routes;
     size_t route_count, route;
+    /* With routes: the rows have keys. Then every route takes what deletes a key's row; and, of an
+     * envelope, what changed a row that is another route's now comes as ROW_DELETE. */
+    bool upserts;
+    bool some_upserts; /* … those of some route: a deletion is never nobody's */
     EventFetch *fetch; /* EVENT_AVRO, EVENT_PROTOBUF */
     void *fetch_context;
 } EventOptions;
+
+/* Texts, integers and booleans. */
+bool event_can_route(const Type *type);
 
 void event_reader_free(EventReader *reader);
 /* Everything is copied. CONFIG "BadSchema" for a schema that can't be read. */

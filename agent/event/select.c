@@ -1,5 +1,7 @@
 #include "agent/event/select.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 void selection_done(Selection *selection)
@@ -8,13 +10,17 @@ void selection_done(Selection *selection)
         free(selection->events[i]);
     free(selection->events);
     free(selection->event_field);
+    free(selection->columns);
     *selection = (Selection){0};
 }
 
 void selection_init(Selection *selection, const EventOptions *options)
 {
-    *selection = (Selection){
-        .routes = options->routes, .route_count = options->route_count, .route = options->route};
+    *selection = (Selection){.routes = options->routes,
+                             .route_count = options->route_count,
+                             .route = options->route,
+                             .upserts = options->upserts,
+                             .some_upserts = options->some_upserts};
     if (!options->event_field)
         return;
     selection->event_field = mem_strdup(options->event_field);
@@ -124,4 +130,91 @@ Selected selection_look(const Selection *selection, Decode *decode, Scan *json)
     if (selection->route_count && route == selection->route_count)
         return speaks ? SELECTED_UNROUTED : SELECTED_PASSED;
     return route == selection->route ? SELECTED_TAKEN : SELECTED_PASSED;
+}
+
+/* ---------- by the row ---------- */
+bool event_can_route(const Type *type)
+{
+    return type->kind == TYPE_STRING || type->kind == TYPE_BOOL || type->kind == TYPE_INT32 ||
+           type->kind == TYPE_INT64;
+}
+
+void selection_target(Selection *selection, const Schema *target)
+{
+    if (!selection->route_count)
+        return;
+    selection->columns =
+        mem_regrow(selection->columns, selection->route_count, sizeof *selection->columns);
+    for (size_t i = 0; i < selection->route_count; i++) {
+        const EventRoute *route = &selection->routes[i];
+        int at = route->always ? -1 : schema_find(target, route->when.field);
+        bool tells = at >= 0 && event_can_route(&target->fields[at].type);
+        selection->columns[i] = tells ? (uint32_t)at : COLUMN_NONE;
+    }
+}
+
+/* As a condition compares it; NULL: no value. */
+static const char *text_of(const Column *column, uint32_t row, char hold[32], size_t *ret_bytes)
+{
+    uint32_t bytes;
+    if (column_is_null(column, row))
+        return NULL;
+    if (column->offsets) {
+        const uint8_t *at = column_bytes(column, row, &bytes);
+        *ret_bytes = bytes;
+        return (const char *)at;
+    }
+    if (column->field->type.kind == TYPE_BOOL)
+        snprintf(hold, 32, "%s", bit_get(column->values, row) ? "true" : "false");
+    else
+        snprintf(hold, 32, "%" PRId64,
+                 column->width == 8 ? column_i64(column, row) : column_i32(column, row));
+    *ret_bytes = strlen(hold);
+    return hold;
+}
+
+/* Whose the row is; route_count: nobody's. False: it can't be told. */
+static bool find_row_route(const Selection *selection, Decode *decode, size_t *ret)
+{
+    const Batch *batch = decode->batch;
+    uint32_t row = batch->row_count - 1;
+    char hold[32];
+    for (*ret = 0; *ret < selection->route_count; (*ret)++) {
+        const EventRoute *route = &selection->routes[*ret];
+        uint32_t at = selection->columns[*ret];
+        if (route->always)
+            return true;
+        if (at == COLUMN_NONE)
+            continue;
+        size_t bytes = 0;
+        const Column *column = &batch->columns[at];
+        if (column_is_unchanged(column, row))
+            return decode_bad(decode, "is an update that leaves out the field of a route");
+        const char *text = text_of(column, row, hold, &bytes);
+        if (text && condition_holds(&route->when, text, bytes))
+            return true;
+    }
+    return true;
+}
+
+/* What a deletion says of its row beside the key may be left out, or made up. */
+Selected selection_judge(const Selection *selection, Decode *decode, bool in_envelope)
+{
+    uint8_t *op = &decode->batch->ops[decode->batch->row_count - 1];
+    bool speaks = selection->route == 0;
+    size_t route;
+    if (*op == ROW_DELETE && selection->upserts)
+        return SELECTED_TAKEN;
+    decode->field = NULL;
+    if (!find_row_route(selection, decode, &route))
+        return speaks ? SELECTED_BAD : SELECTED_PASSED;
+    if (route == selection->route)
+        return SELECTED_TAKEN;
+    bool deletes = *op == ROW_DELETE;
+    bool nobodys = speaks && route == selection->route_count;
+    if (in_envelope && selection->upserts && *op != ROW_INSERT) { /* it may have been here before */
+        *op = ROW_DELETE;
+        return nobodys ? SELECTED_GONE : SELECTED_TAKEN;
+    }
+    return nobodys && !(deletes && selection->some_upserts) ? SELECTED_UNROUTED : SELECTED_PASSED;
 }

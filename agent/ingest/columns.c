@@ -30,6 +30,33 @@ static bool open_registry(Feed *feed, Error *err)
     return feed->registry != NULL;
 }
 
+static void read_routes(Feed *feed)
+{
+    if (!feed->routes)
+        return;
+    feed->event_routes = mem_array(feed->routes->count, sizeof *feed->event_routes);
+    for (size_t i = 0; i < feed->routes->count; i++) {
+        const char *when = feed->routes->items[i].when;
+        feed->event_routes[i].always = !when;
+        bool read = !when || condition_parse(when, &feed->event_routes[i].when);
+        ASSERT(read); /* the manifest was checked */
+    }
+}
+
+/* With the feed's route. */
+static EventReader *open_reader(Feed *feed, const EventOptions *of, Error *err)
+{
+    EventOptions options = *of;
+    read_routes(feed);
+    options.fetch_context = feed;
+    options.routes = feed->event_routes;
+    options.route_count = feed->routes ? feed->routes->count : 0;
+    options.route = feed->route;
+    options.upserts = feed->spec && feed->spec->mode == MODE_UPSERT;
+    options.some_upserts = feed->some_upserts;
+    return event_reader_new(&options, err);
+}
+
 static void put_frame(uint8_t to[FRAME_BYTES], uint32_t id)
 {
     to[0] = 0;
@@ -55,10 +82,8 @@ static bool learn_avro(Feed *feed, Error *err)
         *err = why;
         return false;
     }
-    feed->reader = event_reader_new(
-        &(EventOptions){
-            .format = EVENT_AVRO, .plain = plain, .fetch = fetch, .fetch_context = feed},
-        err);
+    feed->reader = open_reader(
+        feed, &(EventOptions){.format = EVENT_AVRO, .plain = plain, .fetch = fetch}, err);
     put_frame(value, value_id);
     put_frame(key, has_key ? key_id : 0);
     const EventRecord record = {.value = value,
@@ -96,7 +121,7 @@ static bool learn_from_records(Feed *feed, const EventOptions *options, Error *e
 {
     FirstRow first = {feed};
     Error why = {0};
-    feed->reader = event_reader_new(options, err);
+    feed->reader = open_reader(feed, options, err);
     const KafkaClientOptions client = {.client_id = "firn-ingest",
                                        .field = ingest_kafka_field(feed->ingest)};
     if (!feed->reader)
@@ -126,18 +151,18 @@ static bool learn_json(Feed *feed, Error *err)
                                "the Connector's state does not say what the columns of topic %s "
                                "are; it will, once this version's capture has run",
                                feed->topic);
-    feed->reader = event_reader_new(&(EventOptions){.format = EVENT_JSON,
-                                                    .value_schema = feed->value_schema,
-                                                    .key_schema = feed->key_schema},
-                                    err);
+    feed->reader = open_reader(feed,
+                               &(EventOptions){.format = EVENT_JSON,
+                                               .value_schema = feed->value_schema,
+                                               .key_schema = feed->key_schema},
+                               err);
     return feed->reader && event_wanted(feed->reader, NULL, &feed->columns, err);
 }
 
 /* The registry says what messages the topic's schemas have, its records which of them it is. */
 static bool learn_protobuf(Feed *feed, Error *err)
 {
-    const EventOptions options = {
-        .format = EVENT_PROTOBUF, .plain = true, .fetch = fetch, .fetch_context = feed};
+    const EventOptions options = {.format = EVENT_PROTOBUF, .plain = true, .fetch = fetch};
     return open_registry(feed, err) && learn_from_records(feed, &options, err);
 }
 
@@ -148,36 +173,20 @@ void feed_routes_free(Feed *feed)
     free(TAKE(feed->event_routes));
 }
 
-static void read_routes(Feed *feed)
-{
-    if (!feed->routes)
-        return;
-    feed->event_routes = mem_array(feed->routes->count, sizeof *feed->event_routes);
-    for (size_t i = 0; i < feed->routes->count; i++) {
-        const char *when = feed->routes->items[i].when;
-        feed->event_routes[i].always = !when;
-        bool read = !when || condition_parse(when, &feed->event_routes[i].when);
-        ASSERT(read); /* the manifest was checked */
-    }
-}
-
 EventReader *feed_json_reader(Feed *feed, const Schema *columns, Error *err)
 {
     const StreamSpec *stream = feed->ingest->stream;
     AUTO(mem_free) char **events = mem_array(stream->events.count + 1, sizeof *events);
     for (size_t i = 0; i < stream->events.count; i++)
         events[i] = stream->events.items[i].name;
-    read_routes(feed);
-    return event_reader_new(&(EventOptions){.format = EVENT_JSON,
-                                            .plain = true,
-                                            .columns = columns,
-                                            .event_field = stream->event_field,
-                                            .events = (const char *const *)events,
-                                            .event_count = stream->events.count,
-                                            .routes = feed->event_routes,
-                                            .route_count = feed->routes ? feed->routes->count : 0,
-                                            .route = feed->route},
-                            err);
+    return open_reader(feed,
+                       &(EventOptions){.format = EVENT_JSON,
+                                       .plain = true,
+                                       .columns = columns,
+                                       .event_field = stream->event_field,
+                                       .events = (const char *const *)events,
+                                       .event_count = stream->events.count},
+                       err);
 }
 
 /* As they are declared. */
@@ -256,6 +265,25 @@ static bool find_ordering(Feed *feed, Error *err)
                      type_format(&feed->columns->fields[at].type, type));
 }
 
+/* Plain JSON has more fields than its tables have columns. */
+static bool check_routes(const Feed *feed, Error *err)
+{
+    char type[TYPE_NAME_BYTES];
+    bool by_text = feed->ingest->stream->incoming == INCOMING_JSON;
+    for (size_t i = 0; feed->routes && !by_text && i < feed->routes->count; i++) {
+        const EventRoute *route = &feed->event_routes[i];
+        int at = route->always ? -1 : schema_find(feed->columns, route->when.field);
+        if (at >= 0 && !event_can_route(&feed->columns->fields[at].type))
+            return error_set(
+                err, ERROR_CONFIG, "RouteColumn",
+                "spec.routes[%zu].when asks for %s, and topic %s has it as %s; ask for "
+                "a string, an integer or a boolean",
+                i, route->when.field, feed->topic,
+                type_format(&feed->columns->fields[at].type, type));
+    }
+    return true;
+}
+
 /* What a table that lacks some of them is given, and what it has, are told apart by these. */
 static void name_columns(Schema *columns)
 {
@@ -279,7 +307,7 @@ bool feed_learn_columns(Feed *feed, Error *err)
                                               : learn_json(feed, err);
     ok = ok && (plain ? take_id_columns(feed, err) : check_id_columns(feed, err));
     ok = ok && ingest_join_learnt(feed->ingest, feed->name, &feed->columns, err) &&
-         find_ordering(feed, err);
+         find_ordering(feed, err) && check_routes(feed, err);
     if (!ok)
         return error_wrap(err, "table %s", feed->name);
     name_columns(feed->columns);

@@ -14,8 +14,9 @@
 #include "common/mem.h"
 
 #define TABLE_MEMORY_BYTES ((size_t)16 << 20)
-#define SWEEP_US INT64_C(3600000000)     /* between two looks at what others have left … */
-#define LEFT_AGE_US INT64_C(86400000000) /* … that is older than a day */
+#define SWEEP_US INT64_C(3600000000)      /* between two looks at what others have left … */
+#define SWEEP_ALL_US INT64_C(86400000000) /* … and where all data files are listed for it … */
+#define LEFT_AGE_US INT64_C(86400000000)  /* … that is older than a day */
 
 struct Committer {
     CommitterOptions options;
@@ -31,9 +32,10 @@ struct Committer {
     /* the thread's own */
     Lake *lake;
     Table *table;
-    int64_t claimed;    /* snapshot of the claim that the table's index goes with */
-    bool renew;         /* before the next commit */
-    int64_t sweep_us;   /* the next one is due */
+    int64_t claimed;  /* snapshot of the claim that the table's index goes with */
+    bool renew;       /* before the next commit */
+    int64_t sweep_us; /* the next one is due … */
+    int64_t sweep_all_us;
     CommitJob *applied; /* whose pieces the table has taken; NULL: none */
 };
 
@@ -324,8 +326,12 @@ static void sweep(Committer *committer, const CommitJob *job)
         return;
     committer->sweep_us = clock_mono_us() + SWEEP_US;
     int64_t before_us = clock_wall_us() - age_us;
+    bool all = clock_mono_us() >= committer->sweep_all_us;
+    if (all)
+        committer->sweep_all_us = clock_mono_us() + SWEEP_ALL_US;
     if (!table_sweep_staged(committer->table, before_us, is_dead, &stands, &why) ||
-        !table_sweep_unfinished(committer->table, before_us, &why))
+        !table_sweep_unfinished(committer->table, before_us, &why) ||
+        (all && !table_sweep_undescribed(committer->table, before_us, is_dead, &stands, &why)))
         log_info("what others have left is not removed", LOG_T("table", committer->options.name),
                  LOG_T("reason", why.code), LOG_T("error", why.message));
 }

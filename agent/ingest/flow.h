@@ -152,6 +152,7 @@ typedef struct Feed {
         *ordering; /* the column that says which version of a row is newer; NULL: the topic */
     const RouteList *routes; /* the unit's, of which this is one; NULL: it has none */
     size_t route;
+    bool some_upserts;       /* some route's table */
     const StreamSpec *own;   /* what its unit says of the topic that others fill; NULL: nothing */
     char *dead_letter;       /* the topic of records that can't be read; NULL: they end the flow */
     bool letters_whole;      /* … which fills a table: as letter_table.c reads them */

@@ -279,6 +279,17 @@ static Feed *new_feed(Feeds *feeds)
     return feed;
 }
 
+static bool has_upserts(const Manifest *manifest, const IngestionUnitSpec *unit)
+{
+    for (size_t i = 0; i < unit->routes.count; i++) {
+        const LakeTableSpec *table =
+            manifest_find_table(manifest, unit->meta.namespace_name, manifest_table_name(unit, i));
+        if (table && table->mode == MODE_UPSERT)
+            return true;
+    }
+    return false;
+}
+
 /* Of the unit's dead letters, once. */
 static void add_letters(Feeds *feeds, const IngestionUnitSpec *unit)
 {
@@ -310,6 +321,7 @@ static bool add_feed(Feeds *feeds, const TableState *state, const IngestionUnitS
     feed->own = unit->kafka;
     feed->routes = unit->routes.count ? &unit->routes : NULL;
     feed->route = route;
+    feed->some_upserts = has_upserts(feeds->ingest->manifest, unit);
     feed->name = mem_strdup(feed->routes ? manifest_table_name(unit, route) : state->name);
     feed->topic = mem_strdup(state->topic);
     feed->ordering = unit->kafka ? unit->kafka->ordering_column : NULL;

@@ -68,12 +68,16 @@ static bool ease(Feed *feed, Error *err)
     return all <= feed->ingest->buffers_max || table_stage_ease(fattest->stage, err);
 }
 
-static bool put_batch(Feed *feed, FeedLane *lane, Error *err)
+static bool put_batch(Feed *feed, uint32_t number, Error *err)
 {
+    FeedLane *lane = &feed->lanes[number];
+    const Piece *open = &feed->worker.lanes[number].open;
+    const PieceName it = {number, open->from, open->id};
+    char name[PIECE_NAME_BYTES];
     AUTO(batch_free) Batch *batch = TAKE(lane->batch);
     if (!batch || !batch->row_count)
         return true;
-    if (!lane->stage && !(lane->stage = table_stage_new(feed->table, err)))
+    if (!lane->stage && !(lane->stage = table_stage_new(feed->table, piece_name(&it, name), err)))
         return false;
     return table_stage_put(lane->stage, batch, err) && ease(feed, err);
 }
@@ -81,10 +85,7 @@ static bool put_batch(Feed *feed, FeedLane *lane, Error *err)
 static bool stage(Feed *feed, uint32_t number, PieceId piece, Error *err)
 {
     FeedLane *lane = &feed->lanes[number];
-    char name[PIECE_NAME_BYTES];
-    const PieceName it = {number, feed->worker.lanes[number].open.from, piece};
-    piece_name(&it, name);
-    if (!put_batch(feed, lane, err) || !table_stage_finish(lane->stage, name, err))
+    if (!put_batch(feed, number, err) || !table_stage_finish(lane->stage, err))
         return false;
     lane_drop(lane);
     CRASH_POINT("ingest-staged");
@@ -168,20 +169,19 @@ static bool dead_record(Feed *feed, const KafkaHeard *heard, const Error *why, E
 }
 
 /* Among the dead letters, where there are any; else passed over, and counted. */
-static bool unrouted(Feed *feed, const KafkaHeard *heard, Error *err)
+static bool tell_unrouted(Feed *feed, const KafkaHeard *heard, Error *err)
 {
     Error why;
     (void)error_set(&why, ERROR_DATA, "Unrouted",
                     "topic %s: partition %u offset %" PRIu64 ": no route takes the record",
                     feed->topic, heard->partition, heard->offset);
     if (feed->dead_letter)
-        return dead_record(feed, heard, &why, err);
+        return feed_put_letter(feed, heard, &why, err);
     metric_add(feed->metrics.unrouted, 1);
     if (!feed->has_unrouted)
         log_warn("records that no route takes are passed over", LOG_T("topic", feed->topic),
                  LOG_U("partition", heard->partition), LOG_U("offset", heard->offset));
     feed->has_unrouted = true;
-    worker_gap(&feed->worker, heard->partition, heard->offset + 1);
     return true;
 }
 
@@ -191,8 +191,10 @@ static bool take_event(Feed *feed, const KafkaHeard *heard, const EventRecord *r
     uint32_t number = record->partition;
     switch (event->kind) {
     case EVENT_ROW:
+        if (UNLIKELY(event->unrouted) && !tell_unrouted(feed, heard, err))
+            return false;
         if (take_row(feed, number, record, event) && batch_is_full(feed->lanes[number].batch))
-            return put_batch(feed, &feed->lanes[number], err);
+            return put_batch(feed, number, err);
         return true;
     case EVENT_TRUNCATE:
     case EVENT_LANES:
@@ -200,7 +202,10 @@ static bool take_event(Feed *feed, const KafkaHeard *heard, const EventRecord *r
     case EVENT_SCHEMA:
         return columns_changed(feed, record, err);
     case EVENT_UNROUTED:
-        return unrouted(feed, heard, err);
+        if (!tell_unrouted(feed, heard, err))
+            return false;
+        worker_gap(&feed->worker, number, record->offset + 1);
+        return true;
     case EVENT_COPIED: /* of the copy's rows each counts by itself: nothing waits for the last */
     case EVENT_NOTHING:
         worker_gap(&feed->worker, number, record->offset + 1);

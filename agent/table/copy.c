@@ -49,7 +49,7 @@ TableCopyWriter *table_copy_writer_open(TableCopy *copy, Error *err)
     (void)err;
     TableCopyWriter *writer = mem_zalloc(sizeof *writer);
     writer->copy = copy;
-    writer->writer = table_writer_new(copy->table, copy->table->memory_bytes_max);
+    writer->writer = table_writer_new(copy->table, NULL, copy->table->memory_bytes_max);
     column_map_init(&writer->columns, copy->table->schema, copy->table->source_of);
     pthread_mutex_lock(&copy->lock);
     copy->writers_open++;

@@ -431,7 +431,7 @@ static void set_retention(Table *table)
     iceberg_set_retention(table->iceberg, &retention);
 }
 
-DataWriter *table_writer_new(Table *table, size_t memory_bytes_max)
+DataWriter *table_writer_new(Table *table, const char *name, size_t memory_bytes_max)
 {
     DataWriterOptions options = {.store = table->store,
                                  .iceberg = table->iceberg,
@@ -440,6 +440,7 @@ DataWriter *table_writer_new(Table *table, size_t memory_bytes_max)
                                  .lineage = table->lineage,
                                  .spec = &table->partitions,
                                  .schema_json = table->schema_json,
+                                 .name = name,
                                  .zstd_level = table->spec->zstd_level,
                                  .file_target_bytes = table->spec->file_target_bytes,
                                  .memory_bytes_max = memory_bytes_max,
@@ -632,7 +633,7 @@ Table *table_open(const TableOptions *options, Error *err)
     }
     set_retention(table);
     column_map_init(&table->columns, table->schema, table->source_of);
-    table->writer = table_writer_new(table, table->memory_bytes_max);
+    table->writer = table_writer_new(table, NULL, table->memory_bytes_max);
     table->rows = table_rows_of_head(table);
     return table;
 }

@@ -10,6 +10,7 @@
 
 struct TableStage {
     Table *table;
+    char *name;
     bool upsert;
     bool finished;
     DataWriter *writer;
@@ -31,6 +32,7 @@ void table_stage_free(TableStage *stage)
     if (!stage)
         return;
     data_writer_free(stage->writer);
+    free(stage->name);
     column_map_done(&stage->columns);
     if (stage->upsert)
         key_hasher_done(&stage->hasher);
@@ -46,13 +48,14 @@ void table_stage_free(TableStage *stage)
     free(stage);
 }
 
-TableStage *table_stage_new(Table *table, Error *err)
+TableStage *table_stage_new(Table *table, const char *name, Error *err)
 {
     const Schema *schema = table->schema;
     ASSERT(table->lanes);
     TableStage *stage = mem_zalloc(sizeof *stage);
     stage->table = table;
-    stage->writer = table_writer_new(table, table->memory_bytes_max);
+    stage->name = mem_strdup(name);
+    stage->writer = table_writer_new(table, stage->name, table->memory_bytes_max);
     column_map_init(&stage->columns, schema, table->source_of);
     if (table->spec->mode != MODE_UPSERT)
         return stage;
@@ -216,7 +219,7 @@ bool table_stage_ease(TableStage *stage, Error *err)
     return data_writer_ease(stage->writer, err);
 }
 
-bool table_stage_finish(TableStage *stage, const char *name, Error *err)
+bool table_stage_finish(TableStage *stage, Error *err)
 {
     const Table *table = stage->table;
     DataFile *files;
@@ -239,7 +242,7 @@ bool table_stage_finish(TableStage *stage, const char *name, Error *err)
                             .left_bytes = stage->left.used};
     Bytes object = {0};
     stage_file_encode(&file, &object);
-    AUTO(mem_free) char *uri = stage_uri(table, name);
+    AUTO(mem_free) char *uri = stage_uri(table, stage->name);
     bool ok = store_put(table->store, uri, object.data, object.used, err);
     bytes_done(&object);
     if (!ok)

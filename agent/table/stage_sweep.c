@@ -76,3 +76,22 @@ bool table_sweep_staged(Table *table, int64_t before_us, TableStagedDead *is_dea
     free(sweep.uris);
     return ok || error_wrap(err, "table %s.%s", table->name.database, table->name.table);
 }
+
+/* <piece's name>-<counter>.parquet */
+static bool goes(void *context, const char *uri, int64_t modified_us)
+{
+    const StagedSweep *sweep = context;
+    const char *name = strrchr(uri, '/') + 1, *end = strrchr(name, '-');
+    if (modified_us >= sweep->before_us || !end)
+        return false;
+    AUTO(mem_free) char *own = mem_strndup(name, (size_t)(end - name));
+    return sweep->is_dead(sweep->context, own);
+}
+
+bool table_sweep_undescribed(Table *table, int64_t before_us, TableStagedDead *is_dead,
+                             void *context, Error *err)
+{
+    StagedSweep sweep = {.before_us = before_us, .is_dead = is_dead, .context = context};
+    return iceberg_sweep_unheld(table->iceberg, goes, &sweep, err) ||
+           error_wrap(err, "table %s.%s", table->name.database, table->name.table);
+}

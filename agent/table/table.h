@@ -180,8 +180,9 @@ static inline double table_upkeep(const TableFigures *figures)
  * own, and outlives the stage. */
 typedef struct TableStage TableStage;
 void table_stage_free(TableStage *stage); /* deletes its files, unless it was finished */
-/* CONFIG "BadKey". */
-TableStage *table_stage_new(Table *table, Error *err) OWNED_BY(table_stage_free);
+/* name: of letters, digits and -, and no other's; its data files are called by it, too. CONFIG
+ * "BadKey". */
+TableStage *table_stage_new(Table *table, const char *name, Error *err) OWNED_BY(table_stage_free);
 /* Does the table lack some of the columns that it was opened with (or has one narrower)? Then it is
  * as if it was opened with the others; table_evolve makes them with the next commit. Before
  * anything is staged. */
@@ -190,8 +191,8 @@ bool table_lacks_columns(const Table *table);
 MUST_CHECK bool table_stage_put(TableStage *stage, const Batch *batch, Error *err);
 size_t table_stage_memory(const TableStage *stage);
 MUST_CHECK bool table_stage_ease(TableStage *stage, Error *err); /* gives most of it back */
-/* Everything is durable under that name (letters, digits, -), and no longer the stage's. */
-MUST_CHECK bool table_stage_finish(TableStage *stage, const char *name, Error *err);
+/* Everything is durable under its name, and no longer the stage's. */
+MUST_CHECK bool table_stage_finish(TableStage *stage, Error *err);
 /* The one that commits: the piece of that name goes with the next commit. Pieces of a lane are
  * taken in their order. CONFLICT "PieceOutdated" when it was written for other columns, or is gone.
  */
@@ -202,6 +203,11 @@ MUST_CHECK bool table_take_staged(Table *table, const char *name, Error *err);
 typedef bool TableStagedDead(void *context, const char *name);
 MUST_CHECK bool table_sweep_staged(Table *table, int64_t before_us, TableStagedDead *is_dead,
                                    void *context, Error *err);
+
+/* … and data files of such pieces that no snapshot holds: their consumer died before the piece had
+ * its description. Lists all data files. */
+MUST_CHECK bool table_sweep_undescribed(Table *table, int64_t before_us, TableStagedDead *is_dead,
+                                        void *context, Error *err);
 
 /* What was asked for by its id and done last, in a commit that said so: the property
  * firn.<what>.<unit>, what being "replay", "positions" or "rollback". NULL: nothing. As of the

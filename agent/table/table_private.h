@@ -98,7 +98,8 @@ struct Table {
 };
 
 /* A writer of the table's data files; the caller's. */
-DataWriter *table_writer_new(Table *table, size_t memory_bytes_max);
+/* name: DataWriterOptions'. */
+DataWriter *table_writer_new(Table *table, const char *name, size_t memory_bytes_max);
 #define KEY_FIELDS_MAX 64
 /* The key that the table has, as columns of the source; for when idColumns has older names. */
 typedef struct KnownKey {

@@ -86,7 +86,11 @@ static char *new_uri(DataWriter *writer, const char *partition_path_text)
     pthread_mutex_t *names = writer->options.names;
     if (names)
         pthread_mutex_lock(names);
-    char *uri = iceberg_new_file_uri(writer->options.iceberg, partition_path_text, ".parquet");
+    const DataWriterOptions *options = &writer->options;
+    char *uri = options->name
+                    ? iceberg_named_file_uri(options->iceberg, partition_path_text, options->name,
+                                             ".parquet")
+                    : iceberg_new_file_uri(options->iceberg, partition_path_text, ".parquet");
     if (names)
         pthread_mutex_unlock(names);
     return uri;

@@ -21,6 +21,7 @@ typedef struct DataWriterOptions {
     const Schema *lineage;     /* the same and _row_id, _last_updated_sequence_number; NULL: v2 */
     const PartitionSpec *spec; /* by which rows are routed */
     const char *schema_json;
+    const char *name; /* that its files bear, until it is freed; NULL: iceberg's own */
     int zstd_level;
     uint64_t file_target_bytes;
     size_t memory_bytes_max;

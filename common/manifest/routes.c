@@ -75,10 +75,10 @@ static void check_routes(const Place *place, const IngestionUnitSpec *unit, cons
     if (!unit->kafka)
         place_report(place, "spec.routes", NULL,
                      "is for a topic that others fill (kafka): a captured table goes to one table");
-    else if (unit->kafka->incoming != INCOMING_JSON)
-        place_report(
-            place, "spec.routes", NULL,
-            "is not supported yet but with incomingData Json: write a unit for each table");
+    else if (unit->kafka->incoming == INCOMING_DEBEZIUM && unit->kafka->ordering_column)
+        place_report(place, "spec.kafka.orderingColumn", unit->kafka->ordering_column,
+                     "can't say which version is newer between the tables of routes: leave out one "
+                     "of both");
     for (size_t i = 0; node->kind == YAML_LIST && i + 1 < node->count; i++) {
         if (yaml_get(node->values[i], "when"))
             continue;

@@ -251,8 +251,11 @@ static const ShapeRule rules[] = {
     {"an IngestionUnit's spec", "!has(self.routes) || has(self.kafka)",
      "routes is for a topic that others fill (kafka): a captured table goes to one table"},
     {"an IngestionUnit's spec",
-     "!has(self.routes) || !has(self.kafka) || self.kafka.incomingData == 'Json'",
-     "routes is not supported yet but with incomingData Json: write a unit for each table"},
+     "!has(self.routes) || !has(self.kafka) || self.kafka.incomingData != 'Debezium' || "
+     "!has(self.kafka.orderingColumn)",
+     "kafka.orderingColumn can't say which version is newer between the tables of routes: leave "
+     "out "
+     "one of both"},
     {"an IngestionUnit's spec",
      "!has(self.routes) || self.routes.filter(one, !has(one.when)).size() == 0 || "
      "(self.routes.filter(one, !has(one.when)).size() == 1 && "

@@ -64,6 +64,54 @@ class Avro(EventsCase):
             self.wait_rows(agent, "clicks", [json.dumps(each | {"late": None}) for each in values] + [json.dumps(each) for each in more])
         self.assert_letters("clicks.dead", broken)
 
+    def test_routes(self):
+        """Rows to the table of their route by what they hold, with two processes; a column more comes to each table."""
+        schema = record("E", id="long", kind=["null", "string"], ok="boolean")
+        number = self.register("routed-value", avro(schema))
+        path = self.write_unit("routed", "mode: Append")
+        routes = {"views": "kind in ['view', 'look']", "failed": "ok == 'false'", "rest": None}
+        head = path.read_text().split("  outsourcingUnit:")[0] + "  routes:\n"
+        for name, when in routes.items():
+            condition = f'when: "{when}", ' if when else ""
+            head += f"  - {{{condition}lakeTableRef: {{name: {name}}}}}\n"
+        for name in routes:
+            head += f"""\
+---
+apiVersion: firn.dev/v1alpha1
+kind: LakeTable
+metadata: {{name: {name}}}
+spec:
+  catalog: {{type: Directory, warehouse: {self.folder}/lake}}
+  database: web
+  tableName: {name}
+  mode: Append
+  commitInterval: 300ms
+"""
+        path.write_text(head)
+        self.broker.create_topic("routed", partitions=3)
+        wanted = {name: [] for name in routes}
+
+        def produce(start: int, count: int, number: int, **more):
+            for at in range(start, start + count):
+                row = {"id": at, "kind": ("view", "look", "buy", None)[at % 4], "ok": at % 3 > 0} | more
+                self.producer.produce("routed", self.framed(number, schema, row), partition=at % 3)
+                name = "views" if at % 4 < 2 else "rest" if row["ok"] else "failed"
+                wanted[name].append({"late": None} | row)
+            self.producer.flush()
+
+        def lines(name: str, *columns: str) -> list[str]:
+            return [json.dumps({column: row[column] for column in columns}) for row in wanted[name]]
+
+        produce(0, 1000, number)
+        with self.ingest(path) as agent, Agent(path, self.folder / "other.log", subcommand="ingest") as other:
+            for name in routes:
+                self.wait_rows(agent, name, lines(name, "id", "kind", "ok"))
+            schema["fields"].append({"name": "late", "type": ["null", "double"]})
+            produce(1000, 1000, self.register("routed-value", avro(schema)), late=0.5)
+            for name in routes:
+                self.wait_rows(agent, name, lines(name, "id", "kind", "ok", "late"))
+            other.stop()
+
     def test_conflict(self):
         """Of a column that was a text and is a number."""
         before, after = record("E", id="long", name="string"), record("F", id="long", name="long")

@@ -179,8 +179,16 @@ MUST_CHECK bool iceberg_each_file(IcebergTable *table, IcebergEachFile *each, vo
  * ones whose files are still there among them. What can't be read deletes nothing. */
 void iceberg_delete_unheld(IcebergTable *table, const char *const *uris, size_t count);
 
-/* A new data file's URI: <location>/data/<partition path>/<random>-<counter>.parquet; caller frees.
- * suffix such as ".parquet", "-deletes.parquet", ".puffin". */
+/* The same of all that lie below data/, as far as `is_left` says so by URI and time. */
+typedef bool IcebergGoes(void *context, const char *uri, int64_t modified_us);
+MUST_CHECK bool iceberg_sweep_unheld(IcebergTable *table, IcebergGoes *is_left, void *context,
+                                     Error *err);
+
+/* A data file's URI: <location>/data/<partition path>/<name>-<counter>.parquet, of a name that is
+ * nobody else's; caller frees. */
+char *iceberg_named_file_uri(IcebergTable *table, const char *partition_path, const char *name,
+                             const char *suffix) OWNED_BY(free);
+/* … of a random name, the table's own. suffix such as ".parquet", "-deletes.parquet", ".puffin". */
 char *iceberg_new_file_uri(IcebergTable *table, const char *partition_path, const char *suffix)
     OWNED_BY(free);
 

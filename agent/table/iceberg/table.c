@@ -313,12 +313,18 @@ bool iceberg_each_file(IcebergTable *table, IcebergEachFile *each, void *context
     return true;
 }
 
-char *iceberg_new_file_uri(IcebergTable *table, const char *partition_path, const char *suffix)
+char *iceberg_named_file_uri(IcebergTable *table, const char *partition_path, const char *name,
+                             const char *suffix)
 {
     bool in_partition = partition_path && *partition_path;
     return mem_format("%s/data/%s%s%s-%05" PRIu64 "%s", table->location,
-                      in_partition ? partition_path : "", in_partition ? "/" : "",
-                      table->file_prefix, table->file_counter++, suffix);
+                      in_partition ? partition_path : "", in_partition ? "/" : "", name,
+                      table->file_counter++, suffix);
+}
+
+char *iceberg_new_file_uri(IcebergTable *table, const char *partition_path, const char *suffix)
+{
+    return iceberg_named_file_uri(table, partition_path, table->file_prefix, suffix);
 }
 
 char *metadata_file_uri(IcebergTable *table, const char *prefix, const char *suffix)

@@ -9,6 +9,10 @@
 #define DEAD "0-0-0-0-aa-1"       /* the table is behind its place */
 #define WAITS "0-ffffff-0-0-bb-1" /* … before it */
 #define TAKEN "1-0-0-0-cc-1"      /* … behind it, with its rows */
+/* … and their consumers died before they described them */
+#define DEAD_ALONE "0-0-0-0-dd-1"
+#define WAITS_ALONE "0-ffffff-0-0-ee-1"
+#define FOREIGN "other-0-0-0-0-ff-1" /* what others wrote */
 
 typedef struct Left {
     Source *source;
@@ -54,15 +58,23 @@ static void close_left(Left *left)
 static void stage(const Left *left, const char *name, int64_t id)
 {
     Error err = {0};
-    TableStage *stage = table_stage_new(left->table, &err);
+    TableStage *stage = table_stage_new(left->table, name, &err);
     assert_non_null(stage);
     for (int64_t i = 0; i < 2; i++)
         put(left->source, ROW_INSERT, id + i, 1);
     assert_true(table_stage_put(stage, left->source->batch, &err));
     batch_free(left->source->batch);
     left->source->batch = batch_new(left->source->schema, 0, 128);
-    assert_true(table_stage_finish(stage, name, &err));
+    assert_true(table_stage_finish(stage, &err));
     table_stage_free(stage);
+}
+
+static void stage_alone(const Left *left, const char *name, int64_t id)
+{
+    Error err = {0};
+    stage(left, name, id);
+    AUTO(mem_free) char *uri = mem_format("%s/metadata/staged/%s.piece", left->location, name);
+    assert_true(store_delete(left->store, uri, &err));
 }
 
 static bool has_piece(const Left *left, const char *name)
@@ -74,21 +86,28 @@ static bool has_piece(const Left *left, const char *name)
     return there;
 }
 
+typedef struct Counted {
+    const char *name;
+    size_t count;
+} Counted;
+
 static bool count_one(const char *uri, uint64_t bytes, int64_t modified_us, void *context)
 {
+    Counted *counted = context;
     (void)bytes;
     (void)modified_us;
-    *(size_t *)context += strstr(uri, ".parquet") != NULL;
+    counted->count += strstr(uri, ".parquet") && strstr(uri, counted->name);
     return true;
 }
 
-static size_t data_files(const Left *left)
+/* Whose URI has the name in it. */
+static size_t files_of(const Left *left, const char *name)
 {
     Error err = {0};
-    size_t count = 0;
+    Counted counted = {.name = name};
     AUTO(mem_free) char *folder = mem_format("%s/data/", left->location);
-    assert_true(store_list(left->store, folder, count_one, &count, &err));
-    return count;
+    assert_true(store_list(left->store, folder, count_one, &counted, &err));
+    return counted.count;
 }
 
 /* The piece is committed, and its description is still there: the process died in between. */
@@ -134,19 +153,26 @@ static void test_left(void **state)
     stage(&left, WAITS, 2001);
     stage(&left, TAKEN, 3001);
     commit_and_leave(&left, TAKEN);
-    size_t files = data_files(&left);
+    stage_alone(&left, DEAD_ALONE, 4001);
+    stage_alone(&left, WAITS_ALONE, 5001);
+    stage_alone(&left, FOREIGN, 6001);
+    size_t files = files_of(&left, "");
+    assert_int_equal(files_of(&left, "/" DEAD_ALONE "-"), 1);
     process_start(&process, &source);
     put(&source, ROW_UPDATE, 31, 1); /* the commit after which it looks */
     flush(&source);
     for (int64_t until_us = clock_mono_us() + SOON_US;
-         has_piece(&left, DEAD) || has_piece(&left, TAKEN);) {
+         has_piece(&left, DEAD) || has_piece(&left, TAKEN) || files_of(&left, DEAD_ALONE);) {
         assert_true(clock_mono_us() < until_us);
         clock_sleep_us(20000);
     }
     process_stop(&process);
     expect(&source, 33, 465 + 31 + 6003, 33);
     assert_true(has_piece(&left, WAITS));
-    assert_int_equal(data_files(&left), files); /* the dead one's is gone, one came */
+    assert_int_equal(files_of(&left, ""), files - 1); /* the dead ones' are gone, one came */
+    assert_int_equal(files_of(&left, "/" WAITS_ALONE "-"), 1);
+    assert_int_equal(files_of(&left, "/" FOREIGN "-"), 1);
+    assert_int_equal(files_of(&left, "/" TAKEN "-"), 1);
     close_left(&left);
     source_close(&source);
 }

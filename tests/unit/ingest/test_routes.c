@@ -191,11 +191,127 @@ static void test_passed_over(void **state)
     source_close(&source);
 }
 
+/* --- topics whose rows tell --- */
+#define ROW_FIELDS                                                                                 \
+    "\"fields\":[{\"type\":\"int64\",\"optional\":false,\"field\":\"id\"},"                        \
+    "{\"type\":\"int32\",\"optional\":true,\"field\":\"v\"},"                                      \
+    "{\"type\":\"int32\",\"optional\":true,\"field\":\"w\"},"                                      \
+    "{\"type\":\"boolean\",\"optional\":true,\"field\":\"old\"},"                                  \
+    "{\"type\":\"double\",\"optional\":true,\"field\":\"far\"},"                                   \
+    "{\"type\":\"string\",\"optional\":true,\"field\":\"kind\"}],\"optional\":true"
+#define ENVELOPE                                                                                   \
+    "{\"schema\":{\"type\":\"struct\",\"optional\":false,\"fields\":["                             \
+    "{\"type\":\"struct\"," ROW_FIELDS ",\"field\":\"before\"},"                                   \
+    "{\"type\":\"struct\"," ROW_FIELDS ",\"field\":\"after\"},"                                    \
+    "{\"type\":\"string\",\"optional\":false,\"field\":\"op\"}]},\"payload\":"
+
+static void configure_debezium(Source *source, const char *extra, const char *routes)
+{
+    char text[4096];
+    snprintf(text, sizeof text,
+             "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: events}\nspec:\n"
+             "  kafka: {topic: " TOPIC
+             ", brokers: \"%s\", incomingData: Debezium}\n%s  routes:\n%s",
+             source->cluster.broker, extra, routes);
+    static const char *const names[] = {"seen", "bought", "rest"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        size_t used = strlen(text);
+        snprintf(
+            text + used, sizeof text - used,
+            "---\napiVersion: firn.dev/v1alpha1\nkind: LakeTable\nmetadata: {name: %s}\nspec:\n"
+            "  catalog: {type: Directory, warehouse: %s}\n  database: public\n"
+            "  tableName: %s\n  commitInterval: 300ms\n%s",
+            names[i], source->folder, names[i], i == 2 ? "  mode: Append\n" : "");
+    }
+    parse_events(source, text);
+}
+
+/* kind NULL: what is deleted, of which its key alone is said. */
+static void change(Source *source, char op, int64_t id, const char *kind, int v)
+{
+    AUTO(mem_free)
+    char *row = kind ? mem_format("{\"id\":%lld,\"v\":%d,\"w\":0,\"old\":%s,\"far\":1.5,"
+                                  "\"kind\":\"%s\"}",
+                                  (long long)id, v, id % 2 ? "true" : "false", kind)
+                     : mem_format("{\"id\":%lld}", (long long)id);
+    AUTO(mem_free)
+    char *value = mem_format(ENVELOPE "{\"before\":%s,\"after\":%s,\"op\":\"%c\"}}",
+                             op == 'd' ? row : "null", op == 'd' ? "null" : row, op);
+    say(source, id, value);
+}
+
+/* A key's row is in the table of its latest version, and gone when it is deleted. */
+static void test_debezium(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    Metric *nobodys = metrics_register(METRIC_COUNTER, "firn_ingest_unrouted_records_total",
+                                       "Records that no route takes, and that were passed over",
+                                       "unit=\"default/events\"");
+    double before = atomic_load(&nobodys->value);
+    open_routes(&source, "", SEEN);
+    configure_debezium(&source, "",
+                       "  - {when: \"kind == 'seen'\", lakeTableRef: {name: seen}}\n"
+                       "  - {when: \"kind in ['bought', 'paid']\", lakeTableRef: {name: bought}}\n"
+                       "  - {when: \"old == 'true'\", lakeTableRef: {name: rest}}\n");
+    for (int64_t id = 1; id <= 10; id++) {
+        change(&source, 'c', id, "seen", 1);
+        change(&source, 'c', id + 10, id % 2 ? "bought" : "paid", 2);
+        change(&source, 'c', id + 20, "else", 3);
+    }
+    await(source.producer, source.flights);
+    start_events(&process, &source);
+    expect_in(&source, "seen", 10, 55, 10);
+    expect_in(&source, "bought", 10, 155, 20);
+    expect_in(&source, "rest", 5, 125, 15); /* of the odd ids */
+    for (int64_t id = 1; id <= 5; id++) {
+        change(&source, 'u', id, "paid", 5);      /* from one to the other */
+        change(&source, 'u', id + 10, "else", 6); /* … to a table of changes, or nowhere */
+        change(&source, 'd', id + 5, NULL, 0);    /* wherever it is */
+        change(&source, 'd', id + 15, NULL, 0);
+    }
+    await(source.producer, source.flights);
+    expect_in(&source, "bought", 5, 15, 25);
+    expect_in(&source, "rest", 8, 125 + 11 + 13 + 15, 15 + 18);
+    process_stop(&process);
+    start_events(&process, &source);
+    change(&source, 'c', 99, "seen", 7);
+    await(source.producer, source.flights);
+    expect_in(&source, "seen", 1, 99, 7);
+    expect_in(&source, "bought", 5, 15, 25);
+    process_stop(&process);
+    /* of the even ids five that came so, and two that became so */
+    assert_true(atomic_load(&nobodys->value) >= before + 7);
+    source_close(&source);
+}
+
+/* A field by which nobody can be told apart. */
+static void test_column_refused(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    open_routes(&source, "", SEEN);
+    configure_debezium(&source, "", "  - {when: \"far == '1.5'\", lakeTableRef: {name: seen}}\n");
+    change(&source, 'c', 1, "seen", 1);
+    await(source.producer, source.flights);
+    start_events(&process, &source);
+    thread_join(process.thread);
+    assert_false(process.ok);
+    assert_string_equal(process.err.code, "RouteColumn");
+    assert_non_null(strstr(process.err.message, "spec.routes[0].when asks for far"));
+    assert_non_null(strstr(process.err.message, "has it as double"));
+    supervised_free(process.flow);
+    source_close(&source);
+}
+
 int main(void)
 {
     setup_quick();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shared_out),
-                                       cmocka_unit_test(test_added), cmocka_unit_test(test_letters),
-                                       cmocka_unit_test(test_passed_over)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shared_out), cmocka_unit_test(test_added),
+        cmocka_unit_test(test_letters),    cmocka_unit_test(test_passed_over),
+        cmocka_unit_test(test_debezium),   cmocka_unit_test(test_column_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,7 +95,8 @@ static void put_row(Run *run, Batch *batch, uint32_t key)
 static void stage_piece(Run *run, uint32_t lane, char name[32])
 {
     TableStage *stage;
-    OK((stage = table_stage_new(run->workers[lane], &err)));
+    snprintf(name, 32, "%u-%u", lane, ++run->pieces);
+    OK((stage = table_stage_new(run->workers[lane], name, &err)));
     for (uint32_t batches = 1 + dice(run, 3); batches; batches--) {
         AUTO(batch_free) Batch *batch = batch_new(run->world.source, 0, 64);
         run->leaves = run->world.spec.mode == MODE_UPSERT && dice(run, 2) == 0;
@@ -108,8 +109,7 @@ static void stage_piece(Run *run, uint32_t lane, char name[32])
         if (dice(run, 4) == 0)
             OK(table_stage_ease(stage, &err));
     }
-    snprintf(name, 32, "%u-%u", lane, ++run->pieces);
-    OK(table_stage_finish(stage, name, &err));
+    OK(table_stage_finish(stage, &err));
     table_stage_free(stage);
 }
 
