@@ -140,7 +140,7 @@ class Application:
 class AppTraffic:
     """Changes in transactions of one to many rows, to one table or several."""
 
-    def __init__(self, application: Application, connection: psycopg.Connection, rows: int, seed: int = 1):
+    def __init__(self, application, connection, rows: int, seed: int = 1):
         self.application, self.connection, self.rows = application, connection, rows
         self.dice = random.Random(seed)
         self.next = rows
@@ -152,12 +152,26 @@ class AppTraffic:
         self.changes += 1
         if what < 0.45 or table.keyless:
             self.next += 1
-            return f"insert into {table.sql} {table.insert.replace('{i}', str(self.next))} on conflict do nothing"
+            return self.insert(table, table.insert.replace("{i}", str(self.next)))
         where = table.where.replace("{i}", str(self.dice.randint(1, max(self.rows, self.next))) if what > 0.9 else str(self.dice.randint(1, self.rows)))
-        return f"update {table.sql} set {table.update} where {where}" if what < 0.85 else f"delete from {table.sql} where {where}"
+        return self.update(table, where) if what < 0.85 else self.delete(table, where)
 
     def step(self):
-        """One transaction, in one go."""
+        """One transaction."""
         statements = [self.one() for _ in range(self.dice.choice((1, 1, 2, 5, 20)))]
-        end = "rollback" if self.dice.random() < 0.03 else "commit"
-        self.connection.execute("begin;" + ";".join(statements) + f";{end}")
+        self.run(["begin", *statements, "rollback" if self.dice.random() < 0.03 else "commit"])
+
+    # --- what each server says in words of its own; a row that another one forbids is left as it is
+
+    def insert(self, table, row: str) -> str:
+        return f"insert into {table.sql} {row} on conflict do nothing"
+
+    def update(self, table, where: str) -> str:
+        return f"update {table.sql} set {table.update} where {where}"
+
+    def delete(self, table, where: str) -> str:
+        return f"delete from {table.sql} where {where}"
+
+    def run(self, statements: list[str]):
+        """In one go."""
+        self.connection.execute(";".join(statements))

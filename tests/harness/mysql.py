@@ -37,6 +37,10 @@ _SETTINGS = {
 GRANTS = "SELECT ON {database}.*", "REPLICATION SLAVE, REPLICATION CLIENT ON *.*"
 
 
+def quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
 class _Database:
     """Use as a context manager, or start() and stop(). User `root`, by the socket, without a password."""
 

@@ -1,6 +1,7 @@
 """Tables of MySQL and MariaDB beside the lake's: a manifest for a folder, and every row by content. Values are asked of
 the server as text and read by their declared type; DuckDB reads the lake."""
 
+import contextlib
 import datetime
 import decimal
 import hashlib
@@ -11,16 +12,17 @@ from pathlib import Path
 
 import duckdb
 
-from harness.mysql import PASSWORD
+from harness.mysql import PASSWORD, quoted
 
 _RAW = {}  # no conversions by the client: what the server says
 
 
 def manifest(server, warehouse: Path, *, user="firn", password=PASSWORD, tls="{mode: Disable}", include='["shop.*"]',
              exclude="[]", snapshot="Initial", parallelism=2, host=None, port=None, source_type=None, database="shop", mode="Upsert",
-             format=2, interval="200ms", more_source="", more_table="", secret="", resnapshot="", state="Running") -> str:  # fmt: skip
+             format=2, interval="200ms", more_source="", more_table="", secret="", resnapshot="", state="Running",
+             documents="") -> str:  # fmt: skip
     """Every table of the database, into WAREHOUSE/shop. more_source and more_table are YAML lines, indented; resnapshot is
-    the annotation's text."""
+    the annotation's text, documents stand behind."""
     note = f', annotations: {{firn.dev/resnapshot: "{resnapshot}"}}' if resnapshot else ""
     return f"""\
 apiVersion: v1
@@ -56,7 +58,7 @@ spec:
       formatVersion: {format}
       mode: {mode}
       commitInterval: {interval}
-{more_table}"""
+{more_table}{documents}"""
 
 
 def columns_of(connection, table: str) -> list[tuple[str, str]]:
@@ -77,10 +79,10 @@ _INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "year"}
 
 def _asked(name: str, kind: str) -> str:
     if type_word(kind) in _HEX:
-        return f"hex(cast(`{name}` as binary))" if type_word(kind) == "bit" else f"hex(`{name}`)"
+        return f"hex(cast({quoted(name)} as binary))" if type_word(kind) == "bit" else f"hex({quoted(name)})"
     if type_word(kind) == "float":
-        return f"cast(`{name}` + 0e0 as char)"
-    return f"cast(`{name}` as char charset utf8mb4)"
+        return f"cast({quoted(name)} + 0e0 as char)"
+    return f"cast({quoted(name)} as char charset utf8mb4)"
 
 
 def _micros(text: str) -> str:
@@ -126,7 +128,7 @@ def source_rows(connection, table: str, strings=()) -> list[tuple]:
     """Sorted. strings: columns that the lake has as such."""
     columns = columns_of(connection, table)
     with connection.cursor() as cursor:
-        cursor.execute(f"select {', '.join(_asked(name, kind) for name, kind in columns)} from `{table}`")
+        cursor.execute(f"select {', '.join(_asked(name, kind) for name, kind in columns)} from {quoted(table)}")
         rows = cursor.fetchall()
     return sorted_rows([
         tuple(_value(text if isinstance(text, str) or text is None else text.decode(), kind, name in strings)
@@ -147,13 +149,19 @@ def sorted_rows(rows: list[tuple]) -> list[tuple]:
     return sorted(rows, key=lambda row: [(value is not None, str(value)) for value in row])
 
 
-def lake_rows(warehouse: Path, table: str, names: list[str]) -> list[tuple]:
+def lake_engine() -> duckdb.DuckDBPyConnection:
+    engine = duckdb.connect()
+    engine.execute("load iceberg; load icu; set TimeZone = 'UTC'")
+    return engine
+
+
+def lake_rows(warehouse: Path, table: str, names: list[str], engine: duckdb.DuckDBPyConnection = None) -> list[tuple]:
+    """engine: for many tables that nobody writes any more."""
     place = warehouse / "shop" / table
     newest = max(place.glob("metadata/v*.metadata.json"), key=lambda path: int(path.name[1:].split(".")[0]))
-    with duckdb.connect() as engine:
-        engine.execute("load iceberg; load icu; set TimeZone = 'UTC'")
-        quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
-        rows = engine.execute(f"select {quoted} from iceberg_scan('{newest}')").fetchall()
+    with contextlib.nullcontext(engine) if engine else lake_engine() as engine:
+        columns = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+        rows = engine.execute(f"select {columns} from iceberg_scan(?)", [str(newest)]).fetchall()
     return sorted_rows([tuple(_plain(value) for value in row) for row in rows])
 
 
@@ -163,10 +171,10 @@ def digests(connection, warehouse: Path, table: str) -> tuple[int, str, str]:
     return len(ours), *(hashlib.sha256(repr(rows).encode()).hexdigest() for rows in (ours, theirs))
 
 
-def difference(connection, warehouse: Path, table: str, strings=()) -> str:
+def difference(connection, warehouse: Path, table: str, strings=(), engine: duckdb.DuckDBPyConnection = None) -> str:
     """"" when both have the same rows, else a few of those that differ."""
     names = [name for name, _ in columns_of(connection, table)]
-    ours, theirs = lake_rows(warehouse, table, names), source_rows(connection, table, strings)
+    ours, theirs = lake_rows(warehouse, table, names, engine), source_rows(connection, table, strings)
     if ours == theirs:
         return ""
     for mine, other in zip(ours, theirs):

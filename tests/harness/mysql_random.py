@@ -8,6 +8,7 @@ A row is known by a number {i}: its key's columns are expressions of it."""
 import random
 from dataclasses import dataclass, field
 
+from harness.mysql import quoted
 from harness.mysql_types import MORE, TYPES
 
 ROWS = 60  # numbers of rows that statements choose from
@@ -24,10 +25,6 @@ WIDER = {
     "datetime": "datetime(3)", "datetime(1)": "datetime(6)", "time": "time(6)", "char(10)": "varchar(20)",
 }  # fmt: skip
 ODD_NAMES = ("With Space", "Upper", "ünïcode", "select", "x" * 60, "semi;colon", "$dollar", "a'b", "percent%s")
-
-
-def quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
 
 
 @dataclass
