@@ -27,6 +27,8 @@
 #define LOOK_US INT64_C(30000000) /* whether its Pod is still there */
 #define TICK_US INT64_C(1000000)
 #define CLOSE_US INT64_C(2000000)
+#define PACE_US 50000            /* between two rounds … */
+#define RUSH_US INT64_C(1000000) /* … but so long after a connection came or went */
 #define KEYS_US INT64_C(600000000)
 #define MESSAGES_AT_ONCE 64.0
 #define HEADER_BYTES_MAX 2048
@@ -84,6 +86,7 @@ struct Channel {
     struct lws_context *context;
     lws_sorted_usec_list_t tick;
     Connection *first;
+    int64_t rush_us; /* until then */
     unsigned connections, connections_max;
     Figures figures;
     atomic_bool stop;
@@ -309,6 +312,7 @@ static void begin(Channel *channel, Connection *c, struct lws *wsi)
         c->after->before = c;
     channel->first = c;
     channel->connections++;
+    channel->rush_us = clock_mono_us() + RUSH_US;
     c->stage = STAGE_HELLO;
     c->until_us = clock_mono_us() + HELLO_US;
     metric_set(channel->figures.connections, channel->connections);
@@ -331,6 +335,7 @@ static void end(Channel *channel, Connection *c)
     if (c->after)
         c->after->before = c->before;
     channel->connections--;
+    channel->rush_us = clock_mono_us() + RUSH_US;
     metric_set(channel->figures.connections, channel->connections);
     bytes_done(&c->in);
     channel_pod_done(&c->pod);
@@ -493,8 +498,11 @@ static void close_all(Channel *channel)
 static void serve(void *argument)
 {
     Channel *channel = argument;
-    while (!atomic_load(&channel->stop) && lws_service(channel->context, 0) >= 0) {
-    }
+    /* Each round asks the kernel about every connection. A word can wait for others to be asked
+     * about with it; who connects can't, for many do so at once. */
+    while (!atomic_load(&channel->stop) && lws_service(channel->context, 0) >= 0)
+        if (clock_mono_us() > channel->rush_us)
+            clock_sleep_us(PACE_US);
     close_all(channel);
 }
 
