@@ -2,7 +2,6 @@
  * the token are read anew, and so are the addresses behind the operator's name, of which one is
  * that of who works. All of them are tried before the next pause. */
 #include <arpa/inet.h>
-#include <libwebsockets.h>
 #include <netdb.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
@@ -11,6 +10,7 @@
 
 #include "agent/channel/channel.h"
 #include "common/clock.h"
+#include "common/http/web.h"
 #include "common/log.h"
 #include "common/thread.h"
 
@@ -207,13 +207,11 @@ static int take_piece(ChannelClient *client, struct lws *wsi, const void *data, 
 {
     ChannelWord word;
     Error err = {0};
-    if (bytes > CHANNEL_MESSAGE_BYTES_MAX - client->in.used) {
+    WebMessage message = web_gather(wsi, &client->in, data, bytes, CHANNEL_MESSAGE_BYTES_MAX);
+    if (message == WEB_TOO_LARGE)
         note(client, "TooLarge");
-        return -1;
-    }
-    bytes_put(&client->in, data, bytes);
-    if (!lws_is_final_fragment(wsi) || lws_remaining_packet_payload(wsi))
-        return 0;
+    if (message != WEB_WHOLE)
+        return message == WEB_TOO_LARGE ? -1 : 0;
     bool good = channel_take(client->in.data, client->in.used, &word, &err);
     bytes_clear(&client->in);
     if (!good) {
@@ -293,18 +291,13 @@ static bool make_context(ChannelClient *client, SSL_CTX *tls)
         .port = CONTEXT_PORT_NO_LISTEN,
         .protocols = protocols,
         .user = client,
-        .gid = (gid_t)-1,
-        .uid = (uid_t)-1,
         .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
         .provided_client_ssl_ctx = tls,
-        .count_threads = 1,
         .fd_limit_per_thread = DESCRIPTORS_MAX,
         .timeout_secs = CONNECT_S,
         .connect_timeout_secs = CONNECT_S,
-        .vhost_name = "channel",
     };
-    lws_set_log_level(0, NULL);
-    struct lws_context *context = lws_create_context(&info);
+    struct lws_context *context = web_context(&info);
     pthread_mutex_lock(&client->lock);
     client->context = context;
     pthread_mutex_unlock(&client->lock);

@@ -3,14 +3,12 @@
  * reset), headers of at most 2 KiB, no keep-alive, a body written in pieces. */
 #include "common/http/http_server.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <libwebsockets.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/http/web.h"
 #include "common/mem.h"
 #include "common/metrics.h"
 #include "common/thread.h"
@@ -155,33 +153,6 @@ static void serve(void *argument)
     }
 }
 
-/* libwebsockets does not say why it could not listen, and tries again later; so ask first. */
-static bool can_bind(const char *address, uint16_t port, Error *err)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
-    if (inet_pton(AF_INET, address, &to.sin_addr) != 1)
-        return error_set(err, ERROR_CONFIG, "BadAddress",
-                         "\"%s\" is no IPv4 address to listen on: write 127.0.0.1 or 0.0.0.0",
-                         address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    if (fd < 0)
-        return error_errno(err, ERROR_RETRY, "NoSocket", errno, "can't make a socket");
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    int failed = bind(fd, (const struct sockaddr *)&to, sizeof to) != 0 ? errno : 0;
-    if (!failed)
-        failed = listen(fd, 1) != 0 ? errno : 0;
-    close(fd);
-    if (failed == EADDRINUSE)
-        return error_set(err, ERROR_CONFIG, "AddressInUse",
-                         "port %u of %s is in use: choose another with --http ADDRESS:PORT (port 0 "
-                         "takes a free one)",
-                         port, address);
-    if (failed)
-        return error_errno(err, ERROR_CONFIG, "BadAddress", failed, "can't listen on %s:%u",
-                           address, port);
-    return true;
-}
-
 void http_server_stop(HttpServer *server)
 {
     if (!server)
@@ -200,8 +171,6 @@ HttpServer *http_server_start(const char *address, uint16_t port, const HttpHeal
         {.name = "http", .callback = on_event, .per_session_data_size = sizeof(Answer)},
         {.name = NULL},
     };
-    if (!can_bind(address, port, err))
-        return NULL;
     HttpServer *server = mem_zalloc(sizeof *server);
     server->health = *health;
     struct lws_context_creation_info info = {
@@ -209,34 +178,18 @@ HttpServer *http_server_start(const char *address, uint16_t port, const HttpHeal
         .iface = address,
         .protocols = protocols,
         .user = server,
-        .gid = (gid_t)-1,
-        .uid = (uid_t)-1,
-        .options = LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND | LWS_SERVER_OPTION_DISABLE_IPV6,
-        .count_threads = 1,
         .fd_limit_per_thread = DESCRIPTORS_MAX,
         .pt_serv_buf_size = PIECE_BYTES_MAX,
         .max_http_header_data = HEADER_BYTES_MAX,
         .max_http_header_pool = 16,
         .keepalive_timeout = TIMEOUT_S,
         .timeout_secs = TIMEOUT_S,
-        .server_string = "firn",
-        .vhost_name = "firn",
     };
-    lws_set_log_level(0, NULL);
-    server->context = lws_create_context(&info);
-    struct lws_vhost *vhost =
-        server->context ? lws_get_vhost_by_name(server->context, "firn") : NULL;
-    int listening = vhost ? lws_get_vhost_listen_port(vhost) : 0;
-    if (listening <= 0) {
-        if (server->context)
-            lws_context_destroy(server->context);
+    server->context = web_listen(&info, "--http", &server->port, err);
+    if (!server->context) {
         free(server);
-        error_set(err, ERROR_CONFIG, "AddressInUse",
-                  "can't listen on %s:%u: choose another port with --http ADDRESS:PORT", address,
-                  port);
         return NULL;
     }
-    server->port = (uint16_t)listening;
     server->thread = thread_start("http", serve, server);
     return server;
 }

@@ -42,6 +42,7 @@ typedef struct ChannelOptions {
     bool secret_is_foreign; /* tls.crt, tls.key and ca.crt are somebody else's: read, not written */
     unsigned connections_max; /* 0: 20000 */
     int64_t silence_us;       /* after which a connection is cut; 0: 30 s */
+    int64_t keys_us;          /* between two looks at the Secret; 0: 10 min */
 } ChannelOptions;
 /* What stands in the Secret, or is put there. */
 MUST_CHECK bool channel_secret(Api *api, const ChannelOptions *options, int64_t now_s,
@@ -88,7 +89,7 @@ typedef struct ChannelTaker {
 
 typedef struct Channel Channel;
 void channel_stop(Channel *channel); /* NULL is fine; closes all and joins */
-/* The Api and the options outlive it. RETRY, or CONFIG "AddressInUse", "BadAddress". */
+/* The Api and the options outlive it. RETRY, or CONFIG "AddressInUse", "BadAddress", "BadKeys". */
 Channel *channel_start(Api *api, const ChannelOptions *options, const ChannelTaker *taker,
                        Error *err) OWNED_BY(channel_stop);
 /* What is asked of an owner's processes, those that are connected and those to come; NULL: nothing

@@ -2,9 +2,6 @@
  * back what they found out. A connection says hello in time or is closed; what it says is bounded
  * in size and in number; who is silent is taken for dead. Everything of libwebsockets but
  * lws_cancel_service happens in the one thread. */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <libwebsockets.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
@@ -13,6 +10,7 @@
 
 #include "common/bucket.h"
 #include "common/clock.h"
+#include "common/http/web.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/queue.h"
@@ -29,6 +27,8 @@
 #define LOOK_US INT64_C(30000000) /* whether its Pod is still there */
 #define TICK_US INT64_C(1000000)
 #define CLOSE_US INT64_C(2000000)
+#define PACE_US 50000            /* between two rounds … */
+#define RUSH_US INT64_C(1000000) /* … but so long after a connection came or went */
 #define KEYS_US INT64_C(600000000)
 #define MESSAGES_AT_ONCE 64.0
 #define HEADER_BYTES_MAX 2048
@@ -86,6 +86,7 @@ struct Channel {
     struct lws_context *context;
     lws_sorted_usec_list_t tick;
     Connection *first;
+    int64_t rush_us; /* until then */
     unsigned connections, connections_max;
     Figures figures;
     atomic_bool stop;
@@ -232,14 +233,25 @@ static void set_up_tls(Channel *channel, SSL_CTX *tls)
         channel->tls = NULL;
 }
 
+static bool are_keys(const Authority *authority)
+{
+    SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
+    bool good = tls && use_keys(tls, authority);
+    SSL_CTX_free(tls);
+    return good;
+}
+
+/* Whose the Secret is, it may be another one tomorrow. What can't be used leaves those of before in
+ * use, and trusted. */
 static void keys_run(void *argument)
 {
     Channel *channel = argument;
-    int64_t due_us = clock_mono_us() + KEYS_US;
-    while (api_sleep(channel->api, TICK_US) && !atomic_load(&channel->stop)) {
+    int64_t every_us = channel->options.keys_us, due_us = clock_mono_us() + every_us;
+    while (api_sleep(channel->api, every_us < TICK_US ? every_us : TICK_US) &&
+           !atomic_load(&channel->stop)) {
         if (clock_mono_us() < due_us)
             continue;
-        due_us = clock_mono_us() + KEYS_US;
+        due_us = clock_mono_us() + every_us;
         Authority fresh;
         Error err = {0};
         if (!channel_secret(channel->api, &channel->options, clock_wall_us() / 1000000, &fresh,
@@ -251,7 +263,8 @@ static void keys_run(void *argument)
         pthread_mutex_lock(&channel->lock);
         bool same = strcmp(fresh.cert, channel->authority.cert) == 0 &&
                     strcmp(fresh.ca, channel->authority.ca) == 0;
-        if (!same) {
+        bool good = same || are_keys(&fresh);
+        if (!same && good) {
             Authority old = channel->authority;
             channel->authority = fresh;
             fresh = old;
@@ -259,7 +272,10 @@ static void keys_run(void *argument)
         }
         pthread_mutex_unlock(&channel->lock);
         authority_done(&fresh);
-        if (!same)
+        if (!good)
+            log_warn("the channel's new keys are no good: those of before stay",
+                     LOG_T("secret", channel->options.secret_name));
+        else if (!same)
             lws_cancel_service(channel->context);
     }
 }
@@ -271,7 +287,7 @@ static void take_handed(Channel *channel)
     Review *reviewed = channel->reviewed;
     channel->reviewed = NULL;
     if (channel->keys_are_new && !use_keys(channel->tls, &channel->authority))
-        log_warn("the channel's new keys are no good: those of before stay");
+        log_warn("the channel's new keys can't be used");
     channel->keys_are_new = false;
     pthread_mutex_unlock(&channel->lock);
     while (reviewed) {
@@ -296,6 +312,7 @@ static void begin(Channel *channel, Connection *c, struct lws *wsi)
         c->after->before = c;
     channel->first = c;
     channel->connections++;
+    channel->rush_us = clock_mono_us() + RUSH_US;
     c->stage = STAGE_HELLO;
     c->until_us = clock_mono_us() + HELLO_US;
     metric_set(channel->figures.connections, channel->connections);
@@ -318,6 +335,7 @@ static void end(Channel *channel, Connection *c)
     if (c->after)
         c->after->before = c->before;
     channel->connections--;
+    channel->rush_us = clock_mono_us() + RUSH_US;
     metric_set(channel->figures.connections, channel->connections);
     bytes_done(&c->in);
     channel_pod_done(&c->pod);
@@ -354,13 +372,16 @@ static int take_piece(Channel *channel, Connection *c, const void *data, size_t 
 {
     if (c->refused)
         return 0;
-    if (bytes > CHANNEL_MESSAGE_BYTES_MAX - c->in.used) {
+    switch (web_gather(c->wsi, &c->in, data, bytes, CHANNEL_MESSAGE_BYTES_MAX)) {
+    case WEB_TOO_LARGE:
         refuse(c, "TooLarge");
-        return 0;
-    }
-    bytes_put(&c->in, data, bytes);
-    if (lws_is_final_fragment(c->wsi) && !lws_remaining_packet_payload(c->wsi))
+        break;
+    case WEB_WHOLE:
         take_message(channel, c);
+        break;
+    case WEB_MORE:
+        break;
+    }
     return 0;
 }
 
@@ -477,29 +498,12 @@ static void close_all(Channel *channel)
 static void serve(void *argument)
 {
     Channel *channel = argument;
-    while (!atomic_load(&channel->stop) && lws_service(channel->context, 0) >= 0) {
-    }
+    /* Each round asks the kernel about every connection. A word can wait for others to be asked
+     * about with it; who connects can't, for many do so at once. */
+    while (!atomic_load(&channel->stop) && lws_service(channel->context, 0) >= 0)
+        if (clock_mono_us() > channel->rush_us)
+            clock_sleep_us(PACE_US);
     close_all(channel);
-}
-
-/* libwebsockets does not say why it could not listen, and tries again later; so ask first. */
-static bool can_bind(const ChannelOptions *options, Error *err)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(options->port)};
-    if (inet_pton(AF_INET, options->address, &to.sin_addr) != 1)
-        return error_set(err, ERROR_CONFIG, "BadAddress",
-                         "\"%s\" is no IPv4 address to listen on: write 127.0.0.1 or 0.0.0.0",
-                         options->address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    if (fd < 0)
-        return error_errno(err, ERROR_RETRY, "NoSocket", errno, "can't make a socket");
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    int failed = bind(fd, (const struct sockaddr *)&to, sizeof to) != 0 ? errno : 0;
-    close(fd);
-    return !failed ||
-           error_errno(err, ERROR_CONFIG, failed == EADDRINUSE ? "AddressInUse" : "BadAddress",
-                       failed, "can't listen on %s:%u, for --channel", options->address,
-                       options->port);
 }
 
 static unsigned connections_max(const ChannelOptions *options)
@@ -511,6 +515,16 @@ static unsigned connections_max(const ChannelOptions *options)
                    ? (unsigned)limit.rlim_cur - DESCRIPTORS_OF_OTHERS
                    : (unsigned)limit.rlim_cur / 2;
     return most;
+}
+
+/* libwebsockets would say no more than that it did not begin. */
+static bool check_keys(const Channel *channel, Error *err)
+{
+    return are_keys(&channel->authority) ||
+           error_set(err, ERROR_CONFIG, "BadKeys",
+                     "Secret %s has a tls.key that is not its tls.crt's, or one of them can't be "
+                     "read: put keys for --channel there",
+                     channel->options.secret_name);
 }
 
 static bool listen_on(Channel *channel, Error *err)
@@ -527,30 +541,16 @@ static bool listen_on(Channel *channel, Error *err)
         .iface = channel->options.address,
         .protocols = protocols,
         .user = channel,
-        .gid = (gid_t)-1,
-        .uid = (uid_t)-1,
-        .options = LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND | LWS_SERVER_OPTION_DISABLE_IPV6 |
-                   LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX,
+        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX,
         .provided_client_ssl_ctx = channel->no_tls,
-        .count_threads = 1,
         .pt_serv_buf_size = PIECE_BYTES_MAX,
         .max_http_header_data = HEADER_BYTES_MAX,
         .max_http_header_pool = 256,
         .timeout_secs = TIMEOUT_S,
-        .server_string = "firn",
-        .vhost_name = "channel",
     };
-    lws_set_log_level(0, NULL);
-    channel->context = lws_create_context(&info);
-    struct lws_vhost *vhost =
-        channel->context ? lws_get_vhost_by_name(channel->context, "channel") : NULL;
-    int port = vhost && channel->tls ? lws_get_vhost_listen_port(vhost) : 0;
-    if (port <= 0)
-        return error_set(err, ERROR_CONFIG, "AddressInUse",
-                         "can't listen on %s:%u, for --channel, with the keys of Secret %s",
-                         channel->options.address, channel->options.port,
-                         channel->options.secret_name);
-    channel->port = (uint16_t)port;
+    channel->context = web_listen(&info, "--channel", &channel->port, err);
+    if (!channel->context)
+        return false;
     lws_sul_schedule(channel->context, 0, &channel->tick, tick, TICK_US);
     return true;
 }
@@ -591,6 +591,8 @@ Channel *channel_start(Api *api, const ChannelOptions *options, const ChannelTak
     channel->options = *options;
     if (!options->silence_us)
         channel->options.silence_us = SILENCE_US;
+    if (!options->keys_us)
+        channel->options.keys_us = KEYS_US;
     channel->taker = *taker;
     channel->connections_max = connections_max(options);
     pthread_mutex_init(&channel->lock, NULL);
@@ -605,10 +607,9 @@ Channel *channel_start(Api *api, const ChannelOptions *options, const ChannelTak
     };
     for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
         (void)refusals_of(reasons[i]);
-    if (!can_bind(options, err) ||
-        !channel_secret(api, &channel->options, clock_wall_us() / 1000000, &channel->authority,
+    if (!channel_secret(api, &channel->options, clock_wall_us() / 1000000, &channel->authority,
                         err) ||
-        !listen_on(channel, err)) {
+        !check_keys(channel, err) || !listen_on(channel, err)) {
         channel_stop(channel);
         return NULL;
     }

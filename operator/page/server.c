@@ -2,14 +2,12 @@
  * who somebody is, one after the other. Everything of libwebsockets but lws_cancel_service happens
  * in the first. */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <libwebsockets.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/http/web.h"
 #include "common/log.h"
 #include "common/queue.h"
 #include "common/thread.h"
@@ -376,13 +374,16 @@ static int take_piece(Page *page, Session *session, const void *data, size_t byt
 {
     if (session->refused)
         return 0;
-    if (bytes > WORD_BYTES_MAX - session->body.used) {
+    switch (web_gather(session->wsi, &session->body, data, bytes, WORD_BYTES_MAX)) {
+    case WEB_TOO_LARGE:
         refuse(session, "BadWord");
-        return 0;
-    }
-    bytes_put(&session->body, data, bytes);
-    if (lws_is_final_fragment(session->wsi) && !lws_remaining_packet_payload(session->wsi))
+        break;
+    case WEB_WHOLE:
         take_word(page, session);
+        break;
+    case WEB_MORE:
+        break;
+    }
     return 0;
 }
 
@@ -498,7 +499,7 @@ static void serve(void *argument)
 }
 
 /* libwebsockets does not say why it could not listen. */
-static bool can_bind(const PageOptions *options, Error *err)
+static bool may_listen(const PageOptions *options, Error *err)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(options->port)};
     struct in_addr proxy;
@@ -514,15 +515,7 @@ static bool can_bind(const PageOptions *options, Error *err)
         return error_set(err, ERROR_CONFIG, "BadAddress",
                          "the page is plain HTTP: --page listens on 127.0.0.1 (kubectl "
                          "port-forward reaches that), or elsewhere for a --page-proxy alone");
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    if (fd < 0)
-        return error_errno(err, ERROR_RETRY, "NoSocket", errno, "can't make a socket");
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    int failed = bind(fd, (const struct sockaddr *)&to, sizeof to) != 0 ? errno : 0;
-    close(fd);
-    return !failed ||
-           error_errno(err, ERROR_CONFIG, "AddressInUse", failed,
-                       "can't listen on %s:%u, for --page", options->address, options->port);
+    return true;
 }
 
 static bool listen_on(Page *page, Error *err)
@@ -539,26 +532,15 @@ static bool listen_on(Page *page, Error *err)
         .iface = page->options.address,
         .protocols = protocols,
         .user = page,
-        .gid = (gid_t)-1,
-        .uid = (uid_t)-1,
-        .options = LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND | LWS_SERVER_OPTION_DISABLE_IPV6,
-        .count_threads = 1,
         .fd_limit_per_thread = DESCRIPTORS_MAX,
         .pt_serv_buf_size = PIECE_BYTES_MAX,
         .max_http_header_data = HEADER_BYTES_MAX,
         .max_http_header_pool = 16,
         .timeout_secs = TIMEOUT_S,
-        .server_string = "firn",
-        .vhost_name = "page",
     };
-    lws_set_log_level(0, NULL);
-    page->context = lws_create_context(&info);
-    struct lws_vhost *vhost = page->context ? lws_get_vhost_by_name(page->context, "page") : NULL;
-    int port = vhost ? lws_get_vhost_listen_port(vhost) : 0;
-    if (port <= 0)
-        return error_set(err, ERROR_CONFIG, "AddressInUse", "can't listen on %s:%u, for --page",
-                         page->options.address, page->options.port);
-    page->port = (uint16_t)port;
+    page->context = web_listen(&info, "--page", &page->port, err);
+    if (!page->context)
+        return false;
     lws_sul_schedule(page->context, 0, &page->tick, tick, TICK_US);
     return true;
 }
@@ -594,7 +576,7 @@ Page *page_start(Api *api, const PageOptions *options, const PageSource *source,
     page->source = *source;
     pthread_mutex_init(&page->lock, NULL);
     page->waiting = queue_new(VIEWERS_MAX, VIEWERS_MAX, review_free);
-    if (!can_bind(options, err) || !listen_on(page, err)) {
+    if (!may_listen(options, err) || !listen_on(page, err)) {
         page_stop(page);
         return NULL;
     }

@@ -36,11 +36,11 @@ typedef struct World {
     ChannelClient *client;
     char folder[64], ca_file[96], token_file[96];
     pthread_mutex_t lock;
-    json_t *secret; /* as it was written */
-    int reviews, versions;
-    bool conflicts;   /* another operator is quicker, once */
-    bool down;        /* the API server can't review */
-    bool pod_is_gone; /* for whoever asks again */
+    json_t *secret;               /* as it was written */
+    int reviews, versions, looks; /* at the Secret */
+    bool conflicts;               /* another operator is quicker, once */
+    bool down;                    /* the API server can't review */
+    bool pod_is_gone;             /* for whoever asks again */
     Heard heard;
     _Atomic int64_t lag;
     void (*ordered)(void *context, const ChannelOrders *orders);
@@ -76,6 +76,7 @@ static void review_token(const char *token, Bytes *reply)
 
 static void answer_secret(World *world, const Asked *asked, Bytes *reply)
 {
+    world->looks += strcmp(asked->method, "GET") == 0;
     if (strcmp(asked->method, "GET") == 0 && !world->secret) {
         reply_json(reply, 404, "{\"reason\":\"NotFound\",\"message\":\"no\"}");
         return;

@@ -387,6 +387,74 @@ static void keys_are_kept(void **state)
     world_stop(&world);
 }
 
+static json_t *make_secret(World *world)
+{
+    Authority made;
+    Error err = {0};
+    assert_true(
+        channel_secret(world->api, &world->options, clock_wall_us() / 1000000, &made, &err));
+    authority_done(&made);
+    return TAKE(world->secret);
+}
+
+static int looks_of(World *world)
+{
+    pthread_mutex_lock(&world->lock);
+    int looks = world->looks;
+    pthread_mutex_unlock(&world->lock);
+    return looks;
+}
+
+static void put_secret(World *world, const json_t *secret)
+{
+    pthread_mutex_lock(&world->lock);
+    json_decref(world->secret);
+    world->secret = json_deep_copy(secret);
+    int looks = world->looks;
+    pthread_mutex_unlock(&world->lock);
+    WAIT_FOR(looks_of(world) >= looks + 2); /* the second after what came of the first */
+}
+
+/* Somebody else's keys and CA are others one day: they are followed, by who runs. */
+static void others_keys_are_followed(void **state)
+{
+    (void)state;
+    World world;
+    world_start(&world);
+    AUTO(json_free) json_t *first = make_secret(&world);
+    AUTO(json_free) json_t *second = make_secret(&world);
+    AUTO(json_free) json_t *broken = json_deep_copy(second);
+    json_object_set(json_object_get(broken, "data"), "tls.key",
+                    json_object_get(json_object_get(first, "data"), "tls.key"));
+    world.secret = json_deep_copy(broken);
+    world.options.secret_is_foreign = true;
+    Error err = {0};
+    assert_null(channel_start(world.api, &world.options, &(ChannelTaker){0}, &err));
+    assert_string_equal(err.code, "BadKeys");
+    json_decref(world.secret);
+    world.secret = json_deep_copy(first);
+    world.options.keys_us = 50000;
+    int versions = world.versions;
+    world_listen(&world);
+    world_report(&world, "good:shop-1");
+    WAIT_FOR(heard_of(&world).whole);
+    AUTO(mem_free) char *trust = channel_trust(world.channel);
+    put_secret(&world, broken); /* a key that is not the certificate's */
+    AUTO(mem_free) char *still = channel_trust(world.channel);
+    assert_string_equal(still, trust);
+    put_secret(&world, second);
+    AUTO(mem_free) char *now = channel_trust(world.channel);
+    assert_string_not_equal(now, trust);
+    assert_int_equal(heard_of(&world).left, 0); /* nobody was sent away for it */
+    channel_client_stop(TAKE(world.client));
+    write_file(world.ca_file, now); /* and of the CA before it nobody can be told from a stranger */
+    int joined = heard_of(&world).joined;
+    world_report(&world, "good:shop-2");
+    WAIT_FOR(heard_of(&world).joined > joined);
+    assert_int_equal(world.versions, versions); /* it was not written */
+    world_stop(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +470,7 @@ int main(void)
         cmocka_unit_test(too_many),
         cmocka_unit_test(silence),
         cmocka_unit_test(keys_are_kept),
+        cmocka_unit_test(others_keys_are_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
