@@ -20,7 +20,8 @@ from pathlib import Path
 
 import yaml
 from harness import kube_node
-from harness.kube import HELM, ROOT, operator_binary
+from harness.flux import CONTROLLER, Flux
+from harness.kube import HELM, ROOT, Refused, operator_binary
 from harness.kube_node import ADDRESS, Node
 from harness.postgres import PASSWORD, Postgres
 from harness.server import fetched
@@ -33,6 +34,7 @@ from compare import compare
 ROWS = 8000
 SECONDS = 120 * float(os.environ.get("FIRN_SLOW", "1"))
 NAMESPACE = "retail"
+EVERY = ["public=shop"]  # what is compared: all four tables
 VERSION = "0.1.0"  # the chart's
 
 
@@ -52,7 +54,8 @@ class OnANode(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         cls.folder.chmod(0o755)
         images = [cls.image(kind) for kind in ("agent", "operator")]
-        Node()  # builds what it needs while there still is a network
+        Node()  # builds what it needs while there still is a network, as the others do
+        fetched("go", CONTROLLER)
         kube_node.enter()
         cls.node = Node(images).start()
         cls.addClassCleanup(cls.node.stop)
@@ -94,11 +97,12 @@ class OnANode(unittest.TestCase):
 
     # --- the shop ---
 
-    def resources(self) -> str:
-        """deploy/quickstart.yaml, with a volume for its folder; and what it names."""
-        claim = {"name": "lake", "persistentVolumeClaim": {"claimName": "lake"}}
-        container = {"name": "agent", "volumeMounts": [{"name": "lake", "mountPath": str(self.lake)}]}
-        documents = [
+    def resources(self, tables: tuple[str, ...] = ()) -> str:
+        return yaml.safe_dump_all([*self.needed(), *self.shop(tables)])
+
+    def needed(self) -> list[dict]:
+        """What the shop's resources name."""
+        return [
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop-db"}, "stringData": {"username": "firn", "password": PASSWORD}},
             {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "lake"},
              "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "",
@@ -106,6 +110,13 @@ class OnANode(unittest.TestCase):
             {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "lake"},
              "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "", "resources": {"requests": {"storage": "1Gi"}}}},
         ]  # fmt: skip
+
+    def shop(self, tables: tuple[str, ...] = ()) -> list[dict]:
+        """deploy/quickstart.yaml, with a volume for its folder. With tables: a unit for each, and no
+        pattern."""
+        claim = {"name": "lake", "persistentVolumeClaim": {"claimName": "lake"}}
+        container = {"name": "agent", "volumeMounts": [{"name": "lake", "mountPath": str(self.lake)}]}
+        documents = []
         for document in yaml.safe_load_all((ROOT / "deploy/quickstart.yaml").read_text()):
             if document["kind"] == "Connector":
                 document["spec"]["source"] |= {"host": ADDRESS, "port": self.source.port}
@@ -114,8 +125,14 @@ class OnANode(unittest.TestCase):
             else:
                 document["spec"]["outsourcingUnit"]["table"] |= {"commitInterval": "2s"}
                 document["spec"]["outsourcingUnit"]["table"]["catalog"]["warehouse"] = str(self.lake)
+                for table in tables:
+                    unit = json.loads(json.dumps(document)) | {"metadata": {"name": table.replace("_", "-")}}
+                    unit["spec"]["connectorRef"] = {"name": "shop", "table": f"public.{table}"}
+                    documents.append(unit)
+                if tables:
+                    continue
             documents.append(document)
-        return yaml.safe_dump_all(documents)
+        return documents
 
     def traffic(self, seconds: float):
         """Live, while something else is done: a context manager."""
@@ -142,13 +159,17 @@ class OnANode(unittest.TestCase):
 
         return live()
 
-    def equal(self):
-        self.source.wait_confirmed("firn_shop", SECONDS, "shop")
+    def compared(self, pairs: list[str] = EVERY) -> tuple[bool, str]:
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
-            same = compare(self.source.dsn("shop"), str(self.lake), ["public=shop"])
-        self.assertTrue(same, output.getvalue() + self.everything())
-        self.assertEqual(output.getvalue().count(", equal"), 4, output.getvalue())
+            same = compare(self.source.dsn("shop"), str(self.lake), pairs)
+        return same, output.getvalue()
+
+    def equal(self, pairs: list[str] = EVERY):
+        self.source.wait_confirmed("firn_shop", SECONDS, "shop")
+        same, output = self.compared(pairs)
+        self.assertTrue(same, output + self.everything())
+        self.assertEqual(output.count(", equal"), 4 if pairs is EVERY else len(pairs), output)
 
     def everything(self) -> str:
         """For a failure's message."""
@@ -177,6 +198,8 @@ class OnANode(unittest.TestCase):
 
         found = self.until(holds, f"the Connector stalls: {reasons}")
         self.until(lambda: self.condition("IngestionUnit", "shop", "Stalled").get("reason") == found["reason"], "its unit says so")
+        told = lambda: {one["reason"] for one in self.node.all_of("Event", NAMESPACE) if one["type"] == "Warning"}  # noqa: E731
+        self.until(lambda: found["reason"] in told(), "an Event says so")
         return found
 
     def ready(self):
@@ -346,10 +369,80 @@ class OnANode(unittest.TestCase):
         self.assertIsNone(self.source.slot("firn_shop"))
         self.assertEqual(self.source.execute("select count(*) from pg_publication", "shop")[0][0], 0)
         self.until(lambda: not self.node.all_of("Pod", NAMESPACE), "no Pod is left")
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output):
-            self.assertTrue(compare(self.source.dsn("shop"), str(self.lake), ["public=shop"]), output.getvalue())
+        same, output = self.compared()
+        self.assertTrue(same, output)
         self.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
+
+    # --- by Flux ---
+
+    def reconciled(self, revision: str, status: str = "True") -> dict:
+        """Until Flux says so of a revision; its word."""
+
+        def holds():
+            attempted = self.flux.kustomization("shop").get("status", {}).get("lastAttemptedRevision") == revision
+            found = self.flux.condition("shop", "Ready")
+            return attempted and found.get("status") == status and found
+
+        try:
+            return wait_until(holds, SECONDS, f"Flux says {status} of {revision}", self.flux.alive)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.flux.kustomization('shop').get('status')}\n{self.flux.log()}\n{self.everything()}") from None
+
+    def test_14_gitops(self):
+        """Flux's own controller, with the Kustomization of deploy/gitops: Ready by its health checks, what is removed is
+        pruned, a change that stalls or that the definitions refuse is reported, and a mended one is taken."""
+        every = ("customers", "products", "orders", "order_lines")
+        self.begin_anew()
+        (self.folder / "needed.yaml").write_text(yaml.safe_dump_all(self.needed()))
+        self.kubectl("apply", "-f", self.folder / "needed.yaml")
+        documents = list(yaml.safe_load_all((ROOT / "deploy/gitops/flux/firn.yaml").read_text()))
+        (kustomization,) = [one for one in documents if one["kind"] == "Kustomization" and one["metadata"]["name"] == "shop"]
+        del kustomization["spec"]["dependsOn"]  # Firn is installed by Helm here
+        kustomization["spec"] |= {"retryInterval": "5s", "timeout": f"{SECONDS:g}s"}
+        with Flux(self.node) as flux, contextlib.ExitStack() as live:
+            live.enter_context(self.traffic(300))
+            self.__class__.flux = flux
+            text = yaml.safe_dump_all(self.shop(every))
+            good = flux.publish("pipelines", {"shop/shop.yaml": text})
+            flux.apply(kustomization)
+            self.assertEqual(self.reconciled(good)["reason"], "ReconciliationSucceeded")
+            self.assertEqual(flux.condition("shop", "Healthy")["status"], "True")
+            for kind, name in (("Connector", "shop"), ("IngestionUnit", "orders")):
+                self.assertEqual(self.condition(kind, name, "Ready")["status"], "True")
+            pod = self.pod()
+            # a Secret that is not there: the definitions can't know, the operator does
+            bad = flux.publish("pipelines", {"shop/shop.yaml": text.replace("credentialsSecretRef:\n      name: shop-db", "credentialsSecretRef:\n      name: nobody")})
+            found = self.reconciled(bad, "False")
+            self.assertEqual(found["reason"], "HealthCheckFailed")
+            self.assertIn(f"Connector/{NAMESPACE}/shop status: 'Failed'", found["message"])
+            self.assertEqual(self.condition("Connector", "shop", "Stalled")["reason"], "SecretMissing")
+            self.assertEqual(self.pod(), pod)  # what ran goes on
+            # a field that the definitions refuse: nothing of that revision is applied
+            worse = flux.publish("pipelines", {"shop/shop.yaml": text.replace("mode: Upsert", "mode: Nonsense")})
+            found = self.reconciled(worse, "False")
+            self.assertEqual(found["reason"], "ReconciliationFailed")
+            self.assertIn("Nonsense", found["message"])
+            # mended, and one unit fewer
+            mended = flux.publish("pipelines", {"shop/shop.yaml": yaml.safe_dump_all(self.shop(every[:3]))})
+            self.reconciled(mended)
+            self.until(lambda: self.node.find("IngestionUnit", "order-lines", NAMESPACE) is None, "what is removed is pruned")
+            self.until(lambda: self.node.find("LakeTable", "order-lines", NAMESPACE) is None, "and what it had made")
+            live.close()
+            self.equal([f"public.{table}=shop/{table}" for table in every[:3]])
+            # all of it goes, and the slot with the Connector
+            self.node.call("DELETE", flux.path("Kustomization", "shop"))
+            self.until(lambda: self.node.find("Connector", "shop", NAMESPACE) is None, "everything is pruned")
+        self.assertIsNone(self.source.slot("firn_shop"))
+
+    def begin_anew(self):
+        """Another lake, and the namespace as it was before anything was applied."""
+        self.__class__.lake = Path(tempfile.mkdtemp(dir=self.folder))
+        self.lake.chmod(0o777)
+        with contextlib.suppress(Refused):
+            self.node.delete("PersistentVolume", "lake")
+        self.until(lambda: self.node.find("PersistentVolume", "lake") is None, "the volume is gone")
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.node.apply(yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}))
 
 
 if __name__ == "__main__":
