@@ -277,8 +277,8 @@ bool unit_look(Look *look, Error *err)
         look_again(look, 10000000);
     }
     put_tables(look, unit, more);
-    Condition others[3];
-    conditions_of_unit(&reported, promised_ms(unit), others);
+    Condition others[4];
+    conditions_of_unit(&reported, promised_ms(unit), object_at(unit, "spec.kafka"), others);
     ok = say(look, KIND_UNIT, unit, &state, others, more, err);
     reported_done(&reported);
     return ok;
