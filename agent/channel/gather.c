@@ -37,6 +37,7 @@ static const struct {
     {"firn_log_headroom_seconds", offsetof(ChannelFlow, log_headroom_s), false},
     {"firn_confirmed_position", offsetof(ChannelFlow, confirmed), false},
     {"firn_received_position", offsetof(ChannelFlow, received), false},
+    {"firn_topic_retention_status", offsetof(ChannelFlow, retention_status), false},
 };
 
 void gathered_done(Gathered *gathered)
@@ -185,6 +186,8 @@ void gathered_flow(const Gathered *gathered, ChannelFlow *flow)
     for (size_t i = 0; i < gathered->whole_count; i++)
         add_up(&gathered->wholes[i], flow);
     flow->memory_bytes = resident_bytes();
+    if (flow->retention_status == 0) /* not known */
+        flow->retention_status = CHANNEL_NOT_SAID;
     if (flow->log_status == 0) /* not measured */
         flow->log_status = CHANNEL_NOT_SAID;
     if (flow->log_status == CHANNEL_NOT_SAID)

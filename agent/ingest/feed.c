@@ -63,23 +63,36 @@ static int64_t declared_ms(const Feed *feed)
     return feed->own ? feed->own->retention_ms : 0;
 }
 
+static FeedRetention judge_retention(const Feed *feed, int64_t kept_ms)
+{
+    if (!kept_ms && declared_ms(feed))
+        return RETENTION_LIMITED;
+    if (kept_ms < declared_ms(feed))
+        return RETENTION_SHORT;
+    return kept_ms && kept_ms / 4 < feed->spec->commit_interval_ms ? RETENTION_HURRIED
+                                                                   : RETENTION_KEPT;
+}
+
+/* What is wrong stands in the log with its figures, and in the unit's condition TopicRetention. */
 static void compare_retention(const Feed *feed, int64_t kept_ms)
 {
-    char kept[32], declared[32];
-    if (kept_ms >= declared_ms(feed))
+    static const char *const says[] = {
+        [RETENTION_HURRIED] = "a quarter of what the topic keeps is less than commitInterval: the "
+                              "table is committed that often",
+        [RETENTION_LIMITED] = "the topic has a limit in bytes, and may keep its records for less "
+                              "than spec.kafka.retention says",
+        [RETENTION_SHORT] = "the topic keeps its records for less than spec.kafka.retention says"};
+    char kept[32], declared[32], interval[32];
+    FeedRetention found = judge_retention(feed, kept_ms);
+    if (feed->metrics.retention)
+        metric_set(feed->metrics.retention, found);
+    if (found == RETENTION_KEPT)
         return;
-    if (kept_ms)
-        log_warn(
-            "the topic keeps its records for less than spec.kafka.retention says",
-            LOG_T("table", feed->name), LOG_T("topic", feed->topic),
-            LOG_T("keeps", text_duration_format(kept_ms, kept, sizeof kept)),
-            LOG_T("declared", text_duration_format(declared_ms(feed), declared, sizeof declared)));
-    else
-        log_warn(
-            "the topic has a limit in bytes, and may keep its records for less than "
-            "spec.kafka.retention says",
-            LOG_T("table", feed->name), LOG_T("topic", feed->topic),
-            LOG_T("declared", text_duration_format(declared_ms(feed), declared, sizeof declared)));
+    log_warn(says[found], LOG_T("table", feed->name), LOG_T("topic", feed->topic),
+             LOG_T("keeps", text_duration_format(kept_ms, kept, sizeof kept)),
+             LOG_T("declared", text_duration_format(declared_ms(feed), declared, sizeof declared)),
+             LOG_T("commit_interval", text_duration_format(feed->spec->commit_interval_ms, interval,
+                                                           sizeof interval)));
 }
 
 /* A quarter of the time that the topic keeps its records for, or, where it does not tell, of what

@@ -136,9 +136,18 @@ typedef struct FeedLane {
     uint64_t read_next; /* behind what was heard of the partition last; 0: nothing yet */
 } FeedLane;
 
+/* Of the topic that others fill, what firn_topic_retention_status says: the greatest counts. */
+typedef enum FeedRetention {
+    RETENTION_UNKNOWN,
+    RETENTION_KEPT,    /* for as long as is needed */
+    RETENTION_HURRIED, /* the table is committed more often than its commitInterval for it */
+    RETENTION_LIMITED, /* in bytes, though a time is declared */
+    RETENTION_SHORT,   /* for less than is declared */
+} FeedRetention;
+
 typedef struct FeedMetrics {
     Metric *records, *unrouted, *forwarded, *rows, *commits, *table_rows, *dead_letters, *lanes,
-        *coordinates, *committed, *upkeep, *freshness, *freshness_asked, *lag;
+        *coordinates, *committed, *upkeep, *freshness, *freshness_asked, *lag, *retention;
 } FeedMetrics;
 
 typedef struct Feed {

@@ -257,6 +257,13 @@ static void register_metrics(Feed *feed)
                 ? metrics_register(METRIC_GAUGE, "firn_table_freshness_asked_seconds",
                                    "What sla.freshness asks for", label)
                 : NULL,
+        .retention = feed->own && feed->spec
+                         ? metrics_register(METRIC_GAUGE, "firn_topic_retention_status",
+                                            "0: not known, 1: the topic keeps its records as is "
+                                            "needed, 2: commits hurry for it, 3: it has a limit in "
+                                            "bytes, 4: less than spec.kafka.retention",
+                                            label)
+                         : NULL,
         .committed = metrics_register(METRIC_GAUGE, "firn_table_committed_seconds",
                                       "When the table was committed last, since 1970", label)};
 }

@@ -57,7 +57,8 @@
     X(log_headroom_bytes, "logHeadroom")                                                           \
     X(log_headroom_s, "logSeconds")                                                                \
     X(confirmed, "confirmed")                                                                      \
-    X(received, "received")
+    X(received, "received")                                                                        \
+    X(retention_status, "retentionStatus")
 #define CHANNEL_TABLE_NUMBERS(X)                                                                   \
     X(rows, "rows")                                                                                \
     X(changes, "changes")                                                                          \
@@ -71,7 +72,7 @@
 #define CHANNEL_FIELD(field, member) int64_t field;
 
 /* A process. log_status: as the metric firn_log_status; a headroom that is not said is unlimited.
- */
+ * retention_status: as firn_topic_retention_status. */
 typedef struct ChannelFlow {
     char phase[16];         /* as phase_name has it */
     char reason[64];        /* of what is wrong: an error's code */

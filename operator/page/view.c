@@ -28,11 +28,9 @@ static void put_warnings(json_t *to, const json_t *object)
 {
     static const struct {
         const char *type, *bad;
-    } warnings[] = {{"SourceReachable", "False"},
-                    {"LogHeadroom", "False"},
-                    {"Fresh", "False"},
-                    {"DeadLetters", "True"},
-                    {"SchemaInSync", "False"}};
+    } warnings[] = {{"SourceReachable", "False"}, {"LogHeadroom", "False"},
+                    {"Fresh", "False"},           {"DeadLetters", "True"},
+                    {"TopicRetention", "False"},  {"SchemaInSync", "False"}};
     json_t *list = json_array();
     for (size_t i = 0; i < ARRAY_LEN(warnings); i++)
         if (condition_is(object, warnings[i].type, warnings[i].bad, NULL)) {

@@ -290,8 +290,8 @@ bool unit_look(Look *look, Error *err)
     AUTO(mem_free) char *key = reports_key('u', look->namespace_name, look->name);
     orders_tell(look, unit, key, &orders, &reported, more);
     orders_done(&orders);
-    Condition others[3];
-    conditions_of_unit(&reported, promised_ms(unit), others);
+    Condition others[4];
+    conditions_of_unit(&reported, promised_ms(unit), object_at(unit, "spec.kafka"), others);
     ok = say(look, KIND_UNIT, unit, &state, others, more, err);
     reported_done(&reported);
     return ok;

@@ -137,9 +137,10 @@ uint64_t owner_word(const Owner *owner)
     ChannelFlow flow;
     bool any = owner_merge(owner, &flow);
     char text[400];
-    snprintf(text, sizeof text, "%d %d %s %s %s %s %d %d %d %zu", any, owner->silent, flow.phase,
+    snprintf(text, sizeof text, "%d %d %s %s %s %s %d %d %d %d %zu", any, owner->silent, flow.phase,
              flow.reason, flow.request, flow.request_state, (int)log_says(&flow),
-             flow.dead_letters > 0, any && any_copying(owner), tables_of(owner));
+             flow.dead_letters > 0, (int)flow.retention_status, any && any_copying(owner),
+             tables_of(owner));
     channel_flow_done(&flow);
     uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
     for (const char *at = text; *at; at++)

@@ -144,7 +144,35 @@ void conditions_of_connector(const Reported *reported, Condition ret[4])
     ret[3] = (Condition){0};
 }
 
-void conditions_of_unit(const Reported *reported, int64_t promised_ms, Condition ret[3])
+/* FeedRetention's numbers (agent/ingest/flow.h). */
+static Condition topic_retention(const Reported *reported)
+{
+    bool known = reported->known && !reported->silent;
+    switch (known ? reported->flow.retention_status : CHANNEL_NOT_SAID) {
+    case 1:
+        return condition("TopicRetention", "True", "Kept",
+                         "its topic keeps records for as long as is needed");
+    case 2:
+        return condition("TopicRetention", "False", "CommitsHurried",
+                         "a quarter of the time that its topic keeps records is less than the "
+                         "table's commitInterval, so that it is committed that often: raise the "
+                         "topic's retention.ms, or write a shorter commitInterval");
+    case 3:
+        return condition("TopicRetention", "False", "RetentionLimited",
+                         "its topic has a limit in bytes, and may drop records earlier than "
+                         "spec.kafka.retention says: take retention.bytes away, or leave out "
+                         "spec.kafka.retention");
+    case 4:
+        return condition("TopicRetention", "False", "RetentionShort",
+                         "its topic keeps records for less than spec.kafka.retention says: raise "
+                         "its retention.ms, or write what it keeps");
+    default:
+        return not_known("TopicRetention", reported);
+    }
+}
+
+void conditions_of_unit(const Reported *reported, int64_t promised_ms, bool of_topic,
+                        Condition ret[4])
 {
     bool known = reported->known && !reported->silent;
     int64_t fresh_ms = reported->flow.freshness_ms, dead = reported->flow.dead_letters;
@@ -157,7 +185,8 @@ void conditions_of_unit(const Reported *reported, int64_t promised_ms, Condition
         !known || dead == CHANNEL_NOT_SAID ? not_known("DeadLetters", reported)
         : dead ? condition("DeadLetters", "True", "Some", "records that can't be applied are there")
                : condition("DeadLetters", "False", "None", "");
-    ret[2] = (Condition){0};
+    ret[2] = of_topic ? topic_retention(reported) : (Condition){0};
+    ret[3] = (Condition){0};
 }
 
 /* --- a table --- */

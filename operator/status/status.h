@@ -68,7 +68,9 @@ typedef struct Condition {
 } Condition;
 void conditions_of_connector(const Reported *reported, Condition ret[4]);
 /* promised_ms: spec.sla.freshness; 0: none */
-void conditions_of_unit(const Reported *reported, int64_t promised_ms, Condition ret[3]);
+/* of_topic: it reads one that others fill. */
+void conditions_of_unit(const Reported *reported, int64_t promised_ms, bool of_topic,
+                        Condition ret[4]);
 
 /* Of one unit's table, or of all that a pattern has found. */
 typedef struct UnitFigures {

@@ -8,7 +8,7 @@ import struct
 import unittest
 
 import fastavro
-from harness.agent import REFUSED, Agent
+from harness.agent import OK, REFUSED, Agent
 from harness.events import EventsCase
 from harness.wait import wait_until
 
@@ -167,10 +167,26 @@ class Json(EventsCase):
         self.producer.flush()
         path = self.write_unit("short", "mode: Append\n      columns: [{name: id, type: long}]")
         path.write_text(path.read_text().replace("incomingData: Json", "incomingData: Json, retention: 7d"))
-        with self.ingest(path) as agent:
+        with Agent(path, self.folder / "ingest.log", http=True, subcommand="ingest") as agent:
             self.wait_rows(agent, "short", ['{"id": 1}'])
+            self.assertEqual(agent.metrics()['firn_topic_retention_status{table="short",unit="default/short"}'], 4)
+            self.assertEqual(agent.stop(), OK, agent.text()[-2000:])
         told = [line for line in agent.lines() if "less than spec.kafka.retention" in line["msg"]]
         self.assertEqual([(line["topic"], line["keeps"], line["declared"]) for line in told], [("short", "1h", "7d")], agent.text())
+
+    def test_hurried(self):
+        """A table that was to be committed more seldom than its topic lets it."""
+        self.broker.create_topic("hurried", **{"retention.ms": str(3600 * 1000)})
+        self.send("hurried", b'{"id": 1}')
+        self.producer.flush()
+        path = self.write_unit("hurried", "mode: Append\n      columns: [{name: id, type: long}]")
+        path.write_text(path.read_text().replace("commitInterval: 300ms", "commitInterval: 20m"))
+        with Agent(path, self.folder / "ingest.log", http=True, subcommand="ingest") as agent:
+            wait_until(lambda: agent.metrics().get('firn_topic_retention_status{table="hurried",unit="default/hurried"}') == 2,
+                       60, "it is told", agent.alive)  # fmt: skip
+            self.assertEqual(agent.stop(), OK, agent.text()[-2000:])
+        told = [line for line in agent.lines() if "less than commitInterval" in line["msg"]]
+        self.assertEqual([(line["topic"], line["keeps"], line["commit_interval"]) for line in told], [("hurried", "1h", "20m")], agent.text())
 
     def test_dead_table(self):
         """Dead letters in a table: two processes of which one is killed in the midst of them; each is a row, whole, once."""

@@ -279,20 +279,34 @@ static void conditions_of_what_is_reported(void **state)
 
     Reported unit = reported_in("Streaming");
     unit.flow.freshness_ms = 60000;
-    conditions_of_unit(&unit, 0, is);
+    conditions_of_unit(&unit, 0, false, is);
     is_said(is, 0, "Unknown", "NoPromise");
     is_said(is, 1, "Unknown", "NotReported");
-    conditions_of_unit(&unit, 60000, is);
+    conditions_of_unit(&unit, 60000, false, is);
     is_said(is, 0, "True", "InTime");
     unit.flow.dead_letters = 0;
-    conditions_of_unit(&unit, 59999, is);
+    conditions_of_unit(&unit, 59999, false, is);
     is_said(is, 0, "False", "Late");
     is_said(is, 1, "False", "None");
     unit.flow.dead_letters = 1;
-    conditions_of_unit(&unit, 59999, is);
+    conditions_of_unit(&unit, 59999, false, is);
     is_said(is, 1, "True", "Some");
+    assert_null(is[2].type);
+    conditions_of_unit(&unit, 0, true, is);
+    is_said(is, 2, "Unknown", "NotReported");
+    static const char *const retentions[][2] = {{"True", "Kept"},
+                                                {"False", "CommitsHurried"},
+                                                {"False", "RetentionLimited"},
+                                                {"False", "RetentionShort"}};
+    for (size_t i = 0; i < ARRAY_LEN(retentions); i++) {
+        unit.flow.retention_status = (int64_t)i + 1;
+        conditions_of_unit(&unit, 0, true, is);
+        is_said(is, 2, retentions[i][0], retentions[i][1]);
+    }
     unit.silent = true;
-    conditions_of_unit(&unit, 59999, is);
+    conditions_of_unit(&unit, 0, true, is);
+    is_said(is, 2, "Unknown", "AgentSilent");
+    conditions_of_unit(&unit, 59999, false, is);
     is_said(is, 0, "Unknown", "AgentSilent");
     is_said(is, 1, "Unknown", "AgentSilent");
     assert_null(is[2].type);
