@@ -151,6 +151,8 @@ static bool reading_open(Reading *reading, Error *err)
                                        : NULL;
     pthread_mutex_lock(&reading->beside->lock);
     reading->beside->reader = reading->reader;
+    if (reading->reader && reading->beside->over) /* told before there was one */
+        capture_copy_cancel(reading->reader);
     pthread_mutex_unlock(&reading->beside->lock);
     return reading->reader != NULL;
 }
