@@ -96,7 +96,7 @@ class Beside(RelayBase):
             for point in "relay-chunk-read:2", "relay-chunk-sent:2", "relay-chunk-settled:3":
                 self.kill_at(point, **options)
             agent = self.start(**options)
-            wait_until(lambda: len(self.copied()) == len(KEYS), SECONDS, "all are copied", agent.alive)
+            wait_until(lambda: len(self.copied()) == len(KEYS), 2 * SECONDS, "all are copied", agent.alive)
         finally:
             over.set()
             writer.join()
@@ -115,7 +115,7 @@ class Beside(RelayBase):
         """Nobody writes: the log stands still, and chunks come all the same; columns follow; once for each id."""
         self.begin()
         agent = self.start(more_stream=self.asked("one"))
-        wait_until(lambda: len(self.copied()) == len(KEYS), SECONDS, "all are copied", agent.alive)
+        wait_until(lambda: len(self.copied()) == len(KEYS), 2 * SECONDS, "all are copied", agent.alive)
         self.wait_equal(agent, *KEYS)
         self.execute("alter table k_int add column more int")
         self.execute("insert into k_int (a, more) values (5000, 7)")
