@@ -158,9 +158,14 @@ bool capture_copy_done(Capture *capture, Error *err)
     return capture->driver->copy_done(capture, err);
 }
 
-CopyReader *capture_beside_open(Capture *capture, Error *err)
+CopyReader *capture_beside_open(Capture *capture, Capture *stream, Error *err)
 {
-    return capture->driver->beside_open(capture, err);
+    return capture->driver->beside_open(capture, stream, err);
+}
+
+bool capture_tells_columns(const Capture *capture)
+{
+    return capture->driver->definition != NULL;
 }
 
 bool capture_beside_say(CopyReader *reader, const char *text, Error *err)

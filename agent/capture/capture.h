@@ -173,11 +173,18 @@ void capture_copied(Capture *capture, uint32_t table);
 
 /* --- a chunk of a table, read beside a stream --- */
 /* By a capture of its own, opened for it, which neither prepares nor streams: its tables are as the
- * source has them now. What somebody says (capture_beside_say) comes in the stream of every other
- * capture as CHANGE_MESSAGE with this prefix, behind all transactions that ended before. */
+ * source has them now. What somebody says (capture_beside_say) comes in the stream that it is read
+ * beside as CHANGE_MESSAGE with this prefix, behind all transactions that ended before. A source
+ * whose log somebody can write into has it there, for every capture; of others the stream itself is
+ * told, and who says it waits until the stream has come so far. */
 #define CAPTURE_BESIDE_PREFIX "firn.chunk"
-/* A connection of its own; the capture stays open as long. */
-CopyReader *capture_beside_open(Capture *capture, Error *err) OWNED_BY(capture_copy_reader_free);
+/* A connection of its own; the capture and the other one, whose stream it is, stay open as long.
+ * CONFIG "UnsupportedSource" where the source lacks what it takes. */
+CopyReader *capture_beside_open(Capture *capture, Capture *stream, Error *err)
+    OWNED_BY(capture_copy_reader_free);
+/* Does the log say how columns change? Then they are the stream's to learn, even of a table that
+ * nobody writes to. */
+bool capture_tells_columns(const Capture *capture);
 MUST_CHECK bool capture_beside_say(CopyReader *reader, const char *text, Error *err);
 /* Where a chunk of so many rows behind `after` ends, by the table's key; *ret NULL: there are fewer
  * rows, the rest is the chunk. Keys are opaque texts, which the caller frees; after NULL: from the
@@ -326,7 +333,7 @@ typedef struct CaptureDriver {
     bool (*copy_next)(CopyReader *reader, Batch **ret, Error *err);
     void (*copy_cancel)(CopyReader *reader);
     bool (*copy_done)(Capture *capture, Error *err);
-    CopyReader *(*beside_open)(Capture *capture, Error *err);
+    CopyReader *(*beside_open)(Capture *capture, Capture *stream, Error *err);
     bool (*beside_say)(CopyReader *reader, const char *text, Error *err);
     bool (*beside_bound)(CopyReader *reader, uint32_t table, const char *after, uint32_t rows,
                          char **ret, Error *err);

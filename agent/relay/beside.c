@@ -1,11 +1,11 @@
 /* A copy of single tables while the stream goes on (spec.stream.resnapshot, or as a
  * person asks meanwhile), by chunks of the key
  * and watermarks (DBLog, https://arxiv.org/abs/2010.12597). One thread reads, with a capture of its
- * own: it says "low" in the source's log, reads a chunk in a snapshot of its own, says "high". The
- * capture thread notes the keys that the stream changes between the two, and at "high" sends the
- * chunk but for those: what it sends is what the table holds at that place of the log, so that a
- * topic that is folded by key is right at every place. Nothing is locked, no snapshot is kept, and
- * the stream waits for nothing.
+ * own: it says "low" in the source's log (or to the stream, at a place of it), reads a chunk in a
+ * snapshot of its own, says "high". The capture thread notes the keys that the stream changes
+ * between the two, and at "high" sends the chunk but for those: what it sends is what the table
+ * holds at that place of the log, so that a topic that is folded by key is right at every place.
+ * Nothing is locked, no snapshot is kept, and the stream waits for nothing.
  *
  * What makes it exact:
  *
@@ -13,7 +13,8 @@
  *   before "low" and that the chunk's snapshot does not show yet would be undone by the chunk: the
  *   snapshot names such transactions, the latest ones handed out are kept, and then the chunk is
  *   read again. Of those that were open when the first chunk was read, an earlier process may have
- *   handed one out: they are waited for, as a slot is made.
+ *   handed one out: they are waited for, as a slot is made. (Of MySQL and MariaDB the driver takes
+ *   no snapshot before it shows all that was handed out: none is named.)
  *   A row is dropped for its key, by bytes. If what the stream sent for it lacked a value (that the
  *   update left out), the chunk is read again: else nobody would ever get it.
  *   TRUNCATE, or other columns, between the two: the chunk is read again. Columns that are others
@@ -145,9 +146,13 @@ static bool reading_open(Reading *reading, Error *err)
     reading->stale = false;
     reading->capture = capture_open(
         relay->base.connector, &(CaptureOptions){.stop = &relay->base.stop, .origins = true}, err);
-    reading->reader = reading->capture ? capture_beside_open(reading->capture, err) : NULL;
+    reading->reader = reading->capture ? capture_beside_open(reading->capture,
+                                                             reading->beside->flow->capture, err)
+                                       : NULL;
     pthread_mutex_lock(&reading->beside->lock);
     reading->beside->reader = reading->reader;
+    if (reading->reader && reading->beside->over) /* told before there was one */
+        capture_copy_cancel(reading->reader);
     pthread_mutex_unlock(&reading->beside->lock);
     return reading->reader != NULL;
 }
@@ -586,6 +591,10 @@ static bool on_high(Beside *beside, const Chunk *chunk, RowPosition at, Error *e
             beside->first.open[i] = chunk->unseen.open[i];
     }
     if (!beside->window.spoilt && !same_columns(beside, chunk)) {
+        if (capture_tells_columns(chunk->capture)) { /* the stream comes to it */
+            ask_again(beside, PAUSE_US);
+            return true;
+        }
         learn_columns(beside, chunk, at);
         return true;
     }

@@ -83,10 +83,6 @@ static void check_source(const Place *place, const ConnectorSpec *connector)
         place_report(
             place, "spec.source.heartbeat", NULL,
             "is not for type %s, whose server keeps its log by its own rules: take it away", type);
-    if (!postgres && yaml_get(yaml_at(place->node, "spec.stream"), "resnapshot"))
-        place_report(place, "spec.stream.resnapshot", NULL,
-                     "is not supported yet with type %s: load tables again with --resnapshot",
-                     type);
     if (!postgres && connector->stream && connector->stream->records.messages)
         place_report(place, "spec.stream.records.messages", NULL,
                      "is not for type %s, whose log has no messages: take it away", type);

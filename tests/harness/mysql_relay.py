@@ -17,8 +17,8 @@ _GEOMETRIES = {"geometry", "point", "linestring", "polygon", "multipoint", "mult
 
 
 def stream_manifest(server, brokers: str, *, prefix="shop", partitions=3, delivery="Idempotent", registry=None, records="{}",
-                    kafka="", port=None, include='["shop.*"]', parallelism=2, snapshot="Initial", documents="") -> str:  # fmt: skip
-    """A Connector of every table of the database with a stream. records, kafka: YAML in braces' form."""
+                    kafka="", port=None, include='["shop.*"]', parallelism=2, snapshot="Initial", more_stream="", documents="") -> str:  # fmt: skip
+    """A Connector of every table of the database with a stream. records, kafka: YAML in braces' form; more_stream: lines."""
     coding = f'format: Avro\n    schemaRegistry: {{url: "{registry.url}"}}' if registry else "format: Json"
     return f"""\
 apiVersion: v1
@@ -44,7 +44,7 @@ spec:
     {coding}
     delivery: {delivery}
     records: {records}
-{documents}"""
+{more_stream}{documents}"""
 
 
 def _bytes(value) -> bytes:

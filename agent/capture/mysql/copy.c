@@ -16,8 +16,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "agent/capture/mysql/mysql.h"
-#include "agent/capture/mysql/text.h"
+#include "agent/capture/mysql/copy.h"
 #include "agent/capture/mysql/wire.h"
 #include "common/crash.h"
 #include "common/mem.h"
@@ -29,21 +28,6 @@
 #define ANSWER_TIMEOUT_MS 86400000 /* a range that has to be sorted out by the server first */
 #define PACKET_MAX (((size_t)1 << 30) + 65536)
 #define NULL_VALUE 251
-
-typedef struct MyReader {
-    CopyReader base;
-    Mysql *mysql;
-    MySession *session; /* of the range being read, or NULL */
-    int wake_fd;
-    atomic_bool cancelled;
-    MyTable *table; /* of the range being read; NULL: none */
-    uint32_t number;
-    MyDecoder *decoders; /* one for each field of it */
-    uint32_t decoder_count;
-    bool ended, any_batch;
-    Batch *batch;
-    Bytes scratch;
-} MyReader;
 
 CopyReader *my_copy_reader_open(Capture *capture, Error *err)
 {
@@ -74,8 +58,11 @@ void my_copy_reader_free(CopyReader *base)
     batch_free(reader->batch);
     drop_decoders(reader);
     bytes_done(&reader->scratch);
-    if (reader->session)
+    if (reader->session && reader->stream)
+        session_free(reader->session);
+    else if (reader->session)
         session_put(reader->mysql, reader->session);
+    free(reader->said_gtids);
     session_readers(reader->mysql, -1);
     session_trim(reader->mysql);
     if (reader->wake_fd >= 0)
@@ -91,6 +78,8 @@ void my_copy_cancel(CopyReader *base)
     ssize_t wrote = write(reader->wake_fd, &one, sizeof one);
     (void)wrote; /* full means it is awake already */
     session_wake(reader->mysql);
+    if (reader->stream)
+        my_marks_wake(&reader->stream->marks);
 }
 
 /* --- asking --- */
@@ -105,14 +94,14 @@ static bool take_packet(MyReader *reader, Reader *ret, Error *err)
 
 /* Commands of the copy go by the wire, too: the library's own reading wants a socket that blocks.
  */
-static bool command(MyReader *reader, const char *sql, Error *err)
+bool my_reader_command(MyReader *reader, const char *sql, Error *err)
 {
     Reader packet;
     return mywire_command(reader->session->connection, COM_QUERY, sql, strlen(sql), err) &&
            take_packet(reader, &packet, err);
 }
 
-static bool ask(MyReader *reader, const char *sql, size_t *ret_columns, Error *err)
+bool my_reader_ask(MyReader *reader, const char *sql, size_t *ret_columns, Error *err)
 {
     Reader packet;
     uint64_t columns;
@@ -134,7 +123,15 @@ static bool is_last(const Reader *packet)
     return reader_left(packet) && packet->at[0] == 0xfe && reader_left(packet) < 0xffffff;
 }
 
-static char *select_sql(const MyTable *table, const MyDecoder *decoders, const Extent *extent)
+bool my_reader_row(MyReader *reader, Reader *ret, bool *ret_end, Error *err)
+{
+    if (!take_packet(reader, ret, err))
+        return false;
+    *ret_end = is_last(ret);
+    return true;
+}
+
+static char *select_sql(const MyTable *table, const MyDecoder *decoders, const char *where)
 {
     Bytes text = {0};
     const TableMap *map = table->known->map;
@@ -146,7 +143,6 @@ static char *select_sql(const MyTable *table, const MyDecoder *decoders, const E
         char *column = mem_format("%s%s%s", i ? ", " : "", name, widens ? " + 0e0" : "");
         bytes_put(&text, column, strlen(column));
     }
-    AUTO(mem_free) char *where = my_copy_where(table, extent);
     AUTO(mem_free) char *rest = mem_format(" FROM %s%s", table->quoted, where);
     bytes_put(&text, rest, strlen(rest) + 1);
     return (char *)text.data;
@@ -185,10 +181,10 @@ static bool check_definition(MyReader *reader, const MyTable *table, Error *err)
     size_t columns, bytes[2] = {0};
     const uint8_t *at[2] = {NULL};
     Reader packet;
-    if (reader->mysql->mariadb)
+    if (reader->mysql->mariadb || reader->stream) /* beside, the snapshot is of after the lock */
         return true;
     AUTO(mem_free) char *sql = mem_format("SHOW CREATE TABLE %s", table->quoted);
-    if (!ask(reader, sql, &columns, err) || !take_packet(reader, &packet, err))
+    if (!my_reader_ask(reader, sql, &columns, err) || !take_packet(reader, &packet, err))
         return false;
     for (size_t i = 0; i < 2; i++)
         if (!reader_packed_bytes(&packet, &at[i], &bytes[i]))
@@ -205,7 +201,7 @@ static bool check_definition(MyReader *reader, const MyTable *table, Error *err)
 
 /* The table stays as it is from here to the end of the range; is it as it was when its columns were
  * read? */
-static bool hold_columns(MyReader *reader, const MyTable *table, Error *err)
+bool my_reader_hold(MyReader *reader, const MyTable *table, Error *err)
 {
     size_t columns;
     Reader packet;
@@ -216,13 +212,14 @@ static bool hold_columns(MyReader *reader, const MyTable *table, Error *err)
     char *look = mem_format("SELECT column_name, column_type FROM information_schema.columns WHERE "
                             "table_schema = %s AND table_name = %s ORDER BY ordinal_position",
                             schema, name);
-    if (!command(reader, "SAVEPOINT range_", err) || !ask(reader, touch, &columns, err))
+    if (!my_reader_command(reader, "SAVEPOINT range_", err) ||
+        !my_reader_ask(reader, touch, &columns, err))
         return false;
     do
         if (!take_packet(reader, &packet, err))
             return false;
     while (!is_last(&packet));
-    if (!ask(reader, look, &columns, err))
+    if (!my_reader_ask(reader, look, &columns, err))
         return false;
     bool same = true;
     const MyKnown *known = table->known;
@@ -247,11 +244,27 @@ static bool hold_columns(MyReader *reader, const MyTable *table, Error *err)
     return same ? check_definition(reader, table, err) : my_table_changed(table, err);
 }
 
+bool my_reader_start(MyReader *reader, uint32_t number, const char *where, Error *err)
+{
+    MyTable *table = &reader->mysql->tables[number];
+    size_t columns;
+    if (!make_decoders(reader, table, err))
+        return false;
+    AUTO(mem_free) char *sql = select_sql(table, reader->decoders, where);
+    if (!my_reader_ask(reader, sql, &columns, err))
+        return strstr(err->message, "Unknown column") ? my_table_changed(table, err) : false;
+    if (columns != table->source->schema->field_count)
+        return error_set(err, ERROR_RETRY, "BadMessage", "%zu columns came", columns);
+    reader->table = table;
+    reader->number = number;
+    reader->ended = reader->any_batch = false;
+    return true;
+}
+
 bool my_copy_begin(CopyReader *base, const CopyRange *range, Error *err)
 {
     MyReader *reader = (MyReader *)base;
-    MyTable *table = &reader->mysql->tables[range->table];
-    size_t columns;
+    const MyTable *table = &reader->mysql->tables[range->table];
     ASSERT(!reader->table);
     MySession *session = reader->session = session_get(reader->mysql, &reader->cancelled);
     if (!session)
@@ -260,27 +273,18 @@ bool my_copy_begin(CopyReader *base, const CopyRange *range, Error *err)
     if (!session->wire.data)
         mywire_init(&session->wire, session->connection, reader->wake_fd, READ_BYTES, PACKET_MAX);
     session->wire.wake_fd = reader->wake_fd;
-    if (!hold_columns(reader, table, err) || !make_decoders(reader, table, err))
-        return error_wrap(err, "copying table %s", table->name);
-    AUTO(mem_free) char *sql = select_sql(table, reader->decoders, &range->extent);
-    if (!ask(reader, sql, &columns, err)) {
-        if (strstr(err->message, "Unknown column"))
-            return my_table_changed(table, err);
-        return error_wrap(err, "copying table %s", table->name);
-    }
-    if (columns != table->source->schema->field_count)
-        return error_set(err, ERROR_RETRY, "BadMessage", "copying table %s: %zu columns came",
-                         table->name, columns);
-    reader->table = table;
-    reader->number = range->table;
-    reader->ended = reader->any_batch = false;
-    return true;
+    AUTO(mem_free) char *where = my_copy_where(table, &range->extent);
+    return (my_reader_hold(reader, table, err) &&
+            my_reader_start(reader, range->table, where, err)) ||
+           error_wrap(err, "copying table %s", table->name);
 }
 
 static bool end_range(MyReader *reader, Error *err)
 {
     reader->table = NULL;
-    if (!command(reader, "ROLLBACK TO SAVEPOINT range_", err))
+    if (reader->stream)
+        return my_reader_command(reader, "COMMIT", err);
+    if (!my_reader_command(reader, "ROLLBACK TO SAVEPOINT range_", err))
         return false;
     session_put(reader->mysql, TAKE(reader->session));
     return true;

@@ -55,6 +55,11 @@ bool mylog_take(MyLog *log, Change *ret);
 bool mylog_can_checkpoint(const MyLog *log);
 /* The batches and then the checkpoint become ready. */
 void mylog_checkpoint(MyLog *log);
+/* Between two transactions, all of the first in the builders: *ret is the place there. */
+bool mylog_rests(const MyLog *log, uint64_t *ret);
+/* The batches and then a message of this text become ready. While it rests. A checkpoint is to
+ * follow. */
+void mylog_say(MyLog *log, const char *text);
 bool mylog_in_transaction(const MyLog *log);
 RowPosition mylog_position(const MyLog *log); /* of what was decoded last */
 /* When the first transaction between the latest two checkpoints was committed; 0: there was none.

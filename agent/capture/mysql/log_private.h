@@ -12,6 +12,10 @@
 #define PENDING_BYTES_MAX ((uint64_t)32 << 20) /* in batches that are not full */
 #define MAPS_FIRST 64u                         /* a power of two */
 #define MAPS_KEPT 4096u                        /* from one transaction to the next */
+/* Messages at one place are so far apart, so that rows which somebody puts there have positions of
+ * their own, before those of the next transaction; so many differ. */
+#define MESSAGE_ROWS_BITS 14
+#define MESSAGES_MAX 32768u
 #define EVENT_ROW_BITS 24 /* rows of one event; the rest of minor is where it begins */
 
 typedef struct Builder {
@@ -57,6 +61,9 @@ struct MyLog {
     RowPosition at;      /* in a transaction: (where it begins, the latest row) */
     uint64_t end;        /* every transaction that began before it was handed to the builders */
     uint64_t checkpoint; /* the latest one's major */
+    uint32_t said;       /* messages since the log went on */
+    uint64_t said_at;    /* the place of the latest one */
+    bool spoke;          /* since the latest checkpoint */
     int64_t commit_us;
     int64_t first_us, oldest_us; /* since the latest checkpoint; between it and the one before */
     uint64_t changes;

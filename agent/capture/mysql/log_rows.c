@@ -96,13 +96,35 @@ static void checkpoint_at(MyLog *log, RowPosition at)
         my_anchors_mark(log->options.anchors, at.major);
     log->checkpoint = at.major;
     log->checkpoint_bytes = 0;
+    log->spoke = false;
     log->oldest_us = log->first_us;
     log->first_us = 0;
 }
 
 bool mylog_can_checkpoint(const MyLog *log)
 {
-    return !log->in_transaction && !log->payload && log->end > log->checkpoint;
+    return !log->in_transaction && !log->payload && (log->end > log->checkpoint || log->spoke);
+}
+
+bool mylog_rests(const MyLog *log, uint64_t *ret)
+{
+    *ret = log->end;
+    return !log->in_transaction && !log->payload && log->replay.state == REPLAY_NONE;
+}
+
+void mylog_say(MyLog *log, const char *text)
+{
+    mylog_flush_all(log);
+    log->said = log->said_at == log->end ? (log->said + 1) % MESSAGES_MAX : 0;
+    log->said_at = log->end;
+    log->spoke = true;
+    LogMessage *message = mem_zalloc(sizeof *message);
+    *message = (LogMessage){.prefix = mem_strdup(CAPTURE_BESIDE_PREFIX),
+                            .content = (uint8_t *)mem_strdup(text),
+                            .bytes = strlen(text)};
+    Change *change = mylog_push(log, CHANGE_MESSAGE);
+    change->message = message;
+    change->row = (RowPosition){log->end, (uint64_t)log->said << MESSAGE_ROWS_BITS};
 }
 
 void mylog_checkpoint(MyLog *log)

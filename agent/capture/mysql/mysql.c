@@ -68,6 +68,7 @@ static void close_capture(Capture *capture)
 {
     Mysql *mysql = mysql_of(capture);
     my_stream_close(mysql->stream);
+    my_marks_done(&mysql->marks);
     session_trim(mysql);
     my_close(mysql->query);
     for (size_t i = 0; i < mysql->table_count; i++)
@@ -166,37 +167,6 @@ static void copied(Capture *capture, uint32_t table)
     atomic_store(&mysql_of(capture)->tables[table].copying, false);
 }
 
-/* --- a copy beside the stream needs marks in the log (manifest/stream.c refuses it) --- */
-
-static bool not_beside(Error *err)
-{
-    return error_set(err, ERROR_CONFIG, "UnsupportedSource",
-                     "spec.stream.resnapshot is for PostgreSQL only yet");
-}
-static CopyReader *beside_open(Capture *capture, Error *err)
-{
-    (void)capture;
-    (void)!not_beside(err);
-    return NULL;
-}
-static bool beside_say(CopyReader *reader, const char *text, Error *err)
-{
-    (void)reader, (void)text;
-    return not_beside(err);
-}
-static bool beside_bound(CopyReader *reader, uint32_t table, const char *after, uint32_t rows,
-                         char **ret, Error *err)
-{
-    (void)reader, (void)table, (void)after, (void)rows, (void)ret;
-    return not_beside(err);
-}
-static bool beside_begin(CopyReader *reader, uint32_t table, const char *after, const char *until,
-                         Unseen *ret, Error *err)
-{
-    (void)reader, (void)table, (void)after, (void)until, (void)ret;
-    return not_beside(err);
-}
-
 static const CaptureDriver driver = {
     .close = close_capture,
     .tables = tables,
@@ -222,10 +192,10 @@ static const CaptureDriver driver = {
     .copy_next = my_copy_next,
     .copy_cancel = my_copy_cancel,
     .copy_done = copy_done,
-    .beside_open = beside_open,
-    .beside_say = beside_say,
-    .beside_bound = beside_bound,
-    .beside_begin = beside_begin,
+    .beside_open = my_beside_open,
+    .beside_say = my_beside_say,
+    .beside_bound = my_beside_bound,
+    .beside_begin = my_beside_begin,
     .copied = copied,
     .definition = my_table_definition,
     .stream_start = my_stream_start,
@@ -246,6 +216,7 @@ Capture *capture_mysql_open(const ConnectorSpec *spec, const CaptureOptions *opt
     mysql->patience = (MyPatience){patience_lasts, mysql};
     pthread_mutex_init(&mysql->session_lock, NULL);
     pthread_cond_init(&mysql->session_freed, NULL);
+    my_marks_init(&mysql->marks);
     if (mysql_query_open(mysql, err) && check_server(mysql, err) && my_tables_find(mysql, err))
         return &mysql->base;
     close_capture(&mysql->base);

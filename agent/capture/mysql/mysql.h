@@ -12,6 +12,7 @@
  *   failover.c     a place found at another server, by GTIDs: anchors.h, seek.h
  *   headroom.h     for how long the server keeps the log that is needed
  *   plan.c, copy.c the copy: its ranges; rows as text            text.c  that into columns
+ *   beside.c       a chunk of a table by its key, beside the stream: marks.h
  *   stream.c       the log: COM_BINLOG_DUMP                      log*.c  its events → batches
  *   ddl.c          its statements that change tables         statement.c  and who is told of them
  *   binlog.h and the rest: events, GTIDs, rows and values, without I/O
@@ -32,6 +33,7 @@
 #include "agent/capture/mysql/connect.h"
 #include "agent/capture/mysql/ddl.h"
 #include "agent/capture/mysql/known.h"
+#include "agent/capture/mysql/marks.h"
 #include "agent/capture/mysql/place.h"
 #include "agent/capture/mysql/wire.h"
 #include "agent/record/statement.h"
@@ -118,6 +120,7 @@ typedef struct Mysql {
     size_t adopted_count;
     char *copy_gtids; /* before copy_at; NULL: not known */
     MyAnchors *anchors;
+    MyMarks marks;    /* of whoever reads beside the stream */
     MyStream *stream; /* NULL before capture_stream_start */
     MyPatience patience;
     CaptureOptions options;
@@ -233,6 +236,7 @@ size_t created_bytes(const char *text, size_t bytes);
 /* A session of the snapshot, waited for when there are fewer than readers. NULL: given up. */
 MySession *session_get(Mysql *mysql, const atomic_bool *cancelled);
 void session_put(Mysql *mysql, MySession *session);
+void session_free(MySession *session);
 void session_wake(Mysql *mysql);
 /* Readers come and go; sessions that are more than they are end. */
 void session_readers(Mysql *mysql, int more);
@@ -248,6 +252,14 @@ void my_copy_reader_free(CopyReader *reader);
 MUST_CHECK bool my_copy_begin(CopyReader *reader, const CopyRange *range, Error *err);
 MUST_CHECK bool my_copy_next(CopyReader *reader, Batch **ret, Error *err);
 void my_copy_cancel(CopyReader *reader);
+
+/* --- beside.c --- */
+CopyReader *my_beside_open(Capture *capture, Capture *stream, Error *err);
+MUST_CHECK bool my_beside_say(CopyReader *reader, const char *text, Error *err);
+MUST_CHECK bool my_beside_bound(CopyReader *reader, uint32_t table, const char *after,
+                                uint32_t rows, char **ret, Error *err);
+MUST_CHECK bool my_beside_begin(CopyReader *reader, uint32_t table, const char *after,
+                                const char *until, Unseen *ret, Error *err);
 
 /* --- failover.c --- */
 MUST_CHECK bool my_adopt(Capture *capture, Position *position, const char *anchor, bool passed,

@@ -30,7 +30,7 @@
 static const char begin_sql[] = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 static const char isolation_sql[] = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
-static void end_session(MySession *session)
+void session_free(MySession *session)
 {
     mywire_done(&session->wire);
     my_close(session->connection);
@@ -79,7 +79,7 @@ void session_trim(Mysql *mysql)
          i--) {
         if (mysql->sessions[i - 1]->busy)
             continue;
-        end_session(mysql->sessions[i - 1]);
+        session_free(mysql->sessions[i - 1]);
         mysql->sessions[i - 1] = mysql->sessions[--mysql->session_count];
     }
     pthread_mutex_unlock(&mysql->session_lock);
@@ -162,7 +162,7 @@ static bool take_lockless(Mysql *mysql, uint64_t *ret, Error *err)
     }
     log_info("the source is written to all the time: one connection copies it alone");
     while (mysql->session_count > 1)
-        end_session(mysql->sessions[--mysql->session_count]);
+        session_free(mysql->sessions[--mysql->session_count]);
     *ret = places[0];
     return true;
 }

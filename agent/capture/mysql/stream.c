@@ -245,7 +245,8 @@ bool my_stream_start(Capture *capture, Error *err)
     stream->beat_linger_us = clock_asked_us("FIRN_CONFIRM_MS", BEAT_LINGER_US);
     stream->linger_us = mysql->options.linger_us ? mysql->options.linger_us : LINGER_US;
     stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;
-    mywire_init(&stream->wire, stream->connection, -1, READ_BYTES, BINLOG_EVENT_MAX);
+    mywire_init(&stream->wire, stream->connection, mysql->marks.wake_fd, READ_BYTES,
+                BINLOG_EVENT_MAX);
     stream->now_us = stream->heard_us = clock_mono_us();
     mysql->stream = stream;
     return true;
@@ -410,6 +411,25 @@ static bool replay_some(MyStream *stream, bool *ret_done, Error *err)
     return true;
 }
 
+/* A word that somebody who reads beside waits for. */
+static bool say_mark(MyStream *stream)
+{
+    MyAnchors *anchors = stream->mysql->anchors;
+    uint64_t place;
+    if (!mylog_rests(stream->log, &place))
+        return false;
+    AUTO(mem_free) char *text = my_marks_due(&stream->mysql->marks, place);
+    if (!text)
+        return false;
+    mylog_say(stream->log, text);
+    my_anchors_mark(anchors, place);
+    my_marks_said(&stream->mysql->marks, place,
+                  my_anchors_at(anchors, (RowPosition){.major = place}));
+    if (!stream->first_us)
+        stream->first_us = stream->now_us;
+    return true;
+}
+
 /* Decodes what is in the buffer until a change is ready (*ret filled), or nothing is left, or it is
  * time to look at the clock. MYWIRE_EMPTY: the buffer is used up. */
 static MyWireResult decode_some(MyStream *stream, Change *ret, Error *err)
@@ -430,6 +450,8 @@ static MyWireResult decode_some(MyStream *stream, Change *ret, Error *err)
             CRASH_POINT("mysql-unpacking");
             continue;
         }
+        if (say_mark(stream))
+            continue;
         bool replayed;
         if (!replay_some(stream, &replayed, err))
             return MYWIRE_FAILED;
@@ -473,7 +495,10 @@ static bool read_some(MyStream *stream, int64_t deadline_us, Error *err)
         return false;
     if (stream->now_us - stream->heard_us > SILENT_US)
         return error_set(err, ERROR_RETRY, "ConnectionLost", "the server is silent");
-    return mywire_wait(&stream->wire, wait_ms(stream, deadline_us), err) != MYWIRE_FAILED;
+    result = mywire_wait(&stream->wire, wait_ms(stream, deadline_us), err);
+    if (result == MYWIRE_WOKEN)
+        my_marks_woken(&stream->mysql->marks);
+    return result != MYWIRE_FAILED;
 }
 
 static void hand_out(MyStream *stream, Change *ret)

@@ -79,8 +79,9 @@ static bool put_where(const PgTable *table, const char *after, const char *until
     return true;
 }
 
-CopyReader *beside_open(Capture *capture, Error *err)
+CopyReader *beside_open(Capture *capture, Capture *stream, Error *err)
 {
+    (void)stream; /* hears of it by its log */
     Postgres *postgres = postgres_of(capture);
     connect_close(TAKE(postgres->replication)); /* the server has only so many */
     TableReader *reader = copy_reader_new(postgres, err);

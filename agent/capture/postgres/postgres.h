@@ -235,7 +235,7 @@ MUST_CHECK bool copy_decode_row(const PgTable *table, Batch *batch, RowPosition 
 MUST_CHECK bool copy_read_header(const PgTable *table, Reader *in, Error *err);
 
 /* --- beside.c --- */
-CopyReader *beside_open(Capture *capture, Error *err);
+CopyReader *beside_open(Capture *capture, Capture *stream, Error *err);
 MUST_CHECK bool beside_say(CopyReader *reader, const char *text, Error *err);
 MUST_CHECK bool beside_bound(CopyReader *reader, uint32_t table, const char *after, uint32_t rows,
                              char **ret, Error *err);

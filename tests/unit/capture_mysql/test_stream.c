@@ -1,68 +1,10 @@
 /* links: firn_capture_mysql */
 /* The log as a server sends it: what it says when it can't, and what no server should send. What
  * came whole before is handed out in any case. */
-#include "tests/unit/capture_mysql/server.h"
+#include "tests/unit/capture_mysql/dump.h"
 
 #define MYSQL_VERSION "9.7.0"
 #define WAIT_MS 20000
-#define LOG_FILE "binlog.000007"
-#define LOG_START 4711
-#define GTID_CONTENT "\1aaaaaaaaaaaaaaaa\1\0\0\0\0\0\0\0"
-/* shop.t (id int primary key, a varchar(20) in utf8mb4), with its names: signedness, charset,
- * names, key */
-#define MAP                                                                                        \
-    "\x6d\0\0\0\0\0\1\0\4shop\0\1t\0\2\3\x0f\2\x50\0\2"                                            \
-    "\1\1\0"                                                                                       \
-    "\2\1\x2d"                                                                                     \
-    "\4\5\2id\1a"                                                                                  \
-    "\10\1\0"
-#define ROW(id) "\x6d\0\0\0\0\0\1\0\2\0\2\3\0" id "\0\0\0\3one"
-
-/* What the server sends, each event in its packet, and standing in the file where its header says.
- */
-typedef struct Dump {
-    Bytes packets;
-    uint8_t number;
-    uint32_t at;
-} Dump;
-
-static void put(Dump *dump, uint8_t type, uint16_t flags, const void *content, size_t bytes)
-{
-    Bytes packet = {0};
-    Bytes event = log_event(false, type, flags, content, bytes);
-    dump->at += flags & BINLOG_FLAG_ARTIFICIAL ? 0 : (uint32_t)event.used;
-    memcpy(event.data + 13, &dump->at, 4);
-    bytes_put_u8(&packet, 0);
-    bytes_put(&packet, event.data, event.used);
-    server_packet(&dump->packets, &dump->number, packet.data, packet.used);
-    bytes_done(&event);
-    bytes_done(&packet);
-}
-
-static Dump dump_begin(void)
-{
-    Dump dump = {.number = 1, .at = LOG_START};
-    put(&dump, EVENT_ROTATE, BINLOG_FLAG_ARTIFICIAL, TEXT("\x67\x12\0\0\0\0\0\0" LOG_FILE));
-    Bytes content = log_format_content();
-    put(&dump, EVENT_FORMAT, BINLOG_FLAG_ARTIFICIAL, content.data, content.used);
-    bytes_done(&content);
-    return dump;
-}
-
-static void put_begin(Dump *dump)
-{
-    put(dump, EVENT_GTID, 0, TEXT(GTID_CONTENT));
-    put(dump, EVENT_QUERY, 0, TEXT("\1\0\0\0\0\0\0\0\4\0\0\0\0shop\0BEGIN"));
-}
-
-/* A transaction of one row. */
-static void put_row(Dump *dump, const char *row, size_t bytes)
-{
-    put_begin(dump);
-    put(dump, EVENT_TABLE_MAP, 0, TEXT(MAP));
-    put(dump, EVENT_WRITE, 0, row, bytes);
-    put(dump, EVENT_XID, 0, TEXT("\1\0\0\0\0\0\0\0"));
-}
 
 typedef struct Reading {
     Server *server;
@@ -110,8 +52,8 @@ static void rows_come_and_the_session_ends(void **state)
 {
     (void)state;
     Dump dump = dump_begin();
-    put_row(&dump, TEXT(ROW("\1")));
-    put_row(&dump, TEXT(ROW("\2")));
+    dump_put_row(&dump, TEXT(ROW("\1")));
+    dump_put_row(&dump, TEXT(ROW("\2")));
     Reading reading;
     uint32_t rows;
     assert_true(reading_begin(&reading, &dump.packets, false));
@@ -162,7 +104,7 @@ static void what_the_server_can_not_read_is_told_apart(void **state)
             uint32_t rows;
             Dump dump = dump_begin();
             if (before)
-                put_row(&dump, TEXT(ROW("\1")));
+                dump_put_row(&dump, TEXT(ROW("\1")));
             server_say_error(&dump.packets, dump.number, 1236, said[i].text);
             assert_true(reading_begin(&reading, &dump.packets, false));
             assert_false(read_rows(&reading, 2, &rows));
@@ -226,12 +168,12 @@ static void what_can_not_be_followed_is_refused(void **state)
         Reading reading;
         uint32_t rows;
         Dump dump = dump_begin();
-        put_row(&dump, TEXT(ROW("\1")));
+        dump_put_row(&dump, TEXT(ROW("\1")));
         uint32_t durable = dump.at;
-        put_begin(&dump);
-        put(&dump, EVENT_TABLE_MAP, 0, TEXT(MAP));
-        put(&dump, EVENT_WRITE, 0, TEXT(ROW("\2")));
-        put(&dump, refused->type, 0, refused->content, refused->bytes);
+        dump_put_begin(&dump);
+        dump_put(&dump, EVENT_TABLE_MAP, 0, TEXT(MAP));
+        dump_put(&dump, EVENT_WRITE, 0, TEXT(ROW("\2")));
+        dump_put(&dump, refused->type, 0, refused->content, refused->bytes);
         assert_true(reading_begin(&reading, &dump.packets, false));
         assert_false(read_rows(&reading, 3, &rows));
         bool right = reading.err.kind == refused->kind &&
@@ -286,10 +228,10 @@ static void a_log_cut_anywhere_is_a_lost_connection(void **state)
 {
     (void)state;
     Dump dump = dump_begin();
-    put_row(&dump, TEXT(ROW("\1")));
+    dump_put_row(&dump, TEXT(ROW("\1")));
     size_t first = dump.packets.used;
     uint32_t behind = dump.at;
-    put_row(&dump, TEXT(ROW("\2")));
+    dump_put_row(&dump, TEXT(ROW("\2")));
     for (size_t bytes = first; bytes < dump.packets.used; bytes += 11) {
         Reading reading;
         uint32_t rows;

@@ -284,11 +284,6 @@ static const Refusal refusals[] = {
      "  source:\n    type: MySQL\n",
      1, 6, "Connector/shop", "spec.stream.records.messages",
      "is not for type MySQL, whose log has no messages: take it away"},
-    {"spec:\n  source:\n    type: PostgreSQL\n",
-     "spec:\n  stream: {kafka: {bootstrapServers: \"k:9092\"}, resnapshot: {id: a, tables: [\"shop.t\"]}}\n"
-     "  source:\n    type: MariaDB\n",
-     1, 6, "Connector/shop", "spec.stream.resnapshot",
-     "is not supported yet with type MariaDB: load tables again with --resnapshot"},
     {"  name: shop\nspec:\n  source:\n",
      "  name: shop\n  annotations: {firn.dev/resnapshot: orders}\nspec:\n  source:\n",
      1, 5, "Connector/shop", "metadata.annotations",
