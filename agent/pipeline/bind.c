@@ -224,6 +224,8 @@ static bool adopt_view(Opening *opening, TableView *view, Error *err)
     if (!adopt_claim(opening, &claim, anchor, err) || !adopt_entry(opening, view, err))
         return false;
     flow_adopt(table, view);
+    if (strcmp(table->then.source, table->now.source) != 0)
+        table_adopt(table->table, table->now.at);
     return true;
 }
 

@@ -358,7 +358,9 @@ static bool table_plan(Flow *flow, CopyTable *table, Error *err)
                                      &copy->done, &table->ranges, &table->range_count, err))
         return false;
     copy->ranges_left = table->range_count;
-    if (table->range_count || bound->begins)
+    /* Places of another server's say nothing here. */
+    bool elsewhere = strcmp(bound->then.source, bound->now.source) != 0;
+    if (table->range_count || bound->begins || elsewhere)
         copy->done.until = flow->copied.at.major;
     for (size_t i = 0; i < table->range_count; i++)
         copy->bytes_estimate += table->ranges[i].bytes_estimate;

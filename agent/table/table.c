@@ -45,6 +45,12 @@ bool table_index(Table *table, Error *err)
     return true;
 }
 
+void table_adopt(Table *table, RowPosition passed)
+{
+    ASSERT(table->pending_rows == 0);
+    table->passed = passed;
+}
+
 /* The first row the table hasn't seen. Rows come in order: those at or before the table's position
  * stand first. */
 static uint32_t first_new(const Table *table, const Batch *batch)

@@ -83,6 +83,10 @@ void table_close(Table *table);
  * "SchemaMismatch" names the column and both types), key (Upsert needs one: CONFIG "NoKey"). */
 Table *table_open(const TableOptions *options, Error *err) OWNED_BY(table_close);
 
+/* What the table has is, in the places of the source of now, everything up to `passed`: they may be
+ * lower than those of the server that its claim is of. Before the first row. */
+void table_adopt(Table *table, RowPosition passed);
+
 /* The table as it was loaded last: its claim, whether `commit` (0: none) stands in the history of
  * its head, what others did since `head` (0: the empty table). What it points to lasts until the
  * next call. */

@@ -141,12 +141,42 @@ static void test_partitioned(void **state)
     run_log(2, "region");
 }
 
+/* The log of a server that took the other's place: its places are lower than those of the claim. */
+static void test_lower_places(void **state)
+{
+    (void)state;
+    World world;
+    Log log = {0};
+    world_init(&world, 2, MODE_APPEND, NULL);
+    Table *table = world_open(&world);
+    AUTO(batch_free) Batch *batch = batch_new(world.source, 0, 8);
+    put_change(&log, batch, ROW_INSERT, 'c', 900, 1, 1, 8);
+    OK(table_put(table, batch, &err));
+    Position position = world_position(1000);
+    OK(commit_now(table, &position, &err));
+    table_close(table);
+
+    table = world_open(&world);
+    table_adopt(table, (RowPosition){50, 0});
+    AUTO(batch_free) Batch *more = batch_new(world.source, 0, 8);
+    put_change(&log, more, ROW_INSERT, 'c', 40, 1, 1, 8);
+    log.count--; /* the table has it under its old place */
+    put_change(&log, more, ROW_INSERT, 'c', 60, 1, 2, 8);
+    OK(table_put(table, more, &err));
+    position = world_position(70);
+    OK(commit_now(table, &position, &err));
+    expect_log(&world, &log);
+    table_close(table);
+    world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_v2),
         cmocka_unit_test(test_v3),
         cmocka_unit_test(test_partitioned),
+        cmocka_unit_test(test_lower_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
