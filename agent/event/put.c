@@ -106,7 +106,7 @@ bool event_put_null(Decode *decode, Column *column)
 
 void decode_row_begin(Decode *decode)
 {
-    size_t words = (decode->batch->column_count + 63) / 64;
+    size_t words = decode->batch->column_count / 64 + 1; /* there may be none */
     if (words > decode->seen_words) {
         decode->seen_words = words;
         decode->seen = mem_regrow(decode->seen, words, sizeof *decode->seen);

@@ -310,38 +310,26 @@ static bool add_held(Sweep *sweep, const Step *step)
     return ok;
 }
 
-/* The files that some snapshot holds, but for the head's. False: not all can be known. */
-static bool find_held(IcebergTable *table, Sweep *ret)
-{
-    History history;
-    bool ok = true;
-    *ret = (Sweep){.table = table, .added_from = -1};
-    join(table, NULL, 0, &history);
-    for (size_t s = 0; s < history.count && ok; s++)
-        ok = add_held(ret, &history.steps[s]);
-    hashes_sort(&ret->live);
-    history_done(&history);
-    return ok;
-}
-
-static bool is_held(const Sweep *held, const char *uri)
-{
-    uint64_t hash = path_hash(uri, strlen(uri));
-    return hashes_have(&held->live, hash) || head_holds(held->table, hash);
-}
-
 void iceberg_delete_unheld(IcebergTable *table, const char *const *uris, size_t count)
 {
-    Sweep held;
-    bool ok = find_held(table, &held);
-    for (size_t i = 0; i < count && ok; i++)
-        if (!is_held(&held, uris[i]))
+    History history;
+    Sweep held = {.table = table, .added_from = -1};
+    bool ok = true;
+    join(table, NULL, 0, &history);
+    for (size_t s = 0; s < history.count && ok; s++)
+        ok = add_held(&held, &history.steps[s]);
+    hashes_sort(&held.live);
+    for (size_t i = 0; i < count && ok; i++) {
+        uint64_t hash = path_hash(uris[i], strlen(uris[i]));
+        if (!hashes_have(&held.live, hash) && !head_holds(table, hash))
             delete_own(table, uris[i]);
+    }
     sweep_done(&held);
+    history_done(&history);
 }
 
 typedef struct Unheld {
-    Sweep *held;
+    IcebergTable *table;
     IcebergGoes *goes;
     void *context;
     char **uris;
@@ -352,24 +340,25 @@ static bool see(const char *uri, uint64_t bytes, int64_t modified_us, void *cont
 {
     Unheld *unheld = context;
     (void)bytes;
-    if (!unheld->goes(unheld->context, uri, modified_us) || is_held(unheld->held, uri))
+    if (!unheld->goes(unheld->context, uri, modified_us) ||
+        head_holds(unheld->table, path_hash(uri, strlen(uri))))
         return true;
     unheld->uris = mem_regrow(unheld->uris, unheld->count + 1, sizeof *unheld->uris);
     unheld->uris[unheld->count++] = mem_strdup(uri);
     return unheld->count < UNHELD_MAX;
 }
 
+/* Most files are the head's, which is asked from memory: older snapshots are read only for others.
+ */
 bool iceberg_sweep_unheld(IcebergTable *table, IcebergGoes *is_left, void *context, Error *err)
 {
-    Sweep held;
-    Unheld unheld = {.held = &held, .goes = is_left, .context = context};
+    Unheld unheld = {.table = table, .goes = is_left, .context = context};
     AUTO(mem_free) char *folder = mem_format("%s/data/", table->location);
-    bool ok = !find_held(table, &held) || store_list(table->store, folder, see, &unheld, err);
-    for (size_t i = 0; i < unheld.count; i++) {
-        delete_own(table, unheld.uris[i]);
+    bool ok = store_list(table->store, folder, see, &unheld, err);
+    if (unheld.count)
+        iceberg_delete_unheld(table, (const char *const *)unheld.uris, unheld.count);
+    for (size_t i = 0; i < unheld.count; i++)
         free(unheld.uris[i]);
-    }
     free(unheld.uris);
-    sweep_done(&held);
     return ok;
 }
