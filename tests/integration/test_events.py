@@ -96,6 +96,9 @@ spec:
         except (LakeError, OSError):  # it is not there yet
             return Counter()
 
+    def lake(self, table: str) -> lake.Table:
+        return lake.load(self.warehouse / "web" / table)
+
     def wait_rows(self, table: str, columns: str, wanted: Counter, *agents: Agent):
         seen = {}
 
@@ -265,6 +268,57 @@ class Begin(EventsCase):
         agent = self.ingest()
         self.assertEqual(agent.wait(), REFUSED)
         self.assertIn("ReplayOutside", agent.text())
+
+    def test_rolled_back(self):
+        """A snapshot becomes the head again, two consumers read again what came since, and each row is there once."""
+        tables = {"kept": "Upsert", "log": "Append"}
+
+        def head(name: str) -> int:
+            return self.lake(name).metadata["current-snapshot-id"]
+
+        def wait(version: int, *agents):
+            self.wait_rows("kept", "id, v", Counter({(key, version): 1 for key in range(40)}), *agents)
+            self.wait_rows("log", "id, v", Counter({(key, v): 1 for key in range(40) for v in range(1, version + 1)}), *agents)
+
+        def say(version: int):
+            for key in range(40):
+                self.put(key, {"id": key, "v": version})
+            self.flush()
+
+        def write(**asked: str):
+            noted = {name: f", annotations: {{firn.dev/rollback: \"{text}\"}}" for name, text in asked.items()}
+            units = [self.unit(name, "", self.columns, mode) for name, mode in tables.items()]
+            self.write(*(text.replace(f"{{name: {name}-{self.number}}}", f"{{name: {name}-{self.number}{noted.get(name, '')}}}")
+                         for name, text in zip(tables, units)))  # fmt: skip
+
+        say(1)
+        write()
+        agent = self.ingest()
+        wait(1, agent)
+        first = {name: head(name) for name in tables}
+        say(2)
+        wait(2, agent)
+        self.stop(agent)
+        gone = {name: head(name) for name in tables}
+        write(**{name: f"{snapshot} once alice" for name, snapshot in first.items()})
+        both = self.ingest(), self.ingest()
+        say(3)
+        wait(3, *both)
+        self.stop(*both)
+        for name in tables:
+            (said,) = (text for key, text in self.lake(name).properties.items() if key.startswith("firn.rollback."))
+            self.assertRegex(said, f"^once {gone[name]}@[0-9,]+ {first[name]}@[0-9/.,]+$")
+            under, parents = set(), {one["snapshot-id"]: one.get("parent-snapshot-id") for one in self.lake(name).snapshots}
+            at = self.lake(name).metadata["current-snapshot-id"]
+            while at:
+                under.add(at)
+                at = parents.get(at)
+            self.assertIn(first[name], under)
+            self.assertNotIn(gone[name], under)
+        agent = self.ingest()  # once
+        say(4)
+        wait(4, agent)
+        self.stop(agent)
 
 
 if __name__ == "__main__":
