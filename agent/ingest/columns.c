@@ -284,11 +284,10 @@ static bool check_routes(const Feed *feed, Error *err)
     return true;
 }
 
-/* What a table that lacks some of them is given, and what it has, are told apart by these. */
-static void name_columns(Schema *columns)
+static bool join_learnt(Feed *feed, Error *err)
 {
-    for (size_t i = 0; i < columns->field_count; i++)
-        columns->fields[i].origin = (int32_t)i + 1;
+    AUTO(schema_free) Schema *learnt = ingest_learnt(feed->ingest, feed->name);
+    return !learnt || feed_join_columns(&feed->columns, learnt, err);
 }
 
 bool feed_learn_columns(Feed *feed, Error *err)
@@ -298,19 +297,19 @@ bool feed_learn_columns(Feed *feed, Error *err)
     bool protobuf = feed->own && stream->incoming == INCOMING_PROTOBUF;
     if (feed->of_letters) {
         feed->columns = feed_letter_columns();
-        name_columns(feed->columns);
+        feed_name_columns(feed->columns);
         return true;
     }
     bool ok = protobuf                        ? learn_protobuf(feed, err)
               : stream->format == STREAM_AVRO ? learn_avro(feed, err)
               : plain                         ? learn_declared(feed, err)
                                               : learn_json(feed, err);
+    ok = ok && feed_fit_columns(feed, err);
     ok = ok && (plain ? take_id_columns(feed, err) : check_id_columns(feed, err));
-    ok = ok && ingest_join_learnt(feed->ingest, feed->name, &feed->columns, err) &&
-         find_ordering(feed, err) && check_routes(feed, err);
+    ok = ok && join_learnt(feed, err) && find_ordering(feed, err) && check_routes(feed, err);
     if (!ok)
         return error_wrap(err, "table %s", feed->name);
-    name_columns(feed->columns);
+    feed_name_columns(feed->columns);
     event_reader_target(feed->reader, feed->columns);
     return true;
 }

@@ -81,8 +81,13 @@ static bool evolve(Committer *committer, Error *err)
     if (!view.has_claim)
         return error_set(err, ERROR_CONFIG, "SchemaMismatch",
                          "the table was made with other columns, and holds nothing: drop it");
-    if (!table_evolve(table, committer->options.columns, NULL, err))
+    if (!table_evolve(table, committer->options.columns, NULL, err)) {
+        /* another process gave it others since they were compared: they are once more */
+        if (committer->options.spec->incompatible == INCOMPATIBLE_DEAD_LETTER &&
+            strcmp(err->code, "SchemaIncompatible") == 0)
+            err->kind = ERROR_RETRY;
         return false;
+    }
     AUTO(mem_free) LaneValue *lanes = mem_array((size_t)view.lane_count + 1, sizeof *lanes);
     memcpy(lanes, view.lanes, view.lane_count * sizeof *lanes);
     char source[POSITION_SOURCE_BYTES];

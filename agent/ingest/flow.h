@@ -45,8 +45,9 @@ typedef struct Ingest {
 /* ingest.c. For the attempts to come. CONFIG "SchemaIncompatible" where a column had another type.
  */
 MUST_CHECK bool ingest_learn(Ingest *ingest, const char *name, const Schema *columns, Error *err);
-/* Those of the table join *columns. */
-MUST_CHECK bool ingest_join_learnt(Ingest *ingest, const char *name, Schema **columns, Error *err);
+/* Those of the table; NULL: there are none. */
+Schema *ingest_learnt(Ingest *ingest, const char *name) OWNED_BY(schema_free);
+void ingest_forget(Ingest *ingest, const char *name);
 
 /* ---------- pieces.c: what staged pieces are called ---------- */
 /* Where it follows stands in the name: a table that is behind that takes it no more. */
@@ -258,6 +259,20 @@ void feed_routes_free(Feed *feed);
 /* Of plain JSON, of the events and the route that are asked for. */
 EventReader *feed_json_reader(Feed *feed, const Schema *columns, Error *err)
     OWNED_BY(event_reader_free);
+
+/* fit.c: what the columns are that rows get. */
+/* The columns of `more` join. CONFIG "SchemaIncompatible" where one has another type that neither
+ * widens to. */
+MUST_CHECK bool feed_join_columns(Schema **to, const Schema *more, Error *err);
+/* What a table that lacks some of them is given, and what it has, are told apart by these. */
+void feed_name_columns(Schema *columns);
+/* Do records that the table can't follow go to the dead letters? */
+bool feed_keeps_going(const Feed *feed);
+/* … then feed->columns become the table's, with all of them that it can follow. */
+MUST_CHECK bool feed_fit_columns(Feed *feed, Error *err);
+/* Can the open table get what these columns have beyond feed->columns? CONFIG "SchemaIncompatible"
+ * says why not. */
+MUST_CHECK bool feed_can_follow(const Feed *feed, const Schema *found, Error *err);
 
 /* letter_table.c: the table of dead letters, from the topic that they go through. */
 char *feed_letters_topic(const IngestionUnitSpec *unit) OWNED_BY(free);

@@ -130,46 +130,6 @@ static bool wait_for_state(Feeds *feeds, Error *err)
 }
 
 /* ---------- columns that records had ---------- */
-/* Can a column of `wide` hold what one of `narrow` has? */
-static bool holds(const Type *wide, const Type *narrow)
-{
-    return type_equal(wide, narrow) || (wide->kind == TYPE_INT64 && narrow->kind == TYPE_INT32) ||
-           (wide->kind == TYPE_FLOAT64 && narrow->kind == TYPE_FLOAT32) ||
-           (wide->kind == TYPE_DECIMAL && narrow->kind == TYPE_DECIMAL &&
-            wide->scale == narrow->scale && wide->precision >= narrow->precision);
-}
-
-/* The columns of `more` join. */
-static bool join(Schema **to, const Schema *more, Error *err)
-{
-    AUTO(schema_free)
-    Schema *all = schema_new((*to)->field_count + more->field_count, (*to)->key_count);
-    size_t count = (*to)->field_count;
-    memcpy(all->key, (*to)->key, all->key_count * sizeof *all->key);
-    for (size_t i = 0; i < count; i++)
-        field_copy(&all->fields[i], &(*to)->fields[i]);
-    for (size_t i = 0; i < more->field_count; i++) {
-        const Field *field = &more->fields[i];
-        int at = schema_find(*to, field->name);
-        if (at >= 0 && holds(&all->fields[at].type, &field->type))
-            continue;
-        if (at >= 0 && !holds(&field->type, &all->fields[at].type))
-            return error_set(err, ERROR_CONFIG, "SchemaIncompatible",
-                             "records have column %s in two types that do not go together",
-                             field->name);
-        Field *into = at >= 0 ? &all->fields[at] : &all->fields[count++];
-        bool required = at >= 0 && into->required;
-        if (at >= 0)
-            field_done(into);
-        field_copy(into, field);
-        into->required = required;
-    }
-    all->field_count = count;
-    schema_free(*to);
-    *to = TAKE(all);
-    return true;
-}
-
 bool ingest_learn(Ingest *ingest, const char *name, const Schema *columns, Error *err)
 {
     pthread_mutex_lock(&ingest->base.lock);
@@ -178,7 +138,7 @@ bool ingest_learn(Ingest *ingest, const char *name, const Schema *columns, Error
         at++;
     bool ok = true;
     if (at < ingest->learnt_count) {
-        ok = join(&ingest->learnt[at].columns, columns, err);
+        ok = feed_join_columns(&ingest->learnt[at].columns, columns, err);
     } else {
         ingest->learnt = mem_regrow(ingest->learnt, at + 1, sizeof *ingest->learnt);
         ingest->learnt[at].name = mem_strdup(name);
@@ -189,15 +149,30 @@ bool ingest_learn(Ingest *ingest, const char *name, const Schema *columns, Error
     return ok;
 }
 
-bool ingest_join_learnt(Ingest *ingest, const char *name, Schema **columns, Error *err)
+Schema *ingest_learnt(Ingest *ingest, const char *name)
 {
-    bool ok = true;
+    Schema *found = NULL;
     pthread_mutex_lock(&ingest->base.lock);
-    for (size_t i = 0; i < ingest->learnt_count && ok; i++)
+    for (size_t i = 0; i < ingest->learnt_count && !found; i++)
         if (strcmp(ingest->learnt[i].name, name) == 0)
-            ok = join(columns, ingest->learnt[i].columns, err);
+            found = schema_copy(ingest->learnt[i].columns);
     pthread_mutex_unlock(&ingest->base.lock);
-    return ok;
+    return found;
+}
+
+void ingest_forget(Ingest *ingest, const char *name)
+{
+    pthread_mutex_lock(&ingest->base.lock);
+    for (size_t i = 0; i < ingest->learnt_count; i++) {
+        struct LearntColumns *each = &ingest->learnt[i];
+        if (strcmp(each->name, name) != 0)
+            continue;
+        free(each->name);
+        schema_free(each->columns);
+        *each = ingest->learnt[--ingest->learnt_count];
+        break;
+    }
+    pthread_mutex_unlock(&ingest->base.lock);
 }
 
 /* ---------- feeds ---------- */

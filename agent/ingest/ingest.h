@@ -5,6 +5,7 @@
  *   ingest.c     what agent/supervise runs: which topic fills which table, a thread for each
  *   feed.c       one table's thread: what it opens, its loop, its end
  *   columns.c    what the rows of a topic are: from the Connector's state, from the registry
+ *   fit.c        and of these what the table can follow, where other records are dead letters
  *   forward.c    in place of all that: a topic into another one
  *   topics.c     topics that are written to
  *   letters.c    records that can't be read → the dead letters

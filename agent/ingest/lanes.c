@@ -141,21 +141,6 @@ static bool take_marker(Feed *feed, uint32_t number, const EventRecord *record, 
     return true;
 }
 
-/* Everything begins again, with the columns that are known now and this record's. */
-static bool columns_changed(Feed *feed, const EventRecord *record, Error *err)
-{
-    AUTO(schema_free) Schema *found = NULL;
-    if (!event_wanted(feed->reader, record, &found, err))
-        return error_wrap(err, "topic %s", feed->topic);
-    if (found && !ingest_learn(feed->ingest, feed->name, found, err))
-        return error_wrap(err, "topic %s partition %u offset %" PRIu64, feed->topic,
-                          record->partition, record->offset);
-    return error_set(err, ERROR_RETRY, "ColumnsChanged",
-                     "topic %s partition %u offset %" PRIu64
-                     ": rows have other columns from here on",
-                     feed->topic, record->partition, record->offset);
-}
-
 static bool dead_record(Feed *feed, const KafkaHeard *heard, const Error *why, Error *err)
 {
     if (!feed_is_dead(feed, why)) {
@@ -166,6 +151,34 @@ static bool dead_record(Feed *feed, const KafkaHeard *heard, const Error *why, E
         return false;
     worker_gap(&feed->worker, heard->partition, heard->offset + 1);
     return true;
+}
+
+/* Everything begins again, with the columns that are known now and this record's. */
+static bool columns_changed(Feed *feed, const EventRecord *record, Error *err)
+{
+    return error_set(err, ERROR_RETRY, "ColumnsChanged",
+                     "topic %s partition %u offset %" PRIu64
+                     ": rows have other columns from here on",
+                     feed->topic, record->partition, record->offset);
+}
+
+static bool learn_columns(Feed *feed, const KafkaHeard *heard, const EventRecord *record,
+                          Error *err)
+{
+    AUTO(schema_free) Schema *found = NULL;
+    Error why = {0};
+    if (!event_wanted(feed->reader, record, &found, err))
+        return error_wrap(err, "topic %s", feed->topic);
+    if (found && feed_keeps_going(feed) && !feed_can_follow(feed, found, &why)) {
+        why.kind = ERROR_DATA;
+        error_wrap(&why, "topic %s partition %u offset %" PRIu64, feed->topic, record->partition,
+                   record->offset);
+        return dead_record(feed, heard, &why, err);
+    }
+    if (found && !ingest_learn(feed->ingest, feed->name, found, err))
+        return error_wrap(err, "topic %s partition %u offset %" PRIu64, feed->topic,
+                          record->partition, record->offset);
+    return columns_changed(feed, record, err);
 }
 
 /* Among the dead letters, where there are any; else passed over, and counted. */
@@ -200,7 +213,7 @@ static bool take_event(Feed *feed, const KafkaHeard *heard, const EventRecord *r
     case EVENT_LANES:
         return take_marker(feed, number, record, event, err);
     case EVENT_SCHEMA:
-        return columns_changed(feed, record, err);
+        return learn_columns(feed, heard, record, err);
     case EVENT_UNROUTED:
         if (!tell_unrouted(feed, heard, err))
             return false;
@@ -260,10 +273,7 @@ static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
     if (UNLIKELY(event.version > feed->version && feed->version)) {
         if (event.kind == EVENT_ROW)
             batch_row_undo(lane->batch);
-        return error_set(err, ERROR_RETRY, "ColumnsChanged",
-                         "topic %s partition %u offset %" PRIu64
-                         ": rows have other columns from here on",
-                         feed->topic, number, heard->offset);
+        return columns_changed(feed, &record, err);
     }
     return take_event(feed, heard, &record, &event, err);
 }

@@ -124,10 +124,12 @@ static void plan_done(Plan *plan)
 static bool incompatible(const Plan *plan, const char *column, const char *what, Error *err)
 {
     const Table *table = plan->table;
-    return error_set(err, ERROR_CONFIG, "SchemaIncompatible",
-                     "table %s.%s, column %s: %s. Nothing is lost: the source keeps the changes. "
-                     "Load the table again with --resnapshot, or leave it out",
-                     table->name.database, table->name.table, column, what);
+    bool stalls = table->spec->incompatible == INCOMPATIBLE_STALL;
+    return error_set(err, ERROR_CONFIG, "SchemaIncompatible", "table %s.%s, column %s: %s%s",
+                     table->name.database, table->name.table, column, what,
+                     stalls ? ". Nothing is lost: the source keeps the changes. Load the table "
+                              "again with --resnapshot, or leave it out"
+                            : "");
 }
 
 /* A struct's field by what the source calls it for good; -1: none. */
@@ -621,6 +623,19 @@ static void find_known_key(const Table *table, const Schema *source, KnownKey *r
     }
     if (ret->count != there->key_count)
         ret->count = 0;
+}
+
+bool table_can_evolve(const Table *table, const Schema *source, Error *err)
+{
+    KnownKey known = {0};
+    find_known_key(table, source, &known);
+    AUTO(schema_free) Schema *wanted = table_wanted_schema(table->spec, source, &known, err);
+    if (!wanted)
+        return false;
+    Plan plan = {.table = table, .wanted = wanted, .before = table->source};
+    bool ok = plan_make(&plan, source, err);
+    plan_done(&plan);
+    return ok;
 }
 
 bool table_evolve(Table *table, const Schema *source, const char *shape, Error *err)

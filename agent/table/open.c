@@ -589,7 +589,8 @@ static bool is_to_be_copied(const Table *table, const TableOptions *options)
            (options->resnapshot_id && !(done && strcmp(done, options->resnapshot_id) == 0));
 }
 
-static bool open_at(Table *table, const TableOptions *options, Error *err)
+/* Its place, and what stands there: NULL, nothing. */
+static bool find(Table *table, const TableOptions *options, Error *err)
 {
     const LakeTableSpec *spec = options->spec;
     if (spec->location) {
@@ -602,7 +603,36 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
     }
     table->name = (TableName){
         .database = spec->database, .table = spec->table_name, .location = table->location};
-    if (!iceberg_table_load(table->catalog, &table->name, &table->iceberg, err))
+    return iceberg_table_load(table->catalog, &table->name, &table->iceberg, err);
+}
+
+bool table_own_columns(const TableOptions *options, Schema **ret, Error *err)
+{
+    Table bare = {.spec = options->spec, .catalog = options->catalog};
+    bool ok = find(&bare, options, err);
+    *ret = NULL;
+    if (ok && bare.iceberg) {
+        const Schema *there = iceberg_schema(bare.iceberg);
+        *ret = schema_new(there->field_count, 0);
+        (*ret)->field_count = 0;
+        for (size_t i = 0; i < there->field_count; i++)
+            if (strcmp(there->fields[i].name, OP_COLUMN) != 0 &&
+                strcmp(there->fields[i].name, POSITION_COLUMN) != 0) {
+                Field *field = &(*ret)->fields[(*ret)->field_count++];
+                field_copy(field, &there->fields[i]);
+                field->id = field->origin = 0;
+                free(field->initial);
+                field->initial = NULL;
+            }
+    }
+    iceberg_table_free(bare.iceberg);
+    free(bare.location);
+    return ok;
+}
+
+static bool open_at(Table *table, const TableOptions *options, Error *err)
+{
+    if (!find(table, options, err))
         return false;
     table->resnapshots = is_to_be_copied(table, options);
     return table->iceberg ? bind_there(table, options, err) : make(table, options, err);

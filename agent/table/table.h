@@ -83,6 +83,11 @@ void table_close(Table *table);
  * "SchemaMismatch" names the column and both types), key (Upsert needs one: CONFIG "NoKey"). */
 Table *table_open(const TableOptions *options, Error *err) OWNED_BY(table_close);
 
+/* The columns that the table has, but for mode Append's own two, as a source's that has them by
+ * these names, without a key; *ret NULL: there is no table. Of the options spec, catalog and
+ * warehouse count. */
+MUST_CHECK bool table_own_columns(const TableOptions *options, Schema **ret, Error *err);
+
 /* What the table has is, in the places of the source of now, everything up to `passed`: they may be
  * lower than those of the server that its claim is of. Before the first row. */
 void table_adopt(Table *table, RowPosition passed);
@@ -156,6 +161,9 @@ void table_forget(Table *table);
  * same commit, with the table's columns changed as schemaEvolution allows. CONFIG
  * "SchemaIncompatible" and "KeyChanged" name the column and the way out. Both outlive the table. */
 MUST_CHECK bool table_evolve(Table *table, const Schema *source, const char *shape, Error *err);
+
+/* Would table_evolve follow it? Nothing is changed. */
+MUST_CHECK bool table_can_evolve(const Table *table, const Schema *source, Error *err);
 
 typedef struct TableFigures {
     uint64_t pending_rows;  /* changes applied since the last commit */

@@ -84,7 +84,7 @@ static const Choice table_modes[] = {
     {"Upsert", false}, {"Append", false}, {"TruncateLoad", true}, {"Scd2", true}, {0}};
 static const Choice cascade_choices[] = {{"Refuse", false}, {"Ignore", false}, {0}};
 static const Choice dropped_columns[] = {{"Keep", false}, {"Drop", false}, {0}};
-static const Choice incompatible_changes[] = {{"Stall", false}, {"DeadLetter", true}, {0}};
+static const Choice incompatible_changes[] = {{"Stall", false}, {"DeadLetter", false}, {0}};
 static const Choice formats[] = {{"Iceberg", false}, {"Delta", true}, {"Hudi", true}, {0}};
 static const Choice write_modes[] = {{"MergeOnRead", false}, {"CopyOnWrite", true}, {0}};
 static const Choice delete_kinds[] = {{"Position", false}, {"Equality", true}, {0}};
@@ -529,12 +529,9 @@ SHAPE(evolution_shape, "schemaEvolution",
        .doc = "follow types that the source widens"},
       ENUM("droppedColumns", dropped_columns, LakeTableSpec, dropped_columns, .fallback = "Keep",
            .doc = "whether columns that the source drops stay, null in new rows"),
-      {.name = "incompatible",
-       .kind = FIELD_ENUM,
-       .choices = incompatible_changes,
-       NOWHERE,
-       .fallback = "Stall",
-       .doc = "what becomes of a change that the table can't follow"});
+      ENUM("incompatible", incompatible_changes, LakeTableSpec, incompatible, .fallback = "Stall",
+           .doc = "what becomes of a change that the table can't follow: it stops the flow, or, of "
+                  "a topic that others fill, its records go to the unit's deadLetter"));
 
 SHAPE(file_shape, "file",
       {.name = "targetSize",

@@ -46,6 +46,7 @@ typedef enum CatalogType {
 } CatalogType;
 typedef enum Cascades { CASCADES_REFUSE, CASCADES_IGNORE } Cascades;
 typedef enum DroppedColumns { DROPPED_KEEP, DROPPED_DROP } DroppedColumns;
+typedef enum Incompatible { INCOMPATIBLE_STALL, INCOMPATIBLE_DEAD_LETTER } Incompatible;
 typedef enum TableMode { MODE_UPSERT, MODE_APPEND, MODE_TRUNCATE_LOAD, MODE_SCD2 } TableMode;
 
 typedef struct TextList {
@@ -363,6 +364,7 @@ typedef struct LakeTableSpec {
     ColumnList columns;
     bool add_columns, widen_types; /* schemaEvolution */
     DroppedColumns dropped_columns;
+    Incompatible incompatible; /* what becomes of records whose columns it can't follow */
     TextList partition_by;
     int64_t commit_interval_ms;
     uint64_t file_target_bytes;

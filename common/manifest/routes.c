@@ -106,14 +106,60 @@ static void check_letters(const Load *load, const Place *place, const IngestionU
     const struct {
         bool stands;
         const char *field, *way;
-    } own[] = {{table->mode != MODE_UPSERT, "mode", "write Upsert, for one may come twice"},
-               {table->id_columns.count, "idColumns", "leave it out"},
-               {table->columns.count, "columns", "leave it out"}};
+    } own[] = {
+        {table->mode != MODE_UPSERT, "mode", "write Upsert, for one may come twice"},
+        {table->id_columns.count, "idColumns", "leave it out"},
+        {table->columns.count, "columns", "leave it out"},
+        {table->incompatible != INCOMPATIBLE_STALL, "schemaEvolution.incompatible", "write Stall"}};
     for (size_t i = 0; i < ARRAY_LEN(own); i++)
         if (own[i].stands)
             place_report(place, "spec.deadLetter.lakeTableRef.name", unit->dead_letter_table,
                          "is a table that says %s of its own, and dead letters have theirs: %s",
                          own[i].field, own[i].way);
+}
+
+/* Where a record goes whose columns the table can't follow: only where it is one among others. */
+static void check_incompatible(const Place *place, const IngestionUnitSpec *unit, const char *path,
+                               const LakeTableSpec *table)
+{
+    static const char says[] = "schemaEvolution.incompatible: DeadLetter";
+    if (!table || table->incompatible != INCOMPATIBLE_DEAD_LETTER)
+        return;
+    if (!unit->kafka)
+        place_report(place, path, NULL,
+                     "%s is for a topic that others fill (kafka): of captured tables no change can "
+                     "be left out; write Stall",
+                     says);
+    else if (unit->kafka->incoming == INCOMING_JSON)
+        place_report(place, path, NULL,
+                     "%s is for records with a schema, and Json has none: what does not fit the "
+                     "declared columns goes to deadLetter without it; write Stall",
+                     says);
+    else if (unit->routes.count)
+        place_report(place, path, NULL,
+                     "%s is for a unit of one table: whose a record is that can't be read into the "
+                     "columns, routes can't tell; write Stall",
+                     says);
+    else if (!unit->dead_letter && !unit->dead_letter_table)
+        place_report(place, path, NULL,
+                     "%s needs spec.deadLetter, where such records go: write its topic or "
+                     "lakeTableRef, or Stall",
+                     says);
+}
+
+static void check_evolutions(const Load *load, const Place *place, const IngestionUnitSpec *unit)
+{
+    if (unit->lake)
+        check_incompatible(place, unit, "spec.outsourcingUnit.table.schemaEvolution.incompatible",
+                           unit->lake);
+    for (size_t i = 0; i < manifest_table_count(unit); i++) {
+        const char *name = manifest_table_name(unit, i);
+        AUTO(mem_free) char *path = routes_path(unit, i);
+        if (name)
+            check_incompatible(
+                place, unit, path,
+                manifest_find_table(load->manifest, unit->meta.namespace_name, name));
+    }
 }
 
 void routes_check(const Load *load, const Place *place, size_t index)
@@ -133,4 +179,5 @@ void routes_check(const Load *load, const Place *place, size_t index)
         check_alone(load, place, unit, index, i);
     }
     check_letters(load, place, unit);
+    check_evolutions(load, place, unit);
 }

@@ -257,6 +257,13 @@ static const ShapeRule rules[] = {
      "out "
      "one of both"},
     {"an IngestionUnit's spec",
+     "!has(self.outsourcingUnit) || !has(self.outsourcingUnit.table.schemaEvolution) || "
+     "!has(self.outsourcingUnit.table.schemaEvolution.incompatible) || "
+     "self.outsourcingUnit.table.schemaEvolution.incompatible != 'DeadLetter' || "
+     "(has(self.kafka) && self.kafka.incomingData != 'Json' && has(self.deadLetter))",
+     "schemaEvolution.incompatible: DeadLetter is for a topic that others fill (kafka), of records "
+     "with a schema, and needs deadLetter: write it, or Stall"},
+    {"an IngestionUnit's spec",
      "!has(self.routes) || self.routes.filter(one, !has(one.when)).size() == 0 || "
      "(self.routes.filter(one, !has(one.when)).size() == 1 && "
      "!has(self.routes[self.routes.size() - 1].when))",

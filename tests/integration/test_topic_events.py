@@ -133,6 +133,52 @@ spec:
             self.assertIn("column name in two types", agent.text())
         self.assertEqual(self.read("mixed", "pyiceberg").num_rows, 10)
 
+    def test_incompatible(self):
+        """A second schema that the table can't follow, the registry's latest when it begins again: its records are among the dead
+        letters, those of the first and of a third that adds a column are rows."""
+        first, second = record("E", id="long", name="string"), record("E", id="long", name="long")
+        third = record("E", id="long", name="string", late=["null", "int"])
+        self.broker.create_topic("judged")
+        rows, broken, sent = [], {}, 0
+
+        def send(number: int, schema: dict, **values):
+            nonlocal sent
+            self.send("judged", self.framed(number, schema, values))
+            self.producer.flush()
+            sent += 1
+
+        def good(number: int, schema: dict, start: int):
+            for at in range(start, start + 10):
+                send(number, schema, id=at, name=f"n{at}")
+                rows.append({"id": at, "name": f"n{at}"})
+
+        def bad(number: int, at: int):
+            broken[f"offset {sent}: "] = self.framed(number, second, {"id": at, "name": at})
+            send(number, second, id=at, name=at)
+
+        manifest = self.write_unit("judged", "mode: Append\n      schemaEvolution: {incompatible: DeadLetter}")
+        one = self.register("judged-value", avro(first))
+        good(one, first, 0)
+        with self.ingest(manifest) as agent:
+            self.wait_rows(agent, "judged", [json.dumps(row) for row in rows])
+            two = self.register("judged-other", avro(second))
+            bad(two, 100)
+            good(one, first, 10)
+            self.wait_rows(agent, "judged", [json.dumps(row) for row in rows])
+        self.register("judged-value", avro(second))
+        good(one, first, 20)
+        bad(two, 101)
+        good(one, first, 30)
+        with Agent(manifest, self.folder / "again.log", http=True, subcommand="ingest") as agent:
+            self.wait_rows(agent, "judged", [json.dumps(row) for row in rows])
+            send(self.register("judged-value", avro(third)), third, id=40, name="n40", late=7)
+            bad(two, 102)
+            self.wait_rows(agent, "judged", [json.dumps(row | {"late": None}) for row in rows] + [json.dumps({"id": 40, "name": "n40", "late": 7})])
+            wait_until(lambda: len(self.letters("judged.dead")) == 3, 60, "every letter is there", agent.alive)
+            self.assertEqual(agent.metrics()['firn_dead_letters_total{table="judged",unit="default/judged"}'], 2)
+            self.assertEqual(agent.stop(), OK, agent.text()[-2000:])
+        self.assert_letters("judged.dead", broken)
+
 
 class Json(EventsCase):
     incoming = "Json"
