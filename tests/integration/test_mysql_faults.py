@@ -176,6 +176,7 @@ class Faults(Pair):
         self.assertEqual(self.agent.wait(STRIKE_SECONDS), 3, self.agent.text()[-3000:])
         self.assertIn("LogPurged", self.agent.text())
         self.run_agent(arguments=["--resnapshot", "*.*"])
+        self.settle()  # killed before its copies have begun it would have to be told once more
 
     def network(self):
         before = len(self.proxy.struck)
