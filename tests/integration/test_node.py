@@ -459,7 +459,8 @@ class OnANode(unittest.TestCase):
             self.equal()
 
     def begin_anew(self):
-        """Another lake, and the namespace as it was before anything was applied."""
+        """Another lake, the source's password of the first day, and the namespace as it was before anything was applied."""
+        self.source.execute(f"alter role firn password '{PASSWORD}'")
         self.__class__.lake = Path(tempfile.mkdtemp(dir=self.folder))
         self.lake.chmod(0o777)
         for kind in ("PersistentVolumeClaim", "PersistentVolume"):
