@@ -208,6 +208,7 @@ static void test_types(void **state)
         {"ALTER TABLE t ADD d int", false, NULL, false, false},
         {"ALTER TABLE t MODIFY c int, MODIFY COLUMN d bigint NOT NULL", false, "bigint", true,
          false},
+        {"ALTER TABLE t MODIFY d float8", false, "double", false, false},
         {"ALTER TABLE t MODIFY COLUMN IF EXISTS d date", false, "date", false, false},
         {"ALTER TABLE t CHANGE c d datetime(3)", false, "datetime(3)", false, false},
         {"ALTER TABLE t CHANGE COLUMN d c int", false, NULL, false, false},
