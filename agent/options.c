@@ -101,11 +101,11 @@ static unsigned commands_of(int option)
     case OPT_CHANNEL:
     case OPT_CHANNEL_CA:
     case OPT_CHANNEL_TOKEN:
+    case OPT_ORDERS:
     case OPT_PROGRESS:
     case OPT_STOP_TIMEOUT:
         return 1u << COMMAND_RUN | 1u << COMMAND_CAPTURE | 1u << COMMAND_INGEST;
     case OPT_RESNAPSHOT:
-    case OPT_ORDERS:
         return 1u << COMMAND_RUN | 1u << COMMAND_CAPTURE;
     case OPT_UNIT:
         return 1u << COMMAND_INGEST;

@@ -1,5 +1,6 @@
-/* A hash table of keys and a heap of those that wait, by time. A key's place is freed when nothing
- * is known of it any more: neither waiting, nor worked on, nor with pauses behind it. */
+/* A hash table of keys and two heaps of those that wait, by time: what somebody changed, and the
+ * rest. A key's place is freed when nothing is known of it any more: neither waiting, nor worked
+ * on, nor with pauses behind it. */
 #include "operator/queue/queue.h"
 
 #include <errno.h>
@@ -17,13 +18,19 @@
 typedef struct Work Work;
 struct Work {
     Work *next;   /* in its bucket */
-    size_t place; /* in the heap, or NOT_WAITING */
+    size_t place; /* in its heap, or NOT_WAITING */
     int64_t due_us;
     int64_t again_us; /* put while it was worked on: when; -1: not */
     unsigned failures;
     bool working;
+    bool first; /* which heap it is in, or is to come into once it is worked on no more */
     char key[];
 };
+
+typedef struct Heap {
+    Work **items;
+    size_t waiting, held;
+} Heap;
 
 struct WorkQueue {
     pthread_mutex_t lock;
@@ -31,8 +38,7 @@ struct WorkQueue {
     bool closed;
     int64_t gather_us, retry_least_us, retry_most_us;
     Work *buckets[BUCKETS];
-    Work **heap;
-    size_t waiting, held;
+    Heap rest, first;
 };
 
 WorkQueue *work_queue_new(int64_t gather_us, int64_t retry_least_us, int64_t retry_most_us)
@@ -60,7 +66,8 @@ void work_queue_free(WorkQueue *queue)
             free(work);
         }
     }
-    free(queue->heap);
+    free(queue->rest.items);
+    free(queue->first.items);
     pthread_cond_destroy(&queue->changed);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
@@ -112,92 +119,126 @@ static void forget_idle(WorkQueue *queue, Work *work)
     free(work);
 }
 
-/* --- the heap --- */
+/* --- the heaps --- */
 
-static void put_in_place(WorkQueue *queue, size_t place, Work *work)
+static void put_in_place(Heap *heap, size_t place, Work *work)
 {
-    queue->heap[place] = work;
+    heap->items[place] = work;
     work->place = place;
 }
 
-static void sift_up(WorkQueue *queue, size_t place)
+static void sift_up(Heap *heap, size_t place)
 {
-    Work *work = queue->heap[place];
-    while (place && queue->heap[(place - 1) / 2]->due_us > work->due_us) {
-        put_in_place(queue, place, queue->heap[(place - 1) / 2]);
+    Work *work = heap->items[place];
+    while (place && heap->items[(place - 1) / 2]->due_us > work->due_us) {
+        put_in_place(heap, place, heap->items[(place - 1) / 2]);
         place = (place - 1) / 2;
     }
-    put_in_place(queue, place, work);
+    put_in_place(heap, place, work);
 }
 
-static void sift_down(WorkQueue *queue, size_t place)
+static void sift_down(Heap *heap, size_t place)
 {
-    Work *work = queue->heap[place];
-    for (size_t child; (child = place * 2 + 1) < queue->waiting; place = child) {
-        if (child + 1 < queue->waiting &&
-            queue->heap[child + 1]->due_us < queue->heap[child]->due_us)
+    Work *work = heap->items[place];
+    for (size_t child; (child = place * 2 + 1) < heap->waiting; place = child) {
+        if (child + 1 < heap->waiting &&
+            heap->items[child + 1]->due_us < heap->items[child]->due_us)
             child++;
-        if (queue->heap[child]->due_us >= work->due_us)
+        if (heap->items[child]->due_us >= work->due_us)
             break;
-        put_in_place(queue, place, queue->heap[child]);
+        put_in_place(heap, place, heap->items[child]);
     }
-    put_in_place(queue, place, work);
+    put_in_place(heap, place, work);
 }
 
-static void wait_until(WorkQueue *queue, Work *work, int64_t due_us)
+static void heap_put(Heap *heap, Work *work)
+{
+    if (heap->waiting == heap->held) {
+        heap->held = heap->held ? heap->held * 2 : 64;
+        heap->items = mem_regrow(heap->items, heap->held, sizeof *heap->items);
+    }
+    heap->items[heap->waiting] = work;
+    sift_up(heap, heap->waiting++);
+}
+
+static void heap_remove(Heap *heap, Work *work)
+{
+    size_t place = work->place;
+    Work *last = heap->items[--heap->waiting];
+    work->place = NOT_WAITING;
+    if (last == work)
+        return;
+    put_in_place(heap, place, last);
+    sift_up(heap, place);
+    sift_down(heap, last->place);
+}
+
+static Heap *heap_of(WorkQueue *queue, const Work *work)
+{
+    return work->first ? &queue->first : &queue->rest;
+}
+
+/* Of what was put twice the earlier time holds, and that it goes first. */
+static void wait_until(WorkQueue *queue, Work *work, int64_t due_us, bool first)
 {
     if (work->place != NOT_WAITING) {
-        if (due_us >= work->due_us)
-            return;
-        work->due_us = due_us;
-        sift_up(queue, work->place);
-        return;
-    }
-    if (queue->waiting == queue->held) {
-        queue->held = queue->held ? queue->held * 2 : 64;
-        queue->heap = mem_regrow(queue->heap, queue->held, sizeof *queue->heap);
+        if (work->due_us < due_us)
+            due_us = work->due_us;
+        heap_remove(heap_of(queue, work), work);
     }
     work->due_us = due_us;
-    queue->heap[queue->waiting] = work;
-    sift_up(queue, queue->waiting++);
+    work->first = work->first || first;
+    heap_put(heap_of(queue, work), work);
 }
 
 /* --- */
 
-void work_queue_put_at(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us)
+static void put(WorkQueue *queue, const char *key, int64_t at_us, bool first)
 {
     pthread_mutex_lock(&queue->lock);
     Work *work = find_or_add(queue, key);
-    if (at_us < now_us)
-        at_us = now_us;
-    if (work->working)
+    if (work->working) {
         work->again_us = work->again_us < 0 || at_us < work->again_us ? at_us : work->again_us;
-    else
-        wait_until(queue, work, at_us);
+        work->first = work->first || first;
+    } else {
+        wait_until(queue, work, at_us, first);
+    }
     pthread_cond_signal(&queue->changed);
     pthread_mutex_unlock(&queue->lock);
 }
 
+void work_queue_put_at(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us)
+{
+    put(queue, key, at_us < now_us ? now_us : at_us, false);
+}
+
 void work_queue_put(WorkQueue *queue, const char *key, int64_t now_us)
 {
-    work_queue_put_at(queue, key, now_us + queue->gather_us, now_us);
+    put(queue, key, now_us + queue->gather_us, false);
+}
+
+void work_queue_put_first(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us)
+{
+    int64_t gathered_us = now_us + queue->gather_us;
+    put(queue, key, at_us < gathered_us ? gathered_us : at_us, true);
+}
+
+static int64_t next_of(const Heap *heap)
+{
+    return heap->waiting ? heap->items[0]->due_us : INT64_MAX;
 }
 
 static bool take(WorkQueue *queue, int64_t now_us, char *ret_key, int64_t *ret_next_us)
 {
-    *ret_next_us = queue->waiting ? queue->heap[0]->due_us : INT64_MAX;
+    int64_t first_us = next_of(&queue->first), rest_us = next_of(&queue->rest);
+    *ret_next_us = first_us < rest_us ? first_us : rest_us;
     if (*ret_next_us > now_us)
         return false;
-    Work *work = queue->heap[0];
-    work->place = NOT_WAITING;
+    Heap *heap = first_us <= now_us ? &queue->first : &queue->rest;
+    Work *work = heap->items[0];
+    heap_remove(heap, work);
     work->working = true;
-    Work *last = queue->heap[--queue->waiting];
-    if (queue->waiting) {
-        put_in_place(queue, 0, last);
-        sift_down(queue, 0);
-    }
-    if (work == last)
-        work->place = NOT_WAITING;
+    work->first = false;
     memcpy(ret_key, work->key, strlen(work->key) + 1);
     return true;
 }
@@ -245,9 +286,9 @@ void work_queue_done(WorkQueue *queue, const char *key, bool failed, int64_t now
     work->working = false;
     work->failures = failed ? work->failures + 1 : 0;
     if (work->again_us >= 0)
-        wait_until(queue, work, work->again_us);
+        wait_until(queue, work, work->again_us, false);
     if (failed)
-        wait_until(queue, work, now_us + pause_of(queue, work->failures));
+        wait_until(queue, work, now_us + pause_of(queue, work->failures), false);
     work->again_us = -1;
     forget_idle(queue, work);
     pthread_cond_signal(&queue->changed);
@@ -265,7 +306,7 @@ void work_queue_close(WorkQueue *queue)
 size_t work_queue_depth(WorkQueue *queue)
 {
     pthread_mutex_lock(&queue->lock);
-    size_t waiting = queue->waiting;
+    size_t waiting = queue->rest.waiting + queue->first.waiting;
     pthread_mutex_unlock(&queue->lock);
     return waiting;
 }

@@ -17,10 +17,14 @@ WorkQueue *work_queue_new(int64_t gather_us, int64_t retry_least_us, int64_t ret
 
 /* At gather_us from now, or earlier if it stands for earlier. */
 void work_queue_put(WorkQueue *queue, const char *key, int64_t now_us);
+/* As put, but not before `at_us`; and then before all that was not put so, however long that has
+ * been due: a change that somebody made goes before what is to be said of a crowd. */
+void work_queue_put_first(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us);
 /* Not before `at_us`, unless it is put besides. */
 void work_queue_put_at(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us);
-/* The next key that is due, into a buffer of WORK_KEY_BYTES_MAX; false: none, and *ret_next_us says
- * when (INT64_MAX: none waits). The taker says work_queue_done. */
+/* The next key that is due (of those put first, then of the rest), into a buffer of
+ * WORK_KEY_BYTES_MAX; false: none, and *ret_next_us says when (INT64_MAX: none waits). The taker
+ * says work_queue_done. */
 MUST_CHECK bool work_queue_take(WorkQueue *queue, int64_t now_us, char *ret_key,
                                 int64_t *ret_next_us);
 /* As take, but waits; false: the queue is closed. */

@@ -1,5 +1,6 @@
 /* Which keys a change concerns. Both what was and what is counts: a unit that names another
- * Connector now concerns both. */
+ * Connector now concerns both. Of what somebody changed the look that makes the Deployment goes
+ * first: the others only have something to say. */
 #include "operator/reconcile/reconcile.h"
 
 #include <stdio.h>
@@ -7,7 +8,7 @@
 #include "common/clock.h"
 
 #define LOOKS_APART_US 1000000
-#define ARRIVAL_US 50000      /* one in that time is no crowd … */
+#define ARRIVAL_US 50000      /* one in that time, new or changed, is no crowd … */
 #define CROWD_US 1000000      /* … nor are twenty at once */
 #define CROWD_MOST_US 2000000 /* so a crowd is over a second after the last of it */
 
@@ -34,19 +35,37 @@ void enqueue(Operator *op, char kind, const char *namespace_name, const char *na
         work_queue_put(op->queue, key, clock_mono_us());
 }
 
-/* For what its units and tables say. These often come by the hundred, and each look reads all of
- * them and may write a manifest: the first is at once, then once in a second. */
-static void enqueue_connector(Operator *op, const char *namespace_name, const char *name)
+static void enqueue_first(Operator *op, char kind, const char *namespace_name, const char *name,
+                          int64_t at_us)
+{
+    char key[WORK_KEY_BYTES_MAX];
+    int bytes = snprintf(key, sizeof key, "%c/%s/%s", kind, namespace_name, name);
+    if (bytes > 0 && (size_t)bytes < sizeof key)
+        work_queue_put_first(op->queue, key, at_us, clock_mono_us());
+}
+
+/* For what its units and tables say. These often come, or are changed, by the hundred, and each
+ * look reads all of them and may write a manifest: the first is at once, then once in a second. One
+ * that is changed alone waits for nothing. */
+static void enqueue_connector(Operator *op, const char *namespace_name, const char *name,
+                              bool change)
 {
     char key[WORK_KEY_BYTES_MAX];
     int64_t now_us = clock_mono_us();
     int64_t looked_us = verdicts_looked_at(op->verdicts, namespace_name, name);
     int64_t at_us = looked_us ? looked_us + LOOKS_APART_US : 0;
     int bytes = snprintf(key, sizeof key, "c/%s/%s", namespace_name, name);
-    if (at_us <= now_us)
+    if (change)
+        enqueue_first(op, 'c', namespace_name, name, is_crowded(op) ? at_us : 0);
+    else if (at_us <= now_us)
         enqueue(op, 'c', namespace_name, name);
     else if (bytes > 0 && (size_t)bytes < sizeof key)
         work_queue_put_at(op->queue, key, at_us, now_us);
+}
+
+static void enqueue_each_first(void *context, const char *namespace_name, const char *name)
+{
+    enqueue_first(context, 'u', namespace_name, name, 0);
 }
 
 void enqueue_each(void *context, const char *namespace_name, const char *name)
@@ -69,14 +88,35 @@ void enqueue_tables_of(Operator *op, const json_t *unit)
         enqueue(op, 't', object_namespace(unit), name);
 }
 
-static void unit_changed(Operator *op, const json_t *unit)
+static void enqueue_unit(Operator *op, const json_t *unit, bool change)
 {
-    const char *space = object_namespace(unit);
-    const char *connector = object_text(unit, "spec.connectorRef.name");
-    enqueue(op, 'u', space, object_name(unit));
-    if (connector)
-        enqueue_connector(op, space, connector);
-    enqueue_tables_of(op, unit);
+    const char *space = object_namespace(unit), *name = object_name(unit);
+    const char *connector_name = object_text(unit, "spec.connectorRef.name");
+    AUTO(json_free)
+    json_t *connector = change && connector_name
+                            ? cache_get(op->cache, KIND_CONNECTOR, space, connector_name)
+                            : NULL;
+    bool own = change && unit_has_pods(unit, connector);
+    if (own)
+        enqueue_first(op, 'u', space, name, 0);
+    else
+        enqueue(op, 'u', space, name);
+    if (connector_name)
+        enqueue_connector(op, space, connector_name, change && !own);
+}
+
+/* Without a stream a unit repeats what its Connector's look finds out, which calls it then. */
+static void connector_changed(Operator *op, const json_t *connector, bool change)
+{
+    const char *space = object_namespace(connector), *name = object_name(connector);
+    if (change)
+        enqueue_first(op, 'c', space, name, 0);
+    else
+        enqueue(op, 'c', space, name);
+    if (!change)
+        enqueue_units_of(op, space, name);
+    else if (object_at(connector, "spec.stream"))
+        cache_each_name(op->cache, KIND_UNIT, space, 0, name, enqueue_each_first, op);
 }
 
 typedef struct Users {
@@ -89,7 +129,7 @@ static void collect(void *context, const char *namespace_name, const char *name)
     json_array_append_new(((Users *)context)->names, json_string(name));
 }
 
-static void table_changed(Operator *op, const json_t *table)
+static void table_changed(Operator *op, const json_t *table, bool change)
 {
     const char *space = object_namespace(table);
     Users users = {json_array()};
@@ -104,10 +144,8 @@ static void table_changed(Operator *op, const json_t *table)
     {
         AUTO(json_free)
         json_t *unit = cache_get(op->cache, KIND_UNIT, space, json_string_value(name));
-        const char *connector = object_text(unit, "spec.connectorRef.name");
-        enqueue(op, 'u', space, json_string_value(name));
-        if (connector)
-            enqueue_connector(op, space, connector);
+        if (unit)
+            enqueue_unit(op, unit, change);
     }
     json_decref(users.names);
 }
@@ -164,19 +202,20 @@ static void child_changed(Operator *op, const json_t *child)
     }
 }
 
-static void concerns(Operator *op, Kind kind, const json_t *object)
+/* change: somebody wants another thing of what was there. */
+static void concerns(Operator *op, Kind kind, const json_t *object, bool change)
 {
     const char *space = object_namespace(object);
     switch (kind) {
     case KIND_CONNECTOR:
-        enqueue(op, 'c', space, object_name(object));
-        enqueue_units_of(op, space, object_name(object));
+        connector_changed(op, object, change);
         break;
     case KIND_UNIT:
-        unit_changed(op, object);
+        enqueue_unit(op, object, change);
+        enqueue_tables_of(op, object);
         break;
     case KIND_LAKE_TABLE:
-        table_changed(op, object);
+        table_changed(op, object, change);
         break;
     case KIND_SECRET:
         /* Before it works, everything stands in the queue anyway. */
@@ -191,12 +230,17 @@ static void concerns(Operator *op, Kind kind, const json_t *object)
     }
 }
 
+static bool same_wish(const json_t *before, const json_t *now)
+{
+    return object_generation(before) == object_generation(now) &&
+           json_equal(object_at(before, "metadata.annotations"),
+                      object_at(now, "metadata.annotations"));
+}
+
 /* Our own words on a status concern nobody but those who repeat them. */
 static bool only_status(const json_t *before, const json_t *now)
 {
-    return before && now && object_generation(before) == object_generation(now) &&
-           json_equal(object_at(before, "metadata.annotations"),
-                      object_at(now, "metadata.annotations")) &&
+    return before && now && same_wish(before, now) &&
            json_equal(object_at(before, "metadata.finalizers"),
                       object_at(now, "metadata.finalizers")) &&
            object_is_deleted(before) == object_is_deleted(now);
@@ -216,12 +260,13 @@ static void changed(void *context, Kind kind, const json_t *before, const json_t
                 object_namespace(now), object_name(now));
         return;
     }
-    if (!before && (kind == KIND_UNIT || kind == KIND_LAKE_TABLE))
+    bool change = kind <= KIND_UNIT && before && now && !same_wish(before, now);
+    if (now && (!before || change) && (kind == KIND_UNIT || kind == KIND_LAKE_TABLE))
         arrived(op);
     if (before)
-        concerns(op, kind, before);
+        concerns(op, kind, before, change);
     if (now)
-        concerns(op, kind, now);
+        concerns(op, kind, now, change);
 }
 
 CacheTaker notify_taker(Operator *op)

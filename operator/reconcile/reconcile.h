@@ -109,8 +109,8 @@ void enqueue(Operator *op, char kind, const char *namespace_name, const char *na
 void enqueue_tables_of(Operator *op, const json_t *unit);
 void enqueue_units_of(Operator *op, const char *namespace_name, const char *connector);
 CacheTaker notify_taker(Operator *op);
-/* Whether units and tables came by the hundred within the last second. What they become has the
- * API server's time then, and what can be said of them later waits. */
+/* Whether units and tables came, or were changed, by the hundred within the last second. What they
+ * become has the API server's time then, and what can be said of them later waits. */
 bool is_crowded(const Operator *op);
 /* For cache_each_name. */
 typedef struct Enqueued {

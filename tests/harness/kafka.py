@@ -77,16 +77,20 @@ class Broker(_Java):
 
     name = "kafka"
 
+    def __init__(self, address: str = "127.0.0.1"):
+        super().__init__()
+        self.address = address
+
     def classes(self):
         return ["-cp", fetched(MAVEN, str(BROKER_JARS))]
 
     @property
     def bootstrap(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
 
     def command(self):
         options = os.environ.get("KAFKA_JVM_PERFORMANCE_OPTS") or " ".join(self.quick())
-        return [DEPLOY / "kafka", self.folder, str(self.port), str(free_port())], {"KAFKA_JVM_PERFORMANCE_OPTS": options}
+        return [DEPLOY / "kafka", self.folder, str(self.port), str(free_port()), self.address], {"KAFKA_JVM_PERFORMANCE_OPTS": options}
 
     def ready(self) -> bool:
         try:
@@ -116,6 +120,12 @@ class Broker(_Java):
     def topics(self) -> list[str]:
         found = AdminClient({"bootstrap.servers": self.bootstrap}).list_topics(timeout=READ_SECONDS).topics
         return sorted(name for name in found if not name.startswith("__"))
+
+    def members(self, group: str) -> list[int]:
+        """How many partitions each consumer of a group has."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        found = admin.describe_consumer_groups([group])[group].result(READ_SECONDS).members
+        return sorted(len(one.assignment.topic_partitions) if one.assignment else 0 for one in found)
 
     def count(self, topic: str) -> int:
         """Offsets behind the last record of all partitions, together."""

@@ -17,7 +17,7 @@ NAME          READY     PHASE       LAG   FRESHNESS   ROWS
 shop          False     Pending     -     -           -      ConnectionLost the agent tries again: the server is away
   customers   True      Streaming   0     0s          12
   orders      Unknown   Unknown     4Ki   -           70     AgentSilent its agent was heard last at 2026-01-01T00:00:00Z
-stock         -         -           -     -           -
+stock         -         Pending     -     -           -
 clicks        True      Streaming   -     -           5
 """
 

@@ -146,6 +146,61 @@ class Ddl(Base):
         self.wait_equal(agent, "t")
         self.assert_stopped(agent)
 
+    def test_name_given_again(self):
+        """The catalog has another column of the name by the time that a statement is read."""
+        if not self.names:
+            return
+        first = {"added": ("alter table t add column d timestamp null first", "d", "'2026-01-02 03:04:05'"),
+                 "added of bytes": ("alter table t add column d varchar(9) not null default 'x' after b", "d", "'ein'"),
+                 "renamed": ("alter table t rename column b to d", "d", "7"),
+                 "changed": ("alter table t change b d bigint", "d", "20000000000"),
+                 "widened": ("alter table t modify b bigint", "b", "20000000000")}  # fmt: skip
+        then = {"added": "bit(1)", "added of bytes": "varbinary(9)", "renamed": "float", "changed": "varchar(9)", "widened": "text"}
+        for case, (statement, name, value) in first.items():
+            for rows in (True, False):
+                with self.subTest(case, rows=rows):
+                    self.doCleanups()
+                    self.setUp()
+                    agent = self.follow(format=3)
+                    self.assert_stopped(agent)
+                    self.execute(statement)
+                    if rows:
+                        self.execute(f"insert into t (id, {name}) values (500, {value})")
+                    self.execute(f"alter table t drop column {name}")
+                    self.execute(f"alter table t add column {name} {then[case]} null")
+                    self.execute(f"insert into t (id, {name}) values (501, 1), (502, null)")
+                    agent = self.start(format=3)
+                    self.wait_equal(agent, "t")
+                    self.assert_stopped(agent)
+
+    def test_type_by_settings(self):
+        """What a statement calls a text is bytes, and what it calls a date is a moment: by the table's default, and in a mode."""
+        agent = self.follow()
+        self.assert_stopped(agent)
+        self.execute("alter table t character set binary")
+        self.execute("alter table t add column d varchar(9), add column e text")
+        self.execute("insert into t (id, d, e) values (600, x'ff00', x'00ff')")
+        agent = self.start()
+        self.wait_equal(agent, "t")
+        if self.kind == "MariaDB":
+            self.execute("set sql_mode = 'ORACLE'")
+            self.execute("alter table t add column f date")
+            self.execute("insert into t (id, f) values (601, '2026-01-02 03:04:05')")
+            self.wait_equal(agent, "t")
+        self.assert_stopped(agent)
+
+    def test_digits_there_and_back(self):
+        """The column is as it was, but the server has cut its values meanwhile, of which the log has nothing."""
+        if not self.names:
+            return
+        self.execute("alter table t add column d datetime(6)")
+        self.execute("insert into t (id, d) values (700, '2026-01-02 03:04:05.678901')")
+        agent = self.follow()
+        self.assert_stopped(agent)
+        self.execute("alter table t modify d datetime")
+        self.execute("alter table t modify d datetime(6)")
+        self.refused(self.start(), "fewer digits of a second")
+
     def test_drop_column(self):
         agent = self.follow(more_table="      schemaEvolution: {droppedColumns: Drop}\n")
         self.execute("alter table t drop column a")

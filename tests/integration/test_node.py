@@ -1,4 +1,4 @@
-# seconds: 900
+# seconds: 1200
 """A real node: containers of the images that deploy/image makes, the chart installed by Helm, the quickstart's resources
 applied by kubectl, Pods under the restricted standard that follow a PostgreSQL into a lake on a volume. Whatever is done
 to Pods, node, operator and resources, the tables are equal afterwards and the status says what is so.
@@ -21,10 +21,11 @@ from pathlib import Path
 import yaml
 from harness import kube_node
 from harness.flux import CONTROLLER, Flux
+from harness.kafka import Broker
 from harness.kube import HELM, ROOT, Refused, operator_binary
 from harness.kube_node import ADDRESS, Node
 from harness.postgres import PASSWORD, Postgres
-from harness.server import fetched
+from harness.server import DEPLOY, fetched
 from harness.shop import PACE, Traffic, make
 from harness.wait import wait_until
 
@@ -35,6 +36,7 @@ ROWS = 8000
 SECONDS = 120 * float(os.environ.get("FIRN_SLOW", "1"))
 NAMESPACE = "retail"
 EVERY = ["public=shop"]  # what is compared: all four tables
+GROUP = f"firn-{NAMESPACE}-shop-public-orders"  # consumers of one of the topics
 VERSION = "0.1.0"  # the chart's
 
 
@@ -56,6 +58,7 @@ class OnANode(unittest.TestCase):
         images = [cls.image(kind) for kind in ("agent", "operator")]
         Node()  # builds what it needs while there still is a network, as the others do
         fetched("go", CONTROLLER)
+        fetched(DEPLOY / "kafka", "--fetch")
         kube_node.enter()
         cls.node = Node(images).start()
         cls.addClassCleanup(cls.node.stop)
@@ -97,8 +100,8 @@ class OnANode(unittest.TestCase):
 
     # --- the shop ---
 
-    def resources(self, tables: tuple[str, ...] = ()) -> str:
-        return yaml.safe_dump_all([*self.needed(), *self.shop(tables)])
+    def resources(self, tables: tuple[str, ...] = (), brokers: str = None) -> str:
+        return yaml.safe_dump_all([*self.needed(), *self.shop(tables, brokers)])
 
     def needed(self) -> list[dict]:
         """What the shop's resources name."""
@@ -111,17 +114,19 @@ class OnANode(unittest.TestCase):
              "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "", "resources": {"requests": {"storage": "1Gi"}}}},
         ]  # fmt: skip
 
-    def shop(self, tables: tuple[str, ...] = ()) -> list[dict]:
+    def shop(self, tables: tuple[str, ...] = (), brokers: str = None) -> list[dict]:
         """deploy/quickstart.yaml, with a volume for its folder. With tables: a unit for each, and no
-        pattern."""
+        pattern. With brokers: deploy/quickstart-kafka.yaml."""
         claim = {"name": "lake", "persistentVolumeClaim": {"claimName": "lake"}}
         container = {"name": "agent", "volumeMounts": [{"name": "lake", "mountPath": str(self.lake)}]}
         documents = []
-        for document in yaml.safe_load_all((ROOT / "deploy/quickstart.yaml").read_text()):
+        for document in yaml.safe_load_all((ROOT / f"deploy/quickstart{'-kafka' if brokers else ''}.yaml").read_text()):
             if document["kind"] == "Connector":
                 document["spec"]["source"] |= {"host": ADDRESS, "port": self.source.port}
                 document["spec"]["agent"] = {"podTemplate": {"spec": {"containers": [container], "volumes": [claim]}},
                                              "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}}}  # fmt: skip
+                if brokers:
+                    document["spec"]["stream"]["kafka"] |= {"bootstrapServers": brokers, "partitions": 6}
             else:
                 document["spec"]["outsourcingUnit"]["table"] |= {"commitInterval": "2s"}
                 document["spec"]["outsourcingUnit"]["table"]["catalog"]["warehouse"] = str(self.lake)
@@ -434,12 +439,33 @@ class OnANode(unittest.TestCase):
             self.until(lambda: self.node.find("Connector", "shop", NAMESPACE) is None, "everything is pruned")
         self.assertIsNone(self.source.slot("firn_shop"))
 
+    def test_15_scaled(self):
+        """Consumers of a stream, while the source is written to: three of one, then two of three."""
+        self.begin_anew()
+        with Broker(ADDRESS) as broker:
+            manifest = self.folder / "stream.yaml"
+            manifest.write_text(self.resources(brokers=broker.bootstrap))
+            with self.traffic(300):
+                self.kubectl("apply", "-f", manifest)
+                self.ready()
+                for replicas in (3, 2):
+                    self.kubectl("scale", "fiu/shop", f"--replicas={replicas}")
+                    self.until(lambda replicas=replicas: broker.members(GROUP) == [6 // replicas] * replicas, f"each of {replicas} has its partitions")
+                    self.until(lambda replicas=replicas: self.node.get("IngestionUnit", "shop", NAMESPACE)["status"].get("replicas") == replicas, "it says so")
+                    self.ready()
+                self.until(lambda: len(self.node.all_of("Pod", NAMESPACE, "firn.dev/role=ingest")) == 2, "the third has drained")
+            self.source.wait_confirmed("firn_shop", SECONDS, "shop")
+            self.until(lambda: self.compared()[0], "the tables have what the topics have")
+            self.equal()
+
     def begin_anew(self):
-        """Another lake, and the namespace as it was before anything was applied."""
+        """Another lake, the source's password of the first day, and the namespace as it was before anything was applied."""
+        self.source.execute(f"alter role firn password '{PASSWORD}'")
         self.__class__.lake = Path(tempfile.mkdtemp(dir=self.folder))
         self.lake.chmod(0o777)
-        with contextlib.suppress(Refused):
-            self.node.delete("PersistentVolume", "lake")
+        for kind in ("PersistentVolumeClaim", "PersistentVolume"):
+            with contextlib.suppress(Refused):  # there is none
+                self.node.delete(kind, "lake", NAMESPACE)
         self.until(lambda: self.node.find("PersistentVolume", "lake") is None, "the volume is gone")
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.node.apply(yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}))

@@ -50,6 +50,23 @@ typedef enum DdlDefault {
 /* What the statement says of the default of a column that it adds. *ret: of a literal, its text
  * without quotes; the caller frees. */
 DdlDefault ddl_default(const char *text, size_t bytes, const char *column, char **ret);
+/* What the statement says of the type of a column: of one that it adds, or else of one that it
+ * changes (MODIFY, or CHANGE to that name). */
+typedef enum DdlTold {
+    DDL_TYPE_NONE,    /* it does neither to such a column */
+    DDL_TYPE_UNKNOWN, /* what it is hangs on more than the statement: NATIONAL, TEXT(1000), … */
+    DDL_TYPE_TOLD,
+} DdlTold;
+typedef struct DdlType {
+    char *words;      /* as the catalog says it: "decimal(10,2) unsigned"; owned */
+    bool required;    /* NOT NULL */
+    bool has_charset; /* it names a character set or a collation, which may be that of bytes */
+} DdlType;
+static inline void ddl_type_done_auto(DdlType *type)
+{
+    free(type->words);
+}
+DdlTold ddl_type(const char *text, size_t bytes, const char *column, bool added, DdlType *ret);
 /* Does the statement take such a column away? */
 bool ddl_drops(const char *text, size_t bytes, const char *column);
 /* Does the statement add such a column, of that type? */

@@ -406,6 +406,23 @@ bool my_column_is(const MyColumn *known, const MyColumn *seen, const TableMap *m
     }
 }
 
+static bool of_bytes(const MyColumn *column)
+{
+    uint8_t kind = kind_of(column->type);
+    return (kind == MY_STRING || kind == MY_VARCHAR || kind == MY_BLOB) &&
+           column->collation == COLLATION_BINARY;
+}
+
+bool my_column_alike(const MyColumn *a, const MyColumn *b)
+{
+    static const TableMap map = {.has_signs = true};
+    MyColumn other = *b;
+    other.nullable = a->nullable;
+    bool padded = a->type == MY_STRING && of_bytes(a);
+    return my_column_is(a, &other, &map) && a->special == b->special &&
+           of_bytes(a) == of_bytes(b) && (!padded || a->bytes == b->bytes);
+}
+
 bool known_fits(const MyKnown *known, const TableMap *map)
 {
     if (known->map->column_count != map->column_count)

@@ -51,6 +51,9 @@ void known_complete(const MyKnown *known, TableMap *map);
 
 /* Is what a map says of a column what is known of it? */
 bool my_column_is(const MyColumn *known, const MyColumn *seen, const TableMap *map);
+/* Are two columns of the catalog's words of one type, whatever their character sets, lengths of
+ * text and NOT NULL? */
+bool my_column_alike(const MyColumn *a, const MyColumn *b);
 /* The words for a column of a table map, which my_column_parse understands; in the arena. Lengths
  * of text are in bytes. */
 char *my_column_format(const MyColumn *column, struct Arena *arena);

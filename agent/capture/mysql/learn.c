@@ -1,8 +1,9 @@
 /* What becomes of a table whose columns change. A statement of the log says that they do; what they
  * are then, the catalog says. When that is asked later statements may have run already: so of the
  * catalog only what the statement names counts, and the rest stays as it was until its own
- * statement comes. Where table maps do not name their columns nothing tells rows of in between
- * apart, and that is refused. */
+ * statement comes; and a column that is not of the type that the statement gives it, or leaves it,
+ * is another one that has its name by now, and has the statement's. Where table maps do not name
+ * their columns nothing tells rows of in between apart, and that is refused. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,6 +76,8 @@ static bool check_kept(const MyTable *table, const MyColumn *before, const MyCol
 }
 
 typedef struct Merge {
+    Mysql *mysql;
+    Arena *arena;
     KnownColumn *columns;
     size_t count;
     int32_t last;
@@ -94,6 +97,106 @@ static bool same_column(const MyKnown *a, int i, const MyKnown *b, int k)
 {
     return strcmp(a->types[i], b->types[k]) == 0 && strcmp(a->charsets[i], b->charsets[k]) == 0 &&
            a->map->columns[i].nullable == b->map->columns[k].nullable;
+}
+
+static void put_named(Merge *merge, const MyKnown *from, int at, const char *name)
+{
+    put(merge, from, at, from->origins[at]);
+    merge->columns[merge->count - 1].name = name;
+}
+
+/* What a table's text is without a word of its character set. */
+static bool bytes_by_default(Mysql *mysql, const MyTable *table, bool *ret, Error *err)
+{
+    AUTO(mem_free) char *schema = my_literal(table->source->schema_name);
+    AUTO(mem_free) char *name = my_literal(table->source->table_name);
+    AUTO(mem_free)
+    char *sql = mem_format("SELECT coalesce(max(table_collation), '') = 'binary' FROM "
+                           "information_schema.tables WHERE table_schema = %s AND table_name = %s",
+                           schema, name);
+    AUTO(mem_free) char *said = my_value(mysql->query, &mysql->patience, sql, err);
+    *ret = said && strcmp(said, "1") == 0;
+    return said != NULL;
+}
+
+/* Can the catalog's column be the one that the statement describes? */
+static bool is_told(Mysql *mysql, const MyTable *table, const DdlType *type, const MyColumn *told,
+                    const MyColumn *now, bool *ret, Error *err)
+{
+    *ret = my_column_alike(told, now);
+    /* In Oracle's mode MariaDB's DATE is another. */
+    if (mysql->mariadb && told->type == MY_DATE && now->type == MY_DATETIME2 && !now->scale)
+        *ret = true;
+    MyColumn as = *told;
+    as.collation = COLLATION_BINARY;
+    if (*ret || type->has_charset || now->collation != COLLATION_BINARY)
+        return true;
+    as.bytes = now->bytes;
+    return !my_column_alike(&as, now) || bytes_by_default(mysql, table, ret, err);
+}
+
+static bool is_text(const MyColumn *column)
+{
+    bool labelled = column->type == MY_ENUM || column->type == MY_SET;
+    bool letters =
+        column->type == MY_STRING || column->type == MY_VARCHAR || column->type == MY_BLOB;
+    return labelled || (letters && column->collation != COLLATION_BINARY);
+}
+
+/* The column as the statement has it. Of text in which character set, the rows' table map says. */
+static void put_told(Merge *merge, const DdlType *type, const char *words, const MyColumn *told,
+                     int32_t origin)
+{
+    merge->ahead = true;
+    merge->columns[merge->count++] = (KnownColumn){.name = told->name,
+                                                   .type = words,
+                                                   .charset = is_text(told) ? "utf8mb4" : "",
+                                                   .required = type->required,
+                                                   .origin = origin};
+}
+
+/* MariaDB's JSON is text with a check. */
+static const char *words_of(Merge *merge, const DdlType *type)
+{
+    const char *words = type->words;
+    if (merge->mysql->mariadb && strcmp(words, "json") == 0)
+        words = "longtext";
+    return arena_strndup(merge->arena, words, strlen(words));
+}
+
+/* A column that the statement is about: as the catalog has it, if that is still this one. at: what
+ * it was before; -1: nothing. */
+static bool put_column(Merge *merge, const MyTable *table, const MyKnown *now, uint32_t i, int at,
+                       const Ddl *ddl, Error *err)
+{
+    const MyKnown *old = table->known;
+    const MyColumn *column = &now->map->columns[i];
+    const MyColumn *before = at < 0 ? NULL : &old->map->columns[at];
+    int32_t origin = before ? old->origins[at] : ++merge->last;
+    AUTO(ddl_type_done) DdlType type = {0};
+    DdlTold how = DDL_TYPE_UNKNOWN;
+    if (ddl && ddl->kind == DDL_ALTER && merge->mysql->full_metadata)
+        how = ddl_type(ddl->text, ddl->bytes, column->name, !before, &type);
+    if (how == DDL_TYPE_NONE && before && !my_column_alike(before, column)) {
+        merge->ahead = true;
+        put_named(merge, old, at, column->name);
+        return true;
+    }
+    MyColumn told = {0};
+    const char *words = how == DDL_TYPE_TOLD ? words_of(merge, &type) : NULL;
+    bool is_clear = words && my_column_parse(words, merge->arena, &told);
+    bool same = !is_clear || (before && same_column(old, at, now, (int)i));
+    told.name = column->name;
+    if (!same && !is_told(merge->mysql, table, &type, &told, column, &same, err))
+        return false;
+    if (before && ((is_clear && !check_kept(table, before, &told, err)) ||
+                   (same && !check_kept(table, before, column, err))))
+        return false;
+    if (same)
+        put(merge, now, (int)i, origin);
+    else
+        put_told(merge, &type, words, &told, origin);
+    return true;
 }
 
 /* Whatever the catalog has of that name is another one, of this statement or of a later one. */
@@ -122,9 +225,7 @@ static void put_missing(Merge *merge, const MyKnown *old, const MyKnown *now, co
         if (there || (!to && taken))
             continue;
         merge->ahead = true;
-        put(merge, old, (int)i, old->origins[i]);
-        if (to)
-            merge->columns[merge->count - 1].name = to;
+        put_named(merge, old, (int)i, to ? to : name);
     }
 }
 
@@ -144,27 +245,20 @@ static bool merge_columns(const MyTable *table, const MyKnown *now, const Ddl *d
         if (former == column->name && drops(ddl, former)) {
             bool again = adds(ddl, former); /* in one go */
             merge->ahead = merge->ahead || !again;
-            if (again)
-                put(merge, now, (int)i, ++merge->last);
+            if (again && !put_column(merge, table, now, i, -1, ddl, err))
+                return false;
             continue;
         }
         if (at < 0 && !concerns(ddl, column->name)) {
             merge->ahead = true;
             continue;
         }
-        if (at < 0) {
-            put(merge, now, (int)i, ++merge->last);
-            continue;
-        }
-        bool same = same_column(old, at, now, (int)i);
-        if (!same && !concerns(ddl, column->name)) {
-            merge->ahead = true;
+        if (at >= 0 && !concerns(ddl, column->name)) {
+            merge->ahead = merge->ahead || !same_column(old, at, now, (int)i);
             put(merge, old, at, old->origins[at]);
-            continue;
-        }
-        if (!same && !check_kept(table, &old->map->columns[at], column, err))
+        } else if (!put_column(merge, table, now, i, at, ddl, err)) {
             return false;
-        put(merge, now, (int)i, old->origins[at]);
+        }
     }
     put_missing(merge, old, now, ddl);
     return true;
@@ -373,7 +467,8 @@ static bool learn(Mysql *mysql, MyTable *table, MyKnown *now, const Ddl *ddl, bo
     size_t most = now->map->column_count + table->known->map->column_count;
     AUTO(mem_free) KnownColumn *columns = mem_array(most, sizeof *columns);
     AUTO(mem_free) uint32_t *key = mem_array(most, sizeof *key);
-    Merge merge = {.columns = columns};
+    AUTO(arena_free) Arena *arena = arena_new(4096);
+    Merge merge = {.mysql = mysql, .arena = arena, .columns = columns};
     if (!merge_columns(table, now, ddl, &merge, err))
         return false;
     size_t key_count = merge_key(table, now, &merge, key);

@@ -15,6 +15,7 @@
  *   beside.c       a chunk of a table by its key, beside the stream: marks.h
  *   stream.c       the log: COM_BINLOG_DUMP                      log*.c  its events → batches
  *   ddl.c          its statements that change tables         statement.c  and who is told of them
+ *   ddl_columns.c  what they say of columns                  ddl_scan.h   their words
  *   binlog.h and the rest: events, GTIDs, rows and values, without I/O
  *
  * Positions: place.h. A row's is (where its transaction begins, where its event begins in the

@@ -160,6 +160,76 @@ static void test_defaults(void **state)
     }
 }
 
+static void test_types(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sql;
+        bool added;
+        const char *words; /* NULL: none; "": it is not told */
+        bool required, has_charset;
+    } cases[] = {
+        {"ALTER TABLE t ADD d int", true, "int", false, false},
+        {"ALTER TABLE t ADD d INTEGER(11) UNSIGNED ZEROFILL NOT NULL", true, "int(11) unsigned",
+         true, false},
+        {"ALTER TABLE t ADD COLUMN IF NOT EXISTS `D` timestamp null first", true, "timestamp",
+         false, false},
+        {"ALTER TABLE t ADD (c int NOT NULL, d NUMERIC( 10 , 2 ) NULL, e int NOT NULL)", true,
+         "decimal(10,2)", false, false},
+        {"ALTER TABLE t ADD c int, DROP d, ADD d bit(1)", true, "bit(1)", false, false},
+        {"ALTER TABLE t ADD d BOOLEAN DEFAULT true", true, "tinyint(1)", false, false},
+        {"ALTER TABLE t ADD d double precision PRIMARY KEY", true, "double", true, false},
+        {"ALTER TABLE t ADD d float(24)", true, "float(24)", false, false},
+        {"ALTER TABLE t ADD d float(25)", true, "double", false, false},
+        {"ALTER TABLE t ADD d float(30,4)", true, "float(30,4)", false, false},
+        {"ALTER TABLE t ADD d character varying(20) CHARACTER SET latin1", true, "varchar(20)",
+         false, true},
+        {"ALTER TABLE t ADD d varchar(20) CHARSET binary DEFAULT 'NOT NULL'", true, "varbinary(20)",
+         false, true},
+        {"ALTER TABLE t ADD d char COLLATE `binary`", true, "binary(1)", false, true},
+        {"ALTER TABLE t ADD d char byte", true, "binary(1)", false, true},
+        {"ALTER TABLE t ADD d text character set binary", true, "blob", false, true},
+        {"ALTER TABLE t ADD d tinytext COMMENT 'unsigned' AFTER charset", true, "tinytext", false,
+         false},
+        {"ALTER TABLE t ADD d enum('a', 'b)''c', ',') NOT NULL DEFAULT 'a'", true,
+         "enum('a','b)''c',',')", true, false},
+        {"ALTER TABLE t ADD d int CHECK (d IS NOT NULL), ADD e int NOT NULL", true, "int", false,
+         false},
+        {"ALTER TABLE t ADD d point SRID 4326", true, "point", false, false},
+        {"ALTER TABLE t ADD d text(1000)", true, "", false, false},
+        {"ALTER TABLE t ADD d serial", true, "", false, false},
+        {"ALTER TABLE t ADD d national varchar(5)", true, "", false, false},
+        {"ALTER TABLE t ADD d enum('a", true, "enum('a", false, false},
+        {"ALTER TABLE t ADD d decimal(", true, "decimal(", false, false},
+        {"ALTER TABLE t ADD d", true, NULL, false, false},
+        {"ALTER TABLE t RENAME COLUMN c TO d", true, NULL, false, false},
+        {"ALTER TABLE t RENAME COLUMN c TO d", false, NULL, false, false},
+        {"ALTER TABLE t MODIFY d int", true, NULL, false, false},
+        {"ALTER TABLE t ADD d int", false, NULL, false, false},
+        {"ALTER TABLE t MODIFY c int, MODIFY COLUMN d bigint NOT NULL", false, "bigint", true,
+         false},
+        {"ALTER TABLE t MODIFY d float8", false, "double", false, false},
+        {"ALTER TABLE t MODIFY COLUMN IF EXISTS d date", false, "date", false, false},
+        {"ALTER TABLE t CHANGE c d datetime(3)", false, "datetime(3)", false, false},
+        {"ALTER TABLE t CHANGE COLUMN d c int", false, NULL, false, false},
+        {"ALTER TABLE t ADD modify int, MODIFY", false, NULL, false, false},
+        {"ALTER TABLE t COMMENT 'MODIFY d int'", false, NULL, false, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        size_t bytes = strlen(cases[i].sql);
+        char *exact = malloc(bytes);
+        memcpy(exact, cases[i].sql, bytes);
+        AUTO(ddl_type_done) DdlType type;
+        DdlTold told = ddl_type(exact, bytes, "d", cases[i].added, &type);
+        free(exact);
+        const char *words = told == DDL_TYPE_NONE ? NULL : told == DDL_TYPE_TOLD ? type.words : "";
+        if (!words != !cases[i].words || (words && strcmp(words, cases[i].words) != 0) ||
+            type.required != cases[i].required || type.has_charset != cases[i].has_charset)
+            fail_msg("%s: %s%s%s", cases[i].sql, words ?: "none", type.required ? ", required" : "",
+                     type.has_charset ? ", of a character set" : "");
+    }
+}
+
 static void test_adds(void **state)
 {
     (void)state;
@@ -207,8 +277,9 @@ static void test_drops(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_statements),
-                                       cmocka_unit_test(test_defaults), cmocka_unit_test(test_adds),
-                                       cmocka_unit_test(test_drops), cmocka_unit_test(test_names)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_statements), cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_adds),       cmocka_unit_test(test_types),
+        cmocka_unit_test(test_drops),      cmocka_unit_test(test_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,6 +75,44 @@ static void test_words_of_types(void **state)
     }
 }
 
+/* Of one type, so that one may be what became of the other's name alone. */
+static void test_alike(void **state)
+{
+    (void)state;
+    AUTO(arena_free) Arena *arena = arena_new(4096);
+    static const struct {
+        const char *a, *b;
+        bool alike;
+    } cases[] = {
+        {"int(11)", "int", true},
+        {"int", "int unsigned", false},
+        {"int", "bigint", false},
+        {"varchar(20)", "varchar(60)", true},
+        {"varchar(20)", "varbinary(20)", false},
+        {"varchar(20)", "text", false},
+        {"tinytext", "text", false},
+        {"text", "blob", false},
+        {"binary(5)", "binary(6)", false},
+        {"binary(16)", "uuid", false},
+        {"decimal(10,2)", "decimal(12,2)", false},
+        {"datetime(6)", "datetime", false},
+        {"timestamp", "datetime", false},
+        {"bit(1)", "bit(2)", false},
+        {"enum('a')", "enum('a','b')", false},
+        {"enum('a')", "set('a')", false},
+        {"point", "geometry", true},
+        {"json", "longtext", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        MyColumn a, b;
+        assert_true(my_column_parse(cases[i].a, arena, &a));
+        assert_true(my_column_parse(cases[i].b, arena, &b));
+        b.nullable = true;
+        if (my_column_alike(&a, &b) != cases[i].alike || my_column_alike(&b, &a) != cases[i].alike)
+            fail_msg("%s, %s", cases[i].a, cases[i].b);
+    }
+}
+
 static const KnownColumn columns[] = {
     {.name = "id", .type = "int unsigned", .charset = "", .required = true, .origin = 1},
     {.name = "name", .type = "varchar(20)", .charset = "latin1", .origin = 4},
@@ -245,7 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_types_in_words), cmocka_unit_test(test_words_of_types),
-        cmocka_unit_test(test_kept), cmocka_unit_test(test_beside_maps),
-        cmocka_unit_test(test_text)};
+        cmocka_unit_test(test_alike),          cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_beside_maps),    cmocka_unit_test(test_text)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,6 +110,41 @@ static void the_earliest_comes_first(void **state)
     assert_int_equal(work_queue_depth(queue), 0);
 }
 
+static void a_change_goes_before_a_crowd(void **state)
+{
+    (void)state;
+    AUTO(work_queue_free) WorkQueue *queue = work_queue_new(10, 100, 800);
+    char key[WORK_KEY_BYTES_MAX];
+    int64_t next_us;
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        work_queue_put(queue, key, i);
+    }
+    work_queue_put_first(queue, "new", 0, 200);
+    work_queue_put_first(queue, "k50", 0, 201); /* out of the middle */
+    work_queue_put(queue, "k50", 202);          /* what is put besides takes nothing from it */
+    assert_int_equal(work_queue_depth(queue), 101);
+    take_is(queue, 209, "k50"); /* which was due long since */
+    take_is(queue, 209, "k0");  /* what comes together with the new one may not be there yet */
+    work_queue_put_first(queue, "k0", 0, 209);
+    take_is(queue, 250, "new");
+    work_queue_done(queue, "k0", false, 250); /* put while it was worked on */
+    take_is(queue, 250, "k0");
+    work_queue_done(queue, "k0", true, 250);
+    work_queue_put(queue, "k0", 250); /* once is enough: now it is one of the rest */
+    for (int i = 1; i < 100; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        if (i != 50)
+            take_is(queue, 1000, key);
+    }
+    take_is(queue, 1000, "k0");
+    assert_false(work_queue_take(queue, 1000, key, &next_us));
+    assert_true(next_us == INT64_MAX);
+    work_queue_put_first(queue, "later", 2000, 1000);
+    take_is(queue, 1999, NULL);
+    take_is(queue, 2000, "later");
+}
+
 #define KEYS 16
 typedef struct Crowd {
     WorkQueue *queue;
@@ -162,6 +197,7 @@ int main(void)
         cmocka_unit_test(pauses_double_and_begin_anew),
         cmocka_unit_test(news_do_not_wait_for_a_pause),
         cmocka_unit_test(the_earliest_comes_first),
+        cmocka_unit_test(a_change_goes_before_a_crowd),
         cmocka_unit_test(several_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
