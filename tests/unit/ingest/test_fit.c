@@ -2,6 +2,7 @@
 /* Debezium's JSON with its schemas, of which some the table can't follow: with
  * schemaEvolution.incompatible: DeadLetter these records alone are missing, also when a restart
  * meets their schema first. */
+#include "agent/kafka/reader.h"
 #include "tests/unit/ingest/events.h"
 
 #define ENVELOPE                                                                                   \
