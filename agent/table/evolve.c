@@ -625,15 +625,23 @@ static void find_known_key(const Table *table, const Schema *source, KnownKey *r
         ret->count = 0;
 }
 
-bool table_can_evolve(const Table *table, const Schema *source, Error *err)
+/* From what the table has to the source's columns; the plan is the caller's to end, also on false,
+ * and `wanted` outlives it. */
+static bool plan_for(const Table *table, const Schema *source, Plan *plan, Schema **wanted,
+                     Error *err)
 {
     KnownKey known = {0};
     find_known_key(table, source, &known);
-    AUTO(schema_free) Schema *wanted = table_wanted_schema(table->spec, source, &known, err);
-    if (!wanted)
-        return false;
-    Plan plan = {.table = table, .wanted = wanted, .before = table->source};
-    bool ok = plan_make(&plan, source, err);
+    *wanted = table_wanted_schema(table->spec, source, &known, err);
+    *plan = (Plan){.table = table, .wanted = *wanted, .before = table->source};
+    return *wanted && plan_make(plan, source, err);
+}
+
+bool table_can_evolve(const Table *table, const Schema *source, Error *err)
+{
+    AUTO(schema_free) Schema *wanted = NULL;
+    Plan plan;
+    bool ok = plan_for(table, source, &plan, &wanted, err);
     plan_done(&plan);
     return ok;
 }
@@ -643,13 +651,9 @@ bool table_evolve(Table *table, const Schema *source, const char *shape, Error *
     if (!table_usable(table, err))
         return false;
     ASSERT(!table->pending.ready);
-    KnownKey known = {0};
-    find_known_key(table, source, &known);
-    AUTO(schema_free) Schema *wanted = table_wanted_schema(table->spec, source, &known, err);
-    if (!wanted)
-        return false;
-    Plan plan = {.table = table, .wanted = wanted, .before = table->source};
-    bool ok = plan_make(&plan, source, err);
+    AUTO(schema_free) Schema *wanted = NULL;
+    Plan plan;
+    bool ok = plan_for(table, source, &plan, &wanted, err);
     if (ok && !reshape(table, &plan, source, err))
         ok = table_failed(table, err);
     plan_done(&plan);
