@@ -101,7 +101,9 @@ json_t *desired_drop_table(const ConnectorInput *input, const json_t *table);
 
 /* --- lake_table.c --- */
 
-/* NULL: it has none, or its names are not known before a table is found. */
+/* Its outsourcingUnit is one table, not a pattern of them. */
+bool unit_makes_table(const json_t *unit);
+/* NULL: it makes none, or its source's name can't be read. */
 json_t *desired_lake_table(const json_t *unit);
 
 /* --- overlay.c --- */

@@ -31,14 +31,30 @@ static void fill(json_t *spec, const char *field, const char *fallback, const ch
     json_object_set_new(spec, field, json_string(filled));
 }
 
+/* What stands in it for the source's names. */
+static void fill_all(json_t *spec, const char *source, const char *dot)
+{
+    AUTO(mem_free) char *schema = mem_strndup(source, (size_t)(dot - source));
+    fill(spec, "database", "{schema}", schema, dot + 1);
+    fill(spec, "tableName", "{table}", schema, dot + 1);
+    fill(spec, "location", NULL, schema, dot + 1);
+    json_t *catalog = json_object_get(spec, "catalog");
+    if (catalog)
+        fill(catalog, "warehouse", NULL, schema, dot + 1);
+}
+
+bool unit_makes_table(const json_t *unit)
+{
+    return object_at(unit, "spec.outsourcingUnit.table") &&
+           !object_at(unit, "spec.connectorRef.tables");
+}
+
 json_t *desired_lake_table(const json_t *unit)
 {
-    const json_t *inner = object_at(unit, "spec.outsourcingUnit.table");
     const char *source = object_text(unit, "spec.connectorRef.table");
     const char *dot = source ? strchr(source, '.') : NULL;
-    if (!inner || !dot)
+    if (!unit_makes_table(unit) || (source && !dot))
         return NULL;
-    AUTO(mem_free) char *schema = mem_strndup(source, (size_t)(dot - source));
     char label[NAME_BYTES_MAX];
     name_of_label(object_name(unit), label);
     json_t *labels = json_pack("{ss}", LABEL_UNIT, label);
@@ -46,14 +62,10 @@ json_t *desired_lake_table(const json_t *unit)
     if (pattern)
         json_object_set_new(labels, LABEL_PATTERN, json_string(pattern));
     json_t *table = child_object(KIND_LAKE_TABLE, unit, object_name(unit), labels);
-    json_t *spec = json_deep_copy(inner);
+    json_t *spec = json_deep_copy(object_at(unit, "spec.outsourcingUnit.table"));
     json_decref(labels);
-    fill(spec, "database", "{schema}", schema, dot + 1);
-    fill(spec, "tableName", "{table}", schema, dot + 1);
-    fill(spec, "location", NULL, schema, dot + 1);
-    json_t *catalog = json_object_get(spec, "catalog");
-    if (catalog)
-        fill(catalog, "warehouse", NULL, schema, dot + 1);
+    if (source)
+        fill_all(spec, source, dot);
     json_object_set_new(table, "spec", spec);
     return table;
 }

@@ -246,9 +246,7 @@ static bool find_state(Look *look, const json_t *unit, Orders *orders, State *re
 static void put_tables(Look *look, const json_t *unit, json_t *more)
 {
     const char *name;
-    bool made =
-        object_at(unit, "spec.outsourcingUnit") && object_text(unit, "spec.connectorRef.table");
-    char *names = made ? mem_strdup(look->name) : NULL;
+    char *names = unit_makes_table(unit) ? mem_strdup(look->name) : NULL;
     for (size_t i = 0; (name = object_table(unit, i)); i++) {
         AUTO(mem_free) char *before = names;
         names = mem_format("%s%s%s", before ? before : "", before ? "," : "", name);

@@ -1097,9 +1097,12 @@ class Changes(Reconcile):
             if kind != "LakeTable":
                 continue
             other = f"{name}-within"
-            unit = {"connectorRef": {"name": other, "table": "public.orders"}, "outsourcingUnit": {"table": case["start"][of] | {"tableName": other}}}
-            cases.append({"start": {f"Connector/{other}": case["start"][f"Connector/{name}"], f"IngestionUnit/{other}": unit},
-                          "change": {f"IngestionUnit/{other}": {"outsourcingUnit": {"table": case["change"][of]}}}})  # fmt: skip
+            unit = {key: one for key, one in case["start"][f"IngestionUnit/{name}"].items() if key != "lakeTableRef"}
+            if "connectorRef" in unit:
+                unit["connectorRef"] = unit["connectorRef"] | {"name": other}
+            start = {f"IngestionUnit/{other}": unit | {"outsourcingUnit": {"table": case["start"][of] | {"tableName": other}}}}
+            start |= {f"Connector/{other}": spec for key, spec in case["start"].items() if key == f"Connector/{name}"}
+            cases.append({"start": start, "change": {f"IngestionUnit/{other}": {"outsourcingUnit": {"table": case["change"][of]}}}})
         return cases
 
     def apply(self, of: str, spec: dict):
@@ -1170,7 +1173,7 @@ class Changes(Reconcile):
                          (0, "agent:2", "3Gi", {"a": "b"}))  # fmt: skip
         self.assertEqual(self.get("Deployment", "unit-ingest")["spec"]["replicas"], 2)
         self.assertEqual(self.get("LakeTable", "layout")["metadata"]["finalizers"], ["firn.dev/table"])
-        for name in ("rest", "signed", "layout"):
+        for name in ("rest", "signed", "layout", "misfits"):
             made, within = self.get("LakeTable", f"{name}-within")["spec"], self.get("LakeTable", name)["spec"]
             self.assertEqual(made | {"tableName": name}, within)
 

@@ -463,6 +463,13 @@ static void an_outsourcing_unit_makes_its_table(void **state)
     assert_string_equal(object_text(table, "spec.database"), "raw_sales");
     assert_string_equal(object_text(table, "spec.tableName"), "orders");
     assert_string_equal(object_text(object_controller(table), "kind"), "IngestionUnit");
+    json_t *inner = json_object_get(json_object_get(spec, "outsourcingUnit"), "table");
+    json_object_set_new(inner, "tableName", json_string("clicks"));
+    json_object_del(spec, "connectorRef"); /* a topic has no source's names to fill in */
+    AUTO(json_free) json_t *of_topic = desired_lake_table(unit);
+    assert_true(json_equal(object_at(of_topic, "spec"), inner));
+    json_object_set_new(spec, "connectorRef", parsed("{\"tables\": [\"public.*\"]}"));
+    assert_null(desired_lake_table(unit)); /* each that is found has its own */
 }
 
 static void a_topic_of_somebody_elses_needs_no_connector(void **state)
