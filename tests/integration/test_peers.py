@@ -26,6 +26,7 @@ PARTITIONS = 3
 ROWS = 400
 STEPS = 60
 SINK_SECONDS = 120
+HEARTBEAT = "firn.heartbeat"  # of an agent, which its own topics leave out
 RECORDS = "    records: {schemas: true, transactions: true, messages: true}\n"
 JSON = "org.apache.kafka.connect.json.JsonConverter"
 WITH_SCHEMA = {f"{side}.converter{setting}": value for side in ("key", "value") for setting, value in (("", JSON), (".schemas.enable", "true"))}
@@ -127,7 +128,7 @@ class Peers(RelayCase):
         found = []
         for message in self.broker.read(topic):
             value = json.loads(message.value())["payload"] if message.value() else None
-            if value is None:
+            if value is None or (value.get("message") or {}).get("prefix") == HEARTBEAT:
                 continue
             lsn = value["source"]["lsn"] if "source" in value else int(value["id"].split(":")[1])
             if "source" in value:
