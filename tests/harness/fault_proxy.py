@@ -171,7 +171,7 @@ class FaultProxy:
             self._chance = (random.Random(seed), rate, kinds, options)
 
     def calm(self):
-        """No more faults; connections that hang are closed."""
+        """No more faults; connections that hang are closed, throttled ones run as fast as they can."""
         with self._lock:
             self._plan, self._chance = [], None
         if self._loop:
@@ -378,17 +378,22 @@ class FaultProxy:
 
     async def _pass(self, writer, answer: Message, fault: Fault | None):
         if fault and fault.kind == "throttle":
-            await self._drip(writer, answer.raw, fault.bytes_per_second)
+            await self._drip(writer, answer.raw, fault.bytes_per_second, self._quiet)
         else:
             writer.write(answer.raw)
             await writer.drain()
 
-    async def _drip(self, writer, data: bytes, bytes_per_second: int):
+    async def _drip(self, writer, data: bytes, bytes_per_second: int, quiet: asyncio.Event):
+        """Until it is quiet: the rest is passed at once then."""
         step = max(int(bytes_per_second * THROTTLE_STEP_SECONDS), 1)
-        for at in range(0, len(data), step):
+        at = 0
+        while at < len(data) and not quiet.is_set():
             writer.write(data[at : at + step])
             await writer.drain()
             await asyncio.sleep(step / bytes_per_second)
+            at += step
+        writer.write(data[at:])
+        await writer.drain()
 
     async def _bytes(self, number: int, reader, writer):
         peer_reader, peer_writer = await asyncio.open_connection(*self.peer)
@@ -402,7 +407,7 @@ class FaultProxy:
             peer_writer.close()
 
     async def _pump(self, number: int, direction: str, reader, to, back):
-        passed, slow = 0, None
+        passed, slow, quiet = 0, None, None
         while True:
             data = await reader.read(CHUNK_BYTES)
             if not data:
@@ -416,7 +421,7 @@ class FaultProxy:
                 if fault.kind == "delay":
                     await asyncio.sleep(fault.seconds)
                 elif fault.kind == "throttle":
-                    slow = fault.bytes_per_second
+                    slow, quiet = fault.bytes_per_second, self._quiet
                 else:  # cut, reset, hang: what comes before it is still passed on
                     to.write(data[:before])
                     await to.drain()
@@ -427,8 +432,8 @@ class FaultProxy:
                         await self._quiet.wait()
                     raise Gone
             passed += len(data)
-            if slow:
-                await self._drip(to, data, slow)
+            if slow and not quiet.is_set():
+                await self._drip(to, data, slow, quiet)
             else:
                 to.write(data)
                 await to.drain()

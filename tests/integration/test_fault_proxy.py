@@ -305,6 +305,17 @@ class Tcp(unittest.TestCase):
             self.assertGreaterEqual(time.monotonic() - started, least)
         self.assertEqual([s.kind for s in self.proxy.struck], ["delay", "throttle"])
 
+    def test_throttle_ends_with_calm(self):
+        """What is slow is slow no more: the bytes on their way, and those that follow on that connection."""
+        self.proxy.plan([Fault("throttle", bytes_per_second=1)])
+        with socket.create_connection(("127.0.0.1", self.proxy.port), 10) as client, client.makefile("rb") as back:
+            client.sendall(BODY)
+            wait_until(lambda: self.proxy.struck, 10, "it is slow")
+            self.proxy.calm()
+            self.assertEqual(back.read(len(BODY)), BODY)
+            client.sendall(BODY)
+            self.assertEqual(back.read(len(BODY)), BODY)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
