@@ -47,37 +47,44 @@ static bool judge(Bundle *bundle, const char *object, const char *path, const ch
 
 /* --- order --- */
 
+typedef struct Aged {
+    const char *made, *name;
+    const json_t *object;
+} Aged;
+
 static int by_age(const void *a, const void *b)
 {
-    const json_t *x = *(const json_t *const *)a, *y = *(const json_t *const *)b;
-    const char *made_x = object_text(x, "metadata.creationTimestamp");
-    const char *made_y = object_text(y, "metadata.creationTimestamp");
-    int order = strcmp(made_x ? made_x : "", made_y ? made_y : "");
-    return order ? order : strcmp(object_name(x), object_name(y));
+    const Aged *x = a, *y = b;
+    int order = strcmp(x->made, y->made);
+    return order ? order : strcmp(x->name, y->name);
 }
 
-/* Those that are not being deleted, oldest first; the array is the caller's, its items are not. */
-static const json_t **in_order(const json_t *list, size_t *ret_count)
+static void put_aged(Aged *items, size_t *count, const json_t *object)
 {
-    const json_t **items = mem_array(json_array_size(list) + 1, sizeof *items);
+    const char *made = object_text(object, "metadata.creationTimestamp");
+    if (!object_is_deleted(object))
+        items[(*count)++] = (Aged){made ? made : "", object_name(object), object};
+}
+
+/* Of an array or of an object's members those that are not being deleted, oldest first; the array
+ * is the caller's, what its items hold is not. */
+static Aged *in_order(const json_t *all, size_t *ret_count)
+{
+    Aged *items = mem_array(json_array_size(all) + json_object_size(all) + 1, sizeof *items);
     size_t i, count = 0;
+    const char *name;
     json_t *item;
-    json_array_foreach(list, i, item)
+    json_array_foreach(all, i, item)
     {
-        if (!object_is_deleted(item))
-            items[count++] = item;
+        put_aged(items, &count, item);
+    }
+    json_object_foreach((json_t *)(uintptr_t)all, name, item)
+    {
+        put_aged(items, &count, item);
     }
     qsort(items, count, sizeof *items, by_age);
     *ret_count = count;
     return items;
-}
-
-static const json_t *table_named(const json_t *const *tables, size_t count, const char *name)
-{
-    for (size_t i = 0; name && i < count; i++)
-        if (strcmp(object_name(tables[i]), name) == 0)
-            return tables[i];
-    return NULL;
 }
 
 /* --- text --- */
@@ -105,15 +112,6 @@ static bool is_out(const Bundle *bundle, const json_t *object)
                           object_name(object));
 }
 
-static bool names_table(const json_t *unit, const char *table)
-{
-    const char *name;
-    for (size_t i = 0; (name = object_table(unit, i)); i++)
-        if (strcmp(name, table) == 0)
-            return true;
-    return false;
-}
-
 /* The first of the unit's tables that is out, or NULL. */
 static const char *refused_table(const Bundle *bundle, const json_t *unit)
 {
@@ -126,30 +124,30 @@ static const char *refused_table(const Bundle *bundle, const json_t *unit)
 
 typedef struct Parts {
     const json_t *connector; /* NULL: its unit reads a topic of somebody else's */
-    const json_t **units, **tables;
+    Aged *units, *tables;
     size_t unit_count, table_count;
 } Parts;
 
 static Bytes text_of(const Parts *parts, Bundle *bundle)
 {
     Bytes text = {0};
-    bool *used = mem_array(parts->table_count + 1, sizeof *used);
+    AUTO(json_free) json_t *used = json_object();
     if (parts->connector)
         put_object(&text, parts->connector);
     bundle->units = 0;
     for (size_t i = 0; i < parts->unit_count; i++) {
-        const json_t *unit = parts->units[i];
+        const json_t *unit = parts->units[i].object;
+        const char *name;
         if (is_out(bundle, unit) || refused_table(bundle, unit))
             continue;
         put_object(&text, unit);
         bundle->units++;
-        for (size_t t = 0; t < parts->table_count; t++)
-            used[t] |= names_table(unit, object_name(parts->tables[t]));
+        for (size_t t = 0; (name = object_table(unit, t)); t++)
+            json_object_set_new(used, name, json_true());
     }
     for (size_t t = 0; t < parts->table_count; t++)
-        if (used[t])
-            put_object(&text, parts->tables[t]);
-    free(used);
+        if (json_object_get(used, parts->tables[t].name))
+            put_object(&text, parts->tables[t].object);
     return text;
 }
 
@@ -168,11 +166,11 @@ static bool judge_findings(Bundle *bundle, const Findings *findings)
 static void judge_by_tables(Bundle *bundle, const Parts *parts)
 {
     for (size_t i = 0; i < parts->unit_count; i++) {
-        const char *name = refused_table(bundle, parts->units[i]);
+        const char *name = refused_table(bundle, parts->units[i].object);
         if (!name)
             continue;
         const char *why = bundle_verdict(bundle, "LakeTable", name);
-        AUTO(mem_free) char *object = mem_format("IngestionUnit/%s", object_name(parts->units[i]));
+        AUTO(mem_free) char *object = mem_format("IngestionUnit/%s", parts->units[i].name);
         AUTO(mem_free) char *message = mem_format("LakeTable %s is refused: %s", name, why);
         (void)judge(bundle, object, "", message);
     }
@@ -288,8 +286,6 @@ json_t *bundle_secrets(const json_t *connector, const json_t *units, const json_
     size_t i;
     json_t *unit;
     find_secrets(names, json_object_get(connector, "spec"));
-    size_t table_count;
-    const json_t **in = in_order(tables, &table_count);
     json_array_foreach(units, i, unit)
     {
         if (object_is_deleted(unit))
@@ -297,8 +293,7 @@ json_t *bundle_secrets(const json_t *connector, const json_t *units, const json_
         find_secrets(names, json_object_get(unit, "spec"));
         const char *name;
         for (size_t t = 0; (name = object_table(unit, t)); t++)
-            find_secrets(names, json_object_get(table_named(in, table_count, name), "spec"));
+            find_secrets(names, json_object_get(json_object_get(tables, name), "spec"));
     }
-    free(in);
     return names;
 }

@@ -48,9 +48,10 @@ typedef struct Bundle {
     size_t units; /* that are in it */
 } Bundle;
 void bundle_done(Bundle *bundle);
-/* units: those that name the connector, which is NULL where one reads a topic of somebody else's;
- * tables: all of the namespace. What the agent would refuse is left out, the younger of two that
- * can't stand side by side, so that one mistake stops one unit and not its neighbours. */
+/* units: an array of those that name the connector, which is NULL where one reads a topic of
+ * somebody else's; tables: those that they name, by their names, none that is being deleted. What
+ * the agent would refuse is left out, the younger of two that can't stand side by side, so that one
+ * mistake stops one unit and not its neighbours. */
 void bundle_make(const json_t *connector, const json_t *units, const json_t *tables, Bundle *ret);
 /* A LakeTable alone, as `firn-agent drop` reads it; the caller's. */
 char *bundle_of_table(const json_t *table);

@@ -101,22 +101,21 @@ static bool has_work(const Found *found)
 /* A namespace may have thousands of others. */
 json_t *tables_of_units(Operator *op, const char *namespace_name, const json_t *units)
 {
-    json_t *seen = json_object(), *tables = json_array();
+    json_t *tables = json_object();
     size_t i;
     json_t *unit;
     json_array_foreach(units, i, unit)
     {
         const char *name;
         for (size_t t = 0; (name = object_table(unit, t)); t++) {
-            if (json_object_get(seen, name))
+            if (json_object_get(tables, name))
                 continue;
-            json_object_set_new(seen, name, json_true());
+            AUTO(json_free)
             json_t *table = cache_get(op->cache, KIND_LAKE_TABLE, namespace_name, name);
-            if (table)
-                json_array_append_new(tables, table);
+            if (table && !object_is_deleted(table))
+                json_object_set(tables, name, table);
         }
     }
-    json_decref(seen);
     return tables;
 }
 

@@ -94,7 +94,8 @@ MUST_CHECK bool lake_table_finalize(Look *look, const json_t *table, Error *err)
 MUST_CHECK bool connector_finalize(Look *look, const json_t *connector, Error *err);
 void look_again(Look *look, int64_t in_us);
 
-/* The LakeTables that these units name; an array, the caller's. */
+/* The LakeTables that these units name and that are not being deleted, by their names; the
+ * caller's. */
 json_t *tables_of_units(Operator *op, const char *namespace_name, const json_t *units);
 /* Of the names' versions: changes when one of these Secrets does. */
 void hash_secrets(Look *look, const json_t *names, char ret[HASH_BYTES]);

@@ -129,7 +129,7 @@ def settled(operator: Operator):
         time.sleep(0.1)
         return time.monotonic() - last[1] > 2
 
-    wait_until(quiet, 300, "the operator is at rest", operator.alive)
+    wait_until(quiet, 900, "the operator is at rest", operator.alive)
 
 
 def change_latencies(kube: Cluster, operator: Operator, namespace: str) -> list[float]:

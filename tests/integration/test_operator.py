@@ -667,7 +667,7 @@ class Life(Reconcile):
         generation = self.get("Deployment", "shop-capture")["metadata"]["generation"]
         self.annotate("public.orders first alice@example.com")
         self.until(lambda: agent.orders == [{"resnapshot": "public.orders first alice@example.com"}], "the agent is asked, once")
-        (request,) = self.requests()
+        (request,) = self.until(self.requests, "its status says so")
         self.assertRegex(request.pop("askedAt"), "^20..-")
         wanted = {"kind": "Resnapshot", "id": "first", "by": "alice@example.com", "tables": ["public.orders"], "state": "Waiting"}
         self.assertEqual(request, wanted)

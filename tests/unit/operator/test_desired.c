@@ -262,8 +262,9 @@ static void the_bundle_is_what_the_agent_reads(void **state)
     json_t *units = json_pack("[oo]", unit_of("b", "public.b", "b", "2026-02"),
                               unit_of("a", "public.a", "a", "2026-01"));
     AUTO(json_free)
-    json_t *tables = json_pack("[ooo]", table_of("a", "s3://lake/a"), table_of("b", "s3://lake/b"),
-                               table_of("unused", "s3://lake/c"));
+    json_t *tables =
+        json_pack("{so so so}", "a", table_of("a", "s3://lake/a"), "b",
+                  table_of("b", "s3://lake/b"), "unused", table_of("unused", "s3://lake/c"));
     json_object_set_new(json_object_get(connector, "status"), "x", json_true());
     Bundle bundle, again;
     bundle_make(connector, units, tables, &bundle);
@@ -291,8 +292,8 @@ static void one_mistake_stops_one_unit(void **state)
                               unit_of("a", "public.a", "a", "2026-01"),
                               unit_of("odd", "public.*", "odd", "2026-02"));
     AUTO(json_free)
-    json_t *tables =
-        json_pack("[oo]", table_of("a", "s3://lake/a"), table_of("odd", "s3://lake/o"));
+    json_t *tables = json_pack("{so so}", "a", table_of("a", "s3://lake/a"), "odd",
+                               table_of("odd", "s3://lake/o"));
     Bundle bundle;
     bundle_make(connector, units, tables, &bundle);
     assert_non_null(bundle.text);
@@ -315,7 +316,7 @@ static void a_refused_table_is_its_units_reason(void **state)
     (void)state;
     AUTO(json_free) json_t *connector = parsed(connector_text);
     AUTO(json_free) json_t *units = json_pack("[o]", unit_of("a", "public.a", "a", "2026"));
-    AUTO(json_free) json_t *tables = json_pack("[o]", table_of("a", "relative/folder"));
+    AUTO(json_free) json_t *tables = json_pack("{so}", "a", table_of("a", "relative/folder"));
     Bundle bundle;
     bundle_make(connector, units, tables, &bundle);
     assert_non_null(bundle.text);
@@ -354,8 +355,9 @@ static void a_units_routes_name_its_tables(void **state)
     AUTO(json_free) json_t *unit = routed();
     AUTO(json_free) json_t *units = json_pack("[O]", unit);
     AUTO(json_free)
-    json_t *tables = json_pack("[ooo]", plain_table("rest", "s-rest"),
-                               plain_table("other", "s-other"), plain_table("seen", "s-seen"));
+    json_t *tables =
+        json_pack("{so so so}", "rest", plain_table("rest", "s-rest"), "other",
+                  plain_table("other", "s-other"), "seen", plain_table("seen", "s-seen"));
     assert_string_equal(object_table(unit, 0), "seen");
     assert_string_equal(object_table(unit, 1), "rest");
     assert_null(object_table(unit, 2));
@@ -370,8 +372,7 @@ static void a_units_routes_name_its_tables(void **state)
     AUTO(json_free) json_t *secrets = bundle_secrets(NULL, units, tables);
     AUTO(mem_free) char *names = object_dump(secrets);
     assert_string_equal(names, "[\"s-rest\",\"s-seen\"]");
-    json_object_set_new(object_at(json_array_get(tables, 0), "spec"), "location",
-                        json_string("relative"));
+    json_object_set_new(object_at(tables, "rest.spec"), "location", json_string("relative"));
     bundle_make(NULL, units, tables, &bundle);
     assert_null(bundle.text);
     assert_non_null(
@@ -391,9 +392,10 @@ static void dead_letters_have_a_table(void **state)
     assert_null(object_table(unit, 3));
     AUTO(json_free) json_t *units = json_pack("[O]", unit);
     AUTO(json_free)
-    json_t *tables = json_pack("[ooo]", plain_table("rest", "s-rest"),
-                               plain_table("seen", "s-seen"), plain_table("dead", "s-dead"));
-    json_t *own = object_at(json_array_get(tables, 2), "spec");
+    json_t *tables =
+        json_pack("{so so so}", "rest", plain_table("rest", "s-rest"), "seen",
+                  plain_table("seen", "s-seen"), "dead", plain_table("dead", "s-dead"));
+    json_t *own = object_at(tables, "dead.spec");
     json_object_del(own, "mode");
     json_object_del(own, "columns");
     Bundle bundle;
