@@ -309,7 +309,8 @@ static bool look_outside(Feed *feed, uint32_t number, Error *err)
     const WorkerLane *lane = &feed->worker.lanes[number];
     if (!lane->owned || !lane->placed || lane->refused)
         return true;
-    if (!kafka_member_bounds(feed->member, number, &start, &end, err))
+    if (!feed_topic_stands(feed, true, err) ||
+        !kafka_member_bounds(feed->member, number, &start, &end, err))
         return false;
     hold(feed, number);
     worker_sought(&feed->worker, number, kafka_member_source(feed->member), start, end);
@@ -319,6 +320,7 @@ static bool look_outside(Feed *feed, uint32_t number, Error *err)
 bool feed_take(Feed *feed, const KafkaHeard *heard, Error *err)
 {
     uint32_t number = heard->partition;
+    feed->unsure = true;
     if (number >= feed->lane_count)
         return error_set(err, ERROR_RETRY, "PartitionsAdded", "topic %s has more partitions now",
                          feed->topic);
@@ -363,6 +365,9 @@ static bool seek(Feed *feed, uint32_t number, Error *err)
         return why.kind == ERROR_RETRY;
     }
     bool inside = start <= lane->seek_next && lane->seek_next <= end;
+    feed->unsure = feed->unsure || !inside;
+    if (!inside && !feed_topic_stands(feed, true, err))
+        return false;
     if (inside && !kafka_member_seek(feed->member, number, lane->seek_next))
         return true; /* the group is dealing out: later */
     lane->seek_due = false;
@@ -409,7 +414,7 @@ bool feed_work(Feed *feed, Error *err)
             discard(feed, action.lane);
             break;
         case WORKER_REPORT:
-            if (!feed_letters_settle(feed, err))
+            if (!feed_topic_stands(feed, true, err) || !feed_letters_settle(feed, err))
                 return false;
             feed_report(feed, action.report);
             break;

@@ -1,5 +1,5 @@
 """Topics that others fill with plain JSON events, into tables that DuckDB reads: which version of a key is newer, where a
-table begins, what is read once more. Against a broker, with several consumers, some of them killed."""
+table begins, what is read once more, and what a topic can lack. Against a broker, with several consumers, some of them killed."""
 
 import json
 import os
@@ -183,7 +183,7 @@ class Ordering(EventsCase):
         self.assertGreater(self.older, 1000)
 
 
-class Begin(EventsCase):
+class Topic(EventsCase):
     columns = "{name: id, type: long}, {name: v, type: int}"
 
     def test_start_from_time(self):
@@ -318,6 +318,69 @@ class Begin(EventsCase):
         agent = self.ingest()  # once
         say(4)
         wait(4, agent)
+        self.stop(agent)
+
+    def append(self, name: str, kafka: str = "") -> str:
+        return self.unit(name, kafka, self.columns, "Append")
+
+    def say(self, keys, version: int):
+        for key in keys:
+            self.put(key, {"id": key, "v": version})
+        self.flush()
+
+    def refused(self, *parts: str, agent: Agent = None):
+        agent = agent or self.ingest()
+        self.assertEqual(agent.wait(SECONDS), REFUSED, agent.text()[-2000:])
+        for part in parts:
+            self.assertIn(part, agent.text())
+
+    def test_truncated(self):
+        """Records deleted before they were read: nothing is passed silently, and each way out goes on."""
+        os.environ["FIRN_DOUBT_MS"] = "1500"  # others may have read them
+        self.addCleanup(os.environ.pop, "FIRN_DOUBT_MS", None)
+        self.write(self.append("log"))
+        agent = self.ingest()
+        self.say(range(40), 1)
+        wanted = Counter({(key, 1): 1 for key in range(40)})
+        self.wait_rows("log", "id, v", wanted, agent)
+        self.stop(agent)
+        self.say(range(40), 2)
+        self.broker.delete_records(self.topic, 1, 13)
+        self.refused("TopicTruncated", f"delete the consumer group firn-default-log-{self.number}", "firn.dev/positions")
+        found = self.rows("log", "id, v")  # what the other partitions had may have come
+        self.assertEqual(found - wanted, Counter({row: 1 for row in found - wanted if row[0] % PARTITIONS != 1 and row[1] == 2}))
+        self.assertEqual(wanted - found, Counter())
+        name = f"{{name: log-{self.number}}}"
+        self.write(self.append("log").replace(name, name.replace("}", ', annotations: {firn.dev/positions: "Earliest once"}}')))
+        agent = self.ingest()  # of each partition what is there; in Append rows that were there are there again
+        left = [key for key in range(40) if key % PARTITIONS != 1]
+        wanted = found
+        wanted.update({(key, version): 1 for key in left for version in (1, 2)})
+        wanted.update({(key, 2): 1 for key in range(1, 40, PARTITIONS)[3:]})
+        self.wait_rows("log", "id, v", wanted, agent)
+        self.stop(agent)
+
+    def make_anew(self):
+        self.broker.drop_topic(self.topic)
+        self.broker.create_topic(self.topic, PARTITIONS, **{"retention.ms": "-1"})
+
+    def test_made_anew(self):
+        """A topic that was deleted and made again under its name, with more in it than the old one: while nobody reads, and while
+        somebody does."""
+        self.write(self.append("log"))
+        agent = self.ingest()
+        self.say(range(40), 1)
+        wanted = Counter({(key, 1): 1 for key in range(40)})
+        self.wait_rows("log", "id, v", wanted, agent)
+        self.make_anew()
+        self.say(range(200), 2)
+        self.refused("SourceChanged", "deleted and made again", agent=agent)
+        self.refused("SourceChanged", f"drop the table and delete the consumer group firn-default-log-{self.number}")
+        self.assertEqual(self.rows("log", "id, v"), wanted)
+        shutil.rmtree(self.warehouse / "web" / "log")
+        self.broker.drop_group(f"firn-default-log-{self.number}")
+        agent = self.ingest()
+        self.wait_rows("log", "id, v", Counter({(key, 2): 1 for key in range(200)}), agent)
         self.stop(agent)
 
 

@@ -199,7 +199,8 @@ spec:
         self.assertEqual(sum(map(len, self.arrived().values())), sum(map(len, self.sent.values())))
 
     def test_deleted(self):
-        """Records that were deleted before they were read; and a topic that was deleted and made again: it begins anew."""
+        """Records that were deleted before they were read; and a topic that was deleted and made again, while nobody reads it and
+        while somebody does: it begins anew."""
         path = self.write_unit()
         self.produce(0, 40)
         agent = self.start(path)
@@ -217,6 +218,10 @@ spec:
         self.broker.create_topic("in", PARTITIONS)
         self.produce(100, 40)
         again = self.start(path)
+        self.wait_equal(again)
+        self.broker.drop_topic("in")
+        self.broker.create_topic("in", PARTITIONS)
+        self.produce(200, 400)  # more than it has read of the one before
         self.wait_equal(again)
         self.assertEqual(again.stop(), OK)
 
