@@ -129,6 +129,7 @@ typedef struct PieceMark {
 typedef struct FeedLane {
     TableStage *stage; /* of the open piece; NULL: no row yet */
     Batch *batch;      /* rows of it that are not put yet; NULL: none */
+    size_t batched;    /* their bytes, as counted in the feed's */
     bool paused;       /* at the consumer */
     bool seek_due;
     uint64_t seek_next;
@@ -209,7 +210,7 @@ typedef struct Feed {
     int64_t look_us;
     Control heard;
     Bytes words;
-    size_t buffers;
+    size_t batched;         /* bytes of all lanes' rows that are not put yet */
     int64_t drain_until_us; /* 0: it does not drain */
     uint64_t drain_commits;
     bool drained;
