@@ -18,6 +18,7 @@
 #define GAP_MOST_US INT64_C(3600000000) /* … and what a restart reads again of what is no row */
 #define ENOUGH_ROWS 10000
 #define RETRY_US INT64_C(500000)
+#define LOOK_US INT64_C(10000000)
 
 /* Of a route, and of dead letters, with its table behind a letter that no resource's name has. */
 char *feed_group_name(const Feed *feed)
@@ -45,6 +46,21 @@ bool feed_open_member(Feed *feed, bool (*next)(void *context, uint32_t partition
         .context = feed};
     feed->member = kafka_member_open(&feed->ingest->stream->kafka, &options, err);
     return feed->member != NULL;
+}
+
+bool feed_topic_stands(Feed *feed, bool sure, Error *err)
+{
+    Error why = {0};
+    int64_t now_us = clock_mono_us();
+    if (sure ? !feed->unsure : now_us < feed->look_us)
+        return true;
+    KafkaSame same = kafka_member_same(feed->member, &why);
+    feed->look_us = now_us + LOOK_US;
+    feed->unsure = feed->unsure && same != KAFKA_SAME;
+    if (same == KAFKA_SAME || (!sure && same == KAFKA_UNTOLD))
+        return true;
+    *err = why;
+    return false;
 }
 
 static bool open_group(Feed *feed, Error *err)
@@ -215,7 +231,8 @@ static bool loop(Feed *feed, Error *err)
         bool stopping = feed_stopping(feed);
         if (stopping && !feed_drains(feed))
             return true;
-        if (!read_some(feed, IDLE_MS, err) || !feed_group(feed, err) || !feed_work(feed, err))
+        if (!read_some(feed, IDLE_MS, err) || !feed_group(feed, err) || !feed_work(feed, err) ||
+            !feed_topic_stands(feed, false, err))
             return false;
         feed_show(feed);
     }

@@ -129,6 +129,7 @@ typedef struct PieceMark {
 typedef struct FeedLane {
     TableStage *stage; /* of the open piece; NULL: no row yet */
     Batch *batch;      /* rows of it that are not put yet; NULL: none */
+    size_t batched;    /* their bytes, as counted in the feed's */
     bool paused;       /* at the consumer */
     bool seek_due;
     uint64_t seek_next;
@@ -205,9 +206,11 @@ typedef struct Feed {
     LaneValue *values;
     bool coordinates;
     bool has_claim; /* as loaded: its first offsets need not be asked for */
+    bool unsure;    /* something was heard since feed_topic_stands said yes */
+    int64_t look_us;
     Control heard;
     Bytes words;
-    size_t buffers;
+    size_t batched;         /* bytes of all lanes' rows that are not put yet */
     int64_t drain_until_us; /* 0: it does not drain */
     uint64_t drain_commits;
     bool drained;
@@ -235,6 +238,11 @@ char *feed_group_name(const Feed *feed) OWNED_BY(free);
 MUST_CHECK bool feed_open_member(Feed *feed,
                                  bool (*next)(void *context, uint32_t partition, uint64_t *ret),
                                  Error *err);
+
+/* Is the topic still the one that was opened? False: RETRY, the flow begins again and sees what is
+ * there now. `sure`: before what was heard is passed; else, every few seconds, for one that nothing
+ * is heard of any more, and who can't tell is asked again. */
+MUST_CHECK bool feed_topic_stands(Feed *feed, bool sure, Error *err);
 
 /* forward.c */
 void feed_forward(void *feed); /* the thread of one that goes to a topic */

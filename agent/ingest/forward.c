@@ -218,7 +218,8 @@ static bool commit(Forward *forward, Error *err)
     bool done;
     if (!has_moved(forward))
         return true;
-    if (!send(forward, err) || !feed_letters_settle(feed, err) || !begin(forward, err))
+    if (!feed_topic_stands(feed, true, err) || !send(forward, err) ||
+        !feed_letters_settle(feed, err) || !begin(forward, err))
         return false;
     for (uint32_t i = 0; i < forward->lane_count; i++) {
         const ForwardLane *lane = &forward->lanes[i];
@@ -271,12 +272,16 @@ static bool say_starts(Forward *forward, bool *ret, Error *err)
 
 static bool place(Forward *forward, uint32_t number, uint64_t offset, Error *err)
 {
-    const Feed *feed = forward->feed;
+    Feed *feed = forward->feed;
     ForwardLane *lane = &forward->lanes[number];
     uint64_t start, end;
     if (!kafka_member_bounds(feed->member, number, &start, &end, err))
         return false;
-    if (offset < start || offset > end) {
+    bool inside = start <= offset && offset <= end;
+    feed->unsure = feed->unsure || !inside;
+    if (!inside && !feed_topic_stands(feed, true, err))
+        return false;
+    if (!inside) {
         AUTO(mem_free) char *group = feed_group_name(feed);
         return error_set(err, ERROR_CONFIG, "TopicTruncated",
                          "topic %s partition %u begins at offset %" PRIu64 " and ends at %" PRIu64
@@ -373,6 +378,7 @@ static bool take(Forward *forward, const KafkaHeard *heard, Error *err)
         return error_set(err, ERROR_RETRY, "PartitionsAdded", "topic %s has more partitions now",
                          forward->feed->topic);
     ForwardLane *lane = &forward->lanes[heard->partition];
+    forward->feed->unsure = true;
     if (!lane->placed || heard->offset < lane->next)
         return true; /* what was fetched before */
     if (heard->kind == KAFKA_HEARD_OUTSIDE)
@@ -481,7 +487,7 @@ static bool loop(Forward *forward, Error *err)
 {
     while (!feed_stopping(forward->feed)) {
         if (!read_some(forward, err) || !place_all(forward, err) ||
-            !commit_what_is_due(forward, err))
+            !commit_what_is_due(forward, err) || !feed_topic_stands(forward->feed, false, err))
             return false;
         int64_t stale_us = forward->oldest_ms ? clock_wall_us() - forward->oldest_ms * 1000 : 0;
         feed_tell(forward->feed, stale_us > 0 ? stale_us : 0);

@@ -148,8 +148,10 @@ static bool stalled(const Feed *feed, StallReason reason, Error *err)
                                  "now, or from one that was deleted and made again; point it back, "
                                  "or, to fill it from this one, " ANEW,
         [STALL_TOPIC_TRUNCATED] = "needs records next that the topic no longer has: they were "
-                                  "deleted before they were read; to fill it from what there is "
-                                  "now (capture --resnapshot sends every row again), " ANEW,
+                                  "deleted before they were read; to go on with those that are "
+                                  "there, " ANNOTATION_POSITIONS " on a unit whose topic others "
+                                  "fill (Earliest); to fill it from these (capture --resnapshot "
+                                  "sends every row again), " ANEW,
         [STALL_LANE_UNANNOUNCED] = "knows fewer partitions than the topic has, and nothing in the "
                                    "topic says where the new ones begin: they were not added by "
                                    "firn-agent capture (`partitions` of the Connector); to fill "

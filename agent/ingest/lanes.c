@@ -9,20 +9,40 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#define BATCH_ROWS 1024
+#define BATCH_ROWS 1024u
+#define BATCH_ROWS_LEAST 64u
+#define BATCH_VALUES (1u << 20) /* of all lanes: what a batch has room for is taken at once */
 #define NEW_KEY_HEADER "__debezium.oldkey" /* on the new key's record */
 
 /* ---------- a lane's piece ---------- */
-static void lane_drop(FeedLane *lane)
+static Batch *take_batch(Feed *feed, FeedLane *lane)
+{
+    feed->batched -= lane->batched;
+    lane->batched = 0;
+    return TAKE(lane->batch);
+}
+
+static void lane_drop(Feed *feed, FeedLane *lane)
 {
     table_stage_free(TAKE(lane->stage));
-    batch_free(TAKE(lane->batch));
+    batch_free(take_batch(feed, lane));
+}
+
+/* Of many columns, or many lanes, fewer rows. */
+static void open_batch(const Feed *feed, FeedLane *lane)
+{
+    size_t most = BATCH_VALUES / (feed->columns->field_count + 1) / feed->lane_count;
+    if (!lane->batch)
+        lane->batch = batch_new(feed->columns, 0,
+                                most > BATCH_ROWS         ? BATCH_ROWS
+                                : most < BATCH_ROWS_LEAST ? BATCH_ROWS_LEAST
+                                                          : (uint32_t)most);
 }
 
 void feed_lanes_free(Feed *feed)
 {
     for (uint32_t i = 0; i < feed->lane_count && feed->lanes; i++)
-        lane_drop(&feed->lanes[i]);
+        lane_drop(feed, &feed->lanes[i]);
     free(TAKE(feed->lanes));
 }
 
@@ -74,7 +94,7 @@ static bool put_batch(Feed *feed, uint32_t number, Error *err)
     const Piece *open = &feed->worker.lanes[number].open;
     const PieceName it = {number, open->from, open->id};
     char name[PIECE_NAME_BYTES];
-    AUTO(batch_free) Batch *batch = TAKE(lane->batch);
+    AUTO(batch_free) Batch *batch = take_batch(feed, lane);
     if (!batch || !batch->row_count)
         return true;
     if (!lane->stage && !(lane->stage = table_stage_new(feed->table, piece_name(&it, name), err)))
@@ -87,7 +107,7 @@ static bool stage(Feed *feed, uint32_t number, PieceId piece, Error *err)
     FeedLane *lane = &feed->lanes[number];
     if (!put_batch(feed, number, err) || !table_stage_finish(lane->stage, err))
         return false;
-    lane_drop(lane);
+    lane_drop(feed, lane);
     CRASH_POINT("ingest-staged");
     worker_staged(&feed->worker, number, piece, true);
     return true;
@@ -262,8 +282,7 @@ static bool take_record(Feed *feed, const KafkaHeard *heard, Error *err)
     record.of_new_key =
         record.header && kafka_heard_header(heard, NEW_KEY_HEADER, &ignored) != NULL;
     Event event;
-    if (!lane->batch)
-        lane->batch = batch_new(feed->columns, 0, BATCH_ROWS);
+    open_batch(feed, lane);
     Error why = {0};
     if (!event_decode(feed->reader, &record, lane->batch, &event, &why) ||
         (event.kind == EVENT_ROW && !is_ordered(feed, &record, lane->batch, &why))) {
@@ -284,8 +303,7 @@ static bool take_letter(Feed *feed, const KafkaHeard *heard, Error *err)
     FeedLane *lane = &feed->lanes[heard->partition];
     const EventRecord record = feed_record(heard);
     Event event = {.kind = EVENT_ROW, .at = {heard->offset, heard->partition}};
-    if (!lane->batch)
-        lane->batch = batch_new(feed->columns, 0, BATCH_ROWS);
+    open_batch(feed, lane);
     if (!feed_letter_row(heard, lane->batch)) {
         log_warn("a record that is no dead letter is passed over", LOG_T("topic", feed->topic),
                  LOG_U("partition", heard->partition), LOG_U("offset", heard->offset));
@@ -309,16 +327,36 @@ static bool look_outside(Feed *feed, uint32_t number, Error *err)
     const WorkerLane *lane = &feed->worker.lanes[number];
     if (!lane->owned || !lane->placed || lane->refused)
         return true;
-    if (!kafka_member_bounds(feed->member, number, &start, &end, err))
+    if (!feed_topic_stands(feed, true, err) ||
+        !kafka_member_bounds(feed->member, number, &start, &end, err))
         return false;
     hold(feed, number);
     worker_sought(&feed->worker, number, kafka_member_source(feed->member), start, end);
     return true;
 }
 
+/* Rows of all lanes that are not put yet have a bound, too: the lane with the most puts its own. */
+static bool bound_batches(Feed *feed, uint32_t number, Error *err)
+{
+    FeedLane *lane = &feed->lanes[number];
+    size_t now = lane->batch ? lane->batch->bytes : 0;
+    feed->batched += now - lane->batched;
+    lane->batched = now;
+    if (feed->batched <= feed->ingest->buffers_max / 2)
+        return true;
+    if (!feed_work(feed, err)) /* what is no longer this one's goes first */
+        return false;
+    uint32_t most = 0;
+    for (uint32_t i = 1; i < feed->lane_count; i++)
+        if (feed->lanes[i].batched > feed->lanes[most].batched)
+            most = i;
+    return put_batch(feed, most, err);
+}
+
 bool feed_take(Feed *feed, const KafkaHeard *heard, Error *err)
 {
     uint32_t number = heard->partition;
+    feed->unsure = true;
     if (number >= feed->lane_count)
         return error_set(err, ERROR_RETRY, "PartitionsAdded", "topic %s has more partitions now",
                          feed->topic);
@@ -338,7 +376,8 @@ bool feed_take(Feed *feed, const KafkaHeard *heard, Error *err)
         return true;
     }
     if (!open_table(feed, err) ||
-        !(feed->of_letters ? take_letter(feed, heard, err) : take_record(feed, heard, err)))
+        !(feed->of_letters ? take_letter(feed, heard, err) : take_record(feed, heard, err)) ||
+        !bound_batches(feed, number, err))
         return false;
     return worker_reads(&feed->worker, number) || feed_work(feed, err);
 }
@@ -346,7 +385,7 @@ bool feed_take(Feed *feed, const KafkaHeard *heard, Error *err)
 /* ---------- what the worker wants ---------- */
 static void discard(Feed *feed, uint32_t number)
 {
-    lane_drop(&feed->lanes[number]);
+    lane_drop(feed, &feed->lanes[number]);
 }
 
 static bool seek(Feed *feed, uint32_t number, Error *err)
@@ -363,6 +402,9 @@ static bool seek(Feed *feed, uint32_t number, Error *err)
         return why.kind == ERROR_RETRY;
     }
     bool inside = start <= lane->seek_next && lane->seek_next <= end;
+    feed->unsure = feed->unsure || !inside;
+    if (!inside && !feed_topic_stands(feed, true, err))
+        return false;
     if (inside && !kafka_member_seek(feed->member, number, lane->seek_next))
         return true; /* the group is dealing out: later */
     lane->seek_due = false;
@@ -409,7 +451,7 @@ bool feed_work(Feed *feed, Error *err)
             discard(feed, action.lane);
             break;
         case WORKER_REPORT:
-            if (!feed_letters_settle(feed, err))
+            if (!feed_topic_stands(feed, true, err) || !feed_letters_settle(feed, err))
                 return false;
             feed_report(feed, action.report);
             break;

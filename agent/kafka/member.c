@@ -18,6 +18,7 @@
 #define FETCH_BYTES (INT64_C(1) << 20) /* least; librdkafka wants a message's most */
 #define TAKEN_MAX 1024
 #define BOUNDS_MS 10000
+#define SAME_MS 5000
 #define SEEK_MS 2000
 #define SOURCE_TOPIC_MAX 80
 #define SESSION_MS_USUAL 15000 /* a thread of librdkafka's own says that we live */
@@ -182,17 +183,16 @@ static rd_kafka_resp_err_t ask_id(const KafkaMember *member, int timeout_ms, cha
 }
 
 /* librdkafka's mock cluster, of tests, never answers: they ask for no time. */
-static bool find_source(KafkaMember *member, Error *err)
+static char *ask_source(const KafkaMember *member, int most_ms, Error *err)
 {
     char id[64] = "";
-    int timeout_ms =
-        (int)(clock_asked_us("FIRN_TOPIC_ID_MS", KAFKA_ADMIN_MS * INT64_C(1000)) / 1000);
+    int timeout_ms = (int)(clock_asked_us("FIRN_TOPIC_ID_MS", most_ms * INT64_C(1000)) / 1000);
     rd_kafka_resp_err_t code = timeout_ms ? ask_id(member, timeout_ms, id, sizeof id) : 0;
-    if (code && code != RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
-        return kafka_fault(&member->client, err, code, NULL, member->what, "Describe");
-    member->source =
-        mem_format("%s/%.*s%s", member->client.cluster, SOURCE_TOPIC_MAX, member->topic, id);
-    return true;
+    if (code && code != RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE) {
+        (void)kafka_fault(&member->client, err, code, NULL, member->what, "Describe");
+        return NULL;
+    }
+    return mem_format("%s/%.*s%s", member->client.cluster, SOURCE_TOPIC_MAX, member->topic, id);
 }
 
 static bool find_partitions(KafkaMember *member, Error *err)
@@ -252,9 +252,24 @@ KafkaMember *kafka_member_open(const KafkaSpec *spec, const KafkaMemberOptions *
         return NULL;
     member->queue = rd_kafka_queue_get_consumer(member->client.rk);
     ASSERT(member->queue);
-    if (!find_partitions(member, err) || !find_source(member, err) || !subscribe(member, err))
+    if (!find_partitions(member, err))
+        return NULL;
+    member->source = ask_source(member, KAFKA_ADMIN_MS, err);
+    if (!member->source || !subscribe(member, err))
         return NULL;
     return TAKE(member);
+}
+
+KafkaSame kafka_member_same(const KafkaMember *member, Error *err)
+{
+    AUTO(mem_free) char *now = ask_source(member, SAME_MS, err);
+    if (!now)
+        return strcmp(err->code, "TopicGone") == 0 ? KAFKA_ANOTHER : KAFKA_UNTOLD;
+    if (strcmp(now, member->source) == 0)
+        return KAFKA_SAME;
+    (void)error_set(err, ERROR_RETRY, "TopicAnew", "kafka %s: %s was deleted and made again",
+                    member->client.brokers, member->what);
+    return KAFKA_ANOTHER;
 }
 
 const char *kafka_member_source(const KafkaMember *member)

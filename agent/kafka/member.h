@@ -31,6 +31,15 @@ KafkaMember *kafka_member_open(const KafkaSpec *spec, const KafkaMemberOptions *
     OWNED_BY(kafka_member_free);
 /* "kafka/<cluster>/<topic>#<its id>": another topic of the name is another source. The member's. */
 const char *kafka_member_source(const KafkaMember *member);
+typedef enum KafkaSame {
+    KAFKA_SAME,    /* what was heard up to now is all of that source */
+    KAFKA_ANOTHER, /* the topic was deleted, and perhaps made again: RETRY "TopicGone", "TopicAnew"
+                    */
+    KAFKA_UNTOLD,  /* nobody says, within a few seconds */
+} KafkaSame;
+/* Is the topic still the one that was opened? librdkafka may go on in another one of its name, or
+ * wait for one that never comes. */
+MUST_CHECK KafkaSame kafka_member_same(const KafkaMember *member, Error *err);
 uint32_t kafka_member_partitions(const KafkaMember *member); /* as of its opening */
 
 typedef enum KafkaHeardKind {

@@ -27,8 +27,8 @@ WAIT_SECONDS = 90
 
 
 class EventsCase(unittest.TestCase):
-    """`incoming` is the unit's incomingData; `row` says what a table's row is compared as: it gets Arrow's fields and the
-    values by their names."""
+    """The servers are the class's: no two of its tests have a topic in common. `incoming` is the unit's incomingData; `row` says
+    what a table's row is compared as: it gets Arrow's fields and the values by their names."""
 
     incoming = "Json"
 
@@ -39,13 +39,16 @@ class EventsCase(unittest.TestCase):
         table = table.drop_columns([name for name in table.column_names if name.startswith("_firn_")])
         return sorted(self.row(table.schema, values) for values in table.to_pylist())
 
+    @classmethod
+    def setUpClass(cls):
+        cls.broker, cls.registry = Broker(), Registry()
+        for server in (cls.broker, cls.registry)[: 1 if cls.incoming == "Json" else 2]:
+            server.start()
+            cls.addClassCleanup(server.stop)
+
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp(prefix="firn-test-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.broker, self.registry = Broker(), Registry()
-        for server in (self.broker, self.registry)[: 1 if self.incoming == "Json" else 2]:
-            server.start()
-            self.addCleanup(server.stop)
         self.producer = Producer({"bootstrap.servers": self.broker.bootstrap, "enable.idempotence": True})
 
     def registry_line(self) -> str:
@@ -73,6 +76,30 @@ spec:
       {table_lines}
 """)
         return path
+
+    def write_routes(self, topic: str, routes: dict[str, str | None], table_lines: str = "") -> Path:
+        """The topic's unit with a route, by its condition, to each of these tables of mode Append."""
+        path = self.write_unit(topic, "")
+        text = path.read_text().split("  outsourcingUnit:")[0] + "  routes:\n"
+        for name, when in routes.items():
+            condition = f'when: "{when}", ' if when else ""
+            text += f"  - {{{condition}lakeTableRef: {{name: {name}}}}}\n"
+        path.write_text(text + "".join(self.table(name, f"mode: Append\n  {table_lines}") for name in routes))
+        return path
+
+    def table(self, name: str, table_lines: str = "") -> str:
+        return f"""\
+---
+apiVersion: firn.dev/v1alpha1
+kind: LakeTable
+metadata: {{name: {name}}}
+spec:
+  catalog: {{type: Directory, warehouse: {self.folder}/lake}}
+  database: web
+  tableName: {name}
+  commitInterval: 300ms
+  {table_lines}
+"""
 
     def send(self, topic: str, value, key=None):
         self.producer.produce(topic, value, key, 0)

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, ResourceType
 
 from harness.java import JavaServer
 from harness.process import free_port
@@ -103,6 +103,12 @@ class Broker(_Java):
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(READ_SECONDS)
 
+    def alter_topic(self, name: str, **settings: str):
+        changes = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=changes)
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.incremental_alter_configs([resource])[resource].result(READ_SECONDS)
+
     def delete_records(self, name: str, partition: int, before: int):
         place = TopicPartition(name, partition, before)
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
@@ -112,6 +118,10 @@ class Broker(_Java):
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         admin.delete_topics([name])[name].result(READ_SECONDS)
         wait_until(lambda: name not in self.topics(), READ_SECONDS, f"topic {name} is gone")
+
+    def drop_group(self, name: str):
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.delete_consumer_groups([name])[name].result(READ_SECONDS)
 
     def grow(self, name: str, partitions: int):
         admin = AdminClient({"bootstrap.servers": self.bootstrap})

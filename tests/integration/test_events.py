@@ -1,6 +1,9 @@
 """Topics that others fill with plain JSON events, into tables that DuckDB reads: which version of a key is newer, where a
-table begins, what is read once more. Against a broker, with several consumers, some of them killed."""
+table begins, what is read once more; what a topic can lack, and what can stand in it; and how much memory large records take.
+Against a broker, with several consumers, some of them killed."""
 
+import base64
+import hashlib
 import json
 import os
 import random
@@ -183,7 +186,7 @@ class Ordering(EventsCase):
         self.assertGreater(self.older, 1000)
 
 
-class Begin(EventsCase):
+class Topic(EventsCase):
     columns = "{name: id, type: long}, {name: v, type: int}"
 
     def test_start_from_time(self):
@@ -319,6 +322,136 @@ class Begin(EventsCase):
         say(4)
         wait(4, agent)
         self.stop(agent)
+
+    def append(self, name: str, kafka: str = "") -> str:
+        return self.unit(name, kafka, self.columns, "Append")
+
+    def say(self, keys, version: int):
+        for key in keys:
+            self.put(key, {"id": key, "v": version})
+        self.flush()
+
+    def refused(self, *parts: str, agent: Agent = None):
+        agent = agent or self.ingest()
+        self.assertEqual(agent.wait(SECONDS), REFUSED, agent.text()[-2000:])
+        for part in parts:
+            self.assertIn(part, agent.text())
+
+    def test_truncated(self):
+        """Records deleted before they were read: nothing is passed silently, and each way out goes on."""
+        os.environ["FIRN_DOUBT_MS"] = "1500"  # others may have read them
+        self.addCleanup(os.environ.pop, "FIRN_DOUBT_MS", None)
+        self.write(self.append("log"))
+        agent = self.ingest()
+        self.say(range(40), 1)
+        wanted = Counter({(key, 1): 1 for key in range(40)})
+        self.wait_rows("log", "id, v", wanted, agent)
+        self.stop(agent)
+        self.say(range(40), 2)
+        self.broker.delete_records(self.topic, 1, 13)
+        self.refused("TopicTruncated", f"delete the consumer group firn-default-log-{self.number}", "firn.dev/positions")
+        found = self.rows("log", "id, v")  # what the other partitions had may have come
+        self.assertEqual(found - wanted, Counter({row: 1 for row in found - wanted if row[0] % PARTITIONS != 1 and row[1] == 2}))
+        self.assertEqual(wanted - found, Counter())
+        name = f"{{name: log-{self.number}}}"
+        self.write(self.append("log").replace(name, name.replace("}", ', annotations: {firn.dev/positions: "Earliest once"}}')))
+        agent = self.ingest()  # of each partition what is there; in Append rows that were there are there again
+        left = [key for key in range(40) if key % PARTITIONS != 1]
+        wanted = found
+        wanted.update({(key, version): 1 for key in left for version in (1, 2)})
+        wanted.update({(key, 2): 1 for key in range(1, 40, PARTITIONS)[3:]})
+        self.wait_rows("log", "id, v", wanted, agent)
+        self.stop(agent)
+
+    def make_anew(self):
+        self.broker.drop_topic(self.topic)
+        self.broker.create_topic(self.topic, PARTITIONS, **{"retention.ms": "-1"})
+
+    def test_made_anew(self):
+        """A topic that was deleted and made again under its name, with more in it than the old one: while nobody reads, and while
+        somebody does."""
+        self.write(self.append("log"))
+        agent = self.ingest()
+        self.say(range(40), 1)
+        wanted = Counter({(key, 1): 1 for key in range(40)})
+        self.wait_rows("log", "id, v", wanted, agent)
+        self.make_anew()
+        self.say(range(200), 2)
+        self.refused("SourceChanged", "deleted and made again", agent=agent)
+        self.refused("SourceChanged", f"drop the table and delete the consumer group firn-default-log-{self.number}")
+        self.assertEqual(self.rows("log", "id, v"), wanted)
+        shutil.rmtree(self.warehouse / "web" / "log")
+        self.broker.drop_group(f"firn-default-log-{self.number}")
+        agent = self.ingest()
+        self.wait_rows("log", "id, v", Counter({(key, 2): 1 for key in range(200)}), agent)
+        self.stop(agent)
+
+    def test_compacted(self):
+        """Transactions, some of them aborted, and their markers; then the topic is compacted, and what the table needs next is gone
+        among much else: it goes on behind the gap."""
+        self.broker.drop_topic(self.topic)
+        self.broker.create_topic(self.topic, PARTITIONS, **{"cleanup.policy": "compact", "segment.ms": "200", "max.compaction.lag.ms": "200",
+                                                            "min.cleanable.dirty.ratio": "0.01", "delete.retention.ms": "3600000"})  # fmt: skip
+        self.producer = Producer({"bootstrap.servers": self.broker.bootstrap, "transactional.id": self.topic, "linger.ms": 20})
+        self.producer.init_transactions(30)
+
+        def transact(keys, version: int | None, commits: bool = True):
+            self.producer.begin_transaction()
+            for key in keys:
+                self.put(key, version and {"id": key, "v": version})
+            self.flush()
+            (self.producer.commit_transaction if commits else self.producer.abort_transaction)(30)
+
+        self.write(self.unit("kept", "", self.columns))
+        agent = self.ingest(http=True)
+        transact(range(100), 1)
+        transact(range(100), 99, commits=False)
+        self.wait_rows("kept", "id, v", Counter({(key, 1): 1 for key in range(100)}), agent)
+        lag = f'firn_ingest_lag_records{{table="{self.topic}",unit="default/kept-{self.number}"}}'
+        wait_until(lambda: agent.metrics().get(lag) == 0, SECONDS, "it is behind the markers", agent.alive)
+        self.stop(agent)
+        for version in range(2, 12):
+            transact(range(100), version)
+            transact(range(50), 99, commits=False)
+        transact(range(90, 100), None)
+
+        def compacted():
+            for key in range(1000, 1000 + PARTITIONS):  # what is newest is never cleaned: it has to become older
+                transact([key], 1)
+            left = {json.loads(message.value())["v"] for message in self.broker.read(self.topic) if message.value()}
+            return not left & set(range(2, 11))
+
+        wait_until(compacted, SECONDS, "the topic is compacted")
+        agent = self.ingest()
+        newest = {key: 11 for key in range(90)} | {1000 + number: 1 for number in range(PARTITIONS)}
+        self.wait_rows("kept", "id, v", Counter({row: 1 for row in newest.items()}), agent)
+        self.stop(agent)
+
+    def test_memory(self):
+        """64 partitions, records of a megabyte, 200 columns: in less than 256 MiB."""
+        each, columns = 3, [f"c{at}" for at in range(199)]
+        self.broker.create_topic("wide", 64, **{"max.message.bytes": "2000000"})
+        self.topic = "wide"
+        producer = Producer({"bootstrap.servers": self.broker.bootstrap, "message.max.bytes": 2000000, "linger.ms": 20})
+        noise = base64.b64encode(random.Random(SEED).randbytes(8 << 20)).decode()  # nothing makes it smaller
+        sums = Counter()
+        for at in range(64 * each):
+            start = at * 40_009
+            row = {"id": at} | {name: noise[start + 5000 * number : start + 5000 * (number + 1)] for number, name in enumerate(columns)}
+            sums[at, hashlib.md5("".join(row[name] for name in columns).encode()).hexdigest()] += 1
+            producer.produce("wide", json.dumps(row), partition=at % 64)
+            producer.poll(0)
+            if at % 16 == 15:
+                producer.flush()
+        self.assertEqual(producer.flush(60), 0)
+        types = ", ".join(["{name: id, type: long}", *(f"{{name: {name}, type: string}}" for name in columns)])
+        self.write(self.unit("wide", "", types, "Append"))
+        agent = self.ingest()
+        self.wait_rows("wide", f"id, md5(concat({', '.join(columns)}))", sums, agent)
+        peak = agent.memory()["peak"]
+        self.stop(agent)
+        print(f"{peak >> 20} MiB at most", flush=True)
+        self.assertLess(peak, 256 << 20)
 
 
 if __name__ == "__main__":

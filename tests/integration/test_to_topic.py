@@ -26,17 +26,26 @@ SESSION_MS, TRANSACTION_MS = 6000, 10000
 
 
 class ToTopic(unittest.TestCase):
+    """The broker is the class's; each test has topics and a group of its own."""
+
+    number = 0
+
+    @classmethod
+    def setUpClass(cls):
+        cls.broker = Broker()
+        cls.broker.start()
+        cls.addClassCleanup(cls.broker.stop)
+
     def setUp(self):
         for name, value in (("FIRN_SESSION_MS", SESSION_MS), ("FIRN_TRANSACTION_MS", TRANSACTION_MS)):
             os.environ[name] = str(value)
             self.addCleanup(os.environ.pop, name, None)
         self.folder = Path(tempfile.mkdtemp(prefix="firn-test-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.broker = Broker()
-        self.broker.start()
-        self.addCleanup(self.broker.stop)
+        ToTopic.number += 1
+        self.source, self.target, self.dead, self.name = (f"{name}{self.number}" for name in ("in", "out", "dead", "clean"))
         self.producer = Producer({"bootstrap.servers": self.broker.bootstrap, "enable.idempotence": True, "linger.ms": 1})
-        self.broker.create_topic("in", PARTITIONS)
+        self.broker.create_topic(self.source, PARTITIONS)
         self.runs = 0
         self.sent: dict[int, list] = defaultdict(list)
 
@@ -45,10 +54,10 @@ class ToTopic(unittest.TestCase):
         path.write_text(f"""\
 apiVersion: firn.dev/v1alpha1
 kind: IngestionUnit
-metadata: {{name: clean}}
+metadata: {{name: {self.name}}}
 spec:
-  kafka: {{topic: in, brokers: "{self.broker.bootstrap}", incomingData: Json{kafka}}}
-  toTopic: {{topic: out}}
+  kafka: {{topic: {self.source}, brokers: "{self.broker.bootstrap}", incomingData: Json{kafka}}}
+  toTopic: {{topic: {self.target}}}
 {more}""")
         return path
 
@@ -59,7 +68,7 @@ spec:
         return agent
 
     def send(self, partition: int, key, value, headers=(), timestamp: int = 0, wanted: bool = True):
-        self.producer.produce("in", value, key, partition, headers=list(headers) or None, timestamp=timestamp)
+        self.producer.produce(self.source, value, key, partition, headers=list(headers) or None, timestamp=timestamp)
         self.producer.poll(0)
         if wanted:
             self.sent[partition].append((key, value, list(headers) or None, timestamp))
@@ -71,15 +80,15 @@ spec:
             self.send(at % PARTITIONS, b"k%d" % (at % 17) if at % 2 else None, value, headers, BASE_MS + at)
 
     def arrived(self) -> dict[int, list]:
-        """What is committed in `out`, up to its end now."""
+        """What is committed in the other topic, up to its end now."""
         consumer = Consumer({"bootstrap.servers": self.broker.bootstrap, "group.id": "test", "isolation.level": "read_committed",
                              "enable.partition.eof": True, "enable.auto.commit": False, "fetch.wait.max.ms": 10})  # fmt: skip
         found = defaultdict(list)
         try:
-            known = consumer.list_topics("out", timeout=30).topics["out"]
+            known = consumer.list_topics(self.target, timeout=30).topics[self.target]
             if known.error:
                 return found
-            consumer.assign([TopicPartition("out", number, 0) for number in known.partitions])
+            consumer.assign([TopicPartition(self.target, number, 0) for number in known.partitions])
             rest = len(known.partitions)
             while rest:
                 message = consumer.poll(30)
@@ -132,7 +141,7 @@ spec:
     def test_whole(self):
         """Keys, values, headers and times; tombstones; other events are passed over, what is no JSON is a dead letter; a
         process that begins again writes nothing twice."""
-        path = self.write_unit(", events: {nameField: event, allow: [{name: view}]}", "  deadLetter: {topic: dead}\n")
+        path = self.write_unit(", events: {nameField: event, allow: [{name: view}]}", f"  deadLetter: {{topic: {self.dead}}}\n")
         for at in range(400):
             other = at % 7 == 3
             value = json.dumps({"event": "left" if other else "view", "id": at, "more": {"a": [1, None]}}).encode()
@@ -142,13 +151,13 @@ spec:
         self.send(3, b"", b'{"event": "view"}', (), BASE_MS + 1000)
         agent = self.start(path)
         self.wait_equal(agent)
-        wait_until(lambda: self.broker.count("dead") == 2, SOON_SECONDS, "the letter, of two records", agent.alive)
+        wait_until(lambda: self.broker.count(self.dead) == 2, SOON_SECONDS, "the letter, of two records", agent.alive)
         self.assertEqual(agent.stop(), OK)
         again = self.start(path)
         self.send(0, b"k", b'{"event": "view", "id": "last"}', (), BASE_MS + 2000)
         self.wait_equal(again)
         self.assertEqual(again.stop(), OK)
-        self.assertEqual(self.broker.count("dead"), 2)
+        self.assertEqual(self.broker.count(self.dead), 2)
 
     def test_dies_at_each_step(self):
         path = self.write_unit()
@@ -199,7 +208,8 @@ spec:
         self.assertEqual(sum(map(len, self.arrived().values())), sum(map(len, self.sent.values())))
 
     def test_deleted(self):
-        """Records that were deleted before they were read; and a topic that was deleted and made again: it begins anew."""
+        """Records that were deleted before they were read; and a topic that was deleted and made again, while nobody reads it and
+        while somebody does: it begins anew."""
         path = self.write_unit()
         self.produce(0, 40)
         agent = self.start(path)
@@ -208,15 +218,19 @@ spec:
         for at in range(20):
             self.send(1, None, b"{}", (), BASE_MS, wanted=False)
         self.producer.flush()
-        self.broker.delete_records("in", 1, 25)
+        self.broker.delete_records(self.source, 1, 25)
         refused = self.start(path)
         self.assertEqual(refused.wait(), REFUSED)
         self.assertIn("TopicTruncated", refused.text())
-        self.assertIn("delete the consumer group firn-default-clean", refused.text())
-        self.broker.drop_topic("in")
-        self.broker.create_topic("in", PARTITIONS)
+        self.assertIn(f"delete the consumer group firn-default-{self.name}", refused.text())
+        self.broker.drop_topic(self.source)
+        self.broker.create_topic(self.source, PARTITIONS)
         self.produce(100, 40)
         again = self.start(path)
+        self.wait_equal(again)
+        self.broker.drop_topic(self.source)
+        self.broker.create_topic(self.source, PARTITIONS)
+        self.produce(200, 400)  # more than it has read of the one before
         self.wait_equal(again)
         self.assertEqual(again.stop(), OK)
 

@@ -4,8 +4,10 @@ flow with the way out, and nothing is passed."""
 
 import io
 import json
+import os
 import struct
 import unittest
+from pathlib import Path
 
 import fastavro
 from harness.agent import OK, REFUSED, Agent
@@ -68,26 +70,8 @@ class Avro(EventsCase):
         """Rows to the table of their route by what they hold, with two processes; a column more comes to each table."""
         schema = record("E", id="long", kind=["null", "string"], ok="boolean")
         number = self.register("routed-value", avro(schema))
-        path = self.write_unit("routed", "mode: Append")
         routes = {"views": "kind in ['view', 'look']", "failed": "ok == 'false'", "rest": None}
-        head = path.read_text().split("  outsourcingUnit:")[0] + "  routes:\n"
-        for name, when in routes.items():
-            condition = f'when: "{when}", ' if when else ""
-            head += f"  - {{{condition}lakeTableRef: {{name: {name}}}}}\n"
-        for name in routes:
-            head += f"""\
----
-apiVersion: firn.dev/v1alpha1
-kind: LakeTable
-metadata: {{name: {name}}}
-spec:
-  catalog: {{type: Directory, warehouse: {self.folder}/lake}}
-  database: web
-  tableName: {name}
-  mode: Append
-  commitInterval: 300ms
-"""
-        path.write_text(head)
+        path = self.write_routes("routed", routes)
         self.broker.create_topic("routed", partitions=3)
         wanted = {name: [] for name in routes}
 
@@ -184,6 +168,17 @@ spec:
 class Json(EventsCase):
     incoming = "Json"
 
+    def write_dead_table(self, topic: str, table_lines: str, name: str) -> Path:
+        """The unit of write_unit, its dead letters in the table of that name."""
+        path = self.write_unit(topic, table_lines)
+        path.write_text(path.read_text().replace(f"deadLetter: {{topic: {topic}.dead}}", f"deadLetter: {{lakeTableRef: {{name: {name}}}}}")
+                        + self.table(name))  # fmt: skip
+        return path
+
+    def dead_rows(self, name: str) -> list[dict]:
+        table = self.read(name, "pyiceberg")
+        return sorted(table.to_pylist(), key=lambda row: row["topic_offset"]) if table is not None else []
+
     def test_broken(self):
         values = [{"id": i, "count": i * 10**9, "s": f"s{i} ☃"} for i in range(30)]
         broken = {
@@ -237,20 +232,7 @@ class Json(EventsCase):
 
     def test_dead_table(self):
         """Dead letters in a table: two processes of which one is killed in the midst of them; each is a row, whole, once."""
-        path = self.folder / "dead.yaml"
-        columns = "mode: Append\n      columns: [{name: id, type: long}]"
-        unit = self.write_unit("judged", columns).read_text()
-        path.write_text(unit.replace("deadLetter: {topic: judged.dead}", "deadLetter: {lakeTableRef: {name: dead}}") + f"""\
----
-apiVersion: firn.dev/v1alpha1
-kind: LakeTable
-metadata: {{name: dead}}
-spec:
-  catalog: {{type: Directory, warehouse: {self.folder}/lake}}
-  database: web
-  tableName: dead
-  commitInterval: 300ms
-""")
+        path = self.write_dead_table("judged", "mode: Append\n      columns: [{name: id, type: long}]", "dead")
         self.broker.create_topic("judged", partitions=3)
         good, wanted, ends = [], [], [0, 0, 0]
 
@@ -290,36 +272,67 @@ spec:
             wait_until(lambda: letters("pyiceberg") == wanted, 60, "every letter is there, once", agent.alive)
             self.assertEqual(letters("duckdb"), wanted)
 
+    def test_large_letters(self):
+        """One that is larger than its topic takes is there in pieces; where it has to be one record, on its way to a table, the
+        flow ends with the way out, and nothing is passed before the topic takes it."""
+        small, at_most = 60, 100_000
+        bad = b'{"id": 1, "s": "' + os.urandom(150_000).hex().encode()
+        good = [json.dumps({"id": at}) for at in range(2 * small)]
+        columns = "mode: Append\n      columns: [{name: id, type: long}]"
+        for topic, letters in (("large", "large.dead"), ("whole", "firn-default-whole-letters")):
+            self.broker.create_topic(topic)
+            self.broker.create_topic(letters, **{"max.message.bytes": str(at_most)})
+            for row in good[:small]:
+                self.send(topic, row.encode())
+            self.send(topic, bad)
+            for row in good[small:]:
+                self.send(topic, row.encode())
+        self.producer.flush()
+        with self.ingest(self.write_unit("large", columns)) as agent:
+            self.wait_rows(agent, "large", good)
+        self.assert_letters("large.dead", {"is cut short": bad})
+        self.assertGreater(self.broker.count("large.dead"), 1 + len(bad) // at_most)
+        path = self.write_dead_table("whole", columns, "kept")
+        with Agent(path, self.folder / "refused.log", subcommand="ingest") as refused:
+            self.assertEqual(refused.wait(), REFUSED, refused.text()[-2000:])
+        for part in ("RecordTooLarge", "topic firn-default-whole-letters", f"the topic takes {at_most}", "raise its max.message.bytes"):
+            self.assertIn(part, refused.text())
+        table = self.read("whole", "pyiceberg")
+        self.assertLessEqual(table.num_rows if table is not None else 0, small)
+        self.broker.alter_topic("firn-default-whole-letters", **{"max.message.bytes": "1000000"})
+        with self.ingest(path) as agent:
+            self.wait_rows(agent, "whole", good)
+            wait_until(lambda: [row["value"] for row in self.dead_rows("kept")] == [bad], 60, "it is there, whole", agent.alive)
+
+    def test_replayed_letters(self):
+        """What was at fault put right, dead letters become rows: read again from their places, or from the topic of the letters by
+        another unit."""
+        rows = [{"id": at, "count": at * (10**9 if at % 7 == 0 else 1)} for at in range(40)]
+        large = [row for row in rows if row["count"] >= 2**31]
+        narrow = "idColumns: [id]\n      columns: [{name: id, type: long}, {name: count, type: int}]"
+        self.broker.create_topic("mended")
+        for row in rows:
+            self.send("mended", json.dumps(row).encode(), json.dumps({"id": row["id"]}))
+        self.producer.flush()
+        path = self.write_dead_table("mended", narrow, "broken")
+        with self.ingest(path) as agent:
+            self.wait_rows(agent, "mended", [json.dumps(row) for row in rows if row not in large])
+            wait_until(lambda: len(self.dead_rows("broken")) == len(large), 60, "the others are letters", agent.alive)
+        places = [row["topic_offset"] for row in self.dead_rows("broken")]
+        self.assertEqual(places, [row["id"] for row in large])
+        text = path.read_text().replace("name: count, type: int", "name: count, type: long")
+        path.write_text(text.replace("topic: mended,", f"topic: mended, replay: {{id: one, offsets: [{{partition: 0, offset: {places[0]}}}]}},"))
+        with self.ingest(path) as agent:
+            self.wait_rows(agent, "mended", [json.dumps(row) for row in rows])
+        again = self.write_unit("firn-default-mended-letters", narrow.replace("type: int", "type: long"))
+        with self.ingest(again) as agent:
+            self.wait_rows(agent, "firn-default-mended-letters", [json.dumps(row) for row in large])
+        self.assertEqual([row["topic_offset"] for row in self.dead_rows("broken")], places)
+
     def test_routes(self):
         """One topic to three tables, with two processes of which one is killed: every record is in one table, once."""
         routes = {"views": "event == 'view'", "orders": "event in ['buy', 'pay']", "rest": None}
-        path = self.folder / "routed.yaml"
-        unit = f"""\
-apiVersion: firn.dev/v1alpha1
-kind: IngestionUnit
-metadata: {{name: routed}}
-spec:
-  kafka: {{topic: routed, brokers: "{self.broker.bootstrap}", incomingData: Json}}
-  deadLetter: {{topic: routed.dead}}
-  routes:
-"""
-        table = """\
----
-apiVersion: firn.dev/v1alpha1
-kind: LakeTable
-metadata: {{name: {name}}}
-spec:
-  catalog: {{type: Directory, warehouse: {folder}/lake}}
-  database: web
-  tableName: {name}
-  mode: Append
-  commitInterval: 300ms
-  columns: [{{name: id, type: long}}, {{name: event, type: string}}]
-"""
-        for name, when in routes.items():
-            condition = f'when: "{when}", ' if when else ""
-            unit += f"  - {{{condition}lakeTableRef: {{name: {name}}}}}\n"
-        path.write_text(unit + "".join(table.format(name=name, folder=self.folder) for name in routes))
+        path = self.write_routes("routed", routes, "columns: [{name: id, type: long}, {name: event, type: string}]")
         self.broker.create_topic("routed", partitions=3)
         wanted = {name: [] for name in routes}
         kinds = {"view": "views", "buy": "orders", "pay": "orders", "left": "rest"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 from harness.events import EventsCase
+from harness.wait import wait_until
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "proto"
 EVENT = "0202"  # how records.txt frames it: the file's second message
@@ -35,6 +36,10 @@ def said(kind: pa.DataType, value) -> str:
     if pa.types.is_decimal(kind):
         return str(int(value))
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def varint(number: int) -> bytes:
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
 
 
 class Protobuf(EventsCase):
@@ -87,6 +92,44 @@ class Protobuf(EventsCase):
             wanted = [f"{values},late:null" for _, values in records] + [f'{values},late:"late"' for _, values in more]
             self.wait_rows(agent, "events", wanted)
         self.assert_letters("events.dead", broken)
+
+    def test_routes(self):
+        """Rows to the table of their route by a text, an enum's name and a boolean; a field more comes to each table; what none
+        takes is a dead letter."""
+        text = """syntax = "proto3"; enum Kind { KIND_NONE = 0; VIEW = 1; BUY = 2; }
+            message E { int64 id = 1; Kind kind = 2; bool ok = 3; string shop = 4; }"""
+        routes = {"views": "kind in ['VIEW', '7']", "abroad": "shop == 'abroad'", "failed": "ok == 'false'"}
+        path = self.write_routes("routed", routes)
+        self.broker.create_topic("routed", partitions=3)
+        wanted = {name: [] for name in routes}
+        unrouted = []
+
+        def produce(start: int, count: int, number: int, more: bytes = b"", late: str = ""):
+            for at in range(start, start + count):
+                kind, ok, shop = (0, 1, 2, 7)[at % 4], at % 3 > 0, ("home", "abroad")[at % 5 == 0]
+                data = struct.pack(">bI", 0, number) + b"\0" + bytes([8]) + varint(at) + bytes([0x10, kind, 0x18, ok, 0x22, len(shop)])
+                data += shop.encode() + more
+                self.producer.produce("routed", data, partition=at % 3)
+                name = "views" if kind in (1, 7) else "abroad" if shop == "abroad" else "failed" if not ok else None
+                if name is None:
+                    unrouted.append(data)
+                    continue
+                said = ("KIND_NONE", "VIEW", "BUY", "7")[at % 4]
+                wanted[name].append((f'id:{at},kind:"{said}",ok:{str(ok).lower()},shop:"{shop}"', late))
+            self.producer.flush()
+
+        produce(0, 300, self.register("routed-value", text))
+        with self.ingest(path) as agent:
+            for name in routes:
+                self.wait_rows(agent, name, [row for row, _ in wanted[name]])
+            later = self.register("routed-value", text.replace("shop = 4;", "shop = 4; string late = 5;"))
+            produce(300, 300, later, b"\x2a\4late", '"late"')
+            for name in routes:
+                self.wait_rows(agent, name, [f"{row},late:{late or 'null'}" for row, late in wanted[name]])
+            wait_until(lambda: len(self.letters("routed.dead")) == len(unrouted), 60, "what no route takes is there", agent.alive)
+        letters = self.letters("routed.dead")
+        self.assertEqual(sorted(value for _, value in letters), sorted(unrouted))
+        self.assertEqual([why for why, _ in letters if "no route" not in why], [])
 
     def test_keys(self):
         """Upsert, nested keys' messages, and a record without a value."""

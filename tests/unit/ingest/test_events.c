@@ -63,6 +63,42 @@ static void test_upsert(void **state)
     source_close(&source);
 }
 
+/* One manifest, a topic of the same name in each of two clusters. */
+static void test_two_clusters(void **state)
+{
+    (void)state;
+    Source first, second;
+    Process processes[2];
+    open_events(&first, "", "      idColumns: [id]\n");
+    open_events(&second, "", "      idColumns: [id]\n");
+    assert_int_equal(
+        rd_kafka_mock_topic_create(second.cluster.mock, "firn-default-others-control", 1, 1), 0);
+    char texts[2][2048];
+    snprintf(texts[0], sizeof texts[0], EVENTS_FORMAT, first.cluster.broker, "", first.folder,
+             "      idColumns: [id]\n");
+    snprintf(texts[1], sizeof texts[1], EVENTS_FORMAT, second.cluster.broker, "", second.folder,
+             "      idColumns: [id]\n");
+    static const char name[] = "{name: events}";
+    memcpy(strstr(texts[1], name), "{name: others}", sizeof name - 1);
+    AUTO(mem_free) char *both = mem_format("%s---\n%s", texts[0], texts[1]);
+    parse_events(&first, both);
+    for (int64_t id = 1; id <= 30; id++) {
+        say_row(&first, id, 1);
+        say_row(&second, id + 100, 2);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(processes); i++) {
+        processes[i] =
+            (Process){.flow = ingest_new_topic(first.manifest, &first.manifest->units[i])};
+        processes[i].thread = thread_start("flow", run, &processes[i]);
+    }
+    expect(&first, 30, 465, 30);
+    expect(&second, 30, 3465, 60);
+    for (size_t i = 0; i < ARRAY_LEN(processes); i++)
+        process_stop(&processes[i]);
+    source_close(&second);
+    source_close(&first);
+}
+
 static void test_append(void **state)
 {
     (void)state;
@@ -360,10 +396,10 @@ int main(void)
 {
     setup_quick();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_upsert),           cmocka_unit_test(test_append),
-        cmocka_unit_test(test_latest),           cmocka_unit_test(test_ordering),
-        cmocka_unit_test(test_ordering_refused), cmocka_unit_test(test_replay),
-        cmocka_unit_test(test_replay_upsert),    cmocka_unit_test(test_freshness),
-        cmocka_unit_test(test_retention)};
+        cmocka_unit_test(test_upsert),    cmocka_unit_test(test_two_clusters),
+        cmocka_unit_test(test_append),    cmocka_unit_test(test_latest),
+        cmocka_unit_test(test_ordering),  cmocka_unit_test(test_ordering_refused),
+        cmocka_unit_test(test_replay),    cmocka_unit_test(test_replay_upsert),
+        cmocka_unit_test(test_freshness), cmocka_unit_test(test_retention)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
