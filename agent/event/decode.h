@@ -2,7 +2,7 @@
  * row. */
 #pragma once
 
-#include "agent/event/scan.h"
+#include "common/json/scan.h"
 #include "agent/event/value.h"
 #include "agent/event/wire.h"
 #include "common/reader.h"
