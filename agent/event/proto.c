@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "agent/event/decode.h"
-#include "common/text.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 #define CUT "is cut short, or no Protobuf of its schema"
 #define GROUPS_MAX 64
