@@ -100,6 +100,7 @@ typedef struct Owner {
     int64_t expected_us, seen_us;
     int64_t due_us; /* when its figures are; INT64_MAX: they stand in line */
     bool silent;
+    bool moved;    /* a process came or went, or silence did, since its word was made */
     uint64_t word; /* of what was told at once last */
     bool is_shown;
     ChannelFlow shown;
