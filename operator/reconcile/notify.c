@@ -35,6 +35,14 @@ void enqueue(Operator *op, char kind, const char *namespace_name, const char *na
         work_queue_put(op->queue, key, clock_mono_us());
 }
 
+void enqueue_light(Operator *op, char kind, const char *namespace_name, const char *name)
+{
+    char key[WORK_KEY_BYTES_MAX];
+    int bytes = snprintf(key, sizeof key, "%c/%s/%s", kind, namespace_name, name);
+    if (bytes > 0 && (size_t)bytes < sizeof key)
+        work_queue_put_light(op->queue, key, clock_mono_us());
+}
+
 static void enqueue_first(Operator *op, char kind, const char *namespace_name, const char *name,
                           int64_t at_us)
 {
@@ -253,11 +261,11 @@ static void changed(void *context, Kind kind, const json_t *before, const json_t
         if (kind == KIND_UNIT)
             enqueue_tables_of(op, now);
         /* Somebody else may have written it. */
-        enqueue(op,
-                kind == KIND_UNIT        ? 'u'
-                : kind == KIND_CONNECTOR ? 'c'
-                                         : 't',
-                object_namespace(now), object_name(now));
+        enqueue_light(op,
+                      kind == KIND_UNIT        ? 'u'
+                      : kind == KIND_CONNECTOR ? 'c'
+                                               : 't',
+                      object_namespace(now), object_name(now));
         return;
     }
     bool change = kind <= KIND_UNIT && before && now && !same_wish(before, now);
