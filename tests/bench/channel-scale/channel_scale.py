@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from figures import SCALE, figure
-from harness.kube import ROOT, Cluster, Operator
+from harness.kube import ROOT, BusyCluster, Cluster, Operator
 from harness.process import die_with_parent, free_port
 from harness.wait import wait_until
 
@@ -143,7 +143,7 @@ def main(build: Path) -> int:
     folder = Path(tempfile.mkdtemp(prefix="firn-bench-"))
     try:
         for count in NUMBERS:
-            with Cluster() as kube:
+            with BusyCluster() as kube:
                 kube.install(ROOT / "crds")
                 kube.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}))
                 one_number(kube, build / "tests/channel_agents_bench", folder, count)
