@@ -96,6 +96,12 @@ void enqueue_tables_of(Operator *op, const json_t *unit)
         enqueue(op, 't', object_namespace(unit), name);
 }
 
+bool tables_repeat_the_same(const json_t *before, const json_t *now)
+{
+    return json_equal(object_at(before, "status.phase"), object_at(now, "status.phase")) &&
+           json_equal(condition_of(before, "Ready"), condition_of(now, "Ready"));
+}
+
 static void enqueue_unit(Operator *op, const json_t *unit, bool change)
 {
     const char *space = object_namespace(unit), *name = object_name(unit);
@@ -258,7 +264,7 @@ static void changed(void *context, Kind kind, const json_t *before, const json_t
 {
     Operator *op = context;
     if (kind <= KIND_UNIT && only_status(before, now)) {
-        if (kind == KIND_UNIT)
+        if (kind == KIND_UNIT && !tables_repeat_the_same(before, now))
             enqueue_tables_of(op, now);
         /* Somebody else may have written it. */
         enqueue_light(op,

@@ -110,6 +110,9 @@ void enqueue(Operator *op, char kind, const char *namespace_name, const char *na
 void enqueue_light(Operator *op, char kind, const char *namespace_name, const char *name);
 /* The LakeTables that the unit names, or its own. */
 void enqueue_tables_of(Operator *op, const json_t *unit);
+/* Of a unit before and after its status was written: of that its tables repeat the phase, and
+ * Ready. What they repeat of figures is reports_has_news's. */
+bool tables_repeat_the_same(const json_t *before, const json_t *now);
 void enqueue_units_of(Operator *op, const char *namespace_name, const char *connector);
 CacheTaker notify_taker(Operator *op);
 /* Whether units and tables came, or were changed, by the hundred within the last second. What they

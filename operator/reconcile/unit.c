@@ -182,6 +182,8 @@ static void put_figures(Look *look, const json_t *unit, const char *process, jso
             json_object_set(more, kept[i], was);
     }
     UnitFigures figures;
+    if (reports_has_news(look->op->reports, process, look->name))
+        enqueue_tables_of(look->op, unit);
     if (!reports_of_unit(look->op->reports, process, look->name, &figures))
         return;
     if (figures.rows != CHANNEL_NOT_SAID)

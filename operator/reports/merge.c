@@ -107,6 +107,8 @@ void owner_show(Owner *owner)
             owner->shown_s = agent->heard_s;
         for (size_t t = 0; t < agent->table_count; t++) {
             Told *told = agent->tables[t];
+            told->is_news =
+                told->is_news || !told->is_shown || told->shown.upkeep != told->now.upkeep;
             told->shown = told->now; /* its numbers: the texts stay now's */
             told->is_shown = true;
         }

@@ -402,3 +402,20 @@ bool reports_of_unit(Reports *reports, const char *key, const char *unit, UnitFi
     pthread_mutex_unlock(&reports->lock);
     return found;
 }
+
+bool reports_has_news(Reports *reports, const char *key, const char *unit)
+{
+    bool news = false;
+    pthread_mutex_lock(&reports->lock);
+    const Owner *owner = *owner_at(reports, key);
+    for (size_t i = 0; owner && i < owner->agent_count; i++) {
+        const Agent *agent = &owner->agents[i];
+        for (size_t t = place_of(agent, unit, "");
+             t < agent->table_count && strcmp(agent->tables[t]->now.unit, unit) == 0; t++) {
+            news = news || agent->tables[t]->is_news;
+            agent->tables[t]->is_news = false;
+        }
+    }
+    pthread_mutex_unlock(&reports->lock);
+    return news;
+}
