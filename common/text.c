@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #define WORD_BYTES_MAX 64
@@ -283,4 +284,80 @@ void text_quote(Bytes *to, const char *value)
         }
     }
     bytes_put_u8(to, '"');
+}
+
+bool text_is_utf8(const uint8_t *at, size_t bytes)
+{
+    const uint8_t *end = at + bytes;
+    while (at < end) {
+        uint64_t eight;
+        while (end - at >= 8) {
+            memcpy(&eight, at, 8);
+            if (eight & 0x8080808080808080u)
+                break;
+            at += 8;
+        }
+        if (at == end)
+            break;
+        uint8_t lead = *at++;
+        if (lead < 0x80)
+            continue;
+        size_t more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+        if (lead < 0xc2 || lead > 0xf4 || (size_t)(end - at) < more)
+            return false;
+        uint8_t first = at[0];
+        if ((lead == 0xe0 && first < 0xa0) || (lead == 0xed && first > 0x9f) ||
+            (lead == 0xf0 && first < 0x90) || (lead == 0xf4 && first > 0x8f))
+            return false;
+        for (size_t i = 0; i < more; i++)
+            if ((at[i] & 0xc0) != 0x80)
+                return false;
+        at += more;
+    }
+    return true;
+}
+
+/* Up to 19 digits and a power of ten that a double holds exactly: one rounding, so it is right
+ * (Clinger 1990). Everything else is strtod's. */
+static bool quick_real(const char *at, const char *end, double *ret)
+{
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                    1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    bool negative = at < end && *at == '-';
+    at += negative;
+    uint64_t digits = 0;
+    int count = 0, scale = 0;
+    bool point = false;
+    for (; at < end; at++) {
+        if (*at == '.' && !point) {
+            point = true;
+            continue;
+        }
+        unsigned digit = (unsigned)(*at - '0');
+        if (digit > 9 || ++count > 18)
+            return false;
+        digits = digits * 10 + digit;
+        scale += point;
+    }
+    if (!count || digits > (UINT64_C(1) << 53) || scale > 22)
+        return false;
+    double value = (double)digits / powers[scale];
+    *ret = negative ? -value : value;
+    return true;
+}
+
+bool text_real_parse(const char *text, size_t bytes, double *ret)
+{
+    if (quick_real(text, text + bytes, ret))
+        return true;
+    char small[64], *end;
+    AUTO(mem_free) char *large = bytes < sizeof small ? NULL : mem_strndup(text, bytes);
+    if (!large) {
+        memcpy(small, text, bytes);
+        small[bytes] = '\0';
+    }
+    const char *copy = large ? large : small;
+    *ret = strtod(copy, &end);
+    return bytes && end == copy + bytes;
 }

@@ -23,6 +23,11 @@ char *text_quantity_format(uint64_t bytes, char *buffer, size_t buffer_bytes);
 /* All of the text is one decimal number that fits. */
 MUST_CHECK bool text_integer_parse(const char *text, int64_t *ret);
 
+/* A number's text, all of it. */
+MUST_CHECK bool text_real_parse(const char *text, size_t bytes, double *ret);
+
+bool text_is_utf8(const uint8_t *at, size_t bytes);
+
 /* A DNS-1123 subdomain of at most 253 bytes: what Kubernetes takes as an object's name. */
 bool text_is_object_name(const char *text);
 

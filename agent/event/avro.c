@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent/event/decode.h"
+#include "common/text.h"
 
 #define CUT "is cut short, or no Avro of its schema"
 #define BLOCK_ITEMS_MAX (INT64_C(1) << 28)
@@ -199,7 +200,7 @@ static bool put_items(Decode *decode, Reader *in, const WireType *wire, Column *
             if (is_map) {
                 if (!take_span(decode, in, &key, &key_bytes))
                     return false;
-                if (!value_is_utf8(key, key_bytes))
+                if (!text_is_utf8(key, key_bytes))
                     return decode_bad(decode, "has a text that is no UTF-8");
                 column_element_room(decode->batch, &column->child[0]);
                 column_put_bytes(decode->batch, &column->child[0], key, key_bytes);
@@ -320,7 +321,7 @@ static bool put_there(Decode *decode, Reader *in, const WireType *wire, Column *
             return put_symbol(decode, in, wire, column);
         if (UNLIKELY(!take_span(decode, in, &at, &bytes)))
             return false;
-        if (UNLIKELY(!value_is_utf8(at, bytes)))
+        if (UNLIKELY(!text_is_utf8(at, bytes)))
             return decode_bad(decode, "has a text that is no UTF-8");
         return event_put_text(decode, wire, column, (const char *)at, bytes);
     case FORM_BINARY:

@@ -2,9 +2,9 @@
  * row. */
 #pragma once
 
-#include "agent/event/scan.h"
 #include "agent/event/value.h"
 #include "agent/event/wire.h"
+#include "common/json/scan.h"
 #include "common/reader.h"
 
 #define PLACEHOLDER "__debezium_unavailable_value"

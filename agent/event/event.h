@@ -9,9 +9,8 @@
  *   connect.c, avro_schema.c, proto_schema.c, proto_text.c
  *               schemas → WireTypes
  *   plan.c      a writer's schema, and the target's
- *   scan.c      a scanner of JSON text
  *   json.c, avro.c, proto.c, natural.c (plain JSON's values, by their columns)
- *               … → columns
+ *               … → columns; JSON by common/json/scan.h
  *   value.c     texts and bytes → values
  *   put.c       … put into columns
  *

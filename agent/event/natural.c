@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/event/decode.h"
+#include "common/text.h"
 
 #define TEXT_BYTES 64 /* of a date or time */
 #define DAY_MICROS INT64_C(86400000000)
@@ -92,7 +93,7 @@ static bool put_json(Decode *decode, Column *column, const char *text, size_t by
 {
     if (bytes > COLUMN_BYTES_MAX / 2)
         return decode_bad(decode, "is too long");
-    if (!value_is_utf8((const uint8_t *)text, bytes))
+    if (!text_is_utf8((const uint8_t *)text, bytes))
         return decode_bad(decode, "is no UTF-8");
     column_put_bytes(decode->batch, column, text, bytes);
     return true;

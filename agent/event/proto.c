@@ -10,6 +10,7 @@
 
 #include "agent/event/decode.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 #define CUT "is cut short, or no Protobuf of its schema"
 #define GROUPS_MAX 64
@@ -253,7 +254,7 @@ static bool put_scalar(Decode *decode, const WireType *wire, Column *column, con
         put_symbol(decode, wire, column, spot->value);
         return true;
     case WIRE_STRING:
-        if (UNLIKELY(!value_is_utf8(at, spot->value)))
+        if (UNLIKELY(!text_is_utf8(at, spot->value)))
             return decode_bad(decode, "has a text that is no UTF-8");
         return event_put_text(decode, wire, column, (const char *)at, spot->value);
     case WIRE_BYTES:

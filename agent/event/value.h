@@ -20,9 +20,6 @@ MUST_CHECK bool value_base64(const char *text, size_t bytes, Bytes *to);
 void value_bits(const uint8_t *at, size_t bytes, int32_t length, Bytes *to);
 /* "(1.5,-2)" as PostgreSQL prints a point. */
 void value_point(double x, double y, Bytes *to);
-bool value_is_utf8(const uint8_t *at, size_t bytes);
 /* "-12.50", "1.5e3" as an unscaled integer; false, too, where it would have to be rounded. */
 MUST_CHECK bool value_number(const char *text, size_t bytes, unsigned precision, unsigned scale,
                              __int128 *ret);
-/* A number's text, all of it. */
-MUST_CHECK bool value_real(const char *text, size_t bytes, double *ret);

@@ -19,8 +19,8 @@
  *
  * Either side may be older than the other: members and words that are not known are left out, a
  * number that is not there was not said, and a version only grows when that is not enough. Nothing
- * that is taken is longer than the limits here. Who is refused is told so by the close frame's
- * reason, a code of one word.
+ * that is taken is longer than the limits here, or has two of these words. Who is refused is told
+ * so by the close frame's reason, a code of one word.
  *
  * https://www.rfc-editor.org/rfc/rfc6455 */
 #pragma once
@@ -35,6 +35,8 @@
 #define CHANNEL_MESSAGE_BYTES_MAX ((size_t)65536)
 #define CHANNEL_TOKEN_BYTES_MAX ((size_t)8192)
 #define CHANNEL_ORDER_BYTES_MAX ((size_t)32768)
+#define CHANNEL_NAME_BYTES_MAX ((size_t)600) /* of a unit, of a table */
+#define CHANNEL_ERROR_BYTES_MAX ((size_t)512)
 #define CHANNEL_TABLES_MAX 100     /* in one message */
 #define CHANNEL_MESSAGES_PER_S 8.0 /* an agent with many tables begins with many messages */
 #define CHANNEL_REPORT_US INT64_C(1000000)

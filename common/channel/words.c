@@ -1,10 +1,6 @@
 #include "common/channel/channel.h"
 
 #include <jansson.h>
-#include <stdio.h>
-
-#define NAME_BYTES_MAX 600
-#define ERROR_BYTES_MAX 512
 
 #define CLEAR(field, member) to->field = CHANNEL_NOT_SAID;
 #define COPY(field, member) to->field = from->field;
@@ -161,7 +157,7 @@ static json_t *flow_of(const ChannelFlow *from)
     if (from->reason[0])
         json_object_set_new(to, "reason", text_of(from->reason, sizeof from->reason - 1));
     if (from->error)
-        json_object_set_new(to, "error", text_of(from->error, ERROR_BYTES_MAX));
+        json_object_set_new(to, "error", text_of(from->error, CHANNEL_ERROR_BYTES_MAX));
     if (from->request[0]) {
         json_object_set_new(to, "request", text_of(from->request, sizeof from->request - 1));
         json_object_set_new(to, "requestState",
@@ -182,8 +178,8 @@ static json_t *flow_of(const ChannelFlow *from)
 
 static json_t *table_of(const ChannelTable *from)
 {
-    json_t *to = json_pack("{so so}", "unit", text_of(from->unit, NAME_BYTES_MAX), "table",
-                           text_of(from->table, NAME_BYTES_MAX));
+    json_t *to = json_pack("{so so}", "unit", text_of(from->unit, CHANNEL_NAME_BYTES_MAX), "table",
+                           text_of(from->table, CHANNEL_NAME_BYTES_MAX));
     CHANNEL_TABLE_NUMBERS(PUT)
     return to;
 }
@@ -202,141 +198,4 @@ void channel_put_report(Bytes *to, const ChannelReport *report)
     if (report->whole)
         json_object_set_new(body, "whole", json_true());
     put_word(to, "report", body);
-}
-
-/* --- reading --- */
-
-static bool bad(Error *err, const char *what)
-{
-    return error_set(err, ERROR_DATA, "BadWord", "%s", what);
-}
-
-/* NULL when it is no text or too long. */
-static const char *text_in(const json_t *from, const char *member, size_t most)
-{
-    const json_t *value = json_object_get(from, member);
-    size_t bytes = json_string_length(value);
-    const char *text = json_string_value(value);
-    return text && bytes <= most && strlen(text) == bytes ? text : NULL;
-}
-
-static void take_text(const json_t *from, const char *member, char *to, size_t bytes)
-{
-    const char *text = text_in(from, member, bytes - 1);
-    snprintf(to, bytes, "%s", text ? text : "");
-}
-
-/* What counts or measures is no less than 0. */
-static int64_t number_in(const json_t *from, const char *member)
-{
-    const json_t *value = json_object_get(from, member);
-    return json_is_integer(value) && json_integer_value(value) >= 0 ? json_integer_value(value)
-                                                                    : CHANNEL_NOT_SAID;
-}
-
-#define TAKE_NUMBER(field, member) to->field = number_in(from, member);
-
-static bool take_flow(const json_t *from, ChannelFlow *to, Error *err)
-{
-    channel_flow_clear(to);
-    take_text(from, "phase", to->phase, sizeof to->phase);
-    if (!to->phase[0])
-        return bad(err, "a report's flow has no phase");
-    take_text(from, "reason", to->reason, sizeof to->reason);
-    const char *error = text_in(from, "error", ERROR_BYTES_MAX);
-    to->error = error ? mem_strdup(error) : NULL;
-    take_text(from, "request", to->request, sizeof to->request);
-    take_text(from, "requestState", to->request_state, sizeof to->request_state);
-    take_text(from, "requestWhy", to->request_why, sizeof to->request_why);
-    take_text(from, "requestFrom", to->request_from, sizeof to->request_from);
-    take_text(from, "requestTo", to->request_to, sizeof to->request_to);
-    CHANNEL_FLOW_NUMBERS(TAKE_NUMBER)
-    return true;
-}
-
-static bool take_tables(const json_t *list, ChannelReport *ret, Error *err)
-{
-    size_t i;
-    json_t *from;
-    if (json_array_size(list) > CHANNEL_TABLES_MAX)
-        return bad(err, "a report has too many tables");
-    if (json_array_size(list))
-        ret->tables = mem_array(json_array_size(list), sizeof *ret->tables);
-    json_array_foreach(list, i, from)
-    {
-        const char *unit = text_in(from, "unit", NAME_BYTES_MAX);
-        const char *table = text_in(from, "table", NAME_BYTES_MAX);
-        if (!unit || !table || !*table)
-            return bad(err, "a report's table has no unit and name");
-        ChannelTable *to = &ret->tables[ret->table_count++];
-        to->unit = mem_strdup(unit);
-        to->table = mem_strdup(table);
-        CHANNEL_TABLE_NUMBERS(TAKE_NUMBER)
-    }
-    return true;
-}
-
-static bool take_report(const json_t *from, ChannelReport *to, Error *err)
-{
-    const json_t *flow = json_object_get(from, "flow"), *tables = json_object_get(from, "tables");
-    if (!json_is_object(from))
-        return bad(err, "a report is an object");
-    to->has_flow = json_is_object(flow);
-    to->whole = json_is_true(json_object_get(from, "whole"));
-    return (!to->has_flow || take_flow(flow, &to->flow, err)) && take_tables(tables, to, err);
-}
-
-#define TAKE_TEXT(member)                                                                          \
-    text = text_in(from, #member, CHANNEL_ORDER_BYTES_MAX);                                        \
-    to->member = text ? mem_strdup(text) : NULL;
-static bool take_orders(const json_t *from, ChannelOrders *to, Error *err)
-{
-    const char *text;
-    to->pause = json_is_true(json_object_get(from, "pause"));
-    CHANNEL_ORDER_TEXTS(TAKE_TEXT)
-    return json_is_object(from) || bad(err, "orders are an object");
-}
-
-static bool take_word(const json_t *all, ChannelWord *to, Error *err)
-{
-    const json_t *hello = json_object_get(all, "hello"), *report = json_object_get(all, "report");
-    const json_t *welcome = json_object_get(all, "welcome");
-    const json_t *orders = json_object_get(all, "orders");
-    if (orders) {
-        to->kind = CHANNEL_ORDERS;
-        return take_orders(orders, &to->orders, err);
-    }
-    if (report) {
-        to->kind = CHANNEL_REPORT;
-        return take_report(report, &to->report, err);
-    }
-    if (!hello && !welcome)
-        return true;
-    to->kind = hello ? CHANNEL_HELLO : CHANNEL_WELCOME;
-    to->version = number_in(hello ? hello : welcome, "version");
-    if (to->version < 1)
-        return bad(err, "it has no version");
-    if (!hello)
-        return true;
-    const char *token = text_in(hello, "token", CHANNEL_TOKEN_BYTES_MAX);
-    if (!token || !*token)
-        return bad(err, "a hello has no token");
-    to->token = mem_strdup(token);
-    take_text(hello, "agent", to->agent, sizeof to->agent);
-    return true;
-}
-
-bool channel_take(const void *message, size_t bytes, ChannelWord *ret, Error *err)
-{
-    json_error_t why;
-    *ret = (ChannelWord){0};
-    if (bytes > CHANNEL_MESSAGE_BYTES_MAX)
-        return bad(err, "a message is too long");
-    json_t *all = json_loadb(message, bytes, 0, &why);
-    bool ok =
-        json_is_object(all) ? take_word(all, ret, err) : bad(err, "a message is no JSON object");
-    json_decref(all);
-    if (!ok)
-        channel_word_done(ret);
-    return ok;
 }

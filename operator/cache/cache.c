@@ -9,10 +9,20 @@
 #define KEY_BYTES_MAX 512
 
 typedef struct Entry Entry;
+/* One of the names by which an entry is found, in the index. */
+typedef struct Ref {
+    struct Ref *next, **from; /* of its bucket */
+    struct Ref *sibling;
+    Entry *entry;
+    uint64_t hash; /* of `at` and the name */
+} Ref;
+
 struct Entry {
     Entry *next;
     char *text;
-    char *ref[CACHE_REFS];
+    char *version;
+    char *ref[CACHE_REFS]; /* "\nname\nname" */
+    Ref *refs;
     uint64_t list;      /* the list that named it last, of its feed */
     size_t space_bytes; /* of key: the namespace */
     char key[];         /* "namespace/name" */
@@ -20,6 +30,7 @@ struct Entry {
 
 typedef struct Table {
     Entry **buckets;
+    Ref **index; /* as many */
     size_t bucket_count, count;
 } Table;
 
@@ -44,15 +55,32 @@ Cache *cache_new(void)
     for (size_t i = 0; i < KIND_COUNT; i++) {
         cache->tables[i].bucket_count = BUCKETS_LEAST;
         cache->tables[i].buckets = mem_array(BUCKETS_LEAST, sizeof(Entry *));
+        cache->tables[i].index = mem_array(BUCKETS_LEAST, sizeof(Ref *));
     }
     return cache;
 }
 
+static void drop_refs(Entry *entry)
+{
+    for (Ref *ref = entry->refs, *sibling; ref; ref = sibling) {
+        sibling = ref->sibling;
+        *ref->from = ref->next;
+        if (ref->next)
+            ref->next->from = ref->from;
+        free(ref);
+    }
+    entry->refs = NULL;
+    for (size_t i = 0; i < CACHE_REFS; i++) {
+        free(entry->ref[i]);
+        entry->ref[i] = NULL;
+    }
+}
+
 static void entry_free(Entry *entry)
 {
-    for (size_t i = 0; i < CACHE_REFS; i++)
-        free(entry->ref[i]);
+    drop_refs(entry);
     free(entry->text);
+    free(entry->version);
     free(entry);
 }
 
@@ -68,6 +96,7 @@ void cache_free(Cache *cache)
             }
         }
         free(cache->tables[k].buckets);
+        free(cache->tables[k].index);
     }
     pthread_mutex_destroy(&cache->lock);
     free(cache);
@@ -75,12 +104,17 @@ void cache_free(Cache *cache)
 
 /* --- the table, under the lock --- */
 
-static uint64_t hash_of(const char *key)
+static uint64_t hash_of_bytes(uint64_t seed, const char *text, size_t bytes)
 {
-    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
-    for (const char *at = key; *at; at++)
+    uint64_t hash = 0xcbf29ce484222325 ^ seed; /* FNV-1a */
+    for (const char *at = text; at < text + bytes; at++)
         hash = (hash ^ (unsigned char)*at) * 0x100000001b3;
     return hash ^ hash >> 32;
+}
+
+static uint64_t hash_of(const char *key)
+{
+    return hash_of_bytes(0, key, strlen(key));
 }
 
 static Entry **place_of(Table *table, const char *key)
@@ -89,6 +123,56 @@ static Entry **place_of(Table *table, const char *key)
     while (*at && strcmp((*at)->key, key) != 0)
         at = &(*at)->next;
     return at;
+}
+
+static void index_ref(Table *table, Ref *ref)
+{
+    Ref **bucket = &table->index[ref->hash % table->bucket_count];
+    ref->next = *bucket;
+    ref->from = bucket;
+    if (ref->next)
+        ref->next->from = &ref->next;
+    *bucket = ref;
+}
+
+static bool is_same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : !a && !b;
+}
+
+static void index_entry(Table *table, Entry *entry)
+{
+    for (size_t i = 0; i < CACHE_REFS; i++) {
+        const char *name = entry->ref[i];
+        while (name && *name) {
+            size_t bytes = strcspn(++name, "\n");
+            Ref *ref = mem_alloc(sizeof *ref);
+            *ref = (Ref){
+                .entry = entry, .sibling = entry->refs, .hash = hash_of_bytes(i, name, bytes)};
+            entry->refs = ref;
+            index_ref(table, ref);
+            name += bytes;
+        }
+    }
+}
+
+/* Most keep what they are found by. */
+static void take_refs(Table *table, Entry *entry, Kind kind, const json_t *object)
+{
+    char *ref[CACHE_REFS];
+    bool same = true;
+    for (size_t i = 0; i < CACHE_REFS; i++) {
+        ref[i] = prune_ref(kind, object, i);
+        same = same && is_same(ref[i], entry->ref[i]);
+    }
+    if (same) {
+        for (size_t i = 0; i < CACHE_REFS; i++)
+            free(ref[i]);
+        return;
+    }
+    drop_refs(entry);
+    memcpy(entry->ref, ref, sizeof ref);
+    index_entry(table, entry);
 }
 
 static void grow(Table *table)
@@ -105,7 +189,17 @@ static void grow(Table *table)
     }
     free(table->buckets);
     table->buckets = wider;
+    Ref **before = table->index;
+    size_t before_count = table->bucket_count;
     table->bucket_count = count;
+    table->index = mem_array(count, sizeof *table->index);
+    for (size_t i = 0; i < before_count; i++) {
+        for (Ref *ref = before[i], *next; ref; ref = next) {
+            next = ref->next;
+            index_ref(table, ref);
+        }
+    }
+    free(before);
 }
 
 static bool key_of(const char *namespace_name, const char *name, char *key)
@@ -138,10 +232,9 @@ static void put(Table *table, const char *key, Kind kind, const json_t *object, 
     free(entry->text);
     entry->text = text;
     entry->list = list ? list : entry->list;
-    for (size_t i = 0; i < CACHE_REFS; i++) {
-        free(entry->ref[i]);
-        entry->ref[i] = prune_ref(kind, object, i);
-    }
+    free(entry->version);
+    entry->version = object_version(object) ? mem_strdup(object_version(object)) : NULL;
+    take_refs(table, entry, kind, object);
 }
 
 static char *take_out(Table *table, const char *key)
@@ -207,9 +300,9 @@ static void feed_list_begins(void *context, Kind kind)
 
 /* A version is opaque by contract, but API servers count in it, and say so since 1.35 (KEP 5504).
  * Only used to tell what was written here from an event on its way that is older. */
-static bool is_older(const json_t *object, const json_t *than)
+static bool is_older(const json_t *object, const Entry *than)
 {
-    const char *a = object_version(object), *b = object_version(than);
+    const char *a = object_version(object), *b = than->version;
     return a && b && strtoull(a, NULL, 10) < strtoull(b, NULL, 10);
 }
 
@@ -226,8 +319,8 @@ static void feed_changed(void *context, Kind kind, json_t *object)
     Table *table = &feed->cache->tables[kind];
     Entry *entry = *place_of(table, key);
     bool same = entry && strcmp(entry->text, text) == 0;
-    before = entry && !same ? load(entry->text) : NULL;
-    bool old = before && is_older(now, before);
+    bool old = entry && !same && is_older(now, entry);
+    before = entry && !same && !old ? load(entry->text) : NULL;
     if (same || old) {
         entry->list = feed->list;
         free(text);
@@ -297,18 +390,53 @@ json_t *cache_get(Cache *cache, Kind kind, const char *namespace_name, const cha
     return text ? load(text) : NULL;
 }
 
+/* Under the lock. */
+static void each_match(Table *table, const char *namespace_name, size_t at, const char *value,
+                       void (*each)(void *context, const Entry *entry), void *context)
+{
+    for (size_t i = 0; !value && i < table->bucket_count; i++)
+        for (Entry *entry = table->buckets[i]; entry; entry = entry->next)
+            if (matches(entry, namespace_name, at, NULL))
+                each(context, entry);
+    if (!value)
+        return;
+    uint64_t hash = hash_of_bytes(at, value, strlen(value));
+    const Entry *last = NULL; /* one that has the name twice stands there twice, together */
+    for (Ref *ref = table->index[hash % table->bucket_count]; ref; ref = ref->next) {
+        if (ref->hash != hash || ref->entry == last ||
+            !matches(ref->entry, namespace_name, at, value))
+            continue;
+        last = ref->entry;
+        each(context, last);
+    }
+}
+
+static void add_loaded(void *context, const Entry *entry)
+{
+    json_array_append_new(context, load(entry->text));
+}
+
 json_t *cache_list(Cache *cache, Kind kind, const char *namespace_name, size_t at,
                    const char *value)
 {
     json_t *list = json_array();
     pthread_mutex_lock(&cache->lock);
-    Table *table = &cache->tables[kind];
-    for (size_t i = 0; i < table->bucket_count; i++)
-        for (Entry *entry = table->buckets[i]; entry; entry = entry->next)
-            if (matches(entry, namespace_name, at, value))
-                json_array_append_new(list, load(entry->text));
+    each_match(&cache->tables[kind], namespace_name, at, value, add_loaded, list);
     pthread_mutex_unlock(&cache->lock);
     return list;
+}
+
+typedef struct Naming {
+    void (*each)(void *context, const char *namespace_name, const char *name);
+    void *context;
+} Naming;
+
+static void name_entry(void *context, const Entry *entry)
+{
+    const Naming *to = context;
+    char space[KEY_BYTES_MAX];
+    snprintf(space, sizeof space, "%.*s", (int)entry->space_bytes, entry->key);
+    to->each(to->context, space, entry->key + entry->space_bytes + 1);
 }
 
 void cache_each_name(Cache *cache, Kind kind, const char *namespace_name, size_t at,
@@ -317,24 +445,21 @@ void cache_each_name(Cache *cache, Kind kind, const char *namespace_name, size_t
                      void *context)
 {
     pthread_mutex_lock(&cache->lock);
-    Table *table = &cache->tables[kind];
-    for (size_t i = 0; i < table->bucket_count; i++) {
-        for (Entry *entry = table->buckets[i]; entry; entry = entry->next) {
-            if (!matches(entry, namespace_name, at, value))
-                continue;
-            char space[KEY_BYTES_MAX];
-            snprintf(space, sizeof space, "%.*s", (int)entry->space_bytes, entry->key);
-            each(context, space, entry->key + entry->space_bytes + 1);
-        }
-    }
+    each_match(&cache->tables[kind], namespace_name, at, value, name_entry,
+               &(Naming){each, context});
     pthread_mutex_unlock(&cache->lock);
 }
 
 char *cache_version(Cache *cache, Kind kind, const char *namespace_name, const char *name)
 {
-    AUTO(json_free) json_t *object = cache_get(cache, kind, namespace_name, name);
-    const char *version = object_version(object);
-    return version ? mem_strdup(version) : NULL;
+    char key[KEY_BYTES_MAX];
+    if (!name || !key_of(namespace_name, name, key))
+        return NULL;
+    pthread_mutex_lock(&cache->lock);
+    const Entry *entry = *place_of(&cache->tables[kind], key);
+    char *version = entry && entry->version ? mem_strdup(entry->version) : NULL;
+    pthread_mutex_unlock(&cache->lock);
+    return version;
 }
 
 size_t cache_count(Cache *cache, Kind kind)
@@ -354,9 +479,8 @@ void cache_put(Cache *cache, Kind kind, const json_t *object)
     pthread_mutex_lock(&cache->lock);
     Table *table = &cache->tables[kind];
     Entry *entry = *place_of(table, key);
-    AUTO(json_free) json_t *before = entry ? load(entry->text) : NULL;
     /* One that the watch has not named yet is left to it: its list might not name it either. */
-    if (entry && !is_older(now, before))
+    if (entry && !is_older(now, entry))
         put(table, key, kind, now, object_dump(now), 0);
     pthread_mutex_unlock(&cache->lock);
 }

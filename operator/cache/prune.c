@@ -1,11 +1,14 @@
 #include "operator/cache/prune.h"
 
+#define APPLIED "kubectl.kubernetes.io/last-applied-configuration" /* the whole object again */
+
+/* Shared with the object, which is only read from then on. */
 static void keep(json_t *to, const json_t *from, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         json_t *value = json_object_get(from, names[i]);
         if (value)
-            json_object_set_new(to, names[i], json_deep_copy(value));
+            json_object_set(to, names[i], value);
     }
 }
 
@@ -22,9 +25,12 @@ static json_t *pruned_meta(Kind kind, const json_t *object)
     if (kind == KIND_SECRET)
         return meta;
     KEEP(meta, from, "labels", "ownerReferences", "finalizers", "annotations");
-    /* kubectl's copy of the whole object */
-    json_object_del(json_object_get(meta, "annotations"),
-                    "kubectl.kubernetes.io/last-applied-configuration");
+    json_t *annotations = json_object_get(meta, "annotations");
+    if (json_object_get(annotations, APPLIED)) {
+        annotations = json_copy(annotations);
+        json_object_del(annotations, APPLIED);
+        json_object_set_new(meta, "annotations", annotations);
+    }
     return meta;
 }
 

@@ -27,8 +27,9 @@
 #define LOOK_US INT64_C(30000000) /* whether its Pod is still there */
 #define TICK_US INT64_C(1000000)
 #define CLOSE_US INT64_C(2000000)
-#define PACE_US 50000            /* between two rounds … */
-#define RUSH_US INT64_C(1000000) /* … but so long after a connection came or went */
+#define PACE_EACH_US INT64_C(200) /* between two rounds, for each connection, … */
+#define PACE_MOST_US INT64_C(250000)
+#define RUSH_US INT64_C(1000000) /* … but not so soon after somebody came, went, or goes on */
 #define KEYS_US INT64_C(600000000)
 #define MESSAGES_AT_ONCE 64.0
 #define HEADER_BYTES_MAX 2048
@@ -304,6 +305,12 @@ static void take_handed(Channel *channel)
 
 /* --- a connection --- */
 
+/* Others will come or go with it, or its next message is on its way. */
+static void rush(Channel *channel)
+{
+    channel->rush_us = clock_mono_us() + RUSH_US;
+}
+
 static void begin(Channel *channel, Connection *c, struct lws *wsi)
 {
     c->wsi = wsi;
@@ -312,7 +319,7 @@ static void begin(Channel *channel, Connection *c, struct lws *wsi)
         c->after->before = c;
     channel->first = c;
     channel->connections++;
-    channel->rush_us = clock_mono_us() + RUSH_US;
+    rush(channel);
     c->stage = STAGE_HELLO;
     c->until_us = clock_mono_us() + HELLO_US;
     metric_set(channel->figures.connections, channel->connections);
@@ -335,7 +342,7 @@ static void end(Channel *channel, Connection *c)
     if (c->after)
         c->after->before = c->before;
     channel->connections--;
-    channel->rush_us = clock_mono_us() + RUSH_US;
+    rush(channel);
     metric_set(channel->figures.connections, channel->connections);
     bytes_done(&c->in);
     channel_pod_done(&c->pod);
@@ -359,6 +366,8 @@ static void take_message(Channel *channel, Connection *c)
             refuse(c, "BadWord"); /* not before welcome, and not twice */
         } else if (word.kind == CHANNEL_REPORT) {
             metric_add(channel->figures.reports, 1);
+            if (!word.report.whole)
+                rush(channel);
             channel->taker.said(channel->taker.context, c->owner, c->pod.name, &word.report);
         }
         channel_word_done(&word);
@@ -498,11 +507,13 @@ static void close_all(Channel *channel)
 static void serve(void *argument)
 {
     Channel *channel = argument;
-    /* Each round asks the kernel about every connection. A word can wait for others to be asked
-     * about with it; who connects can't, for many do so at once. */
-    while (!atomic_load(&channel->stop) && lws_service(channel->context, 0) >= 0)
+    /* Each round asks the kernel about every connection: the more there are, the seldomer. A word
+     * can wait for others to be asked about with it; who connects can't, for many do so at once. */
+    while (!atomic_load(&channel->stop) && lws_service(channel->context, 0) >= 0) {
+        int64_t pace_us = (int64_t)channel->connections * PACE_EACH_US;
         if (clock_mono_us() > channel->rush_us)
-            clock_sleep_us(PACE_US);
+            clock_sleep_us(pace_us < PACE_MOST_US ? pace_us : PACE_MOST_US);
+    }
     close_all(channel);
 }
 

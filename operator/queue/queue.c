@@ -24,6 +24,8 @@ struct Work {
     unsigned failures;
     bool working;
     bool first; /* which heap it is in, or is to come into once it is worked on no more */
+    bool heavy; /* any put since it was taken last was no light one */
+    bool light; /* what it was taken for */
     char key[];
 };
 
@@ -193,10 +195,11 @@ static void wait_until(WorkQueue *queue, Work *work, int64_t due_us, bool first)
 
 /* --- */
 
-static void put(WorkQueue *queue, const char *key, int64_t at_us, bool first)
+static void put(WorkQueue *queue, const char *key, int64_t at_us, bool first, bool light)
 {
     pthread_mutex_lock(&queue->lock);
     Work *work = find_or_add(queue, key);
+    work->heavy = work->heavy || !light;
     if (work->working) {
         work->again_us = work->again_us < 0 || at_us < work->again_us ? at_us : work->again_us;
         work->first = work->first || first;
@@ -209,18 +212,23 @@ static void put(WorkQueue *queue, const char *key, int64_t at_us, bool first)
 
 void work_queue_put_at(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us)
 {
-    put(queue, key, at_us < now_us ? now_us : at_us, false);
+    put(queue, key, at_us < now_us ? now_us : at_us, false, false);
 }
 
 void work_queue_put(WorkQueue *queue, const char *key, int64_t now_us)
 {
-    put(queue, key, now_us + queue->gather_us, false);
+    put(queue, key, now_us + queue->gather_us, false, false);
+}
+
+void work_queue_put_light(WorkQueue *queue, const char *key, int64_t now_us)
+{
+    put(queue, key, now_us + queue->gather_us, false, true);
 }
 
 void work_queue_put_first(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us)
 {
     int64_t gathered_us = now_us + queue->gather_us;
-    put(queue, key, at_us < gathered_us ? gathered_us : at_us, true);
+    put(queue, key, at_us < gathered_us ? gathered_us : at_us, true, false);
 }
 
 static int64_t next_of(const Heap *heap)
@@ -239,6 +247,8 @@ static bool take(WorkQueue *queue, int64_t now_us, char *ret_key, int64_t *ret_n
     heap_remove(heap, work);
     work->working = true;
     work->first = false;
+    work->light = !work->heavy;
+    work->heavy = false;
     memcpy(ret_key, work->key, strlen(work->key) + 1);
     return true;
 }
@@ -270,6 +280,16 @@ bool work_queue_wait(WorkQueue *queue, char *ret_key)
     return taken;
 }
 
+bool work_queue_is_light(WorkQueue *queue, const char *key)
+{
+    pthread_mutex_lock(&queue->lock);
+    const Work *work = find(queue, key);
+    ASSERT(work && work->working);
+    bool light = work->light;
+    pthread_mutex_unlock(&queue->lock);
+    return light;
+}
+
 static int64_t pause_of(const WorkQueue *queue, unsigned failures)
 {
     int64_t pause_us = queue->retry_least_us;
@@ -285,6 +305,7 @@ void work_queue_done(WorkQueue *queue, const char *key, bool failed, int64_t now
     ASSERT(work && work->working);
     work->working = false;
     work->failures = failed ? work->failures + 1 : 0;
+    work->heavy = work->heavy || failed;
     if (work->again_us >= 0)
         wait_until(queue, work, work->again_us, false);
     if (failed)

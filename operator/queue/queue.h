@@ -17,6 +17,8 @@ WorkQueue *work_queue_new(int64_t gather_us, int64_t retry_least_us, int64_t ret
 
 /* At gather_us from now, or earlier if it stands for earlier. */
 void work_queue_put(WorkQueue *queue, const char *key, int64_t now_us);
+/* As put, for less than a whole look. */
+void work_queue_put_light(WorkQueue *queue, const char *key, int64_t now_us);
 /* As put, but not before `at_us`; and then before all that was not put so, however long that has
  * been due: a change that somebody made goes before what is to be said of a crowd. */
 void work_queue_put_first(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us);
@@ -29,6 +31,8 @@ MUST_CHECK bool work_queue_take(WorkQueue *queue, int64_t now_us, char *ret_key,
                                 int64_t *ret_next_us);
 /* As take, but waits; false: the queue is closed. */
 MUST_CHECK bool work_queue_wait(WorkQueue *queue, char *ret_key);
+/* Of a key that was taken: whether all puts that brought it were light ones. What failed is not. */
+bool work_queue_is_light(WorkQueue *queue, const char *key);
 /* failed: again after the key's pause. Else its pauses begin anew. */
 void work_queue_done(WorkQueue *queue, const char *key, bool failed, int64_t now_us);
 void work_queue_close(WorkQueue *queue);

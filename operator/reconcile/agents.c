@@ -9,7 +9,7 @@
 #include "common/metrics.h"
 #include "operator/reconcile/reconcile.h"
 
-#define TICK_US 50000
+#define TICK_US 100000
 #define SCAN_US 1000000
 #define TRIM_EVERY_US 10000000
 #define AGAIN_US 5000000
@@ -148,7 +148,10 @@ static void have_looked(Operator *op, const char *key, bool figures)
 {
     const char *space = key + 2, *slash = strchr(space, '/');
     AUTO(mem_free) char *name_space = mem_strndup(space, (size_t)(slash - space));
-    enqueue(op, key[0], name_space, slash + 1);
+    if (figures)
+        enqueue_light(op, key[0], name_space, slash + 1);
+    else
+        enqueue(op, key[0], name_space, slash + 1);
     if (key[0] != 'c')
         return;
     if (figures)

@@ -35,6 +35,14 @@ void enqueue(Operator *op, char kind, const char *namespace_name, const char *na
         work_queue_put(op->queue, key, clock_mono_us());
 }
 
+void enqueue_light(Operator *op, char kind, const char *namespace_name, const char *name)
+{
+    char key[WORK_KEY_BYTES_MAX];
+    int bytes = snprintf(key, sizeof key, "%c/%s/%s", kind, namespace_name, name);
+    if (bytes > 0 && (size_t)bytes < sizeof key)
+        work_queue_put_light(op->queue, key, clock_mono_us());
+}
+
 static void enqueue_first(Operator *op, char kind, const char *namespace_name, const char *name,
                           int64_t at_us)
 {
@@ -86,6 +94,12 @@ void enqueue_tables_of(Operator *op, const json_t *unit)
     enqueue(op, 't', object_namespace(unit), object_name(unit)); /* that it made, if it made one */
     for (size_t i = 0; (name = object_table(unit, i)); i++)
         enqueue(op, 't', object_namespace(unit), name);
+}
+
+bool tables_repeat_the_same(const json_t *before, const json_t *now)
+{
+    return json_equal(object_at(before, "status.phase"), object_at(now, "status.phase")) &&
+           json_equal(condition_of(before, "Ready"), condition_of(now, "Ready"));
 }
 
 static void enqueue_unit(Operator *op, const json_t *unit, bool change)
@@ -250,14 +264,14 @@ static void changed(void *context, Kind kind, const json_t *before, const json_t
 {
     Operator *op = context;
     if (kind <= KIND_UNIT && only_status(before, now)) {
-        if (kind == KIND_UNIT)
+        if (kind == KIND_UNIT && !tables_repeat_the_same(before, now))
             enqueue_tables_of(op, now);
         /* Somebody else may have written it. */
-        enqueue(op,
-                kind == KIND_UNIT        ? 'u'
-                : kind == KIND_CONNECTOR ? 'c'
-                                         : 't',
-                object_namespace(now), object_name(now));
+        enqueue_light(op,
+                      kind == KIND_UNIT        ? 'u'
+                      : kind == KIND_CONNECTOR ? 'c'
+                                               : 't',
+                      object_namespace(now), object_name(now));
         return;
     }
     bool change = kind <= KIND_UNIT && before && now && !same_wish(before, now);

@@ -256,8 +256,11 @@ void orders_tell(Look *look, const json_t *object, const char *key, Orders *orde
                  const Reported *reported, json_t *more)
 {
     Channel *channel = atomic_load(&look->op->channel);
-    if (orders->current && reported->known && !reported->silent)
+    if (orders->current && reported->known && !reported->silent) {
         take_report(look, object, orders->current, &reported->flow);
+        if (has_ended(orders->current)) /* Pods that begin are not to be told of it */
+            look_again(look, 0);
+    }
     if (json_array_size(orders->requests))
         json_object_set(more, "requests", orders->requests);
     if (channel)

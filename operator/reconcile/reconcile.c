@@ -141,12 +141,14 @@ static bool look_at(Operator *op, char *key, int64_t *ret_again_us, Error *err)
 {
     char *space = key + 2, *slash = strchr(space, '/');
     ASSERT(slash);
+    bool light = work_queue_is_light(op->queue, key);
     *slash = '\0';
     Look look = {.op = op,
                  .namespace_name = space,
                  .name = slash + 1,
                  .now_s = time(NULL),
-                 .now_us = clock_mono_us()};
+                 .now_us = clock_mono_us(),
+                 .light = light};
     bool ok = key[0] == 'c'   ? connector_look(&look, err)
               : key[0] == 'u' ? unit_look(&look, err)
                               : lake_table_look(&look, err);

@@ -78,6 +78,7 @@ typedef struct Look {
     Operator *op;
     const char *namespace_name, *name;
     int64_t now_s, now_us;
+    bool light;       /* only what is said may be another: what was made stands as it was made */
     int64_t again_us; /* 0: no need */
 } Look;
 MUST_CHECK bool connector_look(Look *look, Error *err);
@@ -106,8 +107,13 @@ MUST_CHECK bool may_write(Operator *op, Error *err);
 char *name_of_labelled(Operator *op, Kind kind, const char *namespace_name, const char *label);
 /* kind is 'c', 'u' or 't' */
 void enqueue(Operator *op, char kind, const char *namespace_name, const char *name);
+/* For a light look, of whom there is such. */
+void enqueue_light(Operator *op, char kind, const char *namespace_name, const char *name);
 /* The LakeTables that the unit names, or its own. */
 void enqueue_tables_of(Operator *op, const json_t *unit);
+/* Of a unit before and after its status was written: of that its tables repeat the phase, and
+ * Ready. What they repeat of figures is reports_has_news's. */
+bool tables_repeat_the_same(const json_t *before, const json_t *now);
 void enqueue_units_of(Operator *op, const char *namespace_name, const char *connector);
 CacheTaker notify_taker(Operator *op);
 /* Whether units and tables came, or were changed, by the hundred within the last second. What they

@@ -88,7 +88,8 @@ bool say(Look *look, Kind kind, const json_t *object, const State *state, const 
     }
     cache_put(op->cache, kind, now);
     CRASH_POINT("operator-status-written");
-    if (kind == KIND_UNIT) /* its tables say the same; the event of this is no news by then */
+    /* Its tables say the same; the event of this is no news by then. */
+    if (kind == KIND_UNIT && !(look->light && tables_repeat_the_same(object, body)))
         enqueue_tables_of(op, object);
     if (state->health == HEALTH_STALLED)
         log_warn("stalled", LOG_T("kind", kinds[kind].name),

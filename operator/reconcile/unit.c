@@ -56,13 +56,13 @@ static char *missing_table(Look *look, const json_t *unit)
     return NULL;
 }
 
+/* What its Pods run on; *ret says why that can't be. */
 static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
-                        const Orders *orders, State *ret, json_t *more, Error *err)
+                        const Orders *orders, bool *ret_refused, State *ret, Error *err)
 {
     Operator *op = look->op;
-    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
+    char label[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
     name_of_label(look->name, label);
-    name_of_child(look->name, "-ingest", name);
     AUTO(json_free) json_t *units = json_pack("[O]", (json_t *)(uintptr_t)unit);
     AUTO(json_free)
     json_t *tables = tables_of_units(op, look->namespace_name, units);
@@ -70,7 +70,8 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
     hash_secrets(look, secrets, secrets_hash);
     Bundle bundle;
     bundle_make(connector, units, tables, &bundle);
-    if (!bundle.text || !bundle.units) {
+    *ret_refused = !bundle.text || !bundle.units;
+    if (*ret_refused) {
         const char *why = bundle_verdict(&bundle, "IngestionUnit", look->name);
         *ret = state_of(HEALTH_STALLED, "Stalled", "InvalidSpec", "%s",
                         why ? why : "its manifest can't be made");
@@ -91,8 +92,15 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
     for (size_t i = 0; ok && i < json_array_size(wanted); i++)
         ok = child_apply(op, unit, json_array_get(wanted, i), err);
     bundle_done(&bundle);
-    if (!ok || !children_prune(op, unit, 1, label, wanted, err))
-        return false;
+    return ok && children_prune(op, unit, 1, label, wanted, err);
+}
+
+static void find_ingest(Look *look, State *ret, json_t *more)
+{
+    Operator *op = look->op;
+    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX];
+    name_of_label(look->name, label);
+    name_of_child(look->name, "-ingest", name);
     AUTO(json_free)
     json_t *deployment = cache_get(op->cache, KIND_DEPLOYMENT, look->namespace_name, name);
     AUTO(json_free)
@@ -108,7 +116,6 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
     reported_done(&reported);
     json_object_set_new(more, "replicas",
                         json_integer(json_integer_value(object_at(deployment, "status.replicas"))));
-    return true;
 }
 
 static void put_selector(Look *look, const char *label, const char *name, json_t *more)
@@ -175,6 +182,8 @@ static void put_figures(Look *look, const json_t *unit, const char *process, jso
             json_object_set(more, kept[i], was);
     }
     UnitFigures figures;
+    if (reports_has_news(look->op->reports, process, look->name))
+        enqueue_tables_of(look->op, unit);
     if (!reports_of_unit(look->op->reports, process, look->name, &figures))
         return;
     if (figures.rows != CHANNEL_NOT_SAID)
@@ -229,14 +238,19 @@ static bool find_state(Look *look, const json_t *unit, Orders *orders, State *re
         if (kafka_name_taken(look, KIND_UNIT, unit, ret))
             return children_prune(look->op, unit, 1, label, none, err);
         put_selector(look, LABEL_UNIT, look->name, more);
-        return ingest_made(look, unit, connector, orders, ret, more, err);
+        bool refused = false;
+        if (!look->light && !ingest_made(look, unit, connector, orders, &refused, ret, err))
+            return false;
+        if (!refused)
+            find_ingest(look, ret, more);
+        return true;
     }
     orders_refuse(look, unit, orders,
                   "its table is filled from the source's log, which does not keep what was "
                   "confirmed: roll it back by another engine, then copy it again (kubectl firn "
                   "resnapshot)");
     /* Its Connector had a stream, once. */
-    if (!children_prune(look->op, unit, 1, label, none, err))
+    if (!look->light && !children_prune(look->op, unit, 1, label, none, err))
         return false;
     *ret = state_by_connector(look, connector_name ? connector_name : "", more);
     return true;
@@ -256,6 +270,14 @@ static void put_tables(Look *look, const json_t *unit, json_t *more)
     free(names);
 }
 
+/* Whether the last whole look got to its end, and at what the unit is now. */
+static bool is_made(const json_t *unit)
+{
+    return json_integer_value(object_at(unit, "status.observedGeneration")) ==
+               object_generation(unit) &&
+           condition_is(unit, "Stalled", "False", NULL);
+}
+
 bool unit_look(Look *look, Error *err)
 {
     Operator *op = look->op;
@@ -273,7 +295,8 @@ bool unit_look(Look *look, Error *err)
     Reported reported = {0};
     Orders orders;
     orders_find(look, KIND_UNIT, unit, &orders);
-    bool ok = lake_table_made(look, unit, err) &&
+    look->light = look->light && is_made(unit);
+    bool ok = (look->light || lake_table_made(look, unit, err)) &&
               find_state(look, unit, &orders, &state, &reported, more, err);
     if (!ok && err->kind != ERROR_CONFIG) {
         reported_done(&reported);

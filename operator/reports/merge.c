@@ -1,7 +1,5 @@
 #include "operator/reports/reports.h"
 
-#include <stdio.h>
-
 /* Those that are connected; where none is, the one that was heard last. */
 bool owner_counts(const Owner *owner, const Agent *agent)
 {
@@ -109,6 +107,8 @@ void owner_show(Owner *owner)
             owner->shown_s = agent->heard_s;
         for (size_t t = 0; t < agent->table_count; t++) {
             Told *told = agent->tables[t];
+            told->is_news =
+                told->is_news || !told->is_shown || told->shown.upkeep != told->now.upkeep;
             told->shown = told->now; /* its numbers: the texts stay now's */
             told->is_shown = true;
         }
@@ -132,18 +132,28 @@ static size_t tables_of(const Owner *owner)
     return count;
 }
 
+static uint64_t mixed(uint64_t hash, const void *data, size_t bytes) /* FNV-1a */
+{
+    for (const uint8_t *at = data, *end = at + bytes; at < end; at++)
+        hash = (hash ^ *at) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
 uint64_t owner_word(const Owner *owner)
 {
     ChannelFlow flow;
     bool any = owner_merge(owner, &flow);
-    char text[400];
-    snprintf(text, sizeof text, "%d %d %s %s %s %s %d %d %d %d %zu", any, owner->silent, flow.phase,
-             flow.reason, flow.request, flow.request_state, (int)log_says(&flow),
-             flow.dead_letters > 0, (int)flow.retention_status, any && any_copying(owner),
-             tables_of(owner));
+    const char *const texts[] = {flow.phase, flow.reason, flow.request, flow.request_state};
+    const int64_t numbers[] = {any,
+                               owner->silent,
+                               log_says(&flow),
+                               flow.dead_letters > 0,
+                               flow.retention_status,
+                               any && any_copying(owner),
+                               (int64_t)tables_of(owner)};
+    uint64_t hash = mixed(UINT64_C(0xcbf29ce484222325), numbers, sizeof numbers);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        hash = mixed(hash, texts[i], strlen(texts[i]) + 1);
     channel_flow_done(&flow);
-    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-    for (const char *at = text; *at; at++)
-        hash = (hash ^ (uint8_t)*at) * UINT64_C(0x100000001b3);
     return hash;
 }

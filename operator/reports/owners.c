@@ -205,13 +205,23 @@ void reports_joined(Reports *reports, const char *key, const char *pod)
     if (agent) {
         agent->connected = agent->is_new = true;
         agent->round++;
+        owner->moved = true;
     }
     pthread_mutex_unlock(&reports->lock);
+}
+
+/* Has it fallen silent, or come back? */
+static void listen_for(Owner *owner, int64_t now_us)
+{
+    bool silent = owner_is_silent(owner, now_us);
+    owner->moved = owner->moved || silent != owner->silent;
+    owner->silent = silent;
 }
 
 static void tell(Reports *reports, Owner *owner)
 {
     uint64_t word = owner_word(owner);
+    owner->moved = false;
     if (word == owner->word)
         return;
     owner->word = word;
@@ -237,7 +247,7 @@ void reports_said(Reports *reports, const char *key, const char *pod, ChannelRep
             agent->whole = agent->flow.phase[0] != '\0';
             drop_gone(owner);
         }
-        owner->silent = owner_is_silent(owner, now_us);
+        listen_for(owner, now_us);
         tell(reports, owner);
     }
     pthread_mutex_unlock(&reports->lock);
@@ -246,9 +256,12 @@ void reports_said(Reports *reports, const char *key, const char *pod, ChannelRep
 void reports_left(Reports *reports, const char *key, const char *pod)
 {
     pthread_mutex_lock(&reports->lock);
-    Agent *agent = agent_of(*owner_at(reports, key), pod);
-    if (agent)
+    Owner *owner = *owner_at(reports, key);
+    Agent *agent = agent_of(owner, pod);
+    if (agent) {
         agent->connected = false;
+        owner->moved = true;
+    }
     pthread_mutex_unlock(&reports->lock);
 }
 
@@ -265,8 +278,9 @@ void reports_scan(Reports *reports, int64_t now_us)
                 reports->count--;
                 continue;
             }
-            owner->silent = owner_is_silent(owner, now_us);
-            tell(reports, owner);
+            listen_for(owner, now_us);
+            if (owner->moved)
+                tell(reports, owner);
             if (!owner->silent && owner->is_shown && now_us >= owner->due_us) {
                 owner->due_us = INT64_MAX; /* until its turn has come */
                 line_put_key(reports, owner->key);
@@ -307,7 +321,7 @@ void reports_see(Reports *reports, const char *key, int expected, int64_t now_us
         if (expected >= 0)
             owner->expected = (unsigned)expected;
         owner->seen_us = now_us;
-        owner->silent = owner_is_silent(owner, now_us);
+        listen_for(owner, now_us);
         ret->silent = owner->silent;
         bool is_there = owner->expected; /* who was told to stop is not what it was */
         for (size_t i = 0; i < owner->agent_count; i++) {
@@ -387,4 +401,21 @@ bool reports_of_unit(Reports *reports, const char *key, const char *unit, UnitFi
     }
     pthread_mutex_unlock(&reports->lock);
     return found;
+}
+
+bool reports_has_news(Reports *reports, const char *key, const char *unit)
+{
+    bool news = false;
+    pthread_mutex_lock(&reports->lock);
+    const Owner *owner = *owner_at(reports, key);
+    for (size_t i = 0; owner && i < owner->agent_count; i++) {
+        const Agent *agent = &owner->agents[i];
+        for (size_t t = place_of(agent, unit, "");
+             t < agent->table_count && strcmp(agent->tables[t]->now.unit, unit) == 0; t++) {
+            news = news || agent->tables[t]->is_news;
+            agent->tables[t]->is_news = false;
+        }
+    }
+    pthread_mutex_unlock(&reports->lock);
+    return news;
 }

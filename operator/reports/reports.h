@@ -57,6 +57,8 @@ bool reports_claim(Reports *reports, const char *key, const json_t *owners);
 /* The figures of one unit, and with them those of the units that it claims: a pattern's. False: it
  * is not told of. */
 bool reports_of_unit(Reports *reports, const char *key, const char *unit, UnitFigures *ret);
+/* Whether its LakeTable has something new to repeat since this was asked last. */
+bool reports_has_news(Reports *reports, const char *key, const char *unit);
 
 /* --- for the live page --- */
 
@@ -74,6 +76,7 @@ typedef struct Told {
     ChannelTable now;   /* with its texts */
     ChannelTable shown; /* its numbers */
     bool is_shown;
+    bool is_news;   /* what a LakeTable repeats was shown anew, and nobody has asked since */
     unsigned round; /* of its agent's, when it was named last */
 } Told;
 
@@ -100,6 +103,7 @@ typedef struct Owner {
     int64_t expected_us, seen_us;
     int64_t due_us; /* when its figures are; INT64_MAX: they stand in line */
     bool silent;
+    bool moved;    /* a process came or went, or silence did, since its word was made */
     uint64_t word; /* of what was told at once last */
     bool is_shown;
     ChannelFlow shown;

@@ -3,9 +3,10 @@
  *
  *   channel_agents_bench HOST ADDRESS PORT CA.crt TOKENS     TOKENS: one a line, one agent each
  *
- * Every agent reports once a second, each time another lag. On stdout a line "heard N" whenever the
- * number of those that were welcomed has changed; on stdin "retry N" makes agent N say that it
- * retries, "stream N" that it is well. Who is cut off comes again as agents do, after a pause. */
+ * Every agent reports once a second, each time another lag and other rows of its unit's table
+ * (agent N is unit uN's), and pings as agents do. On stdout a line "heard N" whenever the number of
+ * those that were welcomed has changed; on stdin "retry N" makes agent N say that it retries,
+ * "stream N" that it is well. Who is cut off comes again as agents do, after a pause. */
 #include <fcntl.h>
 #include <libwebsockets.h>
 #include <openssl/ssl.h>
@@ -21,6 +22,8 @@
 #define PAUSE_MIN_US INT64_C(250000)
 #define PAUSE_MAX_US INT64_C(3000000)
 #define PATIENCE_US INT64_C(20000000)
+#define PING_S 5 /* as agent/channel/client.c */
+#define DEAD_S 8
 
 typedef struct Agent {
     char *token;
@@ -42,6 +45,30 @@ static struct {
     size_t line_used;
 } all;
 
+static void put_report(Bytes *word, Agent *agent)
+{
+    ChannelTable table;
+    ChannelReport report = {.has_flow = true, .tables = &table, .table_count = 1, .whole = true};
+    channel_flow_clear(&report.flow);
+    snprintf(report.flow.phase, sizeof report.flow.phase,
+             agent->retries ? "Retrying" : "Streaming");
+    if (agent->retries) {
+        snprintf(report.flow.reason, sizeof report.flow.reason, "HostUnreachable");
+        report.flow.error = mem_strdup("db.example:5432: no route to host");
+    }
+    report.flow.lag_records = agent->lag++;
+    report.flow.freshness_ms = agent->lag % 1000;
+    report.flow.memory_bytes = 50000000;
+    channel_table_clear(&table);
+    table.unit = mem_format("u%zu", (size_t)(agent - all.agents));
+    table.table = mem_format("t%zu", (size_t)(agent - all.agents));
+    table.rows = table.changes = agent->lag * 1000;
+    table.commits = table.upkeep = 1;
+    channel_put_report(word, &report);
+    channel_table_done(&table);
+    channel_flow_done(&report.flow);
+}
+
 static void write_word(struct lws *wsi, Agent *agent)
 {
     Bytes word = {0};
@@ -51,20 +78,7 @@ static void write_word(struct lws *wsi, Agent *agent)
         channel_put_hello(&word, agent->token, "bench");
         agent->hello = false;
     } else {
-        ChannelReport report = {.has_flow = true, .whole = true};
-        channel_flow_clear(&report.flow);
-        snprintf(report.flow.phase, sizeof report.flow.phase,
-                 agent->retries ? "Retrying" : "Streaming");
-        if (agent->retries) {
-            snprintf(report.flow.reason, sizeof report.flow.reason, "HostUnreachable");
-            report.flow.error = mem_strdup("db.example:5432: no route to host");
-        }
-        report.flow.lag_bytes = agent->lag++;
-        report.flow.freshness_ms = agent->lag % 1000;
-        report.flow.memory_bytes = 50000000;
-        report.flow.log_status = 1;
-        channel_put_report(&word, &report);
-        channel_flow_done(&report.flow);
+        put_report(&word, agent);
         agent->due = false;
     }
     (void)lws_write(wsi, word.data + LWS_PRE, word.used - LWS_PRE, LWS_WRITE_TEXT);
@@ -115,6 +129,9 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
 
 static void begin(Agent *agent)
 {
+    static const uint32_t none[] = {0};
+    static const lws_retry_bo_t alive = {
+        .retry_ms_table = none, .secs_since_valid_ping = PING_S, .secs_since_valid_hangup = DEAD_S};
     struct lws_client_connect_info info = {.context = all.context,
                                            .address = all.address,
                                            .port = all.port,
@@ -126,6 +143,7 @@ static void begin(Agent *agent)
                                            .local_protocol_name = CHANNEL_PROTOCOL,
                                            .alpn = "http/1.1",
                                            .opaque_user_data = agent,
+                                           .retry_and_idle_policy = &alive,
                                            .pwsi = &agent->wsi};
     agent->connecting = true;
     agent->began_us = clock_mono_us();

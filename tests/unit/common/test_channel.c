@@ -106,6 +106,15 @@ static void odd_words_are_refused(void **state)
         "{\"report\":{\"flow\":{\"phase\":\"\"}}}",
         "{\"report\":{\"flow\":{\"phase\":\"a phase that is too long\"}}}",
         "{\"report\":{\"tables\":[{\"unit\":\"a\"}]}}",
+        "{\"report\":{\"tables\":[1]}}",
+        "{\"report\":{\"flow\":{\"phase\":\"Paused\",}}}",
+        "{\"report\":{\"flow\":{\"phase\":\"Paused\"}}",
+        "{\"report\":{\"flow\":{\"phase\":\"Paused\"}}}}",
+        "{\"report\":{\"flow\":{\"phase\":\"Paused\",\"error\":\"\xc3\"}}}",
+        "{\"report\":{\"flow\":{\"phase\":\"Paused\",\"error\":\"a\nb\"}}}",
+        "{\"report\":{\"flow\":{\"phase\":\"Paused\",\"error\":\"\\ud800\"}}}",
+        "{\"report\":{\"flow\":{\"phase\":\"Paused\"},\"flow\":{}}}",
+        "{\"welcome\":{\"version\":1},\"report\":{}}",
     };
     for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
         ChannelWord word;
@@ -125,6 +134,74 @@ static void odd_words_are_refused(void **state)
     assert_false(channel_take(many.data, many.used, &word, &err));
     assert_non_null(strstr(err.message, "too many tables"));
     bytes_done(&many);
+}
+
+/* The reader is our own: what another writer may do, it understands. */
+static void another_hand(void **state)
+{
+    (void)state;
+    static const char text[] =
+        " {\"re\\u0070ort\" : {\"mood\": [{\"a\": [\"]}\"]}, null], \"tables\":\n"
+        "[{\"table\": \"a.\\ud83d\\ude00\\/b\", \"rows\": 1, \"rows\": 9223372036854775807,\n"
+        " \"unit\": \"old\", \"unit\": \"u\"}, {\"unit\":\"\",\"table\":\"t\","
+        "\"rows\":9223372036854775808}, {\"unit\":\"v\",\"table\":\"t\"}], \"whole\": true,\n"
+        "\"flow\": {\"error\": \"first\", \"phase\": \"Paused\"},\n"
+        "\"flow\": {\"lag\": 01, \"phase\": \"Stre\\u0061ming\", \"reason\": 7,\n"
+        "\"request\": \"a\\u0000b\", \"confirmed\": 12}}}\r\n";
+    Bytes message = {0};
+    bytes_put(&message, text, sizeof text - 1);
+    ChannelWord word = taken(&message);
+    assert_int_equal(word.kind, CHANNEL_REPORT);
+    assert_true(word.report.whole && word.report.has_flow);
+    assert_string_equal(word.report.flow.phase, "Streaming");
+    assert_string_equal(word.report.flow.reason, "");
+    assert_string_equal(word.report.flow.request, "");
+    assert_null(word.report.flow.error); /* the last one counts */
+    assert_int_equal(word.report.flow.lag_bytes, CHANNEL_NOT_SAID);
+    assert_int_equal(word.report.flow.confirmed, 12);
+    assert_int_equal(word.report.table_count, 3);
+    assert_string_equal(word.report.tables[0].unit, "u");
+    assert_string_equal(word.report.tables[0].table, "a.\xf0\x9f\x98\x80/b");
+    assert_int_equal(word.report.tables[0].rows, INT64_MAX);
+    assert_int_equal(word.report.tables[1].rows, CHANNEL_NOT_SAID);
+    assert_string_equal(word.report.tables[2].unit, "v");
+    channel_word_done(&word);
+    bytes_done(&message);
+}
+
+/* Wherever a message is cut off, and whichever byte is another one, it is a word or is refused. */
+static void no_byte_is_trusted(void **state)
+{
+    (void)state;
+    static const uint8_t others[] = {0, '"', '\\', '{', '}', '[', ']', ',', ':', '9', 0xff};
+    static const char text[] =
+        "{\"report\":{\"flow\":{\"phase\":\"Paused\",\"error\":\"\\u00e4\",\"lag\":12},\"tables\":["
+        "{\"unit\":\"u\",\"table\":\"t\",\"rows\":1},{\"unit\":\"\",\"table\":\"s\"}],\"whole\":"
+        "true}}";
+    size_t refused = 0;
+    for (size_t at = 0; at < sizeof text - 1; at++) {
+        ChannelWord word;
+        Error err;
+        /* of just its size, so that what is read behind it is found */
+        uint8_t *message = memcpy(mem_alloc(at + 1), text, at + 1);
+        bool whole = at + 1 == sizeof text - 1;
+        assert_int_equal(channel_take(message, at + 1, &word, &err), whole);
+        if (whole)
+            channel_word_done(&word);
+        free(message);
+        message = memcpy(mem_alloc(sizeof text - 1), text, sizeof text - 1);
+        for (size_t i = 0; i < sizeof others; i++) {
+            message[at] = others[i];
+            bool good = channel_take(message, sizeof text - 1, &word, &err);
+            refused += !good;
+            if (good)
+                channel_word_done(&word);
+            else
+                assert_string_equal(err.code, "BadWord");
+        }
+        free(message);
+    }
+    assert_in_range(refused, sizeof text, sizeof text * sizeof others - 1);
 }
 
 /* Numbers that can't be are as if they were not said; what is newer is left out. */
@@ -156,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_come_back),   cmocka_unit_test(a_report_comes_back),
         cmocka_unit_test(texts_are_mended),  cmocka_unit_test(odd_words_are_refused),
+        cmocka_unit_test(another_hand),      cmocka_unit_test(no_byte_is_trusted),
         cmocka_unit_test(what_is_not_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,9 +4,10 @@
 #include "tests/unit/unit.h"
 
 #include "agent/event/event.h"
-#include "agent/event/scan.h"
 #include "agent/event/value.h"
+#include "common/json/scan.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 #include <stdio.h>
 
@@ -324,7 +325,7 @@ static void test_values(void **state)
                                         "9007199254740993",
                                         "123456789012345678901234567890.5"};
     for (size_t i = 0; i < ARRAY_LEN(reals); i++) {
-        assert_true(value_real(reals[i], strlen(reals[i]), &real));
+        assert_true(text_real_parse(reals[i], strlen(reals[i]), &real));
         assert_true(real == strtod(reals[i], NULL));
     }
 }

@@ -479,6 +479,51 @@ static void things_are_found_by_what_they_name(void **state)
     assert_int_equal(json_array_size(all), 1000);
 }
 
+static json_t *unit_of(const char *version, const char *connector, const char *table,
+                       const char *other)
+{
+    return json_pack("{s{ss ss ss} s{s{ss} s{ss} s{s{ss}}}}", "metadata", "name", "u", "namespace",
+                     "a", "resourceVersion", version, "spec", "connectorRef", "name", connector,
+                     "lakeTableRef", "name", table, "deadLetter", "lakeTableRef", "name", other);
+}
+
+static size_t found(Cache *cache, size_t at, const char *value)
+{
+    AUTO(json_free) json_t *list = cache_list(cache, KIND_UNIT, "a", at, value);
+    return json_array_size(list);
+}
+
+static void another_name_is_another_place(void **state)
+{
+    (void)state;
+    AUTO(cache_free) Cache *cache = cache_new();
+    int changes = 0;
+    CacheTaker taker = {.changed = nothing, .context = &changes};
+    AUTO(feed_free) Feed *feed = feed_new(cache, KIND_UNIT, NULL, &taker);
+    WatchTaker into = feed_taker(feed);
+    AUTO(json_free) json_t *first = unit_of("1", "shop", "x", "y");
+    AUTO(json_free) json_t *twice = unit_of("2", "shop", "x", "x");
+    AUTO(json_free) json_t *moved = unit_of("3", "shed", "y", "z");
+    into.changed(into.context, KIND_UNIT, first);
+    assert_int_equal(found(cache, 0, "shop"), 1);
+    assert_int_equal(found(cache, 1, "shop"), 0); /* a table's name is no Connector's */
+    assert_int_equal(found(cache, 1, "x"), 1);
+    assert_int_equal(found(cache, 1, "y"), 1);
+    cache_put(cache, KIND_UNIT, twice);
+    assert_int_equal(found(cache, 1, "x"), 1);
+    assert_int_equal(found(cache, 1, "y"), 0);
+    into.changed(into.context, KIND_UNIT, moved);
+    assert_int_equal(found(cache, 0, "shop"), 0);
+    assert_int_equal(found(cache, 0, "shed"), 1);
+    assert_int_equal(found(cache, 1, "x"), 0);
+    assert_int_equal(found(cache, 1, "z"), 1);
+    AUTO(mem_free) char *version = cache_version(cache, KIND_UNIT, "a", "u");
+    assert_string_equal(version, "3");
+    into.deleted(into.context, KIND_UNIT, moved);
+    assert_int_equal(found(cache, 0, "shed"), 0);
+    assert_int_equal(found(cache, 1, "z"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -492,6 +537,7 @@ int main(void)
         cmocka_unit_test(a_secrets_values_are_never_kept),
         cmocka_unit_test(what_was_written_is_ahead_of_its_event),
         cmocka_unit_test(things_are_found_by_what_they_name),
+        cmocka_unit_test(another_name_is_another_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

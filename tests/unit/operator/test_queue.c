@@ -49,6 +49,38 @@ static void a_key_is_nobody_elses_while_it_is_worked_on(void **state)
     take_is(queue, 10000, NULL);
 }
 
+/* It is a light look as long as nobody wants more, from before it is taken to the next. */
+static void a_look_is_as_light_as_all_want_it(void **state)
+{
+    (void)state;
+    AUTO(work_queue_free) WorkQueue *queue = work_queue_new(0, 100, 800);
+    work_queue_put_light(queue, "a", 0);
+    work_queue_put_light(queue, "a", 0);
+    take_is(queue, 0, "a");
+    assert_true(work_queue_is_light(queue, "a"));
+    work_queue_put(queue, "a", 1);
+    work_queue_put_light(queue, "a", 1);
+    assert_true(work_queue_is_light(queue, "a"));
+    work_queue_done(queue, "a", false, 2);
+    take_is(queue, 2, "a");
+    assert_false(work_queue_is_light(queue, "a"));
+    work_queue_put_light(queue, "a", 3);
+    work_queue_done(queue, "a", true, 3);
+    take_is(queue, 103, "a");
+    assert_false(work_queue_is_light(queue, "a")); /* it failed */
+    work_queue_done(queue, "a", false, 104);
+    work_queue_put_light(queue, "a", 105);
+    take_is(queue, 105, "a");
+    assert_true(work_queue_is_light(queue, "a"));
+    work_queue_done(queue, "a", false, 106);
+    work_queue_put_light(queue, "a", 107);
+    work_queue_put_at(queue, "a", 500, 107);
+    take_is(queue, 107, "a");
+    assert_false(work_queue_is_light(queue, "a"));
+    work_queue_done(queue, "a", false, 108);
+    take_is(queue, 1000, NULL);
+}
+
 static void pauses_double_and_begin_anew(void **state)
 {
     (void)state;
@@ -194,6 +226,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_stands_once),
         cmocka_unit_test(a_key_is_nobody_elses_while_it_is_worked_on),
+        cmocka_unit_test(a_look_is_as_light_as_all_want_it),
         cmocka_unit_test(pauses_double_and_begin_anew),
         cmocka_unit_test(news_do_not_wait_for_a_pause),
         cmocka_unit_test(the_earliest_comes_first),

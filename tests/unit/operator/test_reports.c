@@ -180,6 +180,10 @@ static void the_silent_are_found(void **state)
     reported_done(&reported);
     world.now_us += 31 * SECOND;
     say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    /* and told although somebody looked before */
+    reports_see(world.reports, "u/retail/new", -1, world.now_us, &reported);
+    assert_true(reported.silent);
+    reported_done(&reported);
     reports_scan(world.reports, world.now_us);
     next_is(&world, "u/retail/new", false);
     reports_see(world.reports, "u/retail/new", 1, world.now_us, &reported);
@@ -392,6 +396,37 @@ static void one_scrape_shows_all(void **state)
     reports_free(world.reports);
 }
 
+/* A LakeTable repeats little: it is looked at when that was shown anew, and once for it. */
+static void news_for_tables(void **state)
+{
+    (void)state;
+    World world = world_of(60 * SECOND);
+    Saying saying = {"a", "Streaming", "orders", NULL, 5, 10, 0, CHANNEL_NOT_SAID, true};
+    reports_joined(world.reports, KEY, "a");
+    say_it(&world, KEY, saying);
+    assert_false(reports_has_news(world.reports, KEY, "orders")); /* it is not shown yet */
+    next_is(&world, KEY, false);
+    assert_false(reports_has_news(world.reports, KEY, "order"));
+    assert_true(reports_has_news(world.reports, KEY, "orders"));
+    assert_false(reports_has_news(world.reports, KEY, "orders"));
+    for (int64_t upkeep = 1; upkeep < 4; upkeep++) {
+        ChannelTable table = {.unit = mem_strdup("orders"),
+                              .table = mem_strdup("public.orders"),
+                              .rows = 10 + upkeep,
+                              .commits = 1,
+                              .upkeep = upkeep / 2};
+        ChannelReport report = {.tables = &table, .table_count = 1, .whole = true};
+        reports_said(world.reports, KEY, "a", &report, world.now_us, world.now_us / SECOND);
+        channel_table_done(&table);
+        world.now_us += 60 * SECOND;
+        reports_scan(world.reports, world.now_us);
+        next_is(&world, KEY, true);
+        assert_int_equal(reports_has_news(world.reports, KEY, "orders"), upkeep != 3);
+        assert_int_equal(rows_of(&world, "orders"), 10 + upkeep);
+    }
+    reports_free(world.reports);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +438,7 @@ int main(void)
         cmocka_unit_test(what_is_asked_is_done_by_one),
         cmocka_unit_test(tables_come_and_go),
         cmocka_unit_test(the_line_is_fair),
+        cmocka_unit_test(news_for_tables),
         cmocka_unit_test(one_scrape_shows_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,8 +2,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "agent/event/scan.h"
-#include "agent/event/value.h"
+#include "common/json/scan.h"
+#include "common/mem.h"
+#include "common/text.h"
 
 bool scan_expect(Scan *json, char wanted)
 {
@@ -143,7 +144,7 @@ static bool slow_text(Scan *json, const char *from, const char **ret, size_t *re
     if (copied && !*ret)
         *ret = "";
     json->at++;
-    return !high || value_is_utf8((const uint8_t *)*ret, *ret_bytes) ||
+    return !high || text_is_utf8((const uint8_t *)*ret, *ret_bytes) ||
            scan_bad(json, "has a text that is no UTF-8");
 }
 
@@ -204,7 +205,7 @@ static bool whole_real(Scan *json, int64_t *ret)
     double value;
     if (!take_number(json, &text, &bytes))
         return false;
-    if (!value_real(text, bytes, &value) || value > 9007199254740992.0 ||
+    if (!text_real_parse(text, bytes, &value) || value > 9007199254740992.0 ||
         value < -9007199254740992.0 || value != (double)(int64_t)value)
         return scan_bad(json, "is no whole number that fits");
     *ret = (int64_t)value;
@@ -262,7 +263,7 @@ bool scan_real(Scan *json, double *ret)
         return named_real(json, ret);
     if (!take_number(json, &text, &bytes))
         return false;
-    return value_real(text, bytes, ret) || scan_bad(json, "is no number");
+    return text_real_parse(text, bytes, ret) || scan_bad(json, "is no number");
 }
 
 bool scan_boolean(Scan *json, bool *ret)
