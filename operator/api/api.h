@@ -5,6 +5,7 @@
  *   transport.c   one request; tokens and CAs read again, 429 and Retry-After obeyed
  *   kinds.c       the kinds that the operator knows, and their paths
  *   watch.c       list in chunks, watch with bookmarks, 410 lists again, back-off
+ *   head.c        what an object's text says of it before it is read
  *   objects.c     reading metadata
  *
  * Errors: code is the API's own reason ("NotFound", "Conflict", "AlreadyExists", "Forbidden",
@@ -137,10 +138,27 @@ const json_t *object_controller(const json_t *object); /* the owner reference th
 /* The whole object as compact JSON with sorted keys; the caller's. */
 char *object_dump(const json_t *object);
 
+/* --- head.c --- */
+
+/* What is too long is "". */
+typedef struct ObjectHead {
+    char type[16]; /* of an event */
+    char name[256], space[256], version[64];
+    size_t cut_from, cut_bytes; /* metadata.managedFields, with its comma */
+} ObjectHead;
+/* Of an object's text, or an event's; false: it has no metadata with a name. */
+bool object_head(const char *text, size_t bytes, ObjectHead *ret);
+/* The object, or the event, without managedFields; the text is used up. NULL: it is no JSON. The
+ * caller's. */
+json_t *object_read(char *text, size_t bytes, const ObjectHead *head);
+
 /* --- watch.c --- */
 
 typedef struct WatchTaker {
     void (*list_begins)(void *context, Kind kind);
+    /* Whether this very version was told, or put there by who wrote it: then `changed` is not
+     * called. */
+    bool (*known)(void *context, Kind kind, const ObjectHead *head);
     void (*changed)(void *context, Kind kind, json_t *object); /* of a list, added, modified */
     void (*deleted)(void *context, Kind kind, json_t *object);
     /* What was not named since list_begins is gone. First of all: the kind is known. */

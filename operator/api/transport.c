@@ -332,9 +332,11 @@ bool api_error(Error *err, const char *what, int status, const json_t *answer)
                      message ? message : "without a word");
 }
 
-static json_t *parsed(const Bytes *body)
+static json_t *parsed(Bytes *body)
 {
-    return json_loadb((const char *)body->data, body->used, 0, NULL);
+    ObjectHead head;
+    (void)object_head((const char *)body->data, body->used, &head);
+    return body->used ? object_read((char *)body->data, body->used, &head) : NULL;
 }
 
 bool api_call(Api *api, const ApiRequest *request, json_t **ret, Error *err)

@@ -306,6 +306,21 @@ static bool is_older(const json_t *object, const Entry *than)
     return a && b && strtoull(a, NULL, 10) < strtoull(b, NULL, 10);
 }
 
+static bool feed_known(void *context, Kind kind, const ObjectHead *head)
+{
+    Feed *feed = context;
+    char key[KEY_BYTES_MAX];
+    if (!head->version[0] || !key_of(head->space, head->name, key))
+        return false;
+    pthread_mutex_lock(&feed->cache->lock);
+    Entry *entry = *place_of(&feed->cache->tables[kind], key);
+    bool known = entry && entry->version && strcmp(entry->version, head->version) == 0;
+    if (known)
+        entry->list = feed->list;
+    pthread_mutex_unlock(&feed->cache->lock);
+    return known;
+}
+
 static void feed_changed(void *context, Kind kind, json_t *object)
 {
     Feed *feed = context;
@@ -370,6 +385,7 @@ static void feed_list_ended(void *context, Kind kind)
 WatchTaker feed_taker(Feed *feed)
 {
     return (WatchTaker){.list_begins = feed_list_begins,
+                        .known = feed_known,
                         .changed = feed_changed,
                         .deleted = feed_deleted,
                         .list_ended = feed_list_ended,

@@ -396,6 +396,53 @@ static void a_watch_goes_on_where_it_was(void **state)
         free(server.said[i]);
 }
 
+/* --- what an object's text says of it --- */
+
+static void heads(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\","
+        "\"namespace\":\"a\",\"annotations\":{\"x\":\"\\\"managedFields\\\":[]\"},"
+        "\"managedFields\":[{\"a\":\"]}\\\"\"},{}],\"resourceVersion\":\"7\"},"
+        "\"spec\":{\"managedFields\":[1],\"metadata\":{\"name\":\"q\"}}}}";
+    ObjectHead head;
+    assert_true(object_head(text, sizeof text - 1, &head));
+    assert_string_equal(head.type, "MODIFIED");
+    assert_string_equal(head.name, "p");
+    assert_string_equal(head.space, "a");
+    assert_string_equal(head.version, "7");
+    AUTO(mem_free) char *copy = mem_strdup(text);
+    AUTO(json_free) json_t *event = object_read(copy, sizeof text - 1, &head);
+    AUTO(json_free) json_t *whole = json_loads(text, 0, NULL);
+    json_t *meta = json_object_get(json_object_get(whole, "object"), "metadata");
+    assert_int_equal(json_object_del(meta, "managedFields"), 0);
+    assert_true(json_equal(event, whole));
+    /* cut off, it has no head, or is no JSON */
+    for (size_t bytes = 0; bytes < sizeof text - 1; bytes++) {
+        char *part = memcpy(mem_alloc(bytes + 1), text, bytes + 1);
+        bool has = object_head(part, bytes, &head);
+        assert_true(has || !head.cut_bytes);
+        assert_null(object_read(part, bytes, &head));
+        free(part);
+    }
+    static const char *const others[] = {
+        "[]",
+        "{}",
+        "{\"metadata\":{}}",
+        "{\"metadata\":[]}",
+        "{\"metadata\":{\"name\":1}}",
+        "{\"kind\":\"List\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[{\"metadata\":"
+        "{\"name\":\"p\"}}]}"};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        AUTO(mem_free) char *other = mem_strdup(others[i]);
+        assert_false(object_head(other, strlen(other), &head));
+        AUTO(json_free) json_t *read = object_read(other, strlen(other), &head);
+        AUTO(json_free) json_t *all = json_loads(others[i], 0, NULL);
+        assert_true(json_equal(read, all));
+    }
+}
+
 /* --- what is kept --- */
 
 static void nothing(void *context, Kind kind, const json_t *before, const json_t *now)
@@ -447,7 +494,10 @@ static void what_was_written_is_ahead_of_its_event(void **state)
     cache_put(cache, KIND_CONNECTOR, new);
     assert_null(cache_get(cache, KIND_CONNECTOR, "a", "c")); /* the watch names it first */
     into.changed(into.context, KIND_CONNECTOR, old);
+    ObjectHead head = {.name = "c", .space = "a", .version = "101"};
+    assert_false(into.known(into.context, KIND_CONNECTOR, &head));
     cache_put(cache, KIND_CONNECTOR, new);
+    assert_true(into.known(into.context, KIND_CONNECTOR, &head));
     into.changed(into.context, KIND_CONNECTOR, old); /* late */
     AUTO(json_free) json_t *kept = cache_get(cache, KIND_CONNECTOR, "a", "c");
     assert_string_equal(object_text(kept, "spec.v"), "new");
@@ -534,6 +584,7 @@ int main(void)
         cmocka_unit_test(answers_become_errors),
         cmocka_unit_test(a_renewed_token_is_read_again),
         cmocka_unit_test(a_watch_goes_on_where_it_was),
+        cmocka_unit_test(heads),
         cmocka_unit_test(a_secrets_values_are_never_kept),
         cmocka_unit_test(what_was_written_is_ahead_of_its_event),
         cmocka_unit_test(things_are_found_by_what_they_name),

@@ -1,0 +1,92 @@
+/* What an object's text says of it before it is read. Most of what the API server sends is metadata
+ * that nobody reads here (managedFields is half of an object that is applied), and most events are
+ * of what was written here: both are told from the text, without a tree. */
+#include <string.h>
+
+#include "common/json/scan.h"
+#include "operator/api/api.h"
+
+#define IS(text) (bytes == sizeof(text) - 1 && memcmp(name, text, sizeof(text) - 1) == 0)
+
+/* Too long, or no text: "". */
+static bool take_text(Scan *json, char *to, size_t to_bytes)
+{
+    const char *text;
+    size_t bytes;
+    to[0] = '\0';
+    if (scan_peek(json) != '"')
+        return scan_skip(json);
+    if (!scan_text(json, &text, &bytes))
+        return false;
+    if (bytes < to_bytes && !memchr(text, '\0', bytes)) {
+        memcpy(to, text, bytes);
+        to[bytes] = '\0';
+    }
+    return true;
+}
+
+static bool take_metadata(Scan *json, const char *from, ObjectHead *ret)
+{
+    const char *name;
+    size_t bytes;
+    bool end;
+    if (!scan_expect(json, '{'))
+        return false;
+    for (bool first = true;; first = false) {
+        (void)scan_peek(json);
+        const char *comma = json->at;
+        if (!scan_member(json, first, &name, &bytes, &end))
+            return false;
+        if (end)
+            return true;
+        bool ok = IS("name")              ? take_text(json, ret->name, sizeof ret->name)
+                  : IS("namespace")       ? take_text(json, ret->space, sizeof ret->space)
+                  : IS("resourceVersion") ? take_text(json, ret->version, sizeof ret->version)
+                                          : scan_skip(json);
+        if (!ok)
+            return false;
+        if (!first && IS("managedFields")) {
+            ret->cut_from = (size_t)(comma - from);
+            ret->cut_bytes = (size_t)(json->at - comma);
+        }
+    }
+}
+
+/* As far as its metadata; of an event the object's. */
+static bool take_head(Scan *json, const char *from, ObjectHead *ret)
+{
+    const char *name;
+    size_t bytes;
+    bool end, first = true;
+    if (!scan_expect(json, '{'))
+        return false;
+    while (scan_member(json, first, &name, &bytes, &end) && !end) {
+        if (IS("metadata"))
+            return take_metadata(json, from, ret);
+        first = IS("object") && scan_peek(json) == '{'; /* its members from here on */
+        bool ok = first        ? scan_is(json, '{')
+                  : IS("type") ? take_text(json, ret->type, sizeof ret->type)
+                               : scan_skip(json);
+        if (!ok)
+            return false;
+    }
+    return false;
+}
+
+bool object_head(const char *text, size_t bytes, ObjectHead *ret)
+{
+    Scan json = {.at = text, .end = text + bytes};
+    *ret = (ObjectHead){0};
+    bool ok = take_head(&json, text, ret) && ret->name[0];
+    bytes_done(&json.scratch);
+    if (!ok)
+        *ret = (ObjectHead){0};
+    return ok;
+}
+
+json_t *object_read(char *text, size_t bytes, const ObjectHead *head)
+{
+    size_t end = head->cut_from + head->cut_bytes;
+    memmove(text + head->cut_from, text + end, bytes - end);
+    return json_loadb(text, bytes - head->cut_bytes, 0, NULL);
+}
