@@ -661,6 +661,19 @@ static void chunk_settled(Beside *beside)
     next_table(beside);
 }
 
+/* What a person asked for meanwhile can't be done: that is no reason for the stream to end. */
+static void refuse_asked(Beside *beside, const Error *why)
+{
+    RelayFlow *flow = beside->flow;
+    CopyRequest *asked = &flow->requests[REQUEST_ASKED];
+    supervised_asked(&flow->relay->base, asked, REQUEST_REFUSED, why->message);
+    copy_request_done(asked);
+    supervised_request(&flow->relay->base, asked);
+    metric_set(beside->table->metrics.copying, 0);
+    ask_again(beside, 0);
+    next_table(beside);
+}
+
 static bool take_failure(Beside *beside, Error *err)
 {
     Error why = {0};
@@ -672,6 +685,10 @@ static bool take_failure(Beside *beside, Error *err)
     if (!failed)
         return true;
     if (why.kind != ERROR_RETRY && why.kind != ERROR_CONFLICT) {
+        if (beside->request == &beside->flow->requests[REQUEST_ASKED]) {
+            refuse_asked(beside, &why);
+            return true;
+        }
         *err = why;
         return error_wrap(err, "copy of %s beside the stream", beside->table->name);
     }
@@ -699,7 +716,7 @@ bool relay_beside_step(RelayFlow *flow, Error *err)
     }
     if (!take_failure(beside, err))
         return false;
-    if (clock_mono_us() >= beside->after_us)
+    if (beside->table && clock_mono_us() >= beside->after_us)
         ask(beside);
     return true;
 }

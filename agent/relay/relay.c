@@ -179,18 +179,9 @@ static void remember(const RelayFlow *flow)
 
 static void begin_requests(RelayFlow *flow)
 {
-    CopyRequest *declared = &flow->requests[REQUEST_DECLARED];
-    CopyRequest *asked = &flow->requests[REQUEST_ASKED];
-    copy_request_of(declared, flow->stream->resnapshot_id, &flow->stream->resnapshot);
-    supervised_request(&flow->relay->base, asked);
-    if (flow->relay->base.connector->source_type == SOURCE_POSTGRESQL)
-        return;
-    supervised_asked(&flow->relay->base, asked, REQUEST_REFUSED,
-                     "beside a stream only PostgreSQL's tables are copied: start it once with "
-                     "--resnapshot");
-    CopyRequest known = *asked; /* by its id alone */
-    copy_request_of(asked, known.id, &(TextList){0});
-    copy_request_done(&known);
+    copy_request_of(&flow->requests[REQUEST_DECLARED], flow->stream->resnapshot_id,
+                    &flow->stream->resnapshot);
+    supervised_request(&flow->relay->base, &flow->requests[REQUEST_ASKED]);
 }
 
 static bool run(Supervised *supervised, bool *ret_again, Error *err)

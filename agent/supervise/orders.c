@@ -69,8 +69,10 @@ bool supervised_pauses(Supervised *supervised)
 
 void supervised_request(Supervised *supervised, CopyRequest *ret)
 {
+    static const TextList none = {0};
     pthread_mutex_lock(&supervised->lock);
-    copy_request_of(ret, supervised->request.id, &supervised->request.tables);
+    bool refused = supervised->figures.request_state == REQUEST_REFUSED;
+    copy_request_of(ret, supervised->request.id, refused ? &none : &supervised->request.tables);
     pthread_mutex_unlock(&supervised->lock);
 }
 

@@ -149,8 +149,8 @@ void supervised_outdated(Supervised *supervised, const char *table_name);
 void supervised_copy_begun(Supervised *supervised, const char *table_name);
 /* orders.c. Is the log to be left alone? */
 bool supervised_pauses(Supervised *supervised);
-/* What a flow that begins is to copy again, the caller's to be done; and was anything else asked
- * for since? */
+/* What a flow that begins is to copy again (of what was refused no table), the caller's to be done;
+ * and was anything else asked for since? */
 void supervised_request(Supervised *supervised, CopyRequest *ret);
 bool supervised_asks_more(Supervised *supervised, const CopyRequest *known);
 /* How far it is; refusal "": it is not refused. */

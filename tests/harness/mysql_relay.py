@@ -17,8 +17,11 @@ _GEOMETRIES = {"geometry", "point", "linestring", "polygon", "multipoint", "mult
 
 
 def stream_manifest(server, brokers: str, *, prefix="shop", partitions=3, delivery="Idempotent", registry=None, records="{}",
-                    kafka="", port=None, include='["shop.*"]', parallelism=2, snapshot="Initial", more_stream="", documents="") -> str:  # fmt: skip
-    """A Connector of every table of the database with a stream. records, kafka: YAML in braces' form; more_stream: lines."""
+                    kafka="", port=None, include='["shop.*"]', parallelism=2, snapshot="Initial", more_stream="", documents="",
+                    resnapshot="") -> str:  # fmt: skip
+    """A Connector of every table of the database with a stream. records, kafka: YAML in braces' form; more_stream: lines;
+    resnapshot: an annotation's text."""
+    note = f', annotations: {{firn.dev/resnapshot: "{resnapshot}"}}' if resnapshot else ""
     coding = f'format: Avro\n    schemaRegistry: {{url: "{registry.url}"}}' if registry else "format: Json"
     return f"""\
 apiVersion: v1
@@ -28,7 +31,7 @@ stringData: {{username: firn, password: {PASSWORD}}}
 ---
 apiVersion: firn.dev/v1alpha1
 kind: Connector
-metadata: {{name: shop}}
+metadata: {{name: shop{note}}}
 spec:
   source:
     type: {server.kind}

@@ -1,5 +1,6 @@
-# seconds: 900
-"""firn-agent capture copies tables of MySQL and MariaDB once more beside the stream (spec.stream.resnapshot). The topics begin
+# seconds: 1200
+"""firn-agent capture copies tables of MySQL and MariaDB once more beside the stream (spec.stream.resnapshot, or as a person
+asks by the annotation). The topics begin
 without the rows that were there before (snapshot.mode Never), so that whatever is missing from the copy is missing in the end;
 keys are of every kind, the tables are written to meanwhile, and the agent is killed in the middle."""
 
@@ -51,8 +52,22 @@ class Beside(RelayBase):
     def asked(self, number: str, tables: str = '"shop.k_*"') -> str:
         return f"    resnapshot: {{id: \"{number}\", tables: [{tables}]}}\n"
 
-    def copied(self) -> set:
-        return {line["table"] for agent in self.agents for line in agent.lines() if line["msg"] == "table copied beside the stream"}
+    def copied(self, *agents) -> set:
+        lines = [line for agent in agents or self.agents for line in agent.lines()]
+        return {line["table"] for line in lines if line["msg"] == "table copied beside the stream"}
+
+    def lacking(self, *tables: str) -> list[str]:
+        """Those whose topics are not the tables."""
+        return [table for table in tables if difference(self.broker, self.prefix, self.connection, table, None)[0]]
+
+    def said(self, agent, state: str) -> dict:
+        """Requests of which the log says so, and why."""
+        words = "tables that were asked to be copied again"
+        return {line["id"]: line.get("reason", "") for line in agent.lines() if line["msg"] == words and line["state"] == state}
+
+    def wait_said(self, agent, state: str, number: str) -> str:
+        wait_until(lambda: number in self.said(agent, state), SECONDS, f"{number} is {state}", agent.alive)
+        return self.said(agent, state)[number]
 
     def begin(self, **options):
         """The stream has begun, without the rows of before."""
@@ -64,8 +79,7 @@ class Beside(RelayBase):
 
         wait_until(followed, SECONDS, "the log is followed", agent.alive)
         self.assert_stopped(agent)
-        for table in KEYS:
-            self.assertTrue(difference(self.broker, self.prefix, self.connection, table, None)[0], table)
+        self.assertEqual(self.lacking(*KEYS), list(KEYS))
 
     def write(self, over: threading.Event):
         """All tables are changed until it is over: values, keys, rows that come and go."""
@@ -132,6 +146,37 @@ class Beside(RelayBase):
         self.wait_equal(agent, *KEYS)
         self.assert_stopped(agent)
 
+    def test_asked(self):
+        """A person asks meanwhile: once for each id, those tables and no others."""
+        self.begin()
+        over, self.written = threading.Event(), 0
+        writer = threading.Thread(target=self.write, args=[over])
+        writer.start()
+        try:
+            agent = self.start(resnapshot="shop.k_int,shop.k_pair one alice@example.com")
+            self.wait_said(agent, "Done", "one")
+        finally:
+            over.set()
+            writer.join()
+        self.assertGreater(self.written, 5)
+        self.wait_equal(agent, "k_int", "k_pair")
+        self.assertEqual([line["by"] for line in agent.lines() if "by" in line], ["alice@example.com"])
+        self.assert_stopped(agent)
+        others = [table for table in KEYS if table not in ("k_int", "k_pair")]
+        self.assertEqual(self.lacking(*KEYS), others)
+        self.execute("create table k_float (a float primary key)")
+        self.execute("insert into k_float values (1.5)")
+        agent = self.start(resnapshot="shop.k_int,shop.k_b* one")  # neither a start nor another word for the id does it again
+        self.wait_said(agent, "Done", "one")
+        self.assertEqual(self.copied(agent), {"shop.k_big", "shop.k_bytes"})
+        self.assert_stopped(agent)
+        agent = self.start(resnapshot="shop.k_float two")
+        self.assertIn("column a of its key is a FLOAT or DOUBLE", self.wait_said(agent, "Refused", "two"))
+        self.execute("insert into k_int (a) values (5000)")  # and the stream goes on
+        self.wait_equal(agent, "k_int", "k_pair", "k_big", "k_bytes")
+        self.assert_stopped(agent)
+        self.assertEqual(list(self.said(agent, "Refused")), ["two"])
+
 
 class MariadbBeside(Beside, unittest.TestCase):
     kind = "MariaDB"
@@ -144,11 +189,18 @@ class MysqlBeside(Beside, unittest.TestCase):
 class MysqlWithoutGtids(Beside, unittest.TestCase):
     kind = "MySQL"
     settings = {"gtid_mode": "OFF", "enforce_gtid_consistency": "OFF"}
-    test_idempotent = test_transactional = test_quiet = None
+    test_idempotent = test_transactional = test_quiet = test_asked = None
 
     def test_refused(self):
-        """What a snapshot shows is not known there."""
+        """What a snapshot shows is not known there: what a person asks is refused, and the stream goes on; what is declared
+        stops it."""
         self.begin()
+        agent = self.start(resnapshot="shop.k_int one")
+        self.assertIn("gtid_mode = ON", self.wait_said(agent, "Refused", "one"))
+        count = len(self.values("mark"))
+        self.execute("insert into mark values ()")
+        wait_until(lambda: len(self.values("mark")) > count, SECONDS, "the stream goes on", agent.alive)
+        self.assert_stopped(agent)
         agent = self.start(more_stream=self.asked("one"))
         self.assertEqual(agent.wait(SECONDS), 3, agent.text()[-2000:])
         self.assertIn("gtid_mode = ON", agent.text())
