@@ -110,21 +110,29 @@ spec:
             yield agent
             self.assertEqual(agent.stop(), OK, agent.text()[-2000:])
 
-    def read(self, topic: str, engine: str) -> pa.Table | None:
+    def newest(self, topic: str) -> str | None:
+        """Its metadata."""
         versions = version_files(self.folder / "lake" / "web" / topic)
-        if not versions:
+        return str(versions[max(versions)]) if versions else None
+
+    def read(self, topic: str, engine: str) -> pa.Table | None:
+        newest = self.newest(topic)
+        if not newest:
             return None
-        newest = str(versions[max(versions)])
         if engine == "pyiceberg":
             return StaticTable.from_metadata(newest).scan().to_arrow()
         with duckdb_connection(LOCAL) as connection:
             return connection.execute(f"select * from iceberg_scan('{newest}')").to_arrow_table()
 
     def wait_rows(self, agent: Agent, topic: str, wanted: list[str]):
-        found = []
+        found, looked = [], []
 
         def equal():
             agent.alive()
+            newest = self.newest(topic)
+            if [newest] == looked:  # reading it takes the time that the agent wants
+                return False
+            looked[:] = [newest]
             table = self.read(topic, "pyiceberg")
             found[:] = self.rows_of(table) if table is not None else []
             return found == sorted(wanted)
