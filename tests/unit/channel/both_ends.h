@@ -245,7 +245,7 @@ UNUSED static void world_report(World *world, const char *token)
                                                                  .port = world->options.port,
                                                                  .ca_file = world->ca_file,
                                                                  .token_file = world->token_file,
-                                                                 .report_us = 20000,
+                                                                 .report_us = 100000,
                                                                  .flow = world_flow,
                                                                  .ordered = world->ordered,
                                                                  .context = world});
