@@ -20,6 +20,7 @@
 #define BOUNDS_MS 10000
 #define SAME_MS 5000
 #define SEEK_MS 2000
+#define REFUSED_US INT64_C(30000000)
 #define SOURCE_TOPIC_MAX 80
 #define SESSION_MS_USUAL 15000 /* a thread of librdkafka's own says that we live */
 
@@ -38,6 +39,8 @@ struct KafkaMember {
     uint64_t generation;
     rd_kafka_consumer_group_metadata_t *group; /* as the partitions were dealt out; NULL: not yet */
     bool was_dealt;                            /* to be told */
+    int64_t refused_us; /* since when a partition can't be sought; 0: each could */
+    uint32_t refused;
     bool leaves;
 };
 
@@ -85,10 +88,25 @@ static void take_generation(KafkaMember *member)
     member->generation = generation < 0 ? 0 : (uint64_t)generation;
 }
 
+/* Where each partition begins: what waits stands there until its seek. An offset that is there no
+ * more would be answered with an error that ends the reading of the partition, and a seek is then
+ * refused, or forgotten where that answer comes behind it. No name of an offset either (BEGINNING,
+ * END): the question where that is would be asked again half a second after the seek, and its
+ * answer followed. */
+static void ask_starts(KafkaMember *member, uint64_t *ret)
+{
+    Error why = {0};
+    memset(ret, 0, member->partitions * sizeof *ret);
+    if (!kafka_member_at(member, RD_KAFKA_OFFSET_BEGINNING, ret, &why))
+        log_warn("kafka does not say where partitions begin", LOG_T("topic", member->topic),
+                 LOG_T("reason", why.code), LOG_T("error", why.message));
+}
+
 /* What this member reads already goes on; the rest waits for its seek. */
 static void take_dealt(KafkaMember *member, rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_topic_partition_list_t *waiting = rd_kafka_topic_partition_list_new(list->cnt + 1);
+    AUTO(mem_free) uint64_t *starts = NULL;
     free(member->dealt);
     member->dealt = mem_array((size_t)list->cnt + 1, sizeof *member->dealt);
     member->dealt_count = 0;
@@ -101,9 +119,11 @@ static void take_dealt(KafkaMember *member, rd_kafka_topic_partition_list_t *lis
             one->offset = (int64_t)next;
             continue;
         }
-        /* No name of an offset (END): the question where that is would be asked again half a second
-         * after the seek, and its answer followed. Records from 0 on are passed over, at worst. */
-        one->offset = 0;
+        if (!starts) {
+            starts = mem_array(member->partitions, sizeof *starts);
+            ask_starts(member, starts);
+        }
+        one->offset = partition < member->partitions ? (int64_t)starts[partition] : 0;
         rd_kafka_topic_partition_list_add(waiting, member->topic, one->partition);
     }
     (void)rd_kafka_assign(member->client.rk, list);
@@ -111,6 +131,7 @@ static void take_dealt(KafkaMember *member, rd_kafka_topic_partition_list_t *lis
     rd_kafka_topic_partition_list_destroy(waiting);
     take_generation(member);
     member->was_dealt = true;
+    member->refused_us = 0;
 }
 
 static void rebalanced(rd_kafka_t *rk, rd_kafka_resp_err_t code,
@@ -398,6 +419,10 @@ static bool hand_out(KafkaMember *member, rd_kafka_message_t *message, KafkaHear
 bool kafka_member_next(KafkaMember *member, int timeout_ms, KafkaHeard *ret, Error *err)
 {
     *ret = (KafkaHeard){.kind = KAFKA_HEARD_NOTHING};
+    if (UNLIKELY(member->refused_us) && clock_mono_us() - member->refused_us > REFUSED_US)
+        return error_set(err, ERROR_RETRY, "SeekRefused",
+                         "kafka %s: %s partition %u can't be read on", member->client.brokers,
+                         member->what, member->refused);
     if (member->current)
         rd_kafka_message_destroy(TAKE(member->current));
     if (member->taken_at < member->taken_count)
@@ -453,6 +478,12 @@ bool kafka_member_seek(KafkaMember *member, uint32_t partition, uint64_t offset)
     if (ok)
         ok = !rd_kafka_resume_partitions(member->client.rk, list) && !list->elems[0].err;
     rd_kafka_topic_partition_list_destroy(list);
+    if (ok && member->refused == partition)
+        member->refused_us = 0;
+    if (!ok && !member->refused_us) {
+        member->refused = partition;
+        member->refused_us = clock_mono_us();
+    }
     return ok;
 }
 

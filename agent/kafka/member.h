@@ -79,7 +79,8 @@ MUST_CHECK bool kafka_member_next(KafkaMember *member, int timeout_ms, KafkaHear
 /* The partitions that are this member's, and the group's generation. */
 const uint32_t *kafka_member_dealt(const KafkaMember *member, uint32_t *ret_count,
                                    uint64_t *ret_generation);
-/* Reads on from there. False: not yet possible, ask again. */
+/* Reads on from there. False: not yet possible, ask again; what is refused for half a minute ends
+ * the reading (kafka_member_next: RETRY "SeekRefused"). */
 bool kafka_member_seek(KafkaMember *member, uint32_t partition, uint64_t offset);
 /* Nothing is handed out of it until the next seek. */
 void kafka_member_pause(KafkaMember *member, uint32_t partition);
