@@ -122,8 +122,19 @@ static const char *refused_table(const Bundle *bundle, const json_t *unit)
     return NULL;
 }
 
+/* It may be on its way: its unit's own look says so, and when that has taken too long. */
+static bool waits_for_table(const json_t *unit, const json_t *tables)
+{
+    const char *name;
+    for (size_t i = 0; (name = object_table(unit, i)); i++)
+        if (!json_object_get(tables, name))
+            return true;
+    return false;
+}
+
 typedef struct Parts {
     const json_t *connector; /* NULL: its unit reads a topic of somebody else's */
+    const json_t *by_name;   /* the tables */
     Aged *units, *tables;
     size_t unit_count, table_count;
 } Parts;
@@ -138,7 +149,8 @@ static Bytes text_of(const Parts *parts, Bundle *bundle)
     for (size_t i = 0; i < parts->unit_count; i++) {
         const json_t *unit = parts->units[i].object;
         const char *name;
-        if (is_out(bundle, unit) || refused_table(bundle, unit))
+        if (is_out(bundle, unit) || refused_table(bundle, unit) ||
+            waits_for_table(unit, parts->by_name))
             continue;
         put_object(&text, unit);
         bundle->units++;
@@ -179,7 +191,7 @@ static void judge_by_tables(Bundle *bundle, const Parts *parts)
 void bundle_make(const json_t *connector, const json_t *units, const json_t *tables, Bundle *ret)
 {
     *ret = (Bundle){0};
-    Parts parts = {.connector = connector};
+    Parts parts = {.connector = connector, .by_name = tables};
     parts.units = in_order(units, &parts.unit_count);
     parts.tables = in_order(tables, &parts.table_count);
     for (int round = 0; round < ROUNDS_MAX && !ret->text; round++) {

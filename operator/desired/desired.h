@@ -49,9 +49,10 @@ typedef struct Bundle {
 } Bundle;
 void bundle_done(Bundle *bundle);
 /* units: an array of those that name the connector, which is NULL where one reads a topic of
- * somebody else's; tables: those that they name, by their names, none that is being deleted. What
- * the agent would refuse is left out, the younger of two that can't stand side by side, so that one
- * mistake stops one unit and not its neighbours. */
+ * somebody else's; tables: those that they name, by their names, none that is being deleted (a unit
+ * whose table is not among them is left out). What the agent would refuse is left out, the younger
+ * of two that can't stand side by side, so that one mistake stops one unit and not its neighbours.
+ */
 void bundle_make(const json_t *connector, const json_t *units, const json_t *tables, Bundle *ret);
 /* A LakeTable alone, as `firn-agent drop` reads it; the caller's. */
 char *bundle_of_table(const json_t *table);

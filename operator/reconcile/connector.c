@@ -4,6 +4,9 @@
 #include "common/crash.h"
 #include "operator/reconcile/reconcile.h"
 
+#define CROWD_LOOKS_US 5000000 /* apart, in a crowd; and is it over? */
+#define CROWD_AGAIN_US 50000
+
 static bool has_secrets(Look *look, const json_t *names, const char **ret_missing)
 {
     size_t i;
@@ -150,13 +153,26 @@ static bool is_outdated(Look *look, const Found *found)
     return text && bundle_holds_others(text, found->units);
 }
 
+/* A unit that names what is not there yet is not refused for it: see unit.c. */
+static bool is_refused(const Found *found, const json_t *unit)
+{
+    return json_object_get(found->missing, object_name(unit)) ||
+           bundle_verdict(&found->bundle, "IngestionUnit", object_name(unit));
+}
+
 static State state_without_work(const Found *found)
 {
-    size_t count = json_array_size(found->units);
-    return count ? state_of(HEALTH_STALLED, "Stalled", "NoValidUnit",
-                            "each of its %zu IngestionUnits is refused: they say why", count)
-                 : state_of(HEALTH_PROGRESS, "Pending", "NoUnits",
-                            "no IngestionUnit names it yet: nothing is read");
+    size_t count = json_array_size(found->units), refused = 0;
+    for (size_t i = 0; i < count; i++)
+        refused += is_refused(found, json_array_get(found->units, i));
+    if (!count)
+        return state_of(HEALTH_PROGRESS, "Pending", "NoUnits",
+                        "no IngestionUnit names it yet: nothing is read");
+    if (refused < count)
+        return state_of(HEALTH_PROGRESS, "Pending", "NoUnits",
+                        "none of its %zu IngestionUnits can be filled yet: they say why", count);
+    return state_of(HEALTH_STALLED, "Stalled", "NoValidUnit",
+                    "each of its %zu IngestionUnits is refused: they say why", count);
 }
 
 /* False: its children are to stay as they are, and *ret says why. */
@@ -312,9 +328,23 @@ static bool is_paused(const json_t *object)
     return paused && strcmp(paused, "false") != 0;
 }
 
+/* While units and tables come by the hundred: each look reads all that are there, and what it
+ * writes rolls the Pods. */
+static bool can_wait(Look *look)
+{
+    int64_t looked_us = verdicts_looked_at(look->op->verdicts, look->namespace_name, look->name);
+    bool waits = looked_us && is_crowded(look->op) && look->now_us < looked_us + CROWD_LOOKS_US;
+    if (waits)
+        enqueue_first(look->op, 'c', look->namespace_name, look->name,
+                      look->now_us + CROWD_AGAIN_US);
+    return waits;
+}
+
 bool connector_look(Look *look, Error *err)
 {
     Operator *op = look->op;
+    if (can_wait(look))
+        return true;
     json_t *connector = cache_get(op->cache, KIND_CONNECTOR, look->namespace_name, look->name);
     if (!connector) {
         verdicts_looked(op->verdicts, look->namespace_name, look->name, 0);

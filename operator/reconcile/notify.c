@@ -8,9 +8,9 @@
 #include "common/clock.h"
 
 #define LOOKS_APART_US 1000000
-#define ARRIVAL_US 50000      /* one in that time, new or changed, is no crowd … */
-#define CROWD_US 1000000      /* … nor are twenty at once */
-#define CROWD_MOST_US 2000000 /* so a crowd is over a second after the last of it */
+#define ARRIVAL_US 20000     /* one in that time, new or changed, is no crowd … */
+#define CROWD_US 160000      /* … nor are eight at once */
+#define CROWD_MOST_US 320000 /* so a crowd is over soon after the last of it */
 
 static void arrived(Operator *op)
 {
@@ -43,8 +43,8 @@ void enqueue_light(Operator *op, char kind, const char *namespace_name, const ch
         work_queue_put_light(op->queue, key, clock_mono_us());
 }
 
-static void enqueue_first(Operator *op, char kind, const char *namespace_name, const char *name,
-                          int64_t at_us)
+void enqueue_first(Operator *op, char kind, const char *namespace_name, const char *name,
+                   int64_t at_us)
 {
     char key[WORK_KEY_BYTES_MAX];
     int bytes = snprintf(key, sizeof key, "%c/%s/%s", kind, namespace_name, name);

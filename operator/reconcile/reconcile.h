@@ -107,6 +107,9 @@ MUST_CHECK bool may_write(Operator *op, Error *err);
 char *name_of_labelled(Operator *op, Kind kind, const char *namespace_name, const char *label);
 /* kind is 'c', 'u' or 't' */
 void enqueue(Operator *op, char kind, const char *namespace_name, const char *name);
+/* Before all that has only something to say; not before at_us (monotonic). */
+void enqueue_first(Operator *op, char kind, const char *namespace_name, const char *name,
+                   int64_t at_us);
 /* For a light look, of whom there is such. */
 void enqueue_light(Operator *op, char kind, const char *namespace_name, const char *name);
 /* The LakeTables that the unit names, or its own. */

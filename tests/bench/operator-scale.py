@@ -85,8 +85,8 @@ def units_in(kube: Cluster, namespace: str) -> int:
 
 
 def whole(kube: Cluster, namespace: str, units: int) -> bool:
-    """Each unit is in a manifest, and each Connector has all its children. Asked for seldom: it costs the server, too."""
-    time.sleep(0.2)
+    """Each unit is in a manifest, and each Connector has all its children. Not asked for all the time: it costs the server, too."""
+    time.sleep(0.1)
     return units_in(kube, namespace) == units and len(children(kube, namespace)) == CONNECTORS * 6
 
 

@@ -311,6 +311,24 @@ static void one_mistake_stops_one_unit(void **state)
     bundle_done(&bundle);
 }
 
+/* In GitOps all comes in any order: nobody is told of a mistake that is none. */
+static void a_table_may_come_later(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free)
+    json_t *units = json_pack("[oo]", unit_of("early", "public.e", "later", "2026-01"),
+                              unit_of("a", "public.a", "a", "2026-02"));
+    AUTO(json_free) json_t *tables = json_pack("{so}", "a", table_of("a", "s3://lake/a"));
+    Bundle bundle;
+    bundle_make(connector, units, tables, &bundle);
+    assert_non_null(bundle.text);
+    assert_int_equal(bundle.units, 1);
+    assert_int_equal(bundle.verdict_count, 0);
+    assert_false(bundle_holds(bundle.text, "IngestionUnit", "early"));
+    bundle_done(&bundle);
+}
+
 static void a_refused_table_is_its_units_reason(void **state)
 {
     (void)state;
@@ -543,6 +561,7 @@ int main(void)
         cmocka_unit_test(what_holds_is_left_alone),
         cmocka_unit_test(the_bundle_is_what_the_agent_reads),
         cmocka_unit_test(one_mistake_stops_one_unit),
+        cmocka_unit_test(a_table_may_come_later),
         cmocka_unit_test(a_refused_table_is_its_units_reason),
         cmocka_unit_test(a_units_routes_name_its_tables),
         cmocka_unit_test(dead_letters_have_a_table),

@@ -285,8 +285,8 @@ static void a_table_is_dropped_once_no_pod_fills_it(void **state)
     assert_true(is_dropped(UNIT, UNIT, "others"));
 }
 
-/* ---------- a unit that is deleted, beside one that is refused ---------- */
-static void rest_of_units(Rig *rig, const char *in_map)
+/* ---------- a unit that is deleted, beside one that is refused, or waits ---------- */
+static void rest_of_units(Rig *rig, const char *in_map, bool refused)
 {
     deleted_connector(rig, "h", 0);
     AUTO(json_free) json_t *live = cache_get(rig->op.cache, KIND_CONNECTOR, "a", "shop");
@@ -299,7 +299,12 @@ static void rest_of_units(Rig *rig, const char *in_map)
              json_pack("{s{ss ss ss ss} s{s{ss ss} s{ss}}}", "metadata", "name", "orders",
                        "namespace", "a", "uid", "u4", "resourceVersion", "1", "spec",
                        "connectorRef", "name", "shop", "table", "public.orders", "lakeTableRef",
-                       "name", "not-there"));
+                       "name", "odd"));
+    if (refused)
+        there_is(rig, KIND_LAKE_TABLE,
+                 json_pack("{s{ss ss ss ss} s{s{ss}}}", "metadata", "name", "odd", "namespace", "a",
+                           "uid", "t4", "resourceVersion", "1", "spec", "catalog", "warehouse",
+                           "no/place"));
     there_is(rig, KIND_CONFIG_MAP,
              json_pack("{s{ss ss ss} s{ss}}", "metadata", "name", "shop-capture", "namespace", "a",
                        "resourceVersion", "1", "data", "manifest.yaml", in_map));
@@ -312,14 +317,15 @@ static void a_deleted_unit_is_filled_no_more(void **state)
     static const char gone[] = "DELETE /apis/apps/v1/namespaces/a/deployments/shop-capture";
     static const char *const maps[] = {UNIT, ORDERS};
     (void)state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         Rig rig;
         State found;
         rig_begin(&rig);
-        rest_of_units(&rig, maps[i]);
-        assert_int_equal(was_asked(&rig.asks, gone), i == 0);
+        rest_of_units(&rig, maps[i % 2], i < 2);
+        assert_int_equal(was_asked(&rig.asks, gone), i % 2 == 0);
         assert_true(verdicts_get(rig.op.verdicts, 'c', "a", "shop", &found));
-        assert_string_equal(found.reason, "NoValidUnit");
+        assert_string_equal(found.reason, i < 2 ? "NoValidUnit" : "NoUnits");
+        assert_int_equal(found.health, i < 2 ? HEALTH_STALLED : HEALTH_PROGRESS);
         rig_end(&rig);
     }
 }
