@@ -28,43 +28,19 @@ static bool take_object(Scan *json, TakeMember take, void *to)
     }
 }
 
-/* *ret: NULL when it is no text, too long, or has a NUL. */
-static bool text_in(Scan *json, size_t most, const char **ret, size_t *ret_bytes)
-{
-    *ret = NULL;
-    *ret_bytes = 0;
-    if (scan_peek(json) != '"')
-        return scan_skip(json);
-    if (!scan_text(json, ret, ret_bytes))
-        return false;
-    if (*ret_bytes > most || memchr(*ret, '\0', *ret_bytes))
-        *ret = NULL;
-    return true;
-}
-
-static bool take_text(Scan *json, char *to, size_t to_bytes)
-{
-    const char *text;
-    size_t bytes;
-    to[0] = '\0';
-    if (!text_in(json, to_bytes - 1, &text, &bytes))
-        return false;
-    if (text) {
-        memcpy(to, text, bytes);
-        to[bytes] = '\0';
-    }
-    return true;
-}
-
+/* NULL where it is no text, too long, or has a NUL. */
 static bool take_copy(Scan *json, size_t most, char **to)
 {
     const char *text;
     size_t bytes;
     free(*to);
     *to = NULL;
-    if (!text_in(json, most, &text, &bytes))
+    if (scan_peek(json) != '"')
+        return scan_skip(json);
+    if (!scan_text(json, &text, &bytes))
         return false;
-    *to = text ? mem_strndup(text, bytes) : NULL;
+    if (bytes <= most && !memchr(text, '\0', bytes))
+        *to = mem_strndup(text, bytes);
     return true;
 }
 
@@ -92,7 +68,7 @@ static bool take_flag(Scan *json, bool *to)
 
 #define TEXT(member, field)                                                                        \
     if (IS(member))                                                                                \
-        return take_text(json, to->field, sizeof to->field);
+        return scan_text_to(json, to->field, sizeof to->field);
 #define NUMBER(field, member)                                                                      \
     if (IS(member))                                                                                \
         return take_number(json, &to->field);

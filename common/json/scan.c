@@ -162,6 +162,22 @@ bool scan_text(Scan *json, const char **ret, size_t *ret_bytes)
     return true;
 }
 
+bool scan_text_to(Scan *json, char *to, size_t to_bytes)
+{
+    const char *text;
+    size_t bytes;
+    to[0] = '\0';
+    if (scan_peek(json) != '"')
+        return scan_skip(json);
+    if (!scan_text(json, &text, &bytes))
+        return false;
+    if (bytes < to_bytes && !memchr(text, '\0', bytes)) {
+        memcpy(to, text, bytes);
+        to[bytes] = '\0';
+    }
+    return true;
+}
+
 /* --- numbers --- */
 
 /* A number's end, by JSON's grammar. */

@@ -43,6 +43,8 @@ static inline bool scan_is(Scan *json, char wanted)
 MUST_CHECK bool scan_expect(Scan *json, char wanted);
 /* *ret points into the text, or, with escapes, into scratch: until the next text. */
 MUST_CHECK bool scan_text(Scan *json, const char **ret, size_t *ret_bytes);
+/* A copy; "" where it is no text, has a NUL, or is longer than to_bytes hold: passed over. */
+MUST_CHECK bool scan_text_to(Scan *json, char *to, size_t to_bytes);
 /* A whole number; "1.0" and "1e3" are such, too. */
 MUST_CHECK bool scan_integer(Scan *json, int64_t *ret);
 MUST_CHECK bool scan_real(Scan *json, double *ret);

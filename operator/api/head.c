@@ -8,23 +8,6 @@
 
 #define IS(text) (bytes == sizeof(text) - 1 && memcmp(name, text, sizeof(text) - 1) == 0)
 
-/* Too long, or no text: "". */
-static bool take_text(Scan *json, char *to, size_t to_bytes)
-{
-    const char *text;
-    size_t bytes;
-    to[0] = '\0';
-    if (scan_peek(json) != '"')
-        return scan_skip(json);
-    if (!scan_text(json, &text, &bytes))
-        return false;
-    if (bytes < to_bytes && !memchr(text, '\0', bytes)) {
-        memcpy(to, text, bytes);
-        to[bytes] = '\0';
-    }
-    return true;
-}
-
 static bool take_metadata(Scan *json, const char *from, ObjectHead *ret)
 {
     const char *name;
@@ -39,9 +22,9 @@ static bool take_metadata(Scan *json, const char *from, ObjectHead *ret)
             return false;
         if (end)
             return true;
-        bool ok = IS("name")              ? take_text(json, ret->name, sizeof ret->name)
-                  : IS("namespace")       ? take_text(json, ret->space, sizeof ret->space)
-                  : IS("resourceVersion") ? take_text(json, ret->version, sizeof ret->version)
+        bool ok = IS("name")              ? scan_text_to(json, ret->name, sizeof ret->name)
+                  : IS("namespace")       ? scan_text_to(json, ret->space, sizeof ret->space)
+                  : IS("resourceVersion") ? scan_text_to(json, ret->version, sizeof ret->version)
                                           : scan_skip(json);
         if (!ok)
             return false;
@@ -65,7 +48,7 @@ static bool take_head(Scan *json, const char *from, ObjectHead *ret)
             return take_metadata(json, from, ret);
         first = IS("object") && scan_peek(json) == '{'; /* its members from here on */
         bool ok = first        ? scan_is(json, '{')
-                  : IS("type") ? take_text(json, ret->type, sizeof ret->type)
+                  : IS("type") ? scan_text_to(json, ret->type, sizeof ret->type)
                                : scan_skip(json);
         if (!ok)
             return false;
