@@ -260,6 +260,7 @@ int main(int argc, char **argv)
     prctl(PR_SET_DUMPABLE, 0);
     mallopt(M_ARENA_MAX, 2);
     mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    trees_set_up();
     if (options_parse(argc, argv, &options, &code)) {
         log_setup(options.level, options.format);
         code = options.command == COMMAND_CRDS  ? crds(&options)

@@ -20,8 +20,10 @@
 #define CONNECT_S 3
 #define HEARD_US INT64_C(15000000) /* to be heard after connecting: the token is reviewed */
 #define CLOSE_US INT64_C(1000000)
-#define PING_S 5
-#define DEAD_S 8
+/* An operator that is frozen, or whose node is gone, is followed by another after the lease's 10 s;
+ * that one is found within 10 s more. One that ends says so. */
+#define PING_S 9
+#define DEAD_S 14
 #define DESCRIPTORS_MAX 16
 #define ADDRESSES_MAX 16
 #define FILE_BYTES_MAX ((size_t)65536)

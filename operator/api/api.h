@@ -7,6 +7,7 @@
  *   watch.c       list in chunks, watch with bookmarks, 410 lists again, back-off
  *   head.c        what an object's text says of it before it is read
  *   objects.c     reading metadata
+ *   trees.c       where jansson's trees are made
  *
  * Errors: code is the API's own reason ("NotFound", "Conflict", "AlreadyExists", "Forbidden",
  * "Invalid", …). RETRY what may pass (429, 5xx, connection), CONFLICT 409 Conflict, CONFIG the
@@ -111,8 +112,9 @@ char *kind_path(Kind kind, const char *namespace_name, const char *name, const c
 
 /* Server-side apply of a whole object under the operator's field manager, taking fields over from
  * others. *ret NULL is fine. */
-MUST_CHECK bool api_apply(Api *api, const json_t *object, const char *subresource /* NULL */,
-                          json_t **ret, Error *err);
+MUST_CHECK bool api_apply(Api *api, const json_t *object, json_t **ret, Error *err);
+/* Likewise of a status; *ret has the metadata alone. */
+MUST_CHECK bool api_apply_status(Api *api, const json_t *object, json_t **ret, Error *err);
 /* Also true when it is not there. In the background. */
 MUST_CHECK bool api_delete(Api *api, Kind kind, const char *namespace_name, const char *name,
                            Error *err);
@@ -135,6 +137,31 @@ const char *object_text(const json_t *object, const char *path);
  * each route, then its dead letters'. NULL: there are no more. */
 const char *object_table(const json_t *unit, size_t at);
 const json_t *object_controller(const json_t *object); /* the owner reference that is one */
+/* What a Deployment says in numbers: asked for with each look. */
+typedef struct DeploymentCounts {
+    bool seen; /* the numbers are of what it is now */
+    int wanted, replicas, updated, ready, available;
+} DeploymentCounts;
+DeploymentCounts deployment_counts(const json_t *deployment);
+/* What is there neither before nor now is the same, too; to jansson it is not. */
+bool json_same(const json_t *before, const json_t *now);
+/* Nobody wants another thing of it: the same spec, the same annotations. */
+bool object_same_wish(const json_t *before, const json_t *now);
+/* --- trees.c --- */
+
+/* Before any thread, and any tree. */
+void trees_set_up(void);
+/* What this thread's trees are until trees_end is gone after it, given back or not. For what is
+ * small. What outlives it is made between trees_pause and trees_resume. */
+void trees_begin(void);
+void trees_end(void);
+bool trees_pause(void);
+void trees_resume(bool was);
+/* The thread makes no more. */
+void trees_done(void);
+/* As json_dumps, but with free. */
+char *json_text(const json_t *value, size_t flags);
+
 /* The whole object as compact JSON with sorted keys; the caller's. */
 char *object_dump(const json_t *object);
 

@@ -41,17 +41,30 @@ char *kind_path(Kind kind, const char *namespace_name, const char *name, const c
                       space ? space : "", info->plural, own ? "/" : "", own ? own : "", more);
 }
 
-bool api_apply(Api *api, const json_t *object, const char *subresource, json_t **ret, Error *err)
+static bool apply(Api *api, const json_t *object, bool status, json_t **ret, Error *err)
 {
     Kind kind = kind_of(object);
     ASSERT(kind < KIND_COUNT);
     AUTO(mem_free)
-    char *more = mem_format("%s%s?fieldManager=" API_FIELD_MANAGER "&force=true",
-                            subresource ? "/" : "", subresource ? subresource : "");
-    AUTO(mem_free)
-    char *path = kind_path(kind, object_namespace(object), object_name(object), more);
-    ApiRequest request = {.method = "PATCH", .path = path, .body = object, .body_kind = API_APPLY};
+    char *path = kind_path(kind, object_namespace(object), object_name(object),
+                           status ? "/status?fieldManager=" API_FIELD_MANAGER "&force=true"
+                                  : "?fieldManager=" API_FIELD_MANAGER "&force=true");
+    ApiRequest request = {.method = "PATCH",
+                          .path = path,
+                          .body = object,
+                          .body_kind = API_APPLY,
+                          .metadata_only = status};
     return api_call(api, &request, ret, err);
+}
+
+bool api_apply(Api *api, const json_t *object, json_t **ret, Error *err)
+{
+    return apply(api, object, false, ret, err);
+}
+
+bool api_apply_status(Api *api, const json_t *object, json_t **ret, Error *err)
+{
+    return apply(api, object, true, ret, err);
 }
 
 bool api_delete(Api *api, Kind kind, const char *namespace_name, const char *name, Error *err)

@@ -106,9 +106,38 @@ const json_t *object_controller(const json_t *object)
     return NULL;
 }
 
+static int count_at(const json_t *status, const char *name)
+{
+    return (int)json_integer_value(json_object_get(status, name));
+}
+
+DeploymentCounts deployment_counts(const json_t *deployment)
+{
+    const json_t *status = json_object_get(deployment, "status");
+    return (DeploymentCounts){
+        .seen = json_integer_value(json_object_get(status, "observedGeneration")) >=
+                object_generation(deployment),
+        .wanted = count_at(json_object_get(deployment, "spec"), "replicas"),
+        .replicas = count_at(status, "replicas"),
+        .updated = count_at(status, "updatedReplicas"),
+        .ready = count_at(status, "readyReplicas"),
+        .available = count_at(status, "availableReplicas"),
+    };
+}
+
+bool json_same(const json_t *before, const json_t *now)
+{
+    return before == now || json_equal(before, now);
+}
+
+bool object_same_wish(const json_t *before, const json_t *now)
+{
+    return object_generation(before) == object_generation(now) &&
+           json_same(object_at(before, "metadata.annotations"),
+                     object_at(now, "metadata.annotations"));
+}
+
 char *object_dump(const json_t *object)
 {
-    char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-    ASSERT(text);
-    return text;
+    return json_text(object, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
 }

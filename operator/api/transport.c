@@ -197,11 +197,12 @@ static struct curl_slist *headers_of(const Api *api, const ApiRequest *request, 
                                         [API_APPLY] = "application/apply-patch+yaml",
                                         [API_MERGE_PATCH] = "application/merge-patch+json"};
     struct curl_slist *list = NULL;
+    bool one = watching || request->body;
     if (request->metadata_only)
-        add_header(&list, watching ? "Accept: application/json;as=PartialObjectMetadata;"
-                                     "g=meta.k8s.io;v=v1,application/json"
-                                   : "Accept: application/json;as=PartialObjectMetadataList;"
-                                     "g=meta.k8s.io;v=v1,application/json");
+        add_header(&list, one ? "Accept: application/json;as=PartialObjectMetadata;"
+                                "g=meta.k8s.io;v=v1,application/json"
+                              : "Accept: application/json;as=PartialObjectMetadataList;"
+                                "g=meta.k8s.io;v=v1,application/json");
     else
         add_header(&list, "Accept: application/json");
     add_header(&list, "Expect:");
@@ -282,7 +283,7 @@ static void set_up(Api *api, CURL *curl, Exchange *x, const ApiRequest *request,
 static bool exchange(Api *api, const ApiRequest *request, Exchange *x, int *ret_status, Error *err)
 {
     char reason[CURL_ERROR_SIZE] = "";
-    char *body = request->body ? json_dumps(request->body, JSON_COMPACT) : NULL;
+    char *body = request->body ? json_text(request->body, JSON_COMPACT) : NULL;
     *ret_status = 0;
     x->api = api;
     x->retry_after_s = -1;

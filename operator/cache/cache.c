@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "common/json/scan.h"
+#include "operator/cache/pack.h"
 #include "operator/cache/prune.h"
 
 #define BUCKETS_LEAST 256u
@@ -19,9 +21,11 @@ typedef struct Ref {
 
 struct Entry {
     Entry *next;
-    char *text;
+    Packed *text;
     char *version;
-    char *ref[CACHE_REFS]; /* "\nname\nname" */
+    bool deleted;
+    DeploymentCounts *counts; /* of a Deployment */
+    char *ref[CACHE_REFS];    /* "\nname\nname" */
     Ref *refs;
     uint64_t list;      /* the list that named it last, of its feed */
     size_t space_bytes; /* of key: the namespace */
@@ -36,6 +40,7 @@ typedef struct Table {
 
 struct Cache {
     pthread_mutex_t lock;
+    Packer *packer;
     Table tables[KIND_COUNT];
 };
 
@@ -52,6 +57,7 @@ Cache *cache_new(void)
 {
     Cache *cache = mem_zalloc(sizeof *cache);
     pthread_mutex_init(&cache->lock, NULL);
+    cache->packer = packer_new();
     for (size_t i = 0; i < KIND_COUNT; i++) {
         cache->tables[i].bucket_count = BUCKETS_LEAST;
         cache->tables[i].buckets = mem_array(BUCKETS_LEAST, sizeof(Entry *));
@@ -81,6 +87,7 @@ static void entry_free(Entry *entry)
     drop_refs(entry);
     free(entry->text);
     free(entry->version);
+    free(entry->counts);
     free(entry);
 }
 
@@ -98,6 +105,7 @@ void cache_free(Cache *cache)
         free(cache->tables[k].buckets);
         free(cache->tables[k].index);
     }
+    packer_free(cache->packer);
     pthread_mutex_destroy(&cache->lock);
     free(cache);
 }
@@ -215,10 +223,16 @@ static json_t *load(const char *text)
     return object;
 }
 
-/* Takes over `text`. */
-static void put(Table *table, const char *key, Kind kind, const json_t *object, char *text,
-                uint64_t list)
+static json_t *loaded(Cache *cache, const Entry *entry)
 {
+    AUTO(mem_free) char *text = unpack(cache->packer, entry->text);
+    return load(text);
+}
+
+static void put(Cache *cache, const char *key, Kind kind, const json_t *object, uint64_t list)
+{
+    Table *table = &cache->tables[kind];
+    AUTO(mem_free) char *text = json_text(object, JSON_COMPACT);
     Entry **at = place_of(table, key), *entry = *at;
     if (!entry) {
         size_t bytes = strlen(key) + 1;
@@ -230,21 +244,28 @@ static void put(Table *table, const char *key, Kind kind, const json_t *object, 
             grow(table);
     }
     free(entry->text);
-    entry->text = text;
+    entry->text = pack(cache->packer, text);
+    entry->deleted = object_is_deleted(object);
+    if (kind == KIND_DEPLOYMENT) {
+        entry->counts = entry->counts ? entry->counts : mem_zalloc(sizeof *entry->counts);
+        *entry->counts = deployment_counts(object);
+    }
     entry->list = list ? list : entry->list;
     free(entry->version);
     entry->version = object_version(object) ? mem_strdup(object_version(object)) : NULL;
     take_refs(table, entry, kind, object);
 }
 
-static char *take_out(Table *table, const char *key)
+/* The caller's; NULL: it is not there. */
+static char *take_out(Cache *cache, Kind kind, const char *key)
 {
+    Table *table = &cache->tables[kind];
     Entry **at = place_of(table, key), *entry = *at;
     if (!entry)
         return NULL;
     *at = entry->next;
     table->count--;
-    char *text = TAKE(entry->text);
+    char *text = unpack(cache->packer, entry->text);
     entry_free(entry);
     return text;
 }
@@ -300,10 +321,10 @@ static void feed_list_begins(void *context, Kind kind)
 
 /* A version is opaque by contract, but API servers count in it, and say so since 1.35 (KEP 5504).
  * Only used to tell what was written here from an event on its way that is older. */
-static bool is_older(const json_t *object, const Entry *than)
+static bool is_news(const json_t *object, const Entry *than)
 {
     const char *a = object_version(object), *b = than->version;
-    return a && b && strtoull(a, NULL, 10) < strtoull(b, NULL, 10);
+    return !a || !b || (strcmp(a, b) != 0 && strtoull(a, NULL, 10) >= strtoull(b, NULL, 10));
 }
 
 static bool feed_known(void *context, Kind kind, const ObjectHead *head)
@@ -329,21 +350,16 @@ static void feed_changed(void *context, Kind kind, json_t *object)
         return;
     AUTO(json_free) json_t *now = prune(kind, object);
     AUTO(json_free) json_t *before = NULL;
-    char *text = object_dump(now);
     pthread_mutex_lock(&feed->cache->lock);
-    Table *table = &feed->cache->tables[kind];
-    Entry *entry = *place_of(table, key);
-    bool same = entry && strcmp(entry->text, text) == 0;
-    bool old = entry && !same && is_older(now, entry);
-    before = entry && !same && !old ? load(entry->text) : NULL;
-    if (same || old) {
+    Entry *entry = *place_of(&feed->cache->tables[kind], key);
+    bool news = !entry || is_news(now, entry);
+    before = entry && news ? loaded(feed->cache, entry) : NULL;
+    if (news)
+        put(feed->cache, key, kind, now, feed->list);
+    else
         entry->list = feed->list;
-        free(text);
-    } else {
-        put(table, key, kind, now, text, feed->list);
-    }
     pthread_mutex_unlock(&feed->cache->lock);
-    if (!same && !old)
+    if (news)
         feed->taker.changed(feed->taker.context, kind, before, now);
 }
 
@@ -354,7 +370,7 @@ static void feed_deleted(void *context, Kind kind, json_t *object)
     if (!object_name(object) || !key_of(object_namespace(object), object_name(object), key))
         return;
     pthread_mutex_lock(&feed->cache->lock);
-    AUTO(mem_free) char *text = take_out(&feed->cache->tables[kind], key);
+    AUTO(mem_free) char *text = take_out(feed->cache, kind, key);
     pthread_mutex_unlock(&feed->cache->lock);
     AUTO(json_free) json_t *before = text ? load(text) : prune(kind, object);
     feed->taker.changed(feed->taker.context, kind, before, NULL);
@@ -369,7 +385,7 @@ static void feed_list_ended(void *context, Kind kind)
     for (size_t i = 0; i < table->bucket_count; i++) {
         for (Entry *entry = table->buckets[i]; entry; entry = entry->next)
             if (entry->list != feed->list && matches(entry, feed->namespace_name, 0, NULL))
-                json_array_append_new(gone, load(entry->text));
+                json_array_append_new(gone, loaded(feed->cache, entry));
     }
     pthread_mutex_unlock(&feed->cache->lock);
     size_t i;
@@ -394,16 +410,93 @@ WatchTaker feed_taker(Feed *feed)
 
 /* --- reading --- */
 
-json_t *cache_get(Cache *cache, Kind kind, const char *namespace_name, const char *name)
+/* Its text; the caller's. NULL: it is not there. */
+static char *text_of(Cache *cache, Kind kind, const char *namespace_name, const char *name)
 {
     char key[KEY_BYTES_MAX];
     if (!name || !key_of(namespace_name, name, key))
         return NULL;
     pthread_mutex_lock(&cache->lock);
-    Entry *entry = *place_of(&cache->tables[kind], key);
-    AUTO(mem_free) char *text = entry ? mem_strdup(entry->text) : NULL;
+    const Entry *entry = *place_of(&cache->tables[kind], key);
+    char *text = entry ? unpack(cache->packer, entry->text) : NULL;
     pthread_mutex_unlock(&cache->lock);
+    return text;
+}
+
+json_t *cache_get(Cache *cache, Kind kind, const char *namespace_name, const char *name)
+{
+    AUTO(mem_free) char *text = text_of(cache, kind, namespace_name, name);
     return text ? load(text) : NULL;
+}
+
+/* Goes to the value of the member; false: there is none. */
+static bool enter(Scan *json, const char *member)
+{
+    const char *name;
+    size_t bytes, wanted = strlen(member);
+    bool end;
+    if (!scan_is(json, '{'))
+        return false;
+    for (bool first = true; scan_member(json, first, &name, &bytes, &end) && !end; first = false)
+        if (bytes == wanted && memcmp(name, member, bytes) == 0)
+            return true;
+        else if (!scan_skip(json))
+            return false;
+    return false;
+}
+
+/* path: of members, ends with NULL. *text, the caller's, is another then. False: it has none. */
+static bool replace(char **text, const char *const *path, const char *by)
+{
+    Scan json = {.at = *text, .end = *text + strlen(*text)};
+    bool found = true;
+    for (size_t i = 0; found && path[i]; i++)
+        found = enter(&json, path[i]);
+    int before = (int)(json.at - *text);
+    found = found && scan_skip(&json);
+    if (found) {
+        char *other = mem_format("%.*s%s%s", before, *text, by, json.at);
+        free(*text);
+        *text = other;
+    }
+    bytes_done(&json.scratch);
+    return found;
+}
+
+#define PATH(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+json_t *cache_get_brief(Cache *cache, Kind kind, const char *namespace_name, const char *name)
+{
+    AUTO(mem_free) char *text = text_of(cache, kind, namespace_name, name);
+    if (text)
+        (void)replace(&text, PATH("spec", "outsourcingUnit", "table"), "null");
+    return text ? load(text) : NULL;
+}
+
+bool cache_counts(Cache *cache, const char *namespace_name, const char *name, DeploymentCounts *ret)
+{
+    char key[KEY_BYTES_MAX];
+    *ret = (DeploymentCounts){0};
+    if (!name || !key_of(namespace_name, name, key))
+        return false;
+    pthread_mutex_lock(&cache->lock);
+    const Entry *entry = *place_of(&cache->tables[KIND_DEPLOYMENT], key);
+    if (entry)
+        *ret = *entry->counts;
+    pthread_mutex_unlock(&cache->lock);
+    return entry;
+}
+
+bool cache_has(Cache *cache, Kind kind, const char *namespace_name, const char *name)
+{
+    char key[KEY_BYTES_MAX];
+    if (!name || !key_of(namespace_name, name, key))
+        return false;
+    pthread_mutex_lock(&cache->lock);
+    const Entry *entry = *place_of(&cache->tables[kind], key);
+    bool has = entry && !entry->deleted;
+    pthread_mutex_unlock(&cache->lock);
+    return has;
 }
 
 /* Under the lock. */
@@ -427,9 +520,15 @@ static void each_match(Table *table, const char *namespace_name, size_t at, cons
     }
 }
 
+typedef struct Listing {
+    Cache *cache;
+    json_t *list;
+} Listing;
+
 static void add_loaded(void *context, const Entry *entry)
 {
-    json_array_append_new(context, load(entry->text));
+    const Listing *to = context;
+    json_array_append_new(to->list, loaded(to->cache, entry));
 }
 
 json_t *cache_list(Cache *cache, Kind kind, const char *namespace_name, size_t at,
@@ -437,7 +536,8 @@ json_t *cache_list(Cache *cache, Kind kind, const char *namespace_name, size_t a
 {
     json_t *list = json_array();
     pthread_mutex_lock(&cache->lock);
-    each_match(&cache->tables[kind], namespace_name, at, value, add_loaded, list);
+    each_match(&cache->tables[kind], namespace_name, at, value, add_loaded,
+               &(Listing){cache, list});
     pthread_mutex_unlock(&cache->lock);
     return list;
 }
@@ -493,10 +593,33 @@ void cache_put(Cache *cache, Kind kind, const json_t *object)
         return;
     AUTO(json_free) json_t *now = prune(kind, object);
     pthread_mutex_lock(&cache->lock);
-    Table *table = &cache->tables[kind];
-    Entry *entry = *place_of(table, key);
+    const Entry *entry = *place_of(&cache->tables[kind], key);
     /* One that the watch has not named yet is left to it: its list might not name it either. */
-    if (entry && !is_older(now, entry))
-        put(table, key, kind, now, object_dump(now), 0);
+    if (entry && is_news(now, entry))
+        put(cache, key, kind, now, 0);
     pthread_mutex_unlock(&cache->lock);
+}
+
+void cache_said(Cache *cache, Kind kind, const json_t *read, const json_t *status,
+                const json_t *now)
+{
+    char key[KEY_BYTES_MAX];
+    const char *version = object_version(now);
+    if (!object_same_wish(read, now) || object_is_deleted(now) || !version ||
+        !key_of(object_namespace(read), object_name(read), key))
+        return;
+    AUTO(mem_free) char *words = json_text(status, JSON_COMPACT);
+    AUTO(mem_free) char *quoted = mem_format("\"%s\"", version);
+    pthread_mutex_lock(&cache->lock);
+    Entry *entry = *place_of(&cache->tables[kind], key);
+    char *text = entry && is_news(now, entry) ? unpack(cache->packer, entry->text) : NULL;
+    if (text && replace(&text, PATH("metadata", "resourceVersion"), quoted) &&
+        replace(&text, PATH("status"), words)) {
+        free(entry->text);
+        free(entry->version);
+        entry->text = pack(cache->packer, text);
+        entry->version = mem_strdup(version);
+    }
+    pthread_mutex_unlock(&cache->lock);
+    free(text);
 }

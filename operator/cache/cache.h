@@ -1,5 +1,5 @@
-/* What the watches have told, one text for each object, so that a thousand units are a megabyte:
- * compact JSON without what nobody reads (managedFields; of a Pod all but its state). Of Secrets
+/* What the watches have told, one packed text for each object, so that a thousand units are half a
+ * megabyte: JSON without what nobody reads (managedFields; of a Pod all but its state). Of Secrets
  * only that they are there and their version. Whoever reads gets a copy of his own. Used by several
  * threads.
  *
@@ -35,14 +35,26 @@ bool feed_listed(const Feed *feed); /* once: what is not there is not there */
 
 /* NULL: not there. The caller's. */
 json_t *cache_get(Cache *cache, Kind kind, const char *namespace_name, const char *name);
+/* As cache_get, without the table's spec that a unit may hold. */
+json_t *cache_get_brief(Cache *cache, Kind kind, const char *namespace_name, const char *name);
+/* Of a Deployment. False: it is not there. */
+bool cache_counts(Cache *cache, const char *namespace_name, const char *name,
+                  DeploymentCounts *ret);
+/* It is there, and not being deleted. */
+bool cache_has(Cache *cache, Kind kind, const char *namespace_name, const char *name);
 /* An array of those whose ref `at` is `value` (NULL: all); namespace_name NULL: of all. */
 json_t *cache_list(Cache *cache, Kind kind, const char *namespace_name, size_t at,
                    const char *value);
 /* The resourceVersion, or NULL: not there. The caller's. */
 char *cache_version(Cache *cache, Kind kind, const char *namespace_name, const char *name);
 size_t cache_count(Cache *cache, Kind kind);
-/* What was just written, ahead of its event; an older one than what is there is left out. */
+/* What was just written, ahead of its event, which tells nobody then: so nothing else of it may
+ * have changed. An older one than what is there is left out. */
 void cache_put(Cache *cache, Kind kind, const json_t *object);
+/* … of an object as it was read, by the answer's metadata: it has this status now. What somebody
+ * changed meanwhile is left to the watch, which tells whom it concerns. */
+void cache_said(Cache *cache, Kind kind, const json_t *read, const json_t *status,
+                const json_t *now);
 /* "namespace/name" of each; `each` must not call the cache. */
 void cache_each_name(Cache *cache, Kind kind, const char *namespace_name, size_t at,
                      const char *value,

@@ -81,6 +81,9 @@ typedef struct ChannelTaker {
     /* Whose Pod it is: a text of the taker's, which the other calls get. False: not to be
      * listened to (CONFIG "ForeignPod"; RETRY: perhaps a little later). */
     bool (*admit)(void *context, const ChannelPod *pod, char **ret_owner, Error *err);
+    /* Whether one that was admitted still is. *version (NULL at first; the caller's): what the Pod
+     * was when this was asked last. */
+    bool (*stands)(void *context, const ChannelPod *pod, const char *owner, char **version);
     void (*joined)(void *context, const char *owner, const char *pod);
     void (*said)(void *context, const char *owner, const char *pod, ChannelReport *report);
     void (*left)(void *context, const char *owner, const char *pod);

@@ -27,8 +27,8 @@
 #define LOOK_US INT64_C(30000000) /* whether its Pod is still there */
 #define TICK_US INT64_C(1000000)
 #define CLOSE_US INT64_C(2000000)
-#define PACE_EACH_US INT64_C(200) /* between two rounds, for each connection, … */
-#define PACE_MOST_US INT64_C(250000)
+#define PACE_EACH_US INT64_C(600) /* between two rounds, for each connection, … */
+#define PACE_MOST_US INT64_C(800000)
 #define RUSH_US INT64_C(1000000) /* … but not so soon after somebody came, went, or goes on */
 #define KEYS_US INT64_C(600000000)
 #define MESSAGES_AT_ONCE 64.0
@@ -53,6 +53,7 @@ typedef struct Connection {
     struct Review *review;
     ChannelPod pod;
     char *owner;
+    char *version;   /* of the Pod, when it was looked at */
     uint64_t orders; /* the version that it was told; 0: none */
 } Connection;
 
@@ -347,6 +348,7 @@ static void end(Channel *channel, Connection *c)
     bytes_done(&c->in);
     channel_pod_done(&c->pod);
     free(c->owner);
+    free(c->version);
     *c = (Connection){0};
 }
 
@@ -443,11 +445,8 @@ static void look_at(Channel *channel, Connection *c, int64_t now_us)
                   : c->stage == STAGE_REVIEW ? "NotNow"
                                              : "NoHello");
     } else if (c->stage == STAGE_OPEN && now_us > c->look_us) {
-        AUTO(mem_free) char *owner = NULL;
-        Error err;
         c->look_us = now_us + LOOK_US;
-        if (!channel->taker.admit(channel->taker.context, &c->pod, &owner, &err) ||
-            strcmp(owner, c->owner) != 0)
+        if (!channel->taker.stands(channel->taker.context, &c->pod, c->owner, &c->version))
             refuse(c, "PodGone");
     }
 }

@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "common/crash.h"
 #include "operator/reconcile/reconcile.h"
 
@@ -70,9 +72,10 @@ bool child_apply(Operator *op, const json_t *owner, const json_t *object, Error 
     AUTO(json_free) json_t *now = NULL;
     if (!may_write(op, err))
         return false;
-    if (!api_apply(op->api, object, NULL, &now, err))
+    if (!api_apply(op->api, object, &now, err))
         return refused(kind, object, err);
-    cache_put(op->cache, kind, now);
+    if (kind > KIND_UNIT) /* of resources the watch tells whom it concerns */
+        cache_put(op->cache, kind, now);
     CRASH_POINT("operator-child-applied");
     return true;
 }
@@ -111,6 +114,28 @@ bool children_prune(Operator *op, const json_t *owner, size_t ref, const char *l
         }
     }
     return true;
+}
+
+State state_of_process(Look *look, const char *role, size_t ref, DeploymentCounts *ret)
+{
+    Cache *cache = look->op->cache;
+    const char *space = look->namespace_name;
+    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], suffix[32];
+    State state;
+    snprintf(suffix, sizeof suffix, "-%s", role);
+    name_of_child(look->name, suffix, name);
+    bool there = cache_counts(cache, space, name, ret);
+    if (state_of_counts(there ? ret : NULL, &state))
+        return state;
+    AUTO(json_free) json_t *deployment = cache_get(cache, KIND_DEPLOYMENT, space, name);
+    name_of_label(look->name, label);
+    AUTO(json_free) json_t *pods = cache_list(cache, KIND_POD, space, ref, label);
+    for (size_t i = json_array_size(pods); i-- > 0;) {
+        const char *own = object_label(json_array_get(pods, i), LABEL_ROLE);
+        if (!own || strcmp(own, role) != 0)
+            json_array_remove(pods, i);
+    }
+    return state_of_pods(deployment, pods);
 }
 
 bool finalizer_write(Look *look, Kind kind, const json_t *object, const char *finalizer,

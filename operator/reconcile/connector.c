@@ -208,19 +208,6 @@ static bool may_be_made(Look *look, const Found *found, State *ret)
     return true;
 }
 
-static json_t *pods_of(Look *look, const char *role)
-{
-    char label[NAME_BYTES_MAX];
-    name_of_label(look->name, label);
-    json_t *pods = cache_list(look->op->cache, KIND_POD, look->namespace_name, 0, label);
-    for (size_t i = json_array_size(pods); i-- > 0;) {
-        const char *own = object_label(json_array_get(pods, i), LABEL_ROLE);
-        if (!own || strcmp(own, role) != 0)
-            json_array_remove(pods, i);
-    }
-    return pods;
-}
-
 /* As many processes as Kubernetes says are well are to be heard. */
 static void hear(Look *look, const State *by_pods, Reported *ret)
 {
@@ -233,7 +220,7 @@ static bool make(Look *look, const Found *found, const Orders *orders, State *re
                  Reported *reported, Error *err)
 {
     Operator *op = look->op;
-    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
+    char label[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
     hash_secrets(look, found->secrets, secrets_hash);
     ConnectorInput input = {.connector = found->connector,
                             .manifest = read_by_pods(found)->text,
@@ -260,11 +247,8 @@ static bool make(Look *look, const Found *found, const Orders *orders, State *re
         *ret = state_without_work(found);
         return true;
     }
-    name_of_child(look->name, "-capture", name);
-    AUTO(json_free)
-    json_t *deployment = cache_get(op->cache, KIND_DEPLOYMENT, look->namespace_name, name);
-    AUTO(json_free) json_t *pods = pods_of(look, "capture");
-    State by_pods = state_of_pods(deployment, pods);
+    DeploymentCounts counts;
+    State by_pods = state_of_process(look, "capture", 0, &counts);
     reported_done(reported);
     hear(look, &by_pods, reported);
     *ret = state_of_reported(&by_pods, reported);
@@ -315,9 +299,10 @@ static bool finalizer_set(Look *look, const json_t *connector, Error *err)
     if (wanted)
         json_array_append_new(object_at(body, "metadata.finalizers"), json_string(FINALIZER));
     AUTO(json_free) json_t *now = NULL;
-    if (!may_write(look->op, err) || !api_apply(look->op->api, body, NULL, &now, err))
+    if (!may_write(look->op, err) || !api_apply(look->op->api, body, &now, err))
         return error_wrap(err, "finalizer of Connector/%s", look->name);
-    cache_put(look->op->cache, KIND_CONNECTOR, now);
+    if (object_same_wish(connector, now))
+        cache_put(look->op->cache, KIND_CONNECTOR, now);
     CRASH_POINT("operator-finalizer-set");
     return true;
 }

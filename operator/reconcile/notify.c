@@ -96,16 +96,10 @@ void enqueue_tables_of(Operator *op, const json_t *unit)
         enqueue(op, 't', object_namespace(unit), name);
 }
 
-/* What is there neither before nor now is the same, too; to jansson it is not. */
-static bool is_same(const json_t *before, const json_t *now)
-{
-    return before == now || json_equal(before, now);
-}
-
 bool tables_repeat_the_same(const json_t *before, const json_t *now)
 {
-    return is_same(object_at(before, "status.phase"), object_at(now, "status.phase")) &&
-           is_same(condition_of(before, "Ready"), condition_of(now, "Ready"));
+    return json_same(object_at(before, "status.phase"), object_at(now, "status.phase")) &&
+           json_same(condition_of(before, "Ready"), condition_of(now, "Ready"));
 }
 
 static void enqueue_unit(Operator *op, const json_t *unit, bool change)
@@ -250,19 +244,12 @@ static void concerns(Operator *op, Kind kind, const json_t *object, bool change)
     }
 }
 
-static bool same_wish(const json_t *before, const json_t *now)
-{
-    return object_generation(before) == object_generation(now) &&
-           is_same(object_at(before, "metadata.annotations"),
-                   object_at(now, "metadata.annotations"));
-}
-
 /* Our own words on a status concern nobody but those who repeat them. */
 static bool only_status(const json_t *before, const json_t *now)
 {
-    return before && now && same_wish(before, now) &&
-           is_same(object_at(before, "metadata.finalizers"),
-                   object_at(now, "metadata.finalizers")) &&
+    return before && now && object_same_wish(before, now) &&
+           json_same(object_at(before, "metadata.finalizers"),
+                     object_at(now, "metadata.finalizers")) &&
            object_is_deleted(before) == object_is_deleted(now);
 }
 
@@ -280,7 +267,7 @@ static void changed(void *context, Kind kind, const json_t *before, const json_t
                       object_namespace(now), object_name(now));
         return;
     }
-    bool change = kind <= KIND_UNIT && before && now && !same_wish(before, now);
+    bool change = kind <= KIND_UNIT && before && now && !object_same_wish(before, now);
     if (now && (!before || change) && (kind == KIND_UNIT || kind == KIND_LAKE_TABLE))
         arrived(op);
     if (before)

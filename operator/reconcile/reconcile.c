@@ -149,9 +149,14 @@ static bool look_at(Operator *op, char *key, int64_t *ret_again_us, Error *err)
                  .now_s = time(NULL),
                  .now_us = clock_mono_us(),
                  .light = light};
+    bool small = light && key[0] != 'c';
+    if (small)
+        trees_begin();
     bool ok = key[0] == 'c'   ? connector_look(&look, err)
               : key[0] == 'u' ? unit_look(&look, err)
                               : lake_table_look(&look, err);
+    if (small)
+        trees_end();
     *ret_again_us = look.again_us;
     *slash = '/';
     return ok;
@@ -180,6 +185,7 @@ static void work(void *argument)
             work_queue_put_at(op->queue, key, again_us, now_us);
         work_queue_done(op->queue, key, !ok, now_us);
     }
+    trees_done();
 }
 
 bool operator_work(Operator *op, Lease *lease)

@@ -135,6 +135,10 @@ MUST_CHECK bool child_apply(Operator *op, const json_t *owner, const json_t *obj
 MUST_CHECK bool children_prune(Operator *op, const json_t *owner, size_t ref, const char *label,
                                const json_t *wanted, Error *err);
 
+/* What Kubernetes says of a resource's process, by its Deployment's counts, and where they do not
+ * tell all by its Pods, which `ref` finds. */
+State state_of_process(Look *look, const char *role, size_t ref, DeploymentCounts *ret);
+
 /* Writes the status if it says something new, and an Event when it is for a person. */
 MUST_CHECK bool say(Look *look, Kind kind, const json_t *object, const State *state,
                     const Condition *others, const json_t *more, Error *err);

@@ -80,13 +80,13 @@ bool say(Look *look, Kind kind, const json_t *object, const State *state, const 
     Error own = {0};
     if (!may_write(op, err))
         return false;
-    if (!api_apply(op->api, body, "status", &now, &own)) {
+    if (!api_apply_status(op->api, body, &now, &own)) {
         if (strcmp(own.code, "NotFound") == 0)
             return true; /* it went meanwhile */
         *err = own;
         return error_wrap(err, "status of %s/%s", kinds[kind].name, object_name(object));
     }
-    cache_put(op->cache, kind, now);
+    cache_said(op->cache, kind, object, status, now);
     CRASH_POINT("operator-status-written");
     /* Its tables say the same; the event of this is no news by then. */
     if (kind == KIND_UNIT && !(look->light && tables_repeat_the_same(object, body)))

@@ -47,12 +47,9 @@ static State missing(Look *look, const json_t *unit, const char *kind, const cha
 static char *missing_table(Look *look, const json_t *unit)
 {
     const char *name;
-    for (size_t i = 0; (name = object_table(unit, i)); i++) {
-        AUTO(json_free)
-        json_t *table = cache_get(look->op->cache, KIND_LAKE_TABLE, look->namespace_name, name);
-        if (!table || object_is_deleted(table))
+    for (size_t i = 0; (name = object_table(unit, i)); i++)
+        if (!cache_has(look->op->cache, KIND_LAKE_TABLE, look->namespace_name, name))
             return mem_strdup(name);
-    }
     return NULL;
 }
 
@@ -97,25 +94,15 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
 
 static void find_ingest(Look *look, State *ret, json_t *more)
 {
-    Operator *op = look->op;
-    char label[NAME_BYTES_MAX], name[NAME_BYTES_MAX];
-    name_of_label(look->name, label);
-    name_of_child(look->name, "-ingest", name);
-    AUTO(json_free)
-    json_t *deployment = cache_get(op->cache, KIND_DEPLOYMENT, look->namespace_name, name);
-    AUTO(json_free)
-    json_t *pods = cache_list(op->cache, KIND_POD, look->namespace_name, 1, label);
-    State by_pods = state_of_pods(deployment, pods);
+    DeploymentCounts counts;
+    State by_pods = state_of_process(look, "ingest", 1, &counts);
     AUTO(mem_free) char *key = reports_key('u', look->namespace_name, look->name);
-    bool well = op->options.channel && by_pods.health == HEALTH_READY;
+    bool well = look->op->options.channel && by_pods.health == HEALTH_READY;
     Reported reported;
-    reports_see(op->reports, key,
-                well ? (int)json_integer_value(object_at(deployment, "spec.replicas")) : 0,
-                look->now_us, &reported);
+    reports_see(look->op->reports, key, well ? counts.wanted : 0, look->now_us, &reported);
     *ret = state_of_reported(&by_pods, &reported);
     reported_done(&reported);
-    json_object_set_new(more, "replicas",
-                        json_integer(json_integer_value(object_at(deployment, "status.replicas"))));
+    json_object_set_new(more, "replicas", json_integer(counts.replicas));
 }
 
 static void put_selector(Look *look, const char *label, const char *name, json_t *more)
@@ -278,11 +265,24 @@ static bool is_made(const json_t *unit)
            condition_is(unit, "Stalled", "False", NULL);
 }
 
+/* For a light look what that needs, if it may be one. */
+static json_t *read_unit(Look *look)
+{
+    Cache *cache = look->op->cache;
+    if (look->light) {
+        json_t *unit = cache_get_brief(cache, KIND_UNIT, look->namespace_name, look->name);
+        if (!unit || is_made(unit))
+            return unit;
+        json_decref(unit);
+        look->light = false;
+    }
+    return cache_get(cache, KIND_UNIT, look->namespace_name, look->name);
+}
+
 bool unit_look(Look *look, Error *err)
 {
     Operator *op = look->op;
-    AUTO(json_free)
-    json_t *unit = cache_get(op->cache, KIND_UNIT, look->namespace_name, look->name);
+    AUTO(json_free) json_t *unit = read_unit(look);
     if (!unit || object_is_deleted(unit)) {
         (void)verdicts_set(op->verdicts, 'u', look->namespace_name, look->name, NULL);
         return true;
@@ -295,7 +295,6 @@ bool unit_look(Look *look, Error *err)
     Reported reported = {0};
     Orders orders;
     orders_find(look, KIND_UNIT, unit, &orders);
-    look->light = look->light && is_made(unit);
     bool ok = (look->light || lake_table_made(look, unit, err)) &&
               find_state(look, unit, &orders, &state, &reported, more, err);
     if (!ok && err->kind != ERROR_CONFIG) {

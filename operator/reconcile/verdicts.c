@@ -37,6 +37,7 @@ bool verdicts_set(Verdicts *verdicts, char kind, const char *namespace_name, con
                   const State *state)
 {
     AUTO(mem_free) char *key = key_of(kind, namespace_name, name);
+    bool small = trees_pause();
     json_t *next = NULL;
     if (state) {
         json_t *message = json_string(state->message);
@@ -51,6 +52,7 @@ bool verdicts_set(Verdicts *verdicts, char kind, const char *namespace_name, con
     else
         json_object_del(verdicts->known, key);
     pthread_mutex_unlock(&verdicts->lock);
+    trees_resume(small);
     return changed;
 }
 
@@ -73,12 +75,14 @@ void verdicts_looked(Verdicts *verdicts, const char *namespace_name, const char 
                      int64_t now_us)
 {
     AUTO(mem_free) char *key = key_of('c', namespace_name, connector);
+    bool small = trees_pause();
     pthread_mutex_lock(&verdicts->lock);
     if (now_us)
         json_object_set_new(verdicts->looked, key, json_integer(now_us));
     else
         json_object_del(verdicts->looked, key);
     pthread_mutex_unlock(&verdicts->lock);
+    trees_resume(small);
 }
 
 int64_t verdicts_looked_at(Verdicts *verdicts, const char *namespace_name, const char *connector)

@@ -64,11 +64,11 @@ static char *take_key(Reports *reports, int64_t now_us)
     return text;
 }
 
-char *reports_next(Reports *reports, int64_t now_us, bool *ret_figures)
+char *reports_next(Reports *reports, int64_t now_us, bool turn, bool *ret_figures)
 {
     char *key = NULL;
     pthread_mutex_lock(&reports->lock);
-    if (reports->first || reports->keys) {
+    if (reports->first || (turn && reports->keys)) {
         Bucket before = reports->bucket;
         *ret_figures = !reports->first;
         if (bucket_take(&reports->bucket, 1, now_us) > 0)

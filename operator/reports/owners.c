@@ -363,8 +363,10 @@ bool reports_claim(Reports *reports, const char *key, const json_t *owners)
     bool none = !json_object_size(owners);
     bool changed = owner && !(none ? !owner->claims : json_equal(owner->claims, owners));
     if (changed) {
+        bool small = trees_pause();
         json_decref(owner->claims);
         owner->claims = none ? NULL : json_deep_copy(owners);
+        trees_resume(small);
     }
     pthread_mutex_unlock(&reports->lock);
     return changed;

@@ -37,9 +37,9 @@ void reports_left(Reports *reports, const char *key, const char *pod);
 /* Who has fallen silent, and whose figures are due; to be called once a second. */
 void reports_scan(Reports *reports, int64_t now_us);
 /* The next whose status is to be written, if there may be another one by now: at most
- * REPORTS_WRITES_PER_S are given in the long run. *ret_figures: whose figures' turn it is. NULL:
- * none. The caller's. */
-char *reports_next(Reports *reports, int64_t now_us, bool *ret_figures);
+ * REPORTS_WRITES_PER_S are given in the long run. turn: also of those whose figures are due;
+ * *ret_figures: it is one of these. NULL: none. The caller's. */
+char *reports_next(Reports *reports, int64_t now_us, bool turn, bool *ret_figures);
 /* Stands in the same line, behind: a unit whose figures its Connector's process tells. */
 void reports_line_up(Reports *reports, const char *key);
 #define REPORTS_WRITES_PER_S 20

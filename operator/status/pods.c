@@ -143,32 +143,40 @@ static bool state_of_refusal(const json_t *deployment, State *ret)
     return false;
 }
 
+bool state_of_counts(const DeploymentCounts *counts, State *ret)
+{
+    if (!counts) {
+        *ret = state_of(HEALTH_PROGRESS, "Pending", "Creating", "the Deployment is being made");
+        return true;
+    }
+    int wanted = counts->wanted;
+    bool whole = counts->seen && counts->updated == wanted && counts->replicas == wanted;
+    if (wanted == 0)
+        *ret = whole ? state_of(HEALTH_READY, "Stopped", "Stopped", "it is stopped, as state says")
+                     : state_of(HEALTH_PROGRESS, "Pending", "Stopping", "its Pods are ending");
+    else if (!whole)
+        *ret = state_of(HEALTH_PROGRESS, "Pending", "RollingOut", "its Pods are being replaced");
+    else if (counts->available == wanted)
+        *ret = state_of(HEALTH_READY, "Streaming", "Streaming", "it follows the source");
+    else
+        *ret = state_of(HEALTH_PROGRESS, "Pending", "Starting",
+                        "%d of %d Pods are ready: the agent is connecting, or copies",
+                        counts->ready, wanted);
+    return wanted == 0 || ret->health == HEALTH_READY;
+}
+
 State state_of_pods(const json_t *deployment, const json_t *pods)
 {
-    State state;
-    if (!deployment)
-        return state_of(HEALTH_PROGRESS, "Pending", "Creating", "the Deployment is being made");
-    int64_t replicas = number_at(deployment, "spec.replicas");
-    bool seen = number_at(deployment, "status.observedGeneration") >= object_generation(deployment);
-    bool whole = seen && number_at(deployment, "status.updatedReplicas") == replicas &&
-                 number_at(deployment, "status.replicas") == replicas;
-    if (replicas == 0)
-        return whole ? state_of(HEALTH_READY, "Stopped", "Stopped", "it is stopped, as state says")
-                     : state_of(HEALTH_PROGRESS, "Pending", "Stopping", "its Pods are ending");
-    if (whole && number_at(deployment, "status.availableReplicas") == replicas)
-        return state_of(HEALTH_READY, "Streaming", "Streaming", "it follows the source");
+    State state, of_pod;
+    DeploymentCounts counts = deployment_counts(deployment);
+    if (state_of_counts(deployment ? &counts : NULL, &state))
+        return state;
     size_t i;
     json_t *pod;
     json_array_foreach(pods, i, pod)
     {
-        if (!object_is_deleted(pod) && state_of_pod(pod, &state))
-            return state;
+        if (!object_is_deleted(pod) && state_of_pod(pod, &of_pod))
+            return of_pod;
     }
-    if (state_of_refusal(deployment, &state))
-        return state;
-    if (!whole)
-        return state_of(HEALTH_PROGRESS, "Pending", "RollingOut", "its Pods are being replaced");
-    return state_of(HEALTH_PROGRESS, "Pending", "Starting",
-                    "%lld of %lld Pods are ready: the agent is connecting, or copies",
-                    (long long)number_at(deployment, "status.readyReplicas"), (long long)replicas);
+    return state_of_refusal(deployment, &of_pod) ? of_pod : state;
 }

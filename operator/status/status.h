@@ -32,7 +32,9 @@ bool state_equals(const State *a, const State *b);
 
 /* --- pods.c --- */
 
-/* Of a Deployment (NULL: not there yet) and the Pods that it has. */
+/* By a Deployment's counts (NULL: it is not there yet). False: its Pods may know more. */
+bool state_of_counts(const DeploymentCounts *counts, State *ret);
+/* By a Deployment (NULL: likewise) and the Pods that it has. */
 State state_of_pods(const json_t *deployment, const json_t *pods);
 /* The reason and the error of the last line of an agent's JSON log that has them; false: none. */
 bool state_of_log(const char *log, char *reason, size_t reason_bytes, char *message,

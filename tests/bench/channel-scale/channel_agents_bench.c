@@ -22,8 +22,8 @@
 #define PAUSE_MIN_US INT64_C(250000)
 #define PAUSE_MAX_US INT64_C(3000000)
 #define PATIENCE_US INT64_C(20000000)
-#define PING_S 5 /* as agent/channel/client.c */
-#define DEAD_S 8
+#define PING_S 9 /* as agent/channel/client.c */
+#define DEAD_S 14
 
 typedef struct Agent {
     char *token;

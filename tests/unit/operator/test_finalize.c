@@ -290,7 +290,9 @@ static void rest_of_units(Rig *rig, const char *in_map, bool refused)
 {
     deleted_connector(rig, "h", 0);
     AUTO(json_free) json_t *live = cache_get(rig->op.cache, KIND_CONNECTOR, "a", "shop");
-    json_object_del(json_object_get(live, "metadata"), "deletionTimestamp");
+    json_t *meta = json_object_get(live, "metadata");
+    json_object_del(meta, "deletionTimestamp");
+    json_object_set_new(meta, "resourceVersion", json_string("6"));
     there_is(rig, KIND_CONNECTOR, json_incref(live));
     there_is(rig, KIND_SECRET,
              json_pack("{s{ss ss ss}}", "metadata", "name", "db", "namespace", "a",

@@ -59,7 +59,7 @@ static void say_it(World *world, const char *key, Saying saying)
 static void next_is(World *world, const char *wanted, bool wanted_figures)
 {
     bool figures = false;
-    AUTO(mem_free) char *key = reports_next(world->reports, world->now_us, &figures);
+    AUTO(mem_free) char *key = reports_next(world->reports, world->now_us, true, &figures);
     if (!wanted) {
         assert_null(key);
         return;
@@ -359,7 +359,8 @@ static void the_line_is_fair(void **state)
         if (tick % 20 == 0)
             reports_scan(world.reports, world.now_us);
         bool figures;
-        for (char *next; (next = reports_next(world.reports, world.now_us, &figures)); free(next)) {
+        for (char *next; (next = reports_next(world.reports, world.now_us, true, &figures));
+             free(next)) {
             times[atoi(next + strlen("c/retail/"))]++;
             all++;
         }
