@@ -369,7 +369,8 @@ typedef struct LakeTableSpec {
     int64_t commit_interval_ms;
     uint64_t file_target_bytes;
     int zstd_level;
-    int64_t expire_older_than_ms; /* 0: the thinning of law 10 */
+    int64_t expire_older_than_ms;  /* 0: the thinning of law 10 */
+    int64_t orphans_older_than_ms; /* 0: they stay */
     bool drop_on_delete;
 } LakeTableSpec;
 
