@@ -209,7 +209,7 @@ static int maintain(const Options *options)
         return EXIT_REFUSED;
     Error err = {0};
     int code = EXIT_OK;
-    if (!maintain_is_asked(manifest)) {
+    if (!manifest_is_maintained(manifest)) {
         fputs("firn-agent: no LakeTable in the manifests has spec.maintenance.orphanFiles: there "
               "is nothing to maintain\n",
               stderr);

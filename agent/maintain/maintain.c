@@ -58,13 +58,6 @@ static TaskList tasks_of(const Manifest *manifest)
     return tasks;
 }
 
-bool maintain_is_asked(const Manifest *manifest)
-{
-    TaskList tasks = tasks_of(manifest);
-    free(tasks.items);
-    return tasks.count > 0;
-}
-
 /* ---------- when ---------- */
 static void measure(Task *task)
 {

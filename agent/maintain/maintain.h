@@ -15,9 +15,6 @@
 
 typedef struct Maintainer Maintainer;
 
-/* Has a table of the manifest anything to be done? Those that units make for themselves, too. */
-bool maintain_is_asked(const Manifest *manifest);
-
 /* Each table some minutes after the start, then once a day, by a thread; what fails is logged,
  * counted, and tried again an hour later. The manifest outlives it. NULL: nothing is asked. */
 void maintain_stop(Maintainer *maintainer); /* NULL is fine; ends what is under way */

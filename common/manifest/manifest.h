@@ -463,6 +463,9 @@ const char *manifest_table_name(const IngestionUnitSpec *unit, size_t at);
 const LakeTableSpec *manifest_find_table(const Manifest *manifest, const char *namespace_name,
                                          const char *name);
 
+/* Has a table, of its own or made by a unit, anything to be done beside filling it? */
+bool manifest_is_maintained(const Manifest *manifest);
+
 /* What this version validates and does not run yet, as findings: `run` refuses it.
  * False: there is some. */
 MUST_CHECK bool manifest_runs(const Manifest *manifest, Findings *findings);

@@ -158,11 +158,11 @@ static void test_which(void **state)
     silent.orphans_older_than_ms = 0;
     IngestionUnitSpec unit = {.lake = &spec};
     Manifest manifest = {.tables = &silent, .table_count = 1};
-    assert_false(maintain_is_asked(&manifest));
+    assert_false(manifest_is_maintained(&manifest));
     assert_null(maintain_start(&manifest));
     manifest.units = &unit;
     manifest.unit_count = 1;
-    assert_true(maintain_is_asked(&manifest));
+    assert_true(manifest_is_maintained(&manifest));
 
     make_table();
     plant("data/a.parquet");

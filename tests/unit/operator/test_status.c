@@ -115,6 +115,10 @@ static const Seen seen[] = {
          "137, \"reason\": \"OOMKilled\"}}, \"state\": {\"running\": {}}}"),
      HEALTH_PROGRESS, "Pending", "OOMKilled", "spec.agent.resources"},
     {DEPLOYMENT("1", WHOLE),
+     POD("{\"name\": \"maintain\", \"ready\": false, \"lastState\": {\"terminated\": "
+         "{\"exitCode\": 137, \"reason\": \"OOMKilled\"}}, \"state\": {\"running\": {}}}"),
+     HEALTH_PROGRESS, "Pending", "OOMKilled", "spec.agent.podTemplate"},
+    {DEPLOYMENT("1", WHOLE),
      POD("{\"name\": \"agent\", \"ready\": false, \"state\": {\"waiting\": {\"reason\": "
          "\"ImagePullBackOff\", \"message\": \"Back-off pulling image x\"}}}"),
      HEALTH_STALLED, "Stalled", "ImagePullBackOff", "Back-off pulling image x"},
