@@ -3,7 +3,6 @@
  *
  *   maintain.c   which tables, and when: a thread, or once
  *   orphans.c    one table's orphans (agent/table/iceberg/orphans.c says which these are)
- *   turn.h       whose turn it is, of several processes of a table, and what was done last
  *
  * It asks nobody who fills the table, and needs nobody to run: what it may remove follows from the
  * table alone. So it may be the process that fills the tables, one beside it, or one that is run

@@ -6,8 +6,8 @@
 
 #include "agent/commit/piece.h"
 #include "agent/lake/lake.h"
-#include "agent/maintain/turn.h"
 #include "agent/table/iceberg/iceberg.h"
+#include "agent/table/iceberg/turn.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -87,11 +87,18 @@ static bool take_turn(const OrphanTask *task, IcebergTable *table, OrphanOutcome
         *err = why;
         return false;
     }
-    if (!remove_orphans(task, table, ret, err))
+    if (!remove_orphans(task, table, ret, &why)) {
+        if (strcmp(why.code, "Stopped") != 0) {
+            snprintf(turn.failed, sizeof turn.failed, "%s", why.code);
+            (void)!turn_write(store, uri, &turn, NULL); /* the first error counts */
+        }
+        *err = why;
         return false;
+    }
     turn.done_ms = ret->done_ms = clock_wall_us() / 1000;
     turn.files = ret->files;
     turn.bytes = ret->bytes;
+    turn.failed[0] = '\0';
     if (!turn_write(store, uri, &turn, &why) && why.kind != ERROR_CONFLICT) {
         *err = why;
         return false;

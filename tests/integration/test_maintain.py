@@ -185,6 +185,33 @@ spec:
         self.assert_equal(place=self.place)
 
 
+    def test_shared(self):
+        """Another table's metadata in the folder: nothing goes, and who commits says so until that is mended."""
+        self.ask("FIRN_MAINTAIN_MS", "1000")
+        self.write_units()
+        agent = self.start(http=True)
+        self.wait_agreed(agent)
+        location = self.history("orders").metadata["location"]
+        strange = self.path(location if "://" in location else f"file://{location}") / "metadata/00000-strange.metadata.json"
+        strange.write_text('{"table-uuid": "another"}')
+        planted = self.plant("orders", "data", OLD_DAYS)
+
+        def upkeep() -> float | None:
+            return next((value for series, value in agent.metrics().items()
+                         if series.startswith('firn_table_upkeep{table="public.orders"')), None)  # fmt: skip
+
+        with self.traffic(seed=10, bulk=False):
+            wait_until(lambda: upkeep() == 3, 60, "it is said", agent.alive)
+            self.assertIn("LocationShared", agent.text())
+            self.assertEqual(self.there(planted), planted)
+            strange.unlink()
+            wait_until(lambda: upkeep() == 1, 60, "it is no longer said", agent.alive)
+            wait_until(lambda: not self.there(planted), 60, "it goes", agent.alive)
+        self.wait_agreed(agent)
+        self.assert_equal(place=self.place)
+        self.assert_stopped(agent)
+
+
 class RestOnS3(Files):
     kind = "rest-s3"
 

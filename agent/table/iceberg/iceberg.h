@@ -13,7 +13,7 @@
  *   rollback.c      back to an older snapshot
  *   snapshot.c      one commit; build.c: its manifests, summary.c: what it says of itself
  *   history.c       ancestors; retention.c: thinning, sweep.c: what goes with it
- *   orphans.c       files that no snapshot names */
+ *   orphans.c       files that no snapshot names; turn.h: who removes them, and how it went */
 #pragma once
 
 #include <jansson.h>

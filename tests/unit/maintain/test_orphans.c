@@ -9,7 +9,7 @@
 
 #include "agent/maintain/maintain.h"
 #include "agent/maintain/orphans.h"
-#include "agent/maintain/turn.h"
+#include "agent/table/iceberg/turn.h"
 #include "common/clock.h"
 #include "tests/unit/iceberg/lake.h"
 
@@ -130,6 +130,33 @@ static void test_two_at_once(void **state)
     assert_true(b.begun_ms == 1 && b.files == 3);
 }
 
+/* What went wrong stands there until it is done. */
+static void test_failed(void **state)
+{
+    (void)state;
+    make_table();
+    AUTO(mem_free) char *uri = uri_of("metadata/" TURN_FILE);
+    AUTO(mem_free) char *other = uri_of("metadata/00000-1.metadata.json");
+    OK(store_put(lake.store, other, "{}", 2, &why_));
+    OrphanTask task = {.spec = &spec, .now = true, .every_ms = DAY_MS};
+    OrphanOutcome outcome;
+    Turn turn;
+    FAILS(orphans_remove(&task, &outcome, &why_), ERROR_CONFIG, "LocationShared");
+    OK(turn_read(lake.store, uri, &turn, &why_));
+    assert_string_equal(turn.failed, "LocationShared");
+    assert_true(turn.begun_ms > 0 && turn.done_ms == 0);
+    OK(store_delete(lake.store, other, &why_));
+    atomic_bool stop = true;
+    task.stop = &stop;
+    FAILS(orphans_remove(&task, &outcome, &why_), ERROR_RETRY, "Stopped");
+    OK(turn_read(lake.store, uri, &turn, &why_));
+    assert_string_equal(turn.failed, "LocationShared");
+    assert_true(turn_of(true).worked);
+    OK(turn_read(lake.store, uri, &turn, &why_));
+    assert_string_equal(turn.failed, "");
+    assert_true(turn.done_ms >= turn.begun_ms);
+}
+
 static void test_what_is_others(void **state)
 {
     (void)state;
@@ -178,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_which, setup, teardown),
     };

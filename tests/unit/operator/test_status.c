@@ -334,6 +334,8 @@ static void conditions_of_a_table(void **state)
     is_said(is, 1, "True", "ByCommits");
     conditions_of_table(&streams, NULL, true, 2, is);
     is_said(is, 1, "False", "NotAllowed");
+    conditions_of_table(&streams, NULL, true, 3, is);
+    is_said(is, 1, "False", "OrphansStay");
     conditions_of_table(&streams, NULL, true, 0, is); /* nothing was committed yet */
     is_said(is, 1, "Unknown", "NotReported");
     conditions_of_table(&nothing, ready, true, 1, is); /* its process has ended */

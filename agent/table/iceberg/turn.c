@@ -1,6 +1,7 @@
-#include "agent/maintain/turn.h"
+#include "agent/table/iceberg/turn.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/mem.h"
@@ -30,6 +31,8 @@ bool turn_read(Store *store, const char *uri, Turn *ret, Error *err)
     ret->done_ms = number(json, "done-ms");
     ret->files = (uint64_t)number(json, "files");
     ret->bytes = (uint64_t)number(json, "bytes");
+    const char *failed = json_string_value(json_object_get(json, "failed"));
+    snprintf(ret->failed, sizeof ret->failed, "%s", failed ? failed : "");
     json_decref(json);
     bytes_done(&text);
     return true;
@@ -37,9 +40,11 @@ bool turn_read(Store *store, const char *uri, Turn *ret, Error *err)
 
 bool turn_write(Store *store, const char *uri, Turn *turn, Error *err)
 {
-    AUTO(mem_free)
-    char *text = mem_format("{\"begun-ms\":%lld,\"done-ms\":%lld,\"files\":%llu,\"bytes\":%llu}\n",
-                            (long long)turn->begun_ms, (long long)turn->done_ms,
-                            (unsigned long long)turn->files, (unsigned long long)turn->bytes);
+    json_t *json = json_pack("{s:I,s:I,s:I,s:I,s:s}", "begun-ms", (json_int_t)turn->begun_ms,
+                             "done-ms", (json_int_t)turn->done_ms, "files", (json_int_t)turn->files,
+                             "bytes", (json_int_t)turn->bytes, "failed", turn->failed);
+    ASSERT(json);
+    AUTO(mem_free) char *text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
     return store_put_tagged(store, uri, text, strlen(text), &turn->tag, err);
 }
