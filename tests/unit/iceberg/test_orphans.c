@@ -391,6 +391,9 @@ static void test_meanwhile(void **state)
     plant(GOES, 9);
     meanwhile.table = lake_load(&lake);
     meanwhile.file = lake_file(&lake, meanwhile.table, 5, 0);
+    free(meanwhile.file.path); /* of another engine */
+    meanwhile.file.path = mem_format("%s/data/00000-7-x.parquet", lake.location);
+    OK(store_put(lake.store, meanwhile.file.path, "PAR1", 4, &why_));
     meanwhile.expired = mem_strdup(json_string_value(json_object_get(
         json_array_get(json_object_get(iceberg_metadata(meanwhile.table), "snapshots"), 0),
         "manifest-list")));
@@ -406,6 +409,36 @@ static void test_meanwhile(void **state)
     assert_int_equal(removed(&day), 1); /* nobody names its list any more */
     free(meanwhile.expired);
     data_file_done(&meanwhile.file);
+}
+
+static void keep_last(json_t *metadata, void *context)
+{
+    (void)context;
+    json_t *snapshots = json_object_get(metadata, "snapshots");
+    while (json_array_size(snapshots) > 1)
+        json_array_remove(snapshots, 0);
+}
+
+/* Files that the one snapshot has from others, which are gone. */
+static void test_head_alone(void **state)
+{
+    (void)state;
+    IcebergTable *table = lake_create(&lake, 2, NULL);
+    static const IcebergRetention merging = {
+        .all_ms = 3600000, .metadata_files = 100, .merge_manifests = 2, .manifest_bytes = 8 << 20};
+    iceberg_set_retention(table, &merging);
+    for (int i = 0; i < 8; i++)
+        commit_one(table, false);
+    iceberg_table_free(table);
+    age_all();
+    assert_int_equal(removed(&day), 0);
+    lake_change(&lake, keep_last, NULL);
+    table = lake_load(&lake); /* another process makes the head, so that all are judged */
+    commit_one(table, false);
+    iceberg_table_free(table);
+    assert_in_range(removed(&day), 7, 20);
+    whole();
+    assert_int_equal(lake_orphans(&lake), 0);
 }
 
 /* Those that leaving.c keeps for their readers, as it tells of them. */
@@ -424,6 +457,27 @@ static void test_leaving(void **state)
     age_all();
     plant(GOES, 9);
     assert_int_equal(removed(&day), 1);
+    whole();
+}
+
+/* As many as are kept in mind go at once; the others are said to be left. */
+static void test_too_many(void **state)
+{
+    (void)state;
+    const struct timespec times[] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    IcebergOrphanFigures figures;
+    fill();
+    for (int i = 0; i < 50003; i++) {
+        char path[600];
+        snprintf(path, sizeof path, "%s/%05d.parquet", path_of("data"), i);
+        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        assert_true(fd >= 0 && futimens(fd, times) == 0);
+        close(fd);
+    }
+    AUTO(iceberg_table_free) IcebergTable *table = lake_load(&lake);
+    OK(iceberg_remove_orphans(table, &day, &figures, &why_));
+    assert_true(figures.more && figures.files == 50000);
+    assert_int_equal(removed(&day), 3);
     whole();
 }
 
@@ -451,7 +505,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unreadable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_meanwhile, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_head_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leaving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stops, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
