@@ -3,6 +3,8 @@ processes left and what lies there otherwise goes once it is old, whoever is kil
 readable and says the same, the tables stay equal to their source, and young files stay. Old means old to the store: the
 files' times are set back, beneath the S3 server, too."""
 
+import contextlib
+import json
 import os
 import time
 import unittest
@@ -12,11 +14,13 @@ from urllib.parse import urlparse
 from pyiceberg.table import StaticTable
 
 from harness import history
-from harness.agent import OK, REFUSED, command, connector
+from harness.agent import OK, REFUSED, Agent, command, connector
 from harness.case import Shop
+from harness.events import EventsCase
 from harness.place import Place
 from harness.rest import BUCKET
 from harness.wait import wait_until
+from lake import LOCAL, duckdb_connection
 
 TABLES = ("customers", "products", "orders", "order_lines")
 OLD_DAYS, ASKED_DAYS = 4, 3
@@ -212,6 +216,28 @@ spec:
         self.assert_stopped(agent)
 
 
+    def test_everything_old(self):
+        """Harder than life: while the agent commits, all that it writes is old at once, what no commit names yet, too."""
+        self.write_units()
+        agent = self.start(arguments=["--no-maintenance"])
+        self.wait_agreed(agent)
+        planted, until, runs = set(), time.monotonic() + 15, 0
+        with self.traffic(seed=11, bulk=False):
+            while time.monotonic() < until:
+                planted |= self.plant("orders", f"data/{runs}", OLD_DAYS)
+                self.age_all()
+                once = command("maintain", "-f", self.manifest, "--once", timeout=120)
+                self.assertEqual(once.returncode, OK, once.stderr)
+                runs += 1
+        self.assertGreater(runs, 2)
+        self.assertEqual(self.there(planted), set())
+        self.wait_agreed(agent)
+        for name in TABLES:
+            self.assertEqual(history.wrong(self.history(name)), [])
+        self.assert_equal(place=self.place)
+        self.assert_stopped(agent)
+
+
 class RestOnS3(Files):
     kind = "rest-s3"
 
@@ -230,6 +256,57 @@ class RestOnS3(Files):
 
 class OnS3(Files):
     kind = "directory-s3"
+
+
+class Group(EventsCase):
+    """Consumers of a topic stage pieces beside the table, and one of them commits: what waits for its commit stays."""
+
+    def versions(self) -> dict[int, int]:
+        """What the table says: the version of each key."""
+        with duckdb_connection(LOCAL) as connection:
+            return dict(connection.execute(f"select id, v from iceberg_scan('{self.newest('group')}')").fetchall())
+
+    def produce(self, version: int, keys: int) -> dict[int, int]:
+        for key in range(keys):
+            self.producer.produce("group", json.dumps({"id": key, "v": version}), json.dumps({"id": key}), key % 3)
+        self.producer.flush()
+        return dict.fromkeys(range(keys), version)
+
+    def age_all(self):
+        at = time.time() - OLD_DAYS * 86400
+        for path in (self.folder / "lake" / "web" / "group").rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path, (at, at))
+
+    def test_everything_old(self):
+        self.broker.create_topic("group", partitions=3)
+        path = self.write_unit("group", "mode: Upsert\n      idColumns: [id]\n      columns: [{name: id, type: long}, {name: v, type: long}]"
+                               "\n      maintenance: {orphanFiles: {olderThan: 1d}}")  # fmt: skip
+        data = self.folder / "lake" / "web" / "group" / "data"
+        processes = [Agent(path, self.folder / f"ingest-{at}.log", subcommand="ingest", arguments=["--no-maintenance"]) for at in range(2)]
+        for process in processes:
+            self.addCleanup(process.__exit__)
+        wanted, planted, version = self.produce(0, 1000), [], 0
+        wait_until(lambda: self.newest("group") and self.versions() == wanted, 120, "the first rows are there", processes[0].alive)
+        wait_until(lambda: all("partitions are dealt out" in process.text() for process in processes), 60, "both work")
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            version += 1
+            wanted = self.produce(version, 1000)
+            planted.append(data / f"planted-{version}.parquet")
+            planted[-1].write_bytes(b"nobody's")
+            self.age_all()
+            once = command("maintain", "-f", path, "--once")
+            self.assertEqual(once.returncode, OK, once.stderr)
+        self.assertGreater(version, 5)
+        self.assertEqual([one for one in planted if one.exists()], [])
+        wait_until(lambda: self.versions() == wanted, 60, "the last version of each is there", processes[0].alive)
+        table = StaticTable.from_metadata(self.newest("group"))
+        self.assertGreater(len(table.metadata.snapshots), 3)
+        for snapshot in table.metadata.snapshots:
+            self.assertEqual(table.scan(snapshot_id=snapshot.snapshot_id).to_arrow().num_rows, 1000)
+        for process in processes:
+            self.assertEqual(process.stop(), OK, process.text()[-2000:])
 
 
 if __name__ == "__main__":
