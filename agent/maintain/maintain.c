@@ -201,9 +201,11 @@ bool maintain_once(const Manifest *manifest, bool dry_run, Error *err)
         while (ok && outcome.more) {
             ok = orphans_remove(&it, &outcome, &why);
             if (outcome.worked)
-                printf("%s.%s: %llu files that no snapshot names, %llu bytes, %s\n", spec->database,
-                       spec->table_name, (unsigned long long)outcome.files,
-                       (unsigned long long)outcome.bytes, dry_run ? "would go" : "are removed");
+                printf("%s.%s: files that no snapshot names: %llu of %llu bytes %s, %llu are held "
+                       "for a commit that may name them\n",
+                       spec->database, spec->table_name, (unsigned long long)outcome.files,
+                       (unsigned long long)outcome.bytes, dry_run ? "would go" : "removed",
+                       (unsigned long long)outcome.held);
             if (dry_run) /* the next run would find the same */
                 break;
         }

@@ -49,11 +49,11 @@ static bool remove_orphans(const OrphanTask *task, IcebergTable *table, OrphanOu
     ret->more = figures.more;
     ret->files = figures.files;
     ret->bytes = figures.bytes;
+    ret->held = figures.held;
     if (ok && !task->dry_run)
         log_info("files that no snapshot names are removed", LOG_T("table", task->spec->meta.name),
                  LOG_U("files", figures.files), LOG_U("bytes", figures.bytes),
-                 LOG_U("of_files", figures.seen),
-                 LOG_I("written_before_ms", figures.before_us / 1000));
+                 LOG_U("of_files", figures.seen), LOG_U("held", figures.held));
     return ok;
 }
 

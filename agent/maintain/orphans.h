@@ -20,6 +20,7 @@ typedef struct OrphanOutcome {
     int64_t due_ms;  /* wall clock: its next turn, unless it worked; 0: there is no table yet */
     int64_t done_ms; /* when it was done last, by whom ever; 0: never */
     uint64_t files, bytes; /* that were removed, also where it failed */
+    uint64_t held;         /* old ones that stayed, for a commit may yet name them */
 } OrphanOutcome;
 
 /* *ret is filled in any case. */

@@ -1,3 +1,4 @@
+# seconds: 1200
 """Files that no snapshot names are removed beside an agent that commits all the time (maintenance.orphanFiles): what crashed
 processes left and what lies there otherwise goes once it is old, whoever is killed while removing it; every snapshot stays
 readable and says the same, the tables stay equal to their source, and young files stay. Old means old to the store: the

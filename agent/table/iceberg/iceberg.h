@@ -200,7 +200,8 @@ typedef struct IcebergOrphans {
 typedef struct IcebergOrphanFigures {
     uint64_t seen; /* files that lie there */
     uint64_t files, bytes;
-    int64_t before_us; /* files of that time and younger stayed */
+    uint64_t held;     /* old ones that stayed, for a commit may yet name them */
+    int64_t before_us; /* files of that time and younger stayed; below 0: all did */
     bool more;         /* there were too many for one run */
 } IcebergOrphanFigures;
 

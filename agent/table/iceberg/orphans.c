@@ -262,7 +262,7 @@ static int64_t settled_ms(Search *search)
 
 static void settle(Search *search)
 {
-    int64_t settled_us = settled_ms(search) * 1000, now_us = clock_wall_us();
+    int64_t settled_us = settled_ms(search) * 1000, now_us = search->begun_us;
     search->figures->before_us =
         (settled_us < now_us ? settled_us : now_us) - search->how->older_than_us;
 }
@@ -314,18 +314,24 @@ static bool see(const char *uri, uint64_t bytes, int64_t modified_us, void *cont
         return true;
     }
     bool others = strncmp(path, "metadata/", 9) == 0 && strchr(path + 9, '/');
-    if (modified_us >= search->figures->before_us || others || *name == '.' || *name == '_' ||
-        !*name || is_writers(search, name) ||
-        (search->how->is_others && search->how->is_others(name)) ||
+    if (modified_us >= search->begun_us - search->how->older_than_us || others || *name == '.' ||
+        *name == '_' || !*name || (search->how->is_others && search->how->is_others(name)) ||
         hashes_have(&search->names, path_hash(name, strlen(name))))
         return true;
+    if (modified_us >= search->figures->before_us || is_writers(search, name)) {
+        search->figures->held++;
+        return true;
+    }
+    if (search->count == CANDIDATES_MAX) {
+        search->figures->more = true;
+        return true;
+    }
     if (search->count == search->held) {
         search->held = search->held ? search->held * 2 : 64;
         search->orphans = mem_regrow(search->orphans, search->held, sizeof *search->orphans);
     }
     search->orphans[search->count++] = (Orphan){mem_strdup(uri), bytes, modified_us};
-    search->figures->more = search->count == CANDIDATES_MAX;
-    return !search->figures->more;
+    return true;
 }
 
 static bool list(Search *search, Error *err)
@@ -333,7 +339,7 @@ static bool list(Search *search, Error *err)
     static const char *const folders[] = {"metadata/", "data/"};
     bool ok = true;
     search->root_bytes = strlen(search->table->location) + 1;
-    for (size_t i = 0; i < ARRAY_LEN(folders) && ok && !search->figures->more; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(folders) && ok; i++) {
         AUTO(mem_free) char *folder = mem_format("%s/%s", search->table->location, folders[i]);
         ok = store_list(search->table->store, folder, see, search, err) && goes_on(search, err);
     }
