@@ -85,11 +85,11 @@ static int64_t every_us(void)
     return clock_asked_us("FIRN_MAINTAIN_MS", EVERY_US);
 }
 
-static int64_t next_us(bool ok, const Error *err, const OrphanOutcome *outcome)
+static int64_t next_us(bool ok, const OrphanOutcome *outcome)
 {
     int64_t again_us = every_us() < AGAIN_US ? every_us() : AGAIN_US;
-    if (!ok) /* a person does not mend it within the hour */
-        return about(err->kind == ERROR_CONFIG ? every_us() : again_us);
+    if (!ok)
+        return about(again_us);
     if (outcome->more)
         return 0;
     if (outcome->worked)
@@ -118,7 +118,7 @@ static void work(Maintainer *maintainer, Task *task)
                  LOG_T("table", task->spec->meta.name), LOG_T("reason", err.code),
                  LOG_T("error", err.message));
     }
-    task->due_us = clock_mono_us() + next_us(ok, &err, &outcome);
+    task->due_us = clock_mono_us() + next_us(ok, &outcome);
 }
 
 static Task *first_due(const Maintainer *maintainer)

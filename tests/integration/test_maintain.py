@@ -27,10 +27,12 @@ TABLES = ("customers", "products", "orders", "order_lines")
 OLD_DAYS, ASKED_DAYS = 4, 3
 
 
-class Files(Shop):
+class Maintained(Shop):
+    """Units of one table each, which ask for it."""
+
     rows = 1000
     quick = True
-    kind = "directory-files"
+    kind: str
 
     def setUp(self):
         super().setUp()
@@ -115,7 +117,9 @@ spec:
             found[snapshot.snapshot_id] = sorted(map(repr, rows.to_pylist()))
         return found
 
-    # --- the tests ---
+
+class Files(Maintained):
+    kind = "directory-files"
 
     def crashed(self):
         """Processes that died between files and commit leave theirs."""
@@ -257,6 +261,23 @@ class RestOnS3(Files):
 
 class OnS3(Files):
     kind = "directory-s3"
+
+
+class OnNessie(Maintained):
+    """Which tells of a table's newest state, and keeps others."""
+
+    kind = "nessie-s3"
+
+    def test_not_allowed(self):
+        self.write_units()
+        self.wait_agreed(agent := self.start())
+        planted = self.plant("orders", "data", OLD_DAYS)
+        once = command("maintain", "-f", self.manifest, "--once")
+        self.assertEqual(once.returncode, REFUSED, once.stderr)
+        self.assertIn("NotAllowed", once.stderr)
+        self.assertIn("Nessie keeps states of the table", once.stderr)
+        self.assertEqual(self.there(planted), planted)
+        self.assert_stopped(agent)
 
 
 class Group(EventsCase):
