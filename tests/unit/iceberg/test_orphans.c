@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "agent/store/driver.h"
 #include "common/clock.h"
 #include "tests/unit/iceberg/lake.h"
 
@@ -463,6 +464,81 @@ static void test_leaving(void **state)
     whole();
 }
 
+/* ---------- the n-th call of the store fails ---------- */
+static const StoreDriver *well;
+static const char *fault_code;
+static int calls_left, struck;
+
+static bool fails(Error *err)
+{
+    if (--calls_left != 0)
+        return false;
+    struck++;
+    (void)error_set(err, strcmp(fault_code, "ObjectMissing") == 0 ? ERROR_DATA : ERROR_RETRY,
+                    fault_code, "a fault");
+    return true;
+}
+
+static StoreReader *faulty_open(Store *store, const char *uri, Error *err)
+{
+    return fails(err) ? NULL : well->open(store, uri, err);
+}
+
+static bool faulty_read(StoreReader *reader, uint64_t offset, void *to, size_t bytes, Error *err)
+{
+    return !fails(err) && well->read(reader, offset, to, bytes, err);
+}
+
+static bool faulty_list(Store *store, const char *prefix, StoreEach *each, void *context,
+                        Error *err)
+{
+    return !fails(err) && well->list(store, prefix, each, context, err);
+}
+
+static bool faulty_remove(Store *store, const char *uri, Error *err)
+{
+    return !fails(err) && well->remove(store, uri, err);
+}
+
+static void torture(const char *code)
+{
+    int n = 0;
+    fault_code = code;
+    well = lake.store->driver;
+    StoreDriver faulty = *well;
+    faulty.open = faulty_open;
+    faulty.read = faulty_read;
+    faulty.list = faulty_list;
+    faulty.remove = faulty_remove;
+    do {
+        IcebergOrphanFigures figures;
+        Error why = {0};
+        plant(GOES, 9);
+        plant("data/1.parquet", 9);
+        AUTO(iceberg_table_free) IcebergTable *table = lake_load(&lake);
+        struck = 0;
+        calls_left = ++n;
+        lake.store->driver = &faulty;
+        bool ok = iceberg_remove_orphans(table, &day, &figures, &why);
+        lake.store->driver = well;
+        assert_int_equal(figures.files, !there(GOES) + !there("data/1.parquet"));
+        if (ok) /* what the fault hit was nobody's */
+            assert_int_equal(figures.files, 2);
+        else
+            assert_true(struck == 1 && strcmp(why.code, code) == 0);
+        whole();
+    } while (struck);
+    assert_true(n > 20);
+}
+
+static void test_faults(void **state)
+{
+    (void)state;
+    fill();
+    torture("StoreFailed");
+    torture("ObjectMissing");
+}
+
 /* As many as are kept in mind go at once; the others are said to be left. */
 static void test_too_many(void **state)
 {
@@ -510,6 +586,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_head_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leaving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stops, setup, teardown),
     };
