@@ -263,6 +263,13 @@ class OnS3(Files):
     kind = "directory-s3"
 
 
+class RestOnFiles(Maintained):
+    """The catalog's own files lie there, too, with checksums beside them."""
+
+    kind = "rest-files"
+    test_by_itself = Files.test_by_itself
+
+
 class OnNessie(Maintained):
     """Which tells of a table's newest state, and keeps others."""
 

@@ -286,9 +286,10 @@ static bool is_catalogs(const char *name)
  * 00000-<uuid>.metadata.json. */
 static void see_metadata(Search *search, const char *uri, int64_t modified_us)
 {
-    const char *name = name_of(uri);
+    static const char suffix[] = ".metadata.json";
+    const char *name = name_of(uri), *end = strstr(name, suffix);
     bool first = strncmp(name, "00000-", 6) == 0;
-    if (modified_us >= search->begun_us || !strstr(name, ".metadata.json") ||
+    if (modified_us >= search->begun_us || !end || end[sizeof suffix - 1] || strstr(name, ".gz.") ||
         hashes_have(&search->names, path_hash(name, strlen(name))))
         return;
     size_t at = first;
@@ -309,13 +310,15 @@ static bool see(const char *uri, uint64_t bytes, int64_t modified_us, void *cont
     search->figures->seen++;
     if (!goes_on(search, NULL))
         return false;
+    if (!*name || *name == '.' || *name == '_') /* checksums beside files, and the like */
+        return true;
     if (is_catalogs(name)) {
         see_metadata(search, uri, modified_us);
         return true;
     }
     bool others = strncmp(path, "metadata/", 9) == 0 && strchr(path + 9, '/');
-    if (modified_us >= search->begun_us - search->how->older_than_us || others || *name == '.' ||
-        *name == '_' || !*name || (search->how->is_others && search->how->is_others(name)) ||
+    if (modified_us >= search->begun_us - search->how->older_than_us || others ||
+        (search->how->is_others && search->how->is_others(name)) ||
         hashes_have(&search->names, path_hash(name, strlen(name))))
         return true;
     if (modified_us >= search->figures->before_us || is_writers(search, name)) {

@@ -208,6 +208,9 @@ static void test_goes_and_stays(void **state)
         "metadata/statistics.stats"};
     static const char *const stay[] = {"metadata/staged/0-0-0-0-aa-1.piece",
                                        "data/others.parquet",
+                                       "metadata/.00000-x.metadata.json.crc",
+                                       "metadata/00000-x.gz.metadata.json",
+                                       "metadata/00000-x.metadata.json.gz",
                                        "data/_hidden",
                                        "data/.hidden",
                                        "other/table/data/1.parquet",
