@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/ingest/ingest.h"
+#include "agent/maintain/maintain.h"
 #include "agent/options.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/relay/relay.h"
@@ -201,6 +202,27 @@ static int drop(const Options *options)
     return code;
 }
 
+static int maintain(const Options *options)
+{
+    Manifest *manifest = load(options, true);
+    if (!manifest)
+        return EXIT_REFUSED;
+    Error err = {0};
+    int code = EXIT_OK;
+    if (!manifest_is_maintained(manifest)) {
+        fputs("firn-agent: no LakeTable in the manifests has spec.maintenance.orphanFiles: there "
+              "is nothing to maintain\n",
+              stderr);
+        code = EXIT_REFUSED;
+    } else if (!options->once) {
+        code = serve_maintenance(manifest, options);
+    } else if (!maintain_once(manifest, options->dry_run, &err)) {
+        code = failed("maintain", &err);
+    }
+    manifest_free(manifest);
+    return code;
+}
+
 /* Each table that has rows pending has a file open, and with partitions several: more than the
  * 1,024 that a process usually begins with, and may raise by itself. */
 static void allow_files(void)
@@ -247,6 +269,9 @@ int main(int argc, char **argv)
             break;
         case COMMAND_DROP:
             code = drop(&options);
+            break;
+        case COMMAND_MAINTAIN:
+            code = maintain(&options);
             break;
         }
     }

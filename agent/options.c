@@ -21,6 +21,8 @@ static const char help[] =
     "  inspect   print schema, snapshots, position, files and deletes of tables\n"
     "  drop      remove slots, publications and records of the manifests' Connectors, and\n"
     "            the tables whose deletionPolicy is Drop; without a Connector these alone\n"
+    "  maintain  remove files that no snapshot names from tables that ask for it, once a day,\n"
+    "            until stopped; run and ingest do it themselves\n"
     "\n"
     "Options:\n"
     "  -f, --file FILE          a manifest; a folder stands for its *.yaml, - for standard input;\n"
@@ -30,8 +32,9 @@ static const char help[] =
     "      --log-level LEVEL    debug, info (default), warn or error\n"
     "  -h, --help               this text\n"
     "  -V, --version            the version\n"
-    "run, capture, ingest:\n"
+    "run, capture, ingest, maintain:\n"
     "      --http ADDRESS:PORT  serve /healthz, /readyz and /metrics\n"
+    "run, capture, ingest:\n"
     "      --orders FILE        what is asked of it meanwhile, as the operator says it\n"
     "      --channel HOST:PORT  report to the operator there\n"
     "      --channel-ca FILE    the CA that its certificate is of\n"
@@ -41,6 +44,8 @@ static const char help[] =
     "run, capture:\n"
     "      --resnapshot TABLE   load schema.table afresh, whatever was confirmed; patterns are "
     "fine\n"
+    "run, ingest:\n"
+    "      --no-maintenance     leave it to a maintain that runs beside\n"
     "ingest:\n"
     "      --unit NAME          only this IngestionUnit\n"
     "inspect:\n"
@@ -49,6 +54,9 @@ static const char help[] =
     "      FOLDER               a table by its folder, without a manifest\n"
     "drop:\n"
     "      --yes                do not ask\n"
+    "maintain:\n"
+    "      --once               now, and end\n"
+    "      --dry-run            once, and print what would be removed in place of removing it\n"
     "\n"
     "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused: a manifest, the source or a table\n"
     "needs a person\n";
@@ -68,7 +76,10 @@ enum {
     OPT_UNIT,
     OPT_TABLE,
     OPT_JSON,
-    OPT_YES
+    OPT_YES,
+    OPT_ONCE,
+    OPT_DRY_RUN,
+    OPT_NO_MAINTENANCE
 };
 
 static const struct option long_options[] = {
@@ -88,6 +99,9 @@ static const struct option long_options[] = {
     {"table", required_argument, NULL, OPT_TABLE},
     {"json", no_argument, NULL, OPT_JSON},
     {"yes", no_argument, NULL, OPT_YES},
+    {"once", no_argument, NULL, OPT_ONCE},
+    {"dry-run", no_argument, NULL, OPT_DRY_RUN},
+    {"no-maintenance", no_argument, NULL, OPT_NO_MAINTENANCE},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {NULL, 0, NULL, 0},
@@ -98,6 +112,8 @@ static unsigned commands_of(int option)
 {
     switch (option) {
     case OPT_HTTP:
+        return 1u << COMMAND_RUN | 1u << COMMAND_CAPTURE | 1u << COMMAND_INGEST |
+               1u << COMMAND_MAINTAIN;
     case OPT_CHANNEL:
     case OPT_CHANNEL_CA:
     case OPT_CHANNEL_TOKEN:
@@ -114,6 +130,11 @@ static unsigned commands_of(int option)
         return 1u << COMMAND_INSPECT;
     case OPT_YES:
         return 1u << COMMAND_DROP;
+    case OPT_ONCE:
+    case OPT_DRY_RUN:
+        return 1u << COMMAND_MAINTAIN;
+    case OPT_NO_MAINTENANCE:
+        return 1u << COMMAND_RUN | 1u << COMMAND_INGEST;
     default:
         return ~0u;
     }
@@ -239,6 +260,15 @@ static bool take(int option, const char *value, Options *options)
     case OPT_YES:
         options->yes = true;
         return true;
+    case OPT_ONCE:
+        options->once = true;
+        return true;
+    case OPT_DRY_RUN:
+        options->once = options->dry_run = true;
+        return true;
+    case OPT_NO_MAINTENANCE:
+        options->no_maintenance = true;
+        return true;
     default:
         return wrong("unknown option"); /* getopt has said which */
     }
@@ -265,12 +295,13 @@ static bool take_all(int argc, char **argv, Options *options, int *ret_exit)
 
 bool options_parse(int argc, char **argv, Options *ret, int *ret_exit)
 {
-    static const char *const commands[] = {"run",     "capture", "ingest", "validate",
-                                           "inspect", "drop",    NULL};
+    static const char *const commands[] = {"run",     "capture", "ingest",   "validate",
+                                           "inspect", "drop",    "maintain", NULL};
     *ret = (Options){.stop_timeout_us = 30000000, .level = LOG_INFO};
     *ret_exit = EXIT_USAGE;
     if (argc < 2)
-        return wrong("a command is missing: run, capture, ingest, validate, inspect or drop");
+        return wrong(
+            "a command is missing: run, capture, ingest, validate, inspect, drop or maintain");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         fputs(help, stdout);
@@ -285,7 +316,8 @@ bool options_parse(int argc, char **argv, Options *ret, int *ret_exit)
     int command = one_of(argv[1], commands);
     if (command < 0)
         return wrong(
-            "'%s' is no command; there are run, capture, ingest, validate, inspect and drop",
+            "'%s' is no command; there are run, capture, ingest, validate, inspect, drop and "
+            "maintain",
             argv[1]);
     ret->command = (Command)command;
     argc--;

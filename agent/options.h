@@ -12,7 +12,8 @@ typedef enum Command {
     COMMAND_INGEST,
     COMMAND_VALIDATE,
     COMMAND_INSPECT,
-    COMMAND_DROP
+    COMMAND_DROP,
+    COMMAND_MAINTAIN
 } Command;
 typedef enum Progress { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER } Progress;
 
@@ -36,6 +37,9 @@ typedef struct Options {
     TextList resnapshot;
     bool json;
     bool yes;
+    bool once;           /* maintain */
+    bool dry_run;        /* maintain; once */
+    bool no_maintenance; /* run, ingest */
 } Options;
 
 /* Fills *ret. False: *ret_exit is what the process ends with (help and version are printed to

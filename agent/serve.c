@@ -13,6 +13,7 @@
 
 #include "agent/channel/channel.h"
 #include "agent/ingest/ingest.h"
+#include "agent/maintain/maintain.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/relay/relay.h"
 #include "common/clock.h"
@@ -315,32 +316,62 @@ static void runs_start(Server *server, const Manifest *manifest, const Options *
         server->runs[i].thread = thread_start("flow", run_flow, &server->runs[i]);
 }
 
-int serve(const Manifest *manifest, const Options *options)
+static sigset_t block_signals(void)
 {
     sigset_t wanted;
     sigemptyset(&wanted);
     sigaddset(&wanted, SIGTERM);
     sigaddset(&wanted, SIGINT);
     sigprocmask(SIG_BLOCK, &wanted, NULL);
+    return wanted;
+}
+
+/* NULL without an error where none is asked for. */
+static HttpServer *http_start(const Options *options, const HttpHealth *health)
+{
+    Error err = {0};
+    if (!options->http_address)
+        return NULL;
+    HttpServer *http = http_server_start(options->http_address, options->http_port, health, &err);
+    if (http)
+        log_info("serving", LOG_T("address", options->http_address),
+                 LOG_U("port", http_server_port(http)));
+    else
+        log_error("no HTTP server", LOG_T("reason", err.code), LOG_T("error", err.message));
+    return http;
+}
+
+int serve_maintenance(const Manifest *manifest, const Options *options)
+{
+    const HttpHealth health = {.healthy = healthy, .ready = healthy};
+    sigset_t wanted = block_signals();
+    HttpServer *http = http_start(options, &health);
+    if (options->http_address && !http)
+        return EXIT_REFUSED;
+    Maintainer *maintainer = maintain_start(manifest);
+    int signal;
+    sigwait(&wanted, &signal);
+    log_info("stopping", LOG_T("signal", sigabbrev_np(signal)));
+    maintain_stop(maintainer);
+    http_server_stop(http);
+    return EXIT_OK;
+}
+
+int serve(const Manifest *manifest, const Options *options)
+{
+    sigset_t wanted = block_signals();
     int signals = signalfd(-1, &wanted, SFD_CLOEXEC);
     int done = eventfd(0, EFD_CLOEXEC);
     ASSERT(signals >= 0 && done >= 0);
 
     Server server = {.measures = options->command != COMMAND_INGEST};
     runs_start(&server, manifest, options, done);
-    HttpServer *http = NULL;
-    Error err = {0};
     const HttpHealth health = {.healthy = healthy, .ready = ready, .context = &server};
-    if (options->http_address) {
-        http = http_server_start(options->http_address, options->http_port, &health, &err);
-        if (!http) {
-            log_error("no HTTP server", LOG_T("reason", err.code), LOG_T("error", err.message));
-            stop_all(&server);
-        } else {
-            log_info("serving", LOG_T("address", options->http_address),
-                     LOG_U("port", http_server_port(http)));
-        }
-    }
+    HttpServer *http = http_start(options, &health);
+    if (options->http_address && !http)
+        stop_all(&server);
+    bool maintains = options->command != COMMAND_CAPTURE && !options->no_maintenance;
+    Maintainer *maintainer = maintains ? maintain_start(manifest) : NULL;
     const ChannelClientOptions channel_options = {.host = options->channel_host,
                                                   .port = options->channel_port,
                                                   .ca_file = options->channel_ca,
@@ -356,6 +387,7 @@ int serve(const Manifest *manifest, const Options *options)
         _exit(EXIT_FAILED); /* threads are stuck in a call; everything durable is durable */
     for (size_t i = 0; i < server.run_count; i++)
         thread_join(server.runs[i].thread);
+    maintain_stop(maintainer);
     int code = options->http_address && !http ? EXIT_REFUSED : outcome(&server);
     http_server_stop(http);
     channel_client_stop(channel);

@@ -12,6 +12,7 @@
  *   worker.h       one consumer of a group: stages pieces of its lanes
  *   coordinator.h  the consumer that owns lane 0: commits the pieces of all
  *   group.h        what worker and coordinator say to each other
+ *   piece.h        what the pieces are called that workers stage
  *   outcome.h      what a table that was loaded again tells of a commit; shared by both paths
  *
  * Words

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "agent/commit/coordinator.h"
+#include "agent/commit/piece.h"
 #include "agent/commit/worker.h"
 #include "agent/event/event.h"
 #include "agent/ingest/control.h"
@@ -22,7 +23,6 @@
 #define BUFFERS_MAX ((size_t)28 << 20) /* of all tables' files being written … */
 #define QUEUES_MAX ((size_t)12 << 20)  /* … and of what is fetched ahead */
 #define SHARE_LEAST ((size_t)4 << 20)  /* of a table, however many there are */
-#define PIECE_NAME_BYTES 128
 
 typedef struct Ingest {
     Supervised base;
@@ -48,20 +48,6 @@ MUST_CHECK bool ingest_learn(Ingest *ingest, const char *name, const Schema *col
 /* Those of the table; NULL: there are none. */
 Schema *ingest_learnt(Ingest *ingest, const char *name) OWNED_BY(schema_free);
 void ingest_forget(Ingest *ingest, const char *name);
-
-/* ---------- pieces.c: what staged pieces are called ---------- */
-/* Where it follows stands in the name: a table that is behind that takes it no more. */
-typedef struct PieceName {
-    uint32_t lane;
-    LaneValue from;
-    PieceId id;
-} PieceName;
-char *piece_name(const PieceName *piece, char ret[PIECE_NAME_BYTES]);
-bool piece_name_parse(const char *name, PieceName *ret);
-/* Can no commit take it, on a table that stands at these values or behind? Values rise: in the
- * order of (passed, next), of our topics in each of the two. They fall by a rollback of a table
- * behind one of ours alone, and what is staged after that is younger than what is asked about. */
-bool piece_is_dead(const PieceName *piece, const LaneValue *lanes, uint32_t lane_count);
 
 /* ---------- committer.c ---------- */
 typedef enum CommitJobKind { JOB_LOAD, JOB_COMMIT, JOB_RESEND, JOB_FORGET } CommitJobKind;

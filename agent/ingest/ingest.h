@@ -14,7 +14,6 @@
  *   fresh.c      how old the oldest record is that is not in the table
  *   group.c      drives agent/commit/coordinator.h, and what the processes say to each other
  *   rewind.c     a table goes on from elsewhere: replays, other positions, rollbacks
- *   pieces.c     what staged pieces are called
  *   committer.c  a thread that owns the table: loads it, takes pieces, commits
  *   control.h    the words of the control topic, in bytes
  *

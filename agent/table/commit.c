@@ -254,6 +254,7 @@ static void settle(Table *table)
                                 .snapshot = iceberg_attempt_id(pending->attempt)};
     table->rows = table->upsert ? upsert_rows(table->upsert) : table_rows_of_head(table);
     table_pending_done(pending);
+    table_see_maintained(table);
 }
 
 static CommitAnswer send(Table *table, int64_t *ret_sequence, Error *err)

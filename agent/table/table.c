@@ -1,8 +1,12 @@
 /* The stream into a table: changes put. commit.c makes them durable. */
 #include <string.h>
 
+#include "agent/table/iceberg/turn.h"
 #include "agent/table/table_private.h"
+#include "common/clock.h"
 #include "common/mem.h"
+
+#define HOUR_US INT64_C(3600000000)
 
 bool table_usable(const Table *table, Error *err)
 {
@@ -192,6 +196,20 @@ bool table_sweep_unfinished(Table *table, int64_t before_us, Error *err)
     return store_sweep_unfinished(table->store, folder, before_us, err);
 }
 
+/* An error here is none of the commit's: what was known counts. */
+void table_see_maintained(Table *table)
+{
+    Turn turn;
+    Error ignored = {0};
+    if (!table->spec->orphans_older_than_ms || clock_mono_us() < table->maintained_us)
+        return;
+    table->maintained_us = clock_mono_us() + clock_asked_us("FIRN_MAINTAIN_MS", HOUR_US);
+    AUTO(mem_free)
+    char *uri = mem_format("%s/metadata/" TURN_FILE, iceberg_location(table->iceberg));
+    if (turn_read(table->store, uri, &turn, &ignored))
+        table->orphans_stay = turn.failed[0];
+}
+
 void table_figures(const Table *table, TableFigures *ret)
 {
     *ret = (TableFigures){.pending_rows = table->pending_rows,
@@ -201,7 +219,8 @@ void table_figures(const Table *table, TableFigures *ret)
                           .commits = table->commits,
                           .changes = table->changes,
                           .committed_us = table->committed_us,
-                          .thins = iceberg_thins(table->iceberg)};
+                          .thins = iceberg_thins(table->iceberg),
+                          .orphans_stay = table->orphans_stay};
     if (table->upsert) {
         ret->memory_bytes += upsert_memory(table->upsert);
         ret->filled = upsert_filled(table->upsert);

@@ -175,15 +175,16 @@ typedef struct TableFigures {
     uint64_t filled;        /* values that updates left out, from the table's own rows */
     int64_t committed_us;   /* wall clock of the last commit; 0: none */
     bool thins;             /* commits expire its old snapshots */
+    bool orphans_stay;      /* they are to be removed, and could not be: iceberg/turn.h */
 } TableFigures;
 void table_figures(const Table *table, TableFigures *ret);
 /* As the metric firn_table_upkeep says it. */
 #define TABLE_UPKEEP_HELP                                                                          \
     "Are old snapshots expired? 0 not known yet, 1 by its commits, 2 the table or its catalog "    \
-    "does not let them"
+    "does not let them, 3 by its commits, but files that no snapshot names can't be removed"
 static inline double table_upkeep(const TableFigures *figures)
 {
-    return figures->thins ? 1 : 2;
+    return !figures->thins ? 2 : figures->orphans_stay ? 3 : 1;
 }
 
 /* --- a group: consumers stage pieces, one of them commits --- */

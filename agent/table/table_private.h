@@ -94,6 +94,8 @@ struct Table {
     uint64_t rows;
     uint64_t commits;
     int64_t committed_us;
+    int64_t maintained_us; /* when to look again for what is said of that, by the steady clock */
+    bool orphans_stay;
     _Atomic uint64_t changes;
 };
 
@@ -131,6 +133,8 @@ MUST_CHECK bool table_read_claim(const Table *table, TableClaim *ret, Error *err
  * that is why. */
 bool table_failed(Table *table, Error *err);
 bool table_usable(const Table *table, Error *err);
+/* Now and then: whether its orphans could be removed. */
+void table_see_maintained(Table *table);
 /* commit.c */
 void table_pending_done(TablePending *pending);
 /* table.c: the index, from the table if there is something, and the pieces that wait. */

@@ -278,6 +278,17 @@ const LakeTableSpec *manifest_find_table(const Manifest *manifest, const char *n
     return NULL;
 }
 
+bool manifest_is_maintained(const Manifest *manifest)
+{
+    bool asked = false;
+    for (size_t i = 0; i < manifest->table_count; i++)
+        asked = asked || manifest->tables[i].orphans_older_than_ms;
+    for (size_t i = 0; i < manifest->unit_count; i++)
+        asked =
+            asked || (manifest->units[i].lake && manifest->units[i].lake->orphans_older_than_ms);
+    return asked;
+}
+
 const ConnectorSpec *manifest_find_connector(const Manifest *manifest, const char *namespace_name,
                                              const char *name)
 {

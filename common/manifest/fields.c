@@ -556,9 +556,21 @@ SHAPE(expire_shape, "expireSnapshots",
        .doc = "snapshots older than this go; thinned by age unless given"},
       LATER("retainLast", "snapshots that stay whatever their age", .same = "1"));
 
+/* A day at least: a commit under way must not lose a file. */
+SHAPE(orphan_shape, "orphanFiles",
+      {.name = "olderThan",
+       .kind = FIELD_DURATION,
+       AT(LakeTableSpec, orphans_older_than_ms),
+       .required = true,
+       .least = DAY_MS,
+       .most = 100 * 365 * DAY_MS,
+       .doc = "files that no snapshot names go when they are older than this"});
+
 SHAPE(maintenance_shape, "maintenance", LATER("compaction", "rewriting small files"),
       OBJECT("expireSnapshots", expire_shape, .doc = "which snapshots stay"),
-      LATER("orphanFiles", "deleting files that no snapshot names"),
+      OBJECT("orphanFiles", orphan_shape,
+             .doc = "which files that no snapshot names go; none go "
+                    "unless given"),
       LATER("engine", "who does it", .same = "Firn"));
 
 SHAPE(column_shape, "columns[]",

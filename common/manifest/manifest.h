@@ -369,7 +369,8 @@ typedef struct LakeTableSpec {
     int64_t commit_interval_ms;
     uint64_t file_target_bytes;
     int zstd_level;
-    int64_t expire_older_than_ms; /* 0: the thinning of law 10 */
+    int64_t expire_older_than_ms;  /* 0: the thinning of law 10 */
+    int64_t orphans_older_than_ms; /* 0: they stay */
     bool drop_on_delete;
 } LakeTableSpec;
 
@@ -461,6 +462,9 @@ size_t manifest_table_count(const IngestionUnitSpec *unit);
 const char *manifest_table_name(const IngestionUnitSpec *unit, size_t at);
 const LakeTableSpec *manifest_find_table(const Manifest *manifest, const char *namespace_name,
                                          const char *name);
+
+/* Has a table, of its own or made by a unit, anything to be done beside filling it? */
+bool manifest_is_maintained(const Manifest *manifest);
 
 /* What this version validates and does not run yet, as findings: `run` refuses it.
  * False: there is some. */

@@ -395,6 +395,10 @@ static void check_unit(Load *load, size_t index)
                      "is the topic that is read: write another one");
     if (unit->lake && unit->tables.count)
         check_patterns_apart(&place, unit);
+    if (unit->lake && unit->tables.count && unit->lake->orphans_older_than_ms)
+        place_report(&place, "spec.outsourcingUnit.table.maintenance.orphanFiles", NULL,
+                     "is not for the tables of a pattern, which only the agent knows: leave it "
+                     "out, or write a unit for each table");
 }
 
 /* --- all together --- */

@@ -8,13 +8,14 @@ _firn_agent() {
     --progress) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$word"); return ;;
     esac
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run capture ingest validate inspect drop --help --version" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "run capture ingest validate inspect drop maintain --help --version" -- "$word")
         return
     fi
     case ${COMP_WORDS[1]} in
-    run) all+=" --http --channel --channel-ca --channel-token --progress --resnapshot --stop-timeout" ;;
+    run) all+=" --http --channel --channel-ca --channel-token --progress --resnapshot --stop-timeout --no-maintenance" ;;
     inspect) all+=" --table --json" ;;
     drop) all+=" --yes" ;;
+    maintain) all+=" --http --once --dry-run" ;;
     esac
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$all" -- "$word")

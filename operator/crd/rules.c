@@ -287,6 +287,13 @@ static const ShapeRule rules[] = {
      "self.outsourcingUnit.table.database.contains('{table}'))))",
      "outsourcingUnit.table is one place for all tables that the patterns find: put {table} into "
      "its tableName, or location"},
+    {"an IngestionUnit's spec",
+     "!has(self.connectorRef) || !has(self.connectorRef.tables) || !has(self.outsourcingUnit) || "
+     "!has(self.outsourcingUnit.table.maintenance) || "
+     "!has(self.outsourcingUnit.table.maintenance.orphanFiles)",
+     "maintenance.orphanFiles is not for the tables of a pattern, which only the agent knows: "
+     "leave "
+     "it out, or write a unit for each table"},
     {"outsourcingUnit",
      "!has(self.table.database) || !self.table.database.replace('{schema}', "
      "'').replace('{table}', '').contains('{')",

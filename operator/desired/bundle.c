@@ -202,11 +202,13 @@ void bundle_make(const json_t *connector, const json_t *units, const json_t *tab
         Findings findings = {0};
         bool good = manifest_parse("manifest.yaml", (const char *)text.data, text.used, &manifest,
                                    &findings);
+        bool maintains = good && manifest_is_maintained(manifest);
         manifest_free(manifest);
         bool more = !good && judge_findings(ret, &findings);
         findings_done(&findings);
         judge_by_tables(ret, &parts);
         if (good) {
+            ret->maintains = maintains;
             bytes_put_u8(&text, '\0');
             ret->text = (char *)text.data;
             hash_as_text(ret->text, ret->hash);

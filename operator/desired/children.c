@@ -72,10 +72,13 @@ static json_t *family_objects(const Family *family)
         json_pack("{si s{sO}}", "maxUnavailable", 1, "selector", "matchLabels", labels));
     /* What an agent reaches (sources, stores, catalogs) has names and not addresses: only who
      * reaches it is limited. */
+    json_t *ports = json_pack("[{si ss}]", "port", AGENT_PORT, "protocol", "TCP");
+    if (family->input->maintains)
+        json_array_append_new(ports,
+                              json_pack("{si ss}", "port", MAINTAIN_PORT, "protocol", "TCP"));
     add(list, child_object(KIND_NETWORK_POLICY, owner, name, labels), "spec",
-        json_pack("{s{sO} s[s] s[{s[{si ss}]}]}", "podSelector", "matchLabels", labels,
-                  "policyTypes", "Ingress", "ingress", "ports", "port", AGENT_PORT, "protocol",
-                  "TCP"));
+        json_pack("{s{sO} s[s] s[{so}]}", "podSelector", "matchLabels", labels, "policyTypes",
+                  "Ingress", "ingress", "ports", ports));
     add(list, child_object(KIND_DEPLOYMENT, owner, name, labels), "spec", deployment_spec(family));
     return list;
 }

@@ -4,6 +4,7 @@
  *   names.c       names and labels that fit
  *   bundle.c      the manifest that the Pods of a Connector read
  *   pod.c         their template: restricted, with the user's own laid over it
+ *   sidecar.c     the container beside it that maintains tables
  *   overlay.c     how that is laid over, and whether an object holds all that is wanted of it
  *   children.c    the objects of a Connector and of a unit
  *   drop.c        the Jobs that drop a deleted Connector's slot, a deleted LakeTable's table
@@ -22,6 +23,7 @@
                            */
 #define NAME_BYTES_MAX 64 /* with the NUL */
 #define AGENT_PORT 8080
+#define MAINTAIN_PORT 8081
 
 /* --- names.c --- */
 
@@ -45,7 +47,8 @@ typedef struct Bundle {
     char hash[HASH_BYTES];
     Verdict *verdicts; /* of those that had to be left out, or of the Connector */
     size_t verdict_count;
-    size_t units; /* that are in it */
+    size_t units;   /* that are in it */
+    bool maintains; /* a table of it asks for that */
 } Bundle;
 void bundle_done(Bundle *bundle);
 /* units: an array of those that name the connector, which is NULL where one reads a topic of
@@ -75,6 +78,7 @@ typedef struct AgentDefaults {
 typedef struct ConnectorInput {
     const json_t *connector;
     const char *manifest, *manifest_hash;
+    bool maintains;        /* tables, in a container beside */
     const json_t *secrets; /* array of names */
     const char *secrets_hash;
     const AgentDefaults *defaults;
@@ -125,4 +129,8 @@ typedef struct PodInput {
     const json_t *labels; /* the selector's */
 } PodInput;
 json_t *pod_template(const PodInput *input);
+json_t *pod_probe(const char *path, const char *port, int period_s, int failures);
+/* Puts the container that maintains tables beside the agent's, which it is like in all that was
+ * laid over that; without it, what was laid over it goes, too. */
+void sidecar_put(json_t *template, bool maintains);
 json_t *child_object(Kind kind, const json_t *owner, const char *name, const json_t *labels);

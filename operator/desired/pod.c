@@ -18,9 +18,9 @@ static json_t *packed(json_t *value)
     return value;
 }
 
-static json_t *probe(const char *path, int period_s, int failures)
+json_t *pod_probe(const char *path, const char *port, int period_s, int failures)
 {
-    return packed(json_pack("{s{ss ss} si si si}", "httpGet", "path", path, "port", "http",
+    return packed(json_pack("{s{ss ss} si si si}", "httpGet", "path", path, "port", port,
                             "periodSeconds", period_s, "failureThreshold", failures,
                             "timeoutSeconds", 3));
 }
@@ -31,6 +31,8 @@ static json_t *arguments(const PodInput *input)
                                     "--file=/etc/firn/manifest/manifest.yaml",
                                     "--secrets=/etc/firn/secrets", "--http=0.0.0.0:8080",
                                     "--log-format=json", "--progress=never", "--stop-timeout=50s"));
+    if (input->from->maintains)
+        json_array_append_new(list, json_string("--no-maintenance"));
     if (input->from->orders)
         json_array_append_new(list, json_string("--orders=/etc/firn/manifest/orders.json"));
     if (input->from->channel_host) {
@@ -113,8 +115,8 @@ static json_t *container(const PodInput *input)
         json_object_set_new(one, "ports",
                             packed(json_pack("[{ss si ss}]", "name", "http", "containerPort",
                                              AGENT_PORT, "protocol", "TCP")));
-        json_object_set_new(one, "livenessProbe", probe("/healthz", 10, 6));
-        json_object_set_new(one, "readinessProbe", probe("/readyz", 5, 3));
+        json_object_set_new(one, "livenessProbe", pod_probe("/healthz", "http", 10, 6));
+        json_object_set_new(one, "readinessProbe", pod_probe("/readyz", "http", 5, 3));
     }
     return one;
 }
@@ -164,6 +166,7 @@ json_t *pod_template(const PodInput *input)
         json_object_set_new(object_at(template, "metadata.annotations"), ANNOTATION_RESTART,
                             json_string(restart));
     overlay(template, object_at(from->connector, "spec.agent.podTemplate"));
+    sidecar_put(template, from->maintains && !drops);
     put_owned_labels(template, input);
     return template;
 }

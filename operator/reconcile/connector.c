@@ -225,6 +225,7 @@ static bool make(Look *look, const Found *found, const Orders *orders, State *re
     ConnectorInput input = {.connector = found->connector,
                             .manifest = read_by_pods(found)->text,
                             .manifest_hash = read_by_pods(found)->hash,
+                            .maintains = read_by_pods(found)->maintains,
                             .secrets = found->secrets,
                             .secrets_hash = secrets_hash,
                             .defaults = &op->options.agent};

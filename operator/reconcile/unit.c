@@ -78,6 +78,7 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
     ConnectorInput input = {.connector = connector,
                             .manifest = bundle.text,
                             .manifest_hash = bundle.hash,
+                            .maintains = bundle.maintains,
                             .secrets = secrets,
                             .secrets_hash = secrets_hash,
                             .defaults = &op->options.agent};

@@ -47,9 +47,20 @@ static bool is_reason(const char *text)
     return *text >= 'A' && *text <= 'Z';
 }
 
-/* An ended container; true: that is the state. */
-static bool state_of_end(const json_t *ended, State *ret)
+/* Whose memory is raised how. */
+static const char *memory_of(const json_t *container)
 {
+    const char *name = object_text(container, "name");
+    return name && strcmp(name, "maintain") == 0
+               ? "the container maintain was ended for its memory: raise its limit in "
+                 "spec.agent.podTemplate: "
+               : "the agent was ended for its memory: raise spec.agent.resources: ";
+}
+
+/* An ended container; true: that is the state. */
+static bool state_of_end(const json_t *container, const char *path, State *ret)
+{
+    const json_t *ended = object_at(container, path);
     if (!ended)
         return false;
     int64_t code = number_at(ended, "exitCode");
@@ -68,16 +79,15 @@ static bool state_of_end(const json_t *ended, State *ret)
         return true;
     }
     bool memory = why && strcmp(why, "OOMKilled") == 0;
-    *ret = state_of(HEALTH_PROGRESS, "Pending",
-                    memory ? "OOMKilled"
-                    : told ? reason
-                           : "Restarting",
-                    "%s%s",
-                    memory ? "the agent was ended for its memory: raise spec.agent.resources: "
-                           : "the agent ended and is started again: ",
-                    told  ? message
-                    : log ? tail(log, 400)
-                          : "its log says why");
+    *ret =
+        state_of(HEALTH_PROGRESS, "Pending",
+                 memory ? "OOMKilled"
+                 : told ? reason
+                        : "Restarting",
+                 "%s%s", memory ? memory_of(container) : "the agent ended and is started again: ",
+                 told  ? message
+                 : log ? tail(log, 400)
+                       : "its log says why");
     return true;
 }
 
@@ -107,8 +117,8 @@ static bool state_of_pod(const json_t *pod, State *ret)
         if (json_is_true(json_object_get(one, "ready")))
             continue;
         if (state_of_waiting(object_at(one, "state.waiting"), ret) ||
-            state_of_end(object_at(one, "state.terminated"), ret) ||
-            state_of_end(object_at(one, "lastState.terminated"), ret))
+            state_of_end(one, "state.terminated", ret) ||
+            state_of_end(one, "lastState.terminated", ret))
             return true;
     }
     json_array_foreach(object_at(pod, "status.conditions"), i, one)

@@ -228,6 +228,10 @@ static Condition maintained(const Reported *reported, int64_t upkeep)
         return condition("Maintained", "False", "NotAllowed",
                          "old snapshots stay, for gc.enabled is false or the catalog does not let "
                          "them be removed: set it, or have the catalog expire them");
+    if (reported->known && upkeep == 3)
+        return condition("Maintained", "False", "OrphansStay",
+                         "files that no snapshot names can't be removed: the log of its Pods' "
+                         "container maintain says why");
     return not_known("Maintained", reported);
 }
 

@@ -118,7 +118,9 @@ class Agent:
         self.crash_at = crash_at
         environment = {**({"FIRN_CONFIRM_MS": str(confirm_ms)} if confirm_ms else {}), **os.environ,
                        **({"FIRN_CRASH_AT": crash_at} if crash_at else {})}  # fmt: skip
-        call = [binary(), subcommand, "-f", manifest_file, "--log-format", "json", "--progress", "never", *arguments]
+        call = [binary(), subcommand, "-f", manifest_file, "--log-format", "json", *arguments]
+        if subcommand != "maintain":
+            call += ["--progress", "never"]
         if http:
             call += ["--http", f"127.0.0.1:{self.http_port}"]
         with open(log, "wb") as to:

@@ -15,7 +15,7 @@ class CommandLine(unittest.TestCase):
             result = command(option)
             self.assertEqual(result.returncode, OK)
             self.assertTrue(result.stdout)
-        for word in ("run", "capture", "validate", "inspect", "drop", "--secrets", "--stop-timeout"):
+        for word in ("run", "capture", "validate", "inspect", "drop", "maintain", "--secrets", "--stop-timeout"):
             self.assertIn(word, command("--help").stdout)
 
     def test_usage(self):

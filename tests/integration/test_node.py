@@ -352,16 +352,29 @@ class OnANode(unittest.TestCase):
         self.equal()
 
     def test_12_a_table_dropped(self):
-        """One more, filled and then dropped with its files, as its resource says."""
+        """One more, filled, maintained by a container of its own, and then dropped with its files, as its resource says."""
         self.connection.execute("create table extra (id int primary key, v text)")
         self.connection.execute("insert into extra select i, 'x' from generate_series(1, 100) i")
         unit = {"apiVersion": "firn.dev/v1alpha1", "kind": "IngestionUnit", "metadata": {"name": "extra"}, "spec": {
             "connectorRef": {"name": "shop", "table": "public.extra"}, "outsourcingUnit": {"table": {
-                "catalog": {"warehouse": str(self.lake)}, "database": "other", "commitInterval": "1s", "deletionPolicy": "Drop"}}}}  # fmt: skip
+                "catalog": {"warehouse": str(self.lake)}, "database": "other", "commitInterval": "1s", "deletionPolicy": "Drop",
+                "maintenance": {"orphanFiles": {"olderThan": "1d"}}}}}}  # fmt: skip
         (self.folder / "extra.yaml").write_text(json.dumps(unit))
         self.kubectl("apply", "-f", self.folder / "extra.yaml")
         self.until(lambda: (self.node.find("IngestionUnit", "extra", NAMESPACE) or {}).get("status", {}).get("rows") == 100, "it is filled")
-        self.assertTrue(list((self.lake / "other" / "extra").rglob("*.parquet")))
+        files = list((self.lake / "other" / "extra").rglob("*.parquet"))
+        self.assertTrue(files)
+        self.ready()
+        (pod,) = self.pods()
+        self.assertEqual({one["name"]: one["ready"] for one in pod["status"]["containerStatuses"]}, {"agent": True, "maintain": True})
+        planted = files[0].with_name("planted.parquet")
+        shutil.copy(files[0], planted)
+        os.utime(planted, (time.time() - 4 * 86400,) * 2)
+        said = self.kubectl("exec", pod["metadata"]["name"], "--container", "maintain", "--", "/usr/bin/firn-agent", "maintain", "--once",
+                            "--file=/etc/firn/manifest/manifest.yaml", "--secrets=/etc/firn/secrets")  # fmt: skip
+        self.assertIn("other.extra: files that no snapshot names: 1 of ", said)
+        self.assertFalse(planted.exists())
+        self.assertEqual([one for one in files if not one.exists()], [])
         self.kubectl("delete", "ingestionunit", "extra")
         self.until(lambda: self.node.find("LakeTable", "extra", NAMESPACE) is None, "its LakeTable is gone")
         self.assertFalse((self.lake / "other" / "extra").exists())

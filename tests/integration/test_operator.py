@@ -576,6 +576,36 @@ class Life(Reconcile):
         self.until(lambda: self.find("Deployment", "orders-ingest") is None, "the unit's own Pods go")
         self.until(lambda: self.get("Deployment", "shop-capture")["spec"]["template"]["spec"]["containers"][0]["args"][0] == "run", "it runs")
 
+    def containers(self, deployment: str) -> dict[str, dict]:
+        return {one["name"]: one for one in self.get("Deployment", deployment)["spec"]["template"]["spec"]["containers"]}
+
+    def test_maintained(self):
+        """A table asks for its orphans to be removed: beside each agent that fills it a container does, and goes again."""
+        self.started()
+        self.secret()
+        self.kube.apply(shop(self.namespace))
+        self.until(lambda: self.find("Deployment", "shop-capture"), "it runs")
+        self.assertEqual(set(self.containers("shop-capture")), {"agent"})
+        ask = {"spec": {"maintenance": {"orphanFiles": {"olderThan": "3d"}}}}
+        self.kube.patch("LakeTable", "orders", ask, self.namespace)
+        self.until(lambda: len(self.containers("shop-capture")) == 2, "it has a container for it")
+        agent, beside = (self.containers("shop-capture")[name] for name in ("agent", "maintain"))
+        self.assertIn("--no-maintenance", agent["args"])
+        self.assertEqual((beside["args"][0], beside["image"]), ("maintain", agent["image"]))
+        self.assertEqual(beside["securityContext"], agent["securityContext"])
+        self.assertEqual([one for one in agent["volumeMounts"] if one["name"] != "channel"], beside["volumeMounts"])
+        documents = yaml.safe_load_all(self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"])
+        (read,) = [one["spec"] for one in documents if one and one["kind"] == "LakeTable"]
+        self.assertEqual(read["maintenance"]["orphanFiles"], {"olderThan": "3d"})
+        # by way of topics the unit's Pods do it, and the Connector's have no table
+        self.kube.patch("Connector", "shop", {"spec": {"stream": {"kafka": {"bootstrapServers": "kafka:9092"}}}}, self.namespace)
+        self.until(lambda: self.find("Deployment", "orders-ingest"), "the unit's own")
+        self.assertEqual(set(self.containers("orders-ingest")), {"agent", "maintain"})
+        self.until(lambda: set(self.containers("shop-capture")) == {"agent"}, "the Connector's has none")
+        self.kube.patch("LakeTable", "orders", {"spec": {"maintenance": None}}, self.namespace)
+        self.until(lambda: set(self.containers("orders-ingest")) == {"agent"}, "it goes")
+        self.assertNotIn("--no-maintenance", self.containers("orders-ingest")["agent"]["args"])
+
     @staticmethod
     def tables(**rows: int) -> dict[str, dict]:
         return {f"all-public-{table}": {"table": f"public.{table}", "rows": count, "copied": count, "toCopy": 5, "copying": 0, "upkeep": 1}

@@ -12,11 +12,13 @@
  *   puffin.c        deletion vectors
  *   rollback.c      back to an older snapshot
  *   snapshot.c      one commit; build.c: its manifests, summary.c: what it says of itself
- *   history.c       ancestors; retention.c: thinning, sweep.c: what goes with it */
+ *   history.c       ancestors; retention.c: thinning, sweep.c: what goes with it
+ *   orphans.c       files that no snapshot names; turn.h: who removes them, and how it went */
 #pragma once
 
 #include <jansson.h>
 #include <roaring/roaring.h>
+#include <stdatomic.h>
 
 #include "agent/catalog/catalog.h"
 #include "agent/record/batch.h"
@@ -183,6 +185,30 @@ void iceberg_delete_unheld(IcebergTable *table, const char *const *uris, size_t 
 typedef bool IcebergGoes(void *context, const char *uri, int64_t modified_us);
 MUST_CHECK bool iceberg_sweep_unheld(IcebergTable *table, IcebergGoes *is_left, void *context,
                                      Error *err);
+
+/* ---------- files that nobody names: orphans.c ---------- */
+typedef struct IcebergOrphans {
+    int64_t older_than_us;               /* than the units' last commits; a day at least */
+    bool (*is_others)(const char *name); /* files that somebody else sees to; NULL: none */
+    bool dry_run;                        /* nothing is deleted; the figures are what would be */
+    /* Each, before it is deleted; NULL. */
+    void (*each)(void *context, const char *uri, uint64_t bytes, int64_t modified_us);
+    void *context;
+    const atomic_bool *stop; /* RETRY "Stopped" soon after it is set; NULL */
+} IcebergOrphans;
+
+typedef struct IcebergOrphanFigures {
+    uint64_t seen; /* files that lie there */
+    uint64_t files, bytes;
+    uint64_t held;     /* old ones that stayed, for a commit may yet name them */
+    int64_t before_us; /* files of that time and younger stayed; below 0: all did */
+    bool more;         /* there were too many for one run */
+} IcebergOrphanFigures;
+
+/* Loads the table anew. CONFIG "NotAllowed", "LocationShared"; what can't be read deletes nothing.
+ * *ret is filled in any case. */
+MUST_CHECK bool iceberg_remove_orphans(IcebergTable *table, const IcebergOrphans *how,
+                                       IcebergOrphanFigures *ret, Error *err);
 
 /* A data file's URI: <location>/data/<partition path>/<name>-<counter>.parquet, of a name that is
  * nobody else's; caller frees. */

@@ -121,6 +121,50 @@ static void find_left(IcebergTable *table)
     json_decref(uris);
 }
 
+/* One file's lists; a file that is gone has been seen to. */
+static bool lists_of(IcebergTable *table, const char *uri, LeavingEach *each, void *context,
+                     Error *err)
+{
+    Bytes text = {0};
+    Error why = {0};
+    size_t i;
+    json_t *snapshot;
+    if (!store_get(table->store, uri, FILE_BYTES_MAX, &text, &why)) {
+        if (strcmp(why.code, "ObjectMissing") == 0)
+            return true;
+        *err = why;
+        return false;
+    }
+    json_t *snapshots = json_loadb((const char *)text.data, text.used, 0, NULL);
+    bool ok = json_is_array(snapshots) ||
+              error_set(err, ERROR_DATA, "BadMetadata",
+                        "%s tells of no snapshots: what leaves with them is not known; remove it "
+                        "if nobody reads snapshots that old any more",
+                        uri);
+    json_array_foreach(snapshots, i, snapshot)
+    {
+        const char *list = json_string_value(json_object_get(snapshot, "manifest-list"));
+        ok = ok && (!list || each(context, list, err));
+    }
+    json_decref(snapshots);
+    bytes_done(&text);
+    return ok;
+}
+
+bool leaving_each(IcebergTable *table, LeavingEach *each, void *context, Error *err)
+{
+    AUTO(mem_free) char *folder = mem_format("%s/metadata/" FOLDER, table->location);
+    json_t *uris = json_array(), *uri;
+    size_t i;
+    bool ok = store_list(table->store, folder, name_file, uris, err);
+    json_array_foreach(uris, i, uri)
+    {
+        ok = ok && lists_of(table, json_string_value(uri), each, context, err);
+    }
+    json_decref(uris);
+    return ok;
+}
+
 /* ---------- leaving ---------- */
 static bool is_due(const IcebergTable *table, int64_t time_ms, int64_t now_ms)
 {

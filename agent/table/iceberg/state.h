@@ -140,6 +140,9 @@ bool retention_allowed(const IcebergTable *table, const json_t *metadata);
 /* leaving.c: after a commit that expired these (NULL: none): deletes what nobody may be reading any
  * more. Errors leave orphans, never a hole; there is nothing to report. */
 void retention_clean(IcebergTable *table, const json_t *expired);
+/* The manifest lists of all that are leaving, as the files beside the table tell. */
+typedef bool LeavingEach(void *context, const char *list, Error *err);
+MUST_CHECK bool leaving_each(IcebergTable *table, LeavingEach *each, void *context, Error *err);
 /* sweep.c: deletes what only those of the steps held that the table no longer has; what is still
  * leaving stays. */
 void sweep(IcebergTable *table, const Step *gone, size_t count);

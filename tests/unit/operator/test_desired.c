@@ -125,6 +125,90 @@ static void pods_are_restricted(void **state)
     assert_non_null(strstr(mounts, "\"/etc/firn/secrets/ca\""));
 }
 
+/* A table asks for its orphans to be removed: a container beside the agent's does it. */
+static void maintenance_has_a_container(void **state)
+{
+    (void)state;
+    static const char laid_over[] =
+        "{\"spec\": {\"volumes\": [{\"name\": \"lake\", \"emptyDir\": {}}], \"containers\": ["
+        "{\"name\": \"maintain\", \"resources\": {\"limits\": {\"memory\": \"1Gi\"}}},"
+        "{\"name\": \"agent\", \"volumeMounts\":"
+        " [{\"name\": \"lake\", \"mountPath\": \"/lake\"}]}]}}";
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free) json_t *secrets = json_pack("[s]", "shop-db");
+    json_object_set_new(object_at(connector, "spec"), "agent",
+                        json_pack("{so so}", "podTemplate", parsed(laid_over), "resources",
+                                  parsed("{\"limits\": {\"memory\": \"3Gi\"}}")));
+    ConnectorInput input = {.connector = connector,
+                            .manifest = "text",
+                            .manifest_hash = "m1",
+                            .secrets = secrets,
+                            .secrets_hash = "s1",
+                            .channel_host = "operator",
+                            .channel_trust = "ca",
+                            .defaults = &defaults};
+    for (int maintains = 0; maintains < 2; maintains++) {
+        input.maintains = maintains;
+        AUTO(json_free) json_t *list = desired_of_connector(&input);
+        const json_t *template = object_at(of_kind(list, KIND_DEPLOYMENT), "spec.template");
+        const json_t *containers = object_at(template, "spec.containers");
+        const json_t *agent = json_array_get(containers, 0),
+                     *beside = json_array_get(containers, 1);
+        assert_int_equal(json_array_size(containers), 1 + maintains);
+        assert_string_equal(object_text(agent, "name"), "agent");
+        AUTO(mem_free) char *arguments = object_dump(object_at(agent, "args"));
+        assert_int_equal(strstr(arguments, "--no-maintenance") != NULL, maintains);
+        AUTO(mem_free)
+        char *policy = object_dump(object_at(of_kind(list, KIND_NETWORK_POLICY), "spec.ingress"));
+        assert_int_equal(strstr(policy, "8081") != NULL, maintains);
+        if (!maintains)
+            continue;
+        assert_string_equal(object_text(beside, "name"), "maintain");
+        AUTO(json_free)
+        json_t *wanted = parsed("[\"maintain\", \"--file=/etc/firn/manifest/manifest.yaml\","
+                                " \"--secrets=/etc/firn/secrets\", \"--http=0.0.0.0:8081\","
+                                " \"--log-format=json\"]");
+        assert_true(json_equal(object_at(beside, "args"), wanted));
+        assert_string_equal(object_text(beside, "image"), object_text(agent, "image"));
+        assert_true(
+            json_equal(object_at(beside, "securityContext"), object_at(agent, "securityContext")));
+        assert_string_equal(object_text(agent, "resources.limits.memory"), "3Gi");
+        assert_string_equal(object_text(beside, "resources.limits.memory"), "1Gi");
+        assert_string_equal(object_text(beside, "resources.requests.memory"), "32Mi");
+        assert_null(object_at(beside, "readinessProbe"));
+        assert_string_equal(object_text(beside, "livenessProbe.httpGet.port"), "maintain");
+        AUTO(mem_free) char *mounts = object_dump(object_at(beside, "volumeMounts"));
+        assert_non_null(strstr(mounts, "\"/lake\""));
+        assert_non_null(strstr(mounts, "\"/etc/firn/secrets/shop-db\""));
+        assert_null(strstr(mounts, "channel"));
+        AUTO(mem_free) char *annotations = object_dump(object_at(template, "metadata.annotations"));
+        assert_non_null(
+            strstr(annotations, "\"kubectl.kubernetes.io/default-container\":\"agent\""));
+    }
+    AUTO(json_free) json_t *job = desired_drop(&input);
+    assert_int_equal(
+        json_array_size(object_at(of_kind(job, KIND_JOB), "spec.template.spec.containers")), 1);
+}
+
+static void a_bundle_says_what_is_maintained(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free) json_t *tables = json_object();
+    AUTO(json_free) json_t *units = json_pack("[o]", unit_of("a", "public.a", "a", "1"));
+    json_object_set_new(tables, "a", table_of("a", "s3://lake/a"));
+    for (int maintains = 0; maintains < 2; maintains++) {
+        Bundle bundle;
+        if (maintains)
+            json_object_set_new(object_at(json_object_get(tables, "a"), "spec"), "maintenance",
+                                parsed("{\"orphanFiles\": {\"olderThan\": \"3d\"}}"));
+        bundle_make(connector, units, tables, &bundle);
+        assert_non_null(bundle.text);
+        assert_int_equal(bundle.maintains, maintains);
+        bundle_done(&bundle);
+    }
+}
+
 static void every_child_is_owned_and_labelled(void **state)
 {
     (void)state;
@@ -554,6 +638,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_fit),
         cmocka_unit_test(pods_are_restricted),
+        cmocka_unit_test(maintenance_has_a_container),
+        cmocka_unit_test(a_bundle_says_what_is_maintained),
         cmocka_unit_test(every_child_is_owned_and_labelled),
         cmocka_unit_test(a_users_template_is_laid_over),
         cmocka_unit_test(state_and_stream_decide_what_runs),

@@ -115,6 +115,10 @@ static const Seen seen[] = {
          "137, \"reason\": \"OOMKilled\"}}, \"state\": {\"running\": {}}}"),
      HEALTH_PROGRESS, "Pending", "OOMKilled", "spec.agent.resources"},
     {DEPLOYMENT("1", WHOLE),
+     POD("{\"name\": \"maintain\", \"ready\": false, \"lastState\": {\"terminated\": "
+         "{\"exitCode\": 137, \"reason\": \"OOMKilled\"}}, \"state\": {\"running\": {}}}"),
+     HEALTH_PROGRESS, "Pending", "OOMKilled", "spec.agent.podTemplate"},
+    {DEPLOYMENT("1", WHOLE),
      POD("{\"name\": \"agent\", \"ready\": false, \"state\": {\"waiting\": {\"reason\": "
          "\"ImagePullBackOff\", \"message\": \"Back-off pulling image x\"}}}"),
      HEALTH_STALLED, "Stalled", "ImagePullBackOff", "Back-off pulling image x"},
@@ -330,6 +334,8 @@ static void conditions_of_a_table(void **state)
     is_said(is, 1, "True", "ByCommits");
     conditions_of_table(&streams, NULL, true, 2, is);
     is_said(is, 1, "False", "NotAllowed");
+    conditions_of_table(&streams, NULL, true, 3, is);
+    is_said(is, 1, "False", "OrphansStay");
     conditions_of_table(&streams, NULL, true, 0, is); /* nothing was committed yet */
     is_said(is, 1, "Unknown", "NotReported");
     conditions_of_table(&nothing, ready, true, 1, is); /* its process has ended */

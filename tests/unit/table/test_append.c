@@ -2,6 +2,8 @@
 /* The change log: every change a row, in both formats, with what happened and where. */
 #include "tests/unit/table/world.h"
 
+#include "agent/table/iceberg/turn.h"
+
 typedef struct Change {
     char op;
     uint64_t major, minor;
@@ -170,13 +172,49 @@ static void test_lower_places(void **state)
     world_done(&world);
 }
 
+static double upkeep_after(const World *world, Table *table, uint64_t at, const char *said)
+{
+    AUTO(mem_free)
+    char *uri = mem_format("%s/lake/orders/metadata/" TURN_FILE, world->warehouse);
+    AUTO(batch_free) Batch *batch = batch_new(world->source, 0, 1);
+    Log log = {0};
+    Position position = world_position(at);
+    TableFigures figures;
+    if (said)
+        OK(store_put(world->store, uri, said, strlen(said), &err));
+    put_change(&log, batch, ROW_INSERT, 'c', at, 1, 1, 8);
+    OK(table_put(table, batch, &err));
+    OK(commit_now(table, &position, &err));
+    table_figures(table, &figures);
+    return table_upkeep(&figures);
+}
+
+/* What the process that removes orphans says beside the table is told with the table's commits. */
+static void test_orphans_stay(void **state)
+{
+    (void)state;
+    World world;
+    setenv("FIRN_MAINTAIN_MS", "0", 1);
+    world_init(&world, 2, MODE_APPEND, NULL);
+    Table *table = world_open(&world);
+    assert_true(upkeep_after(&world, table, 1, "{\"failed\": \"LocationShared\"}") ==
+                1); /* unasked */
+    world.spec.orphans_older_than_ms = 1;
+    assert_true(upkeep_after(&world, table, 2, NULL) == 3);
+    assert_true(upkeep_after(&world, table, 3, "{\"failed\": \"\"}") == 1);
+    assert_true(upkeep_after(&world, table, 4, "{\"failed\": \"StoreFailed\"}") == 3);
+    assert_true(upkeep_after(&world, table, 5, "what is this") == 1);
+    unsetenv("FIRN_MAINTAIN_MS");
+    table_close(table);
+    world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_v2),
-        cmocka_unit_test(test_v3),
-        cmocka_unit_test(test_partitioned),
-        cmocka_unit_test(test_lower_places),
+        cmocka_unit_test(test_v2),           cmocka_unit_test(test_v3),
+        cmocka_unit_test(test_partitioned),  cmocka_unit_test(test_lower_places),
+        cmocka_unit_test(test_orphans_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
+#include "agent/commit/piece.h"
+
 #include <inttypes.h>
 #include <stdio.h>
-
-#include "agent/ingest/flow.h"
 
 #define FORMAT(u32, u64, x64) u32 "-" x64 "-" x64 "-" u64 "-" x64 "-" u64
 
