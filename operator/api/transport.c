@@ -3,6 +3,7 @@
  * the CA. A 429 is the server's word for later: it was not carried out, so it is asked again. */
 #include <curl/curl.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <strings.h>
@@ -237,6 +238,15 @@ static void give_back(Api *api, CURL *curl)
         curl_easy_cleanup(curl);
 }
 
+/* A watch waits most of the time: the 33 KB that OpenSSL keeps for each connection are given back
+ * while it does. */
+static CURLcode keep_no_buffers(CURL *curl, void *tls, void *context)
+{
+    (void)curl, (void)context;
+    SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
+    return CURLE_OK;
+}
+
 /* Under the lock: the configuration is copied into the handle. */
 static void set_up(Api *api, CURL *curl, Exchange *x, const ApiRequest *request, const char *body)
 {
@@ -253,6 +263,7 @@ static void set_up(Api *api, CURL *curl, Exchange *x, const ApiRequest *request,
     SET(CURLOPT_XFERINFOFUNCTION, look);
     SET(CURLOPT_XFERINFODATA, x);
     (void)curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 16L << 10);
+    (void)curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, keep_no_buffers);
     if (config->ca_pem) {
         set_blob(curl, CURLOPT_CAINFO_BLOB, config->ca_pem);
         SET(CURLOPT_CAPATH, NULL);

@@ -3,7 +3,7 @@
  * a block of its own, one behind the other, and given back as one. */
 #include "operator/api/api.h"
 
-#define BLOCK_BYTES ((size_t)96 << 10)
+#define BLOCK_BYTES ((size_t)64 << 10)
 #define ALIGNMENT sizeof(max_align_t)
 
 typedef struct Block {

@@ -2,7 +2,7 @@
 
 #include <zstd.h>
 
-#define LEVEL 3
+#define LEVEL 1
 #define TEXT_BYTES_MAX (64u << 20)
 
 /* What objects' texts are like, as the cache writes them: sorted, without spaces. Nothing depends
