@@ -66,6 +66,7 @@ bool event_put_bytes(Decode *decode, const WireType *wire, Column *column, const
     bytes_clear(&decode->text);
     switch (wire->form) {
     case FORM_DECIMAL:
+    case FORM_SCALED:
         if (!value_decimal(at, bytes, column->field->type.precision, &value))
             return decode_bad(decode, "has more digits than its column");
         column_put_i128(decode->batch, column, value);

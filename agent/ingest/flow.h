@@ -264,7 +264,7 @@ MUST_CHECK bool feed_open_topic(const FeedTopic *wanted, KafkaProducer *producer
 /* columns.c: reader and columns. RETRY while they are not known yet. */
 MUST_CHECK bool feed_learn_columns(Feed *feed, Error *err);
 void feed_routes_free(Feed *feed);
-/* Of plain JSON, of the events and the route that are asked for. */
+/* Of JSON with these columns, of the events and the route that are asked for. */
 EventReader *feed_json_reader(Feed *feed, const Schema *columns, Error *err)
     OWNED_BY(event_reader_free);
 
