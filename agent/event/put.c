@@ -4,6 +4,8 @@
 
 #include "agent/event/decode.h"
 
+#define DAY_MICROS INT64_C(86400000000)
+
 bool event_put_micros(Decode *decode, const WireType *wire, Column *column, int64_t value)
 {
     int64_t scaled;
@@ -11,7 +13,11 @@ bool event_put_micros(Decode *decode, const WireType *wire, Column *column, int6
         return decode_bad(decode, "does not fit its column");
     if (scaled % wire->divisor)
         return decode_bad(decode, "is finer than a microsecond");
-    column_put_i64(decode->batch, column, scaled / wire->divisor);
+    scaled /= wire->divisor;
+    /* MySQL's times go further, and PostgreSQL has 24:00 */
+    if (column->field->type.kind == TYPE_TIME && (scaled < 0 || scaled >= DAY_MICROS))
+        return decode_bad(decode, "is no time of a day");
+    column_put_i64(decode->batch, column, scaled);
     return true;
 }
 

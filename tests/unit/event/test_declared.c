@@ -243,6 +243,8 @@ static void refused(void **state)
         {{LIST(milliseconds)}, ROW("\"l\":\"2026-11-22T00:00:00\""), "field l"},
         {{LIST(milliseconds)}, ROW("\"l\":9223372036854775807"), "field l does not fit"},
         {{LIST(nanoseconds)}, ROW("\"l\":1"), "finer than a microsecond"},
+        {{LIST(milliseconds)}, ROW("\"t\":86400000"), "field t is no time of a day"},
+        {{LIST(microseconds)}, ROW("\"t\":-1"), "field t is no time of a day"},
         {{LIST(milliseconds)}, ROW("\"z\":1700000000123"), "field z"},
         {{LIST(milliseconds)}, ROW("\"day\":\"2026-11-22\""), "field day"},
         {{LIST(milliseconds)}, ROW("\"s\":\"a\",\"s\":\"b\""), "twice"},
