@@ -346,6 +346,8 @@ static bool put_there(Decode *decode, Reader *in, const WireType *wire, Column *
     case FORM_DATE:
     case FORM_TIME:
     case FORM_LOCAL:
+    case FORM_SCALED:
+    case FORM_HEX:
     case FORM_UNSIGNED: /* Protobuf's */
     case FORM_SECONDS:
     case FORM_PRESENT:

@@ -3,13 +3,13 @@
 
 #include <string.h>
 
+#include "agent/event/key.h"
 #include "agent/event/plan.h"
 #include "agent/event/select.h"
 #include "common/reader.h"
 
-#define HEADER_BYTES 21 /* agent/topic/topic.h: TOPIC_HEADER_BYTES */
-#define PLANS_MAX 64    /* the oldest goes first */
-#define KEYS_MAX 64
+#define HEADER_BYTES 21   /* agent/topic/topic.h: TOPIC_HEADER_BYTES */
+#define PLANS_MAX 64      /* the oldest goes first */
 #define PATH_MAX_DEPTH 16 /* a message in a message in … */
 #define UNCHANGED_WORDS (WIRE_FIELDS_MAX / 64)
 
@@ -39,6 +39,7 @@ struct EventReader {
     size_t plan_count;
     EventPlan fixed; /* of JSON without schemas */
     bool has_fixed;
+    bool declared;        /* … in envelopes, by columns */
     char *keys[KEYS_MAX]; /* with has_fixed */
     size_t key_count;
     Selection selection;
@@ -99,6 +100,21 @@ static bool take_fixed(EventReader *reader, const EventOptions *options, Error *
            error_set(err, ERROR_CONFIG, "BadSchema", "Connect's schema of a key can't be read");
 }
 
+/* The columns in place of a schema. */
+static bool take_columns(EventReader *reader, const EventOptions *options, Error *err)
+{
+    const Schema *columns = options->columns;
+    ASSERT(columns && (options->plain || options->records) && columns->key_count <= KEYS_MAX);
+    if (!event_plan_declared(&reader->fixed, columns, options->plain ? NULL : options->records,
+                             err))
+        return false;
+    reader->has_fixed = true;
+    reader->declared = !options->plain;
+    for (size_t i = 0; reader->declared && i < columns->key_count; i++)
+        reader->keys[reader->key_count++] = mem_strdup(columns->fields[columns->key[i]].name);
+    return true;
+}
+
 EventReader *event_reader_new(const EventOptions *options, Error *err)
 {
     AUTO(event_reader_free) EventReader *reader = mem_zalloc(sizeof *reader);
@@ -110,12 +126,9 @@ EventReader *event_reader_new(const EventOptions *options, Error *err)
     reader->plain = options->plain;
     if (options->value_schema && !take_fixed(reader, options, err))
         return NULL;
-    if (options->plain && options->format == EVENT_JSON) {
-        ASSERT(options->columns);
-        if (!event_plan_declared(&reader->fixed, options->columns, err))
-            return NULL;
-        reader->has_fixed = true;
-    }
+    if (options->format == EVENT_JSON && (options->plain || options->columns) &&
+        !take_columns(reader, options, err))
+        return NULL;
     selection_init(&reader->selection, options);
     return TAKE(reader);
 }
@@ -223,7 +236,8 @@ static EventPlan *plan_of_json(EventReader *reader, const EventRecord *record, b
         error_set(err, ERROR_CONFIG, "SchemaUnknown",
                   "partition %u offset %llu: the record has no schema beside its payload, and what "
                   "its columns are is not known; let the producer write schemas "
-                  "(schemas.enable=true of Kafka Connect's JsonConverter)",
+                  "(schemas.enable=true of Kafka Connect's JsonConverter), or say what they are: "
+                  "spec.kafka.records.schemas: false, with columns and idColumns of the table",
                   record->partition, (unsigned long long)record->offset);
         return NULL;
     }
@@ -236,11 +250,11 @@ static EventPlan *plan_of_json(EventReader *reader, const EventRecord *record, b
         return bad_record(record, json->why, err);
     if (end || bytes != 7 || memcmp(name, "payload", 7) != 0)
         return bad_record(record, "has a schema and no payload behind it", err);
-    if (schema_bytes == 4 && memcmp(schema, "null", 4) == 0) {
-        if (reader->has_fixed)
-            return &reader->fixed;
+    bool is_null = schema_bytes == 4 && memcmp(schema, "null", 4) == 0;
+    if (reader->declared || (is_null && reader->has_fixed))
+        return &reader->fixed;
+    if (is_null)
         return bad_record(record, "has no schema", err);
-    }
     Error why = {0};
     KnownPlan *known = mem_zalloc(sizeof *known);
     bytes_put(&known->prefix, from, (size_t)(json->at - from));
@@ -610,6 +624,27 @@ static bool decode_avro(EventReader *reader, const EventRecord *record, Batch *b
     return finish(reader, plan, &envelope, batch, ret);
 }
 
+/* Rows of one key are in one partition, in order. */
+static bool check_key(const EventReader *reader, const EventRecord *record, Error *err)
+{
+    if (!reader->declared || !reader->key_count ||
+        key_is_of(record, reader->keys, reader->key_count))
+        return true;
+    Bytes names = {0};
+    for (size_t i = 0; i < reader->key_count; i++) {
+        bytes_put(&names, i ? ", " : "", i ? 2 : 0);
+        bytes_put(&names, reader->keys[i], strlen(reader->keys[i]));
+    }
+    bytes_put_u8(&names, 0);
+    error_set(err, ERROR_CONFIG, "KeyDiffers",
+              "partition %u offset %llu: the record's key is no JSON object of just the idColumns "
+              "(%.200s), by which rows are in order: name there what the records are keyed by, "
+              "or have them keyed so (message.key.columns)",
+              record->partition, (unsigned long long)record->offset, (const char *)names.data);
+    bytes_done(&names);
+    return false;
+}
+
 static bool decode_json(EventReader *reader, const EventRecord *record, Batch *batch, Event *ret,
                         bool *ret_done, Error *err)
 {
@@ -633,7 +668,10 @@ static bool decode_json(EventReader *reader, const EventRecord *record, Batch *b
         return decode_bad(&reader->decode, "goes on behind its payload");
     if (scan_peek(json) || json->at != json->end)
         return decode_bad(&reader->decode, "goes on behind its end");
-    return finish(reader, plan, &envelope, batch, ret);
+    if (!finish(reader, plan, &envelope, batch, ret))
+        return false;
+    *ret_done = ret->kind != EVENT_ROW || check_key(reader, record, err);
+    return *ret_done;
 }
 
 /* Plain JSON was looked at before. */
@@ -665,6 +703,8 @@ bool event_decode(EventReader *reader, const EventRecord *record, Batch *batch, 
     decode->batch = batch;
     if (record->header && !take_header(reader, record, ret, &kind))
         return bad_record(record, "has a header `firn` that can't be read", err) != NULL;
+    if (reader->declared)
+        decode->unchanged = NULL; /* it counts the writer's columns, and these are others */
     if (kind == KIND_TRUNCATE || kind == KIND_COPIED || kind == KIND_EPOCH) {
         ret->kind = kind == KIND_TRUNCATE ? EVENT_TRUNCATE
                     : kind == KIND_COPIED ? EVENT_COPIED
@@ -685,42 +725,6 @@ bool event_decode(EventReader *reader, const EventRecord *record, Batch *batch, 
 
 /* --- what columns there are --- */
 
-static void add_key(char **keys, size_t *count, const char *name, size_t bytes)
-{
-    if (*count < KEYS_MAX)
-        keys[(*count)++] = mem_strndup(name, bytes);
-}
-
-/* The names of a key's fields: {"id": 1}, or that beside its schema. */
-static void json_keys(const EventRecord *record, char **keys, size_t *count)
-{
-    Scan json = {.at = (const char *)record->key,
-                 .end = (const char *)record->key + record->key_bytes};
-    const char *name;
-    size_t bytes;
-    bool end = false;
-    if (!record->key || !scan_is(&json, '{'))
-        return;
-    for (bool first = true; scan_member(&json, first, &name, &bytes, &end) && !end; first = false) {
-        if (bytes == 7 && memcmp(name, "payload", 7) == 0 && scan_peek(&json) == '{') {
-            while (*count)
-                free(keys[--*count]);
-            json.at++;
-            for (first = true; scan_member(&json, first, &name, &bytes, &end) && !end;
-                 first = false) {
-                add_key(keys, count, name, bytes);
-                if (!scan_skip(&json))
-                    break;
-            }
-            break;
-        }
-        add_key(keys, count, name, bytes);
-        if (!scan_skip(&json))
-            break;
-    }
-    bytes_done(&json.scratch);
-}
-
 static bool avro_keys(EventReader *reader, const EventRecord *record, char **keys, size_t *count,
                       Error *err)
 {
@@ -740,7 +744,7 @@ static bool avro_keys(EventReader *reader, const EventRecord *record, char **key
     for (size_t i = 0; i < json_array_size(fields); i++) {
         const char *name = json_string_value(json_object_get(json_array_get(fields, i), "name"));
         if (name)
-            add_key(keys, count, name, strlen(name));
+            key_add(keys, count, name, strlen(name));
     }
     json_decref(json);
     return true;
@@ -780,13 +784,13 @@ bool event_wanted(EventReader *reader, const EventRecord *record, Schema **ret, 
     bool ok = true;
     if (known)
         for (size_t i = 0; i < reader->key_count; i++)
-            add_key(keys, &count, reader->keys[i], strlen(reader->keys[i]));
+            key_add(keys, &count, reader->keys[i], strlen(reader->keys[i]));
     else if (reader->plain)
         ok = true; /* which columns are the key is the caller's to say */
     else if (reader->format == EVENT_AVRO)
         ok = avro_keys(reader, record, keys, &count, err);
     else
-        json_keys(record, keys, &count);
+        key_names(record, keys, &count);
     if (ok)
         *ret = event_plan_schema(plan, keys, count, err);
     while (count)

@@ -8,11 +8,13 @@
  *   wire.c      the one table of types: what a value is on the wire, what it becomes in the lake
  *   connect.c, avro_schema.c, proto_schema.c, proto_text.c
  *               schemas → WireTypes
+ *   declared.c  columns that are declared → WireTypes: plain JSON, envelopes without a schema
  *   plan.c      a writer's schema, and the target's
  *   json.c, avro.c, proto.c, natural.c (plain JSON's values, by their columns)
  *               … → columns; JSON by common/json/scan.h
  *   value.c     texts and bytes → values
  *   put.c       … put into columns
+ *   key.c       the fields of a record's key in JSON
  *
  * The hot path makes no tree of values: a record is walked once, each value goes straight into its
  * column. (A deleted row's old image is passed over first: op stands behind it.) What is known of a
@@ -28,6 +30,10 @@
  * object, Avro's record or Protobuf's message, with the key's columns; where the target has no key
  * it is nothing.
  *
+ * An envelope in JSON without its schema has the columns that are declared, likewise; how its
+ * values are written, what wrote them was told. Its key has to be an object with just the key's
+ * columns.
+ *
  * Types (https://debezium.io/documentation/reference/3.5/connectors/postgresql.html#data-types,
  * https://avro.apache.org/docs/1.11.1/specification/#logical-types): wire.c. Only the key's columns
  * are required: a topic outlives its schemas.
@@ -41,6 +47,8 @@
 #include "common/bytes.h"
 #include "common/condition.h"
 #include "common/error.h"
+
+typedef struct RecordsSpec RecordsSpec; /* common/manifest/manifest.h */
 
 typedef enum EventFormat {
     EVENT_JSON, /* Debezium's envelope, with its schema or without */
@@ -101,9 +109,13 @@ typedef struct EventOptions {
     /* EVENT_JSON without schemas: Connect's schema of the value (of the envelope) as JSON text, and
      * of the key; what they are is known from elsewhere. NULL: each record has its own. */
     const char *value_schema, *key_schema;
-    bool plain;            /* records are rows */
-    const Schema *columns; /* EVENT_JSON and plain: of primitive types; copied */
-    /* With them, the records that are taken: those whose field of that name, a text, is one of
+    bool plain; /* records are rows */
+    /* EVENT_JSON: of primitive types, those that rows have; copied. Always, if plain; of envelopes
+     * it is in place of value_schema and key_schema, and its key, if it has one, that of the
+     * records. */
+    const Schema *columns;
+    const RecordsSpec *records; /* … and how the envelopes' values are written; not kept */
+    /* Plain JSON: the records that are taken: those whose field of that name, a text, is one of
      * these; others are EVENT_NOTHING. NULL: all. Copied. */
     const char *event_field;
     const char *const *events;
@@ -138,7 +150,8 @@ MUST_CHECK bool event_wanted(EventReader *reader, const EventRecord *record, Sch
 /* What batches have from here on; outlives the reader, and every batch made of it. */
 void event_reader_target(EventReader *reader, const Schema *target);
 
-/* Appends at most one row to the batch, whose schema is the target. On false, and for any kind but
+/* Appends at most one row to the batch, whose schema is the target. CONFIG "KeyDiffers" for a
+ * record whose columns are declared and whose key is not theirs. On false, and for any kind but
  * EVENT_ROW, nothing was appended. */
 MUST_CHECK bool event_decode(EventReader *reader, const EventRecord *record, Batch *batch,
                              Event *ret, Error *err);

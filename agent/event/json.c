@@ -177,6 +177,41 @@ static bool put_parts(Decode *decode, Scan *json, const WireType *wire, Column *
     }
 }
 
+/* A numeric without a scale of its own has each value's beside it. */
+static bool put_scaled(Decode *decode, Scan *json, const WireType *wire, Column *column)
+{
+    Parts parts;
+    __int128 value;
+    const Type *type = &column->field->type;
+    const Bytes *bytes = &decode->bytes, *text = &decode->text;
+    if (scan_peek(json) != '{')
+        return take_base64(decode, json) &&
+               event_put_bytes(decode, wire, column, bytes->data, bytes->used);
+    if (!take_parts(decode, json, FORM_VARIABLE, &parts))
+        return false;
+    bytes_clear(&decode->text);
+    if (!parts.has_scale || !parts.has_bytes || parts.scale > VALUE_SCALE_MAX ||
+        parts.scale < -VALUE_SCALE_MAX ||
+        !value_decimal_text(bytes->data, bytes->used, (int32_t)parts.scale, &decode->text))
+        return decode_bad(decode, "is no decimal");
+    if (!value_number((const char *)text->data, text->used, type->precision, type->scale, &value))
+        return decode_bad(decode, "has more digits than its column");
+    column_put_i128(decode->batch, column, value);
+    return true;
+}
+
+static bool put_hex(Decode *decode, Scan *json, const WireType *wire, Column *column)
+{
+    const char *text;
+    size_t bytes;
+    bytes_clear(&decode->bytes);
+    if (!scan_text(json, &text, &bytes))
+        return lift(decode, json);
+    if (!value_hex(text, bytes, &decode->bytes))
+        return decode_bad(decode, "is no bytes in hexadecimal");
+    return event_put_bytes(decode, wire, column, decode->bytes.data, decode->bytes.used);
+}
+
 static bool put_value(Decode *decode, Scan *json, const WireType *wire, Column *column,
                       unsigned depth)
 {
@@ -227,6 +262,10 @@ static bool put_value(Decode *decode, Scan *json, const WireType *wire, Column *
     case FORM_TIME:
     case FORM_LOCAL:
         return event_put_natural(decode, json, wire, column);
+    case FORM_SCALED:
+        return put_scaled(decode, json, wire, column);
+    case FORM_HEX:
+        return put_hex(decode, json, wire, column);
     case FORM_LIST:
         return put_array(decode, json, wire, column, depth);
     case FORM_MAP:
@@ -241,6 +280,11 @@ static bool put_value(Decode *decode, Scan *json, const WireType *wire, Column *
     return false;
 }
 
+static bool begins(const Scan *json, const char *text, size_t bytes)
+{
+    return (size_t)(json->end - json->at) >= bytes && memcmp(json->at, text, bytes) == 0;
+}
+
 /* The update left the value out: the header says so or, where there is none, the placeholder. */
 static bool is_left_out(const Decode *decode, Scan *json, const WireType *row,
                         const WireType *field)
@@ -250,10 +294,10 @@ static bool is_left_out(const Decode *decode, Scan *json, const WireType *row,
         return field_bit(decode->unchanged, (uint32_t)(field - row->children));
     if (scan_peek(json) != '"')
         return false;
-    bool is_text = field->kind == WIRE_STRING;
-    size_t bytes = is_text ? sizeof text - 1 : sizeof base64 - 1;
-    return (size_t)(json->end - json->at) >= bytes &&
-           memcmp(json->at, is_text ? text : base64, bytes) == 0;
+    /* what a declared column was at the source nobody says */
+    return (field->kind != WIRE_STRING && begins(json, base64, sizeof base64 - 1)) ||
+           ((field->kind == WIRE_STRING || field->kind == WIRE_NATURAL) &&
+            begins(json, text, sizeof text - 1));
 }
 
 bool event_put_json(Decode *decode, Scan *json, const WireType *row)

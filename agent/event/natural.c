@@ -8,40 +8,6 @@
 #define TEXT_BYTES 64 /* of a date or time */
 #define DAY_MICROS INT64_C(86400000000)
 
-bool wire_from_columns(const Schema *columns, WireSchema *ret, Error *err)
-{
-    static const WireForm forms[] = {
-        [TYPE_BOOL] = FORM_BOOLEAN,      [TYPE_INT32] = FORM_INTEGER, [TYPE_INT64] = FORM_INTEGER,
-        [TYPE_FLOAT32] = FORM_REAL,      [TYPE_FLOAT64] = FORM_REAL,  [TYPE_DECIMAL] = FORM_NUMBER,
-        [TYPE_DATE] = FORM_DATE,         [TYPE_TIME] = FORM_TIME,     [TYPE_TIMESTAMP] = FORM_LOCAL,
-        [TYPE_TIMESTAMPTZ] = FORM_ZONED, [TYPE_STRING] = FORM_JSON,   [TYPE_BINARY] = FORM_BINARY,
-        [TYPE_UUID] = FORM_UUID};
-    *ret = (WireSchema){0};
-    WireType *root = ret->root = wire_new(ret, 1, err);
-    WireType *children = root ? wire_new(ret, (uint32_t)columns->field_count, err) : NULL;
-    if (!children) {
-        wire_schema_done(ret);
-        return false;
-    }
-    *root = (WireType){.kind = WIRE_STRUCT,
-                       .children = children,
-                       .child_count = (uint32_t)columns->field_count,
-                       .column = COLUMN_NONE};
-    for (uint32_t i = 0; i < root->child_count; i++) {
-        const Field *field = &columns->fields[i];
-        ASSERT(field->type.kind < ARRAY_LEN(forms));
-        children[i] =
-            (WireType){.kind = WIRE_NATURAL,
-                       .optional = true,
-                       .field = arena_strndup(ret->arena, field->name, strlen(field->name)),
-                       .field_bytes = (uint32_t)strlen(field->name),
-                       .natural = field->type,
-                       .form = forms[field->type.kind],
-                       .column = COLUMN_NONE};
-    }
-    return true;
-}
-
 /* With what makes a whole time of it in front and behind. */
 static bool micros_of(const char *front, const char *text, size_t bytes, const char *behind,
                       int64_t *ret)

@@ -54,12 +54,14 @@ static bool find_row(EventPlan *plan, Error *err)
                      "a record's schema is not that of a row: it is no record with fields");
 }
 
-bool event_plan_declared(EventPlan *plan, const Schema *columns, Error *err)
+bool event_plan_declared(EventPlan *plan, const Schema *columns, const RecordsSpec *records,
+                         Error *err)
 {
     *plan = (EventPlan){0};
-    if (!wire_from_columns(columns, &plan->wire, err))
+    if (!wire_from_columns(columns, records, &plan->wire, err))
         return false;
     plan->row = plan->wire.root;
+    plan->before = records ? plan->row : NULL;
     return true;
 }
 

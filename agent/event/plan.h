@@ -11,8 +11,9 @@ MUST_CHECK bool event_plan_make(EventPlan *plan, bool avro, bool plain, const ch
 /* Of a Protobuf message, as wire_from_proto. */
 MUST_CHECK bool event_plan_proto(EventPlan *plan, const WriterSchema *writer, const uint32_t *path,
                                  size_t depth, Error *err);
-/* Of plain JSON with these columns. */
-MUST_CHECK bool event_plan_declared(EventPlan *plan, const Schema *columns, Error *err);
+/* Of JSON without a schema with these columns, plain or, with records, in Debezium's envelope. */
+MUST_CHECK bool event_plan_declared(EventPlan *plan, const Schema *columns,
+                                    const RecordsSpec *records, Error *err);
 /* Which field is which column; sets `covers`. */
 void event_plan_bind(EventPlan *plan, const Schema *target);
 /* The columns that its rows have; keys: names of the key's. The caller's. */

@@ -4,6 +4,8 @@
 
 #include "agent/event/decode.h"
 
+#define DAY_MICROS INT64_C(86400000000)
+
 bool event_put_micros(Decode *decode, const WireType *wire, Column *column, int64_t value)
 {
     int64_t scaled;
@@ -11,7 +13,11 @@ bool event_put_micros(Decode *decode, const WireType *wire, Column *column, int6
         return decode_bad(decode, "does not fit its column");
     if (scaled % wire->divisor)
         return decode_bad(decode, "is finer than a microsecond");
-    column_put_i64(decode->batch, column, scaled / wire->divisor);
+    scaled /= wire->divisor;
+    /* MySQL's times go further, and PostgreSQL has 24:00 */
+    if (column->field->type.kind == TYPE_TIME && (scaled < 0 || scaled >= DAY_MICROS))
+        return decode_bad(decode, "is no time of a day");
+    column_put_i64(decode->batch, column, scaled);
     return true;
 }
 
@@ -66,6 +72,7 @@ bool event_put_bytes(Decode *decode, const WireType *wire, Column *column, const
     bytes_clear(&decode->text);
     switch (wire->form) {
     case FORM_DECIMAL:
+    case FORM_SCALED:
         if (!value_decimal(at, bytes, column->field->type.precision, &value))
             return decode_bad(decode, "has more digits than its column");
         column_put_i128(decode->batch, column, value);

@@ -305,6 +305,17 @@ bool value_base64(const char *text, size_t bytes, Bytes *to)
     return true;
 }
 
+bool value_hex(const char *text, size_t bytes, Bytes *to)
+{
+    for (size_t i = 0; i + 1 < bytes; i += 2) {
+        int high = hex(text[i]), low = hex(text[i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        bytes_put_u8(to, (uint8_t)(high << 4 | low));
+    }
+    return bytes % 2 == 0;
+}
+
 void value_bits(const uint8_t *at, size_t bytes, int32_t length, Bytes *to)
 {
     size_t count = length > 0 && (size_t)length <= 8 * bytes + 64 ? (size_t)length : 0;

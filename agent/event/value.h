@@ -16,6 +16,8 @@ MUST_CHECK bool value_decimal(const uint8_t *at, size_t bytes, unsigned precisio
 MUST_CHECK bool value_decimal_text(const uint8_t *at, size_t bytes, int32_t scale, Bytes *to);
 /* Standard alphabet or URL's, padded or not; appended. */
 MUST_CHECK bool value_base64(const char *text, size_t bytes, Bytes *to);
+/* Two digits a byte, small or large; appended. */
+MUST_CHECK bool value_hex(const char *text, size_t bytes, Bytes *to);
 /* The lowest `length` bits (<= 0 or more than there are: up to the highest that is set) as 0, 1. */
 void value_bits(const uint8_t *at, size_t bytes, int32_t length, Bytes *to);
 /* "(1.5,-2)" as PostgreSQL prints a point. */

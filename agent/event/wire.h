@@ -9,6 +9,8 @@
 #include "common/arena.h"
 #include "common/error.h"
 
+typedef struct RecordsSpec RecordsSpec; /* common/manifest/manifest.h */
+
 #define WIRE_DEPTH_MAX 16
 #define WIRE_FIELDS_MAX 4096
 #define WIRE_NODES_MAX 65536 /* of one schema */
@@ -28,7 +30,7 @@ typedef enum WireKind {
     WIRE_MAP, /* keys are texts */
     WIRE_STRUCT,
     WIRE_NULL,
-    WIRE_NATURAL, /* plain JSON, of a column that is declared: wire_from_columns */
+    WIRE_NATURAL, /* JSON, of a column that is declared: wire_from_columns */
 } WireKind;
 
 /* From the wire's value to the column's (in brackets: its TypeKind). */
@@ -59,6 +61,8 @@ typedef enum WireForm {
     FORM_DATE,   /* [DATE] "2026-11-22" */
     FORM_TIME,   /* [TIME] "12:34:56.123456" */
     FORM_LOCAL,  /* [TIMESTAMP] "2026-11-22T12:34:56", without a zone */
+    FORM_SCALED, /* [DECIMAL] as FORM_DECIMAL, at the column's scale, or as FORM_VARIABLE */
+    FORM_HEX,    /* [BINARY] text */
 } WireForm;
 
 typedef enum ProtoCoding {
@@ -120,8 +124,10 @@ MUST_CHECK bool wire_from_avro(const json_t *json, WireSchema *ret, Error *err);
 /* The message of a .proto file that `path` leads to: the n-th of the file's, the n-th in that … */
 MUST_CHECK bool wire_from_proto(const WriterSchema *writer, const uint32_t *path, size_t depth,
                                 WireSchema *ret, Error *err);
-/* Rows of plain JSON with these columns, all of primitive types. */
-MUST_CHECK bool wire_from_columns(const Schema *columns, WireSchema *ret, Error *err);
+/* Rows of JSON without a schema with these columns, all of primitive types: plain ones, or, with
+ * records, those of Debezium's envelope. CONFIG "BadSchema". */
+MUST_CHECK bool wire_from_columns(const Schema *columns, const RecordsSpec *records,
+                                  WireSchema *ret, Error *err);
 
 /* The lake's type of a value; sets its form, and those below it. CONFIG "UnsupportedType". The
  * type's children are the caller's (type_done). */

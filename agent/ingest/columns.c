@@ -1,4 +1,5 @@
-/* What the rows of a topic are: plain JSON, as the table declares them; JSON without schemas, as
+/* What the rows of a topic are: plain JSON, and others' envelopes in JSON without schemas, as the
+ * table declares them; our JSON without schemas, as
  * the Connector's state says; Avro, as the registry says of the topic's latest schema; JSON with
  * schemas, as they say themselves; Protobuf, as the registry says of what they name. */
 #include <string.h>
@@ -28,6 +29,13 @@ static bool open_registry(Feed *feed, Error *err)
                                                      .ca_pem = stream->registry_ca_pem},
                                   err);
     return feed->registry != NULL;
+}
+
+/* JSON of others that does not say what its columns are. */
+static bool is_declared(const Feed *feed)
+{
+    const StreamSpec *stream = feed->ingest->stream;
+    return feed->own && stream->format == STREAM_JSON && !stream->records.schemas;
 }
 
 static void read_routes(Feed *feed)
@@ -96,16 +104,19 @@ static bool learn_avro(Feed *feed, Error *err)
 /* The topic's first row says what it is. */
 typedef struct FirstRow {
     Feed *feed;
+    int32_t partition;
 } FirstRow;
 
 static bool look_at(void *context, const KafkaRead *record, Error *err)
 {
-    Feed *feed = ((FirstRow *)context)->feed;
+    const FirstRow *first = context;
+    Feed *feed = first->feed;
     const EventRecord event = {.key = record->key,
                                .key_bytes = record->key_bytes,
                                .value = record->value,
                                .value_bytes = record->value_bytes,
-                               .offset = (uint64_t)record->offset};
+                               .offset = (uint64_t)record->offset,
+                               .partition = (uint32_t)first->partition};
     if (!record->value)
         return true; /* a tombstone, a marker */
     Error why = {0};
@@ -119,7 +130,7 @@ static bool look_at(void *context, const KafkaRead *record, Error *err)
 
 static bool learn_from_records(Feed *feed, const EventOptions *options, Error *err)
 {
-    FirstRow first = {feed};
+    FirstRow first = {.feed = feed};
     Error why = {0};
     feed->reader = open_reader(feed, options, err);
     const KafkaClientOptions client = {.client_id = "firn-ingest",
@@ -128,11 +139,12 @@ static bool learn_from_records(Feed *feed, const EventOptions *options, Error *e
         return false;
     /* The first partition that has a row; behind the last one there is none to be read. */
     for (int32_t partition = 0; !feed->columns; partition++) {
+        first.partition = partition;
         if (kafka_topic_read(&feed->ingest->stream->kafka, &client, feed->topic, partition, READ_MS,
                              look_at, &first, &why) ||
             feed->columns)
             continue;
-        if (partition)
+        if (partition && why.kind == ERROR_RETRY)
             break;
         *err = why;
         return false;
@@ -181,23 +193,32 @@ EventReader *feed_json_reader(Feed *feed, const Schema *columns, Error *err)
         events[i] = stream->events.items[i].name;
     return open_reader(feed,
                        &(EventOptions){.format = EVENT_JSON,
-                                       .plain = true,
+                                       .plain = stream->incoming == INCOMING_JSON,
                                        .columns = columns,
+                                       .records = &stream->records,
                                        .event_field = stream->event_field,
                                        .events = (const char *const *)events,
                                        .event_count = stream->events.count},
                        err);
 }
 
-/* As they are declared. */
+/* As they are declared. An envelope's key has to be the rows'. */
 static bool learn_declared(Feed *feed, Error *err)
 {
     const ColumnList *declared = &feed->spec->columns;
-    AUTO(schema_free) Schema *columns = schema_new(declared->count, 0);
+    const TextList *ids = &feed->spec->id_columns;
+    bool keyed =
+        feed->ingest->stream->incoming == INCOMING_DEBEZIUM && feed->spec->mode == MODE_UPSERT;
+    AUTO(schema_free) Schema *columns = schema_new(declared->count, keyed ? ids->count : 0);
     for (size_t i = 0; i < declared->count; i++) {
         columns->fields[i].name = mem_strdup(declared->items[i].name);
         if (!type_parse(declared->items[i].type, &columns->fields[i].type, err))
             return error_wrap(err, "column %s", declared->items[i].name);
+    }
+    for (size_t i = 0; i < columns->key_count; i++) {
+        int at = schema_find(columns, ids->texts[i]);
+        ASSERT(at >= 0); /* the manifest was checked */
+        columns->key[i] = (uint32_t)at;
     }
     feed->reader = feed_json_reader(feed, columns, err);
     return feed->reader && event_wanted(feed->reader, NULL, &feed->columns, err);
@@ -273,6 +294,11 @@ static bool check_routes(const Feed *feed, Error *err)
     for (size_t i = 0; feed->routes && !by_text && i < feed->routes->count; i++) {
         const EventRoute *route = &feed->event_routes[i];
         int at = route->always ? -1 : schema_find(feed->columns, route->when.field);
+        if (is_declared(feed) && at < 0 && !route->always)
+            return error_set(err, ERROR_CONFIG, "RouteColumn",
+                             "spec.routes[%zu].when asks for %s, and is asked of every row, but "
+                             "the table's columns do not have it: add it there",
+                             i, route->when.field);
         if (at >= 0 && !event_can_route(&feed->columns->fields[at].type))
             return error_set(
                 err, ERROR_CONFIG, "RouteColumn",
@@ -302,7 +328,7 @@ bool feed_learn_columns(Feed *feed, Error *err)
     }
     bool ok = protobuf                        ? learn_protobuf(feed, err)
               : stream->format == STREAM_AVRO ? learn_avro(feed, err)
-              : plain                         ? learn_declared(feed, err)
+              : is_declared(feed)             ? learn_declared(feed, err)
                                               : learn_json(feed, err);
     ok = ok && feed_fit_columns(feed, err);
     ok = ok && (plain ? take_id_columns(feed, err) : check_id_columns(feed, err));

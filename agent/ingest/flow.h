@@ -40,6 +40,13 @@ typedef struct Ingest {
         Schema *columns;
     } * learnt;
     size_t learnt_count;
+    /* What topics take at most whose settings the cluster does not tell, by what it refused; under
+     * base.lock. */
+    struct LearntSize {
+        char *topic;
+        uint64_t bytes;
+    } * sizes;
+    size_t size_count;
 } Ingest;
 
 /* ingest.c. For the attempts to come. CONFIG "SchemaIncompatible" where a column had another type.
@@ -233,7 +240,7 @@ MUST_CHECK bool feed_topic_stands(Feed *feed, bool sure, Error *err);
 /* forward.c */
 void feed_forward(void *feed); /* the thread of one that goes to a topic */
 
-/* topics.c: made if it is missing. */
+/* topics.c */
 #define FEED_BATCH_BYTES ((uint64_t)64 << 10) /* the least that it has to take */
 typedef struct FeedTopic {
     const char *name;
@@ -242,15 +249,22 @@ typedef struct FeedTopic {
     bool deletes;            /* it must not be compacted */
     uint64_t made_bytes_max; /* KafkaTopicSpec's */
     uint64_t record_bytes_max;
+    bool is_told; /* … by the cluster; else nothing larger was refused so far */
     KafkaTopic *topic;
 } FeedTopic;
-MUST_CHECK bool feed_open_topic(const FeedTopic *wanted, KafkaProducer *producer, FeedTopic *ret,
-                                Error *err);
+/* Made if it is missing. */
+MUST_CHECK bool feed_open_topic(Ingest *ingest, const FeedTopic *wanted, KafkaProducer *producer,
+                                FeedTopic *ret, Error *err);
+/* *err is the producer's. Where that is for the size of what was sent, of a topic whose settings
+ * are not told, the attempts to come send nothing so large; CONFIG "TopicDiffers" where it takes
+ * less than it has to. */
+void feed_learn_size(Ingest *ingest, const FeedTopic *topic, const KafkaProducer *producer,
+                     Error *err);
 
 /* columns.c: reader and columns. RETRY while they are not known yet. */
 MUST_CHECK bool feed_learn_columns(Feed *feed, Error *err);
 void feed_routes_free(Feed *feed);
-/* Of plain JSON, of the events and the route that are asked for. */
+/* Of JSON with these columns, of the events and the route that are asked for. */
 EventReader *feed_json_reader(Feed *feed, const Schema *columns, Error *err)
     OWNED_BY(event_reader_free);
 

@@ -135,7 +135,7 @@ static bool gather(Forward *forward, const KafkaHeard *heard, Error *err)
         kafka_headers_free(headers);
         (void)error_set(&why, ERROR_DATA, "RecordTooLarge",
                         "topic %s: partition %u offset %" PRIu64 ": the record has %zu bytes, and "
-                        "topic %s takes %" PRIu64 ": raise its max.message.bytes",
+                        "topic %s takes at most %" PRIu64 ": raise its max.message.bytes",
                         feed->topic, heard->partition, heard->offset, bytes, forward->target.name,
                         forward->target.record_bytes_max);
         if (feed_is_dead(feed, &why))
@@ -193,6 +193,8 @@ static bool end_transaction(Forward *forward, bool *ret, Error *err)
         *ret = true;
         return true;
     }
+    if (why.kind == ERROR_CONFLICT && kafka_producer_refused(forward->producer))
+        return error_set(err, ERROR_RETRY, "BatchTooLarge", "%s", why.message);
     if (why.kind == ERROR_CONFLICT) {
         log_info("a transaction was aborted, its records are read again",
                  LOG_T("topic", forward->feed->topic), LOG_T("error", why.message));
@@ -443,7 +445,8 @@ static bool open_producer(Forward *forward, Error *err)
     const FeedTopic wanted = {
         .name = feed->to_topic, .what = "batches", .partitions = forward->lane_count};
     forward->producer = kafka_producer_open(&forward->stream, &options, err);
-    return forward->producer && feed_open_topic(&wanted, forward->producer, &forward->target, err);
+    return forward->producer &&
+           feed_open_topic(feed->ingest, &wanted, forward->producer, &forward->target, err);
 }
 
 /* Nothing is read before the group's offsets are known. */
@@ -501,6 +504,8 @@ void feed_forward(void *argument)
     Forward *forward = mem_zalloc(sizeof *forward);
     forward->feed = feed;
     feed->ok = forward_open(forward, &feed->error) && loop(forward, &feed->error);
+    if (!feed->ok && forward->producer && forward->target.topic)
+        feed_learn_size(feed->ingest, &forward->target, forward->producer, &feed->error);
     if (strcmp(feed->error.code, "Fenced") == 0)
         feed->error.kind = ERROR_RETRY; /* it took too long: the group says who goes on */
     if (!feed->ok)

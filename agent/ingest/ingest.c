@@ -521,6 +521,9 @@ static void ingest_free(Supervised *supervised)
         schema_free(ingest->learnt[i].columns);
     }
     free(ingest->learnt);
+    for (size_t i = 0; i < ingest->size_count; i++)
+        free(ingest->sizes[i].topic);
+    free(ingest->sizes);
     supervised_done(supervised);
     free(supervised);
 }

@@ -79,7 +79,8 @@ static Letters *open_topic(const Feed *feed, const char *topic, bool whole, Erro
                               .partitions = 1,
                               .deletes = true,
                               .made_bytes_max = whole ? WHOLE_BYTES_MAX : 0};
-    if (!letters->producer || !feed_open_topic(&wanted, letters->producer, &letters->to, err)) {
+    if (!letters->producer ||
+        !feed_open_topic(feed->ingest, &wanted, letters->producer, &letters->to, err)) {
         error_wrap(err, "dead letters");
         return NULL;
     }
@@ -140,8 +141,9 @@ bool feed_put_letter(Feed *feed, const KafkaHeard *heard, const Error *why, Erro
                            .why = why};
     if (feed->letters_whole)
         put_whole(letters, heard, &letter);
-    else
-        letter_put(&letter, letters->to.record_bytes_max, &letters->records);
+    else /* in pieces, and of these it has to take the least ones */
+        letter_put(&letter, letters->to.is_told ? letters->to.record_bytes_max : FEED_BATCH_BYTES,
+                   &letters->records);
     letters->count++;
     letters->latest = *why;
     return letters->records.bytes.used < GATHERED_BYTES || feed_letters_settle(feed, err);
@@ -196,12 +198,16 @@ bool feed_letters_settle(Feed *feed, Error *err)
     uint64_t flight;
     if (!letters || !letters->count)
         return true;
-    if (!send(letters, &flight, err))
+    if (!send(letters, &flight, err)) {
+        feed_learn_size(feed->ingest, &letters->to, letters->producer, err);
         return error_wrap(err, "dead letters (topic %s)", feed->dead_letter);
+    }
     for (int64_t until_us = clock_mono_us() + settle_us; letters->acknowledged < flight;) {
         if (!kafka_producer_wait(letters->producer, letters->acknowledged, WAIT_MS,
-                                 &letters->acknowledged, err))
+                                 &letters->acknowledged, err)) {
+            feed_learn_size(feed->ingest, &letters->to, letters->producer, err);
             return error_wrap(err, "dead letters (topic %s)", feed->dead_letter);
+        }
         if (letters->acknowledged < flight && (feed_stopping(feed) || clock_mono_us() > until_us))
             return error_set(err, ERROR_RETRY, "KafkaBusy",
                              "topic %s does not acknowledge dead letters", feed->dead_letter);

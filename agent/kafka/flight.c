@@ -63,6 +63,12 @@ static void record_failed(KafkaProducer *producer, const rd_kafka_message_t *mes
         snprintf(producer->failed_topic, sizeof producer->failed_topic, "topic %s",
                  message->rkt ? rd_kafka_topic_name(message->rkt) : "?");
         atomic_store(&producer->failed_code, message->err);
+        if (message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+            /* one that is larger than a batch is alone in it; of smaller ones the whole was */
+            uint64_t bytes = message->len + message->key_len;
+            atomic_store(&producer->refused_bytes,
+                         bytes > producer->batch_bytes ? bytes : producer->batch_bytes);
+        }
     }
     atomic_store(&producer->broken, true);
     pthread_cond_broadcast(&producer->changed);

@@ -36,6 +36,7 @@ struct KafkaProducer {
     /* The first record that failed, by the broker's thread that was told. */
     atomic_int failed_code;
     char failed_topic[256];
+    _Atomic uint64_t refused_bytes;
 
     pthread_mutex_t lock; /* what follows, and changed */
     pthread_cond_t changed;

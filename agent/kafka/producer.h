@@ -88,6 +88,10 @@ MUST_CHECK KafkaSent kafka_producer_send(KafkaProducer *producer, Bytes *bytes,
  * the producer has failed, *ret is still right; free it and go back to the source. */
 MUST_CHECK bool kafka_producer_wait(KafkaProducer *producer, uint64_t known, int timeout_ms,
                                     uint64_t *ret, Error *err);
+/* The bytes of the latest batch that a broker refused for its size, less than a record's framing
+ * too few; 0: it refused none. The producer has failed then with "BatchTooLarge", or its
+ * transaction. */
+uint64_t kafka_producer_refused(const KafkaProducer *producer);
 void kafka_producer_wake(KafkaProducer *producer); /* ends the waits that are under way */
 
 /* --- delivery Transactional: what counts is the commit, not the flights' numbers --- */

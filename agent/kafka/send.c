@@ -31,6 +31,11 @@ bool producer_works(KafkaProducer *producer, Error *err)
     return kafka_fault(&producer->client, err, code ? code : failed, text, what, "Write");
 }
 
+uint64_t kafka_producer_refused(const KafkaProducer *producer)
+{
+    return atomic_load(&producer->refused_bytes);
+}
+
 static uint64_t headers_bytes(const rd_kafka_headers_t *headers)
 {
     const char *name;
@@ -64,12 +69,13 @@ static bool fits(const KafkaRecord *record, size_t index, uint64_t bytes, uint64
     if (bytes + FRAME_BYTES <= record->topic->record_bytes_max)
         return true;
     *ret = index;
-    return error_set(err, ERROR_DATA, "RecordTooLarge",
-                     "topic %s, partition %d: a record has %llu bytes, and the topic takes %llu: "
-                     "raise its max.message.bytes (and the replicas' replica.fetch.max.bytes), or "
-                     "leave the row out",
-                     record->topic->name, record->partition, (unsigned long long)bytes,
-                     (unsigned long long)record->topic->record_bytes_max);
+    return error_set(
+        err, ERROR_DATA, "RecordTooLarge",
+        "topic %s, partition %d: a record has %llu bytes, and the topic takes at most %llu: "
+        "raise its max.message.bytes (and the replicas' replica.fetch.max.bytes), or "
+        "leave the row out",
+        record->topic->name, record->partition, (unsigned long long)bytes,
+        (unsigned long long)record->topic->record_bytes_max);
 }
 
 static bool hand_over(KafkaProducer *producer, Flight *flight, const KafkaRecord *record,

@@ -20,11 +20,18 @@ static bool can_order(const char *type)
     return strncmp(type, "decimal(", 8) == 0;
 }
 
+/* Whose columns are those that the table declares. */
+static bool declares(const IngestionUnitSpec *unit)
+{
+    return unit->kafka->incoming == INCOMING_JSON || manifest_declares_records(unit);
+}
+
 /* Columns that are declared alone are known here; of others the agent says it. */
-static void check_ordering(const Place *place, const StreamSpec *kafka, const LakeTableSpec *table)
+static void check_ordering(const Place *place, const IngestionUnitSpec *unit,
+                           const LakeTableSpec *table)
 {
     static const char path[] = "spec.kafka.orderingColumn";
-    const char *name = kafka->ordering_column;
+    const char *name = unit->kafka->ordering_column;
     if (!name)
         return;
     if (table->mode != MODE_UPSERT)
@@ -34,7 +41,7 @@ static void check_ordering(const Place *place, const StreamSpec *kafka, const La
         if (strcmp(table->id_columns.texts[i], name) == 0)
             place_report(place, path, name,
                          "is of the key, the same in all versions of a row: name another column");
-    bool found = kafka->incoming != INCOMING_JSON || !table->columns.count;
+    bool found = !declares(unit) || !table->columns.count;
     for (size_t i = 0; i < table->columns.count; i++) {
         const ColumnSpec *column = &table->columns.items[i];
         if (!column->name || strcmp(column->name, name) != 0)
@@ -70,28 +77,31 @@ static void check_replay(const Place *place, const StreamSpec *kafka)
         }
 }
 
-/* Plain events say nothing of keys, and in JSON nothing of types: the table does. path: where the
- * unit says what does not go with it. */
-static void check_table(const Place *place, const char *path, const StreamSpec *kafka,
+/* Plain events say nothing of keys, and in JSON nothing of types; nor do Debezium's without their
+ * schemas: the table does. path: where the unit says what does not go with it. */
+static void check_table(const Place *place, const char *path, const IngestionUnitSpec *unit,
                         const LakeTableSpec *table)
 {
     const ColumnList *columns = &table->columns;
-    check_ordering(place, kafka, table);
-    if (kafka->incoming == INCOMING_DEBEZIUM)
+    const char *who = manifest_declares_records(unit) ? "a record without its schema"
+                                                      : name_of(unit->kafka->incoming);
+    check_ordering(place, unit, table);
+    if (unit->kafka->incoming == INCOMING_DEBEZIUM && !declares(unit))
         return;
     if (table->mode == MODE_UPSERT && !table->id_columns.count)
         place_report(place, path, NULL,
                      "%s says nothing of keys: write idColumns of the table, or its mode Append",
-                     name_of(kafka->incoming));
-    if (kafka->incoming != INCOMING_JSON)
+                     who);
+    if (!declares(unit))
         return;
     if (!columns->count)
         place_report(place, path, NULL,
-                     "Json says nothing of types: write the table's columns, with name and type");
+                     "%s says nothing of types: write the table's columns, with name and type",
+                     who);
     for (size_t i = 0; i < columns->count; i++)
         if (columns->items[i].name && !columns->items[i].type)
             place_report(place, path, NULL,
-                         "Json says nothing of types: the table's column %s needs its type",
+                         "%s says nothing of types: the table's column %s needs its type", who,
                          columns->items[i].name);
     for (size_t i = 0; i < table->id_columns.count && columns->count; i++) {
         bool found = false;
@@ -100,16 +110,17 @@ static void check_table(const Place *place, const char *path, const StreamSpec *
                               strcmp(columns->items[k].name, table->id_columns.texts[i]) == 0);
         if (!found)
             place_report(place, path, NULL,
-                         "Json has the table's columns, and its id column %s is none of them",
+                         "%s has the table's columns, and its id column %s is none of them", who,
                          table->id_columns.texts[i]);
     }
 }
 
 static void check_tables(const Load *load, const Place *place, const IngestionUnitSpec *unit)
 {
-    static const char incoming[] = "spec.kafka.incomingData";
+    const char *incoming =
+        manifest_declares_records(unit) ? "spec.kafka.records.schemas" : "spec.kafka.incomingData";
     if (unit->lake)
-        check_table(place, incoming, unit->kafka, unit->lake);
+        check_table(place, incoming, unit, unit->lake);
     for (size_t i = 0; i < manifest_table_count(unit); i++) {
         const char *name = manifest_table_name(unit, i);
         if (!name)
@@ -118,7 +129,7 @@ static void check_tables(const Load *load, const Place *place, const IngestionUn
             manifest_find_table(load->manifest, unit->meta.namespace_name, name);
         AUTO(mem_free) char *path = routes_path(unit, i);
         if (table)
-            check_table(place, unit->routes.count ? path : incoming, unit->kafka, table);
+            check_table(place, unit->routes.count ? path : incoming, unit, table);
     }
 }
 
@@ -142,6 +153,7 @@ void events_check(const Load *load, const Place *place, const IngestionUnitSpec 
         place_report(place, "spec.kafka.events", NULL,
                      "is for incomingData Json alone: leave it out");
     check_registry(place, kafka);
+    records_check(load, place, unit);
     check_tables(load, place, unit);
 }
 

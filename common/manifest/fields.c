@@ -748,6 +748,37 @@ SHAPE(replay_shape, "replay",
        .item_bytes = sizeof(ReplayOffset),
        .doc = "where it begins in these partitions; the others go on where they are"});
 
+static const Choice incoming_times[] = {{"Adaptive", false},    {"AdaptiveMicroseconds", false},
+                                        {"Connect", false},     {"Microseconds", false},
+                                        {"Nanoseconds", false}, {0}};
+
+/* What a record without its schema does not say. */
+#define RECORDS_COLUMNS(name_, member, doc_)                                                       \
+    {                                                                                              \
+        .name = (name_), .kind = FIELD_TEXTS, AT(StreamSpec, records.member), .check = check_line, \
+        .doc = (doc_)                                                                              \
+    }
+SHAPE(unit_records_shape, "a topic's records",
+      RECORDS_BOOL("schemas", schemas, "true",
+                   "whether each JSON record has its schema with it (schemas.enable of Connect's "
+                   "JsonConverter); without it the table's columns say what is taken"),
+      ENUM("time", incoming_times, StreamSpec, records.time, .fallback = "Adaptive",
+           .doc = "Debezium's time.precision.mode; Adaptive unless given"),
+      RECORDS_COLUMNS("milliseconds", milliseconds,
+                      "columns that an adaptive mode writes in milliseconds, for they have at most "
+                      "3 digits of a second: timestamp(3), datetime"),
+      RECORDS_COLUMNS("microseconds", microseconds,
+                      "columns that an adaptive mode writes in microseconds, for they have 4 to 6 "
+                      "digits of a second: PostgreSQL's timestamp, datetime(6)"),
+      RECORDS_COLUMNS(
+          "nanoseconds", nanoseconds,
+          "columns that an adaptive mode writes in nanoseconds, for they have more than 6 "
+          "digits of a second: datetime2(7)"),
+      ENUM("decimal", record_decimals, StreamSpec, records.decimal, .fallback = "Precise",
+           .doc = "Debezium's decimal.handling.mode; Precise unless given"),
+      ENUM("binary", record_binaries, StreamSpec, records.binary, .fallback = "Bytes",
+           .doc = "Debezium's binary.handling.mode; Bytes unless given"));
+
 SHAPE(unit_kafka_shape, "kafka",
       TEXT("topic", StreamSpec, topic, .required = true, .check = check_topic,
            .doc = "the topic that is read"),
@@ -770,7 +801,9 @@ SHAPE(unit_kafka_shape, "kafka",
        .doc = "what its records are"},
       OBJECT("schemaRegistry", registry_shape,
              .doc = "who keeps the schemas of records in Avro and Protobuf; without one they are "
-                    "JSON with their schemas"),
+                    "JSON"),
+      OBJECT("records", unit_records_shape,
+             .doc = "how rows stand in Debezium's records, where these do not say it"),
       TEXT("startFrom", StreamSpec, start_from, .fallback = "Earliest", .check = check_start,
            .doc = "where a table begins that has no commit yet: Earliest, Latest, or the first "
                   "records of a time on, such as 2026-11-22T00:00:00Z"),

@@ -38,6 +38,9 @@ void events_check(const Load *load, const Place *place, const IngestionUnitSpec 
 /* … spec.toTopic of a unit, which has one. */
 void events_check_to_topic(const Place *place, const IngestionUnitSpec *unit);
 
+/* records.c: spec.kafka.records of a unit, which has a spec.kafka. */
+void records_check(const Load *load, const Place *place, const IngestionUnitSpec *unit);
+
 /* stream.c: spec.stream of one Connector, spec.kafka of one unit, which has one. */
 void stream_complete(ConnectorSpec *connector, const YamlNode *spec);
 void stream_complete_unit(IngestionUnitSpec *unit);

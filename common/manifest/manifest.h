@@ -177,9 +177,17 @@ typedef struct TopicSettings {
  * order of agent/topic/topic.h's. */
 typedef enum RecordTime {
     RECORD_TIME_ADAPTIVE,
-    RECORD_TIME_MICROSECONDS,
-    RECORD_TIME_CONNECT
+    RECORD_TIME_ADAPTIVE_MICROSECONDS,
+    RECORD_TIME_CONNECT,
+    RECORD_TIME_MICROSECONDS, /* of topics that others fill, these */
+    RECORD_TIME_NANOSECONDS
 } RecordTime;
+typedef enum RecordUnit {
+    RECORD_UNIT_UNKNOWN,
+    RECORD_MILLISECONDS,
+    RECORD_MICROSECONDS,
+    RECORD_NANOSECONDS
+} RecordUnit;
 typedef enum RecordDecimal {
     RECORD_DECIMAL_PRECISE,
     RECORD_DECIMAL_DOUBLE,
@@ -215,9 +223,11 @@ typedef struct KeyColumnsList {
     size_t count;
 } KeyColumnsList;
 
-typedef struct RecordsSpec {
+typedef struct RecordsSpec RecordsSpec;
+struct RecordsSpec {
     KeyColumnsList keys; /* the first pattern that matches a table counts */
-    bool schemas;        /* JSON: each record with its schema */
+    bool schemas; /* JSON: each record with its schema. Of a unit's spec.kafka false, too, for
+                     what is no envelope in JSON */
     bool tombstones;
     bool nulls_as_defaults;
     bool transactions;   /* a topic of transactions, and in each record the one that it is of */
@@ -231,7 +241,10 @@ typedef struct RecordsSpec {
     RecordHstore hstore;
     RecordUnsigned bigint_unsigned;
     RecordUnknown unknown;
-} RecordsSpec;
+    /* of a unit's spec.kafka: columns whose source has so many digits of a second, where `time`
+     * goes by that */
+    TextList milliseconds, microseconds, nanoseconds;
+};
 
 /* How an object store is reached: a table's spec.storage, a stream's spool.storage. What is
  * resolved from Secrets is wiped by manifest_free and never logged. */
@@ -445,6 +458,13 @@ MUST_CHECK bool manifest_load(const ManifestOptions *options, bool resolve_secre
 /* The whole of a text, for tests and fuzzing. `name` stands for the file. */
 MUST_CHECK bool manifest_parse(const char *name, const char *text, size_t bytes, Manifest **ret,
                                Findings *findings);
+
+/* In what a column's values come, a time's of a day (is_time) or a timestamp's without zone;
+ * RECORD_UNIT_UNKNOWN: the mode leaves it open, and the lists do not say it. */
+RecordUnit manifest_time_unit(const RecordsSpec *records, const char *column, bool is_time);
+/* Are the unit's records envelopes in JSON without schemas, of which its tables' columns say what
+ * they have? */
+bool manifest_declares_records(const IngestionUnitSpec *unit);
 
 /* Does "schema.table" match the pattern ("public.*", "public.order_?")? */
 bool manifest_pattern_matches(const char *pattern, const char *name);

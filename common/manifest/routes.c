@@ -130,11 +130,14 @@ static void check_incompatible(const Place *place, const IngestionUnitSpec *unit
                      "%s is for a topic that others fill (kafka): of captured tables no change can "
                      "be left out; write Stall",
                      says);
-    else if (unit->kafka->incoming == INCOMING_JSON)
+    else if (unit->kafka->incoming == INCOMING_JSON || manifest_declares_records(unit))
         place_report(place, path, NULL,
-                     "%s is for records with a schema, and Json has none: what does not fit the "
-                     "declared columns goes to deadLetter without it; write Stall",
-                     says);
+                     "%s is for records with a schema, and %s: what does not fit the declared "
+                     "columns goes to deadLetter without it; write Stall",
+                     says,
+                     unit->kafka->incoming == INCOMING_JSON
+                         ? "Json has none"
+                         : "with records.schemas: false they have none");
     else if (unit->routes.count)
         place_report(place, path, NULL,
                      "%s is for a unit of one table: whose a record is that can't be read into the "

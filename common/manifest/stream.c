@@ -241,7 +241,8 @@ void stream_complete_unit(IngestionUnitSpec *unit)
         stream->start_ms = INT64_MIN;
     if (stream->replay_from && !text_time_parse(stream->replay_from, &stream->replay_ms))
         stream->replay_ms = INT64_MIN;
-    stream->records.schemas = !stream->registry_url && stream->incoming == INCOMING_DEBEZIUM;
+    stream->records.schemas =
+        stream->records.schemas && !stream->registry_url && stream->incoming == INCOMING_DEBEZIUM;
     if (!unit->connector)
         unit->connector = mem_strdup("");
 }

@@ -221,6 +221,15 @@ static const ShapeRule rules[] = {
      "goes to one place: write topic, or lakeTableRef"},
     {"replay", "has(self.from) != has(self.offsets)",
      "needs where it begins: write from for a time, or offsets for partitions"},
+    {"a topic's records",
+     "(has(self.schemas) && !self.schemas) || !(has(self.time) || has(self.milliseconds) || "
+     "has(self.microseconds) || has(self.nanoseconds) || has(self.decimal) || has(self.binary))",
+     "schemas alone says something of records that have their schemas with them: leave the rest "
+     "out, or write schemas: false"},
+    {"an IngestionUnit's spec",
+     "!has(self.kafka) || !has(self.kafka.records) || (self.kafka.incomingData == 'Debezium' && "
+     "!has(self.kafka.schemaRegistry) && !has(self.toTopic))",
+     "kafka.records is for tables, and for Debezium's records in JSON: leave it out"},
     {"an IngestionUnit's spec", "has(self.connectorRef) || has(self.kafka)",
      "a unit needs a source: write connectorRef, or kafka"},
     {"an IngestionUnit's spec",
@@ -260,7 +269,8 @@ static const ShapeRule rules[] = {
      "!has(self.outsourcingUnit) || !has(self.outsourcingUnit.table.schemaEvolution) || "
      "!has(self.outsourcingUnit.table.schemaEvolution.incompatible) || "
      "self.outsourcingUnit.table.schemaEvolution.incompatible != 'DeadLetter' || "
-     "(has(self.kafka) && self.kafka.incomingData != 'Json' && has(self.deadLetter))",
+     "(has(self.kafka) && self.kafka.incomingData != 'Json' && !(has(self.kafka.records) && "
+     "has(self.kafka.records.schemas) && !self.kafka.records.schemas) && has(self.deadLetter))",
      "schemaEvolution.incompatible: DeadLetter is for a topic that others fill (kafka), of records "
      "with a schema, and needs deadLetter: write it, or Stall"},
     {"an IngestionUnit's spec",

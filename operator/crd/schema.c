@@ -36,7 +36,9 @@ static const struct {
 /* Defaults that must not be written into an object: that a field is there says something. */
 static const struct {
     const char *shape, *field;
-} silent[] = {{"security", "mechanism"}, {"security", "verifyHost"}, {"metadata", "namespace"}};
+} silent[] = {{"security", "mechanism"},        {"security", "verifyHost"},
+              {"metadata", "namespace"},        {"a topic's records", "time"},
+              {"a topic's records", "decimal"}, {"a topic's records", "binary"}};
 
 /* Of two fields one has to be there. No rule sees those that have no structural type. */
 static const struct {

@@ -1,10 +1,11 @@
 /* links: firn_event */
-/* A record as anybody may write it: JSON without and with its schema, Avro, Protobuf, a schema of
- * theirs that a registry gives, our header. The first byte says which. Whatever comes, the batch is
- * left with a row or without one, every column alike. */
+/* A record as anybody may write it: JSON without its schema, of columns that are known or declared,
+ * and with it, Avro, Protobuf, a schema of theirs that a registry gives, our header. The first byte
+ * says which. Whatever comes, the batch is left with a row or without one, every column alike. */
 #include <stdlib.h>
 
 #include "agent/event/event.h"
+#include "common/manifest/manifest.h"
 #include "common/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -102,11 +103,36 @@ static void try_reader(const EventOptions *options, const EventRecord *first,
     decode(reader, columns, record);
 }
 
+/* An envelope without its schema, with the columns' forms that are this reader's alone; and where
+ * its key counts. */
+static void try_declared(const EventRecord *record)
+{
+    static const RecordsSpec records[] = {{.time = RECORD_TIME_CONNECT},
+                                          {.time = RECORD_TIME_NANOSECONDS,
+                                           .decimal = RECORD_DECIMAL_STRING,
+                                           .binary = RECORD_BINARY_HEX}};
+    static const Type types[] = {{.kind = TYPE_INT64},
+                                 {.kind = TYPE_DECIMAL, .precision = 9, .scale = 2},
+                                 {.kind = TYPE_TIMESTAMP},
+                                 {.kind = TYPE_BINARY},
+                                 {.kind = TYPE_STRING}};
+    for (size_t i = 0; i < ARRAY_LEN(records); i++) {
+        AUTO(schema_free) Schema *columns = schema_new(ARRAY_LEN(types), i);
+        for (size_t k = 0; k < columns->field_count; k++) {
+            columns->fields[k].name = mem_format("%c", (char)('a' + k));
+            columns->fields[k].type = types[k];
+        }
+        try_reader(
+            &(EventOptions){.format = EVENT_JSON, .columns = columns, .records = &records[i]}, NULL,
+            record);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!size)
         return 0;
-    uint8_t which = *data++ % 7;
+    uint8_t which = *data++ % 8;
     size--;
     const EventOptions fixed = {
         .format = EVENT_JSON, .value_schema = value_schema, .key_schema = key_schema};
@@ -152,6 +178,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         record = (EventRecord){.value = framed, .value_bytes = sizeof framed};
         try_reader(&proto, &record, &record);
     }
+    if (which == 7)
+        try_declared(&record);
     if (which == 4) {
         record.header = data;
         record.header_bytes = size < 25 ? size : 25;

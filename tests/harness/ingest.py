@@ -90,7 +90,7 @@ spec:
             for agent in agents:
                 agent.alive()
             if time.monotonic() > until:
-                raise TimedOut(f"{output[-3000:]}\n" + "\n".join(agent.text()[-2000:] for agent in agents))
+                raise TimedOut(f"{output[-3000:]}\n" + "\n".join(agent.text()[-2000:] for agent in agents if hasattr(agent, "text")))
             time.sleep(0.5)
 
     def lake_table(self, name: str) -> lake.Table:

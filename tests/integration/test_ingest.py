@@ -299,5 +299,102 @@ stringData: {json.dumps({"username": USER, "password": PASSWORD})}
             self.assert_stopped(ingest)
 
 
+class Declared(IngestCase):
+    """Topics that Debezium wrote in JSON without schemas, told this and that: the units say what, the tables their columns."""
+
+    bare = {f"{side}.{name}": value for side in ("key", "value") for name, value in (
+        ("converter", "org.apache.kafka.connect.json.JsonConverter"), ("converter.schemas.enable", "false"))}  # fmt: skip
+    columns = {
+        "coarse": {"id": "int", "part": "string", "price": "decimal(12,2)", "at": "timestamptz", "on_day": "date", "made": "timestamp",
+                   "tick": "time", "raw": "binary", "mark": "uuid", "ok": "boolean", "score": "double", "doc": "string", "body": "string"},
+        "fine": {"id": "long", "any_number": "decimal(30,6)", "made": "timestamp", "made_3": "timestamp", "tick": "time", "tick_0": "time"},
+    }  # fmt: skip
+    keys = {"coarse": ["id", "part"], "fine": ["id"]}
+    open_times = {"milliseconds": ["made_3", "tick_0"], "microseconds": ["made", "tick"]}
+    forms = {  # time, decimal, binary: as Debezium is told; as the unit says it; columns of which it can't say the unit
+        "adaptive": (("adaptive", "precise", "bytes"), {}, ("made", "made_3", "tick", "tick_0")),
+        "times": (("adaptive_time_microseconds", "precise", "base64"), {"time": "AdaptiveMicroseconds", "binary": "Base64"}, ("made", "made_3")),
+        "connect": (("connect", "string", "hex"), {"time": "Connect", "decimal": "String", "binary": "Hex"}, ()),
+        "micros": (("microseconds", "double", "base64-url-safe"), {"time": "Microseconds", "decimal": "Double", "binary": "Base64UrlSafe"}, ()),
+        "nanos": (("nanoseconds", "string", "bytes"), {"time": "Nanoseconds", "decimal": "String"}, ()),
+    }  # fmt: skip
+
+    def units(self):
+        """What is finer than a millisecond does not get through Connect's own types."""
+        return [(form, table) for form in self.forms for table in self.columns if (form, table) != ("connect", "fine")]
+
+    def records(self, form: str, table: str) -> dict:
+        _, modes, unsaid = self.forms[form]
+        lists = {unit: [name for name in names if name in unsaid and name in self.columns[table]] for unit, names in self.open_times.items()}
+        return {"schemas": False} | modes | {unit: names for unit, names in lists.items() if names}
+
+    def write_units(self):
+        (self.folder / "manifest.yaml").write_text("---\n".join(f"""\
+apiVersion: firn.dev/v1alpha1
+kind: IngestionUnit
+metadata: {{name: {self.unit}-{table}-{form}}}
+spec:
+  kafka:
+    topic: {self.prefix}{form}.public.{table}
+    brokers: "{self.broker.bootstrap}"
+    incomingData: Debezium
+    records: {json.dumps(self.records(form, table))}
+  outsourcingUnit:
+    table:
+      catalog: {{type: Directory, warehouse: {self.warehouse}}}
+      database: {form}
+      tableName: {table}
+      commitInterval: 1s
+      idColumns: {json.dumps(self.keys[table])}
+      columns: {json.dumps([{"name": name, "type": kind} for name, kind in self.columns[table].items()])}
+""" for form, table in self.units()))
+
+    def wait_units(self, *agents):
+        for form, table in self.units():
+            self.wait_equal(*agents, tables=f"public.{table}={form}/{table}")
+
+    def test_debezium(self):
+        run = self.connection.execute
+        run("create table coarse (id int, part text, price numeric(12,2), at timestamptz, on_day date, made timestamp, tick time, raw bytea,"
+            " mark uuid, ok boolean, score double precision, doc jsonb, body text, primary key (id, part))")  # fmt: skip
+        run("alter table coarse alter column body set storage external")
+        run("create table fine (id bigint primary key, any_number numeric, made timestamp, made_3 timestamp(3), tick time, tick_0 time(0))")
+        run("insert into coarse select i, 'p' || i % 5, i / -7.0, now() - i * interval '1 hour', current_date - i, '1969-12-31 23:59:58.5'::timestamp"
+            " + i * interval '17 ms', '23:59:58.877'::time - i * interval '3 ms', sha256(i::text::bytea), gen_random_uuid(), i % 3 = 0, i / 3.0,"
+            " jsonb_build_object('i', i, 'no', null), repeat(md5(i::text), 500) from generate_series(1, 300) i")  # fmt: skip
+        run("insert into coarse (id, part) values (0, 'nothing'), (-1, E'☃ \"\\\\')")
+        run("insert into fine select i, (i / -7.0)::numeric(30,6), timestamp '1999-12-31 23:59:59.999999' + i * interval '1 s', now(),"
+            " '00:00:00.000001', '23:59:59' from generate_series(1, 300) i")  # fmt: skip
+        for form in self.forms:
+            for table in self.columns:
+                self.broker.create_topic(f"{self.prefix}{form}.public.{table}", partitions=3)
+        self.write_units()
+        connectors = {}
+        for form, (told, _, _) in self.forms.items():
+            modes = dict(zip(("time_precision_mode", "decimal_handling_mode", "binary_handling_mode"), told))
+            connectors[form] = Connect.postgres(self.postgres, "shop", self.prefix + form, "public.(coarse|fine)", **modes) | self.bare
+        with Connect(self.broker, connectors) as worker:
+            ingest = self.ingest()
+            self.wait_units(ingest, worker)
+            run("update coarse set price = -price, score = 'NaN' where id % 2 = 0; delete from coarse where id % 11 = 1")  # body is left out
+            run("update coarse set part = 'moved', body = body || '☃' where id % 17 = 2; update fine set any_number = 123456789.123456 where id % 3 = 1")
+            run("insert into fine values (1000, -0.000001, '1700-01-01', '2199-12-31 23:59:59.999', '23:59:59.999999', '00:00')")
+            self.wait_units(ingest, worker)
+            self.assert_stopped(ingest)
+            run("alter table fine add column late date; update fine set late = '2024-02-29' where id % 5 = 0; delete from fine where id < 10")
+            self.columns = self.columns | {"fine": self.columns["fine"] | {"late": "date"}}
+            self.write_units()
+            ingest = self.ingest()
+            run("update fine set made = made + interval '1 us', late = '1970-01-01'")
+            self.wait_units(ingest, worker)
+            self.assert_engines_of("coarse", "fine")
+            self.assert_stopped(ingest)
+
+    def assert_engines_of(self, *tables):
+        for form, table in self.units():
+            same, output = self.compared("pyiceberg", f"public.{table}={form}/{table}")
+            self.assertTrue(same, f"{form} {table}: {output}")
+
+
 if __name__ == "__main__":
     unittest.main()
