@@ -203,7 +203,8 @@ void reports_joined(Reports *reports, const char *key, const char *pod)
         channel_flow_clear(&agent->flow);
     }
     if (agent) {
-        agent->connected = agent->is_new = true;
+        agent->connected++;
+        agent->is_new = true;
         agent->round++;
         owner->moved = true;
     }
@@ -258,8 +259,8 @@ void reports_left(Reports *reports, const char *key, const char *pod)
     pthread_mutex_lock(&reports->lock);
     Owner *owner = *owner_at(reports, key);
     Agent *agent = agent_of(owner, pod);
-    if (agent) {
-        agent->connected = false;
+    if (agent && agent->connected) {
+        agent->connected--;
         owner->moved = true;
     }
     pthread_mutex_unlock(&reports->lock);

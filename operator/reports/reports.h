@@ -82,10 +82,10 @@ typedef struct Told {
 
 typedef struct Agent {
     char *pod;
-    bool connected;
-    bool whole;     /* all of its tables were told, by this connection or one before */
-    bool is_new;    /* a connection that has not told all yet */
-    unsigned round; /* connections */
+    unsigned connected; /* often: the one before may not know yet that it is broken */
+    bool whole;         /* all of its tables were told, by this connection or one before */
+    bool is_new;        /* a connection that has not told all yet */
+    unsigned round;     /* connections */
     int64_t heard_us, heard_s;
     ChannelFlow flow;
     Told **tables; /* by unit and table */
@@ -127,7 +127,7 @@ struct Reports {
     Bucket bucket;
     int64_t figures_us;
 };
-#define REPORTS_SILENT_US INT64_C(30000000)
+#define REPORTS_SILENT_US INT64_C(25000000) /* so that it shows within 30 s */
 
 /* merge.c: all under the lock. */
 bool owner_counts(const Owner *owner, const Agent *agent);

@@ -156,7 +156,7 @@ static void the_silent_are_found(void **state)
     assert_false(reported.silent);
     reported_done(&reported);
     reports_left(world.reports, KEY, "a"); /* who goes may come again */
-    world.now_us += 30 * SECOND;
+    world.now_us += 25 * SECOND;
     reports_scan(world.reports, world.now_us);
     next_is(&world, NULL, false);
     world.now_us += SECOND;
@@ -178,7 +178,7 @@ static void the_silent_are_found(void **state)
     assert_false(reported.silent);
     assert_false(reported.known);
     reported_done(&reported);
-    world.now_us += 31 * SECOND;
+    world.now_us += 26 * SECOND;
     say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
     /* and told although somebody looked before */
     reports_see(world.reports, "u/retail/new", -1, world.now_us, &reported);
@@ -193,6 +193,37 @@ static void the_silent_are_found(void **state)
     /* one that is not to run is not missed */
     reports_see(world.reports, "u/retail/new", 0, world.now_us, &reported);
     assert_false(reported.silent);
+    reported_done(&reported);
+    reports_free(world.reports);
+}
+
+/* An agent is back before its connection of before is known to be broken. When that ends, it is
+ * connected still: of several it counts, and what makes room for others does not take it away. */
+static void a_connection_lingers(void **state)
+{
+    (void)state;
+    World world = world_of(60 * SECOND);
+    Reported reported;
+    const char *const pods[] = {"a", "b"};
+    for (int i = 0; i < 2; i++) {
+        reports_joined(world.reports, KEY, pods[i]);
+        say_it(&world, KEY, (Saying){pods[i], "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    }
+    reports_joined(world.reports, KEY, "a");
+    reports_left(world.reports, KEY, "a");
+    say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 6, 0, 0, 0, true});
+    reports_joined(world.reports, KEY, "b");
+    say_it(&world, KEY, (Saying){"b", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    world.now_us += 20 * SECOND;
+    say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 7, 0, 0, 0, true});
+    say_it(&world, KEY, (Saying){"b", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    world.now_us += 20 * SECOND;
+    reports_see(world.reports, KEY, 2, world.now_us, &reported);
+    assert_false(reported.silent);
+    reported_done(&reported);
+    next_is(&world, KEY, false);
+    reports_see(world.reports, KEY, 2, world.now_us, &reported);
+    assert_int_equal(reported.flow.lag_bytes, 12);
     reported_done(&reported);
     reports_free(world.reports);
 }
@@ -433,6 +464,7 @@ int main(void)
         cmocka_unit_test(figures_wait_and_words_do_not),
         cmocka_unit_test(consumers_lag),
         cmocka_unit_test(the_silent_are_found),
+        cmocka_unit_test(a_connection_lingers),
         cmocka_unit_test(the_stopped_are_not_known),
         cmocka_unit_test(consumers_are_one),
         cmocka_unit_test(what_is_asked_is_done_by_one),
