@@ -25,6 +25,7 @@ from harness.kafka import Broker
 from harness.kube import HELM, ROOT, Refused, operator_binary
 from harness.kube_node import ADDRESS, Node
 from harness.postgres import PASSWORD, Postgres
+from harness.relay import Topic, source_rows
 from harness.server import DEPLOY, fetched
 from harness.shop import PACE, Traffic, make
 from harness.wait import wait_until
@@ -97,6 +98,12 @@ class OnANode(unittest.TestCase):
 
     def kubectl(self, *words, **more) -> str:
         return self.node.kubectl("--namespace", NAMESPACE, *words, **more)
+
+    def firn(self, *words) -> str:
+        """kubectl finds the plugin by its name."""
+        environment = {**os.environ, "PATH": f"{ROOT / 'deploy'}:{self.node.programs}:{os.environ['PATH']}",
+                       "KUBECONFIG": str(self.node.folder / "admin.kubeconfig")}  # fmt: skip
+        return kube_node.run("kubectl", "firn", *words, "--namespace", NAMESPACE, env=environment, timeout=60)
 
     # --- the shop ---
 
@@ -260,6 +267,30 @@ class OnANode(unittest.TestCase):
 
     def test_02_helm_test(self):
         self.helm("test", "firn", "--timeout", "60s")
+
+    def test_02_plugin(self):
+        """What it asks of a node: what Pods say, and what they measure."""
+        said = self.firn("logs", "connector/shop").splitlines()
+        self.assertEqual(said, self.kubectl("logs", self.pod()).splitlines()[: len(said)])
+        self.assertIn("the operator hears", "\n".join(said))
+        self.assertEqual(len(self.firn("logs", "connector/shop", "--tail=2").splitlines()), 2)
+        self.connection.execute("update products set stock = stock + 1")
+        end = self.source.wal_end()
+        self.source.wait_confirmed("firn_shop", SECONDS, "shop")
+
+        def told() -> list[int]:
+            name, confirmed, received, lag, kept = self.firn("positions", "shop").splitlines()[1].split()
+            self.assertEqual(name, "shop")
+            self.assertGreaterEqual(int(kept), 0)
+            return [int(high, 16) << 32 | int(low, 16) for high, _, low in (one.partition("/") for one in (confirmed, received))] + [int(lag)]
+
+        def as_the_source_says() -> bool:
+            before = self.source.slot("firn_shop")["confirmed"]
+            confirmed, received, lag = told()
+            return end <= before <= confirmed <= self.source.slot("firn_shop")["confirmed"] and confirmed <= received and lag < 1 << 20
+
+        self.until(as_the_source_says, "the plugin's positions are the slot's")
+        self.assertEqual(self.firn("positions").splitlines()[1].split()[0], "shop")
 
     def test_03_restarted(self):
         before = self.pod()
@@ -454,9 +485,33 @@ class OnANode(unittest.TestCase):
                     self.until(lambda replicas=replicas: self.node.get("IngestionUnit", "shop", NAMESPACE)["status"].get("replicas") == replicas, "it says so")
                     self.ready()
                 self.until(lambda: len(self.node.all_of("Pod", NAMESPACE, "firn.dev/role=ingest")) == 2, "the third has drained")
-            self.source.wait_confirmed("firn_shop", SECONDS, "shop")
-            self.until(lambda: self.compared()[0], "the tables have what the topics have")
-            self.equal()
+            self.through_topics()
+            self.copied_beside(broker)
+
+    def through_topics(self):
+        self.source.wait_confirmed("firn_shop", SECONDS, "shop")
+        self.until(lambda: self.compared()[0], "the tables have what the topics have")
+        self.equal()
+
+    def copied_beside(self, broker: Broker):
+        """A relay that runs is asked for a table: its topic, which has nothing any more, has it whole, the consumers' table too."""
+        for partition in range(6):
+            broker.delete_records("shop.public.orders", partition, -1)  # all
+        self.assertEqual(broker.read("shop.public.orders"), [])
+        pod, logs = self.pod(), self.firn("logs", "unit/shop").splitlines()
+        self.assertEqual({line.split("/")[1] for line in logs}, {one["metadata"]["name"] for one in self.node.all_of("Pod", NAMESPACE, "firn.dev/role=ingest")})
+        with self.traffic(300):
+            self.firn("resnapshot", "connector/shop", "public.orders")
+            request = self.until(lambda: (all_ := self.node.get("Connector", "shop", NAMESPACE)["status"].get("requests")) and all_[0]["state"] == "Done" and all_[0],
+                                 "the request is done")  # fmt: skip
+            self.assertEqual((request["kind"], request["tables"], request["by"]), ("Resnapshot", ["public.orders"], "admin"))
+            self.ready()
+        self.through_topics()
+        topic = Topic(broker, "shop.public.orders", self.source, "orders")
+        self.assertEqual((topic.rows_as_text(), topic.disordered), (source_rows(self.source, "orders"), []))
+        self.assertGreater(topic.snapshots["incremental"], 0)
+        self.assertEqual(self.firn("logs", "connector/shop").count('"table copied beside the stream"'), 1)
+        self.assertEqual(self.pod(), pod, "no Pod was rolled")
 
     def begin_anew(self):
         """Another lake, the source's password of the first day, and the namespace as it was before anything was applied."""
