@@ -284,6 +284,8 @@ bool unit_look(Look *look, Error *err)
     AUTO(json_free)
     json_t *unit = cache_get(op->cache, KIND_UNIT, look->namespace_name, look->name);
     if (!unit || object_is_deleted(unit)) {
+        AUTO(mem_free) char *key = reports_key('u', look->namespace_name, look->name);
+        reports_forget(op->reports, key);
         (void)verdicts_set(op->verdicts, 'u', look->namespace_name, look->name, NULL);
         return true;
     }

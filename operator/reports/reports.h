@@ -31,6 +31,8 @@ void reports_joined(Reports *reports, const char *key, const char *pod);
 void reports_said(Reports *reports, const char *key, const char *pod, ChannelReport *report,
                   int64_t now_us, int64_t now_s);
 void reports_left(Reports *reports, const char *key, const char *pod);
+/* There is no such resource any more: what is known of it goes with its last process. */
+void reports_forget(Reports *reports, const char *key);
 
 /* --- the line --- */
 
@@ -103,6 +105,7 @@ typedef struct Owner {
     int64_t expected_us, seen_us;
     int64_t due_us; /* when its figures are; INT64_MAX: they stand in line */
     bool silent;
+    bool is_gone;  /* the resource */
     bool moved;    /* a process came or went, or silence did, since its word was made */
     uint64_t word; /* of what was told at once last */
     bool is_shown;

@@ -1352,10 +1352,12 @@ class Faults(Reconcile):
         agent = self.agent("agent")
         agent.say("Streaming", lag=0, logStatus=1)
         self.wait_condition("Connector", "shop", "LogHeadroom", "True")
+        self.assertIn("\nfirn_agents_lag_bytes{", self.operator.http("/metrics")[1])
         agent.stop()
         self.remove_pod("agent")
         self.kube.delete("Connector", "shop", self.namespace)
         self.until(lambda: self.find("Connector", "shop") is None, "the Connector is gone")
+        self.until(lambda: "\nfirn_agents_lag_bytes{" not in self.operator.http("/metrics")[1], "and what its agent measured")
         self.assertNotIn("Forbidden", self.operator.text())
 
 
