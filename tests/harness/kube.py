@@ -9,6 +9,7 @@ builds everything, so that no test has to wait for that.
 A context manager, or start() and stop(). Every request of a test's own goes through `call`, as the administrator."""
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -337,8 +338,9 @@ class Cluster:
 
     def _etcd(self, path: str, body: str) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.etcd_port, timeout=30)
-        connection.request("POST", path, body)
-        return connection.getresponse().read()
+        with contextlib.closing(connection):
+            connection.request("POST", path, body)
+            return connection.getresponse().read()
 
 
 class BusyCluster(Cluster):
