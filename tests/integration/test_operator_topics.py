@@ -13,7 +13,7 @@ from harness.agent import Agent as Process
 from harness.events import LOCAL, duckdb_connection
 from harness.fault_proxy import Fault, FaultProxy
 from harness.kafka import Broker, Registry
-from harness.lake import version_files
+from harness.lake import load, version_files
 from harness.postgres import PASSWORD, Postgres
 from harness.relay import stream_manifest
 from harness.rest import RestCatalog
@@ -60,6 +60,39 @@ class Topics(Reconcile):
         path = self.folder / f"{unit}-{self.pods}.yaml"
         path.write_text(self.get("ConfigMap", f"{unit}-ingest")["data"]["manifest.yaml"])
         return Process(path, self.folder / f"{unit}-{self.pods}.log", subcommand="ingest")
+
+    def run_agent(self, child: str, subcommand: str, *more: str) -> Process:
+        """As a node would, in a Pod of a Deployment's; more: as a podTemplate may have it."""
+        deployment = self.until(lambda: self.find("Deployment", child), f"Deployment/{child}")
+        self.made_ready(child)
+        self.pods += 1
+        pod, folder = f"{child}-{self.pods}", self.folder / f"{child}-{self.pods}"
+        template = deployment["spec"]["template"]
+        self.kube.call("POST", self.kube.path("Pod", None, self.namespace), {"apiVersion": "v1", "kind": "Pod", "metadata": {
+            "name": pod, "labels": template["metadata"]["labels"]}, "spec": template["spec"]})  # fmt: skip
+        self.kube.patch("Pod", pod, {"status": {"phase": "Running"}}, self.namespace, "/status")
+        config = self.get("ConfigMap", child)["data"]
+        folder.mkdir()
+        for name, text in (("manifest.yaml", yaml.safe_dump_all(self.mounted()) + "---\n" + config["manifest.yaml"]), ("ca.crt", config["channel-ca.crt"]),
+                           ("orders.json", config.get("orders.json", "{}")), ("token", self.token(pod, child))):  # fmt: skip
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o600)
+        arguments = ("--channel", f"localhost:{self.port}", "--channel-ca", folder / "ca.crt", "--channel-token", folder / "token",
+                     "--orders", folder / "orders.json", *more)  # fmt: skip
+        agent = Process(folder / "manifest.yaml", folder / "log", subcommand=subcommand, arguments=arguments)
+        agent.pod = pod
+        self.addCleanup(agent.__exit__)
+        return agent
+
+    def made_ready(self, child: str, ready: int = 1):
+        deployment = self.get("Deployment", child)
+        status = {"observedGeneration": deployment["metadata"]["generation"], "replicas": 1, "updatedReplicas": 1, "readyReplicas": ready,
+                  "availableReplicas": ready}  # fmt: skip
+        self.kube.patch("Deployment", child, {"status": status}, self.namespace, "/status")
+
+    def mounted(self) -> list[dict]:
+        """The Secrets that a node would mount."""
+        return []
 
     # --- what is there ---
 
@@ -138,6 +171,49 @@ class Topics(Reconcile):
         found = self.wait_condition("IngestionUnit", "events", "Stalled", "True", "InvalidSpec")
         self.assertIn("idColumns", found["message"])
 
+    def asked(self, what: str, words: str) -> dict:
+        """Until it is done; what stands in the unit's status of it."""
+        self.kube.patch("IngestionUnit", "events", {"metadata": {"annotations": {f"firn.dev/{what}": words}}}, self.namespace)
+        _, name, by = words.split()
+
+        def done():
+            found = [one for one in self.get("IngestionUnit", "events")["status"].get("requests", []) if (one["id"], one.get("by")) == (name, by)]
+            return found and found[0]["state"] == "Done" and found[0]
+
+        return self.until(done, f"{words} is done")
+
+    def test_a_unit_goes_on_from_elsewhere(self):
+        """Asked of who runs: a rollback, then other positions; the status says who asked, and from where to where it went."""
+
+        def head() -> str:
+            return str(load(self.folder / "lake" / "web" / "views").metadata["current-snapshot-id"])
+
+        def way(request: dict) -> list[str]:
+            """Snapshot and next offset, from and to."""
+            return [request[name].partition("/")[0] for name in ("from", "to")]
+
+        self.apply(self.unit("events", lakeTableRef={"name": "views"}), self.table("views"))
+        process = self.run_agent("events-ingest", "ingest")
+        generation = self.get("Deployment", "events-ingest")["metadata"]["generation"]
+        self.events(0, 30)
+        self.arrive(process, "views", list(range(30)))
+        first = head()
+        self.events(30, 30)
+        self.arrive(process, "views", list(range(60)))
+        last = head()
+        found = self.asked("rollback", f"{first} back alice")
+        self.assertEqual((found["kind"], found["target"], *way(found)), ("Rollback", first, f"{last}@60", f"{first}@30"))
+        self.arrive(process, "views", list(range(60)))  # read again, each once
+        found = self.asked("positions", "0:50 again bob")
+        self.assertEqual((found["kind"], found["target"]), ("Positions", "0:50"))
+        self.assertEqual([one.split("@")[1] for one in way(found)], ["60", "50"])
+        self.arrive(process, "views", sorted([*range(60), *range(50, 60)]))
+        said = {one["message"] for one in self.kube.all_of("Event", self.namespace) if one["reason"] in ("Rollback", "Positions")}
+        self.assertIn("a rollback is asked for by alice, as back", said)
+        self.assertTrue(any(one.startswith("going on from other positions, as again: Done, from ") for one in said), said)
+        self.assertEqual(self.get("Deployment", "events-ingest")["metadata"]["generation"], generation, "no Pod was rolled")
+        self.assertEqual(process.stop(), OK, process.text()[-2000:])
+
     def test_to_topic(self):
         self.apply(self.unit("copied", toTopic={"topic": "others"}))
         self.until(lambda: self.find("Deployment", "copied-ingest"), "it has Pods")
@@ -180,7 +256,10 @@ class Relayed(Topics):
             self.addCleanup(server.stop)
             proxy = self.proxies[server] = FaultProxy("127.0.0.1", server.port).start()
             self.addCleanup(proxy.stop)
-        self.runs = 0
+
+    def mounted(self) -> list[dict]:
+        return [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": self.namespace},
+                 "stringData": {"username": "postgres", "password": PASSWORD}}]  # fmt: skip
 
     def apply_shop(self):
         class Through:
@@ -195,37 +274,6 @@ class Relayed(Topics):
                    {"kind": "IngestionUnit", "metadata": {"name": "orders"}, "spec": {
                        "connectorRef": {"name": "shop", "table": "public.orders"}, "outsourcingUnit": {"table": table},
                        "sla": {"freshness": "3s"}, "deadLetter": {"topic": "orders.dead"}}})  # fmt: skip
-
-    def run_agent(self, child: str, subcommand: str, *more: str) -> Process:
-        """As a node would, in a Pod of a Deployment's; more: as a podTemplate may have it."""
-        deployment = self.until(lambda: self.find("Deployment", child), f"Deployment/{child}")
-        self.made_ready(child)
-        self.runs += 1
-        pod, folder = f"{child}-{self.runs}", self.folder / f"{child}-{self.runs}"
-        template = deployment["spec"]["template"]
-        self.kube.call("POST", self.kube.path("Pod", None, self.namespace), {"apiVersion": "v1", "kind": "Pod", "metadata": {
-            "name": pod, "labels": template["metadata"]["labels"]}, "spec": template["spec"]})  # fmt: skip
-        self.kube.patch("Pod", pod, {"status": {"phase": "Running"}}, self.namespace, "/status")
-        config = self.get("ConfigMap", child)["data"]
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": self.namespace},
-                  "stringData": {"username": "postgres", "password": PASSWORD}}  # fmt: skip
-        folder.mkdir()
-        for name, text in (("manifest.yaml", yaml.safe_dump(secret) + "---\n" + config["manifest.yaml"]), ("ca.crt", config["channel-ca.crt"]),
-                           ("orders.json", config.get("orders.json", "{}")), ("token", self.token(pod, child))):  # fmt: skip
-            (folder / name).write_text(text)
-            (folder / name).chmod(0o600)
-        arguments = ("--channel", f"localhost:{self.port}", "--channel-ca", folder / "ca.crt", "--channel-token", folder / "token",
-                     "--orders", folder / "orders.json", *more)  # fmt: skip
-        agent = Process(folder / "manifest.yaml", folder / "log", subcommand=subcommand, arguments=arguments)
-        agent.pod = pod
-        self.addCleanup(agent.__exit__)
-        return agent
-
-    def made_ready(self, child: str, ready: int = 1):
-        deployment = self.get("Deployment", child)
-        status = {"observedGeneration": deployment["metadata"]["generation"], "replicas": 1, "updatedReplicas": 1, "readyReplicas": ready,
-                  "availableReplicas": ready}  # fmt: skip
-        self.kube.patch("Deployment", child, {"status": status}, self.namespace, "/status")
 
     def write(self, count: int, what: str = "new"):
         self.connection.execute("insert into orders (id, what) select coalesce(max, 0) + i, %s || i from (select max(id) from orders) m,"
