@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import tarfile
 import tempfile
@@ -872,6 +874,11 @@ class Life(Reconcile):
             with self.subTest(what):
                 self.until(lambda token=token, reason=reason: self.refusal(token) == reason, f"{what} is refused as {reason}")
         self.assertIsNone(self.refusal(self.kube.signed(good)), "signed anew, with the claims as they were")
+        self.assertEqual((self.channel_tls(), self.channel_tls(ssl.TLSVersion.TLSv1_2)), ("TLSv1.3", "TLSv1.2"))
+        with self.assertRaisesRegex(ssl.SSLError, "alert protocol version"):
+            self.channel_tls(ssl.TLSVersion.TLSv1_1)
+        with self.assertRaises(ssl.SSLCertVerificationError):
+            self.channel_tls(host="elsewhere")
         # another Connector of the same name, in the second namespace: its Pod speaks for it, and for nobody else
         for kind, name in (("Pod", "agent"), ("ServiceAccount", "shop-capture")):
             self.kube.delete(kind, name, other, "Background&gracePeriodSeconds=0")
@@ -903,6 +910,17 @@ class Life(Reconcile):
             self.assertRegex(text, rf'firn_channel_refused_total{{reason="{reason}"}} [1-9]')
         self.assertNotIn(good, self.operator.text())
 
+    def channel_arguments(self) -> list[str]:
+        return self.get("Deployment", "shop-capture")["spec"]["template"]["spec"]["containers"][0]["args"]
+
+    def channel_tls(self, most: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED, host: str = "localhost") -> str:
+        """The version that is spoken with who can speak so much."""
+        context = ssl.create_default_context(cadata=self.trust())
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # it is not this end that refuses
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, most
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as to, context.wrap_socket(to, server_hostname=host) as connection:
+            return connection.version()
+
     def test_agents_find_who_took_over(self):
         """Two operators one after the other, with the same keys; what the Pods are given to find them."""
         self.channel_started()
@@ -914,16 +932,21 @@ class Life(Reconcile):
         secret = self.get("Secret", "firn-operator-channel")
         self.assertEqual(set(secret["data"]), {"ca.crt", "ca.key", "tls.crt", "tls.key"})
         agent.say("Streaming", lag=0)
-        self.operator.kill()
+        first, before = self.operator, self.port
+        self.port = free_port()
         self.start("two", None, "--figures-interval=1s", f"--channel=127.0.0.1:{self.port}", "--channel-host=localhost")
+        self.until(self.operator.ready, "the other one stands by")
+        with self.assertRaises(ConnectionRefusedError):
+            self.channel_tls()  # who works listens, and nobody else
+        first.kill()
         self.until(self.operator.working, "the other one works")
+        self.until(lambda: f"--channel=localhost:{self.port}" in self.channel_arguments(), f"Pods are told another port than {before}")
         again = self.agent("agent")
         again.say("Streaming", lag=7)
         self.until(lambda: "firn_channel_connections 1\n" in self.operator.http("/metrics")[1], "it is heard")
         self.assertEqual(self.trust(), trust)
         self.assertEqual(self.get("Secret", "firn-operator-channel")["data"], secret["data"])
         template = self.get("Deployment", "shop-capture")["spec"]["template"]["spec"]
-        self.assertIn(f"--channel=localhost:{self.port}", template["containers"][0]["args"])
         (volume,) = [one for one in template["volumes"] if one["name"] == "channel"]
         (source,) = volume["projected"]["sources"]
         self.assertEqual(source["serviceAccountToken"]["audience"], "firn-channel")
@@ -1435,6 +1458,14 @@ class Install(unittest.TestCase):
         role = yaml.safe_load((ROOT / "deploy/kubernetes/role.yaml").read_text())
         (cluster_role,) = [one for one in everything if one["kind"] == "ClusterRole" and one["metadata"]["name"] == "firn-firn-system"]
         self.assertEqual(cluster_role["rules"], role["rules"])
+
+    def test_chart_of_a_pod_monitor(self):
+        """One of the Prometheus operator's, for the operator's Pods and the agents'; not unless it is asked for."""
+        self.assertNotIn("PodMonitor", self.kinds(self.render()))
+        found = [one for one in self.render("podMonitor.enabled=true", "podMonitor.interval=7s") if one["kind"] == "PodMonitor"]
+        self.assertTrue(found)
+        for one in found:
+            self.assertEqual({end["interval"] for end in one["spec"]["podMetricsEndpoints"]}, {"7s"})
 
     def test_chart_for_some_namespaces(self):
         some = self.render("namespaces={retail,sales}", "crds.enabled=false", "replicas=2")
