@@ -61,8 +61,8 @@ class Topics(Reconcile):
         path.write_text(self.get("ConfigMap", f"{unit}-ingest")["data"]["manifest.yaml"])
         return Process(path, self.folder / f"{unit}-{self.pods}.log", subcommand="ingest")
 
-    def run_agent(self, child: str, subcommand: str, *more: str) -> Process:
-        """As a node would, in a Pod of a Deployment's; more: as a podTemplate may have it."""
+    def run_agent(self, child: str, subcommand: str) -> Process:
+        """As a node would, in a Pod of a Deployment's."""
         deployment = self.until(lambda: self.find("Deployment", child), f"Deployment/{child}")
         self.made_ready(child)
         self.pods += 1
@@ -78,7 +78,7 @@ class Topics(Reconcile):
             (folder / name).write_text(text)
             (folder / name).chmod(0o600)
         arguments = ("--channel", f"localhost:{self.port}", "--channel-ca", folder / "ca.crt", "--channel-token", folder / "token",
-                     "--orders", folder / "orders.json", *more)  # fmt: skip
+                     "--orders", folder / "orders.json")  # fmt: skip
         agent = Process(folder / "manifest.yaml", folder / "log", subcommand=subcommand, arguments=arguments)
         agent.pod = pod
         self.addCleanup(agent.__exit__)
@@ -367,9 +367,13 @@ class Relayed(Topics):
         self.assertIn("--resnapshot", found["message"])
         self.says("IngestionUnit", Ready="False", Stalled="True/SlotMissing")
         self.says("LakeTable", Ready="False")
-        # the way out
+        # the way out, once
+        self.kube.patch("Connector", "shop", {"metadata": {"annotations": {"firn.dev/resnapshot": "*.* again alice"}}}, self.namespace)
+        self.until(lambda: "again" in self.get("ConfigMap", "shop-capture")["data"].get("orders.json", ""), "who starts is told")
         self.remove_pod(capture.pod)
-        capture = self.run_agent("shop-capture", "capture", "--resnapshot", "*.*")
+        capture = self.run_agent("shop-capture", "capture")
+        requests = lambda: self.get("Connector", "shop")["status"].get("requests", [{}])  # noqa: E731
+        self.until(lambda: (requests()[0].get("id"), requests()[0].get("state")) == ("again", "Done"), "it is done")
         self.says("Connector", Ready="True/Streaming", Stalled="False")
         self.says("IngestionUnit", Ready="True/Streaming", Stalled="False")
         self.equal(capture, ingest)
