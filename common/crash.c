@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void crash_point(const char *name)
 {
@@ -19,6 +20,7 @@ void crash_point(const char *name)
         return;
     fprintf(stderr, "crash point %s struck\n", name);
     raise(SIGKILL);
+    _exit(128 + SIGKILL); /* a container's first process is spared by its own signals */
 }
 #else
 typedef int crash_points_are_off; /* a translation unit must not be empty */

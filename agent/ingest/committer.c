@@ -372,6 +372,7 @@ static bool work(Committer *committer, CommitJob **job, CommitResult *ret, Error
             if (!ret->ok)
                 log_info("the table could not be loaded", LOG_T("table", committer->options.name),
                          LOG_T("reason", why.code), LOG_T("error", why.message));
+            ret->error = why;
             return true;
         }
         *err = why;

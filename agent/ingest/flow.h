@@ -91,7 +91,7 @@ typedef struct CommitResult {
     Error back_error;
     CommitAnswer answer;
     int64_t id, sequence;
-    Error error;
+    Error error; /* of what is not ok, or not done */
 } CommitResult;
 void commit_result_free(CommitResult *result);
 

@@ -279,6 +279,7 @@ static bool loaded(Feed *feed, CommitResult *result, Error *err)
 static void committed(Feed *feed)
 {
     TableFigures figures;
+    supervised_committed(&feed->ingest->base, feed->name);
     committer_figures(feed->committer, &figures);
     atomic_fetch_add(&feed->commits, 1);
     metric_add(feed->metrics.commits, 1);
@@ -298,12 +299,15 @@ static bool take_result(Feed *feed, CommitResult *result, Error *err)
     case JOB_LOAD:
         if (result->ok)
             return loaded(feed, result, err);
+        supervised_failed(&feed->ingest->base, feed->name, &result->error);
         coordinator_load_failed(&feed->coordinator, result->ticket, now_us());
         return true;
     case JOB_COMMIT:
     case JOB_RESEND:
         if (result->answer == ANSWER_DONE)
             committed(feed);
+        else if (result->answer != ANSWER_CONFLICT)
+            supervised_failed(&feed->ingest->base, feed->name, &result->error);
         coordinator_answered(&feed->coordinator, result->ticket, result->answer, result->id,
                              result->sequence, now_us());
         return true;

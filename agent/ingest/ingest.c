@@ -415,14 +415,11 @@ static void show(Feeds *feeds)
                   : all_read              ? PHASE_STREAMING
                                           : PHASE_PENDING;
     pthread_mutex_lock(&base->lock);
-    base->figures.phase = phase;
     base->figures.rows = base->rows_before + rows;
     base->figures.commits = base->commits_before + commits;
     base->figures.freshness_us = stale_us;
-    if (phase == PHASE_STREAMING)
-        base->figures.error[0] = '\0';
     pthread_mutex_unlock(&base->lock);
-    metric_set(base->metrics.phase, phase);
+    supervised_show_phase(base, phase);
     metric_set(base->metrics.freshness, (double)stale_us / 1e6);
 }
 

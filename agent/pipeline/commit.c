@@ -57,6 +57,7 @@ static void committed(Flow *flow, BoundTable *table)
     CRASH_POINT("writer-committed");
     table->entered = false;
     atomic_fetch_add(&flow->commits, 1);
+    supervised_committed(&flow->pipeline->base, table->name);
     progress_table(table);
     flow_copy_committed(flow, table);
     if (!table->swept)
@@ -77,6 +78,8 @@ static bool answered(Flow *flow, BoundTable *table, CommitAnswer answer, int64_t
     if (answer != ANSWER_DONE)
         log_info("commit did not go through", LOG_T("table", table->name),
                  LOG_T("reason", why->code), LOG_T("error", why->message));
+    if (answer == ANSWER_UNKNOWN || answer == ANSWER_FAILED)
+        supervised_failed(&flow->pipeline->base, table->name, why);
     *next = follow_answered(&table->follow, answer, id, sequence, clock_mono_us());
     if (answer == ANSWER_DONE)
         committed(flow, table);
@@ -108,6 +111,7 @@ static bool look(Flow *flow, BoundTable *table, FollowAction *action, Error *err
     Error why = {0};
     if (!table_look(table->table, action->commit, action->head, &view, &why)) {
         if (why.kind == ERROR_RETRY) {
+            supervised_failed(&flow->pipeline->base, table->name, &why);
             *action = follow_load_failed(follow, clock_mono_us());
             return true;
         }

@@ -83,6 +83,7 @@ typedef struct Point {
 typedef struct Relay {
     Supervised base;
     const StreamSpec *stream;
+    char *anew;           /* the request by which everything begins anew; NULL: nothing does */
     uint64_t batch_bytes; /* of the producer; 0: the usual */
     bool stalled;         /* the latest flow found that Kafka takes nothing: spooled.c */
     uint64_t dead_letters;

@@ -54,14 +54,59 @@ static bool find_start(RelayFlow *flow, RowPosition told, RowPosition *ret, Erro
     return true;
 }
 
+static char *name_of(const SourceTable *source)
+{
+    return mem_format("%s.%s", source->schema_name, source->table_name);
+}
+
+/* Is what is asked for left to do, of a table that the state knows? */
+static bool is_left(RelayFlow *flow, const CopyRequest *asked)
+{
+    size_t count = 0;
+    const SourceTable *sources = flow->capture ? capture_tables(flow->capture, &count) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        AUTO(mem_free) char *name = name_of(&sources[i]);
+        const TableState *state = state_table(&flow->state, name);
+        if (state && !table_state_is_done(state, asked->id))
+            return true;
+    }
+    return false;
+}
+
+/* The stream can't go on from where the topics are, and somebody has asked for all tables: then
+ * that is what --resnapshot '*.*' is, once for the request. */
+static bool begins_anew(RelayFlow *flow, const Error *err)
+{
+    static const char *const lost[] = {"SlotMissing", "SlotLost",      "SlotAhead",
+                                       "LogPurged",   "SourceChanged", "LogIncident"};
+    static char every[] = "*.*", *everything[] = {every};
+    static const TextList all = {.texts = everything, .count = 1};
+    const CopyRequest *asked = &flow->requests[REQUEST_ASKED];
+    Relay *relay = flow->relay;
+    bool is_lost = false, wants_all = false;
+    for (size_t i = 0; i < ARRAY_LEN(lost); i++)
+        is_lost = is_lost || strcmp(err->code, lost[i]) == 0;
+    for (size_t i = 0; i < asked->tables.count; i++)
+        wants_all = wants_all || strcmp(asked->tables.texts[i], every) == 0;
+    bool is_known = relay->anew && asked->id && strcmp(relay->anew, asked->id) == 0;
+    if (!is_lost || !wants_all || is_known || !is_left(flow, asked))
+        return false;
+    log_warn("everything is copied again, as was asked for", LOG_T("connector", relay->base.name),
+             LOG_T("id", asked->id), LOG_T("by", asked->by), LOG_T("reason", err->code),
+             LOG_T("error", err->message));
+    relay->base.resnapshot = &all;
+    free(relay->anew);
+    relay->anew = mem_strdup(asked->id);
+    return true;
+}
+
 /* Everything begins anew: then nothing of what was sent before counts. */
 static bool forgets_all(const RelayFlow *flow)
 {
     size_t count;
     const SourceTable *sources = capture_tables(flow->capture, &count);
     for (size_t i = 0; i < count; i++) {
-        AUTO(mem_free)
-        char *name = mem_format("%s.%s", sources[i].schema_name, sources[i].table_name);
+        AUTO(mem_free) char *name = name_of(&sources[i]);
         if (!supervised_resnapshots(&flow->relay->base, name))
             return false;
     }
@@ -88,6 +133,8 @@ static bool prepare(RelayFlow *flow, RowPosition start, Error *err)
         RelayTable *table = &flow->tables[i];
         if (table->begins)
             table_state_begin(table->state, flow->copied.at, table->source->shape);
+        if (table->begins && flow->relay->anew) /* which is what was asked for */
+            table_state_again(table->state, flow->relay->anew, NULL, true);
         const ColumnsVersion *columns = table_state_columns(
             table->state, table->complete && row_position_compare(start, table->state->begun) > 0
                               ? start
@@ -192,8 +239,8 @@ static bool run(Supervised *supervised, bool *ret_again, Error *err)
     flow->transactional = flow->stream->delivery == DELIVERY_TRANSACTIONAL;
     pthread_mutex_init(&flow->lock, NULL);
     begin_requests(flow);
-    bool ok = attempt(flow, err);
-    *ret_again = atomic_load(&flow->leaves);
+    bool ok = attempt(flow, err), anew = !ok && begins_anew(flow, err);
+    *ret_again = anew || atomic_load(&flow->leaves);
     remember(flow);
     supervised_ended(supervised, flow->capture, atomic_load(&flow->rows), flow->transactions);
     relay_beside_close(flow);
@@ -205,12 +252,13 @@ static bool run(Supervised *supervised, bool *ret_again, Error *err)
     for (size_t i = 0; i < ARRAY_LEN(flow->requests); i++)
         copy_request_done(&flow->requests[i]);
     free(flow);
-    return ok;
+    return ok || anew;
 }
 
 static void relay_free(Supervised *supervised)
 {
     supervised_done(supervised);
+    free(((Relay *)supervised)->anew);
     free(supervised);
 }
 

@@ -75,15 +75,13 @@ void supervised_show(Supervised *supervised, Marks *marks, const Shown *shown)
                                        : PHASE_STREAMING;
     pthread_mutex_lock(&supervised->lock);
     Figures *to = &supervised->figures;
-    to->phase = phase;
     to->copy = shown->copy;
     to->lag_bytes = lag;
     to->freshness_us = freshness_us;
     to->rows = supervised->rows_before + shown->rows;
     to->commits = supervised->commits_before + shown->commits;
-    to->error[0] = '\0';
     pthread_mutex_unlock(&supervised->lock);
-    metric_set(supervised->metrics.phase, phase);
+    supervised_show_phase(supervised, phase);
     metric_set(supervised->metrics.lag, (double)lag);
     metric_set(supervised->metrics.freshness, (double)freshness_us / 1e6);
     metric_set(supervised->metrics.confirmed, (double)capture->confirmed.major);

@@ -73,6 +73,7 @@ void supervised_init(Supervised *supervised, const SupervisedKind *kind,
 void supervised_done(Supervised *supervised)
 {
     pthread_mutex_destroy(&supervised->lock);
+    trouble_done(&supervised->trouble);
     names_done(&supervised->begun);
     names_done(&supervised->outdated);
     copy_request_done(&supervised->request);
@@ -161,6 +162,13 @@ void supervised_phase(Supervised *supervised, Phase phase)
     set_phase(supervised, phase, NULL);
 }
 
+static void end_trouble(Supervised *supervised)
+{
+    pthread_mutex_lock(&supervised->lock);
+    trouble_done(&supervised->trouble);
+    pthread_mutex_unlock(&supervised->lock);
+}
+
 static void pause_for(Supervised *supervised, int64_t us)
 {
     int64_t until_us = clock_mono_us() + us;
@@ -174,6 +182,7 @@ bool supervised_run(Supervised *supervised, Error *err)
     for (;;) {
         int64_t started_us = clock_mono_us();
         bool again = false, ok = supervised->kind->attempt(supervised, &again, err);
+        end_trouble(supervised);
         if (ok && again && !atomic_load(&supervised->stop))
             continue;
         if (ok || !mends_itself(err)) {

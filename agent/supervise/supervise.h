@@ -7,6 +7,7 @@
  * unit's own process, to go on from elsewhere look.c       tables that are added at the source
  *   headroom.c   the log that the source keeps
  *   copying.c    what copies have in common (copying.h)
+ *   trouble.c    tables that can't be committed for now, while all else goes on
  *   progress.c   figures for metrics, health and the progress line */
 #pragma once
 
@@ -76,6 +77,18 @@ void names_add(Names *names, const char *name);
 void names_drop(Names *names, const char *name);
 void names_done(Names *names);
 
+/* trouble.c. Begins as zero; time is the caller's, in order. */
+typedef struct Trouble {
+    Names tables;
+    int64_t since_us, last_us;
+    Error err; /* the latest */
+} Trouble;
+void trouble_done(Trouble *trouble);
+void trouble_put(Trouble *trouble, const char *table_name, const Error *err, int64_t now_us);
+void trouble_drop(Trouble *trouble, const char *table_name);
+/* NULL: there is none, or none that lasts. */
+const Error *trouble_shown(Trouble *trouble, int64_t now_us);
+
 /* What is said of the source's log (headroom.c). */
 typedef struct Headroom {
     Metric *retained, *bytes, *seconds, *status, *heartbeats;
@@ -98,11 +111,12 @@ struct Supervised {
                                    NULL */
     char *name;                 /* "retail/shop" */
     atomic_bool stop;
-    pthread_mutex_t lock; /* over figures, the names, and what is asked for */
+    pthread_mutex_t lock; /* over figures, trouble, the names, and what is asked for */
     Figures figures;
     CopyRequest request;
     UnitRequest unit_request;
     int64_t paused_us;    /* since when; 0: it does not pause */
+    Trouble trouble;      /* of this attempt */
     Names begun;          /* tables whose --resnapshot has begun: a retry goes on with it */
     Names outdated;       /* tables whose copy has to begin anew: its columns changed */
     uint64_t rows_before; /* of earlier attempts */
@@ -164,6 +178,12 @@ void supervised_unit_request(Supervised *supervised, UnitRequest *ret);
 bool supervised_unit_asks_more(Supervised *supervised, const UnitRequest *known);
 void supervised_unit_asked(Supervised *supervised, const char *id, RequestState state,
                            const char *why, const char *from, const char *to);
+/* trouble.c. The table can't be committed for now; it is. */
+void supervised_failed(Supervised *supervised, const char *table_name, const Error *err);
+void supervised_committed(Supervised *supervised, const char *table_name);
+/* Of a flow that runs: that phase, or Retrying, with the error, while a table can't be committed.
+ */
+void supervised_show_phase(Supervised *supervised, Phase phase);
 /* headroom.c */
 void headroom_register(Supervised *supervised, const char *label);
 void supervised_headroom(Supervised *supervised, const CaptureFigures *figures);

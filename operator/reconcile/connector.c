@@ -333,6 +333,8 @@ bool connector_look(Look *look, Error *err)
         return true;
     json_t *connector = cache_get(op->cache, KIND_CONNECTOR, look->namespace_name, look->name);
     if (!connector) {
+        AUTO(mem_free) char *key = reports_key('c', look->namespace_name, look->name);
+        reports_forget(op->reports, key);
         verdicts_looked(op->verdicts, look->namespace_name, look->name, 0);
         if (verdicts_set(op->verdicts, 'c', look->namespace_name, look->name, NULL))
             enqueue_units_of(op, look->namespace_name, look->name);

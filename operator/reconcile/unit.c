@@ -115,6 +115,18 @@ static void put_selector(Look *look, const char *label, const char *name, json_t
     json_object_set_new(more, "selector", json_string(selector));
 }
 
+/* Of what a Connector feeds, by how that is. */
+static State state_under(const char *connector, const State *state)
+{
+    if (state->health == HEALTH_READY && strcmp(state->phase, "Stopped") == 0)
+        return state_of(HEALTH_PROGRESS, "Stopped", "ConnectorStopped",
+                        "Connector %s is stopped, as its state says", connector);
+    if (state->health == HEALTH_STALLED)
+        return state_of(HEALTH_STALLED, state->phase, state->reason, "Connector %s: %s", connector,
+                        state->message);
+    return *state;
+}
+
 /* Filled by the Connector's Pod: what holds of that. */
 static State state_by_connector(Look *look, const char *connector, json_t *more)
 {
@@ -125,13 +137,19 @@ static State state_by_connector(Look *look, const char *connector, json_t *more)
     json_object_set_new(
         more, "replicas",
         json_integer(state.health == HEALTH_READY && strcmp(state.phase, "Stopped") != 0));
-    if (state.health == HEALTH_READY && strcmp(state.phase, "Stopped") == 0)
-        return state_of(HEALTH_PROGRESS, "Stopped", "ConnectorStopped",
-                        "Connector %s is stopped, as its state says", connector);
-    if (state.health == HEALTH_STALLED)
-        return state_of(HEALTH_STALLED, state.phase, state.reason, "Connector %s: %s", connector,
-                        state.message);
-    return state;
+    return state_under(connector, &state);
+}
+
+/* Filled from topics: whoever reads all that they have is no fresher than whoever fills them. */
+static void bound_by_connector(Look *look, const char *connector, State *state)
+{
+    State fed;
+    if (state->health != HEALTH_READY ||
+        !verdicts_get(look->op->verdicts, 'c', look->namespace_name, connector, &fed))
+        return;
+    fed = state_under(connector, &fed);
+    if (fed.health != HEALTH_READY)
+        *state = fed;
 }
 
 static void put_quantity(json_t *more, const char *name, int64_t bytes)
@@ -231,6 +249,8 @@ static bool find_state(Look *look, const json_t *unit, Orders *orders, State *re
             return false;
         if (!refused)
             find_ingest(look, ret, more);
+        if (connector_name)
+            bound_by_connector(look, connector_name, ret);
         return true;
     }
     orders_refuse(look, unit, orders,
@@ -285,6 +305,8 @@ bool unit_look(Look *look, Error *err)
     Operator *op = look->op;
     AUTO(json_free) json_t *unit = read_unit(look);
     if (!unit || object_is_deleted(unit)) {
+        AUTO(mem_free) char *key = reports_key('u', look->namespace_name, look->name);
+        reports_forget(op->reports, key);
         (void)verdicts_set(op->verdicts, 'u', look->namespace_name, look->name, NULL);
         return true;
     }

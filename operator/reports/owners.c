@@ -90,6 +90,8 @@ static Owner *owner_made(Reports *reports, const char *key)
         (*at)->word = owner_word(*at);
         reports->count++;
     }
+    if (*at)
+        (*at)->is_gone = false;
     return *at;
 }
 
@@ -103,8 +105,13 @@ static Agent *agent_of(const Owner *owner, const char *pod)
 
 static bool is_of_nobody(const Owner *owner, int64_t now_us)
 {
-    return !owner->expected && !owner->agent_count && !owner->in_line &&
-           now_us - owner->seen_us > 10 * REPORTS_SILENT_US;
+    bool is_old = !owner->expected && now_us - owner->seen_us > 10 * REPORTS_SILENT_US;
+    if (owner->in_line || (!owner->is_gone && (owner->agent_count || !is_old)))
+        return false;
+    for (size_t i = 0; i < owner->agent_count; i++)
+        if (owner->agents[i].connected)
+            return false;
+    return true;
 }
 
 void reports_each(Reports *reports, void (*each)(void *context, Owner *owner), void *context)
@@ -203,7 +210,8 @@ void reports_joined(Reports *reports, const char *key, const char *pod)
         channel_flow_clear(&agent->flow);
     }
     if (agent) {
-        agent->connected = agent->is_new = true;
+        agent->connected++;
+        agent->is_new = true;
         agent->round++;
         owner->moved = true;
     }
@@ -258,9 +266,20 @@ void reports_left(Reports *reports, const char *key, const char *pod)
     pthread_mutex_lock(&reports->lock);
     Owner *owner = *owner_at(reports, key);
     Agent *agent = agent_of(owner, pod);
-    if (agent) {
-        agent->connected = false;
+    if (agent && agent->connected) {
+        agent->connected--;
         owner->moved = true;
+    }
+    pthread_mutex_unlock(&reports->lock);
+}
+
+void reports_forget(Reports *reports, const char *key)
+{
+    pthread_mutex_lock(&reports->lock);
+    Owner *owner = *owner_at(reports, key);
+    if (owner) {
+        owner->is_gone = true;
+        owner->expected = 0; /* it is not missed */
     }
     pthread_mutex_unlock(&reports->lock);
 }

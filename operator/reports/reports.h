@@ -31,6 +31,8 @@ void reports_joined(Reports *reports, const char *key, const char *pod);
 void reports_said(Reports *reports, const char *key, const char *pod, ChannelReport *report,
                   int64_t now_us, int64_t now_s);
 void reports_left(Reports *reports, const char *key, const char *pod);
+/* There is no such resource any more: what is known of it goes with its last process. */
+void reports_forget(Reports *reports, const char *key);
 
 /* --- the line --- */
 
@@ -82,10 +84,10 @@ typedef struct Told {
 
 typedef struct Agent {
     char *pod;
-    bool connected;
-    bool whole;     /* all of its tables were told, by this connection or one before */
-    bool is_new;    /* a connection that has not told all yet */
-    unsigned round; /* connections */
+    unsigned connected; /* often: the one before may not know yet that it is broken */
+    bool whole;         /* all of its tables were told, by this connection or one before */
+    bool is_new;        /* a connection that has not told all yet */
+    unsigned round;     /* connections */
     int64_t heard_us, heard_s;
     ChannelFlow flow;
     Told **tables; /* by unit and table */
@@ -103,6 +105,7 @@ typedef struct Owner {
     int64_t expected_us, seen_us;
     int64_t due_us; /* when its figures are; INT64_MAX: they stand in line */
     bool silent;
+    bool is_gone;  /* the resource */
     bool moved;    /* a process came or went, or silence did, since its word was made */
     uint64_t word; /* of what was told at once last */
     bool is_shown;
@@ -127,7 +130,7 @@ struct Reports {
     Bucket bucket;
     int64_t figures_us;
 };
-#define REPORTS_SILENT_US INT64_C(30000000)
+#define REPORTS_SILENT_US INT64_C(25000000) /* so that it shows within 30 s */
 
 /* merge.c: all under the lock. */
 bool owner_counts(const Owner *owner, const Agent *agent);

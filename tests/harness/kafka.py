@@ -152,7 +152,7 @@ class Broker(_Java):
     def read(self, topic: str) -> list:
         """All records that are there (confluent_kafka.Message), partition by partition."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "harness", "enable.partition.eof": True,
-                             "enable.auto.commit": False, "fetch.wait.max.ms": 10})  # fmt: skip
+                             "enable.auto.commit": False, "fetch.wait.max.ms": 10, "auto.offset.reset": "earliest"})  # fmt: skip
         try:
             known = consumer.list_topics(topic, timeout=READ_SECONDS).topics[topic]
             consumer.assign([TopicPartition(topic, number, 0) for number in known.partitions])

@@ -108,6 +108,10 @@ class Folded:
         self.disordered = []
         self._fold()
 
+    def rows_as_text(self) -> list[str]:
+        """As source_rows."""
+        return sorted(map(_text, self.rows.values()))
+
     def _read(self, data):
         if data is None:
             return None
@@ -277,7 +281,7 @@ class RelayCase(TestCase):
             self.assertEqual(topic.disordered, [], table)
             if not repeats:
                 self.assertEqual(topic.repeated, 0, table)
-            ours, theirs = sorted(_text(row) for row in topic.rows.values()), source_rows(self.postgres, table)
+            ours, theirs = topic.rows_as_text(), source_rows(self.postgres, table)
             if ours != theirs:
                 missing, extra = sorted(set(theirs) - set(ours)), sorted(set(ours) - set(theirs))
                 self.fail(f"{table}: {len(ours)} rows, the source has {len(theirs)}; missing {missing[:2]}, too many {extra[:2]}")

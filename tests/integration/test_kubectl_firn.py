@@ -4,7 +4,9 @@ controllers and a node would say."""
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -86,6 +88,20 @@ class Plugin(unittest.TestCase):
         self.assertEqual(self.firn("status", namespace="empty"), "There is no Connector and no IngestionUnit here.\n")
         everywhere = self.kubectl("firn", "status", "-A")
         self.assertIn("retail/shop ", everywhere)
+
+    def test_status_live(self):
+        """Drawn again and again, until one has seen enough."""
+        call = [sys.executable, ROOT / "deploy/kubectl-firn", "status", "--watch", "--namespace", "retail"]
+        environment = {"PATH": f"{self.folder}:{os.environ['PATH']}", "HOME": str(self.folder), "KUBECONFIG": str(self.kube.folder / "admin.kubeconfig")}
+        with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=environment) as live:
+            try:
+                text = ""
+                while text.count("\033[H\033[2J") < 3:
+                    text += live.stdout.read(1)
+            finally:
+                live.send_signal(signal.SIGINT)
+            self.assertEqual(live.wait(30), 130)
+        self.assertEqual(text.split("\033[H\033[2J")[1:3], [GOLDEN, GOLDEN])
 
     def test_describe(self):
         event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "one", "namespace": "retail"}, "reason": "ConnectionLost", "message": "away",

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from harness.kafka import Broker
 from harness.kube import HELM, ROOT, Refused, operator_binary
 from harness.kube_node import ADDRESS, Node
 from harness.postgres import PASSWORD, Postgres
+from harness.relay import Topic, source_rows
 from harness.server import DEPLOY, fetched
 from harness.shop import PACE, Traffic, make
 from harness.wait import wait_until
@@ -69,7 +71,19 @@ class OnANode(unittest.TestCase):
         for name in ("firn-system", NAMESPACE):
             labels = {"pod-security.kubernetes.io/enforce": "restricted"}
             cls.node.apply(yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
-        cls.helm("install", "firn", ROOT / "helm/firn", "--set", "replicas=2", "--wait", "--timeout", "120s")
+        cls.helm("install", "firn", cls.older_chart(), "--set", "replicas=2", "--wait", "--timeout", "120s")
+
+    @classmethod
+    def older_chart(cls) -> Path:
+        """Whose units have no spec.sla yet."""
+        chart = cls.folder / "older"
+        shutil.copytree(ROOT / "helm/firn", chart)
+        file = chart / "files/crds/ingestionunits.yaml"
+        definition = yaml.safe_load(file.read_text())
+        (version,) = definition["spec"]["versions"]
+        del version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["sla"]
+        file.write_text(yaml.safe_dump(definition))
+        return chart
 
     @classmethod
     def image(cls, kind: str) -> Path:
@@ -97,6 +111,12 @@ class OnANode(unittest.TestCase):
 
     def kubectl(self, *words, **more) -> str:
         return self.node.kubectl("--namespace", NAMESPACE, *words, **more)
+
+    def firn(self, *words) -> str:
+        """kubectl finds the plugin by its name."""
+        environment = {**os.environ, "PATH": f"{ROOT / 'deploy'}:{self.node.programs}:{os.environ['PATH']}",
+                       "KUBECONFIG": str(self.node.folder / "admin.kubeconfig")}  # fmt: skip
+        return kube_node.run("kubectl", "firn", *words, "--namespace", NAMESPACE, env=environment, timeout=60)
 
     # --- the shop ---
 
@@ -261,14 +281,38 @@ class OnANode(unittest.TestCase):
     def test_02_helm_test(self):
         self.helm("test", "firn", "--timeout", "60s")
 
-    def test_03_restarted(self):
+    def test_03_plugin(self):
+        """What it asks of a node: what Pods say, and what they measure."""
+        said = self.firn("logs", "connector/shop").splitlines()
+        self.assertEqual(said, self.kubectl("logs", self.pod()).splitlines()[: len(said)])
+        self.assertIn("the operator hears", "\n".join(said))
+        self.assertEqual(len(self.firn("logs", "connector/shop", "--tail=2").splitlines()), 2)
+        self.connection.execute("update products set stock = stock + 1")
+        end = self.source.wal_end()
+        self.source.wait_confirmed("firn_shop", SECONDS, "shop")
+
+        def told() -> list[int]:
+            name, confirmed, received, lag, kept = self.firn("positions", "shop").splitlines()[1].split()
+            self.assertEqual(name, "shop")
+            self.assertGreaterEqual(int(kept), 0)
+            return [int(high, 16) << 32 | int(low, 16) for high, _, low in (one.partition("/") for one in (confirmed, received))] + [int(lag)]
+
+        def as_the_source_says() -> bool:
+            before = self.source.slot("firn_shop")["confirmed"]
+            confirmed, received, lag = told()
+            return end <= before <= confirmed <= self.source.slot("firn_shop")["confirmed"] and confirmed <= received and lag < 1 << 20
+
+        self.until(as_the_source_says, "the plugin's positions are the slot's")
+        self.assertEqual(self.firn("positions").splitlines()[1].split()[0], "shop")
+
+    def test_04_restarted(self):
         before = self.pod()
         with self.traffic(60):
             self.kubectl("annotate", "connector", "shop", "firn.dev/restart=once")
             self.rolled(before)
         self.equal()
 
-    def test_04_killed(self):
+    def test_05_killed(self):
         with self.traffic(60):
             before = self.pods()[0]["status"]["containerStatuses"][0]["restartCount"]
             (number,) = self.node.inside("pgrep", "-x", "firn-agent").split()
@@ -277,7 +321,7 @@ class OnANode(unittest.TestCase):
             self.ready()
         self.equal()
 
-    def test_05_secret_rotated(self):
+    def test_06_secret_rotated(self):
         before = self.pod()
         self.source.execute("alter role firn password 'another'")
         (self.folder / "secret.yaml").write_text(yaml.safe_dump(
@@ -287,14 +331,14 @@ class OnANode(unittest.TestCase):
             self.rolled(before)
         self.equal()
 
-    def test_06_wrong_image(self):
+    def test_07_wrong_image(self):
         self.patch({"spec": {"agent": {"image": "nowhere.invalid/agent:1"}}})
         self.stalled("ErrImagePull", "ImagePullBackOff")
         self.patch({"spec": {"agent": {"image": None}}})
         self.ready()
         self.equal()
 
-    def test_07_quota(self):
+    def test_08_quota(self):
         quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
         (self.folder / "quota.yaml").write_text(json.dumps(quota))
         self.kubectl("apply", "-f", self.folder / "quota.yaml")
@@ -305,7 +349,7 @@ class OnANode(unittest.TestCase):
         self.ready()
         self.equal()
 
-    def test_08_stopped_and_started(self):
+    def test_09_stopped_and_started(self):
         self.patch({"spec": {"state": "Stopped"}})
         self.until(lambda: not self.pods(), "its Pod ends")
         self.until(lambda: self.condition("Connector", "shop", "Ready").get("reason") == "Stopped", "the status says so")
@@ -317,7 +361,7 @@ class OnANode(unittest.TestCase):
             self.ready()
         self.equal()
 
-    def test_09_drained(self):
+    def test_10_drained(self):
         with self.traffic(60):
             self.kubectl("drain", "node1", "--delete-emptydir-data", "--ignore-daemonsets", "--pod-selector=firn.dev/role=capture",
                          "--timeout=90s")  # fmt: skip
@@ -326,7 +370,7 @@ class OnANode(unittest.TestCase):
             self.ready()
         self.equal()
 
-    def test_10_the_leader_dies(self):
+    def test_11_the_leader_dies(self):
         lease = self.node.get("Lease", "firn", "firn-system")["spec"]["holderIdentity"]
         self.node.kubectl("-n", "firn-system", "delete", "pod", lease, "--grace-period=0", "--force")
         began = time.monotonic()
@@ -340,18 +384,84 @@ class OnANode(unittest.TestCase):
         self.rolled(before)
         self.equal()
 
-    def test_11_upgraded(self):
-        """Chart and images: agents roll to the new one."""
+    def test_12_drifted(self):
+        """By hand: what is changed is put back, what is deleted is made again."""
+        before = self.pod()
+        with self.traffic(60):
+            self.kubectl("scale", "deployment", "shop-capture", "--replicas=0")
+            self.kubectl("set", "image", "deployment/shop-capture", "agent=nowhere.invalid/agent:1")
+
+            def is_back() -> bool:
+                spec = self.node.get("Deployment", "shop-capture", NAMESPACE)["spec"]
+                return (spec["replicas"], spec["template"]["spec"]["containers"][0]["image"]) == (1, f"firn-agent:{VERSION}")
+
+            self.until(is_back, "replicas and image are put back")
+            self.until(lambda: self.pods() and self.pod() != before, "another Pod is there")
+            before = self.pod()
+            self.kubectl("delete", "deployment,configmap,service", "-l", "app.kubernetes.io/managed-by=firn-operator")
+            self.rolled(before)
+        self.equal()
+
+    def test_13_the_api_server_dies(self):
+        """And etcd forgets all but the newest: who follows goes on meanwhile, and what is asked afterwards is done."""
+        before = self.pod()
+        with self.traffic(60):
+            self.node.stop_one("api-server", signal.SIGKILL)
+            self.source.wait_confirmed("firn_shop", SECONDS, "shop")
+            self.node.compact()
+            self.node.start_api_server()
+            self.ready()
+            self.assertEqual(self.pod(), before)
+            self.kubectl("annotate", "--overwrite", "connector", "shop", "firn.dev/restart=thrice")
+            self.rolled(before)
+        self.equal()
+
+    def test_14_the_operator_is_killed(self):
+        """At points of a reconcile; it is started again, and does the rest."""
+        for number, point in enumerate(("operator-child-applied:1", "operator-status-written:1")):
+            with self.subTest(point), self.traffic(60):
+                before = self.pod()
+                self.crash_at(f"FIRN_CRASH_AT={point}")
+                self.kubectl("annotate", "--overwrite", "connector", "shop", f"firn.dev/restart=for {number}")
+                self.until(lambda point=point: self.operator_struck(point.partition(":")[0]), f"{point} strikes")
+                self.crash_at("FIRN_CRASH_AT-")
+                self.rolled(before)
+            self.equal()
+
+    def crash_at(self, variable: str):
+        self.node.kubectl("-n", "firn-system", "set", "env", "deployment/firn", variable)
+        self.node.kubectl("-n", "firn-system", "rollout", "status", "deployment/firn", f"--timeout={SECONDS:g}s")
+
+    def operator_struck(self, point: str) -> bool:
+        """One of its Pods ended there."""
+        for pod in self.node.all_of("Pod", "firn-system", "app.kubernetes.io/name=firn-operator"):
+            with contextlib.suppress(AssertionError):  # it never ended
+                if f"crash point {point} struck" in self.node.kubectl("-n", "firn-system", "logs", "--previous", pod["metadata"]["name"]):
+                    return True
+        return False
+
+    def test_15_upgraded(self):
+        """Definitions, chart and images: what the older ones did not know is known, and agents roll to the new one."""
         for kind in ("agent", "operator"):
             kube_node.run(*self.node._ctr(), "images", "tag", f"docker.io/library/firn-{kind}:{VERSION}", f"docker.io/library/firn-{kind}:next")
         before = self.pod()
+        with self.assertRaises(Refused) as caught:
+            self.promise()
+        self.assertIn('unknown field "spec.sla"', caught.exception.message)
         with self.traffic(60):
             self.helm("upgrade", "firn", ROOT / "helm/firn", "--set", "replicas=2", "--set", "image.tag=next", "--wait", "--timeout", "120s")
             self.rolled(before)
         self.assertEqual(self.pods()[0]["spec"]["containers"][0]["image"], "firn-agent:next")
         self.equal()
+        self.promise()
+        self.until(lambda: self.condition("IngestionUnit", "shop", "Fresh").get("status") == "True", "the promise is known, and kept")
+        self.ready()
 
-    def test_12_a_table_dropped(self):
+    def promise(self):
+        path = self.node.path("IngestionUnit", "shop", NAMESPACE, "?fieldValidation=Strict")
+        self.node.call("PATCH", path, {"spec": {"sla": {"freshness": "10m"}}}, "application/merge-patch+json")
+
+    def test_16_a_table_dropped(self):
         """One more, filled, maintained by a container of its own, and then dropped with its files, as its resource says."""
         self.connection.execute("create table extra (id int primary key, v text)")
         self.connection.execute("insert into extra select i, 'x' from generate_series(1, 100) i")
@@ -381,7 +491,7 @@ class OnANode(unittest.TestCase):
         self.connection.execute("drop table extra")
         self.ready()
 
-    def test_13_deleted(self):
+    def test_17_deleted(self):
         """The slot goes with the Connector, by a Pod; the tables stay."""
         self.kubectl("delete", "connector", "shop", "--timeout=120s")
         self.assertIsNone(self.source.slot("firn_shop"))
@@ -406,7 +516,7 @@ class OnANode(unittest.TestCase):
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.flux.kustomization('shop').get('status')}\n{self.flux.log()}\n{self.everything()}") from None
 
-    def test_14_gitops(self):
+    def test_18_gitops(self):
         """Flux's own controller, with the Kustomization of deploy/gitops: Ready by its health checks, what is removed is
         pruned, a change that stalls or that the definitions refuse is reported, and a mended one is taken."""
         every = ("customers", "products", "orders", "order_lines")
@@ -452,7 +562,7 @@ class OnANode(unittest.TestCase):
             self.until(lambda: self.node.find("Connector", "shop", NAMESPACE) is None, "everything is pruned")
         self.assertIsNone(self.source.slot("firn_shop"))
 
-    def test_15_scaled(self):
+    def test_19_scaled(self):
         """Consumers of a stream, while the source is written to: three of one, then two of three."""
         self.begin_anew()
         with Broker(ADDRESS) as broker:
@@ -467,9 +577,43 @@ class OnANode(unittest.TestCase):
                     self.until(lambda replicas=replicas: self.node.get("IngestionUnit", "shop", NAMESPACE)["status"].get("replicas") == replicas, "it says so")
                     self.ready()
                 self.until(lambda: len(self.node.all_of("Pod", NAMESPACE, "firn.dev/role=ingest")) == 2, "the third has drained")
-            self.source.wait_confirmed("firn_shop", SECONDS, "shop")
-            self.until(lambda: self.compared()[0], "the tables have what the topics have")
-            self.equal()
+            self.through_topics()
+            self.copied_beside(broker)
+            self.namespace_goes()
+
+    def through_topics(self):
+        self.source.wait_confirmed("firn_shop", SECONDS, "shop")
+        self.until(lambda: self.compared()[0], "the tables have what the topics have")
+        self.equal()
+
+    def copied_beside(self, broker: Broker):
+        """A relay that runs is asked for a table: its topic, which has nothing any more, has it whole, the consumers' table too."""
+        for partition in range(6):
+            broker.delete_records("shop.public.orders", partition, -1)  # all
+        self.assertEqual(broker.read("shop.public.orders"), [])
+        pod, logs = self.pod(), self.firn("logs", "unit/shop").splitlines()
+        self.assertEqual({line.split("/")[1] for line in logs}, {one["metadata"]["name"] for one in self.node.all_of("Pod", NAMESPACE, "firn.dev/role=ingest")})
+        with self.traffic(300):
+            self.firn("resnapshot", "connector/shop", "public.orders")
+            request = self.until(lambda: (all_ := self.node.get("Connector", "shop", NAMESPACE)["status"].get("requests")) and all_[0]["state"] == "Done" and all_[0],
+                                 "the request is done")  # fmt: skip
+            self.assertEqual((request["kind"], request["tables"], request["by"]), ("Resnapshot", ["public.orders"], "admin"))
+            self.ready()
+        self.through_topics()
+        topic = Topic(broker, "shop.public.orders", self.source, "orders")
+        self.assertEqual((topic.rows_as_text(), topic.disordered), (source_rows(self.source, "orders"), []))
+        self.assertGreater(topic.snapshots["incremental"], 0)
+        self.assertEqual(self.firn("logs", "connector/shop").count('"table copied beside the stream"'), 1)
+        self.assertEqual(self.pod(), pod, "no Pod was rolled")
+
+    def namespace_goes(self):
+        """With everything in it that runs: nothing holds it up, and what may have stayed at the source is named."""
+        self.kubectl("delete", "namespace", NAMESPACE, f"--timeout={SECONDS:g}s")
+        logs = "".join(self.node.kubectl("-n", "firn-system", "logs", pod["metadata"]["name"])
+                       for pod in self.node.all_of("Pod", "firn-system", "app.kubernetes.io/name=firn-operator"))  # fmt: skip
+        self.assertEqual('"slot left behind"' in logs, self.source.slot("firn_shop") is not None, logs[-3000:])
+        same, output = self.compared()
+        self.assertTrue(same, output)
 
     def begin_anew(self):
         """Another lake, the source's password of the first day, and the namespace as it was before anything was applied."""

@@ -261,6 +261,31 @@ class Relay(RelayCase):
         self.assert_stopped(agent)
         topics = self.assert_equal()
         self.assertEqual(topics["order_lines"].ops["t"], PARTITIONS)
+        # the same asked for beside the manifest: once for its id, whatever kills the agent meanwhile
+        self.lose_slot("delete from order_lines where order_id < 40")
+        orders = self.folder / "orders.json"
+        orders.write_text('{"orders": {"resnapshot": "public.orders less alice"}}')
+        self.refused("--orders", orders)
+        orders.write_text('{"orders": {"resnapshot": "*.* first alice"}}')
+        agent = self.start(crash_at="relay-copy-begun", arguments=["--orders", orders])
+        self.assertEqual(agent.wait(), -signal.SIGKILL, agent.text())
+        self.assertTrue(agent.struck())
+        agent = self.start(arguments=["--orders", orders])
+        self.wait_agreed(agent)
+        self.assert_stopped(agent)
+        self.assertNotIn("beside the stream", agent.text())
+        self.assertEqual(self.assert_equal()["order_lines"].ops["t"], 2 * PARTITIONS)
+        self.lose_slot("delete from order_lines where order_id < 60")
+        self.refused("--orders", orders)
+
+    def lose_slot(self, change: str):
+        self.postgres.execute("select pg_drop_replication_slot('firn')")
+        self.connection.execute(change)
+
+    def refused(self, *arguments):
+        agent = self.start(arguments=arguments)
+        self.assertEqual(agent.wait(), REFUSED, agent.text())
+        self.assertIn("SlotMissing", agent.text())
 
 
 MEGA = 1 << 20

@@ -156,7 +156,7 @@ static void the_silent_are_found(void **state)
     assert_false(reported.silent);
     reported_done(&reported);
     reports_left(world.reports, KEY, "a"); /* who goes may come again */
-    world.now_us += 30 * SECOND;
+    world.now_us += 25 * SECOND;
     reports_scan(world.reports, world.now_us);
     next_is(&world, NULL, false);
     world.now_us += SECOND;
@@ -178,7 +178,7 @@ static void the_silent_are_found(void **state)
     assert_false(reported.silent);
     assert_false(reported.known);
     reported_done(&reported);
-    world.now_us += 31 * SECOND;
+    world.now_us += 26 * SECOND;
     say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
     /* and told although somebody looked before */
     reports_see(world.reports, "u/retail/new", -1, world.now_us, &reported);
@@ -193,6 +193,37 @@ static void the_silent_are_found(void **state)
     /* one that is not to run is not missed */
     reports_see(world.reports, "u/retail/new", 0, world.now_us, &reported);
     assert_false(reported.silent);
+    reported_done(&reported);
+    reports_free(world.reports);
+}
+
+/* An agent is back before its connection of before is known to be broken. When that ends, it is
+ * connected still: of several it counts, and what makes room for others does not take it away. */
+static void a_connection_lingers(void **state)
+{
+    (void)state;
+    World world = world_of(60 * SECOND);
+    Reported reported;
+    const char *const pods[] = {"a", "b"};
+    for (int i = 0; i < 2; i++) {
+        reports_joined(world.reports, KEY, pods[i]);
+        say_it(&world, KEY, (Saying){pods[i], "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    }
+    reports_joined(world.reports, KEY, "a");
+    reports_left(world.reports, KEY, "a");
+    say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 6, 0, 0, 0, true});
+    reports_joined(world.reports, KEY, "b");
+    say_it(&world, KEY, (Saying){"b", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    world.now_us += 20 * SECOND;
+    say_it(&world, KEY, (Saying){"a", "Streaming", NULL, NULL, 7, 0, 0, 0, true});
+    say_it(&world, KEY, (Saying){"b", "Streaming", NULL, NULL, 5, 0, 0, 0, true});
+    world.now_us += 20 * SECOND;
+    reports_see(world.reports, KEY, 2, world.now_us, &reported);
+    assert_false(reported.silent);
+    reported_done(&reported);
+    next_is(&world, KEY, false);
+    reports_see(world.reports, KEY, 2, world.now_us, &reported);
+    assert_int_equal(reported.flow.lag_bytes, 12);
     reported_done(&reported);
     reports_free(world.reports);
 }
@@ -374,6 +405,22 @@ static void the_line_is_fair(void **state)
     reports_free(world.reports);
 }
 
+static char *scrape(World *world)
+{
+    Bytes text = {0};
+    reports_write(world->reports, &text);
+    bytes_put_u8(&text, '\0');
+    return (char *)text.data;
+}
+
+static size_t series_of(const char *text)
+{
+    size_t count = 0;
+    for (; (text = strstr(text, "\nfirn_agents_")); text++)
+        count++;
+    return count;
+}
+
 static void one_scrape_shows_all(void **state)
 {
     (void)state;
@@ -381,10 +428,7 @@ static void one_scrape_shows_all(void **state)
     reports_joined(world.reports, KEY, "a");
     say_it(&world, KEY,
            (Saying){"a", "Streaming", "orders", NULL, 5, 10, 0, CHANNEL_NOT_SAID, true});
-    Bytes text = {0};
-    reports_write(world.reports, &text);
-    bytes_put_u8(&text, '\0');
-    const char *all = (char *)text.data;
+    AUTO(mem_free) char *all = scrape(&world);
     assert_non_null(strstr(all, "# TYPE firn_agents_lag_bytes gauge\n"
                                 "firn_agents_lag_bytes{kind=\"Connector\",namespace=\"retail\","
                                 "name=\"shop\"} 5\n"));
@@ -393,7 +437,56 @@ static void one_scrape_shows_all(void **state)
     assert_non_null(strstr(all, "firn_agents_heard_timestamp_seconds{kind=\"Connector\","
                                 "namespace=\"retail\",name=\"shop\"} 1000\n"));
     assert_null(strstr(all, "firn_agents_freshness_seconds{")); /* it was not said */
-    bytes_done(&text);
+    reports_free(world.reports);
+}
+
+/* Labels are what resources are called: neither Pods nor tables add to them, and a resource that is
+ * gone takes its own along. */
+static void labels_are_bounded(void **state)
+{
+    (void)state;
+    World world = world_of(0);
+    reports_joined(world.reports, KEY, "a");
+    say_it(&world, KEY, (Saying){"a", "Streaming", "t", NULL, 5, 10, 0, 1, true});
+    AUTO(mem_free) char *few = scrape(&world);
+    assert_int_equal(series_of(few), 3);
+    for (int i = 0; i < 50; i++) {
+        char pod[20], table[20];
+        snprintf(pod, sizeof pod, "a-%d", i);
+        snprintf(table, sizeof table, "t%d", i);
+        reports_joined(world.reports, KEY, pod);
+        say_it(&world, KEY, (Saying){pod, "Streaming", table, NULL, 5, 10, 0, 1, true});
+    }
+    AUTO(mem_free) char *many = scrape(&world);
+    assert_int_equal(series_of(many), 3);
+    assert_non_null(strstr(many, "name=\"shop\"} 255\n"));
+    /* those that are connected still are not of nobody */
+    bool figures;
+    for (char *next; (next = reports_next(world.reports, world.now_us, &figures)); free(next)) {
+    }
+    reports_forget(world.reports, KEY);
+    reports_scan(world.reports, world.now_us);
+    AUTO(mem_free) char *going = scrape(&world);
+    assert_int_equal(series_of(going), 3);
+    for (int i = 0; i < 50; i++) {
+        char pod[20];
+        snprintf(pod, sizeof pod, "a-%d", i);
+        reports_left(world.reports, KEY, pod);
+    }
+    reports_left(world.reports, KEY, "a");
+    for (int i = 0; i < 2; i++) { /* what is said of it at last is in line before */
+        reports_scan(world.reports, world.now_us += SECOND);
+        for (char *next; (next = reports_next(world.reports, world.now_us, &figures)); free(next)) {
+        }
+    }
+    AUTO(mem_free) char *gone = scrape(&world);
+    assert_int_equal(series_of(gone), 0);
+    /* and one of its name that comes later begins anew */
+    Reported reported;
+    reports_see(world.reports, KEY, 1, world.now_us, &reported);
+    assert_false(reported.known);
+    assert_int_equal(reported.heard_s, 0);
+    reported_done(&reported);
     reports_free(world.reports);
 }
 
@@ -434,6 +527,7 @@ int main(void)
         cmocka_unit_test(figures_wait_and_words_do_not),
         cmocka_unit_test(consumers_lag),
         cmocka_unit_test(the_silent_are_found),
+        cmocka_unit_test(a_connection_lingers),
         cmocka_unit_test(the_stopped_are_not_known),
         cmocka_unit_test(consumers_are_one),
         cmocka_unit_test(what_is_asked_is_done_by_one),
@@ -441,6 +535,7 @@ int main(void)
         cmocka_unit_test(the_line_is_fair),
         cmocka_unit_test(news_for_tables),
         cmocka_unit_test(one_scrape_shows_all),
+        cmocka_unit_test(labels_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
