@@ -462,7 +462,8 @@ static void labels_are_bounded(void **state)
     assert_non_null(strstr(many, "name=\"shop\"} 255\n"));
     /* those that are connected still are not of nobody */
     bool figures;
-    for (char *next; (next = reports_next(world.reports, world.now_us, &figures)); free(next)) {
+    for (char *next; (next = reports_next(world.reports, world.now_us, true, &figures));
+         free(next)) {
     }
     reports_forget(world.reports, KEY);
     reports_scan(world.reports, world.now_us);
@@ -476,7 +477,8 @@ static void labels_are_bounded(void **state)
     reports_left(world.reports, KEY, "a");
     for (int i = 0; i < 2; i++) { /* what is said of it at last is in line before */
         reports_scan(world.reports, world.now_us += SECOND);
-        for (char *next; (next = reports_next(world.reports, world.now_us, &figures)); free(next)) {
+        for (char *next; (next = reports_next(world.reports, world.now_us, true, &figures));
+             free(next)) {
         }
     }
     AUTO(mem_free) char *gone = scrape(&world);
