@@ -258,13 +258,28 @@ static bool same_pieces(const CommitJob *a, const CommitJob *b)
     return true;
 }
 
-static bool take_pieces(Committer *committer, const CommitJob *job, Error *err)
+static bool take_piece(Committer *committer, const PieceName *piece, Error *err)
 {
     char name[PIECE_NAME_BYTES];
-    for (size_t i = 0; i < job->piece_count; i++) {
-        if (!table_take_staged(committer->table, piece_name(&job->pieces[i], name), err))
-            return error_wrap(err, "table %s", committer->options.name);
-    }
+    Error why = {0};
+    if (table_take_staged(committer->table, piece_name(piece, name), &why))
+        return true;
+    *err = why;
+    if (strcmp(why.code, "BaseRowMissing") == 0)
+        (void)error_set(err, ERROR_CONFIG, "BaseRowMissing",
+                        "%.200s: read the topic again from where the row begins (kafka.replay), or "
+                        "go on behind the record (the annotation firn.dev/positions), and have the "
+                        "source log whole rows (REPLICA IDENTITY FULL); behind a Connector: "
+                        "stream.resnapshot",
+                        why.message);
+    return error_wrap(err, "table %s", committer->options.name);
+}
+
+static bool take_pieces(Committer *committer, const CommitJob *job, Error *err)
+{
+    for (size_t i = 0; i < job->piece_count; i++)
+        if (!take_piece(committer, &job->pieces[i], err))
+            return false;
     return job->barrier.kind != BARRIER_TRUNCATE ||
            table_truncate(committer->table, job->barrier.at, err);
 }

@@ -306,12 +306,59 @@ static void test_column_refused(void **state)
     source_close(&source);
 }
 
+/* --- tables that declare their columns --- */
+static void configure_declared(Source *source, const char *more)
+{
+    char text[2048];
+    snprintf(text, sizeof text,
+             "apiVersion: firn.dev/v1alpha1\nkind: IngestionUnit\nmetadata: {name: events}\nspec:\n"
+             "  kafka: {topic: " TOPIC
+             ", brokers: \"%s\", incomingData: Debezium, records: {schemas: false}}\n"
+             "  routes:\n  - {when: \"kind == 'seen'\", lakeTableRef: {name: seen}}\n"
+             "---\napiVersion: firn.dev/v1alpha1\nkind: LakeTable\nmetadata: {name: seen}\nspec:\n"
+             "  catalog: {type: Directory, warehouse: %s}\n  database: public\n"
+             "  tableName: seen\n  commitInterval: 300ms\n  idColumns: [id]\n"
+             "  columns: [{name: id, type: long}, {name: v, type: int}%s]\n",
+             source->cluster.broker, source->folder, more);
+    parse_events(source, text);
+}
+
+/* The row tells, so it has to have what the routes ask for. */
+static void test_declared(void **state)
+{
+    (void)state;
+    Source source;
+    Process process;
+    open_routes(&source, "", SEEN);
+    configure_declared(&source, "");
+    for (int64_t id = 1; id <= 6; id++)
+        change(&source, 'c', id, id % 2 ? "seen" : "else", 1);
+    await(source.producer, source.flights);
+    start_events(&process, &source);
+    thread_join(process.thread);
+    assert_false(process.ok);
+    assert_string_equal(process.err.code, "RouteColumn");
+    assert_non_null(strstr(process.err.message, "spec.routes[0].when asks for kind"));
+    supervised_free(process.flow);
+    configure_declared(&source, ", {name: kind, type: string}");
+    start_events(&process, &source);
+    expect_in(&source, "seen", 3, 9, 3);
+    change(&source, 'u', 2, "seen", 5);
+    change(&source, 'u', 1, "else", 5);
+    change(&source, 'd', 3, NULL, 0);
+    await(source.producer, source.flights);
+    expect_in(&source, "seen", 2, 7, 6);
+    process_stop(&process);
+    source_close(&source);
+}
+
 int main(void)
 {
     setup_quick();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shared_out), cmocka_unit_test(test_added),
         cmocka_unit_test(test_letters),    cmocka_unit_test(test_passed_over),
-        cmocka_unit_test(test_debezium),   cmocka_unit_test(test_column_refused)};
+        cmocka_unit_test(test_debezium),   cmocka_unit_test(test_column_refused),
+        cmocka_unit_test(test_declared)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
