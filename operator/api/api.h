@@ -5,7 +5,7 @@
  *   transport.c   one request; tokens and CAs read again, 429 and Retry-After obeyed
  *   kinds.c       the kinds that the operator knows, and their paths
  *   watch.c       list in chunks, watch with bookmarks, 410 lists again, back-off
- *   head.c        what an object's text says of it before it is read
+ *   head.c        what is told, or changed, in an object's text without reading it
  *   objects.c     reading metadata
  *   trees.c       where jansson's trees are made
  *
@@ -178,6 +178,9 @@ bool object_head(const char *text, size_t bytes, ObjectHead *ret);
 /* The object, or the event, without managedFields; the text is used up. NULL: it is no JSON. The
  * caller's. */
 json_t *object_read(char *text, size_t bytes, const ObjectHead *head);
+/* Puts another value, as JSON, where the path leads, names that end with NULL. *text is the
+ * caller's, and another then. False: there is no such place. */
+bool object_replace(char **text, const char *const *path, const char *by);
 
 /* --- watch.c --- */
 

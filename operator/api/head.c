@@ -1,6 +1,6 @@
-/* What an object's text says of it before it is read. Most of what the API server sends is metadata
- * that nobody reads here (managedFields is half of an object that is applied), and most events are
- * of what was written here: both are told from the text, without a tree. */
+/* What is told, or changed, in an object's text without reading it. Most of what the API server
+ * sends is metadata that nobody reads here (managedFields is half of an object that is applied),
+ * and most events are of what was written here: both are told from the text, without a tree. */
 #include <string.h>
 
 #include "common/json/scan.h"
@@ -72,4 +72,37 @@ json_t *object_read(char *text, size_t bytes, const ObjectHead *head)
     size_t end = head->cut_from + head->cut_bytes;
     memmove(text + head->cut_from, text + end, bytes - end);
     return json_loadb(text, bytes - head->cut_bytes, 0, NULL);
+}
+
+/* Goes to the value of the member; false: there is none. */
+static bool enter(Scan *json, const char *member)
+{
+    const char *name;
+    size_t bytes, wanted = strlen(member);
+    bool end;
+    if (!scan_is(json, '{'))
+        return false;
+    for (bool first = true; scan_member(json, first, &name, &bytes, &end) && !end; first = false)
+        if (bytes == wanted && memcmp(name, member, bytes) == 0)
+            return true;
+        else if (!scan_skip(json))
+            return false;
+    return false;
+}
+
+bool object_replace(char **text, const char *const *path, const char *by)
+{
+    Scan json = {.at = *text, .end = *text + strlen(*text)};
+    bool found = true;
+    for (size_t i = 0; found && path[i]; i++)
+        found = enter(&json, path[i]);
+    int before = (int)(json.at - *text);
+    found = found && scan_skip(&json);
+    if (found) {
+        char *other = mem_format("%.*s%s%s", before, *text, by, json.at);
+        free(*text);
+        *text = other;
+    }
+    bytes_done(&json.scratch);
+    return found;
 }

@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#include "common/json/scan.h"
 #include "operator/cache/pack.h"
 #include "operator/cache/prune.h"
 
@@ -429,47 +428,13 @@ json_t *cache_get(Cache *cache, Kind kind, const char *namespace_name, const cha
     return text ? load(text) : NULL;
 }
 
-/* Goes to the value of the member; false: there is none. */
-static bool enter(Scan *json, const char *member)
-{
-    const char *name;
-    size_t bytes, wanted = strlen(member);
-    bool end;
-    if (!scan_is(json, '{'))
-        return false;
-    for (bool first = true; scan_member(json, first, &name, &bytes, &end) && !end; first = false)
-        if (bytes == wanted && memcmp(name, member, bytes) == 0)
-            return true;
-        else if (!scan_skip(json))
-            return false;
-    return false;
-}
-
-/* path: of members, ends with NULL. *text, the caller's, is another then. False: it has none. */
-static bool replace(char **text, const char *const *path, const char *by)
-{
-    Scan json = {.at = *text, .end = *text + strlen(*text)};
-    bool found = true;
-    for (size_t i = 0; found && path[i]; i++)
-        found = enter(&json, path[i]);
-    int before = (int)(json.at - *text);
-    found = found && scan_skip(&json);
-    if (found) {
-        char *other = mem_format("%.*s%s%s", before, *text, by, json.at);
-        free(*text);
-        *text = other;
-    }
-    bytes_done(&json.scratch);
-    return found;
-}
-
 #define PATH(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 json_t *cache_get_brief(Cache *cache, Kind kind, const char *namespace_name, const char *name)
 {
     AUTO(mem_free) char *text = text_of(cache, kind, namespace_name, name);
     if (text)
-        (void)replace(&text, PATH("spec", "outsourcingUnit", "table"), "null");
+        (void)object_replace(&text, PATH("spec", "outsourcingUnit", "table"), "null");
     return text ? load(text) : NULL;
 }
 
@@ -613,8 +578,8 @@ void cache_said(Cache *cache, Kind kind, const json_t *read, const json_t *statu
     pthread_mutex_lock(&cache->lock);
     Entry *entry = *place_of(&cache->tables[kind], key);
     char *text = entry && is_news(now, entry) ? unpack(cache->packer, entry->text) : NULL;
-    if (text && replace(&text, PATH("metadata", "resourceVersion"), quoted) &&
-        replace(&text, PATH("status"), words)) {
+    if (text && object_replace(&text, PATH("metadata", "resourceVersion"), quoted) &&
+        object_replace(&text, PATH("status"), words)) {
         free(entry->text);
         free(entry->version);
         entry->text = pack(cache->packer, text);

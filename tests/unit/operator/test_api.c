@@ -443,6 +443,29 @@ static void heads(void **state)
     }
 }
 
+static void a_value_is_put_into_a_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *becomes; /* NULL: it has no such place */
+    } cases[] = {
+        {"{\"a\":{\"b\":1},\"c\":2}", "{\"a\":{\"b\":[3]},\"c\":2}"},
+        {"{\"x\":{\"b\":1},\"a\":{\"ab\":\"b\",\"b\":{\"b\":7}}}",
+         "{\"x\":{\"b\":1},\"a\":{\"ab\":\"b\",\"b\":[3]}}"},
+        {"{\"a\":[1]}", NULL},
+        {"{\"a\":{\"c\":1},\"b\":2}", NULL},
+        {"{\"a\":{\"b\":", NULL},
+        {"[]", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(mem_free) char *text = mem_strdup(cases[i].text);
+        bool done = object_replace(&text, (const char *const[]){"a", "b", NULL}, "[3]");
+        assert_int_equal(done, cases[i].becomes != NULL);
+        assert_string_equal(text, done ? cases[i].becomes : cases[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +477,7 @@ int main(void)
         cmocka_unit_test(a_renewed_token_is_read_again),
         cmocka_unit_test(a_watch_goes_on_where_it_was),
         cmocka_unit_test(heads),
+        cmocka_unit_test(a_value_is_put_into_a_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
