@@ -13,6 +13,7 @@
 #include "agent/pipeline/flow.h"
 #include "agent/table/iceberg/iceberg.h"
 #include "common/crash.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 #define RECORD_BYTES_MAX ((size_t)64 << 20)
@@ -113,7 +114,7 @@ static bool write_one(Flow *flow, Warehouse *warehouse, const char *position, co
     json_t *record = json_pack("{s:s,s:s,s:s*,s:o}", "connector", flow->pipeline->base.name,
                                "position", position, "anchor", anchor, "tables", tables);
     ASSERT(record);
-    char *text = json_dumps(record, JSON_INDENT(1) | JSON_SORT_KEYS);
+    char *text = json_text(record, JSON_INDENT(1) | JSON_SORT_KEYS);
     ASSERT(text);
     bool ok = store_put_tagged(warehouse->lake->store, warehouse->record_uri, text, strlen(text),
                                &warehouse->record_tag, err);

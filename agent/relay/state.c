@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/topic/envelope.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 #define PAST_MAX 16u
@@ -259,7 +260,7 @@ static TopicSpan append(TopicRecords *to, const char *text)
 static void put(const char *key, json_t *value, TopicRecords *to)
 {
     ASSERT(value);
-    AUTO(mem_free) char *text = json_dumps(value, JSON_COMPACT);
+    AUTO(mem_free) char *text = json_text(value, JSON_COMPACT);
     json_decref(value);
     TopicRecord *record = topic_record_add(to);
     record->key = append(to, key);
@@ -362,7 +363,7 @@ static bool take_position(State *state, const char *key, json_t *value, Error *e
 static char *take_schema(const json_t *columns, const char *name)
 {
     const json_t *schema = json_object_get(columns, name);
-    return json_is_object(schema) ? json_dumps(schema, JSON_COMPACT) : NULL;
+    return json_is_object(schema) ? json_text(schema, JSON_COMPACT) : NULL;
 }
 
 static bool take_columns(TableState *table, json_t *columns)
@@ -377,7 +378,7 @@ static bool take_columns(TableState *table, json_t *columns)
         if (version <= 0 || version > UINT32_MAX || !json_is_object(shape) ||
             !place_parse(json_string_value(json_object_get(each, "from")), &from))
             return false;
-        AUTO(mem_free) char *text = json_dumps(shape, JSON_COMPACT);
+        AUTO(mem_free) char *text = json_text(shape, JSON_COMPACT);
         columns_add(table, (uint32_t)version, from, text);
         ColumnsVersion *added = &table->columns[table->column_count - 1];
         added->value_schema = take_schema(each, "value");

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "agent/table/table_private.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 /* ---------- the property ---------- */
@@ -28,7 +29,7 @@ bool binding_read(const Table *table, char **ret_shape, json_t **ret_ids, Error 
     bool ok = json_is_object(ids) && json_is_object(source);
     if (ok) {
         *ret_ids = json_incref(ids);
-        *ret_shape = json_dumps(source, JSON_COMPACT);
+        *ret_shape = json_text(source, JSON_COMPACT);
     }
     json_decref(json);
     return ok || error_set(err, ERROR_CONFIG, "BadColumns",
@@ -60,7 +61,7 @@ void binding_write(Table *table)
     }
     json_t *json = json_pack("{s:o,s:o}", "ids", ids, "source", source);
     free(table->shape_value);
-    table->shape_value = json_dumps(json, JSON_COMPACT);
+    table->shape_value = json_text(json, JSON_COMPACT);
     json_decref(json);
     const char *there = iceberg_property(table->iceberg, table->shape_property);
     table->shape_due = !there || strcmp(there, table->shape_value) != 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/topic/envelope.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 #define PIECE_BYTES ((uint64_t)512 << 10)
@@ -77,7 +78,7 @@ static char *description(const Letter *letter, size_t key_pieces, size_t pieces)
         add(json, "null", json_true());
     add(json, "valueBytes", json_integer((json_int_t)letter->value_bytes));
     add(json, "pieces", json_integer((json_int_t)pieces));
-    char *text = json_dumps(json, JSON_COMPACT);
+    char *text = json_text(json, JSON_COMPACT);
     json_decref(json);
     ASSERT(text);
     return text;
@@ -95,7 +96,7 @@ char *letter_header(const Letter *letter)
         add(json, "written", json_integer(letter->written_ms));
     add(json, "code", any_text(letter->why->code));
     add(json, "reason", any_text(letter->why->message));
-    char *text = json_dumps(json, JSON_COMPACT);
+    char *text = json_text(json, JSON_COMPACT);
     json_decref(json);
     ASSERT(text);
     return text;

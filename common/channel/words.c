@@ -1,4 +1,5 @@
 #include "common/channel/channel.h"
+#include "common/json/text.h"
 
 #include <jansson.h>
 
@@ -112,7 +113,7 @@ static void put_word(Bytes *to, const char *name, json_t *body /* taken */)
 {
     json_t *word = json_pack("{so}", name, body);
     ASSERT(word);
-    char *text = json_dumps(word, JSON_COMPACT);
+    char *text = json_text(word, JSON_COMPACT);
     bytes_put(to, text, strlen(text));
     explicit_bzero(text, strlen(text));
     free(text);

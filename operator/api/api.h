@@ -21,6 +21,7 @@
 
 #include "common/bytes.h"
 #include "common/error.h"
+#include "common/json/text.h"
 
 #define API_FIELD_MANAGER "firn-operator"
 
@@ -154,14 +155,11 @@ void trees_set_up(void);
 /* What this thread's trees are until trees_end is gone after it, given back or not. For what is
  * small. What outlives it is made between trees_pause and trees_resume. */
 void trees_begin(void);
-void trees_end(void);
+void trees_end(void); /* nothing, if there was no beginning */
 bool trees_pause(void);
 void trees_resume(bool was);
 /* The thread makes no more. */
 void trees_done(void);
-/* As json_dumps, but with free. */
-char *json_text(const json_t *value, size_t flags);
-
 /* The whole object as compact JSON with sorted keys; the caller's. */
 char *object_dump(const json_t *object);
 

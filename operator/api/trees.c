@@ -63,6 +63,8 @@ void trees_begin(void)
 
 void trees_end(void)
 {
+    if (!trees.on)
+        return;
     trees.on = false;
     while (trees.blocks->next) {
         Block *next = trees.blocks->next;
@@ -92,18 +94,4 @@ void trees_done(void)
     ASSERT(!trees.on);
     free(trees.blocks);
     trees.blocks = NULL;
-}
-
-static int put(const char *text, size_t bytes, void *context)
-{
-    bytes_put(context, text, bytes);
-    return 0;
-}
-
-char *json_text(const json_t *value, size_t flags)
-{
-    Bytes text = {0};
-    ASSERT(json_dump_callback(value, put, &text, flags) == 0);
-    bytes_put(&text, "", 1);
-    return (char *)text.data;
 }

@@ -2,6 +2,7 @@
  * them as the same text, else in double quotes as JSON has them (which YAML reads). */
 #include <strings.h>
 
+#include "common/json/text.h"
 #include "common/text.h"
 #include "operator/crd/crd.h"
 
@@ -40,7 +41,7 @@ static void put_scalar(Bytes *to, const json_t *value)
         put(to, json_string_value(value));
         return;
     }
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *text = json_text(value, JSON_ENCODE_ANY | JSON_COMPACT);
     ASSERT(text);
     put(to, text);
     free(text);

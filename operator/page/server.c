@@ -391,7 +391,7 @@ static void put_welcome(const Session *session, Bytes *to)
 {
     json_t *word =
         json_pack("{s{ss ss}}", "welcome", "user", session->user, "version", FIRN_VERSION);
-    char *text = word ? json_dumps(word, JSON_COMPACT) : mem_strdup("{\"welcome\":{}}");
+    char *text = word ? json_text(word, JSON_COMPACT) : mem_strdup("{\"welcome\":{}}");
     bytes_put(to, text, strlen(text));
     free(text);
     json_decref(word);

@@ -168,7 +168,7 @@ static void take(View *view, json_t *pipeline /* taken */, char kind)
     char *id = mem_format("%s/%c/%s", json_string_value(json_object_get(pipeline, "namespace")),
                           kind, json_string_value(json_object_get(pipeline, "name")));
     json_object_set_new(pipeline, "id", json_string(id));
-    char *text = json_dumps(pipeline, JSON_COMPACT);
+    char *text = json_text(pipeline, JSON_COMPACT);
     json_decref(pipeline);
     ViewItem *item = item_of(view, id);
     item->seen = true;
@@ -227,7 +227,7 @@ static bool put_list(const View *view, uint64_t since, const json_t *namespaces,
             continue;
         put_text(to, any ? "," : "");
         AUTO(json_free) json_t *id = json_string(item->id);
-        AUTO(mem_free) char *quoted = json_dumps(id, JSON_ENCODE_ANY);
+        AUTO(mem_free) char *quoted = json_text(id, JSON_ENCODE_ANY);
         put_text(to, gone ? quoted : item->text);
         any = true;
     }

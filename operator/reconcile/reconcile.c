@@ -149,14 +149,12 @@ static bool look_at(Operator *op, char *key, int64_t *ret_again_us, Error *err)
                  .now_s = time(NULL),
                  .now_us = clock_mono_us(),
                  .light = light};
-    bool small = light && key[0] != 'c';
-    if (small)
+    if (light && key[0] == 'u')
         trees_begin();
     bool ok = key[0] == 'c'   ? connector_look(&look, err)
               : key[0] == 'u' ? unit_look(&look, err)
                               : lake_table_look(&look, err);
-    if (small)
-        trees_end();
+    trees_end();
     *ret_again_us = look.again_us;
     *slash = '/';
     return ok;

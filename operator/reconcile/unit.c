@@ -296,6 +296,7 @@ static json_t *read_unit(Look *look)
             return unit;
         json_decref(unit);
         look->light = false;
+        trees_end(); /* a whole look makes more */
     }
     return cache_get(cache, KIND_UNIT, look->namespace_name, look->name);
 }

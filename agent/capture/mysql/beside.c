@@ -16,6 +16,7 @@
 #include "agent/capture/mysql/copy.h"
 #include "agent/capture/mysql/gtid.h"
 #include "common/clock.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 #define READ_BYTES ((size_t)256 << 10)
@@ -235,7 +236,7 @@ static bool take_key(size_t count, Reader *row, char **ret, Error *err)
         json_t *value = ok ? json_stringn((const char *)at, bytes) : NULL;
         ok = value && json_array_append_new(key, value) == 0;
     }
-    *ret = ok ? json_dumps(key, JSON_COMPACT) : NULL;
+    *ret = ok ? json_text(key, JSON_COMPACT) : NULL;
     json_decref(key);
     return *ret || error_set(err, ERROR_RETRY, "BadMessage", "a key is cut short, or no text");
 }

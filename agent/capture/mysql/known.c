@@ -8,6 +8,7 @@
 
 #include "common/arena.h"
 #include "common/bytes.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 #define LABELS_MAX 65535
@@ -312,7 +313,7 @@ char *known_format(const MyKnown *known)
                                         known->charsets[i], !known->map->columns[i].nullable));
     json_t *json = json_pack("{s:i,s:o,s:o}", "last", known->last, "key", key, "columns", columns);
     ASSERT(json);
-    char *text = json_dumps(json, JSON_COMPACT);
+    char *text = json_text(json, JSON_COMPACT);
     ASSERT(text);
     json_decref(json);
     return text;

@@ -11,6 +11,7 @@
 
 #include "agent/capture/mysql/mysql.h"
 #include "common/arena.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 #define STATEMENTS_MAX 256
@@ -408,7 +409,7 @@ static bool find_initial(const MyTable *table, DdlDefault kind, const char *text
     json_t *value = given && (text || !labelled) ? single_value(&field->type, column, given) : NULL;
     if (!value)
         return unknown_values(table, field->name, err);
-    field->initial = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    field->initial = json_text(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
     json_decref(value);
     return true;
 }

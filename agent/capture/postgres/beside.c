@@ -12,6 +12,7 @@
 #include "agent/capture/postgres/connect.h"
 #include "agent/capture/postgres/copy.h"
 #include "common/clock.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 static void put_text(Bytes *to, const char *text)
@@ -135,7 +136,7 @@ bool beside_bound(CopyReader *base, uint32_t number, const char *after, uint32_t
     json_t *key = json_array();
     for (int i = 0; i < PQnfields(result); i++)
         json_array_append_new(key, json_string(PQgetvalue(result, 0, i)));
-    *ret = json_dumps(key, JSON_COMPACT);
+    *ret = json_text(key, JSON_COMPACT);
     json_decref(key);
     return *ret != NULL;
 }

@@ -16,6 +16,7 @@
 #include "agent/capture/postgres/connect.h"
 #include "agent/capture/postgres/match.h"
 #include "agent/capture/postgres/transactions.h"
+#include "common/json/text.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -279,7 +280,7 @@ static bool fetch_missing(Learn *learn, uint32_t oid, const char *number, int ro
                             "it was added with a default that the lake's table can't have for the "
                             "rows that were there",
                             err);
-    field->initial = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    field->initial = json_text(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
     json_decref(value);
     return true;
 }

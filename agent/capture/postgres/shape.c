@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "agent/capture/postgres/learn.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 void table_write_shape(PgTable *table)
@@ -37,7 +38,7 @@ void table_write_shape(PgTable *table)
     if (table->composites.count)
         json_object_set_new(json, "types", composites_to_json(&table->composites));
     free(table->source->shape);
-    table->source->shape = json_dumps(json, JSON_COMPACT);
+    table->source->shape = json_text(json, JSON_COMPACT);
     json_decref(json);
 }
 

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "common/json/text.h"
 #include "common/mem.h"
 
 #define ANSWER_BYTES_MAX (METADATA_BYTES_MAX + ((size_t)4 << 20))
@@ -127,7 +128,7 @@ static bool make_namespace(RestCatalog *catalog, const char *database, int level
     AUTO(mem_free) char *url = rest_url(catalog, NULL, 0, false, NULL, "");
     json_t *json =
         json_pack("{s:o,s:{}}", "namespace", rest_namespace(database, levels), "properties");
-    char *body = json_dumps(json, JSON_COMPACT);
+    char *body = json_text(json, JSON_COMPACT);
     RestCall call = {.method = "POST",
                      .url = url,
                      .body = body,
@@ -190,7 +191,7 @@ static char *stage_body(const TableName *name, const json_t *metadata)
         json_object_set_new(body, "location", json_string(name->location));
     json_object_set_new(properties, "format-version", json_string(version));
     json_object_set_new(body, "properties", properties);
-    char *text = json_dumps(body, JSON_COMPACT);
+    char *text = json_text(body, JSON_COMPACT);
     json_decref(body);
     return text;
 }
@@ -237,7 +238,7 @@ static char *commit_body(const TableName *name, const CatalogChange *change)
                              rest_namespace(name->database, 0), "name", name->table, "requirements",
                              change->requirements, "updates", change->updates);
     ASSERT(body);
-    char *text = json_dumps(body, JSON_COMPACT);
+    char *text = json_text(body, JSON_COMPACT);
     json_decref(body);
     return text;
 }

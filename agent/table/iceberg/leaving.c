@@ -13,6 +13,7 @@
 
 #include "agent/table/iceberg/history.h"
 #include "common/clock.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 #define FOLDER "expired/"
@@ -84,7 +85,7 @@ static char *write_file(IcebergTable *table, const json_t *snapshots)
     {
         json_array_append_new(all, told(snapshot));
     }
-    AUTO(mem_free) char *text = json_dumps(all, JSON_COMPACT);
+    AUTO(mem_free) char *text = json_text(all, JSON_COMPACT);
     json_decref(all);
     ASSERT(text);
     return store_put(table->store, uri, text, strlen(text), NULL) ? TAKE(uri) : NULL;

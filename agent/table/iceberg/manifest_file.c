@@ -7,6 +7,7 @@
 
 #include "agent/table/iceberg/manifest_schema.h"
 #include "agent/table/iceberg/value.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 #define MANIFEST_BYTES_MAX ((size_t)1 << 30)
@@ -52,7 +53,7 @@ static char *spec_json(const PartitionSpec *spec)
     json_t *fields = json_array();
     for (size_t i = 0; i < spec->field_count; i++)
         json_array_append_new(fields, partition_field_json(&spec->fields[i]));
-    char *text = json_dumps(fields, JSON_COMPACT);
+    char *text = json_text(fields, JSON_COMPACT);
     json_decref(fields);
     ASSERT(text);
     return text;

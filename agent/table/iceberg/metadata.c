@@ -7,6 +7,7 @@
 
 #include "agent/table/iceberg/history.h"
 #include "common/clock.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 /* ---------- the state that follows from metadata ---------- */
@@ -137,7 +138,7 @@ static bool adopt_shape(IcebergTable *table, const json_t *metadata, Error *err)
     state_specs_free(table->specs, table->spec_count);
     table->schema = schema;
     table->schema_id = (int32_t)schema_id;
-    table->schema_json = json_dumps(schema_json, JSON_COMPACT);
+    table->schema_json = json_text(schema_json, JSON_COMPACT);
     table->specs = specs;
     table->spec_count = spec_count;
     table->current_spec = 0;

@@ -12,6 +12,7 @@
 
 #include "agent/table/iceberg/iceberg.h"
 #include "agent/table/iceberg/value.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 #include "common/reader.h"
 
@@ -75,7 +76,7 @@ bool puffin_write_vectors(Store *store, const char *uri, const DeletionVector *v
     }
     json_t *footer = json_pack("{s:o,s:{s:s}}", "blobs", blobs, "properties", "created-by",
                                "firn version " FIRN_VERSION);
-    char *text = json_dumps(footer, JSON_COMPACT);
+    char *text = json_text(footer, JSON_COMPACT);
     ASSERT(text);
     bytes_put(&file, MAGIC, 4);
     bytes_put(&file, text, strlen(text));

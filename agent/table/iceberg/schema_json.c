@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/table/iceberg/state.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 #define DEPTH_MAX 16
@@ -79,7 +80,7 @@ json_t *schema_to_json(const Schema *schema, int32_t schema_id)
 char *iceberg_schema_text(const Schema *schema)
 {
     json_t *json = schema_to_json(schema, 0);
-    char *text = json_dumps(json, JSON_COMPACT);
+    char *text = json_text(json, JSON_COMPACT);
     json_decref(json);
     return text;
 }
@@ -126,8 +127,7 @@ static bool field_from_json(const json_t *from, size_t place, Field *field, int 
     field->id = (int32_t)json_integer_value(json_object_get(from, "id"));
     field->required = json_is_true(json_object_get(from, "required"));
     const json_t *initial = json_object_get(from, "initial-default");
-    field->initial =
-        initial && !json_is_null(initial) ? json_dumps(initial, JSON_ENCODE_ANY) : NULL;
+    field->initial = initial && !json_is_null(initial) ? json_text(initial, JSON_ENCODE_ANY) : NULL;
     if (!name || field->id <= 0)
         return error_set(err, ERROR_DATA, "BadMetadata", "field %zu has no name or id", place);
     if (!type_from_json(json_object_get(from, "type"), &field->type, depth, err))

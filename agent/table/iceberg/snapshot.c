@@ -10,6 +10,7 @@
 #include "agent/table/iceberg/history.h"
 #include "common/clock.h"
 #include "common/crash.h"
+#include "common/json/text.h"
 #include "common/mem.h"
 
 struct IcebergAttempt {
@@ -107,7 +108,7 @@ static void choose_schema(Build *build)
         build->schema_id = (int32_t)json_integer_value(json_object_get(wanted, "schema-id"));
     }
     build->schema_json = build->schema == current ? mem_strdup(table->schema_json)
-                                                  : json_dumps(build->schema, JSON_COMPACT);
+                                                  : json_text(build->schema, JSON_COMPACT);
 }
 
 static void set_schema(const Build *build, Change *change)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/json/text.h"
 #include "common/mem.h"
 
 #define TURN_BYTES_MAX 4096
@@ -44,7 +45,7 @@ bool turn_write(Store *store, const char *uri, Turn *turn, Error *err)
                              "done-ms", (json_int_t)turn->done_ms, "files", (json_int_t)turn->files,
                              "bytes", (json_int_t)turn->bytes, "failed", turn->failed);
     ASSERT(json);
-    AUTO(mem_free) char *text = json_dumps(json, JSON_COMPACT);
+    AUTO(mem_free) char *text = json_text(json, JSON_COMPACT);
     json_decref(json);
     return store_put_tagged(store, uri, text, strlen(text), &turn->tag, err);
 }
