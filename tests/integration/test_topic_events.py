@@ -295,7 +295,7 @@ class Json(EventsCase):
         path = self.write_dead_table("whole", columns, "kept")
         with Agent(path, self.folder / "refused.log", subcommand="ingest") as refused:
             self.assertEqual(refused.wait(), REFUSED, refused.text()[-2000:])
-        for part in ("RecordTooLarge", "topic firn-default-whole-letters", f"the topic takes {at_most}", "raise its max.message.bytes"):
+        for part in ("RecordTooLarge", "topic firn-default-whole-letters", f"the topic takes at most {at_most}", "raise its max.message.bytes"):
             self.assertIn(part, refused.text())
         table = self.read("whole", "pyiceberg")
         self.assertLessEqual(table.num_rows if table is not None else 0, small)
