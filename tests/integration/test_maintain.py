@@ -118,9 +118,7 @@ spec:
         return found
 
 
-class Files(Maintained):
-    kind = "directory-files"
-
+class Traffic:
     def crashed(self):
         """Processes that died between files and commit leave theirs."""
         for point in ("commit-files-written:20", "commit-manifests-written:20"):
@@ -170,6 +168,9 @@ class Files(Maintained):
         for engine in ("duckdb", "pyiceberg"):
             self.assert_equal(engine, place=self.place)
         self.assert_stopped(agent)
+
+class Files(Traffic, Maintained):
+    kind = "directory-files"
 
     def test_by_itself(self):
         """By the process that fills the tables, and by one beside it; one of them at a time."""
@@ -243,7 +244,7 @@ class Files(Maintained):
         self.assert_stopped(agent)
 
 
-class RestOnS3(Files):
+class RestOnS3(Traffic, Maintained):
     kind = "rest-s3"
 
     def test_not_allowed(self):
@@ -259,32 +260,9 @@ class RestOnS3(Files):
         self.assert_stopped(agent)
 
 
-class OnS3(Files):
+class OnS3(Maintained):
     kind = "directory-s3"
-
-
-class RestOnFiles(Maintained):
-    """The catalog's own files lie there, too, with checksums beside them."""
-
-    kind = "rest-files"
-    test_by_itself = Files.test_by_itself
-
-
-class OnNessie(Maintained):
-    """Which tells of a table's newest state, and keeps others."""
-
-    kind = "nessie-s3"
-
-    def test_not_allowed(self):
-        self.write_units()
-        self.wait_agreed(agent := self.start())
-        planted = self.plant("orders", "data", OLD_DAYS)
-        once = command("maintain", "-f", self.manifest, "--once")
-        self.assertEqual(once.returncode, REFUSED, once.stderr)
-        self.assertIn("NotAllowed", once.stderr)
-        self.assertIn("Nessie keeps states of the table", once.stderr)
-        self.assertEqual(self.there(planted), planted)
-        self.assert_stopped(agent)
+    test_everything_old = Files.test_everything_old
 
 
 class Group(EventsCase):
