@@ -320,6 +320,7 @@ static void test_freshness(void **state)
         clock_sleep_us(20000);
     }
     expect(&source, 30, 465, 30);
+    until_us = clock_mono_us() + SOON_US;
     while (figures.freshness_us || lag_records() > 0) {
         assert_true(clock_mono_us() < until_us);
         clock_sleep_us(20000);
