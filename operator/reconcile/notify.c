@@ -8,6 +8,7 @@
 #include "common/clock.h"
 
 #define LOOKS_APART_US 1000000
+#define TABLES_LATER_US 5000000
 #define ARRIVAL_US 20000     /* one in that time, new or changed, is no crowd … */
 #define CROWD_US 160000      /* … nor are eight at once */
 #define CROWD_MOST_US 320000 /* so a crowd is over soon after the last of it */
@@ -88,12 +89,25 @@ void enqueue_units_of(Operator *op, const char *namespace_name, const char *conn
                     &(Enqueued){op, 'u'});
 }
 
+/* A LakeTable has only something to say: while a crowd comes that waits (say.c), and so does the
+ * look that would find it out. */
+static void enqueue_table(Operator *op, const char *namespace_name, const char *name)
+{
+    char key[WORK_KEY_BYTES_MAX];
+    int64_t now_us = clock_mono_us();
+    int bytes = snprintf(key, sizeof key, "t/%s/%s", namespace_name, name);
+    if (!is_crowded(op))
+        enqueue(op, 't', namespace_name, name);
+    else if (bytes > 0 && (size_t)bytes < sizeof key)
+        work_queue_put_at(op->queue, key, now_us + TABLES_LATER_US, now_us);
+}
+
 void enqueue_tables_of(Operator *op, const json_t *unit)
 {
     const char *name;
-    enqueue(op, 't', object_namespace(unit), object_name(unit)); /* that it made, if it made one */
+    enqueue_table(op, object_namespace(unit), object_name(unit)); /* that it made, if it made one */
     for (size_t i = 0; (name = object_table(unit, i)); i++)
-        enqueue(op, 't', object_namespace(unit), name);
+        enqueue_table(op, object_namespace(unit), name);
 }
 
 bool tables_repeat_the_same(const json_t *before, const json_t *now)
@@ -147,7 +161,7 @@ static void table_changed(Operator *op, const json_t *table, bool change)
 {
     const char *space = object_namespace(table);
     Users users = {json_array()};
-    enqueue(op, 't', space, object_name(table));
+    enqueue_table(op, space, object_name(table));
     cache_each_name(op->cache, KIND_UNIT, space, 1, object_name(table), collect, &users);
     const json_t *owner = object_controller(table);
     if (owner && object_text(owner, "name"))
