@@ -1,12 +1,6 @@
 #include "operator/cache/cache.h"
 #include "operator/desired/desired.h"
 
-static json_t *packed(json_t *value)
-{
-    ASSERT(value);
-    return value;
-}
-
 json_t *child_object(Kind kind, const json_t *owner, const char *name, const json_t *labels)
 {
     json_t *all = json_copy((json_t *)(uintptr_t)labels);

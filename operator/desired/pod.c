@@ -12,12 +12,6 @@
 #define GRACE_S 60 /* longer than --stop-timeout */
 #define TOKEN_S 3600
 
-static json_t *packed(json_t *value)
-{
-    ASSERT(value);
-    return value;
-}
-
 json_t *pod_probe(const char *path, const char *port, int period_s, int failures)
 {
     return packed(json_pack("{s{ss ss} si si si}", "httpGet", "path", path, "port", port,

@@ -7,12 +7,6 @@
 
 #define NAME "maintain"
 
-static json_t *packed(json_t *value)
-{
-    ASSERT(value);
-    return value;
-}
-
 static size_t find(const json_t *containers, const char *name)
 {
     size_t i;
