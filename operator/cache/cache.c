@@ -319,7 +319,7 @@ static void feed_list_begins(void *context, Kind kind)
 }
 
 /* A version is opaque by contract, but API servers count in it, and say so since 1.35 (KEP 5504).
- * Only used to tell what was written here from an event on its way that is older. */
+ * Only used to tell what was written here from an event on its way that is older, or that one. */
 static bool is_news(const json_t *object, const Entry *than)
 {
     const char *a = object_version(object), *b = than->version;

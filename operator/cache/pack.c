@@ -5,8 +5,8 @@
 #define LEVEL 1
 #define TEXT_BYTES_MAX (64u << 20)
 
-/* What objects' texts are like, as the cache writes them: sorted, without spaces. Nothing depends
- * on its words but how small they become. What is most frequent stands at the end. */
+/* What objects' texts are like: sorted, as API servers send them, and without spaces. Nothing
+ * depends on its words but how small they become. What is most frequent stands at the end. */
 static const char common_words[] =
     "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"annotations\":{"
     "\"deployment.kubernetes.io/revision\":\"1\"},\"strategy\":{\"rollingUpdate\":{\"maxSurge\":1,"

@@ -28,19 +28,25 @@ bool is_crowded(const Operator *op)
     return atomic_load(&op->crowd_us) > clock_mono_us() + CROWD_US;
 }
 
+/* False: it is too long for the queue. */
+static bool key_of(char kind, const char *namespace_name, const char *name,
+                   char ret[WORK_KEY_BYTES_MAX])
+{
+    int bytes = snprintf(ret, WORK_KEY_BYTES_MAX, "%c/%s/%s", kind, namespace_name, name);
+    return bytes > 0 && bytes < WORK_KEY_BYTES_MAX;
+}
+
 void enqueue(Operator *op, char kind, const char *namespace_name, const char *name)
 {
     char key[WORK_KEY_BYTES_MAX];
-    int bytes = snprintf(key, sizeof key, "%c/%s/%s", kind, namespace_name, name);
-    if (bytes > 0 && (size_t)bytes < sizeof key)
+    if (key_of(kind, namespace_name, name, key))
         work_queue_put(op->queue, key, clock_mono_us());
 }
 
 void enqueue_light(Operator *op, char kind, const char *namespace_name, const char *name)
 {
     char key[WORK_KEY_BYTES_MAX];
-    int bytes = snprintf(key, sizeof key, "%c/%s/%s", kind, namespace_name, name);
-    if (bytes > 0 && (size_t)bytes < sizeof key)
+    if (key_of(kind, namespace_name, name, key))
         work_queue_put_light(op->queue, key, clock_mono_us());
 }
 
@@ -48,8 +54,7 @@ void enqueue_first(Operator *op, char kind, const char *namespace_name, const ch
                    int64_t at_us)
 {
     char key[WORK_KEY_BYTES_MAX];
-    int bytes = snprintf(key, sizeof key, "%c/%s/%s", kind, namespace_name, name);
-    if (bytes > 0 && (size_t)bytes < sizeof key)
+    if (key_of(kind, namespace_name, name, key))
         work_queue_put_first(op->queue, key, at_us, clock_mono_us());
 }
 
@@ -63,12 +68,11 @@ static void enqueue_connector(Operator *op, const char *namespace_name, const ch
     int64_t now_us = clock_mono_us();
     int64_t looked_us = verdicts_looked_at(op->verdicts, namespace_name, name);
     int64_t at_us = looked_us ? looked_us + LOOKS_APART_US : 0;
-    int bytes = snprintf(key, sizeof key, "c/%s/%s", namespace_name, name);
     if (change)
         enqueue_first(op, 'c', namespace_name, name, is_crowded(op) ? at_us : 0);
     else if (at_us <= now_us)
         enqueue(op, 'c', namespace_name, name);
-    else if (bytes > 0 && (size_t)bytes < sizeof key)
+    else if (key_of('c', namespace_name, name, key))
         work_queue_put_at(op->queue, key, at_us, now_us);
 }
 
@@ -95,10 +99,9 @@ static void enqueue_table(Operator *op, const char *namespace_name, const char *
 {
     char key[WORK_KEY_BYTES_MAX];
     int64_t now_us = clock_mono_us();
-    int bytes = snprintf(key, sizeof key, "t/%s/%s", namespace_name, name);
     if (!is_crowded(op))
         enqueue(op, 't', namespace_name, name);
-    else if (bytes > 0 && (size_t)bytes < sizeof key)
+    else if (key_of('t', namespace_name, name, key))
         work_queue_put_at(op->queue, key, now_us + TABLES_LATER_US, now_us);
 }
 
