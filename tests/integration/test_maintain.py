@@ -229,13 +229,12 @@ class Files(Traffic, Maintained):
         self.wait_agreed(agent)
         planted, until, runs = set(), time.monotonic() + 15, 0
         with self.traffic(seed=11, bulk=False):
-            while time.monotonic() < until:
+            while time.monotonic() < until or runs < 3:
                 planted |= self.plant("orders", f"data/{runs}", OLD_DAYS)
                 self.age_all()
                 once = command("maintain", "-f", self.manifest, "--once", timeout=120)
                 self.assertEqual(once.returncode, OK, once.stderr)
                 runs += 1
-        self.assertGreater(runs, 2)
         self.assertEqual(self.there(planted), set())
         self.wait_agreed(agent)
         for name in TABLES:
@@ -297,7 +296,7 @@ class Group(EventsCase):
         wait_until(lambda: self.newest("group") and self.versions() == wanted, 120, "the first rows are there", processes[0].alive)
         wait_until(lambda: all("partitions are dealt out" in process.text() for process in processes), 60, "both work")
         until = time.monotonic() + 20
-        while time.monotonic() < until:
+        while time.monotonic() < until or version < 6:
             version += 1
             wanted = self.produce(version, 1000)
             planted.append(data / f"planted-{version}.parquet")
@@ -305,7 +304,6 @@ class Group(EventsCase):
             self.age_all()
             once = command("maintain", "-f", path, "--once")
             self.assertEqual(once.returncode, OK, once.stderr)
-        self.assertGreater(version, 5)
         self.assertEqual([one for one in planted if one.exists()], [])
         wait_until(lambda: self.versions() == wanted, 60, "the last version of each is there", processes[0].alive)
         table = StaticTable.from_metadata(self.newest("group"))

@@ -1,8 +1,10 @@
 # seconds: 900
 """MySQL and MariaDB: every type, inserted, updated, deleted, copied and streamed, on both servers."""
 
+import contextlib
 import shutil
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 
@@ -43,6 +45,32 @@ class Base:
         with self.connection.cursor() as cursor:
             cursor.execute(statement, values)
             return cursor.fetchall()
+
+    @contextlib.contextmanager
+    def writing(self, write):
+        """write(cursor, number) again and again in a thread, through a connection of its own, until the block ends; the block
+        begins once some of it is written."""
+        over, failed, self.rounds = threading.Event(), [], 0
+
+        def run():
+            try:
+                with self.server.connect() as connection, connection.cursor() as cursor:
+                    while not over.wait(0.002):
+                        write(cursor, self.rounds)
+                        self.rounds += 1
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            wait_until(lambda: failed or self.rounds > 5, SECONDS, "the tables are written to")
+            yield
+        finally:
+            over.set()
+            thread.join()
+        if failed:
+            raise failed[0]
 
     def start(self, crash_at: str = None, arguments=(), http: bool = False, **fields) -> Agent:
         path = self.folder / "manifest.yaml"

@@ -1,7 +1,6 @@
 # seconds: 600
 """What a person asks of an agent that follows MySQL or MariaDB: tables copied again, once for each id; a pause."""
 
-import threading
 import unittest
 
 from test_mysql import SECONDS, Base
@@ -40,30 +39,19 @@ class Asked(Base):
         self.assert_stopped(agent)
         return agent
 
-    def write(self, over: threading.Event):
-        """Both tables are changed until it is over."""
-        with self.server.connect() as connection, connection.cursor() as cursor:
-            at = 0
-            while not over.is_set():
-                at += 1
-                for table in "t", "u":
-                    cursor.execute(f"update {table} set n = n + 1 where id % 97 = {at % 97}")
-                    cursor.execute(f"insert into {table} (a, n) values ('more', {at})")
-                    cursor.execute(f"delete from {table} where id = {at}")
-        self.written = at
+    def write(self, cursor, at: int):
+        for table in "t", "u":
+            cursor.execute(f"update {table} set n = n + 1 where id % 97 = {at % 97}")
+            cursor.execute(f"insert into {table} (a, n) values ('more', {at})")
+            cursor.execute(f"delete from {table} where id = {at}")
 
     def test_copied_again_once(self):
         self.assertEqual(self.copied(self.run_once()), ["shop.t", "shop.u"])
-        over = threading.Event()
-        writer = threading.Thread(target=self.write, args=[over])
-        writer.start()
-        try:
+        with self.writing(self.write):
+            before = self.rounds
             agent = self.start(resnapshot="shop.t first alice@example.com")
             wait_until(lambda: "first" in self.said(agent, "Done"), SECONDS, "it is done", agent.alive)
-        finally:
-            over.set()
-            writer.join()
-        self.assertGreater(self.written, 1)
+            wait_until(lambda: self.rounds > before, SECONDS, "it was written to meanwhile")
         self.wait_equal(agent, "t", "u")
         self.assert_stopped(agent)
         self.assertEqual(self.copied(agent), ["shop.t"])

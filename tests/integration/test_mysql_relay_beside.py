@@ -7,7 +7,6 @@ keys are of every kind, the tables are written to meanwhile, and the agent is ki
 import os
 import random
 import signal
-import threading
 import unittest
 
 from test_mysql import SECONDS
@@ -33,7 +32,7 @@ KEYS = {
 class Beside(RelayBase):
     def setUp(self):
         super().setUp()
-        self.agents = []
+        self.agents, self.dice = [], random.Random(4711)
         os.environ["FIRN_CHUNK_ROWS"] = str(CHUNK)
         self.addCleanup(os.environ.pop, "FIRN_CHUNK_ROWS")
         self.execute("create table mark (id int auto_increment primary key)")
@@ -81,19 +80,15 @@ class Beside(RelayBase):
         self.assert_stopped(agent)
         self.assertEqual(self.lacking(*KEYS), list(KEYS))
 
-    def write(self, over: threading.Event):
-        """All tables are changed until it is over: values, keys, rows that come and go."""
-        dice = random.Random(4711)
-        with self.server.connect() as connection, connection.cursor() as cursor:
-            while not over.wait(0.002):
-                table, at = dice.choice(list(KEYS)), dice.randrange(ROWS)
-                cursor.execute(f"update {table} set n = n + 1, body = 'changed' where n < 3 order by body, n limit {1 + at % 5}")
-                if at % 3 == 0:
-                    cursor.execute(f"delete from {table} where n > 1 order by a limit 1")
-                if table == "k_int":
-                    cursor.execute(f"insert ignore into k_int (a, body) values ({ROWS + at}, 'new')")
-                    cursor.execute(f"update k_int set a = {2 * ROWS} + {self.written} where a < {ROWS} order by a desc limit 1")
-                self.written += 1
+    def write(self, cursor, number: int):
+        """All tables are changed: values, keys, rows that come and go."""
+        table, at = self.dice.choice(list(KEYS)), self.dice.randrange(ROWS)
+        cursor.execute(f"update {table} set n = n + 1, body = 'changed' where n < 3 order by body, n limit {1 + at % 5}")
+        if at % 3 == 0:
+            cursor.execute(f"delete from {table} where n > 1 order by a limit 1")
+        if table == "k_int":
+            cursor.execute(f"insert ignore into k_int (a, body) values ({ROWS + at}, 'new')")
+            cursor.execute(f"update k_int set a = {2 * ROWS} + {number} where a < {ROWS} order by a desc limit 1")
 
     def kill_at(self, point: str, **options):
         agent = self.start(crash_at=point, **options)
@@ -105,11 +100,8 @@ class Beside(RelayBase):
 
     def copy_under_traffic(self, delivery: str):
         self.begin(delivery=delivery)
-        over, self.written = threading.Event(), 0
-        writer = threading.Thread(target=self.write, args=[over])
-        writer.start()
         options = {"delivery": delivery, "more_stream": self.asked("one")}
-        try:
+        with self.writing(self.write):
             for point in "relay-chunk-read:2", "relay-chunk-sent:2":
                 self.kill_at(point, **options)
             settled = 3
@@ -118,10 +110,7 @@ class Beside(RelayBase):
                 settled += 4  # of 49
             agent = self.start(**options)
             wait_until(lambda: len(self.copied()) == len(KEYS), 2 * SECONDS, "all are copied", agent.alive)
-        finally:
-            over.set()
-            writer.join()
-        self.assertGreater(self.written, 20)
+            wait_until(lambda: self.rounds > 20, SECONDS, "the tables were written to")
         self.wait_equal(agent, *KEYS)
         self.assert_stopped(agent)
 
@@ -155,16 +144,9 @@ class Beside(RelayBase):
     def test_asked(self):
         """A person asks meanwhile: once for each id, those tables and no others."""
         self.begin()
-        over, self.written = threading.Event(), 0
-        writer = threading.Thread(target=self.write, args=[over])
-        writer.start()
-        try:
+        with self.writing(self.write):
             agent = self.start(resnapshot="shop.k_int,shop.k_pair one alice@example.com")
             self.wait_said(agent, "Done", "one")
-        finally:
-            over.set()
-            writer.join()
-        self.assertGreater(self.written, 5)
         self.wait_equal(agent, "k_int", "k_pair")
         self.assertEqual([line["by"] for line in agent.lines() if "by" in line], ["alice@example.com"])
         self.assert_stopped(agent)

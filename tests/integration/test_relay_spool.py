@@ -2,6 +2,7 @@
 log, the agent is killed at each point of the spool's way and at random, and in the end every topic, folded by key, is its
 table; with Transactional nothing came twice. The bucket's store is away as well: the source is answered, and keeps its log."""
 
+import contextlib
 import os
 import signal
 import unittest
@@ -26,8 +27,12 @@ class Folder:
         self.manifest, self.secrets = f"location: {path}", {}
 
     def segments(self) -> dict[str, int]:
-        """Names and sizes, in order."""
-        return {path.name: path.stat().st_size for path in sorted(self.path.glob("*.spool"))}
+        """Names and sizes, in order, of those that stay while they are listed."""
+        found = {}
+        for path in sorted(self.path.glob("*.spool")):
+            with contextlib.suppress(FileNotFoundError):
+                found[path.name] = path.stat().st_size
+        return found
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
