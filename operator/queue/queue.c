@@ -36,7 +36,10 @@ typedef struct Heap {
 
 struct WorkQueue {
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    pthread_cond_t sooner; /* to the one who minds the time: something is due earlier */
+    pthread_cond_t needed; /* to one of the others: take what is due, or mind the time */
+    bool minded;           /* somebody minds the time, */
+    int64_t minded_us;     /* until then */
     bool closed;
     int64_t gather_us, retry_least_us, retry_most_us;
     Work *buckets[BUCKETS];
@@ -50,7 +53,8 @@ WorkQueue *work_queue_new(int64_t gather_us, int64_t retry_least_us, int64_t ret
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&queue->lock, NULL);
-    pthread_cond_init(&queue->changed, &monotonic);
+    pthread_cond_init(&queue->sooner, &monotonic);
+    pthread_cond_init(&queue->needed, NULL);
     pthread_condattr_destroy(&monotonic);
     queue->gather_us = gather_us;
     queue->retry_least_us = retry_least_us;
@@ -70,7 +74,8 @@ void work_queue_free(WorkQueue *queue)
     }
     free(queue->rest.items);
     free(queue->first.items);
-    pthread_cond_destroy(&queue->changed);
+    pthread_cond_destroy(&queue->sooner);
+    pthread_cond_destroy(&queue->needed);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
 }
@@ -195,6 +200,24 @@ static void wait_until(WorkQueue *queue, Work *work, int64_t due_us, bool first)
 
 /* --- */
 
+static int64_t next_of(const Heap *heap)
+{
+    return heap->waiting ? heap->items[0]->due_us : INT64_MAX;
+}
+
+static int64_t next_due(const WorkQueue *queue)
+{
+    int64_t first_us = next_of(&queue->first), rest_us = next_of(&queue->rest);
+    return first_us < rest_us ? first_us : rest_us;
+}
+
+/* Where nobody minds the time, those who work come by before they wait. */
+static void wake(WorkQueue *queue)
+{
+    if (queue->minded && next_due(queue) < queue->minded_us)
+        pthread_cond_signal(&queue->sooner);
+}
+
 static void put(WorkQueue *queue, const char *key, int64_t at_us, bool first, bool light)
 {
     pthread_mutex_lock(&queue->lock);
@@ -205,8 +228,8 @@ static void put(WorkQueue *queue, const char *key, int64_t at_us, bool first, bo
         work->first = work->first || first;
     } else {
         wait_until(queue, work, at_us, first);
+        wake(queue);
     }
-    pthread_cond_signal(&queue->changed);
     pthread_mutex_unlock(&queue->lock);
 }
 
@@ -231,18 +254,12 @@ void work_queue_put_first(WorkQueue *queue, const char *key, int64_t at_us, int6
     put(queue, key, at_us < gathered_us ? gathered_us : at_us, true, false);
 }
 
-static int64_t next_of(const Heap *heap)
-{
-    return heap->waiting ? heap->items[0]->due_us : INT64_MAX;
-}
-
 static bool take(WorkQueue *queue, int64_t now_us, char *ret_key, int64_t *ret_next_us)
 {
-    int64_t first_us = next_of(&queue->first), rest_us = next_of(&queue->rest);
-    *ret_next_us = first_us < rest_us ? first_us : rest_us;
+    *ret_next_us = next_due(queue);
     if (*ret_next_us > now_us)
         return false;
-    Heap *heap = first_us <= now_us ? &queue->first : &queue->rest;
+    Heap *heap = next_of(&queue->first) <= now_us ? &queue->first : &queue->rest;
     Work *work = heap->items[0];
     heap_remove(heap, work);
     work->working = true;
@@ -261,21 +278,33 @@ bool work_queue_take(WorkQueue *queue, int64_t now_us, char *ret_key, int64_t *r
     return taken;
 }
 
+/* Of those that find nothing to do one minds the time and the others sleep: what becomes due wakes
+ * one of them and not all, and what is put for later than that wakes nobody. */
+static void rest(WorkQueue *queue, int64_t until_us)
+{
+    if (queue->minded) {
+        pthread_cond_wait(&queue->needed, &queue->lock);
+        return;
+    }
+    struct timespec end = {until_us / 1000000, until_us % 1000000 * 1000};
+    queue->minded = true;
+    queue->minded_us = until_us;
+    if (until_us == INT64_MAX)
+        pthread_cond_wait(&queue->sooner, &queue->lock);
+    else
+        pthread_cond_timedwait(&queue->sooner, &queue->lock, &end);
+    queue->minded = false;
+}
+
 bool work_queue_wait(WorkQueue *queue, char *ret_key)
 {
     bool taken = false;
+    int64_t next_us;
     pthread_mutex_lock(&queue->lock);
-    while (!queue->closed) {
-        int64_t next_us;
-        taken = take(queue, clock_mono_us(), ret_key, &next_us);
-        if (taken)
-            break;
-        struct timespec end = {next_us / 1000000, next_us % 1000000 * 1000};
-        if (next_us == INT64_MAX)
-            pthread_cond_wait(&queue->changed, &queue->lock);
-        else
-            pthread_cond_timedwait(&queue->changed, &queue->lock, &end);
-    }
+    while (!queue->closed && !(taken = take(queue, clock_mono_us(), ret_key, &next_us)))
+        rest(queue, next_us);
+    if (!queue->minded)
+        pthread_cond_signal(&queue->needed);
     pthread_mutex_unlock(&queue->lock);
     return taken;
 }
@@ -312,7 +341,7 @@ void work_queue_done(WorkQueue *queue, const char *key, bool failed, int64_t now
         wait_until(queue, work, now_us + pause_of(queue, work->failures), false);
     work->again_us = -1;
     forget_idle(queue, work);
-    pthread_cond_signal(&queue->changed);
+    wake(queue);
     pthread_mutex_unlock(&queue->lock);
 }
 
@@ -320,7 +349,8 @@ void work_queue_close(WorkQueue *queue)
 {
     pthread_mutex_lock(&queue->lock);
     queue->closed = true;
-    pthread_cond_broadcast(&queue->changed);
+    pthread_cond_broadcast(&queue->sooner);
+    pthread_cond_broadcast(&queue->needed);
     pthread_mutex_unlock(&queue->lock);
 }
 

@@ -4,8 +4,7 @@
 #include "common/crash.h"
 #include "operator/reconcile/reconcile.h"
 
-#define CROWD_LOOKS_US 5000000 /* apart, in a crowd; and is it over? */
-#define CROWD_AGAIN_US 50000
+#define CROWD_LOOKS_US 5000000 /* apart, in a crowd */
 
 static bool has_secrets(Look *look, const json_t *names, const char **ret_missing)
 {
@@ -315,15 +314,18 @@ static bool is_paused(const json_t *object)
 }
 
 /* While units and tables come by the hundred: each look reads all that are there, and what it
- * writes rolls the Pods. */
+ * writes rolls the Pods. One that came with them waits likewise. */
 static bool can_wait(Look *look)
 {
-    int64_t looked_us = verdicts_looked_at(look->op->verdicts, look->namespace_name, look->name);
-    bool waits = looked_us && is_crowded(look->op) && look->now_us < looked_us + CROWD_LOOKS_US;
-    if (waits)
-        enqueue_first(look->op, 'c', look->namespace_name, look->name,
-                      look->now_us + CROWD_AGAIN_US);
-    return waits;
+    Verdicts *verdicts = look->op->verdicts;
+    int64_t ends_us = crowd_ends_us(look->op);
+    int64_t since_us = verdicts_looked_at(verdicts, look->namespace_name, look->name);
+    if (!ends_us || (since_us && look->now_us >= since_us + CROWD_LOOKS_US))
+        return false;
+    if (!since_us)
+        verdicts_looked(verdicts, look->namespace_name, look->name, look->now_us);
+    enqueue_first(look->op, 'c', look->namespace_name, look->name, ends_us);
+    return true;
 }
 
 bool connector_look(Look *look, Error *err)

@@ -8,24 +8,43 @@
 #include "common/clock.h"
 
 #define LOOKS_APART_US 1000000
-#define TABLES_LATER_US 5000000
-#define ARRIVAL_US 20000     /* one in that time, new or changed, is no crowd … */
-#define CROWD_US 160000      /* … nor are eight at once */
-#define CROWD_MOST_US 320000 /* so a crowd is over soon after the last of it */
+#define CHILDREN_APART_US 300000
+#define TABLES_LATER_US 2000000
 
-static void arrived(Operator *op)
+/* A crowd: more than eight at once, and then more than ten in a second, as kubectl applies a
+ * folder. It is over when none came for as long as eight took before, but for at least
+ * PAUSE_LEAST_US: what applies them may falter, and the API server, too. */
+#define ARRIVAL_US 100000
+#define CROWD_US (8 * ARRIVAL_US)
+#define APART_MOST_US 125000
+#define PAUSE_LEAST_US 120000
+
+static int64_t pause_of(int64_t apart_us)
 {
-    int64_t now_us = clock_mono_us(), was_us = atomic_load(&op->crowd_us), next_us;
-    do {
-        next_us = (was_us > now_us ? was_us : now_us) + ARRIVAL_US;
-        if (next_us > now_us + CROWD_MOST_US)
-            next_us = now_us + CROWD_MOST_US;
-    } while (!atomic_compare_exchange_weak(&op->crowd_us, &was_us, next_us));
+    return 8 * apart_us > PAUSE_LEAST_US ? 8 * apart_us : PAUSE_LEAST_US;
 }
 
-bool is_crowded(const Operator *op)
+/* Two watches' threads call it: what one overwrites of the other's is a gap among many. */
+static void arrived(Operator *op)
 {
-    return atomic_load(&op->crowd_us) > clock_mono_us() + CROWD_US;
+    Crowd *crowd = &op->crowd;
+    int64_t now_us = clock_mono_us(), was_us = atomic_load(&crowd->until_us), next_us;
+    int64_t gap_us = now_us - atomic_exchange(&crowd->last_us, now_us);
+    int64_t apart_us = atomic_load(&crowd->apart_us) * 7 / 8 +
+                       (gap_us < APART_MOST_US ? gap_us : APART_MOST_US) / 8;
+    atomic_store(&crowd->apart_us, apart_us);
+    do {
+        int64_t most_us = now_us + CROWD_US + pause_of(apart_us);
+        next_us = (was_us > now_us ? was_us : now_us) + ARRIVAL_US;
+        if (next_us > most_us)
+            next_us = most_us;
+    } while (!atomic_compare_exchange_weak(&crowd->until_us, &was_us, next_us));
+}
+
+int64_t crowd_ends_us(const Operator *op)
+{
+    int64_t ends_us = atomic_load(&op->crowd.until_us) - CROWD_US;
+    return ends_us > clock_mono_us() ? ends_us : 0;
 }
 
 /* False: it is too long for the queue. */
@@ -58,18 +77,19 @@ void enqueue_first(Operator *op, char kind, const char *namespace_name, const ch
         work_queue_put_first(op->queue, key, at_us, clock_mono_us());
 }
 
-/* For what its units and tables say. These often come, or are changed, by the hundred, and each
- * look reads all of them and may write a manifest: the first is at once, then once in a second. One
- * that is changed alone waits for nothing. */
+/* For what its units, tables and children say, and its own status. These often come, or are
+ * changed, by the hundred, and each look reads all of them and may write a manifest: the first is
+ * at once, then no sooner than apart_us after the last. What somebody changed (0) waits for
+ * nothing, if it is changed alone. */
 static void enqueue_connector(Operator *op, const char *namespace_name, const char *name,
-                              bool change)
+                              int64_t apart_us)
 {
     char key[WORK_KEY_BYTES_MAX];
     int64_t now_us = clock_mono_us();
     int64_t looked_us = verdicts_looked_at(op->verdicts, namespace_name, name);
-    int64_t at_us = looked_us ? looked_us + LOOKS_APART_US : 0;
-    if (change)
-        enqueue_first(op, 'c', namespace_name, name, is_crowded(op) ? at_us : 0);
+    int64_t at_us = looked_us ? looked_us + (apart_us ? apart_us : LOOKS_APART_US) : 0;
+    if (!apart_us)
+        enqueue_first(op, 'c', namespace_name, name, crowd_ends_us(op) ? at_us : 0);
     else if (at_us <= now_us)
         enqueue(op, 'c', namespace_name, name);
     else if (key_of('c', namespace_name, name, key))
@@ -98,11 +118,11 @@ void enqueue_units_of(Operator *op, const char *namespace_name, const char *conn
 static void enqueue_table(Operator *op, const char *namespace_name, const char *name)
 {
     char key[WORK_KEY_BYTES_MAX];
-    int64_t now_us = clock_mono_us();
-    if (!is_crowded(op))
+    int64_t ends_us = crowd_ends_us(op);
+    if (!ends_us)
         enqueue(op, 't', namespace_name, name);
     else if (key_of('t', namespace_name, name, key))
-        work_queue_put_at(op->queue, key, now_us + TABLES_LATER_US, now_us);
+        work_queue_put_at(op->queue, key, ends_us + TABLES_LATER_US, clock_mono_us());
 }
 
 void enqueue_tables_of(Operator *op, const json_t *unit)
@@ -133,7 +153,7 @@ static void enqueue_unit(Operator *op, const json_t *unit, bool change)
     else
         enqueue(op, 'u', space, name);
     if (connector_name)
-        enqueue_connector(op, space, connector_name, change && !own);
+        enqueue_connector(op, space, connector_name, own || !change ? LOOKS_APART_US : 0);
 }
 
 /* Without a stream a unit repeats what its Connector's look finds out, which calls it then. */
@@ -206,27 +226,33 @@ char *name_of_labelled(Operator *op, Kind kind, const char *namespace_name, cons
     return to.name;
 }
 
+static void enqueue_owner(Operator *op, Kind kind, const char *namespace_name, const char *name)
+{
+    if (kind == KIND_CONNECTOR)
+        enqueue_connector(op, namespace_name, name, CHILDREN_APART_US);
+    else
+        enqueue(op, 'u', namespace_name, name);
+}
+
 /* The resource that something of ours is a part of: by its owner, or (Pods, Jobs) by its label. */
 static void child_changed(Operator *op, const json_t *child)
 {
     const char *space = object_namespace(child);
     const json_t *owner = object_controller(child);
     const char *kind = object_text(owner, "kind"), *name = object_text(owner, "name");
-    if (kind && name && strcmp(kind, "Connector") == 0) {
-        enqueue(op, 'c', space, name);
-        return;
-    }
-    if (kind && name && strcmp(kind, "IngestionUnit") == 0) {
-        enqueue(op, 'u', space, name);
-        return;
-    }
     const char *labels[] = {object_label(child, LABEL_CONNECTOR), object_label(child, LABEL_UNIT)};
     const Kind of[] = {KIND_CONNECTOR, KIND_UNIT};
-    for (size_t i = 0; i < ARRAY_LEN(labels); i++) {
+    for (size_t i = 0; kind && name && i < ARRAY_LEN(of); i++) {
+        if (strcmp(kind, kinds[of[i]].name) == 0) {
+            enqueue_owner(op, of[i], space, name);
+            return;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(of); i++) {
         if (!labels[i])
             continue;
         if (strlen(labels[i]) < NAME_BYTES_MAX - 1) /* not shortened, most likely */
-            enqueue(op, i ? 'u' : 'c', space, labels[i]);
+            enqueue_owner(op, of[i], space, labels[i]);
         else
             cache_each_name(op->cache, of[i], space, 0, NULL, enqueue_each,
                             &(Enqueued){op, i ? 'u' : 'c'});
@@ -277,11 +303,11 @@ static void changed(void *context, Kind kind, const json_t *before, const json_t
         if (kind == KIND_UNIT && !tables_repeat_the_same(before, now))
             enqueue_tables_of(op, now);
         /* Somebody else may have written it. */
-        enqueue_light(op,
-                      kind == KIND_UNIT        ? 'u'
-                      : kind == KIND_CONNECTOR ? 'c'
-                                               : 't',
-                      object_namespace(now), object_name(now));
+        if (kind == KIND_CONNECTOR)
+            enqueue_connector(op, object_namespace(now), object_name(now), CHILDREN_APART_US);
+        else
+            enqueue_light(op, kind == KIND_UNIT ? 'u' : 't', object_namespace(now),
+                          object_name(now));
         return;
     }
     bool change = kind <= KIND_UNIT && before && now && !object_same_wish(before, now);

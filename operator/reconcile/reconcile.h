@@ -55,6 +55,12 @@ Reports *operator_reports(const Operator *op);
 #define FINALIZER "firn.dev/source"
 #define FINALIZER_TABLE "firn.dev/table"
 
+/* Units and tables that came, or were changed: see crowd_ends_us. */
+typedef struct Crowd {
+    _Atomic int64_t until_us, last_us;
+    _Atomic int64_t apart_us; /* of the last ones, on average */
+} Crowd;
+
 struct Operator {
     Api *api;
     OperatorOptions options;
@@ -66,7 +72,7 @@ struct Operator {
     struct Thread *agents;
     Lease *_Atomic lease;
     atomic_bool working;
-    _Atomic int64_t crowd_us; /* see is_crowded */
+    Crowd crowd;
     struct OperatorWatch *watches;
     size_t watch_count;
     WatchFigures watch_figures;
@@ -119,9 +125,10 @@ void enqueue_tables_of(Operator *op, const json_t *unit);
 bool tables_repeat_the_same(const json_t *before, const json_t *now);
 void enqueue_units_of(Operator *op, const char *namespace_name, const char *connector);
 CacheTaker notify_taker(Operator *op);
-/* Whether units and tables came, or were changed, by the hundred within the last second. What they
- * become has the API server's time then, and what can be said of them later waits. */
-bool is_crowded(const Operator *op);
+/* When it is over that units and tables come, or are changed, by the hundred, if none comes any
+ * more (monotonic); 0: they do not. What they become waits until they all can be read at once, and
+ * what is to be said of them longer. */
+int64_t crowd_ends_us(const Operator *op);
 /* For cache_each_name. */
 typedef struct Enqueued {
     Operator *op;

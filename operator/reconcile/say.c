@@ -7,7 +7,7 @@
 #include "operator/reconcile/reconcile.h"
 
 #define EVENT_MESSAGE_BYTES_MAX 1000
-#define LATER_US 5000000
+#define LATER_US 2000000 /* than the end of a crowd */
 
 void say_event(Operator *op, const json_t *object, bool warning, const char *reason,
                const char *message)
@@ -51,11 +51,15 @@ static void event_of(Operator *op, const json_t *object, const State *state)
 
 /* That it is on its way is what the definition itself says of what has no status yet. A Connector's
  * holds more: see finalize.c. */
-static bool can_wait(const Operator *op, Kind kind, const json_t *object, const State *state)
+static bool can_wait(Look *look, Kind kind, const json_t *object, const State *state)
 {
+    int64_t ends_us = crowd_ends_us(look->op);
     bool moves = state->health == HEALTH_PROGRESS || state->health == HEALTH_UNKNOWN;
     bool first = json_integer_value(object_at(object, "status.observedGeneration")) < 0;
-    return first && moves && kind != KIND_CONNECTOR && is_crowded(op);
+    if (!ends_us || !first || !moves || kind == KIND_CONNECTOR)
+        return false;
+    look_again(look, ends_us + LATER_US - look->now_us);
+    return true;
 }
 
 bool say(Look *look, Kind kind, const json_t *object, const State *state, const Condition *others,
@@ -63,10 +67,8 @@ bool say(Look *look, Kind kind, const json_t *object, const State *state, const 
 {
     Operator *op = look->op;
     bool changed;
-    if (can_wait(op, kind, object, state)) {
-        look_again(look, LATER_US);
+    if (can_wait(look, kind, object, state))
         return true;
-    }
     json_t *status = status_of(object, state, others, more, look->now_s, &changed);
     AUTO(json_free)
     json_t *body = json_pack("{ss ss s{ss ss} so}", "apiVersion", kinds[kind].api_version, "kind",

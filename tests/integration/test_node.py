@@ -162,25 +162,20 @@ class OnANode(unittest.TestCase):
     def traffic(self, seconds: float):
         """Live, while something else is done: a context manager."""
         stop = threading.Event()
-        done = []
 
         @contextlib.contextmanager
         def live():
             with self.source.connect("shop") as connection:
                 run = Traffic(connection, seed=int(time.monotonic()), bulk=False)
-
-                def work():
-                    run.run(seconds, stop, PACE)
-                    done.append(run.done["transactions"])
-
-                thread = threading.Thread(target=work)
+                thread = threading.Thread(target=run.run, args=(seconds, stop, PACE))
                 thread.start()
                 try:
+                    wait_until(lambda: run.done["transactions"] or not thread.is_alive(), SECONDS, "traffic flows")
                     yield
                 finally:
                     stop.set()
                     thread.join()
-            self.assertGreater(done[0], 0)
+            self.assertGreater(run.done["transactions"], 0)
 
         return live()
 
@@ -354,8 +349,7 @@ class OnANode(unittest.TestCase):
         self.until(lambda: not self.pods(), "its Pod ends")
         self.until(lambda: self.condition("Connector", "shop", "Ready").get("reason") == "Stopped", "the status says so")
         self.assertFalse(self.source.slot("firn_shop")["active"])
-        with self.traffic(2):
-            time.sleep(1)  # changes that wait at the source
+        with self.traffic(60):  # some of it waits at the source
             self.patch({"spec": {"state": "Running"}})
             self.until(lambda: self.pods(), "its Pod is there")
             self.ready()
@@ -402,7 +396,27 @@ class OnANode(unittest.TestCase):
             self.rolled(before)
         self.equal()
 
-    def test_13_the_api_server_dies(self):
+    def test_13_its_slot_is_lost(self):
+        """What was written meanwhile is in no log any more: it says so, nothing is Ready, and it is mended as it says."""
+        self.patch({"spec": {"state": "Stopped"}})
+        self.until(lambda: not self.pods(), "its Pod is gone")
+        self.source.execute("select pg_drop_replication_slot('firn_shop')", "shop")
+        self.connection.execute("update products set stock = stock + 1")
+        self.connection.execute("delete from order_lines where line = 1")
+        self.patch({"spec": {"state": "Running"}})
+        found = self.stalled("SlotMissing")
+        self.assertIn("resnapshot", found["message"])
+        for kind, name in (("Connector", "shop"), ("IngestionUnit", "shop"), ("LakeTable", "shop-public-products")):
+            self.until(lambda kind=kind, name=name: self.condition(kind, name, "Ready").get("status") == "False", f"{kind} {name} is not Ready")
+        self.assertFalse(self.compared()[0], "and it isn't")
+        with self.traffic(60):
+            self.firn("resnapshot", "connector/shop", "*.*")
+            self.ready()
+        self.equal()
+        (request,) = self.node.get("Connector", "shop", NAMESPACE)["status"]["requests"]
+        self.assertEqual((request["kind"], request["state"], request["tables"]), ("Resnapshot", "Done", ["*.*"]))
+
+    def test_14_the_api_server_dies(self):
         """And etcd forgets all but the newest: who follows goes on meanwhile, and what is asked afterwards is done."""
         before = self.pod()
         with self.traffic(60):
@@ -416,7 +430,7 @@ class OnANode(unittest.TestCase):
             self.rolled(before)
         self.equal()
 
-    def test_14_the_operator_is_killed(self):
+    def test_15_the_operator_is_killed(self):
         """At points of a reconcile; it is started again, and does the rest."""
         for number, point in enumerate(("operator-child-applied:1", "operator-status-written:1")):
             with self.subTest(point), self.traffic(60):
@@ -440,7 +454,7 @@ class OnANode(unittest.TestCase):
                     return True
         return False
 
-    def test_15_upgraded(self):
+    def test_16_upgraded(self):
         """Definitions, chart and images: what the older ones did not know is known, and agents roll to the new one."""
         for kind in ("agent", "operator"):
             kube_node.run(*self.node._ctr(), "images", "tag", f"docker.io/library/firn-{kind}:{VERSION}", f"docker.io/library/firn-{kind}:next")
@@ -461,7 +475,7 @@ class OnANode(unittest.TestCase):
         path = self.node.path("IngestionUnit", "shop", NAMESPACE, "?fieldValidation=Strict")
         self.node.call("PATCH", path, {"spec": {"sla": {"freshness": "10m"}}}, "application/merge-patch+json")
 
-    def test_16_a_table_dropped(self):
+    def test_17_a_table_dropped(self):
         """One more, filled, maintained by a container of its own, and then dropped with its files, as its resource says."""
         self.connection.execute("create table extra (id int primary key, v text)")
         self.connection.execute("insert into extra select i, 'x' from generate_series(1, 100) i")
@@ -491,7 +505,7 @@ class OnANode(unittest.TestCase):
         self.connection.execute("drop table extra")
         self.ready()
 
-    def test_17_deleted(self):
+    def test_18_deleted(self):
         """The slot goes with the Connector, by a Pod; the tables stay."""
         self.kubectl("delete", "connector", "shop", "--timeout=120s")
         self.assertIsNone(self.source.slot("firn_shop"))
@@ -516,7 +530,7 @@ class OnANode(unittest.TestCase):
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.flux.kustomization('shop').get('status')}\n{self.flux.log()}\n{self.everything()}") from None
 
-    def test_18_gitops(self):
+    def test_19_gitops(self):
         """Flux's own controller, with the Kustomization of deploy/gitops: Ready by its health checks, what is removed is
         pruned, a change that stalls or that the definitions refuse is reported, and a mended one is taken."""
         every = ("customers", "products", "orders", "order_lines")
@@ -562,7 +576,7 @@ class OnANode(unittest.TestCase):
             self.until(lambda: self.node.find("Connector", "shop", NAMESPACE) is None, "everything is pruned")
         self.assertIsNone(self.source.slot("firn_shop"))
 
-    def test_19_scaled(self):
+    def test_20_scaled(self):
         """Consumers of a stream, while the source is written to: three of one, then two of three."""
         self.begin_anew()
         with Broker(ADDRESS) as broker:

@@ -421,6 +421,29 @@ class Life(Reconcile):
         self.until(all_told, "each is told")
         self.assertEqual({one["status"]["observedGeneration"] for one in self.kube.all_of("LakeTable", self.namespace)}, {1})
 
+    def test_a_connector_comes_with_a_crowd(self):
+        """It is made once its units are there, or once a second where they come one by one, and not anew for each of them."""
+        self.started()
+        self.secret()
+        began = time.monotonic()
+        documents = [shop(self.namespace)]
+        for at in range(60):
+            table = {"catalog": {"warehouse": "/lake"}, "database": "d", "tableName": f"t{at}"}
+            unit = {"connectorRef": {"name": "shop", "table": f"public.t{at}"}, "lakeTableRef": {"name": f"t{at}"}}
+            documents += [json.dumps({"apiVersion": "firn.dev/v1alpha1", "kind": kind, "metadata": {"name": f"t{at}", "namespace": self.namespace},
+                                      "spec": spec}) for kind, spec in (("LakeTable", table), ("IngestionUnit", unit))]  # fmt: skip
+        self.kube.apply("\n---\n".join(documents))
+        self.wait_children()
+        self.until(lambda: self.get("ConfigMap", "shop-capture")["data"]["manifest.yaml"].count('"kind":"IngestionUnit"') == 62, "all are in it")
+        self.until(lambda: self.get("Connector", "shop")["status"].get("tables") == 62, "its status counts them")
+        self.assertLess(self.get("Deployment", "shop-capture")["metadata"]["generation"], 5 + time.monotonic() - began)
+        self.until(self.all_ready, "everything is ready")
+
+        def all_said():
+            return all(one["status"]["observedGeneration"] == 1 for kind in ("IngestionUnit", "LakeTable") for one in self.kube.all_of(kind, self.namespace))
+
+        self.until(all_said, "each has a status")
+
     def test_at_rest_nothing_is_written(self):
         self.started()
         self.settle()

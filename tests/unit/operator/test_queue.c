@@ -221,6 +221,59 @@ static void several_workers(void **state)
     work_queue_free(crowd.queue);
 }
 
+static void *put_what_is_due(void *at)
+{
+    WorkQueue *queue = at;
+    while (work_queue_depth(queue) != 1) /* the one that is far off: all workers wait for it */
+        sched_yield();
+    work_queue_put(queue, "soon", clock_mono_us());
+    work_queue_put(queue, "as soon", clock_mono_us());
+    return NULL;
+}
+
+/* The longest wait is the test's own limit: nobody who misses a wake is helped by the time. */
+static void an_earlier_one_wakes(void **state)
+{
+    (void)state;
+    WorkQueue *queue = work_queue_new(0, 100, 800);
+    char one[WORK_KEY_BYTES_MAX], other[WORK_KEY_BYTES_MAX];
+    pthread_t thread;
+    work_queue_put_at(queue, "far off", clock_mono_us() + 3600000000, clock_mono_us());
+    pthread_create(&thread, NULL, put_what_is_due, queue);
+    assert_true(work_queue_wait(queue, one));
+    assert_true(work_queue_wait(queue, other));
+    assert_string_equal(one, "soon");
+    assert_string_equal(other, "as soon");
+    pthread_join(thread, NULL);
+    assert_int_equal(work_queue_depth(queue), 1);
+    work_queue_free(queue);
+}
+
+/* Keys that are due one after the other are all taken, though each wakes one worker at most. */
+static void each_that_becomes_due_is_taken(void **state)
+{
+    (void)state;
+    Crowd crowd = {.queue = work_queue_new(0, 100, 800)};
+    pthread_t threads[4];
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        pthread_create(&threads[i], NULL, work, &crowd);
+    for (int round = 0; round < 50; round++) {
+        int64_t now_us = clock_mono_us();
+        for (int i = 0; i < KEYS; i++) {
+            char key[2] = {(char)('A' + i), '\0'};
+            work_queue_put_at(crowd.queue, key, now_us + (KEYS - i) * 100, now_us);
+        }
+        while (atomic_load(&crowd.taken) < (round + 1) * KEYS)
+            sched_yield();
+    }
+    work_queue_close(crowd.queue);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&crowd.taken), 50 * KEYS);
+    assert_int_equal(atomic_load(&crowd.clashes), 0);
+    work_queue_free(crowd.queue);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +285,8 @@ int main(void)
         cmocka_unit_test(the_earliest_comes_first),
         cmocka_unit_test(a_change_goes_before_a_crowd),
         cmocka_unit_test(several_workers),
+        cmocka_unit_test(an_earlier_one_wakes),
+        cmocka_unit_test(each_that_becomes_due_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
