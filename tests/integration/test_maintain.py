@@ -294,6 +294,7 @@ class Group(EventsCase):
             self.addCleanup(process.__exit__)
         wanted, planted, version = self.produce(0, 1000), [], 0
         wait_until(lambda: self.newest("group") and self.versions() == wanted, 120, "the first rows are there", processes[0].alive)
+        whole = StaticTable.from_metadata(self.newest("group")).current_snapshot().sequence_number  # the first may have some of them
         wait_until(lambda: all("partitions are dealt out" in process.text() for process in processes), 60, "both work")
         until = time.monotonic() + 20
         while time.monotonic() < until or version < 6:
@@ -309,7 +310,8 @@ class Group(EventsCase):
         table = StaticTable.from_metadata(self.newest("group"))
         self.assertGreater(len(table.metadata.snapshots), 3)
         for snapshot in table.metadata.snapshots:
-            self.assertEqual(table.scan(snapshot_id=snapshot.snapshot_id).to_arrow().num_rows, 1000)
+            rows = table.scan(snapshot_id=snapshot.snapshot_id).to_arrow().num_rows
+            self.assertTrue(rows == 1000 or (rows < 1000 and snapshot.sequence_number < whole), f"{snapshot}: {rows} rows")
         for process in processes:
             self.assertEqual(process.stop(), OK, process.text()[-2000:])
 
