@@ -258,7 +258,7 @@ int main(int argc, char **argv)
     Options options;
     int code;
     prctl(PR_SET_DUMPABLE, 0);
-    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_ARENA_MAX, 1); /* more would leave more holes, and no thread waits for this one */
     mallopt(M_TRIM_THRESHOLD, 1 << 20);
     trees_set_up();
     if (options_parse(argc, argv, &options, &code)) {

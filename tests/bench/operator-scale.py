@@ -169,6 +169,7 @@ def one_run(kube: Cluster, folder: Path, number: int) -> tuple[float, float, Ope
     wait_until(lambda: whole(kube, namespace, UNITS), 600, "the children are whole", operator.alive)
     ours = time.monotonic() - started
     wait_until(lambda: all_said(kube, namespace), 600, "each has a status", operator.alive)
+    settled(operator)  # or the client would have less of the API server
     # the same resources and the same children, by a client that thinks nothing
     bare = [json.loads(json.dumps(one).replace(namespace, other)) for one in documents]
     for child in children(kube, namespace):
