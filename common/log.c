@@ -8,6 +8,7 @@
 
 #include "common/bytes.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 static LogLevel least = LOG_INFO;
 static LogFormat shape = LOG_LOGFMT;
@@ -29,20 +30,6 @@ static void put_text(Bytes *line, const char *text)
     bytes_put(line, text, strlen(text));
 }
 
-/* Bytes of the UTF-8 letter at `at`, or 0 when there is none (RFC 3629). */
-static size_t letter_bytes(const unsigned char *at)
-{
-    size_t bytes = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
-    if (at[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < bytes; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    bool odd = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
-               (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f);
-    return odd ? 0 : bytes;
-}
-
 /* Both formats escape alike: JSON's rules. What is no UTF-8 becomes U+FFFD, or no reader of JSON
  * would take the line. */
 static void put_quoted(Bytes *line, const char *text)
@@ -59,7 +46,7 @@ static void put_quoted(Bytes *line, const char *text)
             snprintf(escape, sizeof escape, "\\u%04x", *at);
             put_text(line, escape);
         } else {
-            size_t bytes = letter_bytes(at);
+            size_t bytes = text_letter_bytes(at, SIZE_MAX); /* a NUL ends it */
             if (bytes)
                 bytes_put(line, at, bytes);
             else

@@ -286,6 +286,24 @@ void text_quote(Bytes *to, const char *value)
     bytes_put_u8(to, '"');
 }
 
+size_t text_letter_bytes(const uint8_t *at, size_t left)
+{
+    uint8_t first = at[0];
+    if (first < 0x80)
+        return 1;
+    size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (first < 0xc2 || first > 0xf4 || left < length)
+        return 0;
+    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    if (at[1] < low || at[1] > high)
+        return 0;
+    for (size_t i = 2; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    return length;
+}
+
 bool text_is_utf8(const uint8_t *at, size_t bytes)
 {
     const uint8_t *end = at + bytes;
@@ -297,22 +315,14 @@ bool text_is_utf8(const uint8_t *at, size_t bytes)
                 break;
             at += 8;
         }
+        while (at < end && *at < 0x80)
+            at++;
         if (at == end)
             break;
-        uint8_t lead = *at++;
-        if (lead < 0x80)
-            continue;
-        size_t more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-        if (lead < 0xc2 || lead > 0xf4 || (size_t)(end - at) < more)
+        size_t length = text_letter_bytes(at, (size_t)(end - at));
+        if (!length)
             return false;
-        uint8_t first = at[0];
-        if ((lead == 0xe0 && first < 0xa0) || (lead == 0xed && first > 0x9f) ||
-            (lead == 0xf0 && first < 0x90) || (lead == 0xf4 && first > 0x8f))
-            return false;
-        for (size_t i = 0; i < more; i++)
-            if ((at[i] & 0xc0) != 0x80)
-                return false;
-        at += more;
+        at += length;
     }
     return true;
 }

@@ -26,6 +26,9 @@ MUST_CHECK bool text_integer_parse(const char *text, int64_t *ret);
 /* A number's text, all of it. */
 MUST_CHECK bool text_real_parse(const char *text, size_t bytes, double *ret);
 
+/* Bytes of the well-formed UTF-8 sequence at `at` (Unicode 15, table 3-7), of which no more than
+ * `left` are read, and none behind one that does not belong; 0: it is none. */
+size_t text_letter_bytes(const uint8_t *at, size_t left);
 bool text_is_utf8(const uint8_t *at, size_t bytes);
 
 /* A DNS-1123 subdomain of at most 253 bytes: what Kubernetes takes as an object's name. */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <strings.h>
 
+#include "common/text.h"
+
 #define CODE_BYTES 3 /* of a code point of the first plane in UTF-8, at most */
 
 static const char not_in_charset[] = "is no text of its column's character set";
@@ -51,25 +53,6 @@ void charset_close(Charset *charset)
     *charset = (Charset){0};
 }
 
-/* Length of the well-formed sequence at `at` (Unicode 15, table 3-7), 0 if it is none. */
-static size_t utf8_sequence(const uint8_t *at, size_t left)
-{
-    uint8_t first = at[0];
-    if (first < 0x80)
-        return 1;
-    size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || left < length)
-        return 0;
-    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (at[1] < low || at[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    return length;
-}
-
 static size_t ascii_bytes(const uint8_t *at, size_t bytes)
 {
     size_t i = 0;
@@ -82,18 +65,6 @@ static size_t ascii_bytes(const uint8_t *at, size_t bytes)
     while (i < bytes && at[i] < 0x80)
         i++;
     return i;
-}
-
-bool charset_is_utf8(const uint8_t *at, size_t bytes)
-{
-    size_t i = ascii_bytes(at, bytes);
-    while (i < bytes) {
-        size_t length = utf8_sequence(at + i, bytes - i);
-        if (!length)
-            return false;
-        i += length;
-    }
-    return true;
 }
 
 static uint8_t *put_code(uint8_t *out, unsigned code)
@@ -189,7 +160,7 @@ const char *charset_print(const Charset *charset, const uint8_t *at, size_t byte
         return NULL;
     switch (charset->kind) {
     case CHARSET_UTF8:
-        if (!charset_is_utf8(at, bytes))
+        if (!text_is_utf8(at, bytes))
             return not_in_charset;
         break;
     case CHARSET_ASCII:

@@ -39,4 +39,3 @@ MUST_CHECK bool charset_open(const char *name, Charset *ret);
 /* Appends the text in UTF-8. NULL, or the reason as decode gives it (value.h). */
 MUST_CHECK const char *charset_print(const Charset *charset, const uint8_t *at, size_t bytes,
                                      Bytes *to);
-bool charset_is_utf8(const uint8_t *at, size_t bytes);

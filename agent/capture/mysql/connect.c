@@ -14,11 +14,10 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/capture/tls/tls_files.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -26,7 +25,6 @@
 #define CONNECT_TIMEOUT_S 10
 #define WAIT_MS 100
 #define SLOW_US 10000000 /* a query that takes so long is worth a word */
-#define DEBIAN_CA_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 /* 5.7 lacks what table maps say of columns, and the names of what is asked for here. */
 #define MYSQL_VERSION_MIN 80000
 #define MARIADB_VERSION_MIN 100500 /* the first whose table maps say all of columns */
@@ -156,58 +154,6 @@ static bool classify_connection(const ConnectorSpec *spec, const char *host, MYS
 
 /* --- connecting --- */
 
-/* A text as a file in memory: libmariadb wants paths. */
-typedef struct PemFile {
-    int fd;
-    char path[40]; /* "": there is none */
-} PemFile;
-
-static void pem_close(PemFile *file)
-{
-    if (file->fd >= 0)
-        close(file->fd);
-}
-
-static bool pem_open(const char *pem, PemFile *ret, Error *err)
-{
-    *ret = (PemFile){.fd = -1};
-    if (!pem)
-        return true;
-    size_t bytes = strlen(pem);
-    ret->fd = memfd_create("firn-pem", MFD_CLOEXEC);
-    if (ret->fd < 0 || fchmod(ret->fd, 0600) != 0 || write(ret->fd, pem, bytes) != (ssize_t)bytes) {
-        error_errno(err, ERROR_RETRY, "NoMemoryFile", errno, "a file in memory for TLS");
-        pem_close(ret);
-        return false;
-    }
-    snprintf(ret->path, sizeof ret->path, "/proc/self/fd/%d", ret->fd);
-    return true;
-}
-
-typedef struct TlsFiles {
-    PemFile ca, client, client_key;
-} TlsFiles;
-
-static void tls_close(TlsFiles *files)
-{
-    pem_close(&files->ca);
-    pem_close(&files->client);
-    pem_close(&files->client_key);
-}
-
-static bool tls_open(const ConnectorSpec *spec, TlsFiles *ret, Error *err)
-{
-    *ret = (TlsFiles){{.fd = -1}, {.fd = -1}, {.fd = -1}};
-    bool ok = pem_open(spec->ca_pem, &ret->ca, err) &&
-              pem_open(spec->client_pem, &ret->client, err) &&
-              pem_open(spec->client_key_pem, &ret->client_key, err);
-    if (ok && !spec->ca_pem && spec->tls_mode >= TLS_VERIFY_CA)
-        snprintf(ret->ca.path, sizeof ret->ca.path, "%s", DEBIAN_CA_BUNDLE);
-    if (!ok)
-        tls_close(ret);
-    return ok;
-}
-
 /* The library checks the chain when it has an authority, the name when it is asked to. */
 static void tls_options(MYSQL *connection, const ConnectorSpec *spec, const TlsFiles *tls)
 {
@@ -306,12 +252,12 @@ static MYSQL *connect_host(const ConnectorSpec *spec, const char *host, const My
 MYSQL *my_open(const ConnectorSpec *spec, const MyPatience *patience, Error *err)
 {
     TlsFiles tls;
-    if (!tls_open(spec, &tls, err))
+    if (!tls_files_open(spec, &tls, err))
         return NULL;
     MYSQL *connection = NULL;
     for (size_t i = 0; i < spec->hosts.count && !connection && (!i || lasts(patience)); i++)
         connection = connect_host(spec, spec->hosts.texts[i], patience, &tls, err);
-    tls_close(&tls);
+    tls_files_close(&tls);
     return connection;
 }
 

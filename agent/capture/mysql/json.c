@@ -9,6 +9,7 @@
 #include "agent/capture/mysql/charset.h"
 #include "agent/capture/mysql/decimal.h"
 #include "agent/capture/mysql/temporal.h"
+#include "common/text.h"
 
 enum {
     SMALL_OBJECT,
@@ -46,7 +47,7 @@ static const char *print_text(Bytes *to, const uint8_t *at, size_t bytes)
 {
     static const char digits[] = "0123456789abcdef";
     static const char plain[] = "\"\\\b\f\n\r\t", escaped[] = "\"\\bfnrt";
-    if (!charset_is_utf8(at, bytes))
+    if (!text_is_utf8(at, bytes))
         return "is JSON with text that is not UTF-8";
     bytes_reserve(to, bytes + 2);
     bytes_put_u8(to, '"');

@@ -8,6 +8,7 @@
 
 #include "agent/capture/mysql/mysql.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 /* A statement stands in the log as its client wrote it. What is no UTF-8 is taken for latin1. */
 static Statement *statement_of(const char *database, const char *text, size_t bytes, size_t tables)
@@ -15,7 +16,7 @@ static Statement *statement_of(const char *database, const char *text, size_t by
     Charset latin1;
     Bytes utf8 = {0};
     const uint8_t *at = (const uint8_t *)text;
-    if (!charset_is_utf8(at, bytes) && charset_open("latin1", &latin1)) {
+    if (!text_is_utf8(at, bytes) && charset_open("latin1", &latin1)) {
         if (!charset_print(&latin1, at, bytes, &utf8)) /* every byte is one of its letters */
             text = (const char *)utf8.data;
         bytes = utf8.used;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "agent/capture/mysql/temporal.h"
+#include "common/text.h"
 
 #define NUMBER_BYTES_MAX 400 /* a DOUBLE without exponent */
 
@@ -204,7 +205,7 @@ static const char *put_printed(const MyDecoder *decoder, Batch *batch, Column *c
             column_put_bytes(batch, column, scratch->data, scratch->used);
         return why;
     }
-    if (!charset_is_utf8(at, bytes))
+    if (!text_is_utf8(at, bytes))
         return "is no text of its column's character set";
     column_put_bytes(batch, column, at, bytes);
     return NULL;

@@ -9,6 +9,7 @@
 #include "agent/capture/mysql/decimal.h"
 #include "agent/capture/mysql/json.h"
 #include "agent/capture/mysql/temporal.h"
+#include "common/text.h"
 
 #define NOINLINE __attribute__((noinline))
 #define PADDED_MAX 1024 /* the log has ten bits for a BINARY's length */
@@ -153,7 +154,7 @@ static const char *put_text(const MyDecoder *decoder, Batch *batch, Column *colu
 {
     if (decoder->charset.kind != CHARSET_UTF8)
         return put_printed(decoder, batch, column, at, bytes, scratch);
-    if (UNLIKELY(!charset_is_utf8(at, bytes)))
+    if (UNLIKELY(!text_is_utf8(at, bytes)))
         return "is no text of its column's character set";
     column_put_bytes(batch, column, at, bytes);
     return NULL;

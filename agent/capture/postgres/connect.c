@@ -13,18 +13,16 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/capture/tls/tls_files.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 
 #define CONNECT_TIMEOUT_MS 10000
 #define WAIT_MS 100
-#define SLOW_US 10000000 /* a query that takes so long is worth a word */
-#define DEBIAN_CA_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
+#define SLOW_US 10000000          /* a query that takes so long is worth a word */
 #define SERVER_VERSION_MIN 140000 /* 13 has neither binary values nor streaming in pgoutput */
 
 void connect_close(PGconn *connection)
@@ -247,59 +245,6 @@ static const char *tls_mode_name(TlsMode mode)
     return names[mode];
 }
 
-/* A text as a file in memory: libpq wants paths, and of a key that nobody else may read it. */
-typedef struct PemFile {
-    int fd;
-    char path[40]; /* "": there is none */
-} PemFile;
-
-static void pem_close(PemFile *file)
-{
-    if (file->fd >= 0)
-        close(file->fd);
-}
-
-static bool pem_open(const char *pem, PemFile *ret, Error *err)
-{
-    *ret = (PemFile){.fd = -1};
-    if (!pem)
-        return true;
-    size_t bytes = strlen(pem);
-    ret->fd = memfd_create("firn-pem", MFD_CLOEXEC);
-    if (ret->fd < 0 || fchmod(ret->fd, 0600) != 0 || write(ret->fd, pem, bytes) != (ssize_t)bytes) {
-        error_errno(err, ERROR_RETRY, "NoMemoryFile", errno, "a file in memory for TLS");
-        pem_close(ret);
-        return false;
-    }
-    snprintf(ret->path, sizeof ret->path, "/proc/self/fd/%d", ret->fd);
-    return true;
-}
-
-/* What a connection shows and checks; the paths last until tls_close. */
-typedef struct TlsFiles {
-    PemFile ca, client, client_key;
-} TlsFiles;
-
-static void tls_close(TlsFiles *files)
-{
-    pem_close(&files->ca);
-    pem_close(&files->client);
-    pem_close(&files->client_key);
-}
-
-static bool tls_open(const ConnectorSpec *spec, TlsFiles *ret, Error *err)
-{
-    *ret = (TlsFiles){{.fd = -1}, {.fd = -1}, {.fd = -1}};
-    bool ok = pem_open(spec->ca_pem, &ret->ca, err) &&
-              pem_open(spec->client_pem, &ret->client, err) &&
-              pem_open(spec->client_key_pem, &ret->client_key, err);
-    if (ok && !spec->ca_pem && spec->tls_mode >= TLS_VERIFY_CA)
-        snprintf(ret->ca.path, sizeof ret->ca.path, "%s", DEBIAN_CA_BUNDLE);
-    if (!ok)
-        tls_close(ret);
-    return ok;
-}
-
 static const char *path_or_null(const PemFile *file)
 {
     return file->path[0] ? file->path : NULL;
@@ -427,12 +372,12 @@ PGconn *connect_open(const ConnectorSpec *spec, bool replication, const Patience
                      Error *err)
 {
     TlsFiles tls;
-    if (!tls_open(spec, &tls, err))
+    if (!tls_files_open(spec, &tls, err))
         return NULL;
     PGconn *connection = NULL;
     for (size_t i = 0; i < spec->hosts.count && !connection && (!i || lasts(patience)); i++)
         connection = connect_host(spec, spec->hosts.texts[i], replication, patience, &tls, err);
-    tls_close(&tls);
+    tls_files_close(&tls);
     return connection;
 }
 

@@ -12,6 +12,7 @@
 #include "agent/capture/postgres/print.h"
 #include "common/mem.h"
 #include "common/reader.h"
+#include "common/text.h"
 
 #define DAYS_1970_TO_2000 10957
 #define US_1970_TO_2000 INT64_C(946684800000000)
@@ -23,48 +24,11 @@
 
 /* --- text --- */
 
-/* Length of the well-formed sequence at `at` (Unicode 15, table 3-7), 0 if it is none. */
-static size_t utf8_sequence(const uint8_t *at, size_t left)
-{
-    uint8_t first = at[0];
-    if (first < 0x80)
-        return 1;
-    size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || left < length)
-        return 0;
-    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (at[1] < low || at[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    return length;
-}
-
-/* A server whose encoding is SQL_ASCII sends what it was given: so every text is looked at. */
-static bool is_utf8(const uint8_t *at, size_t bytes)
-{
-    size_t i = 0;
-    for (; i + 8 <= bytes; i += 8) {
-        uint64_t word;
-        memcpy(&word, at + i, sizeof word);
-        if (word & UINT64_C(0x8080808080808080))
-            break;
-    }
-    while (i < bytes) {
-        size_t length = utf8_sequence(at + i, bytes - i);
-        if (!length)
-            return false;
-        i += length;
-    }
-    return true;
-}
-
 NOINLINE static const char *put_text(Batch *batch, Column *column, const uint8_t *text,
                                      uint32_t bytes)
 {
-    if (UNLIKELY(!is_utf8(text, bytes)))
+    /* A server whose encoding is SQL_ASCII sends what it was given: so every text is looked at. */
+    if (UNLIKELY(!text_is_utf8(text, bytes)))
         return "is not UTF-8";
     column_put_bytes(batch, column, text, bytes);
     return NULL;

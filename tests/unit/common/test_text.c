@@ -218,12 +218,57 @@ static void test_time(void **state)
     }
 }
 
+/* By arithmetic and not by the table: the shortest form of a code point that is no surrogate. */
+static size_t letter_by_value(const uint8_t at[4])
+{
+    static const struct {
+        uint8_t mask, lead;
+        uint32_t least;
+    } forms[] = {{0x80, 0, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
+    for (size_t more = 0; more < ARRAY_LEN(forms); more++) {
+        if ((at[0] & forms[more].mask) != forms[more].lead)
+            continue;
+        uint32_t code = at[0] & (uint8_t)~forms[more].mask;
+        for (size_t i = 1; i <= more; i++) {
+            if (at[i] >> 6 != 2)
+                return 0;
+            code = code << 6 | (at[i] & 0x3f);
+        }
+        bool surrogate = code >= 0xd800 && code < 0xe000;
+        return code < forms[more].least || code > 0x10ffff || surrogate ? 0 : more + 1;
+    }
+    return 0;
+}
+
+static void letters(void **state)
+{
+    (void)state;
+    static const uint8_t last[] = {0x00, 0x7f, 0x80, 0xbf, 0xc0, 0xff};
+    static const uint8_t third[] = {0x00, 0x7f, 0x80, 0x9f, 0xa0, 0xbf, 0xc0, 0xff};
+    for (unsigned two = 0; two < 0x10000; two++) {
+        for (size_t i = 0; i < ARRAY_LEN(third) * ARRAY_LEN(last); i++) {
+            uint8_t at[] = {(uint8_t)(two >> 8), (uint8_t)two, third[i / ARRAY_LEN(last)],
+                            last[i % ARRAY_LEN(last)]};
+            size_t wanted = letter_by_value(at);
+            for (size_t left = 1; left <= 4; left++)
+                if (text_letter_bytes(at, left) != (wanted <= left ? wanted : 0))
+                    fail_msg("%02x %02x %02x %02x, %zu bytes", at[0], at[1], at[2], at[3], left);
+            for (size_t before = 0; before < 10; before++) {
+                uint8_t text[14] = "abcdefghij";
+                memcpy(text + before, at, 4);
+                if (text_is_utf8(text, before + (wanted ? wanted : 4)) != (wanted > 0))
+                    fail_msg("%02x %02x %02x %02x behind %zu", at[0], at[1], at[2], at[3], before);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations), cmocka_unit_test(test_time),    cmocka_unit_test(quantities),
         cmocka_unit_test(integers),  cmocka_unit_test(object_names), cmocka_unit_test(nearest),
-        cmocka_unit_test(quoting),
+        cmocka_unit_test(quoting),   cmocka_unit_test(letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
