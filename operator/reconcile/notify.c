@@ -12,17 +12,12 @@
 #define TABLES_LATER_US 2000000
 
 /* A crowd: more than eight at once, and then more than ten in a second, as kubectl applies a
- * folder. It is over when none came for as long as eight took before, but for at least
- * PAUSE_LEAST_US: what applies them may falter, and the API server, too. */
+ * folder. It is over when none came for three times the longest pause between the last ones: what
+ * applies them may falter, and the API server, too. */
 #define ARRIVAL_US 100000
 #define CROWD_US (8 * ARRIVAL_US)
-#define APART_MOST_US 125000
+#define FALTER_MOST_US 500000 /* longer: it was over */
 #define PAUSE_LEAST_US 120000
-
-static int64_t pause_of(int64_t apart_us)
-{
-    return 8 * apart_us > PAUSE_LEAST_US ? 8 * apart_us : PAUSE_LEAST_US;
-}
 
 /* Two watches' threads call it: what one overwrites of the other's is a gap among many. */
 static void arrived(Operator *op)
@@ -30,14 +25,15 @@ static void arrived(Operator *op)
     Crowd *crowd = &op->crowd;
     int64_t now_us = clock_mono_us(), was_us = atomic_load(&crowd->until_us), next_us;
     int64_t gap_us = now_us - atomic_exchange(&crowd->last_us, now_us);
-    int64_t apart_us = atomic_load(&crowd->apart_us) * 7 / 8 +
-                       (gap_us < APART_MOST_US ? gap_us : APART_MOST_US) / 8;
-    atomic_store(&crowd->apart_us, apart_us);
+    int64_t longest_us = atomic_load(&crowd->longest_us) * 15 / 16; /* it is forgotten by and by */
+    if (gap_us > longest_us && gap_us < FALTER_MOST_US)
+        longest_us = gap_us;
+    atomic_store(&crowd->longest_us, longest_us);
+    int64_t pause_us = 3 * longest_us > PAUSE_LEAST_US ? 3 * longest_us : PAUSE_LEAST_US;
     do {
-        int64_t most_us = now_us + CROWD_US + pause_of(apart_us);
         next_us = (was_us > now_us ? was_us : now_us) + ARRIVAL_US;
-        if (next_us > most_us)
-            next_us = most_us;
+        if (next_us > now_us + CROWD_US + pause_us)
+            next_us = now_us + CROWD_US + pause_us;
     } while (!atomic_compare_exchange_weak(&crowd->until_us, &was_us, next_us));
 }
 

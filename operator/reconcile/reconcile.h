@@ -58,7 +58,7 @@ Reports *operator_reports(const Operator *op);
 /* Units and tables that came, or were changed: see crowd_ends_us. */
 typedef struct Crowd {
     _Atomic int64_t until_us, last_us;
-    _Atomic int64_t apart_us; /* of the last ones, on average */
+    _Atomic int64_t longest_us; /* between the last ones */
 } Crowd;
 
 struct Operator {
