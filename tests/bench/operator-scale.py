@@ -86,7 +86,7 @@ def units_in(kube: Cluster, namespace: str) -> int:
 
 def whole(kube: Cluster, namespace: str, units: int) -> bool:
     """Each unit is in a manifest, and each Connector has all its children. Not asked for all the time: it costs the server, too."""
-    time.sleep(0.1)
+    time.sleep(0.03)
     return units_in(kube, namespace) == units and len(children(kube, namespace)) == CONNECTORS * 6
 
 
