@@ -180,6 +180,7 @@ static void a_change_goes_before_a_crowd(void **state)
 #define KEYS 16
 typedef struct Crowd {
     WorkQueue *queue;
+    pthread_t threads[4];
     atomic_int inside[KEYS];
     atomic_int taken, clashes;
 } Crowd;
@@ -199,13 +200,25 @@ static void *work(void *at)
     return NULL;
 }
 
+static void crowd_begin(Crowd *crowd)
+{
+    *crowd = (Crowd){.queue = work_queue_new(0, 100, 800)};
+    for (size_t i = 0; i < ARRAY_LEN(crowd->threads); i++)
+        pthread_create(&crowd->threads[i], NULL, work, crowd);
+}
+
+static void crowd_end(Crowd *crowd)
+{
+    work_queue_close(crowd->queue);
+    for (size_t i = 0; i < ARRAY_LEN(crowd->threads); i++)
+        pthread_join(crowd->threads[i], NULL);
+}
+
 static void several_workers(void **state)
 {
     (void)state;
-    Crowd crowd = {.queue = work_queue_new(0, 100, 800)};
-    pthread_t threads[4];
-    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
-        pthread_create(&threads[i], NULL, work, &crowd);
+    Crowd crowd;
+    crowd_begin(&crowd);
     for (int i = 0; i < 20000; i++) {
         char key[2] = {(char)('A' + i % KEYS), '\0'};
         work_queue_put(crowd.queue, key, clock_mono_us());
@@ -213,9 +226,7 @@ static void several_workers(void **state)
     int64_t end_us = clock_mono_us() + 30000000;
     while (work_queue_depth(crowd.queue) && clock_mono_us() < end_us)
         sched_yield();
-    work_queue_close(crowd.queue);
-    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
-        pthread_join(threads[i], NULL);
+    crowd_end(&crowd);
     assert_int_equal(atomic_load(&crowd.clashes), 0);
     assert_true(atomic_load(&crowd.taken) >= KEYS);
     work_queue_free(crowd.queue);
@@ -253,10 +264,8 @@ static void an_earlier_one_wakes(void **state)
 static void each_that_becomes_due_is_taken(void **state)
 {
     (void)state;
-    Crowd crowd = {.queue = work_queue_new(0, 100, 800)};
-    pthread_t threads[4];
-    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
-        pthread_create(&threads[i], NULL, work, &crowd);
+    Crowd crowd;
+    crowd_begin(&crowd);
     for (int round = 0; round < 50; round++) {
         int64_t now_us = clock_mono_us();
         for (int i = 0; i < KEYS; i++) {
@@ -266,9 +275,7 @@ static void each_that_becomes_due_is_taken(void **state)
         while (atomic_load(&crowd.taken) < (round + 1) * KEYS)
             sched_yield();
     }
-    work_queue_close(crowd.queue);
-    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
-        pthread_join(threads[i], NULL);
+    crowd_end(&crowd);
     assert_int_equal(atomic_load(&crowd.taken), 50 * KEYS);
     assert_int_equal(atomic_load(&crowd.clashes), 0);
     work_queue_free(crowd.queue);
