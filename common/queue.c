@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/mem.h"
 
 typedef struct Slot {
@@ -61,20 +62,6 @@ void queue_hold(Queue *queue)
     queue->holds = true;
 }
 
-/* The moment timeout_ms from now, for pthread_cond_timedwait. */
-static struct timespec moment(int timeout_ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += timeout_ms / 1000;
-    at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
-}
-
 static bool wait_on(Queue *queue, pthread_cond_t *cond, int timeout_ms,
                     const struct timespec *until)
 {
@@ -92,7 +79,7 @@ static bool has_room(const Queue *queue, size_t bytes)
 
 QueueResult queue_put(Queue *queue, void *item, size_t bytes, int timeout_ms)
 {
-    struct timespec until = moment(timeout_ms < 0 ? 0 : timeout_ms);
+    struct timespec until = clock_mono_in(timeout_ms < 0 ? 0 : timeout_ms);
     QueueResult result = QUEUE_OK;
     pthread_mutex_lock(&queue->lock);
     while (!queue->closed && !has_room(queue, bytes))
@@ -114,7 +101,7 @@ QueueResult queue_put(Queue *queue, void *item, size_t bytes, int timeout_ms)
 
 QueueResult queue_take(Queue *queue, void **ret_item, int timeout_ms)
 {
-    struct timespec until = moment(timeout_ms < 0 ? 0 : timeout_ms);
+    struct timespec until = clock_mono_in(timeout_ms < 0 ? 0 : timeout_ms);
     QueueResult result = QUEUE_OK;
     pthread_mutex_lock(&queue->lock);
     if (queue->working) {

@@ -327,6 +327,16 @@ bool text_is_utf8(const uint8_t *at, size_t bytes)
     return true;
 }
 
+void text_mend_utf8(char *text)
+{
+    for (uint8_t *at = (uint8_t *)text, *end = at + strlen(text); at < end;) {
+        size_t length = text_letter_bytes(at, (size_t)(end - at));
+        if (!length)
+            *at = '?';
+        at += length ? length : 1;
+    }
+}
+
 /* Up to 19 digits and a power of ten that a double holds exactly: one rounding, so it is right
  * (Clinger 1990). Everything else is strtod's. */
 static bool quick_real(const char *at, const char *end, double *ret)
@@ -370,4 +380,19 @@ bool text_real_parse(const char *text, size_t bytes, double *ret)
     const char *copy = large ? large : small;
     *ret = strtod(copy, &end);
     return bytes && end == copy + bytes;
+}
+
+char *text_sql_quote(const char *text, char mark)
+{
+    AUTO(mem_free) char *out = mem_alloc(strlen(text) * 2 + 3);
+    char *to = out;
+    *to++ = mark;
+    for (const char *at = text; *at; at++) {
+        if (*at == mark)
+            *to++ = mark;
+        *to++ = *at;
+    }
+    *to++ = mark;
+    *to = '\0';
+    return TAKE(out);
 }

@@ -30,6 +30,8 @@ MUST_CHECK bool text_real_parse(const char *text, size_t bytes, double *ret);
  * `left` are read, and none behind one that does not belong; 0: it is none. */
 size_t text_letter_bytes(const uint8_t *at, size_t left);
 bool text_is_utf8(const uint8_t *at, size_t bytes);
+/* Bytes that do not belong become '?': of a log, or of a letter that was cut. */
+void text_mend_utf8(char *text);
 
 /* A DNS-1123 subdomain of at most 253 bytes: what Kubernetes takes as an object's name. */
 bool text_is_object_name(const char *text);
@@ -43,3 +45,6 @@ const char *text_nearest(const char *word, const char *const *known, size_t coun
 /* Appends the value as it may stand in a message: in double quotes, control bytes escaped, cut
  * after 80 bytes, a password inside a URL ("//user:secret@host") left out. */
 void text_quote(Bytes *to, const char *value);
+/* An SQL identifier or literal: the text between two marks, those in it doubled, and nothing else
+ * escaped; the caller frees. */
+char *text_sql_quote(const char *text, char mark) OWNED_BY(free);

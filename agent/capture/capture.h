@@ -1,6 +1,8 @@
 /* A source database, read once for all its tables: its tables, a consistent copy of them, then the
  * log. Drivers: postgres/, mysql/ (MySQL and MariaDB); dynamodb/ to come. A driver implements
- * CaptureDriver; everybody else calls the functions.
+ * CaptureDriver; everybody else calls the functions. What drivers share: builders/ (batches being
+ * filled, changes that are ready), linger/ (when those are handed out), patience/ (with servers
+ * that do not answer), tls/ (certificates as files), wire/ (the socket).
  *
  * Order of calls: open → told → prepare → [copy_plan, copy_reader_open … → copy_done] →
  * stream_start → next … → close. Once it is open, a copy reader is its thread's alone and reads

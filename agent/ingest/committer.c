@@ -125,6 +125,10 @@ static bool open_table(Committer *committer, Error *err)
     committer->table = table_open(&options, err);
     if (!committer->table)
         return error_wrap(err, "table %s", own->name);
+    if (table_raised_from(committer->table))
+        log_info("format version raised", LOG_T("table", own->name),
+                 LOG_I("from", table_raised_from(committer->table)),
+                 LOG_I("to", own->spec->format_version));
     if (table_lacks_columns(committer->table) && !evolve(committer, err)) {
         table_close(TAKE(committer->table));
         return error_wrap(err, "table %s", own->name);

@@ -120,6 +120,7 @@ bool feed_fit_columns(Feed *feed, Error *err)
                             .catalog = feed->lake->catalog,
                             .warehouse = lake_tables(feed->lake),
                             .memory_bytes_max = feed->ingest->buffers_max / 4,
+                            .leaves_version = true,
                             .lanes = true};
     AUTO(schema_free) Schema *columns = NULL;
     if (!table_own_columns(&options, &columns, err))

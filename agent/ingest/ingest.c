@@ -56,10 +56,8 @@ static const IngestionUnitSpec *find_unit(const Ingest *ingest, const char *name
     }
     for (size_t i = 0; i < manifest->unit_count; i++) {
         const IngestionUnitSpec *unit = &manifest->units[i];
-        for (size_t k = 0; k < unit->tables.count; k++)
-            if (manifest_pattern_matches(unit->tables.texts[k], name) &&
-                is_of(unit, connector, ingest->unit))
-                return unit;
+        if (manifest_patterns_match(&unit->tables, name) && is_of(unit, connector, ingest->unit))
+            return unit;
     }
     return NULL;
 }

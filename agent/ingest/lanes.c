@@ -61,6 +61,7 @@ static bool open_table(Feed *feed, Error *err)
                                   .catalog = feed->lake->catalog,
                                   .warehouse = lake_tables(feed->lake),
                                   .memory_bytes_max = feed->ingest->buffers_max / 4,
+                                  .leaves_version = true,
                                   .lanes = true,
                                   .ordering = feed->ordering};
     feed->table = table_open(&options, err);

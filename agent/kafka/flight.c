@@ -56,10 +56,24 @@ void flight_counted(KafkaProducer *producer, Flight *flight, int64_t by)
     pthread_mutex_unlock(&producer->lock);
 }
 
+/* Of what followed from another record's failure. */
+static bool is_consequence(int code)
+{
+    return code == RD_KAFKA_RESP_ERR__PURGE_QUEUE || code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ||
+           code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE || code == RD_KAFKA_RESP_ERR__FATAL;
+}
+
+bool flights_cause(KafkaProducer *producer)
+{
+    int code = atomic_load(&producer->failed_code);
+    return code && !is_consequence(code);
+}
+
 static void record_failed(KafkaProducer *producer, const rd_kafka_message_t *message)
 {
     pthread_mutex_lock(&producer->lock);
-    if (!atomic_load(&producer->failed_code)) {
+    if (!flights_cause(producer) &&
+        (!atomic_load(&producer->failed_code) || !is_consequence(message->err))) {
         snprintf(producer->failed_topic, sizeof producer->failed_topic, "topic %s",
                  message->rkt ? rd_kafka_topic_name(message->rkt) : "?");
         atomic_store(&producer->failed_code, message->err);

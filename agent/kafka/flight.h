@@ -56,5 +56,7 @@ uint64_t flight_begin(KafkaProducer *producer, Flight *flight);
 void flight_counted(KafkaProducer *producer, Flight *flight, int64_t by);
 /* Frees all of them, acknowledged or not; no record of them is with librdkafka any more. */
 void flights_forget(KafkaProducer *producer);
+/* Whether a record failed for a reason of its own: failed_code says which. */
+bool flights_cause(KafkaProducer *producer);
 /* True: it goes on; else why not. */
 bool producer_works(KafkaProducer *producer, Error *err);

@@ -7,10 +7,31 @@
 #include "common/clock.h"
 #include "common/mem.h"
 
-#define CAUSE_MS 1000
+#define CAUSE_MS 5000
 /* Of a record in a batch: lengths, offsets, and what librdkafka counts for its framing. */
 #define FRAME_BYTES 96u
 #define HEADER_FRAME_BYTES 10u
+
+/* The lock is held. False: time is up. */
+static bool wait_changed(KafkaProducer *producer, int timeout_ms, const struct timespec *until)
+{
+    if (timeout_ms < 0)
+        return pthread_cond_wait(&producer->changed, &producer->lock) == 0;
+    return pthread_cond_timedwait(&producer->changed, &producer->lock, until) == 0;
+}
+
+/* A gap is known a moment before the record that made it says why, and what stands behind that
+ * record may be given up first. */
+static void wait_for_cause(KafkaProducer *producer)
+{
+    struct timespec until = clock_mono_in(CAUSE_MS);
+    bool gap =
+        rd_kafka_fatal_error(producer->client.rk, NULL, 0) == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE;
+    pthread_mutex_lock(&producer->lock);
+    while (gap && !flights_cause(producer) && wait_changed(producer, CAUSE_MS, &until))
+        continue;
+    pthread_mutex_unlock(&producer->lock);
+}
 
 bool producer_works(KafkaProducer *producer, Error *err)
 {
@@ -18,15 +39,13 @@ bool producer_works(KafkaProducer *producer, Error *err)
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(producer->client.rk, text, sizeof text);
     if (!atomic_load(&producer->broken) && (!code || code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE))
         return true;
+    wait_for_cause(producer);
     pthread_mutex_lock(&producer->lock);
     AUTO(mem_free)
     char *what = mem_strdup(*producer->failed_topic ? producer->failed_topic : "the producer");
     rd_kafka_resp_err_t failed = (rd_kafka_resp_err_t)atomic_load(&producer->failed_code);
     pthread_mutex_unlock(&producer->lock);
-    bool is_purged =
-        failed == RD_KAFKA_RESP_ERR__PURGE_QUEUE || failed == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ||
-        failed == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE || failed == RD_KAFKA_RESP_ERR__FATAL;
-    if (failed && !is_purged)
+    if (flights_cause(producer))
         return kafka_fault(&producer->client, err, failed, NULL, what, "Write");
     return kafka_fault(&producer->client, err, code ? code : failed, text, what, "Write");
 }
@@ -111,31 +130,10 @@ static bool hand_over(KafkaProducer *producer, Flight *flight, const KafkaRecord
     return kafka_fault_of(&producer->client, err, error, what, "Write");
 }
 
-static struct timespec moment(int timeout_ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += timeout_ms / 1000;
-    at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
-}
-
-/* The lock is held. False: time is up. */
-static bool wait_changed(KafkaProducer *producer, int timeout_ms, const struct timespec *until)
-{
-    if (timeout_ms < 0)
-        return pthread_cond_wait(&producer->changed, &producer->lock) == 0;
-    return pthread_cond_timedwait(&producer->changed, &producer->lock, until) == 0;
-}
-
 /* Takes the place in the limit. */
 static KafkaSent take_room(KafkaProducer *producer, uint64_t bytes, int timeout_ms)
 {
-    struct timespec until = moment(timeout_ms < 0 ? 0 : timeout_ms);
+    struct timespec until = clock_mono_in(timeout_ms < 0 ? 0 : timeout_ms);
     KafkaSent result = KAFKA_SENT;
     pthread_mutex_lock(&producer->lock);
     while (producer->first && producer->held_bytes + bytes > producer->bytes_max &&
@@ -152,16 +150,12 @@ static KafkaSent take_room(KafkaProducer *producer, uint64_t bytes, int timeout_
     return result;
 }
 
-/* A fatal error is known a moment before the record that led to it says more. */
+/* A record could not be handed over: *err says how, unless a record before it says why. */
 static void find_cause(KafkaProducer *producer, Error *err)
 {
-    struct timespec until = moment(CAUSE_MS);
     bool fatal = rd_kafka_fatal_error(producer->client.rk, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR;
-    pthread_mutex_lock(&producer->lock);
-    while (fatal && !atomic_load(&producer->broken) && wait_changed(producer, CAUSE_MS, &until))
-        continue;
-    pthread_mutex_unlock(&producer->lock);
-    if (atomic_exchange(&producer->broken, true))
+    wait_for_cause(producer);
+    if (atomic_exchange(&producer->broken, true) || fatal)
         (void)producer_works(producer, err);
 }
 
@@ -208,7 +202,7 @@ KafkaSent kafka_producer_send(KafkaProducer *producer, Bytes *bytes, const Kafka
 bool kafka_producer_wait(KafkaProducer *producer, uint64_t known, int timeout_ms, uint64_t *ret,
                          Error *err)
 {
-    struct timespec until = moment(timeout_ms < 0 ? 0 : timeout_ms);
+    struct timespec until = clock_mono_in(timeout_ms < 0 ? 0 : timeout_ms);
     pthread_mutex_lock(&producer->lock);
     uint64_t wakes = producer->wakes;
     while (producer->acknowledged <= known && producer->wakes == wakes &&

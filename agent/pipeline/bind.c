@@ -60,10 +60,8 @@ static const IngestionUnitSpec *find_unit(const Pipeline *pipeline, const char *
         return &pipeline->manifest->units[json_integer_value(named)];
     for (size_t i = 0; i < pipeline->manifest->unit_count; i++) {
         const IngestionUnitSpec *unit = &pipeline->manifest->units[i];
-        for (size_t k = 0; k < unit->tables.count; k++)
-            if (manifest_pattern_matches(unit->tables.texts[k], name) &&
-                is_of(unit, pipeline->connector))
-                return unit;
+        if (manifest_patterns_match(&unit->tables, name) && is_of(unit, pipeline->connector))
+            return unit;
     }
     return NULL;
 }
@@ -247,6 +245,10 @@ static bool open_table(Opening *opening, TableOptions *options, Error *err)
             *err = why;
             return error_wrap(err, "table %s", table->name);
         }
+        if (table->table && table_raised_from(table->table))
+            log_info("format version raised", LOG_T("table", table->name),
+                     LOG_I("from", table_raised_from(table->table)),
+                     LOG_I("to", table->spec->format_version));
         if (table->table)
             table_view(table->table, 0, 0, &view);
         follow->options.resnapshot = table->table ? table_resnapshots(table->table)

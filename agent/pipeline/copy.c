@@ -162,15 +162,13 @@ static bool range_read(Reader *reader, const CopyRange *range, Error *err)
             break;
         if (!table_copy_put(reader->writer, batch, err))
             return false;
-        atomic_fetch_add(&bound->copy.rows, batch->row_count);
+        copying_put_rows(&bound->copy.count, batch->row_count);
         atomic_fetch_add(&run->flow->rows, batch->row_count);
         metric_add(bound->metrics.changes, batch->row_count);
-        metric_add(bound->metrics.copy_rows, batch->row_count);
         report_if_due(run);
         copying_pace(&run->pace, batch->row_count, copy_over, run);
     }
-    atomic_fetch_add(&bound->copy.bytes, range->bytes_estimate);
-    metric_add(bound->metrics.copy_bytes, (double)range->bytes_estimate);
+    copying_put_range(&bound->copy.count, range);
     return true;
 }
 
@@ -327,9 +325,7 @@ void flow_copy_committed(Flow *flow, BoundTable *table)
     capture_copied(flow->capture, table->number);
     flow_fills(flow, table);
     atomic_fetch_sub(&flow->copying, 1);
-    metric_set(table->metrics.copying, 0);
-    log_info("table copied", LOG_T("table", table->name), LOG_U("rows", atomic_load(&copy->rows)),
-             LOG_F("seconds", (double)(clock_mono_us() - copy->started_us) / 1e6));
+    copying_end(&copy->count, table->name);
 }
 
 /* ---------- beginning and end ---------- */
@@ -346,7 +342,6 @@ static bool table_plan(Flow *flow, CopyTable *table, Error *err)
     BoundCopy *copy = &bound->copy;
     const char *progress = table_copy_progress(bound->table);
     copy->active = true;
-    copy->started_us = clock_mono_us();
     if (!bound->begins && !extents_parse(progress, &copy->done, err)) {
         err->kind = ERROR_CONFIG;
         return error_wrap(err, "table %s, property firn.copy.%s; load it again with --resnapshot",
@@ -362,20 +357,15 @@ static bool table_plan(Flow *flow, CopyTable *table, Error *err)
     bool elsewhere = strcmp(bound->then.source, bound->now.source) != 0;
     if (table->range_count || bound->begins || elsewhere)
         copy->done.until = flow->copied.at.major;
-    for (size_t i = 0; i < table->range_count; i++)
-        copy->bytes_estimate += table->ranges[i].bytes_estimate;
-    copy->rows_estimate = copying_rows_left(bound->source, bound->begins, copy->bytes_estimate);
     if (bound->begins) {
         AUTO(mem_free) char *text = extents_format(&copy->done);
         table_copy_begin(bound->table, flow->copied.at);
         table_copy_set_progress(bound->table, text);
         follow_begin(&bound->follow, flow->copied.at, clock_mono_us());
     }
-    progress_copy_begin(bound);
+    copying_begin(&copy->count, bound->name, bound->source, bound->begins, table->ranges,
+                  table->range_count);
     atomic_fetch_add(&flow->copying, 1);
-    log_info(bound->begins ? "copying table" : "going on copying table",
-             LOG_T("table", bound->name), LOG_U("ranges", table->range_count),
-             LOG_U("rows_estimate", copy->rows_estimate));
     return true;
 }
 

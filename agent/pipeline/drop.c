@@ -47,10 +47,8 @@ static bool unit_drop(const Manifest *manifest, const ConnectorSpec *connector,
     for (size_t i = 0; i < source_count; i++) {
         AUTO(mem_free)
         char *name = mem_format("%s.%s", sources[i].schema_name, sources[i].table_name);
-        bool takes = unit->table && strcmp(unit->table, name) == 0;
-        for (size_t p = 0; p < unit->tables.count && !takes; p++)
-            takes = manifest_pattern_matches(unit->tables.texts[p], name);
-        if (!takes)
+        if (!(unit->table && strcmp(unit->table, name) == 0) &&
+            !manifest_patterns_match(&unit->tables, name))
             continue;
         LakeTableSpec *spec;
         AUTO(mem_free) char *unit_name = NULL;

@@ -25,7 +25,6 @@ typedef struct Warehouse {
 
 typedef struct TableMetrics {
     Metric *changes, *rows, *commits, *memory, *committed, *filled, *upkeep;
-    Metric *copying, *copy_rows, *copy_bytes, *copy_rows_estimate, *copy_bytes_estimate;
 } TableMetrics;
 
 /* The copy of a table (copy.c). The writer thread's own once it runs, but for the atomics. */
@@ -37,9 +36,7 @@ typedef struct BoundCopy {
     size_t ranges_left;           /* not joined yet */
     atomic_bool over;             /* the table was emptied: nothing more is to be read, */
     atomic_uint_fast32_t reading; /* but for ranges that are being read */
-    int64_t started_us;
-    atomic_uint_fast64_t rows, bytes; /* read by this flow */
-    uint64_t rows_estimate, bytes_estimate;
+    CopyCount count;
 } BoundCopy;
 
 /* What a reader has written: files, and the ranges whose rows they are. */
@@ -208,7 +205,6 @@ MUST_CHECK bool record_read(Flow *flow, RowPosition *ret, Error *err);
 bool pipeline_lacks_rows(Pipeline *pipeline, const char *table_name);
 void pipeline_lacked_row(Pipeline *pipeline, const char *table_name);
 void progress_copy(Flow *flow, CopyFigures *ret);
-void progress_copy_begin(BoundTable *table);
 /* A thread does these two, one job at a time, so that the capture thread never waits for a store.
  */
 typedef struct RecordAnswer {

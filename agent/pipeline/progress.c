@@ -21,40 +21,18 @@ void progress_table_register(BoundTable *table)
     to->committed = metrics_register(METRIC_GAUGE, "firn_table_committed_timestamp_seconds",
                                      "Time of the last commit", labels);
     to->upkeep = metrics_register(METRIC_GAUGE, "firn_table_upkeep", TABLE_UPKEEP_HELP, labels);
-    to->copying = metrics_register(METRIC_GAUGE, "firn_table_copying",
-                                   "1 while rows of before the stream are missing", labels);
-    to->copy_rows = metrics_register(METRIC_COUNTER, "firn_table_copy_rows_total",
-                                     "Rows read by the copy", labels);
-    to->copy_bytes = metrics_register(METRIC_COUNTER, "firn_table_copy_bytes_total",
-                                      "Bytes at the source of the ranges that were read", labels);
-    to->copy_rows_estimate =
-        metrics_register(METRIC_GAUGE, "firn_table_copy_rows_estimate",
-                         "Rows that the copy had to read when it began or went on", labels);
-    to->copy_bytes_estimate = metrics_register(METRIC_GAUGE, "firn_table_copy_bytes_estimate",
-                                               "The same in bytes at the source", labels);
     to->filled = metrics_register(
         METRIC_COUNTER, "firn_table_filled_values_total",
         "Large values that an update left out of the log, taken from the table's own rows", labels);
+    copying_register(&table->copy.count, labels);
     progress_table(table);
-}
-
-void progress_copy_begin(BoundTable *table)
-{
-    metric_set(table->metrics.copying, 1);
-    metric_set(table->metrics.copy_rows_estimate, (double)table->copy.rows_estimate);
-    metric_set(table->metrics.copy_bytes_estimate, (double)table->copy.bytes_estimate);
 }
 
 void progress_copy(Flow *flow, CopyFigures *ret)
 {
     *ret = (CopyFigures){.tables = (uint32_t)atomic_load(&flow->copying)};
-    for (size_t i = 0; ret->tables && i < flow->table_count; i++) {
-        BoundCopy *copy = &flow->tables[i].copy;
-        ret->rows += atomic_load(&copy->rows);
-        ret->bytes += atomic_load(&copy->bytes);
-        ret->rows_estimate += copy->rows_estimate;
-        ret->bytes_estimate += copy->bytes_estimate;
-    }
+    for (size_t i = 0; ret->tables && i < flow->table_count; i++)
+        copying_add(&flow->tables[i].copy.count, ret);
 }
 
 void progress_table(BoundTable *table)

@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include "agent/relay/place.h"
+#include "common/clock.h"
 #include "common/bytes.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -133,11 +134,7 @@ RowPosition backlog_until(const Backlog *backlog)
 /* ---------- the thread ---------- */
 static void wait_for(Backlog *backlog, int wait_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)wait_ms * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = clock_mono_in(wait_ms);
     pthread_cond_timedwait(&backlog->changed, &backlog->lock, &until);
 }
 

@@ -419,7 +419,7 @@ static void next_table(Beside *beside)
     beside->table_rows = beside->table_again = 0;
     beside->started_us = clock_mono_us();
     beside->fills = 0;
-    metric_set(table->metrics.copying, 1);
+    metric_set(table->count.metrics.copying, 1);
     log_info(goes_on && table->state->again_after ? "going on copying table beside the stream"
                                                   : "copying table beside the stream",
              LOG_T("table", table->name), LOG_T("id", id), LOG_U("chunk_rows", beside->rows));
@@ -572,8 +572,8 @@ static bool send_chunk(Beside *beside, const Chunk *chunk, RowPosition at, Error
     CRASH_POINT("relay-chunk-sent");
     beside->table_rows += rows;
     atomic_fetch_add(&flow->rows, rows);
-    metric_add(table->metrics.changes, (double)rows);
-    metric_add(table->metrics.copy_rows, (double)rows);
+    metric_add(table->changes, (double)rows);
+    metric_add(table->count.metrics.rows, (double)rows);
     beside->pending = flow->sent;
     free(beside->pending_until);
     beside->pending_until = chunk->until ? mem_strdup(chunk->until) : NULL;
@@ -654,7 +654,7 @@ static void chunk_settled(Beside *beside)
         ask(beside);
         return;
     }
-    metric_set(table->metrics.copying, 0);
+    metric_set(table->count.metrics.copying, 0);
     log_info("table copied beside the stream", LOG_T("table", table->name),
              LOG_U("rows", beside->table_rows), LOG_U("chunks_again", beside->table_again),
              LOG_F("seconds", (double)(clock_mono_us() - beside->started_us) / 1e6));
@@ -669,7 +669,7 @@ static void refuse_asked(Beside *beside, const Error *why)
     supervised_asked(&flow->relay->base, asked, REQUEST_REFUSED, why->message);
     copy_request_done(asked);
     supervised_request(&flow->relay->base, asked);
-    metric_set(beside->table->metrics.copying, 0);
+    metric_set(beside->table->count.metrics.copying, 0);
     ask_again(beside, 0);
     next_table(beside);
 }

@@ -155,11 +155,13 @@ static bool put_batch(Reader *reader, CopyTask *task, const CopyRange *range, co
     for (uint32_t i = 0; i < batch->row_count; i++)
         marks[i] = TOPIC_SNAPSHOT_TRUE;
     pthread_mutex_lock(&run->lock);
-    if (!atomic_load(&table->rows))
+    if (!atomic_load(&table->count.rows))
         marks[0] = run->any ? TOPIC_SNAPSHOT_FIRST_OF_TABLE : TOPIC_SNAPSHOT_FIRST;
     run->any = true;
-    atomic_fetch_add(&table->rows, batch->row_count);
+    copying_put_rows(&table->count, batch->row_count);
     pthread_mutex_unlock(&run->lock);
+    atomic_fetch_add(&run->flow->rows, batch->row_count);
+    metric_add(table->changes, batch->row_count);
     if (last != TOPIC_SNAPSHOT_TRUE)
         marks[batch->row_count - 1] = last;
     size_t most = run->flow->transactional ? RANGE_HELD_MAX : FLIGHT_BYTES;
@@ -171,13 +173,6 @@ static bool put_batch(Reader *reader, CopyTask *task, const CopyRange *range, co
             return false;
     }
     return true;
-}
-
-static void count_rows(CopyRun *run, RelayTable *table, uint32_t rows)
-{
-    atomic_fetch_add(&run->flow->rows, rows);
-    metric_add(table->metrics.changes, rows);
-    metric_add(table->metrics.copy_rows, rows);
 }
 
 /* The range's last rows, and that it ends: one range after the other, so that what is called the
@@ -215,7 +210,6 @@ static bool range_read(Reader *reader, CopyTask *task, const CopyRange *range, E
             return false;
         if (!batch)
             break;
-        count_rows(run, task->table, batch->row_count);
         copying_pace(&run->pace, batch->row_count, copy_over, run);
         Batch *before = kept;
         kept = batch;
@@ -226,8 +220,7 @@ static bool range_read(Reader *reader, CopyTask *task, const CopyRange *range, E
     }
     if (!end_range(reader, task, range, kept, err))
         return false;
-    atomic_fetch_add(&task->table->bytes, range->bytes_estimate);
-    metric_add(task->table->metrics.copy_bytes, (double)range->bytes_estimate);
+    copying_put_range(&task->table->count, range);
     return true;
 }
 
@@ -330,9 +323,7 @@ static void table_copied(RelayFlow *flow, RelayTable *table)
     table->copying = false;
     flow->copying--;
     capture_copied(flow->capture, table->number);
-    metric_set(table->metrics.copying, 0);
-    log_info("table copied", LOG_T("table", table->name), LOG_U("rows", atomic_load(&table->rows)),
-             LOG_F("seconds", (double)(clock_mono_us() - table->started_us) / 1e6));
+    copying_end(&table->count, table->name);
 }
 
 /* States of tables that have come further; with Transactional they are committed with the rows. */
@@ -505,7 +496,6 @@ static bool task_plan(RelayFlow *flow, CopyTask *task, Error *err)
     RelayTable *table = task->table;
     bool wanted = flow->relay->base.connector->snapshot_mode != SNAPSHOT_NEVER || !table->begins;
     table->copying = true;
-    table->started_us = clock_mono_us();
     if (!table->begins && table->state->progress &&
         !extents_parse(table->state->progress, &table->done, err)) {
         err->kind = ERROR_CONFIG;
@@ -517,16 +507,9 @@ static bool task_plan(RelayFlow *flow, CopyTask *task, Error *err)
         return false;
     task->unread = table->ranges_unsent = task->range_count;
     table->done.until = flow->copied.at.major;
-    for (size_t i = 0; i < task->range_count; i++)
-        table->bytes_estimate += task->ranges[i].bytes_estimate;
-    table->rows_estimate = copying_rows_left(table->source, table->begins, table->bytes_estimate);
-    metric_set(table->metrics.copying, 1);
-    metric_set(table->metrics.copy_rows_estimate, (double)table->rows_estimate);
-    metric_set(table->metrics.copy_bytes_estimate, (double)table->bytes_estimate);
+    copying_begin(&table->count, table->name, table->source, table->begins, task->ranges,
+                  task->range_count);
     flow->copying++;
-    log_info(table->begins ? "copying table" : "going on copying table",
-             LOG_T("table", table->name), LOG_U("ranges", task->range_count),
-             LOG_U("rows_estimate", table->rows_estimate));
     return true;
 }
 

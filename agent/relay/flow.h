@@ -40,10 +40,6 @@ typedef struct Outbox {
     size_t run_count, runs_held;
 } Outbox;
 
-typedef struct RelayTableMetrics {
-    Metric *changes, *copying, *copy_rows, *copy_bytes, *copy_rows_estimate, *copy_bytes_estimate;
-} RelayTableMetrics;
-
 typedef struct RelayTable {
     uint32_t number; /* capture's */
     const SourceTable *source;
@@ -67,10 +63,8 @@ typedef struct RelayTable {
     Extents done;
     size_t ranges_unsent;
     bool dirty; /* its state is to be written */
-    atomic_uint_fast64_t rows, bytes;
-    uint64_t rows_estimate, bytes_estimate;
-    int64_t started_us;
-    RelayTableMetrics metrics;
+    CopyCount count;
+    Metric *changes; /* rows copied and changes passed on */
 } RelayTable;
 
 /* All flights up to this one acknowledged: everything before the position is. */

@@ -34,20 +34,9 @@ void table_register(RelayTable *table)
     AUTO(mem_free) char *name = metrics_label("table", table->name);
     AUTO(mem_free) char *topic = metrics_label("topic", table->topic.name);
     AUTO(mem_free) char *labels = mem_format("%s,%s", name, topic);
-    RelayTableMetrics *to = &table->metrics;
-    to->changes = metrics_register(METRIC_COUNTER, "firn_table_changes_total",
-                                   "Rows copied and changes passed on", labels);
-    to->copying = metrics_register(METRIC_GAUGE, "firn_table_copying",
-                                   "1 while rows of before the stream are missing", labels);
-    to->copy_rows = metrics_register(METRIC_COUNTER, "firn_table_copy_rows_total",
-                                     "Rows read by the copy", labels);
-    to->copy_bytes = metrics_register(METRIC_COUNTER, "firn_table_copy_bytes_total",
-                                      "Bytes at the source of the ranges that were read", labels);
-    to->copy_rows_estimate =
-        metrics_register(METRIC_GAUGE, "firn_table_copy_rows_estimate",
-                         "Rows that the copy had to read when it began or went on", labels);
-    to->copy_bytes_estimate = metrics_register(METRIC_GAUGE, "firn_table_copy_bytes_estimate",
-                                               "The same in bytes at the source", labels);
+    table->changes = metrics_register(METRIC_COUNTER, "firn_table_changes_total",
+                                      "Rows copied and changes passed on", labels);
+    copying_register(&table->count, labels);
 }
 
 static void show_kafka(RelayFlow *flow)
@@ -80,13 +69,8 @@ void relay_show(RelayFlow *flow)
                    .commits = flow->transactions,
                    .draining = relay_stopping(flow),
                    .copy = {.tables = flow->copying}};
-    for (size_t i = 0; flow->copying && i < flow->table_count; i++) {
-        RelayTable *table = &flow->tables[i];
-        shown.copy.rows += atomic_load(&table->rows);
-        shown.copy.bytes += atomic_load(&table->bytes);
-        shown.copy.rows_estimate += table->rows_estimate;
-        shown.copy.bytes_estimate += table->bytes_estimate;
-    }
+    for (size_t i = 0; flow->copying && i < flow->table_count; i++)
+        copying_add(&flow->tables[i].count, &shown.copy);
     supervised_show(&flow->relay->base, &flow->marks, &shown);
     show_kafka(flow);
 }

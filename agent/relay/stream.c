@@ -50,7 +50,7 @@ static bool on_batch(RelayFlow *flow, RelayTable *table, const Batch *batch, Err
     }
     relay_count_rows(flow, table, batch);
     atomic_fetch_add(&flow->rows, batch->row_count);
-    metric_add(table->metrics.changes, batch->row_count);
+    metric_add(table->changes, batch->row_count);
     return true;
 }
 

@@ -95,11 +95,7 @@ void supervised_stop(Supervised *supervised)
 /* ---------- tables to copy anew ---------- */
 static bool asked_for(const Supervised *supervised, const char *table_name)
 {
-    const TextList *list = supervised->resnapshot;
-    for (size_t i = 0; list && i < list->count; i++)
-        if (manifest_pattern_matches(list->texts[i], table_name))
-            return true;
-    return false;
+    return supervised->resnapshot && manifest_patterns_match(supervised->resnapshot, table_name);
 }
 
 static bool locked_hold(Supervised *supervised, const Names *names, const char *table_name)

@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "agent/capture/capture.h"
+#include "agent/supervise/copying.h"
 #include "common/manifest/manifest.h"
 #include "common/metrics.h"
 
@@ -29,13 +29,6 @@ typedef enum Phase {
     PHASE_PAUSED
 } Phase;
 const char *phase_name(Phase phase);
-
-/* What there is to copy, and what was read of it by the latest attempt. */
-typedef struct CopyFigures {
-    uint32_t tables; /* not complete */
-    uint64_t rows, rows_estimate;
-    uint64_t bytes, bytes_estimate;
-} CopyFigures;
 
 /* How far what was asked for is. */
 typedef enum RequestState {

@@ -115,6 +115,11 @@ bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Erro
         *err = why;
         return error_wrap(err, "table %s.%s", table->name.database, table->name.table);
     }
+    if (iceberg_format_version(table->iceberg) > table->spec->format_version)
+        return error_set(err, ERROR_CONFLICT, "FormatVersion",
+                         "table %s.%s: somebody else raised its format version to %d",
+                         table->name.database, table->name.table,
+                         iceberg_format_version(table->iceberg));
     if (!same_shape(table))
         return error_set(err, ERROR_CONFLICT, "SchemaChanged",
                          "table %s.%s: somebody else changed its columns or partitions",
@@ -147,6 +152,8 @@ static bool make_whole(Table *table, Error *err)
                                   .added_count = pending->upsert.added_count,
                                   .removed = pending->upsert.removed,
                                   .removed_count = pending->upsert.removed_count,
+                                  .retired = pending->upsert.retired,
+                                  .retired_count = pending->upsert.retired_count,
                                   .remove_all = pending->upsert.remove_all};
     pending->ready = true;
     if (table->piece_count)
@@ -163,8 +170,7 @@ static void put_property(TablePending *pending, const char *name, const char *va
     pending->properties[at + 1] = value;
 }
 
-/* In the summary: does the snapshot hold rows of two times? NULL: no copy is concerned. */
-static const char *copy_word(const Table *table)
+const char *table_copy_word(const Table *table)
 {
     if (!table->copy_next)
         return table->copying ? "unfinished" : NULL;
@@ -186,7 +192,7 @@ static void put_position(Table *table, const Position *position, const char *tex
     pending->summary[1] = pending->text;
     pending->commit.summary = pending->summary;
     pending->commit.summary_count = 1;
-    const char *word = copy_word(table);
+    const char *word = table_copy_word(table);
     if (word) {
         pending->summary[2] = table->copy_property;
         pending->summary[3] = word;
@@ -209,6 +215,7 @@ static void put_position(Table *table, const Position *position, const char *tex
         put_property(pending, table->shape_property, table->shape_value);
     pending->commit.schema = table->evolved ? table->schema : NULL;
     pending->commit.last_column_id = table->last_column_id;
+    pending->commit.format_version = table->spec->format_version;
     ASSERT(!table->copy_begun || table->copy_next); /* or it would be taken for complete */
     if (table->copy_begun)
         pending->commit.remove_all = iceberg_current_snapshot(table->iceberg) >= 0;

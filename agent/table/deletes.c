@@ -6,6 +6,7 @@
 #include "common/mem.h"
 
 #define DELETE_BATCH_ROWS 8192
+#define OLD_NUMBERS_MAX ((size_t)1 << 20) /* of OldDeletes, in all: 4 MiB */
 
 /* The columns of a position delete file; names and ids are the specification's. */
 static Schema *positions_schema(void)
@@ -43,6 +44,8 @@ typedef struct Loading {
     PathNumber *paths; /* sorted */
     size_t path_count;
     const Schema *schema;
+    bool notes_old;     /* which data files a position delete file names: v3 */
+    size_t old_numbers; /* noted, in all */
 } Loading;
 
 static int path_order(const void *a, const void *b)
@@ -74,7 +77,21 @@ static bool mark(LiveFile *file, uint64_t position, const DataFile *by, Error *e
     return true;
 }
 
-static bool mark_batch(Loading *loading, const Batch *batch, const DataFile *by, Error *err)
+/* What is beyond the limit stays unknown, and its delete file in the table: it does no harm. */
+static void note_old(Loading *loading, const LiveFile *file)
+{
+    LiveFiles *files = loading->files;
+    OldDeletes *old = &files->old[files->old_count - 1];
+    uint32_t number = (uint32_t)(file - files->items);
+    if (old->count && old->numbers[old->count - 1] == number)
+        return;
+    old->numbers = mem_regrow(old->numbers, old->count + 1, sizeof *old->numbers);
+    old->numbers[old->count++] = number;
+    loading->old_numbers++;
+}
+
+static bool mark_batch(Loading *loading, const Batch *batch, const DataFile *by, bool notes,
+                       Error *err)
 {
     LiveFile *file = NULL;
     const uint8_t *last = NULL;
@@ -92,6 +109,8 @@ static bool mark_batch(Loading *loading, const Batch *batch, const DataFile *by,
             continue;
         if (!mark(file, (uint64_t)column_i64(&batch->columns[1], row), by, err))
             return false;
+        if (notes)
+            note_old(loading, file);
     }
     return true;
 }
@@ -105,13 +124,20 @@ static bool load_positions(Loading *loading, const DataFile *by, Error *err)
     ParquetReader *reader = parquet_reader_open(object, loading->schema, err);
     if (!reader)
         return error_wrap(err, "position deletes %s", by->path);
+    bool notes =
+        loading->notes_old && !by->referenced_data_file && loading->old_numbers < OLD_NUMBERS_MAX;
+    if (notes) {
+        LiveFiles *files = loading->files;
+        files->old = mem_regrow(files->old, files->old_count + 1, sizeof *files->old);
+        files->old[files->old_count++] = (OldDeletes){.path = mem_strdup(by->path)};
+    }
     for (;;) {
         AUTO(batch_free) Batch *batch = NULL;
         if (!parquet_reader_next(reader, &batch, err))
             return error_wrap(err, "position deletes %s", by->path);
         if (!batch)
             return true;
-        if (!mark_batch(loading, batch, by, err))
+        if (!mark_batch(loading, batch, by, notes, err))
             return false;
     }
 }
@@ -126,7 +152,7 @@ static bool load_vector(Loading *loading, const DataFile *by, Error *err)
     roaring_bitmap_t *rows;
     if (!puffin_read_vector(loading->store, by, &rows, err))
         return error_wrap(err, "deletion vector of %s", by->referenced_data_file);
-    bool ok = true;
+    bool ok = file->has_vector = true;
     if (!roaring_bitmap_is_empty(rows))
         ok = mark(file, roaring_bitmap_maximum(rows), by, err);
     if (ok && file->deleted)
@@ -159,7 +185,10 @@ static bool load_one(const DataFile *file, void *context, Error *err)
 bool deletes_load(IcebergTable *iceberg, Store *store, LiveFiles *files, Error *err)
 {
     AUTO(schema_free) Schema *schema = positions_schema();
-    Loading loading = {.store = store, .files = files, .schema = schema};
+    Loading loading = {.store = store,
+                       .files = files,
+                       .schema = schema,
+                       .notes_old = iceberg_format_version(iceberg) >= 3};
     loading.paths = mem_array(files->count, sizeof *loading.paths);
     for (uint32_t i = 1; i < files->count; i++)
         loading.paths[loading.path_count++] =

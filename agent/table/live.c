@@ -34,6 +34,11 @@ void live_files_done(LiveFiles *files)
         live_file_drop(&files->items[i]);
     free(files->items);
     free(files->touched);
+    for (uint32_t i = 0; i < files->old_count; i++) {
+        free(files->old[i].path);
+        free(files->old[i].numbers);
+    }
+    free(files->old);
     *files = (LiveFiles){0};
 }
 
@@ -50,6 +55,30 @@ void live_files_touch(LiveFiles *files, uint32_t number)
     if (!file->deleted)
         file->deleted = roaring_bitmap_create();
     ASSERT(file->deleted);
+}
+
+bool live_files_outlived(const LiveFiles *files, const OldDeletes *old)
+{
+    for (uint32_t i = 0; i < old->count; i++) {
+        const LiveFile *file = &files->items[old->numbers[i]];
+        if (file->info.path && !file->has_vector && !file->touched)
+            return false;
+    }
+    return true;
+}
+
+void live_files_forget_old(LiveFiles *files)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < files->old_count; i++) {
+        if (!live_files_outlived(files, &files->old[i])) {
+            files->old[kept++] = files->old[i];
+            continue;
+        }
+        free(files->old[i].path);
+        free(files->old[i].numbers);
+    }
+    files->old_count = kept;
 }
 
 void data_file_copy_brief(DataFile *to, const DataFile *from)

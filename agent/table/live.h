@@ -15,7 +15,16 @@ typedef struct LiveFile {
     roaring_bitmap_t *deleted; /* NULL: none */
     uint64_t deleted_count;    /* all that ever were, in v2 too */
     bool touched;              /* since the last commit */
+    bool has_vector;           /* v3: the table has one of it, which tells of all these rows */
 } LiveFile;
+
+/* v3: a position delete file of the time when the table was of v2. It holds for its data files that
+ * are still there and have no vector. */
+typedef struct OldDeletes {
+    char *path;        /* owned */
+    uint32_t *numbers; /* of its data files; owned */
+    uint32_t count;
+} OldDeletes;
 
 typedef struct LiveFiles {
     LiveFile *items; /* items[0] is unused */
@@ -24,6 +33,8 @@ typedef struct LiveFiles {
     uint32_t *touched; /* numbers of files with new deletes */
     uint32_t touched_count;
     uint32_t touched_held;
+    OldDeletes *old; /* those that name several files: of one alone, its vector replaces them */
+    uint32_t old_count;
 } LiveFiles;
 
 void live_files_init(LiveFiles *files);
@@ -32,6 +43,10 @@ void live_files_done(LiveFiles *files);
 void live_files_extend(LiveFiles *files, uint32_t count);
 void live_file_drop(LiveFile *file);
 void live_files_touch(LiveFiles *files, uint32_t number);
+/* Does it hold for no file any more, once each that was touched has its vector? */
+bool live_files_outlived(const LiveFiles *files, const OldDeletes *old);
+/* Each that was touched has it, or is gone: forgets what has been outlived. */
+void live_files_forget_old(LiveFiles *files);
 
 /* The row becomes a deleted one; the index sees to it that none is deleted twice. */
 static inline void live_files_delete(LiveFiles *files, uint32_t number, uint32_t position)

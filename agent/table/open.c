@@ -1,5 +1,5 @@
 /* Opening: the table as the source and the resource want it is created, or compared with what is
- * there. Nothing of an existing table is changed here. */
+ * there. Nothing of an existing table is changed here, but for its format version (raise.c). */
 #include "agent/table/table_private.h"
 
 #include <errno.h>
@@ -161,15 +161,15 @@ static bool create(Table *table, const Schema *wanted, Error *err)
 }
 
 /* ---------- what is there ---------- */
+/* A lower one is raised. */
 static bool check_version(const Table *table, Error *err)
 {
     int there = iceberg_format_version(table->iceberg);
-    if (there == table->spec->format_version)
+    if (there <= table->spec->format_version)
         return true;
     return error_set(err, ERROR_CONFIG, "FormatVersion",
                      "table %s.%s has format version %d, the resource asks for %d; a format "
-                     "version is never changed here: set formatVersion: %d, or give another "
-                     "tableName",
+                     "version is never lowered: set formatVersion: %d, or give another tableName",
                      table->name.database, table->name.table, there, table->spec->format_version,
                      there);
 }
@@ -489,8 +489,10 @@ static bool make(Table *table, const TableOptions *options, Error *err)
         return error_set(err, ERROR_CONFIG, "TableMissing", "there is no table %s.%s",
                          spec->database, spec->table_name);
     table->shape = options->shape ? mem_strdup(options->shape) : NULL;
-    return create(table, wanted, err) && check_version(table, err) &&
-           bind(table, wanted, NULL, false, err) && (table->resnapshots || take_claim(table, err));
+    if (!create(table, wanted, err) || !check_version(table, err))
+        return false;
+    set_retention(table);
+    return bind(table, wanted, NULL, false, err) && (table->resnapshots || take_claim(table, err));
 }
 
 /* The key that the table has, as columns of the source. */
@@ -577,7 +579,7 @@ static bool bind_there(Table *table, const TableOptions *options, Error *err)
     bool anew = table->resnapshots || table->outdated || begins;
     ok = wanted && bind(table, wanted, ids, anew, err);
     json_decref(ids);
-    return ok;
+    return ok && (options->leaves_version || table_raise(table, err));
 }
 
 /* A copy that was begun for an id is not begun for it again. */
@@ -635,7 +637,10 @@ static bool open_at(Table *table, const TableOptions *options, Error *err)
     if (!find(table, options, err))
         return false;
     table->resnapshots = is_to_be_copied(table, options);
-    return table->iceberg ? bind_there(table, options, err) : make(table, options, err);
+    if (!table->iceberg)
+        return make(table, options, err);
+    set_retention(table); /* for the commit that raises its format version, too */
+    return bind_there(table, options, err);
 }
 
 Table *table_open(const TableOptions *options, Error *err)
@@ -661,7 +666,6 @@ Table *table_open(const TableOptions *options, Error *err)
         free(table);
         return NULL;
     }
-    set_retention(table);
     column_map_init(&table->columns, table->schema, table->source_of);
     table->writer = table_writer_new(table, NULL, table->memory_bytes_max);
     table->rows = table_rows_of_head(table);

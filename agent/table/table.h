@@ -61,6 +61,7 @@ typedef struct TableOptions {
     const char *resnapshot_id; /* likewise, unless that was done for this id already: the table
                                   property firn.resnapshot.<unit>. NULL: none. Outlives the table */
     bool create;               /* when it is missing */
+    bool leaves_version; /* one below the resource's stays for now: who commits will raise it */
     /* Its claim is of a topic's lanes (agent/commit/lanes.h), and what fills it are staged pieces
      * (below): table_send_lanes, not table_send. */
     bool lanes;
@@ -79,9 +80,12 @@ bool table_can_order(const Type *type);
  * result is unknown (law 4). */
 void table_close(Table *table);
 /* Opens the table, or makes it. A missing one without `create` is CONFIG "TableMissing". An
- * existing one is checked: format version (never changed), columns against the source's (CONFIG
+ * existing one is checked: format version (a lower one is raised, see raise.c; a higher one, or a
+ * catalog that does not raise it, is CONFIG "FormatVersion"), columns against the source's (CONFIG
  * "SchemaMismatch" names the column and both types), key (Upsert needs one: CONFIG "NoKey"). */
 Table *table_open(const TableOptions *options, Error *err) OWNED_BY(table_close);
+/* The format version that it had before table_open raised it; 0: it was not raised there. */
+int table_raised_from(const Table *table);
 
 /* The columns that the table has, but for mode Append's own two, as a source's that has them by
  * these names, without a key; *ret NULL: there is no table. Of the options spec, catalog and
@@ -98,8 +102,9 @@ void table_adopt(Table *table, RowPosition passed);
 /* What was kept with the claim as the table has it now, for capture_adopt; NULL: nothing. */
 char *table_anchor(const Table *table) OWNED_BY(free);
 void table_view(Table *table, int64_t commit, int64_t head, TableView *ret);
-/* Loads it again first. One that is gone, or another under the name, is a view that says so; CONFIG
- * "SchemaChanged" when others changed its columns or partitions. */
+/* Loads it again first. One that is gone, or another under the name, is a view that says so;
+ * CONFLICT "SchemaChanged" when others changed its columns or partitions, "FormatVersion" when they
+ * raised its format version above the resource's. */
 MUST_CHECK bool table_look(Table *table, int64_t commit, int64_t head, TableView *ret, Error *err);
 const char *table_uuid(const Table *table);
 /* Is it to be copied again, as its options ask? */

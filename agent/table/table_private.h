@@ -47,6 +47,7 @@ struct Table {
     char *copy_progress;    /* its value as of the latest commit; NULL: complete */
     char *copy_next;        /* to be set by the next commit; NULL: not */
     bool copying;           /* keys that are deleted must be remembered */
+    int raised_from;        /* the format version before raise.c raised it; 0: it did not */
     bool outdated;   /* what was copied before it was opened is void; columns are as wanted now */
     bool copy_begun; /* what there is is void, until the next commit */
     bool copy_alone; /* no row but those of one snapshot came: their keys differ */
@@ -129,6 +130,12 @@ void table_shape_settled(Table *table);
 bool table_shape_stands(const Table *table);
 /* open.c: the claim, as the table that was loaded last has it. */
 MUST_CHECK bool table_read_claim(const Table *table, TableClaim *ret, Error *err);
+/* raise.c: gives a table that is there the resource's format version, and its rows their row ids,
+ * in a commit of its own. Once all else fits. */
+MUST_CHECK bool table_raise(Table *table, Error *err);
+/* commit.c: in the summary: does the snapshot hold rows of two times? NULL: no copy is concerned.
+ */
+const char *table_copy_word(const Table *table);
 /* table.c: something failed and what is pending is lost; if the table was dropped under us, then
  * that is why. */
 bool table_failed(Table *table, Error *err);
@@ -150,6 +157,6 @@ void staged_join(const Table *table, DataFile **ret, size_t *ret_count);
 void staged_done(Table *table, bool committed);
 /* What keys are hashed with by all consumers of the table. */
 uint64_t table_seed(const Table *table);
-/* Live rows of the head by its summary; v2 counts a delete for as long as its file is there, so it
- * may say too few. */
+/* Live rows of the head by its summary; it counts a delete of v2 for as long as its file is there,
+ * so it may say too few. */
 uint64_t table_rows_of_head(const Table *table);

@@ -68,6 +68,8 @@ typedef struct UpsertPending {
     size_t data_count; /* of added; in the order of their numbers */
     const char **removed;
     size_t removed_count;
+    const char **retired; /* URIs of position delete files that hold for nothing any more */
+    size_t retired_count;
     DeleteFiles deletes;
     const char **dead; /* data files of this interval without a live row: not committed */
     size_t dead_count;

@@ -9,6 +9,7 @@ void upsert_pending_done(UpsertPending *pending)
     delete_files_done(&pending->deletes);
     free(pending->added);
     free(pending->removed);
+    free(pending->retired);
     free(pending->dead);
     *pending = (UpsertPending){0};
 }
@@ -33,6 +34,16 @@ static void sort_touched(Upsert *upsert, UpsertPending *pending, uint32_t *ret_p
         else
             pending->dead[pending->dead_count++] = file->info.path;
     }
+}
+
+/* Of a table that was of v2: each touched file has a vector now, or is gone. */
+static void find_retired(const Upsert *upsert, UpsertPending *pending)
+{
+    const LiveFiles *files = &upsert->files;
+    pending->retired = mem_array(files->old_count, sizeof *pending->retired);
+    for (uint32_t i = 0; i < files->old_count; i++)
+        if (live_files_outlived(files, &files->old[i]))
+            pending->retired[pending->retired_count++] = files->old[i].path;
 }
 
 /* The pending data files by their numbers, from first_pending on; NULL when there are none. */
@@ -73,6 +84,7 @@ bool upsert_finish(Upsert *upsert, UpsertPending *pending, Error *err)
                                       options->zstd_level, &pending->deletes, err);
     if (!written)
         return false;
+    find_retired(upsert, pending);
     size_t fresh_count = files->count - upsert->first_pending;
     pending->added = mem_array(fresh_count + pending->deletes.count, sizeof *pending->added);
     for (size_t i = 0; i < fresh_count; i++) {
@@ -107,12 +119,15 @@ void upsert_committed(Upsert *upsert, const UpsertPending *pending)
         file->touched = false;
         if (file->deleted_count == file->info.record_count) {
             live_file_drop(file);
-        } else if (!upsert->lineage) {
+        } else if (upsert->lineage) {
+            file->has_vector = true;
+        } else {
             roaring_bitmap_free(file->deleted);
             file->deleted = NULL;
         }
     }
     files->touched_count = 0;
+    live_files_forget_old(files);
     upsert_none_pending(upsert);
     upsert->remove_all = false;
 }

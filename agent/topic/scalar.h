@@ -2,19 +2,18 @@
 #pragma once
 
 #include "common/bytes.h"
+#include "common/powers.h"
 
 #define SCALAR_I64_BYTES 20
 #define SCALAR_TIMESTAMP_BYTES 40
 
 extern const char scalar_pairs[200]; /* "000102…99" */
 
-extern const uint64_t scalar_powers[20]; /* of ten */
-
 static inline unsigned scalar_digits(uint64_t value)
 {
     unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
     unsigned digits = bits * 1233 >> 12; /* bits * log10(2), never too much */
-    return digits + (value >= scalar_powers[digits]) + (value == 0);
+    return digits + (value >= powers_of_ten[digits]) + (value == 0);
 }
 
 /* Both return how many were written; no NUL. */

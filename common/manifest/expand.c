@@ -52,6 +52,20 @@ bool manifest_pattern_matches(const char *pattern, const char *name)
     return !*pattern;
 }
 
+bool manifest_patterns_match(const TextList *patterns, const char *name)
+{
+    for (size_t i = 0; i < patterns->count; i++)
+        if (manifest_pattern_matches(patterns->texts[i], name))
+            return true;
+    return false;
+}
+
+bool manifest_chooses(const ConnectorSpec *spec, const char *name)
+{
+    return (spec->include.count == 0 || manifest_patterns_match(&spec->include, name)) &&
+           !manifest_patterns_match(&spec->exclude, name);
+}
+
 /* --- {schema} and {table} --- */
 
 typedef struct SourceName {

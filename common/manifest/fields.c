@@ -461,6 +461,9 @@ SHAPE(agent_shape, "agent", ANY("image", "the agent's image"),
       ANY("resources", "requests and limits of its containers"),
       LATER("tablesPerProcess", "how many tables share a process", .same = "1"),
       ANY("podTemplate", "laid over the Pods that are made"));
+SHAPE(unit_agent_shape, "agent", ANY("image", "the agent's image"),
+      ANY("resources", "requests and limits of its containers"),
+      ANY("podTemplate", "laid over the Pods that are made"));
 
 SHAPE(connector_spec_shape, "a Connector's spec",
       ENUM("state", connector_states, ConnectorSpec, state, .fallback = "Running",
@@ -604,7 +607,7 @@ SHAPE(lake_table_spec_shape, "a LakeTable's spec",
        .fallback = "2",
        .least = 2,
        .most = 3,
-       .doc = "the version of the Iceberg format; never down"},
+       .doc = "the version of the Iceberg format; a table that is there is raised, never lowered"},
       ENUM("mode", table_modes, LakeTableSpec, mode, .fallback = "Upsert",
            .doc = "whether the table holds the source's rows or every change of them"),
       {.name = "idColumns",
@@ -868,6 +871,8 @@ SHAPE(ingestion_unit_spec_shape, "an IngestionUnit's spec",
       OBJECT("sla", sla_shape, .doc = "what is promised to readers"),
       OBJECT("deadLetter", dead_letter_shape,
              .doc = "where records of a topic go that can't be read; without it they stop the "
-                    "flow"));
+                    "flow"),
+      OBJECT("agent", unit_agent_shape,
+             .doc = "how the Pods are made that read a topic of others"));
 
 DOCUMENT(ingestion_unit_shape, "an IngestionUnit", ingestion_unit_spec_shape, IngestionUnitSpec);

@@ -468,6 +468,11 @@ bool manifest_declares_records(const IngestionUnitSpec *unit);
 
 /* Does "schema.table" match the pattern ("public.*", "public.order_?")? */
 bool manifest_pattern_matches(const char *pattern, const char *name);
+/* … any of them? */
+bool manifest_patterns_match(const TextList *patterns, const char *name);
+/* Is it of the tables that the connector captures: included, where anything is, and not excluded?
+ */
+bool manifest_chooses(const ConnectorSpec *spec, const char *name);
 
 /* The unit and table that a pattern unit makes for one source table: *ret_table is the caller's to
  * free with lake_table_free; *ret_unit_name (caller frees) its name. */

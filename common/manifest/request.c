@@ -134,10 +134,7 @@ bool copy_request_parse(const char *text, CopyRequest *ret, Error *err)
 
 bool copy_request_names(const CopyRequest *request, const char *table_name)
 {
-    for (size_t i = 0; i < request->tables.count; i++)
-        if (manifest_pattern_matches(request->tables.texts[i], table_name))
-            return true;
-    return false;
+    return manifest_patterns_match(&request->tables, table_name);
 }
 
 /* ---------- a unit's table ---------- */

@@ -231,14 +231,6 @@ static char *table_place(const LakeTableSpec *table)
 
 /* --- IngestionUnit --- */
 
-static bool matches_any(const TextList *patterns, const char *name)
-{
-    for (size_t i = 0; i < patterns->count; i++)
-        if (manifest_pattern_matches(patterns->texts[i], name))
-            return true;
-    return false;
-}
-
 static void check_connector_ref(Load *load, const Place *place, const IngestionUnitSpec *unit)
 {
     const YamlNode *ref = yaml_get(yaml_get(place->node, "spec"), "connectorRef");
@@ -283,9 +275,7 @@ static void check_connector_ref(Load *load, const Place *place, const IngestionU
         place_report(place, "spec.deadLetter", NULL,
                      "is for records of a topic, and Connector %s has no stream: leave it out",
                      connector->meta.name);
-    if (connector && unit->table &&
-        ((connector->include.count && !matches_any(&connector->include, unit->table)) ||
-         matches_any(&connector->exclude, unit->table)))
+    if (connector && unit->table && !manifest_chooses(connector, unit->table))
         place_report(place, "spec.connectorRef.table", unit->table,
                      "is not captured by Connector %s: its source.tables.include and exclude "
                      "leave it out",
@@ -358,6 +348,10 @@ static void check_unit(Load *load, size_t index)
     if (yaml_get(spec, "connectorRef") && yaml_get(spec, "kafka"))
         place_report(&place, "spec.kafka", NULL,
                      "a unit has one source: leave out connectorRef or kafka");
+    if (yaml_get(spec, "agent") && !yaml_get(spec, "kafka"))
+        place_report(&place, "spec.agent", NULL,
+                     "is for a unit that reads a topic of others (kafka): those of captured tables "
+                     "are made as their Connector's agent says");
     static const char *const ends[] = {"lakeTableRef", "outsourcingUnit", "routes", "toTopic"};
     const char *first = NULL;
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {

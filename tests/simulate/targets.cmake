@@ -13,4 +13,4 @@ endforeach()
 # In a minute with sanitizers: seeds, then every mutant within 2,000 of them. Its long form is tests/long.
 add_test(NAME simulate/seeds COMMAND simulate --seeds 1-8000 --seconds 60)
 add_test(NAME simulate/mutants COMMAND simulate_mutants --mutants --seeds 1-2000)
-set_tests_properties(simulate/seeds simulate/mutants PROPERTIES LABELS simulate TIMEOUT 300)
+set_tests_properties(simulate/seeds simulate/mutants PROPERTIES LABELS simulate TIMEOUT 1200)

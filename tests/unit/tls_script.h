@@ -7,8 +7,8 @@
 
 #include "tests/unit/http_script.h"
 
-/* A certificate of its own, good for 127.0.0.1. */
-static SSL_CTX *tls_with(char **ret_pem)
+/* A certificate of its own, good for "IP:127.0.0.1", "DNS:name", … */
+UNUSED static SSL_CTX *tls_named(const char *good_for, char **ret_pem)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
@@ -22,7 +22,7 @@ static SSL_CTX *tls_with(char **ret_pem)
     X509_set_issuer_name(cert, name);
     X509V3_CTX about;
     X509V3_set_ctx(&about, cert, cert, NULL, NULL, 0);
-    X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, &about, NID_subject_alt_name, "IP:127.0.0.1");
+    X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, &about, NID_subject_alt_name, good_for);
     X509_EXTENSION *basic = X509V3_EXT_conf_nid(NULL, &about, NID_basic_constraints, "CA:TRUE");
     X509_add_ext(cert, names, -1);
     X509_add_ext(cert, basic, -1);
@@ -41,4 +41,9 @@ static SSL_CTX *tls_with(char **ret_pem)
     X509_free(cert);
     EVP_PKEY_free(key);
     return tls;
+}
+
+UNUSED static SSL_CTX *tls_with(char **ret_pem)
+{
+    return tls_named("IP:127.0.0.1", ret_pem);
 }

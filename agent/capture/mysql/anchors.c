@@ -140,7 +140,9 @@ void my_anchors_confirm(MyAnchors *anchors, uint64_t place)
         for (size_t i = 0; i < runs; i++)
             add_run(&anchors->base, &anchors->runs[i]);
         anchors->run_count -= runs;
-        memmove(anchors->runs, anchors->runs + runs, anchors->run_count * sizeof *anchors->runs);
+        if (anchors->run_count) /* or there may never have been one */
+            memmove(anchors->runs, anchors->runs + runs,
+                    anchors->run_count * sizeof *anchors->runs);
         anchors->mark_count -= first;
         memmove(anchors->marks, anchors->marks + first,
                 anchors->mark_count * sizeof *anchors->marks);

@@ -19,8 +19,6 @@
 #include "common/json/text.h"
 #include "common/mem.h"
 
-#define READ_BYTES ((size_t)256 << 10)
-#define PACKET_MAX (((size_t)1 << 30) + 65536)
 #define TRIES 2000 /* until the server shows what the stream has read */
 #define PAUSE_US 5000
 
@@ -199,8 +197,7 @@ CopyReader *my_beside_open(Capture *capture, Capture *stream, Error *err)
     reader->stream = mysql_of(stream);
     reader->session = mem_zalloc(sizeof *reader->session);
     reader->session->connection = TAKE(connection);
-    mywire_init(&reader->session->wire, reader->session->connection, reader->wake_fd, READ_BYTES,
-                PACKET_MAX);
+    my_packet_init(&reader->session->wire, reader->session->connection, reader->wake_fd);
     return base;
 }
 

@@ -19,12 +19,11 @@
 
 #include "agent/capture/tls/tls_files.h"
 #include "common/clock.h"
-#include "common/log.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 #define CONNECT_TIMEOUT_S 10
-#define WAIT_MS 100
-#define SLOW_US 10000000 /* a query that takes so long is worth a word */
+#define LOOK_SQL "SHOW PROCESSLIST, and information_schema.INNODB_TRX"
 /* 5.7 lacks what table maps say of columns, and the names of what is asked for here. */
 #define MYSQL_VERSION_MIN 80000
 #define MARIADB_VERSION_MIN 100500 /* the first whose table maps say all of columns */
@@ -41,30 +40,15 @@ void my_result_free(MYSQL_RES *result)
         mysql_free_result(result);
 }
 
-static char *quote(const char *text, char mark)
-{
-    AUTO(mem_free) char *out = mem_alloc(strlen(text) * 2 + 3);
-    char *to = out;
-    *to++ = mark;
-    for (const char *at = text; *at; at++) {
-        if (*at == mark)
-            *to++ = mark;
-        *to++ = *at;
-    }
-    *to++ = mark;
-    *to = '\0';
-    return TAKE(out);
-}
-
 char *my_identifier(const char *name)
 {
-    return quote(name, '`');
+    return text_sql_quote(name, '`');
 }
 
 /* NO_BACKSLASH_ESCAPES is set on every connection. */
 char *my_literal(const char *text)
 {
-    return quote(text, '\'');
+    return text_sql_quote(text, '\'');
 }
 
 /* --- errors --- */
@@ -168,11 +152,6 @@ static void tls_options(MYSQL *connection, const ConnectorSpec *spec, const TlsF
         mysql_options(connection, MYSQL_OPT_SSL_KEY, tls->client_key.path);
 }
 
-static bool lasts(const MyPatience *patience)
-{
-    return !patience || patience->lasts(patience->context);
-}
-
 static void keep_alive(MYSQL *connection)
 {
     int fd = mysql_get_socket(connection), on = 1, idle = 30, interval = 10, count = 3;
@@ -231,7 +210,7 @@ static const char session_sql[] =
     "SET SESSION time_zone = '+00:00', sql_mode = 'NO_BACKSLASH_ESCAPES', "
     "net_write_timeout = 31536000, wait_timeout = 2147483, lock_wait_timeout = 5";
 
-static MYSQL *connect_host(const ConnectorSpec *spec, const char *host, const MyPatience *patience,
+static MYSQL *connect_host(const ConnectorSpec *spec, const char *host, const Patience *patience,
                            const TlsFiles *tls, Error *err)
 {
     bool without = false;
@@ -249,13 +228,14 @@ static MYSQL *connect_host(const ConnectorSpec *spec, const char *host, const My
     return TAKE(connection);
 }
 
-MYSQL *my_open(const ConnectorSpec *spec, const MyPatience *patience, Error *err)
+MYSQL *my_open(const ConnectorSpec *spec, const Patience *patience, Error *err)
 {
     TlsFiles tls;
     if (!tls_files_open(spec, &tls, err))
         return NULL;
     MYSQL *connection = NULL;
-    for (size_t i = 0; i < spec->hosts.count && !connection && (!i || lasts(patience)); i++)
+    for (size_t i = 0; i < spec->hosts.count && !connection && (!i || patience_lasts(patience));
+         i++)
         connection = connect_host(spec, spec->hosts.texts[i], patience, &tls, err);
     tls_files_close(&tls);
     return connection;
@@ -264,27 +244,19 @@ MYSQL *my_open(const ConnectorSpec *spec, const MyPatience *patience, Error *err
 /* --- queries --- */
 
 /* Until something can be read. False: given up. */
-static bool wait_answer(MYSQL *connection, const MyPatience *patience, const char *sql, Error *err)
+static bool wait_answer(MYSQL *connection, const Patience *patience, const char *sql, Error *err)
 {
-    int64_t since_us = clock_mono_us();
-    bool said = false;
+    Unanswered unanswered = {.sql = sql, .look = LOOK_SQL, .since_us = clock_mono_us()};
     for (;;) {
         struct pollfd polled = {.fd = mysql_get_socket(connection), .events = POLLIN};
-        if (poll(&polled, 1, WAIT_MS) > 0)
+        if (poll(&polled, 1, PATIENCE_LOOK_MS) > 0)
             return true;
-        if (!lasts(patience))
-            return error_set(err, ERROR_RETRY, "Stopped",
-                             "told to stop while the source had not answered '%.80s'", sql);
-        if (!said && clock_mono_us() - since_us >= SLOW_US) {
-            log_warn("the source does not answer a query; does it wait for a lock that an open "
-                     "transaction holds? SHOW PROCESSLIST, and information_schema.INNODB_TRX",
-                     LOG_T("query", sql));
-            said = true;
-        }
+        if (!patience_waits(patience, &unanswered, err))
+            return false;
     }
 }
 
-static bool run(MYSQL *connection, const MyPatience *patience, const char *sql, Error *err)
+static bool run(MYSQL *connection, const Patience *patience, const char *sql, Error *err)
 {
     if (mysql_send_query(connection, sql, strlen(sql)))
         return my_failed(connection, err);
@@ -295,7 +267,7 @@ static bool run(MYSQL *connection, const MyPatience *patience, const char *sql, 
     return true;
 }
 
-MYSQL_RES *my_query(MYSQL *connection, const MyPatience *patience, const char *sql, Error *err)
+MYSQL_RES *my_query(MYSQL *connection, const Patience *patience, const char *sql, Error *err)
 {
     if (!run(connection, patience, sql, err))
         return NULL;
@@ -309,7 +281,7 @@ MYSQL_RES *my_query(MYSQL *connection, const MyPatience *patience, const char *s
     return NULL;
 }
 
-bool my_command(MYSQL *connection, const MyPatience *patience, const char *sql, Error *err)
+bool my_command(MYSQL *connection, const Patience *patience, const char *sql, Error *err)
 {
     if (!run(connection, patience, sql, err))
         return false;
@@ -317,7 +289,7 @@ bool my_command(MYSQL *connection, const MyPatience *patience, const char *sql, 
     return result || !mysql_errno(connection) || my_failed(connection, err);
 }
 
-char *my_value(MYSQL *connection, const MyPatience *patience, const char *sql, Error *err)
+char *my_value(MYSQL *connection, const Patience *patience, const char *sql, Error *err)
 {
     AUTO(my_result_free) MYSQL_RES *result = my_query(connection, patience, sql, err);
     if (!result)

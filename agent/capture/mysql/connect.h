@@ -5,7 +5,7 @@
 #include <mysql.h>
 #include <stdlib.h>
 
-#include "common/error.h"
+#include "agent/capture/patience/patience.h"
 #include "common/manifest/manifest.h"
 
 void my_close(MYSQL *connection);
@@ -13,27 +13,19 @@ DEFINE_AUTO(MYSQL, my_close);
 void my_result_free(MYSQL_RES *result);
 DEFINE_AUTO(MYSQL_RES, my_result_free);
 
-/* Asked about ten times a second, in the thread that waits for a server: is it to wait on? False
- * ends the wait: RETRY "Stopped". */
-typedef struct MyPatience {
-    bool (*lasts)(void *context);
-    void *context;
-} MyPatience;
-
 /* Tries the spec's hosts in turn. */
-MYSQL *my_open(const ConnectorSpec *spec, const MyPatience *patience, Error *err)
-    OWNED_BY(my_close);
+MYSQL *my_open(const ConnectorSpec *spec, const Patience *patience, Error *err) OWNED_BY(my_close);
 
 /* One statement and its whole result, in memory; NULL: it failed, or has none (my_command). What it
  * waits for may be a lock of somebody's open transaction: as long as the patience lasts (NULL:
  * endless); then the connection can only be closed. */
-MYSQL_RES *my_query(MYSQL *connection, const MyPatience *patience, const char *sql, Error *err)
+MYSQL_RES *my_query(MYSQL *connection, const Patience *patience, const char *sql, Error *err)
     OWNED_BY(my_result_free);
-MUST_CHECK bool my_command(MYSQL *connection, const MyPatience *patience, const char *sql,
+MUST_CHECK bool my_command(MYSQL *connection, const Patience *patience, const char *sql,
                            Error *err);
 /* The first value of the only row; the caller frees. "" for null and for no row. NULL on failure.
  */
-char *my_value(MYSQL *connection, const MyPatience *patience, const char *sql, Error *err)
+char *my_value(MYSQL *connection, const Patience *patience, const char *sql, Error *err)
     OWNED_BY(free);
 
 /* The server's number and words → kind, code, message. Returns false. */

@@ -17,16 +17,13 @@
 #include <unistd.h>
 
 #include "agent/capture/mysql/copy.h"
-#include "agent/capture/mysql/wire.h"
+#include "agent/capture/mysql/packet.h"
 #include "common/crash.h"
 #include "common/mem.h"
 
 #define ROWS_PER_BATCH 8192
-#define READ_BYTES ((size_t)256 << 10)
-#define GATHER_BYTES ((size_t)64 << 10)
 #define WAIT_MS 64
 #define ANSWER_TIMEOUT_MS 86400000 /* a range that has to be sorted out by the server first */
-#define PACKET_MAX (((size_t)1 << 30) + 65536)
 #define NULL_VALUE 251
 
 CopyReader *my_copy_reader_open(Capture *capture, Error *err)
@@ -87,9 +84,9 @@ void my_copy_cancel(CopyReader *base)
 /* One packet of an answer, however long it takes. */
 static bool take_packet(MyReader *reader, Reader *ret, Error *err)
 {
-    if (!mywire_take(&reader->session->wire, ANSWER_TIMEOUT_MS, ret, err))
+    if (!my_packet_take(&reader->session->wire, ANSWER_TIMEOUT_MS, ret, err))
         return false;
-    return !mywire_is_error(ret) || mywire_error(*ret, err);
+    return !my_packet_is_error(ret) || my_packet_error(*ret, err);
 }
 
 /* Commands of the copy go by the wire, too: the library's own reading wants a socket that blocks.
@@ -97,7 +94,7 @@ static bool take_packet(MyReader *reader, Reader *ret, Error *err)
 bool my_reader_command(MyReader *reader, const char *sql, Error *err)
 {
     Reader packet;
-    return mywire_command(reader->session->connection, COM_QUERY, sql, strlen(sql), err) &&
+    return my_packet_command(reader->session->connection, COM_QUERY, sql, strlen(sql), err) &&
            take_packet(reader, &packet, err);
 }
 
@@ -105,7 +102,7 @@ bool my_reader_ask(MyReader *reader, const char *sql, size_t *ret_columns, Error
 {
     Reader packet;
     uint64_t columns;
-    if (!mywire_command(reader->session->connection, COM_QUERY, sql, strlen(sql), err) ||
+    if (!my_packet_command(reader->session->connection, COM_QUERY, sql, strlen(sql), err) ||
         !take_packet(reader, &packet, err))
         return false;
     if (!reader_packed(&packet, &columns) || !columns)
@@ -114,7 +111,7 @@ bool my_reader_ask(MyReader *reader, const char *sql, size_t *ret_columns, Error
     for (uint64_t i = 0; i <= columns; i++) /* their definitions, and EOF */
         if (!take_packet(reader, &packet, err))
             return false;
-    return mywire_is_eof(&packet) ||
+    return my_packet_is_eof(&packet) ||
            error_set(err, ERROR_RETRY, "BadMessage", "the server's answer has no end of columns");
 }
 
@@ -271,7 +268,7 @@ bool my_copy_begin(CopyReader *base, const CopyRange *range, Error *err)
         return error_set(err, ERROR_RETRY, "Cancelled", "copying table %s was cancelled",
                          table->name);
     if (!session->wire.data)
-        mywire_init(&session->wire, session->connection, reader->wake_fd, READ_BYTES, PACKET_MAX);
+        my_packet_init(&session->wire, session->connection, reader->wake_fd);
     session->wire.wake_fd = reader->wake_fd;
     AUTO(mem_free) char *where = my_copy_where(table, &range->extent);
     return (my_reader_hold(reader, table, err) &&
@@ -395,15 +392,15 @@ static void hand_out(MyReader *reader, Batch **ret, bool last)
 static bool read_more(MyReader *reader, Error *err)
 {
     size_t bytes;
-    MyWireResult result = mywire_read(&reader->session->wire, &bytes, err);
-    if (result == MYWIRE_EMPTY) {
-        mywire_gather(&reader->session->wire, GATHER_BYTES, 1);
-        result = mywire_wait(&reader->session->wire, WAIT_MS, err);
+    WireResult result = wire_read(&reader->session->wire, &bytes, err);
+    if (result == WIRE_EMPTY) {
+        wire_gather(&reader->session->wire, WIRE_GATHER_BYTES, 1);
+        result = wire_wait(&reader->session->wire, WAIT_MS, err);
     }
-    if (result == MYWIRE_WOKEN)
+    if (result == WIRE_WOKEN)
         return error_set(err, ERROR_RETRY, "Cancelled", "copying table %s was cancelled",
                          reader->table->name);
-    return result != MYWIRE_FAILED;
+    return result != WIRE_FAILED;
 }
 
 bool my_copy_next(CopyReader *base, Batch **ret, Error *err)
@@ -414,16 +411,16 @@ bool my_copy_next(CopyReader *base, Batch **ret, Error *err)
         return true;
     for (;;) {
         Reader packet;
-        MyWireResult result = mywire_next(&reader->session->wire, &packet, err);
-        if (result == MYWIRE_FAILED)
+        WireResult result = my_packet_next(&reader->session->wire, &packet, err);
+        if (result == WIRE_FAILED)
             return error_wrap(err, "copying table %s", reader->table->name);
-        if (result == MYWIRE_EMPTY) {
+        if (result == WIRE_EMPTY) {
             if (!read_more(reader, err))
                 return false;
             continue;
         }
-        if (UNLIKELY(mywire_is_error(&packet))) {
-            (void)mywire_error(packet, err);
+        if (UNLIKELY(my_packet_is_error(&packet))) {
+            (void)my_packet_error(packet, err);
             return error_wrap(err, "copying table %s", reader->table->name);
         }
         if (UNLIKELY(is_last(&packet))) {
@@ -432,7 +429,7 @@ bool my_copy_next(CopyReader *base, Batch **ret, Error *err)
         }
         if (!put_row(reader, packet, err))
             return false;
-        mywire_rest(&reader->session->wire);
+        wire_rest(&reader->session->wire);
         if (batch_is_full(reader->batch)) {
             hand_out(reader, ret, false);
             return true;

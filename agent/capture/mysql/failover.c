@@ -12,7 +12,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#define READ_BYTES ((size_t)256 << 10)
 #define ANSWER_MS 60000
 
 /* --- what was found --- */
@@ -105,18 +104,18 @@ char *my_anchor(const Capture *capture, RowPosition at)
 
 /* --- looking --- */
 
-static SeekResult follow(Mysql *mysql, MyWire *wire, Seek *seek, Error *err)
+static SeekResult follow(Mysql *mysql, Wire *wire, Seek *seek, Error *err)
 {
     for (;;) {
         Reader packet;
         const uint8_t *event;
         size_t bytes;
-        if (mysql->patience.lasts && !mysql->patience.lasts(mysql->patience.context)) {
+        if (!patience_lasts(&mysql->patience)) {
             error_set(err, ERROR_RETRY, "Stopped", "told to stop while the binlog was searched");
             return SEEK_FAILED;
         }
-        mywire_rest(wire);
-        if (!mywire_take(wire, ANSWER_MS, &packet, err) ||
+        wire_rest(wire);
+        if (!my_packet_take(wire, ANSWER_MS, &packet, err) ||
             !my_stream_packet(mysql, packet, &event, &bytes, err))
             return SEEK_FAILED;
         if (!event)
@@ -135,14 +134,14 @@ static SeekResult seek_from(Mysql *mysql, uint64_t file, const GtidSet *wanted,
     if (!connection || !my_stream_announce(mysql, connection, &checksums, err) ||
         !my_stream_ask(mysql, connection, place_of(file, PLACE_FIRST_OFFSET), 0, err))
         return SEEK_FAILED;
-    MyWire wire;
+    Wire wire;
     Seek seek;
-    mywire_init(&wire, connection, -1, READ_BYTES, BINLOG_EVENT_MAX);
+    my_packet_init(&wire, connection, -1);
     seek_init(&seek, wanted, already, checksums);
     SeekResult result = follow(mysql, &wire, &seek, err);
     *ret = seek.place;
     seek_done(&seek);
-    mywire_done(&wire);
+    wire_done(&wire);
     return result;
 }
 

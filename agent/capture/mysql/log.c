@@ -21,14 +21,11 @@ MyLog *mylog_new(const MyLogOptions *options)
     MyLog *log = mem_zalloc(sizeof *log);
     log->options = *options;
     log->format.checksums = options->checksums;
-    log->builders = mem_array(options->table_count + 1, sizeof *log->builders);
-    log->dirty = mem_array(options->table_count + 1, sizeof *log->dirty);
+    builders_init(&log->builders, options->table_count, options->origins);
     log->map_slots = MAPS_FIRST;
     log->maps = mem_array(log->map_slots, sizeof *log->maps);
-    for (size_t i = 0; i < options->table_count; i++)
-        log->builders[i].row_max = ROWS_FIRST;
     if (options->origins)
-        log->origins = my_origins_new(options->table_count);
+        log->origins = my_origins_new(&log->builders);
     return log;
 }
 
@@ -37,26 +34,25 @@ void mylog_free(MyLog *log)
     if (!log)
         return;
     mylog_drop_maps(log);
-    for (size_t i = 0; i < log->options.table_count; i++)
-        batch_free(log->builders[i].batch);
-    for (size_t i = log->ready_at; i < log->ready_count; i++)
-        change_done(&log->ready[i]);
+    builders_done(&log->builders);
     payload_free(log->payload);
     prepared_done(&log->prepared);
     my_origins_free(log->origins);
     bytes_done(&log->unpacked);
     free(log->maps);
-    free(log->builders);
-    free(log->dirty);
-    free(log->ready);
     free(log);
+}
+
+bool mylog_take(MyLog *log, Change *ret)
+{
+    return builders_take(&log->builders, ret);
 }
 
 static void put_commit(MyLog *log)
 {
     Change ended = {.kind = CHANGE_COMMIT, .row = log->at};
     if (log->options.commits && my_origins_end(log->origins, log->end, &ended))
-        *mylog_push(log, CHANGE_COMMIT) = ended;
+        *builders_push(&log->builders, CHANGE_COMMIT) = ended;
 }
 
 static void end_transaction(MyLog *log, uint32_t time)

@@ -1,28 +1,20 @@
 /* What log.c, log_rows.c and log_statements.c share. */
 #pragma once
 
+#include "agent/capture/builders/builders.h"
 #include "agent/capture/mysql/log.h"
 #include "agent/capture/mysql/origins.h"
 #include "agent/capture/mysql/rows.h"
 #include "agent/capture/mysql/unpack.h"
 #include "agent/capture/mysql/xa.h"
 
-#define ROWS_FIRST 32
-#define ROWS_MAX 8192
-#define PENDING_BYTES_MAX ((uint64_t)32 << 20) /* in batches that are not full */
-#define MAPS_FIRST 64u                         /* a power of two */
-#define MAPS_KEPT 4096u                        /* from one transaction to the next */
+#define MAPS_FIRST 64u  /* a power of two */
+#define MAPS_KEPT 4096u /* from one transaction to the next */
 /* Messages at one place are so far apart, so that rows which somebody puts there have positions of
  * their own, before those of the next transaction; so many differ. */
 #define MESSAGE_ROWS_BITS 14
 #define MESSAGES_MAX 32768u
 #define EVENT_ROW_BITS 24 /* rows of one event; the rest of minor is where it begins */
-
-typedef struct Builder {
-    Batch *batch;
-    uint32_t row_max; /* of the next batch: grows with the flow, so that 1,000 tables stay small */
-    bool listed;      /* in MyLog.dirty */
-} Builder;
 
 /* A table map that rows name, and how to read them. */
 typedef struct Mapped {
@@ -70,13 +62,8 @@ struct MyLog {
 
     Mapped *maps; /* a table by id, half of it empty at least */
     size_t map_slots, map_count;
-    Builder *builders;
-    uint32_t *dirty;
-    size_t dirty_count;
-    uint64_t pending_bytes, checkpoint_bytes;
+    Builders builders;
     MyOrigins *origins; /* NULL: not asked for */
-    Change *ready;      /* ready_at … ready_count */
-    size_t ready_at, ready_count, ready_held;
 
     Payload *payload;
     BinlogEvent payload_event;
@@ -84,11 +71,8 @@ struct MyLog {
     Bytes unpacked;
 };
 
-/* --- log_rows.c: what is ready, table maps, rows --- */
+/* --- log_rows.c: table maps, rows --- */
 void mylog_drop_maps(MyLog *log);
-Change *mylog_push(MyLog *log, ChangeKind kind);
-void mylog_flush(MyLog *log, uint32_t table);
-void mylog_flush_all(MyLog *log);
 MUST_CHECK bool mylog_refuse(const char *what, Error *err);
 MUST_CHECK bool mylog_learn(MyLog *log, uint32_t table, const TableMap *map, const Ddl *ddl,
                             Error *err);

@@ -17,85 +17,12 @@ void mylog_drop_maps(MyLog *log)
 
 /* --- what is ready --- */
 
-Change *mylog_push(MyLog *log, ChangeKind kind)
-{
-    if (log->ready_at == log->ready_count)
-        log->ready_at = log->ready_count = 0;
-    if (log->ready_count == log->ready_held) {
-        log->ready_held = log->ready_held ? log->ready_held * 2 : 16;
-        log->ready = mem_regrow(log->ready, log->ready_held, sizeof *log->ready);
-    }
-    Change *change = &log->ready[log->ready_count++];
-    *change = (Change){.kind = kind};
-    return change;
-}
-
-bool mylog_take(MyLog *log, Change *ret)
-{
-    if (log->ready_at == log->ready_count)
-        return false;
-    *ret = log->ready[log->ready_at++];
-    return true;
-}
-
-void mylog_flush(MyLog *log, uint32_t table)
-{
-    Builder *builder = &log->builders[table];
-    Batch *batch = TAKE(builder->batch);
-    if (!batch)
-        return;
-    log->pending_bytes -= batch->bytes;
-    if (batch->row_count == 0) {
-        batch_free(batch);
-        return;
-    }
-    if (batch->row_count + 1 >= batch->row_max && builder->row_max < ROWS_MAX)
-        builder->row_max *= 2;
-    else if (batch->row_count < builder->row_max / 8 && builder->row_max > ROWS_FIRST)
-        builder->row_max /= 2;
-    Change *change = mylog_push(log, CHANGE_BATCH);
-    change->table = table;
-    change->batch = batch;
-}
-
-void mylog_flush_all(MyLog *log)
-{
-    for (size_t i = 0; i < log->dirty_count; i++) {
-        mylog_flush(log, log->dirty[i]);
-        log->builders[log->dirty[i]].listed = false;
-    }
-    log->dirty_count = 0;
-    ASSERT(log->pending_bytes == 0);
-}
-
-static Batch *batch_for(MyLog *log, uint32_t table)
-{
-    Builder *builder = &log->builders[table];
-    if (builder->batch && builder->batch->row_count + 2 > builder->batch->row_max)
-        mylog_flush(log, table);
-    if (!builder->batch) {
-        builder->batch =
-            batch_new(log->options.tables[table].source->schema, table, builder->row_max);
-        if (log->origins)
-            origins_keep(builder->batch);
-    }
-    if (!builder->listed) {
-        builder->listed = true;
-        log->dirty[log->dirty_count++] = table;
-    }
-    return builder->batch;
-}
-
 static void checkpoint_at(MyLog *log, RowPosition at)
 {
-    mylog_flush_all(log);
-    Change *change = mylog_push(log, CHANGE_CHECKPOINT);
-    change->position.at = at;
-    change->commit_us = log->commit_us;
+    builders_checkpoint(&log->builders, at, log->commit_us);
     if (log->options.anchors)
         my_anchors_mark(log->options.anchors, at.major);
     log->checkpoint = at.major;
-    log->checkpoint_bytes = 0;
     log->spoke = false;
     log->oldest_us = log->first_us;
     log->first_us = 0;
@@ -114,7 +41,7 @@ bool mylog_rests(const MyLog *log, uint64_t *ret)
 
 void mylog_say(MyLog *log, const char *text)
 {
-    mylog_flush_all(log);
+    builders_flush_all(&log->builders);
     log->said = log->said_at == log->end ? (log->said + 1) % MESSAGES_MAX : 0;
     log->said_at = log->end;
     log->spoke = true;
@@ -122,7 +49,7 @@ void mylog_say(MyLog *log, const char *text)
     *message = (LogMessage){.prefix = mem_strdup(CAPTURE_BESIDE_PREFIX),
                             .content = (uint8_t *)mem_strdup(text),
                             .bytes = strlen(text)};
-    Change *change = mylog_push(log, CHANGE_MESSAGE);
+    Change *change = builders_push(&log->builders, CHANGE_MESSAGE);
     change->message = message;
     change->row = (RowPosition){log->end, (uint64_t)log->said << MESSAGE_ROWS_BITS};
 }
@@ -170,18 +97,13 @@ bool mylog_refuse(const char *what, Error *err)
 static void schema_changed(MyLog *log, uint32_t table, bool alone)
 {
     const SourceTable *source = log->options.tables[table].source;
-    Change *change = mylog_push(log, CHANGE_SCHEMA);
-    change->table = table;
-    change->row = log->at;
-    change->schema = source->schema;
-    change->shape = source->shape;
-    change->alone = alone;
+    builders_schema(&log->builders, table, source, log->at)->alone = alone;
 }
 
 bool mylog_learn(MyLog *log, uint32_t table, const TableMap *map, const Ddl *ddl, Error *err)
 {
     bool changed = false;
-    mylog_flush(log, table);
+    builders_flush(&log->builders, table);
     if (log->options.learn &&
         !log->options.learn(log->options.context, table, map, ddl, &changed, err))
         return false;
@@ -281,7 +203,7 @@ static bool make_plan(MyLog *log, Mapped *mapped, Error *err)
     bool fits = known_fits(table->known, mapped->map);
     if (!fits && !mylog_learn(log, number, mapped->map, NULL, err))
         return false;
-    mylog_flush(log, number);
+    builders_flush(&log->builders, number);
     fits = known_fits(table->known, mapped->map);
     if (!fits && !known_covers(table->known, mapped->map))
         return error_set(err, ERROR_CONFIG, "SchemaUndecided",
@@ -337,7 +259,7 @@ static bool put_rows(MyLog *log, Mapped *mapped, const BinlogEvent *event, RowsE
         return false;
     mapped->plan->fills = log->origins || atomic_load_explicit(&table->fills, memory_order_relaxed);
     while (reader_left(&rows->rows)) {
-        Batch *batch = batch_for(log, number);
+        Batch *batch = builders_batch(&log->builders, number, table->source->schema);
         size_t before = batch->bytes;
         uint32_t first = batch->row_count;
         log->at.minor++;
@@ -350,14 +272,9 @@ static bool put_rows(MyLog *log, Mapped *mapped, const BinlogEvent *event, RowsE
                             (uint32_t)(log->at.minor & row_mask) - 1);
         log->has_rows = true;
         log->changes++;
-        log->pending_bytes += batch->bytes - before;
-        log->checkpoint_bytes += batch->bytes - before;
-        if (batch_is_full(batch))
-            mylog_flush(log, number);
+        builders_filled(&log->builders, number, batch, before);
     }
-    if (UNLIKELY(log->pending_bytes > PENDING_BYTES_MAX))
-        mylog_flush_all(log);
-    if (UNLIKELY(log->checkpoint_bytes > log->options.transaction_bytes))
+    if (UNLIKELY(log->builders.checkpoint_bytes > log->options.transaction_bytes))
         checkpoint_at(log, log->at);
     return true;
 }

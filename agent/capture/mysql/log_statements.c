@@ -52,8 +52,8 @@ static bool on_renamed(MyLog *log, uint32_t number, const Ddl *ddl, const DdlTab
 
 static void on_truncate(MyLog *log, const BinlogEvent *event, uint32_t number)
 {
-    mylog_flush(log, number);
-    Change *change = mylog_push(log, CHANGE_TRUNCATE);
+    builders_flush(&log->builders, number);
+    Change *change = builders_push(&log->builders, CHANGE_TRUNCATE);
     change->table = number;
     change->row = log->at;
     if (log->origins)
@@ -102,8 +102,8 @@ static bool tell(MyLog *log, const BinlogEvent *event, const Ddl *ddl, Error *er
         return false;
     if (!statement)
         return true;
-    mylog_flush_all(log);
-    Change *change = mylog_push(log, CHANGE_STATEMENT);
+    builders_flush_all(&log->builders);
+    Change *change = builders_push(&log->builders, CHANGE_STATEMENT);
     change->row = log->at;
     change->statement = statement;
     my_origins_statement(log->origins, event, mylog_place_of_event(log, event), change);

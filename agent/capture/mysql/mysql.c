@@ -9,9 +9,6 @@
 #include "common/clock.h"
 #include "common/mem.h"
 
-/* Draining may still need an answer, but not one that waits for somebody's open transaction. */
-#define STOP_PATIENCE_US 2000000
-
 bool my_place(const Mysql *mysql, uint64_t file, uint64_t offset, uint64_t *ret, Error *err)
 {
     if (file + mysql->file_shift > PLACE_FILE_MAX || offset >> PLACE_OFFSET_BITS)
@@ -53,15 +50,10 @@ bool mysql_query_open(Mysql *mysql, Error *err)
     return mysql->query != NULL;
 }
 
-static bool patience_lasts(void *context)
+static bool goes_on(void *context)
 {
     Mysql *mysql = context;
-    if (!mysql->options.stop || !atomic_load(mysql->options.stop))
-        return true;
-    int64_t now_us = clock_mono_us();
-    if (!mysql->stopped_us)
-        mysql->stopped_us = now_us;
-    return now_us - mysql->stopped_us < STOP_PATIENCE_US;
+    return patience_until(mysql->options.stop, &mysql->stopped_us);
 }
 
 static void close_capture(Capture *capture)
@@ -213,7 +205,7 @@ Capture *capture_mysql_open(const ConnectorSpec *spec, const CaptureOptions *opt
     mysql->options = *options;
     mysql->mariadb = spec->source_type == SOURCE_MARIADB;
     mysql->anchors = my_anchors_new(mysql->mariadb);
-    mysql->patience = (MyPatience){patience_lasts, mysql};
+    mysql->patience = (Patience){goes_on, mysql};
     pthread_mutex_init(&mysql->session_lock, NULL);
     pthread_cond_init(&mysql->session_freed, NULL);
     my_marks_init(&mysql->marks);

@@ -1,7 +1,7 @@
 /* MySQL and MariaDB as a source. Read this first.
  *
  *   mysql.c        the driver: open, prepare, close, and who calls what
- *   connect.c      connections, what the server's errors mean    wire.c  packets, past the library
+ *   connect.c      connections, what the server's errors mean    packet.c  past the library
  *   check.c        what the server has to be set to, and who it is
  *   tables.c       the tables, their columns, types and keys     known.c  columns as they are kept
  *   learn.c        what becomes of a table whose columns change
@@ -36,7 +36,7 @@
 #include "agent/capture/mysql/known.h"
 #include "agent/capture/mysql/marks.h"
 #include "agent/capture/mysql/place.h"
-#include "agent/capture/mysql/wire.h"
+#include "agent/capture/mysql/packet.h"
 #include "agent/record/statement.h"
 #include "common/bytes.h"
 
@@ -85,7 +85,7 @@ typedef struct Adopted {
 /* A connection in the copy's snapshot; a reader has it for a range. */
 typedef struct MySession {
     MYSQL *connection;
-    MyWire wire;
+    Wire wire;
     bool busy;
 } MySession;
 
@@ -123,7 +123,7 @@ typedef struct Mysql {
     MyAnchors *anchors;
     MyMarks marks;    /* of whoever reads beside the stream */
     MyStream *stream; /* NULL before capture_stream_start */
-    MyPatience patience;
+    Patience patience;
     CaptureOptions options;
     int64_t stopped_us; /* when it was seen that it is to stop; 0: not yet */
 } Mysql;
@@ -178,7 +178,7 @@ void my_table_done(MyTable *table);
 void my_table_forget_statements(MyTable *table);
 MUST_CHECK bool my_tables_look(Capture *capture, CaptureFound *found, void *context, Error *err);
 /* The columns as the catalog has them now. *ret NULL: there is no such table. */
-MUST_CHECK bool my_table_read(const Mysql *mysql, MYSQL *connection, const MyPatience *patience,
+MUST_CHECK bool my_table_read(const Mysql *mysql, MYSQL *connection, const Patience *patience,
                               const SourceTable *source, MyKnown **ret, Error *err);
 /* Have both the same columns and key, whatever their origins? */
 bool my_table_equal(const MyKnown *a, const MyKnown *b);

@@ -9,25 +9,20 @@
 
 #define NAMES_MAX 100000
 
-typedef struct TableOrder {
-    uint64_t order, of; /* rows, of which transaction */
-} TableOrder;
-
 struct MyOrigins {
     Arena *arena;
     const char **names;
     size_t name_count, names_held;
     TransactionOrigin now;
     int64_t gtid_us; /* when it was committed where it began; 0: the log says seconds alone */
-    uint64_t transaction, order;
-    TableOrder *tables;
+    Builders *builders;
 };
 
-MyOrigins *my_origins_new(size_t tables)
+MyOrigins *my_origins_new(Builders *builders)
 {
     MyOrigins *origins = mem_zalloc(sizeof *origins);
     origins->arena = arena_new(4096);
-    origins->tables = mem_array(tables + 1, sizeof *origins->tables);
+    origins->builders = builders;
     return origins;
 }
 
@@ -37,7 +32,6 @@ void my_origins_free(MyOrigins *origins)
         return;
     arena_free(origins->arena);
     free(origins->names);
-    free(origins->tables);
     free(origins);
 }
 
@@ -70,8 +64,7 @@ bool my_origins_begin(MyOrigins *origins, const GtidEvent *gtid, Error *err)
     char text[GTID_TEXT_BYTES];
     origins->now = (TransactionOrigin){.file = origins->now.file};
     origins->gtid_us = gtid->commit_us;
-    origins->transaction++;
-    origins->order = 0;
+    builders_begin(origins->builders);
     if (gtid->anonymous)
         return true;
     gtid_format(&gtid->gtid, text);
@@ -92,16 +85,6 @@ static void take_event(MyOrigins *origins, const BinlogEvent *event)
     origins->now.commit_us = origins->gtid_us ? origins->gtid_us : event->time * INT64_C(1000000);
 }
 
-static uint64_t count(MyOrigins *origins, uint32_t table, uint64_t *ret_of_table)
-{
-    TableOrder *of = &origins->tables[table];
-    if (of->of != origins->transaction)
-        of->order = 0;
-    of->of = origins->transaction;
-    *ret_of_table = ++of->order;
-    return ++origins->order;
-}
-
 void my_origins_rows(MyOrigins *origins, Batch *batch, uint32_t first, const BinlogEvent *event,
                      uint64_t place, uint32_t row)
 {
@@ -111,7 +94,7 @@ void my_origins_rows(MyOrigins *origins, Batch *batch, uint32_t first, const Bin
         to->lsn = place;
         to->row = row;
         to->transaction = origins_transaction(batch, &origins->now);
-        to->total_order = count(origins, batch->table, &to->table_order);
+        to->total_order = builders_count(origins->builders, batch->table, &to->table_order);
     }
 }
 
@@ -125,12 +108,12 @@ void my_origins_statement(MyOrigins *origins, const BinlogEvent *event, uint64_t
 void my_origins_change(MyOrigins *origins, const BinlogEvent *event, uint64_t place, Change *ret)
 {
     my_origins_statement(origins, event, place, ret);
-    ret->total_order = count(origins, ret->table, &ret->table_order);
+    ret->total_order = builders_count(origins->builders, ret->table, &ret->table_order);
 }
 
 bool my_origins_end(MyOrigins *origins, uint64_t place, Change *ret)
 {
     ret->lsn = place;
     ret->transaction = origins->now;
-    return origins->order > 0;
+    return origins->builders->order > 0;
 }

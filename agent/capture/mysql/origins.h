@@ -3,12 +3,13 @@
  * is. Pure. */
 #pragma once
 
-#include "agent/capture/capture.h"
+#include "agent/capture/builders/builders.h"
 #include "agent/capture/mysql/binlog.h"
 
 typedef struct MyOrigins MyOrigins;
 void my_origins_free(MyOrigins *origins); /* NULL is fine */
-MyOrigins *my_origins_new(size_t tables) OWNED_BY(my_origins_free);
+/* builders: which count the changes of a transaction; they outlive it. */
+MyOrigins *my_origins_new(Builders *builders) OWNED_BY(my_origins_free);
 
 /* The file that events stand in from here on. */
 MUST_CHECK bool my_origins_file(MyOrigins *origins, const char *name, size_t bytes, Error *err);

@@ -7,13 +7,12 @@
 #include "agent/capture/mysql/xa.h"
 #include "common/mem.h"
 
-#define READ_BYTES ((size_t)256 << 10)
 #define ANSWER_MS 60000
 
 struct MyReplay {
     const Mysql *mysql;
     MYSQL *connection;
-    MyWire wire;
+    Wire wire;
     bool checksums;
 };
 
@@ -21,7 +20,7 @@ void my_replay_free(MyReplay *replay)
 {
     if (!replay)
         return;
-    mywire_done(&replay->wire);
+    wire_done(&replay->wire);
     my_close(replay->connection);
     free(replay);
 }
@@ -36,7 +35,7 @@ static MyReplay *open_at(const Mysql *mysql, uint64_t place, Error *err)
         !my_stream_announce(mysql, replay->connection, &replay->checksums, err) ||
         !my_stream_ask(mysql, replay->connection, place, 0, err))
         return NULL;
-    mywire_init(&replay->wire, replay->connection, -1, READ_BYTES, BINLOG_EVENT_MAX);
+    my_packet_init(&replay->wire, replay->connection, -1);
     return TAKE(replay);
 }
 
@@ -44,11 +43,10 @@ static MyReplay *open_at(const Mysql *mysql, uint64_t place, Error *err)
 static bool next(MyReplay *replay, const uint8_t **ret, size_t *ret_bytes, Error *err)
 {
     Reader packet;
-    const MyPatience *patience = &replay->mysql->patience;
-    if (!patience->lasts(patience->context))
+    if (!patience_lasts(&replay->mysql->patience))
         return error_set(err, ERROR_RETRY, "Stopped", "told to stop");
-    mywire_rest(&replay->wire);
-    return mywire_take(&replay->wire, ANSWER_MS, &packet, err) &&
+    wire_rest(&replay->wire);
+    return my_packet_take(&replay->wire, ANSWER_MS, &packet, err) &&
            my_stream_packet(replay->mysql, packet, ret, ret_bytes, err);
 }
 

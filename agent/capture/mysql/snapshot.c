@@ -32,7 +32,7 @@ static const char isolation_sql[] = "SET SESSION TRANSACTION ISOLATION LEVEL REP
 
 void session_free(MySession *session)
 {
-    mywire_done(&session->wire);
+    wire_done(&session->wire);
     my_close(session->connection);
     free(session);
 }

@@ -20,21 +20,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/capture/linger/linger.h"
 #include "agent/capture/mysql/binlog.h"
 #include "agent/capture/mysql/headroom.h"
 #include "agent/capture/mysql/log.h"
 #include "agent/capture/mysql/replay.h"
 #include "common/clock.h"
 #include "common/crash.h"
+#include "common/log.h"
 #include "common/mem.h"
 
-#define READ_BYTES ((size_t)256 << 10)
-#define LINGER_US INT64_C(200000)
-#define IDLE_US INT64_C(20000)          /* the source is silent for so long: no lingering */
-#define BEAT_LINGER_US INT64_C(1000000) /* when only other tables' log passes by */
-#define CLOSE_US INT64_C(500)           /* reads that follow each other so closely: gather */
-#define GATHER_MS 1
-#define GATHER_BYTES ((size_t)64 << 10)
 #define EVENTS_PER_CLOCK 128
 #define TRANSACTION_BYTES ((uint64_t)256 << 20)
 #define DUMP_TO_END 1
@@ -50,16 +45,12 @@
 struct MyStream {
     Mysql *mysql;
     MYSQL *connection;
-    MyWire wire;
+    Wire wire;
     MyLog *log;
     MyReplay *replay; /* what was prepared by XA, read again; NULL: nothing */
     int64_t now_us;
-    int64_t first_us; /* when the first data since the last checkpoint came; 0: none */
-    int64_t first_beat_us;
-    int64_t data_us, heard_us; /* when data, or anything, came last */
-    int64_t linger_us, idle_us, beat_linger_us;
-    int64_t read_us;
-    size_t read_bytes;
+    Linger linger;
+    int64_t heard_us; /* when anything came last */
     bool any_batch;
     _Atomic(uint64_t) confirmed;
     Headroom headroom;
@@ -84,7 +75,7 @@ static void end_session(const MyStream *stream)
     if (!stream->connection || !mysql->query)
         return;
     int64_t until_us = clock_mono_us() + LEAVE_US;
-    const MyPatience patience = {soon, &until_us};
+    const Patience patience = {soon, &until_us};
     AUTO(mem_free) char *sql = mem_format("KILL %lu", mysql_thread_id(stream->connection));
     Error unsaid;
     (void)!my_command(mysql->query, &patience, sql, &unsaid);
@@ -95,7 +86,7 @@ void my_stream_close(MyStream *stream)
     if (!stream)
         return;
     end_session(stream);
-    mywire_done(&stream->wire);
+    wire_done(&stream->wire);
     my_replay_free(stream->replay);
     mylog_free(stream->log);
     my_close(stream->connection);
@@ -135,7 +126,7 @@ static bool take_lock(MyStream *stream, const char *name, bool *ret_got, Error *
         if (!got)
             return false;
         *ret_got = strcmp(got, "1") == 0;
-        if (!mysql->patience.lasts(mysql->patience.context))
+        if (!patience_lasts(&mysql->patience))
             break;
     }
     return true;
@@ -164,7 +155,7 @@ bool my_stream_unread(Mysql *mysql, Error *err)
 
 bool my_stream_announce(const Mysql *mysql, MYSQL *connection, bool *ret_checksums, Error *err)
 {
-    const MyPatience *patience = &mysql->patience;
+    const Patience *patience = &mysql->patience;
     AUTO(mem_free)
     char *sums = my_value(connection, patience, "SELECT @@global.binlog_checksum", err);
     if (!sums)
@@ -197,7 +188,7 @@ bool my_stream_ask(const Mysql *mysql, MYSQL *connection, uint64_t place, uint32
     Bytes content = {0};
     bytes_put(&content, head, sizeof head);
     bytes_put(&content, name, strlen(name));
-    bool ok = mywire_command(connection, COM_BINLOG_DUMP, content.data, content.used, err);
+    bool ok = my_packet_command(connection, COM_BINLOG_DUMP, content.data, content.used, err);
     bytes_done(&content);
     return ok;
 }
@@ -242,13 +233,14 @@ bool my_stream_start(Capture *capture, Error *err)
                                   .transaction_bytes = TRANSACTION_BYTES,
                                   .origins = mysql->options.origins,
                                   .commits = mysql->options.commits});
-    stream->beat_linger_us = clock_asked_us("FIRN_CONFIRM_MS", BEAT_LINGER_US);
-    stream->linger_us = mysql->options.linger_us ? mysql->options.linger_us : LINGER_US;
-    stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;
-    mywire_init(&stream->wire, stream->connection, mysql->marks.wake_fd, READ_BYTES,
-                BINLOG_EVENT_MAX);
+    linger_init(&stream->linger, mysql->options.linger_us);
+    my_packet_init(&stream->wire, stream->connection, mysql->marks.wake_fd);
     stream->now_us = stream->heard_us = clock_mono_us();
     mysql->stream = stream;
+    char file[PLACE_NAME_BYTES];
+    if (my_place_file(mysql, mysql->start.major, file, NULL))
+        log_info("following the log", LOG_T("source", mysql->source), LOG_T("file", file),
+                 LOG_U("offset", place_offset(mysql->start.major)));
     return true;
 }
 
@@ -326,7 +318,7 @@ void my_stream_figures(const Capture *capture, CaptureFigures *ret)
 /* What a server says when it can't read the log to us; its number is the same for all of it. */
 static bool stream_error(const Mysql *mysql, Reader packet, Error *err)
 {
-    (void)mywire_error(packet, err);
+    (void)my_packet_error(packet, err);
     if (err && strstr(err->message, "same server_uuid/server_id"))
         return number_in_use(mysql, "another replica", err);
     if (!err || strcmp(err->code, "LogUnreadable") != 0)
@@ -345,9 +337,9 @@ bool my_stream_packet(const Mysql *mysql, Reader packet, const uint8_t **ret_eve
 {
     const uint8_t *at;
     *ret_event = NULL;
-    if (mywire_is_error(&packet))
+    if (my_packet_is_error(&packet))
         return stream_error(mysql, packet, err);
-    if (mywire_is_eof(&packet))
+    if (my_packet_is_eof(&packet))
         return true;
     if (!reader_take(&packet, 1, &at) || *at != 0)
         return error_set(err, ERROR_RETRY, "BadMessage", "a packet of the log is none");
@@ -366,24 +358,11 @@ static bool on_packet(MyStream *stream, Reader packet, Error *err)
         return error_set(err, ERROR_RETRY, "StreamEnded", "the server ended the stream");
     bool beat = bytes >= BINLOG_HEADER_BYTES &&
                 (event[4] == EVENT_HEARTBEAT || event[4] == EVENT_HEARTBEAT_V2);
-    if (!beat) {
-        if (!stream->first_us)
-            stream->first_us = stream->now_us;
-        stream->data_us = stream->now_us;
-    } else if (!stream->first_beat_us) {
-        stream->first_beat_us = stream->now_us;
-    }
+    if (beat)
+        linger_beat(&stream->linger, stream->now_us);
+    else
+        linger_data(&stream->linger, stream->now_us);
     return mylog_event(stream->log, event, bytes, err);
-}
-
-/* Is it time to hand out what has gathered, at the next end of a transaction? */
-static bool checkpoint_due(const MyStream *stream)
-{
-    int64_t now = stream->now_us;
-    if (stream->first_us)
-        return now - stream->first_us >= stream->linger_us ||
-               now - stream->data_us >= stream->idle_us;
-    return stream->first_beat_us && now - stream->first_beat_us >= stream->beat_linger_us;
 }
 
 /* An event of what was prepared, or the beginning or the end of that. *ret_done false: there is
@@ -425,28 +404,28 @@ static bool say_mark(MyStream *stream)
     my_anchors_mark(anchors, place);
     my_marks_said(&stream->mysql->marks, place,
                   my_anchors_at(anchors, (RowPosition){.major = place}));
-    if (!stream->first_us)
-        stream->first_us = stream->now_us;
+    if (!stream->linger.first_us)
+        stream->linger.first_us = stream->now_us;
     return true;
 }
 
 /* Decodes what is in the buffer until a change is ready (*ret filled), or nothing is left, or it is
- * time to look at the clock. MYWIRE_EMPTY: the buffer is used up. */
-static MyWireResult decode_some(MyStream *stream, Change *ret, Error *err)
+ * time to look at the clock. WIRE_EMPTY: the buffer is used up. */
+static WireResult decode_some(MyStream *stream, Change *ret, Error *err)
 {
-    bool due = checkpoint_due(stream);
+    bool due = linger_due(&stream->linger, stream->now_us);
     for (int i = 0; i < EVENTS_PER_CLOCK; i++) {
         if (mylog_take(stream->log, ret))
-            return MYWIRE_OK;
+            return WIRE_OK;
         if (due && mylog_can_checkpoint(stream->log)) {
             mylog_checkpoint(stream->log);
-            stream->first_us = stream->first_beat_us = 0;
+            linger_done(&stream->linger);
             due = false;
             continue;
         }
         if (mylog_unpacking(stream->log)) {
             if (!mylog_unpack(stream->log, err))
-                return MYWIRE_FAILED;
+                return WIRE_FAILED;
             CRASH_POINT("mysql-unpacking");
             continue;
         }
@@ -454,51 +433,37 @@ static MyWireResult decode_some(MyStream *stream, Change *ret, Error *err)
             continue;
         bool replayed;
         if (!replay_some(stream, &replayed, err))
-            return MYWIRE_FAILED;
+            return WIRE_FAILED;
         if (replayed)
             continue;
-        mywire_rest(&stream->wire);
+        wire_rest(&stream->wire);
         Reader packet;
-        MyWireResult result = mywire_next(&stream->wire, &packet, err);
-        if (result != MYWIRE_OK)
+        WireResult result = my_packet_next(&stream->wire, &packet, err);
+        if (result != WIRE_OK)
             return result;
         if (!on_packet(stream, packet, err))
-            return MYWIRE_FAILED;
+            return WIRE_FAILED;
     }
-    return MYWIRE_OK;
-}
-
-/* Until when nothing needs to be done unless bytes come. */
-static int wait_ms(const MyStream *stream, int64_t deadline_us)
-{
-    int64_t until = deadline_us;
-    if (mylog_can_checkpoint(stream->log)) {
-        int64_t due = stream->first_us ? stream->data_us + stream->idle_us
-                                       : stream->first_beat_us + stream->beat_linger_us;
-        until = due < until ? due : until;
-    }
-    int64_t left_us = until - stream->now_us;
-    return left_us <= 0 ? 0 : (int)((left_us + 999) / 1000);
+    return WIRE_OK;
 }
 
 static bool read_some(MyStream *stream, int64_t deadline_us, Error *err)
 {
-    int64_t since_us = stream->now_us - stream->read_us;
-    if (since_us < CLOSE_US && stream->read_bytes < GATHER_BYTES && stream->read_bytes > 0)
-        mywire_gather(&stream->wire, GATHER_BYTES, GATHER_MS);
-    MyWireResult result = mywire_read(&stream->wire, &stream->read_bytes, err);
-    if (result == MYWIRE_OK) {
-        stream->read_us = stream->heard_us = clock_mono_us();
+    WireResult result = wire_read_on(&stream->wire, stream->now_us, err);
+    if (result == WIRE_OK) {
+        stream->heard_us = stream->wire.read_us;
         return true;
     }
-    if (result == MYWIRE_FAILED)
+    if (result == WIRE_FAILED)
         return false;
     if (stream->now_us - stream->heard_us > SILENT_US)
         return error_set(err, ERROR_RETRY, "ConnectionLost", "the server is silent");
-    result = mywire_wait(&stream->wire, wait_ms(stream, deadline_us), err);
-    if (result == MYWIRE_WOKEN)
+    int wait_ms = linger_wait_ms(&stream->linger, mylog_can_checkpoint(stream->log), deadline_us,
+                                 stream->now_us);
+    result = wire_wait(&stream->wire, wait_ms, err);
+    if (result == WIRE_WOKEN)
         my_marks_woken(&stream->mysql->marks);
-    return result != MYWIRE_FAILED;
+    return result != WIRE_FAILED;
 }
 
 static void hand_out(MyStream *stream, Change *ret)
@@ -524,11 +489,11 @@ bool my_stream_next(Capture *capture, int timeout_ms, Change *ret, Error *err)
     stream->now_us = clock_mono_us();
     int64_t deadline_us = stream->now_us + (int64_t)timeout_ms * 1000;
     for (;;) {
-        MyWireResult result = decode_some(stream, ret, err);
-        if (result == MYWIRE_FAILED)
+        WireResult result = decode_some(stream, ret, err);
+        if (result == WIRE_FAILED)
             break;
         if (ret->kind == CHANGE_NONE) {
-            if (result == MYWIRE_EMPTY && !read_some(stream, deadline_us, err))
+            if (result == WIRE_EMPTY && !read_some(stream, deadline_us, err))
                 break;
             stream->now_us = clock_mono_us();
             if (stream->now_us < deadline_us)

@@ -43,24 +43,10 @@ void my_table_done(MyTable *table)
 
 /* --- choosing --- */
 
-static bool any_matches(const TextList *patterns, const char *name)
-{
-    for (size_t i = 0; i < patterns->count; i++)
-        if (manifest_pattern_matches(patterns->texts[i], name))
-            return true;
-    return false;
-}
-
-static bool is_chosen(const ConnectorSpec *spec, const char *name)
-{
-    return (spec->include.count == 0 || any_matches(&spec->include, name)) &&
-           !any_matches(&spec->exclude, name);
-}
-
 bool my_table_chosen(const Mysql *mysql, const char *table)
 {
     AUTO(mem_free) char *name = mem_format("%s.%s", mysql->spec->database, table);
-    return is_chosen(mysql->spec, name);
+    return manifest_chooses(mysql->spec, name);
 }
 
 /* A pattern without wildcards names one table: that must be there. */
@@ -71,7 +57,7 @@ static bool check_named(const Mysql *mysql, Error *err)
         bool found = strpbrk(include->texts[i], "*?[") != NULL;
         for (size_t t = 0; t < mysql->table_count && !found; t++)
             found = manifest_pattern_matches(include->texts[i], mysql->tables[t].name);
-        if (!found && !any_matches(&mysql->spec->exclude, include->texts[i]))
+        if (!found && !manifest_patterns_match(&mysql->spec->exclude, include->texts[i]))
             return error_set(err, ERROR_CONFIG, "TableMissing",
                              "spec.source.tables.include names %s, but database %s has no such "
                              "table that user %s may read (views are none); correct the name (it "
@@ -132,7 +118,7 @@ static bool find_tables(Mysql *mysql, Error *err)
     mysql->tables = mem_array(rows + 1, sizeof *mysql->tables);
     for (MYSQL_ROW row; (row = mysql_fetch_row(result));) {
         char *name = mem_format("%s.%s", mysql->spec->database, row[0]);
-        if (!is_chosen(mysql->spec, name)) {
+        if (!manifest_chooses(mysql->spec, name)) {
             free(name);
             continue;
         }
@@ -161,7 +147,7 @@ bool my_tables_look(Capture *capture, CaptureFound *found, void *context, Error 
         bool known = false;
         for (size_t i = 0; i < mysql->table_count && !known; i++)
             known = strcmp(mysql->tables[i].name, name) == 0;
-        if (!known && is_chosen(mysql->spec, name) &&
+        if (!known && manifest_chooses(mysql->spec, name) &&
             check_engine(name, row[1] ? row[1] : "", NULL))
             found(context, name);
     }
@@ -171,7 +157,7 @@ bool my_tables_look(Capture *capture, CaptureFound *found, void *context, Error 
 /* --- columns --- */
 
 /* The key's columns, by their place in it. */
-static bool read_key(MYSQL *connection, const MyPatience *patience, const char *schema,
+static bool read_key(MYSQL *connection, const Patience *patience, const char *schema,
                      const char *table, const KnownColumn *columns, size_t count, uint32_t *key,
                      size_t *ret_count, Error *err)
 {
@@ -191,7 +177,7 @@ static bool read_key(MYSQL *connection, const MyPatience *patience, const char *
     return true;
 }
 
-bool my_table_read(const Mysql *mysql, MYSQL *connection, const MyPatience *patience,
+bool my_table_read(const Mysql *mysql, MYSQL *connection, const Patience *patience,
                    const SourceTable *source, MyKnown **ret, Error *err)
 {
     *ret = NULL;

@@ -17,12 +17,13 @@
 
 #include "agent/capture/tls/tls_files.h"
 #include "common/clock.h"
-#include "common/log.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 #define CONNECT_TIMEOUT_MS 10000
-#define WAIT_MS 100
-#define SLOW_US 10000000          /* a query that takes so long is worth a word */
+#define LOOK_SQL                                                                                   \
+    "SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity WHERE application_name = "     \
+    "'firn-agent'"
 #define SERVER_VERSION_MIN 140000 /* 13 has neither binary values nor streaming in pgoutput */
 
 void connect_close(PGconn *connection)
@@ -34,30 +35,15 @@ void result_clear(PGresult *result)
     PQclear(result);
 }
 
-static char *quote(const char *text, char mark)
-{
-    AUTO(mem_free) char *out = mem_alloc(strlen(text) * 2 + 3);
-    char *to = out;
-    *to++ = mark;
-    for (const char *at = text; *at; at++) {
-        if (*at == mark)
-            *to++ = mark;
-        *to++ = *at;
-    }
-    *to++ = mark;
-    *to = '\0';
-    return TAKE(out);
-}
-
 char *connect_identifier(const char *name)
 {
-    return quote(name, '"');
+    return text_sql_quote(name, '"');
 }
 
 /* standard_conforming_strings is set on every connection: a backslash is only a backslash. */
 char *connect_literal(const char *text)
 {
-    return quote(text, '\'');
+    return text_sql_quote(text, '\'');
 }
 
 /* --- errors --- */
@@ -250,11 +236,6 @@ static const char *path_or_null(const PemFile *file)
     return file->path[0] ? file->path : NULL;
 }
 
-static bool lasts(const Patience *patience)
-{
-    return !patience || patience->lasts(patience->context);
-}
-
 /* Drives the start of a connection to its end, good or bad (PQstatus tells). False: given up. */
 static bool connect_drive(PGconn *connection, const Patience *patience, Error *err)
 {
@@ -263,12 +244,12 @@ static bool connect_drive(PGconn *connection, const Patience *patience, Error *e
     while (status != PGRES_POLLING_OK && status != PGRES_POLLING_FAILED) {
         struct pollfd polled = {.fd = PQsocket(connection),
                                 .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
-        int ready = poll(&polled, 1, WAIT_MS);
+        int ready = poll(&polled, 1, PATIENCE_LOOK_MS);
         if (ready < 0 && errno != EINTR)
             return error_errno(err, ERROR_RETRY, "HostUnreachable", errno, "waiting for it");
         if (ready > 0)
             status = PQconnectPoll(connection);
-        if (!lasts(patience))
+        if (!patience_lasts(patience))
             return error_set(err, ERROR_RETRY, "Stopped", "told to stop while connecting");
         if (clock_mono_us() >= deadline_us)
             return error_set(err, ERROR_RETRY, "HostUnreachable",
@@ -375,7 +356,8 @@ PGconn *connect_open(const ConnectorSpec *spec, bool replication, const Patience
     if (!tls_files_open(spec, &tls, err))
         return NULL;
     PGconn *connection = NULL;
-    for (size_t i = 0; i < spec->hosts.count && !connection && (!i || lasts(patience)); i++)
+    for (size_t i = 0; i < spec->hosts.count && !connection && (!i || patience_lasts(patience));
+         i++)
         connection = connect_host(spec, spec->hosts.texts[i], replication, patience, &tls, err);
     tls_files_close(&tls);
     return connection;
@@ -428,11 +410,10 @@ static void drop_results(PGconn *connection)
 static bool wait_result(PGconn *connection, const char *sql, int64_t deadline_us, Error *err)
 {
     const Patience *patience = PQinstanceData(connection, on_event);
-    int64_t since_us = clock_mono_us();
-    bool said = false;
+    Unanswered unanswered = {.sql = sql, .look = LOOK_SQL, .since_us = clock_mono_us()};
     while (PQisBusy(connection)) {
         struct pollfd polled = {.fd = PQsocket(connection), .events = POLLIN};
-        (void)!poll(&polled, 1, WAIT_MS);
+        (void)!poll(&polled, 1, PATIENCE_LOOK_MS);
         if (!PQconsumeInput(connection))
             return true; /* the result says so */
         int64_t now_us = clock_mono_us();
@@ -440,19 +421,12 @@ static bool wait_result(PGconn *connection, const char *sql, int64_t deadline_us
             cancel(connection);
             drop_results(connection);
             return error_set(err, ERROR_RETRY, "Timeout", "no answer to '%.80s' within %d s", sql,
-                             (int)((now_us - since_us) / 1000000));
+                             (int)((now_us - unanswered.since_us) / 1000000));
         }
-        if (!lasts(patience)) {
+        if (!patience_waits(patience, &unanswered, err)) {
             cancel(connection); /* else it would wait for its lock even when we are gone */
-            return error_set(err, ERROR_RETRY, "Stopped",
-                             "told to stop while the source had not answered '%.80s'", sql);
+            return false;
         }
-        if (!said && now_us - since_us >= SLOW_US)
-            log_warn("the source does not answer a query; does it wait for a lock that an open "
-                     "transaction holds? SELECT pid, pg_blocking_pids(pid), query FROM "
-                     "pg_stat_activity WHERE application_name = 'firn-agent'",
-                     LOG_T("query", sql));
-        said = said || now_us - since_us >= SLOW_US;
     }
     return true;
 }

@@ -4,20 +4,13 @@
 #include <libpq-fe.h>
 #include <stdlib.h>
 
-#include "common/error.h"
+#include "agent/capture/patience/patience.h"
 #include "common/manifest/manifest.h"
 
 void connect_close(PGconn *connection);
 DEFINE_AUTO(PGconn, connect_close);
 void result_clear(PGresult *result);
 DEFINE_AUTO(PGresult, result_clear);
-
-/* Asked about ten times a second, in the thread that waits for a server: is it to wait on? False
- * ends the wait: RETRY "Stopped". */
-typedef struct Patience {
-    bool (*lasts)(void *context);
-    void *context;
-} Patience;
 
 /* An ordinary connection, or one for replication commands (which also takes plain SQL). Tries the
  * spec's hosts in turn; with several, only a primary is taken. The spec's texts are not kept; the

@@ -27,8 +27,6 @@
 #include "common/mem.h"
 
 #define ROWS_PER_BATCH 8192
-#define READ_BYTES ((size_t)256 << 10)
-#define GATHER_BYTES (64 << 10)
 #define WAIT_MS_MAX 64
 #define COMMAND_TIMEOUT_MS 60000
 #define OIDS_FLAG (1u << 16)
@@ -75,7 +73,7 @@ TableReader *copy_reader_new(Postgres *postgres, Error *err)
         copy_reader_free(&reader->base);
         return NULL;
     }
-    wire_init(&reader->wire, reader->connection, reader->wake_fd, READ_BYTES);
+    message_init(&reader->wire, reader->connection, reader->wake_fd);
     return reader;
 }
 
@@ -191,18 +189,11 @@ static bool check_versions(TableReader *reader, const PgTable *table, const PgPa
     return true;
 }
 
-/* Bytes for which a wait ends. libpq's own waits need 1. Where the system refuses, every wait ends
- * with the first byte, which is only slower. */
-static void wake_at(const TableReader *reader, int bytes)
-{
-    (void)setsockopt(reader->wire.fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
-}
-
 bool copy_start(TableReader *reader, uint32_t table, const char *sql, Error *err)
 {
-    if (!wire_command(&reader->wire, sql, 'H', COMMAND_TIMEOUT_MS, err))
+    if (!message_command(&reader->wire, sql, 'H', COMMAND_TIMEOUT_MS, err))
         return false;
-    wake_at(reader, GATHER_BYTES);
+    wire_wake_at(&reader->wire, WIRE_GATHER_BYTES);
     reader->wait_ms = 1;
     reader->table = &reader->postgres->tables[table];
     reader->table_number = table;
@@ -349,8 +340,8 @@ static void hand_out(TableReader *reader, Batch **ret, bool last)
 }
 
 /* Reads what is there, or waits. The server sends 8 KiB at a time; to be woken for each would cost
- * as much as decoding them. So during a range the socket wakes for GATHER_BYTES, and after a short
- * while for less, as at the end. */
+ * as much as decoding them. So during a range the socket wakes for WIRE_GATHER_BYTES, and after a
+ * short while for less, as at the end. */
 static bool read_more(TableReader *reader, Error *err)
 {
     size_t bytes;
@@ -376,7 +367,7 @@ bool copy_next(CopyReader *base, Batch **ret, Error *err)
     for (;;) {
         uint8_t kind;
         Reader content;
-        WireResult result = wire_next(&reader->wire, &kind, &content, err);
+        WireResult result = message_next(&reader->wire, &kind, &content, err);
         if (result == WIRE_FAILED)
             return error_wrap(err, "copying table %s", reader->table->name);
         if (result == WIRE_EMPTY) {
@@ -393,12 +384,12 @@ bool copy_next(CopyReader *base, Batch **ret, Error *err)
                 return true;
             }
         } else if (kind == 'E') {
-            wire_error(content, err);
+            message_error(content, err);
             return error_wrap(err, "copying table %s", reader->table->name);
         } else if (kind == 'Z') {
             if (!reader->trailer_read)
                 return bad_copy(reader->table, "the copy ended without its trailer", err);
-            wake_at(reader, 1);
+            wire_wake_at(&reader->wire, 0); /* libpq waits for any */
             /* No lock holds types. They were as they are when it began and are when it ends. */
             if (!tables_check_composites(reader->connection, reader->table, err) ||
                 !leave_range(reader, err))

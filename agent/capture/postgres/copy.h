@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 
 #include "agent/capture/postgres/postgres.h"
-#include "agent/capture/postgres/wire.h"
+#include "agent/capture/postgres/message.h"
 
 typedef struct TableReader {
     CopyReader base;

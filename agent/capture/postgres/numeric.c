@@ -2,27 +2,6 @@
 
 const char numeric_does_not_fit[] = "does not fit its decimal";
 const char numeric_no_digit[] = "is a numeric with an impossible digit";
-const uint64_t numeric_powers[NUMERIC_POWERS] = {
-    1,
-    10,
-    100,
-    1000,
-    10000,
-    100000,
-    1000000,
-    10000000,
-    100000000,
-    1000000000,
-    10000000000,
-    100000000000,
-    1000000000000,
-    10000000000000,
-    100000000000000,
-    1000000000000000,
-    10000000000000000,
-    100000000000000000,
-    1000000000000000000,
-};
 
 /* sum * by + plus, refused above 2^127 (10^38 is less). */
 static bool multiply_add(unsigned __int128 *sum, uint32_t by, uint32_t plus)
@@ -49,9 +28,9 @@ const char *numeric_many_groups(const Numeric *numeric, uint32_t groups, int32_t
     }
     if (exponent < 0) {
         uint16_t group = be16(numeric->at + 2 * whole);
-        uint32_t cut = (uint32_t)numeric_powers[-exponent];
+        uint32_t cut = (uint32_t)powers_of_ten[-exponent];
         if (group > 9999 || group % cut ||
-            !multiply_add(ret, (uint32_t)numeric_powers[4 + exponent], group / cut))
+            !multiply_add(ret, (uint32_t)powers_of_ten[4 + exponent], group / cut))
             return numeric_does_not_fit;
     }
     for (; exponent > 0; exponent--)
@@ -83,7 +62,7 @@ const char *numeric_print(const Numeric *numeric, Bytes *to)
         if (group > 9999)
             return numeric_no_digit;
         for (int digit = 3; digit >= 0; digit--) {
-            uint8_t shown = (uint8_t)('0' + group / numeric_powers[digit] % 10);
+            uint8_t shown = (uint8_t)('0' + group / powers_of_ten[digit] % 10);
             if (begun || shown != '0')
                 *text++ = shown;
             begun = begun || shown != '0';
@@ -98,7 +77,7 @@ const char *numeric_print(const Numeric *numeric, Bytes *to)
         uint32_t group = at >= 0 && at < (int32_t)numeric->groups ? be16(numeric->at + 2 * at) : 0;
         if (group > 9999)
             return numeric_no_digit;
-        *text++ = (uint8_t)('0' + group / numeric_powers[3 - digit % 4] % 10);
+        *text++ = (uint8_t)('0' + group / powers_of_ten[3 - digit % 4] % 10);
     }
     ASSERT((size_t)(text - begin) <= room);
     to->used += (size_t)(text - begin);

@@ -4,6 +4,7 @@
 
 #include "agent/capture/postgres/bigendian.h"
 #include "common/bytes.h"
+#include "common/powers.h"
 
 enum {
     SIGN_PLUS = 0,
@@ -25,8 +26,6 @@ typedef struct Numeric {
 MUST_CHECK const char *numeric_print(const Numeric *numeric, Bytes *to);
 
 /* --- into a decimal: once per value, so the usual case stands here --- */
-#define NUMERIC_POWERS 19 /* of ten in 64 bits */
-extern const uint64_t numeric_powers[NUMERIC_POWERS];
 extern const char numeric_does_not_fit[], numeric_no_digit[];
 
 MUST_CHECK static inline const char *numeric_read(const uint8_t *value, uint32_t bytes,
@@ -47,7 +46,7 @@ MUST_CHECK static inline const char *numeric_read(const uint8_t *value, uint32_t
 }
 
 /* The usual case: up to four groups (16 digits), in 64 bits until the last step. `exponent` is that
- * of ten for the last group, seen from the wanted scale: -3 to 18. */
+ * of ten for the last group, seen from the wanted scale: -3 to 19. */
 static inline const char *numeric_few_groups(const Numeric *numeric, uint32_t groups,
                                              int32_t exponent, unsigned __int128 *ret)
 {
@@ -59,11 +58,11 @@ static inline const char *numeric_few_groups(const Numeric *numeric, uint32_t gr
         sum = sum * 10000 + group;
     }
     if (exponent < 0) {
-        if (UNLIKELY(sum % numeric_powers[-exponent]))
+        if (UNLIKELY(sum % powers_of_ten[-exponent]))
             return numeric_does_not_fit;
-        *ret = sum / numeric_powers[-exponent];
+        *ret = sum / powers_of_ten[-exponent];
     } else {
-        *ret = (unsigned __int128)sum * numeric_powers[exponent];
+        *ret = (unsigned __int128)sum * powers_of_ten[exponent];
     }
     return NULL;
 }
@@ -87,7 +86,7 @@ MUST_CHECK static inline const char *numeric_unscaled(const Numeric *numeric, un
     if (UNLIKELY(exponent <= -4 || exponent > 38 || groups > 11))
         return numeric_does_not_fit;
     unsigned __int128 size;
-    const char *why = groups <= 4 && exponent < (int32_t)NUMERIC_POWERS
+    const char *why = groups <= 4 && exponent < (int32_t)POWERS_OF_TEN
                           ? numeric_few_groups(numeric, groups, exponent, &size)
                           : numeric_many_groups(numeric, groups, exponent, &size);
     if (UNLIKELY(why != NULL))

@@ -99,7 +99,7 @@ static bool bad(Error *err, const char *what)
 
 bool pgoutput_take(Pgoutput *out, Change *ret)
 {
-    return rows_take(&out->rows, ret);
+    return builders_take(&out->rows.builders, ret);
 }
 
 bool pgoutput_in_transaction(const Pgoutput *out)
@@ -114,12 +114,8 @@ bool pgoutput_can_checkpoint(const Pgoutput *out)
 
 static void checkpoint_at(Pgoutput *out, RowPosition at)
 {
-    rows_flush_all(&out->rows);
-    Change *change = rows_push(&out->rows, CHANGE_CHECKPOINT);
-    change->position.at = at;
-    change->commit_us = out->commit_us;
+    builders_checkpoint(&out->rows.builders, at, out->commit_us);
     out->checkpoint = at;
-    out->rows.checkpoint_bytes = 0;
 }
 
 void pgoutput_checkpoint(Pgoutput *out)
@@ -132,12 +128,7 @@ void pgoutput_checkpoint(Pgoutput *out)
 
 static void schema_changed(Pgoutput *out, uint32_t table)
 {
-    Change *change = rows_push(&out->rows, CHANGE_SCHEMA);
-    const SourceTable *source = out->options.tables[table].source;
-    change->table = table;
-    change->row = out->at;
-    change->schema = source->schema;
-    change->shape = source->shape;
+    builders_schema(&out->rows.builders, table, out->options.tables[table].source, out->at);
 }
 
 /* The table as the log describes it from here on. */
@@ -145,7 +136,7 @@ static bool fit(Pgoutput *out, Relation *relation, Error *err)
 {
     uint32_t number = (uint32_t)relation->table;
     bool changed = false;
-    rows_flush(&out->rows, number);
+    builders_flush(&out->rows.builders, number);
     out->options.tables[number].xid = out->xid;
     if (out->options.learn &&
         !out->options.learn(out->options.learn_context, &out->options.tables[number], relation,
@@ -195,7 +186,7 @@ static bool relax(Pgoutput *out, uint32_t table, Error *err)
         return false;
     if (atomic_load(&out->options.tables[table].copying))
         return table_changed(&out->options.tables[table], err);
-    rows_flush(&out->rows, table);
+    builders_flush(&out->rows.builders, table);
     table_relax(&out->options.tables[table], field);
     schema_changed(out, table);
     return true;
@@ -211,7 +202,7 @@ static bool retype(Pgoutput *out, uint32_t number, Error *err)
         !composite_find_other(&table->decoders[rows->other_field], rows->other_value.at,
                               rows->other_value.bytes, &seen))
         return false;
-    rows_flush(&out->rows, number);
+    builders_flush(&out->rows.builders, number);
     table->xid = out->xid;
     bool ok = atomic_load(&table->copying)
                   ? table_changed(table, err)
@@ -246,7 +237,7 @@ bool pgoutput_settle(Pgoutput *out, Error *err)
         if (!table->reshaped)
             continue;
         table->reshaped = false;
-        rows_flush(&out->rows, i);
+        builders_flush(&out->rows.builders, i);
         schema_changed(out, i);
     }
     out->touched_count = 0;
@@ -266,7 +257,7 @@ static bool put_change(Pgoutput *out, uint32_t table, RowOp op, const PgValue *v
         out->options.tables[table].emptied = false;
     if (UNLIKELY(out->options.tables[table].composites.count) && put)
         touch(out, &out->options.tables[table]);
-    if (UNLIKELY(out->rows.checkpoint_bytes > out->options.transaction_bytes) && put) {
+    if (UNLIKELY(out->rows.builders.checkpoint_bytes > out->options.transaction_bytes) && put) {
         if (!pgoutput_settle(out, err))
             return false;
         checkpoint_at(out, out->at);
@@ -407,12 +398,13 @@ static bool on_truncate(Pgoutput *out, Reader *in, Error *err)
                 *err = relation->problem;
             return false;
         }
-        rows_flush(&out->rows, (uint32_t)relation->table);
-        Change *change = rows_push(&out->rows, CHANGE_TRUNCATE);
+        builders_flush(&out->rows.builders, (uint32_t)relation->table);
+        Change *change = builders_push(&out->rows.builders, CHANGE_TRUNCATE);
         change->table = (uint32_t)relation->table;
         change->row = out->at;
         change->lsn = out->rows.lsn;
-        change->total_order = rows_count(&out->rows, change->table, &change->table_order);
+        change->total_order =
+            builders_count(&out->rows.builders, change->table, &change->table_order);
         change->transaction = out->rows.transaction;
     }
     return true;
@@ -438,8 +430,8 @@ static bool on_message(Pgoutput *out, Reader *in, Error *err)
             return true;
         out->message_lsn = lsn;
     }
-    rows_flush_all(&out->rows);
-    Change *change = rows_push(&out->rows, CHANGE_MESSAGE);
+    builders_flush_all(&out->rows.builders);
+    Change *change = builders_push(&out->rows.builders, CHANGE_MESSAGE);
     change->row = out->in_transaction ? out->at : (RowPosition){.major = lsn};
     change->lsn = lsn;
     if (transactional)
@@ -447,7 +439,7 @@ static bool on_message(Pgoutput *out, Reader *in, Error *err)
     else /* as Debezium has it: a commit of its own */
         change->transaction.last_commit_lsn = out->last_commit = lsn;
     if (transactional && out->options.messages) {
-        change->total_order = ++out->rows.order;
+        change->total_order = ++out->rows.builders.order;
         change->table_order = ++out->rows.message_order;
     }
     change->message = mem_zalloc(sizeof *change->message);
@@ -495,8 +487,8 @@ static void begin(Pgoutput *out, uint64_t commit_lsn, uint32_t xid, int64_t comm
 
 static void commit(Pgoutput *out, uint64_t end)
 {
-    if (out->options.commits && out->rows.order) {
-        Change *change = rows_push(&out->rows, CHANGE_COMMIT);
+    if (out->options.commits && out->rows.builders.order) {
+        Change *change = builders_push(&out->rows.builders, CHANGE_COMMIT);
         change->row = out->at;
         change->lsn = end;
         change->transaction = out->rows.transaction;

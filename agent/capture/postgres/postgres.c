@@ -8,9 +8,6 @@
 #include "common/clock.h"
 #include "common/mem.h"
 
-/* Draining may still need an answer, but not one that waits for somebody's open transaction. */
-#define STOP_PATIENCE_US 2000000
-
 bool postgres_lsn_parse(const char *text, uint64_t *ret, Error *err)
 {
     uint32_t high, low;
@@ -30,17 +27,12 @@ bool postgres_query_open(Postgres *postgres, Error *err)
     return postgres->query != NULL;
 }
 
-static bool patience_lasts(void *context)
+static bool goes_on(void *context)
 {
     Postgres *postgres = context;
     if (postgres->stream)
         stream_keep(postgres->stream);
-    if (!postgres->options.stop || !atomic_load(postgres->options.stop))
-        return true;
-    int64_t now_us = clock_mono_us();
-    if (!postgres->stopped_us)
-        postgres->stopped_us = now_us;
-    return now_us - postgres->stopped_us < STOP_PATIENCE_US;
+    return patience_until(postgres->options.stop, &postgres->stopped_us);
 }
 
 static bool replication_open(Postgres *postgres, Error *err)
@@ -244,7 +236,7 @@ Capture *capture_postgres_open(const ConnectorSpec *spec, const CaptureOptions *
     postgres->base.driver = &driver;
     postgres->spec = spec;
     postgres->options = *options;
-    postgres->patience = (Patience){patience_lasts, postgres};
+    postgres->patience = (Patience){goes_on, postgres};
     if (!postgres_query_open(postgres, err) || !check_settings(postgres, err) ||
         !replication_open(postgres, err) || !identify(postgres, err)) {
         postgres_close(&postgres->base);

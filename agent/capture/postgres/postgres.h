@@ -9,7 +9,7 @@
  *   timeline.c     positions of before a standby was promoted
  *   stream.c       the log: START_REPLICATION, confirming
  *   watch.c        what the slot makes the server keep, and heartbeats
- *   wire.c         both of them read the socket in large pieces through it
+ *   message.c      both of them read the server's messages through it
  *   pgoutput.c     the log's messages   rows.c  its rows → batches
  *   relation.c     what it says of tables   match.c  which column is which   learn.c  what becomes
  *                  of the table   shape.c  its columns as they are kept beside the lake's table

@@ -3,25 +3,16 @@
 
 #include "common/mem.h"
 
-#define ROWS_FIRST 32
-#define ROWS_MAX 8192
-#define PENDING_BYTES_MAX ((uint64_t)32 << 20) /* in batches that are not full */
-
 void rows_init(LogRows *rows, const PgoutputOptions *options)
 {
     *rows = (LogRows){.tables = options->tables,
-                      .table_count = options->table_count,
                       .fetch = options->fetch,
-                      .fetch_context = options->fetch_context,
-                      .origins = options->origins};
-    rows->builders = mem_array(rows->table_count, sizeof *rows->builders);
-    rows->dirty = mem_array(rows->table_count, sizeof *rows->dirty);
+                      .fetch_context = options->fetch_context};
+    builders_init(&rows->builders, options->table_count, options->origins);
     size_t widest = 1;
-    for (size_t i = 0; i < rows->table_count; i++) {
-        rows->builders[i].row_max = ROWS_FIRST;
+    for (size_t i = 0; i < options->table_count; i++)
         if (rows->tables[i].source->schema->field_count > widest)
             widest = rows->tables[i].source->schema->field_count;
-    }
     rows->widest = widest;
     rows->new_values = mem_array(widest, sizeof *rows->new_values);
     rows->old_values = mem_array(widest, sizeof *rows->old_values);
@@ -48,91 +39,14 @@ bool rows_null_where_required(const LogRows *rows, uint32_t table, size_t *ret_f
 
 void rows_done(LogRows *rows)
 {
-    for (size_t i = 0; i < rows->table_count; i++)
-        batch_free(rows->builders[i].batch);
-    for (size_t i = rows->ready_at; i < rows->ready_count; i++)
-        change_done(&rows->ready[i]);
-    free(rows->builders);
-    free(rows->dirty);
-    free(rows->ready);
+    builders_done(&rows->builders);
     free(rows->new_values);
     free(rows->old_values);
     free(rows->missing);
     *rows = (LogRows){0};
 }
 
-/* --- what is ready --- */
-
-Change *rows_push(LogRows *rows, ChangeKind kind)
-{
-    if (rows->ready_at == rows->ready_count)
-        rows->ready_at = rows->ready_count = 0;
-    if (rows->ready_count == rows->ready_held) {
-        rows->ready_held = rows->ready_held ? rows->ready_held * 2 : 16;
-        rows->ready = mem_regrow(rows->ready, rows->ready_held, sizeof *rows->ready);
-    }
-    Change *change = &rows->ready[rows->ready_count++];
-    *change = (Change){.kind = kind};
-    return change;
-}
-
-bool rows_take(LogRows *rows, Change *ret)
-{
-    if (rows->ready_at == rows->ready_count)
-        return false;
-    *ret = rows->ready[rows->ready_at++];
-    return true;
-}
-
-void rows_flush(LogRows *rows, uint32_t table)
-{
-    Builder *builder = &rows->builders[table];
-    Batch *batch = TAKE(builder->batch);
-    if (!batch)
-        return;
-    rows->pending_bytes -= batch->bytes;
-    if (batch->row_count == 0) {
-        batch_free(batch);
-        return;
-    }
-    if (batch->row_count + 1 >= batch->row_max && builder->row_max < ROWS_MAX)
-        builder->row_max *= 2;
-    else if (batch->row_count < builder->row_max / 8 && builder->row_max > ROWS_FIRST)
-        builder->row_max /= 2;
-    Change *change = rows_push(rows, CHANGE_BATCH);
-    change->table = table;
-    change->batch = batch;
-}
-
-void rows_flush_all(LogRows *rows)
-{
-    for (size_t i = 0; i < rows->dirty_count; i++) {
-        rows_flush(rows, rows->dirty[i]);
-        rows->builders[rows->dirty[i]].listed = false;
-    }
-    rows->dirty_count = 0;
-    ASSERT(rows->pending_bytes == 0);
-}
-
 /* --- rows --- */
-
-/* A builder with room for a pair of rows. */
-static Batch *batch_for(LogRows *rows, uint32_t table)
-{
-    Builder *builder = &rows->builders[table];
-    if (builder->batch && builder->batch->row_count + 2 > builder->batch->row_max)
-        rows_flush(rows, table);
-    if (!builder->batch) {
-        builder->batch = batch_new(rows->tables[table].source->schema, table, builder->row_max);
-        if (rows->origins)
-            origins_keep(builder->batch);
-    }
-    if (!builder->listed) {
-        builder->listed = true;
-        rows->dirty[rows->dirty_count++] = table;
-    }
-    return builder->batch;
-}
 
 /* The server sends text by itself where a type has no binary form. */
 static bool is_text(const PgDecoder *decoder, const PgValue *value)
@@ -224,18 +138,8 @@ bool rows_keep_key(const PgTable *table, PgValue *values, Error *err)
 void rows_transaction(LogRows *rows, const TransactionOrigin *transaction)
 {
     rows->transaction = *transaction;
-    rows->transaction_number++;
-    rows->order = rows->message_order = 0;
-}
-
-uint64_t rows_count(LogRows *rows, uint32_t table, uint64_t *ret_of_table)
-{
-    Builder *builder = &rows->builders[table];
-    if (builder->order_of != rows->transaction_number)
-        builder->order = 0;
-    builder->order_of = rows->transaction_number;
-    *ret_of_table = ++builder->order;
-    return ++rows->order;
+    rows->message_order = 0;
+    builders_begin(&rows->builders);
 }
 
 /* Of the latest row. */
@@ -255,34 +159,22 @@ static bool put_origin(LogRows *rows, uint32_t number, Batch *batch, RowPosition
         batch->bytes += to->bytes - bytes;
         origin->before = to->row_count - 1;
     }
-    origin->total_order = rows_count(rows, number, &origin->table_order);
+    origin->total_order = builders_count(&rows->builders, number, &origin->table_order);
     return true;
-}
-
-/* After a change's rows: is the batch full, or too much pending? */
-static void after_rows(LogRows *rows, uint32_t table, const Batch *batch, size_t bytes_before)
-{
-    size_t bytes = batch->bytes - bytes_before;
-    rows->pending_bytes += bytes;
-    rows->checkpoint_bytes += bytes;
-    if (batch_is_full(batch))
-        rows_flush(rows, table);
-    if (UNLIKELY(rows->pending_bytes > PENDING_BYTES_MAX))
-        rows_flush_all(rows);
 }
 
 bool rows_put(LogRows *rows, uint32_t number, RowOp op, RowPosition at, const PgValue *values,
               const PgValue *before, Error *err)
 {
     const PgTable *table = &rows->tables[number];
-    Batch *batch = batch_for(rows, number);
+    Batch *batch = builders_batch(&rows->builders, number, table->source->schema);
     size_t bytes = batch->bytes;
     if (!put_row(rows, table, batch, op, at, values, err) ||
-        (rows->origins && !put_origin(rows, number, batch, at, before, err))) {
-        rows->pending_bytes += batch->bytes - bytes;
+        (rows->builders.origins && !put_origin(rows, number, batch, at, before, err))) {
+        builders_refused(&rows->builders, batch, bytes);
         return false;
     }
-    after_rows(rows, number, batch, bytes);
+    builders_filled(&rows->builders, number, batch, bytes);
     return true;
 }
 
@@ -290,24 +182,22 @@ bool rows_put_move(LogRows *rows, uint32_t number, RowPosition at, const PgValue
                    Error *err)
 {
     const PgTable *table = &rows->tables[number];
-    Batch *batch = batch_for(rows, number);
+    Batch *batch = builders_batch(&rows->builders, number, table->source->schema);
     size_t bytes = batch->bytes;
     bool put = put_row(rows, table, batch, ROW_MOVE, at, rows->old_values, err) &&
-               (!rows->origins || put_origin(rows, number, batch, at, before, err));
+               (!rows->builders.origins || put_origin(rows, number, batch, at, before, err));
     if (put && !put_row(rows, table, batch, ROW_UPDATE, at, rows->new_values, err)) {
         batch_row_undo(batch);
         put = false;
-        if (rows->origins) { /* it will be put, and counted, again */
-            rows->order--;
-            rows->builders[number].order--;
-        }
+        if (rows->builders.origins)
+            builders_uncount(&rows->builders, number);
     }
-    put = put && (!rows->origins || put_origin(rows, number, batch, at, NULL, err));
+    put = put && (!rows->builders.origins || put_origin(rows, number, batch, at, NULL, err));
     if (!put) {
-        rows->pending_bytes += batch->bytes - bytes;
+        builders_refused(&rows->builders, batch, bytes);
         return false;
     }
-    after_rows(rows, number, batch, bytes);
+    builders_filled(&rows->builders, number, batch, bytes);
     return true;
 }
 

@@ -3,38 +3,22 @@
  * values that an update left out, and when a batch is handed on. Pure, as pgoutput.h. */
 #pragma once
 
+#include "agent/capture/builders/builders.h"
 #include "agent/capture/postgres/pgoutput.h"
 #include "agent/capture/postgres/relation.h"
-#include "agent/record/origin.h"
-
-typedef struct Builder {
-    Batch *batch;
-    uint32_t row_max; /* of the next batch: grows with the flow, so that 1,000 tables stay small */
-    bool listed;      /* in Rows.dirty */
-    uint64_t order, order_of; /* rows in transaction number order_of */
-} Builder;
 
 typedef struct LogRows {
     const PgTable *tables;
-    size_t table_count;
     PgoutputFetch fetch;
     void *fetch_context;
-    Builder *builders;
-    uint32_t *dirty; /* tables whose builder has (had) rows */
-    size_t dirty_count;
-    uint64_t pending_bytes;    /* in batches that are not full */
-    uint64_t checkpoint_bytes; /* payload since the latest checkpoint */
-
-    Change *ready; /* ready_at … ready_count */
-    size_t ready_at, ready_count, ready_held;
+    Builders builders;
 
     PgValue *new_values, *old_values; /* of the change being read */
     uint32_t *missing;                /* fields of a row to be fetched */
     size_t widest;
-    bool origins; /* are kept: of the transaction and the change being read */
-    TransactionOrigin transaction;
-    uint64_t transaction_number, order, message_order;
+    TransactionOrigin transaction; /* this, and where it stands: of the change being read */
     uint64_t lsn;
+    uint64_t message_order; /* messages in the transaction */
     bool has_null; /* the latest row was not put: this field of it is null and must not be */
     size_t null_field;
     bool has_other; /* it was not put: a composite in this field has other attributes */
@@ -44,13 +28,6 @@ typedef struct LogRows {
 
 void rows_init(LogRows *rows, const PgoutputOptions *options);
 void rows_done(LogRows *rows);
-
-/* The next ready change, to be filled in; or taken. */
-Change *rows_push(LogRows *rows, ChangeKind kind);
-bool rows_take(LogRows *rows, Change *ret);
-/* What a table's batch holds becomes ready; every table's. */
-void rows_flush(LogRows *rows, uint32_t table);
-void rows_flush_all(LogRows *rows);
 
 /* The table has other columns now. */
 void rows_widen(LogRows *rows, uint32_t table);
@@ -80,8 +57,6 @@ MUST_CHECK bool rows_put_move(LogRows *rows, uint32_t table, RowPosition at, con
                               Error *err);
 /* The changes that follow are this transaction's; its orders begin at 1. */
 void rows_transaction(LogRows *rows, const TransactionOrigin *transaction);
-/* The next place in the transaction, and of the table in it. */
-uint64_t rows_count(LogRows *rows, uint32_t table, uint64_t *ret_of_table);
 static inline bool pgoutput_bad(Error *err, const char *what)
 {
     return error_set(err, ERROR_RETRY, "BadMessage", "pgoutput: %s", what);

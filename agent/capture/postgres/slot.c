@@ -7,7 +7,6 @@
  * next command on the connection that made the slot, or its end, which also drops a temporary slot.
  *
  * https://www.postgresql.org/docs/15/protocol-replication.html */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,8 +19,6 @@
 /* A new slot becomes consistent only when the transactions that were open have ended. */
 #define CREATE_TIMEOUT_MS 300000
 #define VERSION_FAILOVER 170000
-#define LSN_FORMAT "%" PRIX32 "/%" PRIX32
-#define LSN_ARGS(lsn) (uint32_t)((lsn) >> 32), (uint32_t)(lsn)
 
 /* Can the server's standbys have the slot, too, so that one that is promoted goes on from it? */
 static bool may_fail_over(Postgres *postgres, bool *ret, Error *err)

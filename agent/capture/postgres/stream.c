@@ -4,12 +4,6 @@
  *   k keepalive   Int64 end of what was decoded and sent, Int64 time, Int8 1: answer at once
  *   r status      Int64 written, Int64 flushed, Int64 applied, Int64 time, Int8 0 (us → server)
  *
- * The walsender sends every change by itself. A reader that wakes for each spends more on waking
- * than on decoding: so when reads follow each other closely, the kernel gathers some tens of KiB
- * before it wakes us, for a millisecond at most. A trickle is read at once. Sleeping instead must
- * be so short, lest the socket is full meanwhile and the sender waits, that a slow sender has us
- * wake for a few rows again.
- *
  * Flushed and applied are what the pipeline confirmed as durable, and nothing else ever moves the
  * slot. A status goes out each second, asked for or not, and when the server asks: so
  * capture_idle needs to read nothing.
@@ -22,27 +16,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/capture/linger/linger.h"
 #include "agent/capture/postgres/connect.h"
 #include "agent/capture/postgres/learn.h"
 #include "agent/capture/postgres/pgoutput.h"
 #include "agent/capture/postgres/toast.h"
 #include "agent/capture/postgres/transactions.h"
 #include "agent/capture/postgres/watch.h"
-#include "agent/capture/postgres/wire.h"
+#include "agent/capture/postgres/message.h"
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/log.h"
 #include "common/mem.h"
 
-#define READ_BYTES ((size_t)256 << 10)
+/* An LSN as the server writes it. */
+#define LSN_FORMAT "%" PRIX32 "/%" PRIX32
+#define LSN_ARGS(lsn) (uint32_t)((lsn) >> 32), (uint32_t)(lsn)
 #define START_TIMEOUT_MS 60000
 #define STATUS_EVERY_US INT64_C(1000000)
-#define LINGER_US INT64_C(200000)
-#define IDLE_US INT64_C(20000)               /* the source is silent for so long: no lingering */
-#define KEEPALIVE_LINGER_US INT64_C(1000000) /* when only other tables' log passes by */
-#define CLOSE_US INT64_C(500)                /* reads that follow each other so closely: gather */
-#define GATHER_MS 1
-#define GATHER_BYTES ((size_t)64 << 10) /* a read of so much has gathered enough */
 #define GOODBYE_US INT64_C(2000000)
 #define MESSAGES_PER_CLOCK 128
 #define TRANSACTION_BYTES ((uint64_t)256 << 20)
@@ -58,15 +49,9 @@ struct Stream {
     int64_t now_us;
     int64_t status_due_us;
     bool status_asked;
-    int64_t first_us; /* when the first data since the last checkpoint came; 0: none */
-    int64_t first_keepalive_us;
-    int64_t data_us; /* when data came last */
-    int64_t linger_us, idle_us;
-    int64_t read_us;
-    size_t read_bytes;
+    Linger linger;
     uint64_t received; /* the highest LSN the server named */
     uint64_t told;     /* flushed LSN of the last status */
-    int64_t keepalive_linger_us;
     bool any_batch;
     bool started; /* replication runs: it is ended in good order */
     bool streams; /* transactions come before their commit */
@@ -82,14 +67,14 @@ static void say_goodbye(Stream *stream)
 {
     Error ignored;
     Wire *wire = &stream->wire;
-    if (!wire_send_done(wire, &ignored))
+    if (!message_send_done(wire, &ignored))
         return;
     int64_t until_us = clock_mono_us() + GOODBYE_US;
     while (clock_mono_us() < until_us) {
         uint8_t kind;
         Reader content;
         size_t bytes;
-        WireResult result = wire_next(wire, &kind, &content, &ignored);
+        WireResult result = message_next(wire, &kind, &content, &ignored);
         if (result == WIRE_OK && (kind == 'Z' || kind == 'E')) /* the slot is free */
             return;
         if (result == WIRE_EMPTY)
@@ -122,9 +107,9 @@ static char *start_sql(const Postgres *postgres, uint64_t from, bool streaming)
     AUTO(mem_free) char *slot = connect_identifier(postgres->spec->pg_slot);
     AUTO(mem_free) char *publication = connect_identifier(postgres->spec->pg_publication);
     AUTO(mem_free) char *names = connect_literal(publication);
-    return mem_format("START_REPLICATION SLOT %s LOGICAL %" PRIX32 "/%" PRIX32
+    return mem_format("START_REPLICATION SLOT %s LOGICAL " LSN_FORMAT
                       " (proto_version '2', publication_names %s, binary 'true', streaming '%s'%s)",
-                      slot, (uint32_t)(from >> 32), (uint32_t)from, names, streaming ? "on" : "off",
+                      slot, LSN_ARGS(from), names, streaming ? "on" : "off",
                       postgres->options.origins ? ", messages 'true'" : "");
 }
 
@@ -135,9 +120,9 @@ static bool start_replication(Stream *stream, uint64_t from, Error *err)
         stream->connection = connect_open(postgres->spec, true, &postgres->patience, err);
     if (!stream->connection)
         return false;
-    wire_init(&stream->wire, stream->connection, -1, READ_BYTES);
+    message_init(&stream->wire, stream->connection, -1);
     AUTO(mem_free) char *sql = start_sql(postgres, from, stream->streams);
-    stream->started = wire_command(&stream->wire, sql, 'W', START_TIMEOUT_MS, err);
+    stream->started = message_command(&stream->wire, sql, 'W', START_TIMEOUT_MS, err);
     return stream->started || error_wrap(err, "slot %s", postgres->spec->pg_slot);
 }
 
@@ -150,7 +135,7 @@ bool stream_start(Capture *capture, Error *err)
     stream->postgres = postgres;
     stream->streams = true;
     stream->wire.fd = -1;
-    stream->keepalive_linger_us = clock_asked_us("FIRN_CONFIRM_MS", KEEPALIVE_LINGER_US);
+    linger_init(&stream->linger, postgres->options.linger_us);
     stream->connection = TAKE(postgres->replication);
     stream->toast.postgres = postgres;
     stream->out = pgoutput_new(&(PgoutputOptions){.tables = postgres->tables,
@@ -166,8 +151,6 @@ bool stream_start(Capture *capture, Error *err)
                                                   .commits = postgres->options.commits,
                                                   .messages = postgres->options.messages,
                                                   .transaction_bytes = TRANSACTION_BYTES});
-    stream->linger_us = postgres->options.linger_us ? postgres->options.linger_us : LINGER_US;
-    stream->idle_us = stream->linger_us < IDLE_US ? stream->linger_us : IDLE_US;
     if (!start_replication(stream, postgres->start.major, err)) {
         stream_close(stream);
         return false;
@@ -175,6 +158,8 @@ bool stream_start(Capture *capture, Error *err)
     stream->now_us = clock_mono_us();
     watch_init(&stream->watch, postgres, stream->now_us);
     postgres->stream = stream;
+    AUTO(mem_free) char *from = mem_format(LSN_FORMAT, LSN_ARGS(postgres->start.major));
+    log_info("following the log", LOG_T("source", postgres->source), LOG_T("from", from));
     return true;
 }
 
@@ -195,7 +180,7 @@ static bool send_status(Stream *stream, Error *err)
         uint64_t big = __builtin_bswap64(numbers[i]);
         memcpy(content + 1 + 8 * i, &big, sizeof big);
     }
-    if (!wire_send_copy(&stream->wire, content, sizeof content, err))
+    if (!message_send_copy(&stream->wire, content, sizeof content, err))
         return false;
     stream->told = flushed;
     stream->status_asked = false;
@@ -283,8 +268,7 @@ static bool on_keepalive(Stream *stream, Reader in, Error *err)
     if (end > stream->received)
         stream->received = end;
     pgoutput_keepalive(stream->out, end);
-    if (!stream->first_keepalive_us)
-        stream->first_keepalive_us = stream->now_us;
+    linger_beat(&stream->linger, stream->now_us);
     stream->status_asked = stream->status_asked || answer;
     return true;
 }
@@ -305,21 +289,8 @@ static bool on_copy_data(Stream *stream, Reader in, Error *err)
         stream->received = lsn;
     if (end > stream->received)
         stream->received = end;
-    if (!stream->first_us)
-        stream->first_us = stream->now_us;
-    stream->data_us = stream->now_us;
+    linger_data(&stream->linger, stream->now_us);
     return pgoutput_message(stream->out, lsn, in.at, reader_left(&in), err);
-}
-
-/* Is it time to hand out what has gathered, at the next end of a transaction? */
-static bool checkpoint_due(const Stream *stream)
-{
-    int64_t now = stream->now_us;
-    if (stream->first_us)
-        return now - stream->first_us >= stream->linger_us ||
-               now - stream->data_us >= stream->idle_us;
-    return stream->first_keepalive_us &&
-           now - stream->first_keepalive_us >= stream->keepalive_linger_us;
 }
 
 static bool checkpoint_if(Stream *stream, bool due, bool *ret_made, Error *err)
@@ -330,7 +301,7 @@ static bool checkpoint_if(Stream *stream, bool due, bool *ret_made, Error *err)
     if (!pgoutput_settle(stream->out, err))
         return false;
     pgoutput_checkpoint(stream->out);
-    stream->first_us = stream->first_keepalive_us = 0;
+    linger_done(&stream->linger);
     return true;
 }
 
@@ -356,7 +327,7 @@ static bool stream_whole(Stream *stream, const char *why, Error *err)
  * relation OID"). */
 static bool on_error(Stream *stream, Reader content, Error *err)
 {
-    wire_error(content, err);
+    message_error(content, err);
     if (!stream->streams || pgoutput_in_transaction(stream->out) ||
         strcmp(err->code, "ServerFailed") != 0)
         return false;
@@ -370,7 +341,7 @@ static bool on_error(Stream *stream, Reader content, Error *err)
 static WireResult decode_some(Stream *stream, Change *ret, Error *err)
 {
     static const char unsaid[] = "of what was rolled back to a savepoint it did not say so";
-    bool due = checkpoint_due(stream);
+    bool due = linger_due(&stream->linger, stream->now_us);
     for (int i = 0; i < MESSAGES_PER_CLOCK; i++) {
         if (pgoutput_take(stream->out, ret))
             return WIRE_OK;
@@ -386,7 +357,7 @@ static WireResult decode_some(Stream *stream, Change *ret, Error *err)
         }
         uint8_t kind;
         Reader content;
-        WireResult result = wire_next(&stream->wire, &kind, &content, err);
+        WireResult result = message_next(&stream->wire, &kind, &content, err);
         if (result != WIRE_OK)
             return result;
         if (LIKELY(kind == 'd')) {
@@ -406,30 +377,18 @@ static WireResult decode_some(Stream *stream, Change *ret, Error *err)
     return WIRE_OK;
 }
 
-/* Until when nothing needs to be done unless bytes come. */
 static int wait_ms(const Stream *stream, int64_t deadline_us)
 {
-    int64_t until = stream->status_due_us < deadline_us ? stream->status_due_us : deadline_us;
-    if (pgoutput_can_checkpoint(stream->out)) {
-        int64_t due = stream->first_us ? stream->data_us + stream->idle_us
-                                       : stream->first_keepalive_us + stream->keepalive_linger_us;
-        if (due < until)
-            until = due;
-    }
-    int64_t left_us = until - stream->now_us;
-    return left_us <= 0 ? 0 : (int)((left_us + 999) / 1000);
+    int64_t until_us = stream->status_due_us < deadline_us ? stream->status_due_us : deadline_us;
+    return linger_wait_ms(&stream->linger, pgoutput_can_checkpoint(stream->out), until_us,
+                          stream->now_us);
 }
 
 static bool read_some(Stream *stream, int64_t deadline_us, Error *err)
 {
-    int64_t since_us = stream->now_us - stream->read_us;
-    if (since_us < CLOSE_US && stream->read_bytes < GATHER_BYTES && stream->read_bytes > 0)
-        wire_gather(&stream->wire, GATHER_BYTES, GATHER_MS);
-    WireResult result = wire_read(&stream->wire, &stream->read_bytes, err);
+    WireResult result = wire_read_on(&stream->wire, stream->now_us, err);
     if (result == WIRE_EMPTY)
         result = wire_wait(&stream->wire, wait_ms(stream, deadline_us), err);
-    else
-        stream->read_us = clock_mono_us();
     return result != WIRE_FAILED;
 }
 

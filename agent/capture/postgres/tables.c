@@ -115,20 +115,6 @@ bool table_bad_value(const PgTable *table, size_t field, const PgValue *values, 
 
 /* --- choosing --- */
 
-static bool any_matches(const TextList *patterns, const char *name)
-{
-    for (size_t i = 0; i < patterns->count; i++)
-        if (manifest_pattern_matches(patterns->texts[i], name))
-            return true;
-    return false;
-}
-
-static bool is_chosen(const ConnectorSpec *spec, const char *name)
-{
-    return (spec->include.count == 0 || any_matches(&spec->include, name)) &&
-           !any_matches(&spec->exclude, name);
-}
-
 /* A pattern without wildcards names one table: that must be there. */
 static bool check_named(const Postgres *postgres, Error *err)
 {
@@ -137,7 +123,7 @@ static bool check_named(const Postgres *postgres, Error *err)
         bool found = strpbrk(include->texts[i], "*?[") != NULL;
         for (size_t t = 0; t < postgres->table_count && !found; t++)
             found = manifest_pattern_matches(include->texts[i], postgres->tables[t].name);
-        if (!found && !any_matches(&postgres->spec->exclude, include->texts[i]))
+        if (!found && !manifest_patterns_match(&postgres->spec->exclude, include->texts[i]))
             return error_set(err, ERROR_CONFIG, "TableMissing",
                              "spec.source.tables.include names %s, but database %s has no such "
                              "table (or it is unlogged, a view, or a partition); correct the name",
@@ -211,7 +197,7 @@ static bool find_tables(Postgres *postgres, Error *err)
     postgres->tables = mem_array((size_t)rows, sizeof *postgres->tables);
     for (int row = 0; row < rows; row++) {
         char *name = mem_format("%s.%s", PQgetvalue(result, row, 1), PQgetvalue(result, row, 2));
-        if (!is_chosen(postgres->spec, name)) {
+        if (!manifest_chooses(postgres->spec, name)) {
             free(name);
             continue;
         }
@@ -268,7 +254,7 @@ bool tables_look(Capture *capture, CaptureFound *found, void *context, Error *er
         /* The log goes on under a partitioned table's old name: its partitions are as they were. */
         if (known && known->partitioned && strcmp(known->name, name) != 0)
             return table_renamed(known, name, err);
-        if (!known && is_chosen(spec, name))
+        if (!known && manifest_chooses(spec, name))
             found(context, name);
     }
     return true;

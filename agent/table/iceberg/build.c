@@ -33,7 +33,8 @@ static void collect_named(Build *build)
 {
     const IcebergCommit *commit = build->commit;
     build->removed = mem_array(commit->removed_count, sizeof(Named));
-    build->replaced = mem_array(commit->removed_count + commit->added_count, sizeof(Named));
+    build->replaced = mem_array(commit->removed_count + commit->added_count + commit->retired_count,
+                                sizeof(Named));
     for (size_t i = 0; i < commit->removed_count; i++) {
         name(build->removed, &build->removed_count, commit->removed[i]);
         name(build->replaced, &build->replaced_count, commit->removed[i]);
@@ -41,6 +42,8 @@ static void collect_named(Build *build)
     for (size_t i = 0; i < commit->added_count; i++)
         if (commit->added[i].format == FORMAT_PUFFIN && commit->added[i].referenced_data_file)
             name(build->replaced, &build->replaced_count, commit->added[i].referenced_data_file);
+    for (size_t i = 0; i < commit->retired_count; i++)
+        name(build->replaced, &build->replaced_count, commit->retired[i]);
     if (build->removed_count)
         qsort(build->removed, build->removed_count, sizeof(Named), compare_named);
     if (build->replaced_count)
@@ -73,7 +76,8 @@ static bool is_removed(Build *build, const ManifestEntry *entry)
         return true;
     if (avro_long(entry->data_file, 134, 0) == FILE_DATA)
         return find_named(build->removed, build->removed_count, avro_field(entry->data_file, 100));
-    return find_named(build->replaced, build->replaced_count, avro_field(entry->data_file, 143));
+    return find_named(build->replaced, build->replaced_count, avro_field(entry->data_file, 143)) ||
+           find_named(build->replaced, build->replaced_count, avro_field(entry->data_file, 100));
 }
 
 /* ---------- counting ---------- */
@@ -130,7 +134,7 @@ static void writer_open(Build *build, ManifestWriter *writer, int32_t spec_id, b
 {
     const IcebergTable *table = build->table;
     manifest_writer_init(writer, state_spec_by_id(table, spec_id), build->schema_json,
-                         build->schema_id, table->format_version, deletes, build->snapshot_id);
+                         build->schema_id, build->format_version, deletes, build->snapshot_id);
 }
 
 /* Writes it, and adds it to the new list. */
@@ -158,16 +162,15 @@ static bool writer_close(Build *build, ManifestWriter *writer, Error *err)
 static bool check_added(const Build *build, const DataFile *file, Error *err)
 {
     bool vector = file->content == FILE_POSITION_DELETES && file->format == FORMAT_PUFFIN;
-    bool wrong = build->table->format_version >= 3
-                     ? file->content == FILE_POSITION_DELETES && !vector
-                     : vector;
+    bool wrong =
+        build->format_version >= 3 ? file->content == FILE_POSITION_DELETES && !vector : vector;
     const PartitionSpec *spec = state_spec_by_id(build->table, file->spec_id);
     if (wrong || (vector && !file->referenced_data_file) || !spec ||
         spec->field_count != file->partition_count)
         return error_set(err, ERROR_FATAL, "BadCommit",
                          "%s can't be added to a v%d table: wrong kind of deletes, or a partition "
                          "that does not fit spec %d",
-                         file->path, build->table->format_version, file->spec_id);
+                         file->path, build->format_version, file->spec_id);
     return true;
 }
 
@@ -354,7 +357,7 @@ static bool merge_tier(Build *build, int32_t spec_id, bool deletes, int32_t fano
 static bool merge_kind(Build *build, int32_t spec_id, bool deletes, Error *err)
 {
     int32_t fanout = build->merging.fanout, members[TIERS] = {0};
-    if (deletes && build->table->format_version >= 3 && fanout > DELETE_MANIFESTS_MERGE)
+    if (deletes && build->format_version >= 3 && fanout > DELETE_MANIFESTS_MERGE)
         fanout = DELETE_MANIFESTS_MERGE;
     for (size_t i = 0; i < build->count; i++)
         if (is_small(build, &build->manifests[i], spec_id, deletes))
@@ -386,7 +389,7 @@ bool build_manifests(Build *build, Error *err)
  * inherits from it. */
 void build_assign_row_ids(Build *build)
 {
-    if (build->table->format_version < 3)
+    if (build->format_version < 3)
         return;
     for (size_t i = 0; i < build->count; i++) {
         ManifestFile *manifest = &build->manifests[i];
@@ -399,7 +402,7 @@ void build_assign_row_ids(Build *build)
 
 void build_fill_in_added(const Build *build)
 {
-    bool lineage = build->table->format_version >= 3;
+    bool lineage = build->format_version >= 3;
     for (size_t i = 0; i < build->commit->added_count; i++)
         if (build->commit->added[i].sequence_number <= 0)
             build->commit->added[i].sequence_number = build->sequence_number;

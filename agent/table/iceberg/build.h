@@ -11,7 +11,7 @@ typedef struct Counts {
     int64_t equality_files, equality_deletes;
 } Counts;
 
-/* A data file that is removed, or whose deletes are replaced. */
+/* A data file that is removed, or whose deletes are replaced; a delete file that goes. */
 typedef struct Named {
     uint64_t hash;
     const char *path;
@@ -25,6 +25,7 @@ typedef struct Build {
     char *schema_json; /* its text; owned */
     int32_t schema_id;
     bool schema_is_new; /* the metadata does not have it yet */
+    int format_version; /* the table's with this commit */
     int64_t snapshot_id, sequence_number, first_row_id, next_row_id;
     ManifestFile *manifests; /* those with origin >= 0 are the table's still */
     size_t count;

@@ -167,6 +167,10 @@ int64_t iceberg_current_snapshot(const IcebergTable *table); /* id of main, -1: 
  * expiry, it is taken to go on at the next older snapshot; one that is not known counts as expired
  * with the rest, if no snapshot is newer than the head. See history.c. */
 bool iceberg_is_ancestor(const IcebergTable *table, int64_t ancestor);
+/* Does the head say which row ids its rows have? One of version 2 does not, nor do its rows have
+ * any, also once the table is of version 3: the next snapshot gives them theirs.
+ * https://iceberg.apache.org/spec/#row-lineage-for-upgraded-tables */
+bool iceberg_has_row_ids(const IcebergTable *table);
 int64_t iceberg_snapshot_time_ms(const IcebergTable *table, int64_t snapshot_id); /* -1: unknown */
 const char *iceberg_snapshot_summary(const IcebergTable *table, int64_t snapshot_id,
                                      const char *key); /* NULL: none */
@@ -229,6 +233,10 @@ typedef struct IcebergCommit {
     /* Deletion vectors that the added ones replace, named by the data file they belong to, are
      * removed by the commit itself (v3: one per data file). Delete files of removed data files go
      * with them (DVs; position deletes naming only it). */
+    /* Position delete files that go without a data file of theirs going: URIs. What the table no
+     * longer holds is passed over. */
+    const char *const *retired;
+    size_t retired_count;
     bool remove_all; /* truncate: every file of before is removed; `added` stays */
     /* Summary entries and table properties to set, pairs. "%SNAPSHOT%" in a value stands for the
      * new snapshot's id. */
@@ -240,7 +248,10 @@ typedef struct IcebergCommit {
      * they are. The files may be of the old ones or of these. */
     const Schema *schema;
     int32_t last_column_id; /* with a schema: the highest id that was ever given */
-    const char *operation;  /* NULL: append, overwrite or delete, as the files say */
+    /* The table's from this commit on, where its own is lower; 0: as it is. With version 3 every
+     * row of before gets its row id. */
+    int format_version;
+    const char *operation; /* NULL: append, overwrite or delete, as the files say */
 } IcebergCommit;
 
 /* Retention as law 10 has it; part of every commit. A snapshot's files stay for all_ms, whether or

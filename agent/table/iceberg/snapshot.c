@@ -33,7 +33,7 @@ static json_t *snapshot_json(Build *build, const char *list_uri, int64_t now_ms)
     ASSERT(snapshot);
     if (parent)
         json_object_set(snapshot, "parent-snapshot-id", json_object_get(parent, "snapshot-id"));
-    if (table->format_version >= 3) {
+    if (build->format_version >= 3) {
         json_object_set_new(snapshot, "first-row-id", json_integer(build->first_row_id));
         json_object_set_new(snapshot, "added-rows",
                             json_integer(build->next_row_id - build->first_row_id));
@@ -109,6 +109,15 @@ static void choose_schema(Build *build)
     }
     build->schema_json = build->schema == current ? mem_strdup(table->schema_json)
                                                   : json_text(build->schema, JSON_COMPACT);
+}
+
+/* Before all else: what follows is of that version. */
+static void raise_version(const Build *build, Change *change)
+{
+    if (build->format_version > build->table->format_version)
+        json_array_append_new(change->updates,
+                              json_pack("{s:s,s:i}", "action", "upgrade-format-version",
+                                        "format-version", build->format_version));
 }
 
 static void set_schema(const Build *build, Change *change)
@@ -201,6 +210,7 @@ static bool change_init(Change *change, Build *build, const char *list_uri, json
                                 .version = table->entry.version},
                        .snapshot_id = build->snapshot_id};
     random_uuid(7, change->id);
+    raise_version(build, change);
     set_schema(build, change);
     json_array_append_new(change->updates,
                           json_pack("{s:s,s:o}", "action", "add-snapshot", "snapshot",
@@ -255,7 +265,7 @@ static bool prepare(IcebergAttempt *attempt, Error *err)
     attempt->list_uri = build_uri(build, prefix);
     build_assign_row_ids(build);
     return manifest_list_write(table->store, attempt->list_uri, build->manifests, build->count,
-                               table->format_version, build->snapshot_id,
+                               build->format_version, build->snapshot_id,
                                metadata_head(table->metadata), build->sequence_number,
                                build->first_row_id, err) &&
            change_init(&attempt->change, build, attempt->list_uri, &attempt->expired,
@@ -271,6 +281,9 @@ IcebergAttempt *iceberg_attempt_new(IcebergTable *table, IcebergCommit *commit, 
     attempt->dropped = json_array();
     attempt->build = (Build){.table = table,
                              .commit = commit,
+                             .format_version = commit->format_version > table->format_version
+                                                   ? commit->format_version
+                                                   : table->format_version,
                              .snapshot_id = new_snapshot_id(table),
                              .sequence_number = iceberg_last_sequence(table) + 1,
                              .first_row_id = next_row_id,

@@ -264,6 +264,12 @@ int64_t iceberg_last_sequence(const IcebergTable *table)
     return json_integer_value(json_object_get(table->metadata, "last-sequence-number"));
 }
 
+bool iceberg_has_row_ids(const IcebergTable *table)
+{
+    const json_t *head = metadata_snapshot(table->metadata, metadata_head(table->metadata));
+    return json_is_integer(json_object_get(head, "first-row-id"));
+}
+
 int64_t iceberg_snapshot_time_ms(const IcebergTable *table, int64_t snapshot_id)
 {
     const json_t *time =

@@ -1,7 +1,6 @@
 /* Tables without a server, and a writer for the server's messages. */
 #pragma once
 
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,13 +8,6 @@
 #include "agent/capture/postgres/postgres.h"
 #include "common/bytes.h"
 #include "common/mem.h"
-
-/* Only for a build in which common/manifest is not linked. */
-bool manifest_pattern_matches(const char *pattern, const char *name);
-__attribute__((weak)) bool manifest_pattern_matches(const char *pattern, const char *name)
-{
-    return fnmatch(pattern, name, 0) == 0;
-}
 
 /* A type without a catalog: one of the server's own, an enum, or an array of one of these. */
 typedef struct PgTypeFacts {

@@ -63,28 +63,32 @@ static void meanings(void **state)
     static const struct {
         const char *sqlstate, *primary;
         ErrorKind kind;
-        const char *code;
+        const char *code, *way_out;
     } cases[] = {
-        {"28P01", "password authentication failed", ERROR_CONFIG, "WrongPassword"},
-        {"58P01", "requested WAL segment has already been removed", ERROR_CONFIG, "LogGone"},
-        {"42501", "permission denied for table t", ERROR_CONFIG, "PrivilegeMissing"},
-        {"42P01", "relation \"t\" does not exist", ERROR_CONFIG, "TableMissing"},
-        {"42703", "column \"c\" does not exist", ERROR_CONFIG, "SchemaChanged"},
-        {"42704", "replication slot \"s\" does not exist", ERROR_CONFIG, "SlotMissing"},
-        {"42704", "publication \"p\" does not exist", ERROR_CONFIG, "PublicationMissing"},
-        {"42704", "type \"t\" does not exist", ERROR_CONFIG, "ObjectMissing"},
-        {"53300", "too many clients already", ERROR_RETRY, "ServerFull"},
-        {"53400", "all replication slots are in use", ERROR_CONFIG, "NoFreeSlot"},
-        {"55006", "replication slot \"s\" is active for PID 7", ERROR_RETRY, "SlotActive"},
-        {"55000", "can no longer get changes from replication slot \"s\"", ERROR_CONFIG,
-         "SlotLost"},
-        {"55000", "can no longer access replication slot \"s\"", ERROR_CONFIG, "SlotLost"},
-        {"55000", "logical decoding requires wal_level >= logical", ERROR_CONFIG, "WalLevel"},
-        {"55000", "lo and behold", ERROR_CONFIG, "SourceNotReady"},
-        {"25006", "cannot execute INSERT in a read-only transaction", ERROR_RETRY, "NotPrimary"},
-        {"57014", "canceling statement due to user request", ERROR_RETRY, "Cancelled"},
-        {"57P01", "terminating connection", ERROR_RETRY, "ServerError"},
-        {"", "", ERROR_RETRY, "ServerError"},
+        {"28P01", "password authentication failed", ERROR_CONFIG, "WrongPassword", "Secret"},
+        {"3D000", "database \"x\" does not exist", ERROR_CONFIG, "DatabaseMissing",
+         "spec.source.database"},
+        {"58P01", "requested WAL segment has already been removed", ERROR_CONFIG, "LogGone", ""},
+        {"42501", "permission denied for table t", ERROR_CONFIG, "PrivilegeMissing", ""},
+        {"42P01", "relation \"t\" does not exist", ERROR_CONFIG, "TableMissing", ""},
+        {"42703", "column \"c\" does not exist", ERROR_CONFIG, "SchemaChanged", ""},
+        {"42704", "replication slot \"s\" does not exist", ERROR_CONFIG, "SlotMissing", ""},
+        {"42704", "publication \"p\" does not exist", ERROR_CONFIG, "PublicationMissing", ""},
+        {"42704", "type \"t\" does not exist", ERROR_CONFIG, "ObjectMissing", ""},
+        {"53300", "too many clients already", ERROR_RETRY, "ServerFull", "max_wal_senders"},
+        {"53400", "all replication slots are in use", ERROR_CONFIG, "NoFreeSlot", ""},
+        {"55006", "replication slot \"s\" is active for PID 7", ERROR_RETRY, "SlotActive", ""},
+        {"55000", "can no longer get changes from replication slot \"s\"", ERROR_CONFIG, "SlotLost",
+         ""},
+        {"55000", "can no longer access replication slot \"s\"", ERROR_CONFIG, "SlotLost", ""},
+        {"55000", "logical decoding requires wal_level >= logical", ERROR_CONFIG, "WalLevel",
+         "ALTER SYSTEM"},
+        {"55000", "lo and behold", ERROR_CONFIG, "SourceNotReady", ""},
+        {"25006", "cannot execute INSERT in a read-only transaction", ERROR_RETRY, "NotPrimary",
+         ""},
+        {"57014", "canceling statement due to user request", ERROR_RETRY, "Cancelled", ""},
+        {"57P01", "terminating connection", ERROR_RETRY, "ServerError", "57P01"},
+        {"", "", ERROR_RETRY, "ServerError", ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         Error err = {0};
@@ -92,7 +96,17 @@ static void meanings(void **state)
         assert_int_equal(err.kind, cases[i].kind);
         assert_string_equal(err.code, cases[i].code);
         assert_ptr_equal(strstr(err.message, cases[i].primary), err.message);
+        assert_non_null(strstr(err.message, cases[i].way_out));
     }
+}
+
+static void names_are_quoted(void **state)
+{
+    (void)state;
+    AUTO(mem_free) char *name = connect_identifier("a\"b");
+    assert_string_equal(name, "\"a\"\"b\"");
+    AUTO(mem_free) char *literal = connect_literal("it's \\");
+    assert_string_equal(literal, "'it''s \\'");
 }
 
 int main(void)
@@ -100,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(told_to_stop_while_connecting),
         cmocka_unit_test(meanings),
+        cmocka_unit_test(names_are_quoted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -217,6 +217,13 @@ static void decimals(void **state)
                          "\x27\x0f\x27\x0f\x27\x0f\x26\xac"),
                    -(most - 1));
     expect_refused(&decimal_38_10, BYTES("\0\1\0\7\0\0\0\x0a\0\1"), "fit");
+    /* 7, at the scales around the largest power of ten in 64 bits */
+    __int128 seven = 7;
+    for (uint32_t scale = 0; scale <= 24; scale++, seven *= 10) {
+        const PgTypeFacts facts = {
+            .oid = 1700, .typmod = NUMERIC_TYPMOD(38, scale), .typtype = 'b'};
+        expect_decimal(&facts, BYTES("\0\1\0\0\0\0\0\0\0\7"), seven);
+    }
 }
 
 static void numerics_without_a_decimal_are_text(void **state)

@@ -12,7 +12,7 @@
 #include "tests/unit/http_script.h"
 #include "tests/unit/tls_script.h"
 
-#define WAIT_US INT64_C(20000000)
+#define WAIT_US INT64_C(60000000)
 #define WAIT_FOR(condition)                                                                        \
     do {                                                                                           \
         int64_t until_us_ = clock_mono_us() + WAIT_US;                                             \
@@ -281,7 +281,7 @@ UNUSED static Peer peer_open(const World *world)
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     peer.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(peer.fd, (struct sockaddr *)&to, sizeof to), 0);
-    struct timeval limit = {.tv_sec = 20};
+    struct timeval limit = {.tv_sec = 60};
     setsockopt(peer.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     peer.ssl = SSL_new(peer.tls);
     SSL_set_fd(peer.ssl, peer.fd);

@@ -142,7 +142,7 @@ static void another_operator(void **state)
     AUTO(mem_free) char *again = channel_trust(world.channel);
     assert_string_equal(again, trusted); /* the keys are kept */
     WAIT_FOR(heard_of(&world).whole && heard_of(&world).lag == 9);
-    assert_true(clock_mono_us() - began_us < 10000000);
+    assert_true(clock_mono_us() - began_us < 20000000);
     world_stop(&world);
 }
 
@@ -310,11 +310,11 @@ static void floods(void **state)
     bytes_done(&large);
     peer = heard_peer(&world, "good:shop-1");
     static const char report[] = "{\"report\":{}}";
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 400; i++)
         peer_send(&peer, TEXT, report, sizeof report - 1);
     peer_is_refused(&peer, "TooFast");
     peer_close(&peer);
-    assert_true(heard_of(&world).reports < 100);
+    assert_true(heard_of(&world).reports < 400);
     WAIT_FOR(heard_of(&world).left == 1);
     world_stop(&world);
 }
@@ -343,7 +343,7 @@ static void silence(void **state)
     (void)state;
     World world;
     world_start(&world);
-    world.options.silence_us = 1500000;
+    world.options.silence_us = 4000000;
     world_listen(&world);
     Peer peer = heard_peer(&world, "good:shop-1");
     peer_is_refused(&peer, "Silent");

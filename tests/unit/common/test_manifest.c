@@ -287,6 +287,26 @@ static void pattern_matching(void **state)
             fail_msg("%s against %s", cases[i].pattern, cases[i].name);
 }
 
+static void tables_are_chosen(void **state)
+{
+    (void)state;
+    char all[] = "shop.*", orders[] = "shop.orders", passing[] = "*.*_tmp";
+    char *included[] = {orders, all}, *excluded[] = {passing};
+    ConnectorSpec spec = {0};
+    assert_false(manifest_patterns_match(&spec.include, "shop.orders"));
+    assert_true(manifest_chooses(&spec, "shop.orders")); /* nothing is said: all */
+    spec.exclude = (TextList){excluded, 1};
+    assert_true(manifest_chooses(&spec, "shop.orders"));
+    assert_false(manifest_chooses(&spec, "shop.orders_tmp"));
+    spec.include = (TextList){included, 1};
+    assert_true(manifest_chooses(&spec, "shop.orders"));
+    assert_false(manifest_chooses(&spec, "shop.lines"));
+    spec.include.count = 2;
+    assert_true(manifest_chooses(&spec, "shop.lines"));
+    assert_false(manifest_chooses(&spec, "shop.lines_tmp"));
+    assert_false(manifest_chooses(&spec, "other.lines"));
+}
+
 /* --- files and Secrets --- */
 
 static char folder[64];
@@ -764,6 +784,7 @@ int main(void)
         cmocka_unit_test(outsourced_table),
         cmocka_unit_test(patterns_make_tables),
         cmocka_unit_test(pattern_matching),
+        cmocka_unit_test(tables_are_chosen),
         cmocka_unit_test_setup_teardown(secrets_from_a_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(passwords_are_wiped, setup, teardown),
         cmocka_unit_test_setup_teardown(lake_secrets_are_wiped, setup, teardown),

@@ -92,8 +92,9 @@ static bool recount_entry(const ManifestEntry *entry, void *context, Error *err)
     return true;
 }
 
+/* lineage: of a list of v3. */
 static inline void check_manifest(const IcebergTable *table, const ManifestFile *manifest,
-                                  Uris *reachable)
+                                  bool lineage, Uris *reachable)
 {
     Recount count = {.manifest = manifest,
                      .spec = state_spec_by_id(table, manifest->spec_id),
@@ -113,7 +114,7 @@ static inline void check_manifest(const IcebergTable *table, const ManifestFile 
         assert_int_equal(count.min_sequence_number, manifest->min_sequence_number);
     if (manifest->summary_count)
         assert_int_equal(manifest->summaries[0].contains_null, count.null_partition);
-    if (table->format_version >= 3 && !manifest->deletes)
+    if (lineage && !manifest->deletes)
         assert_true(manifest->first_row_id >= 0);
     else
         assert_int_equal(manifest->first_row_id, -1);
@@ -191,8 +192,11 @@ static inline void check_head(IcebergTable *table)
         }
         delete_files++;
         deletes += (int64_t)file->record_count;
-        assert_int_equal(vector, table->format_version >= 3);
+        assert_true(table->format_version >= 3 || !vector);
         assert_non_null(head_find(&head, FILE_DATA, file->referenced_data_file));
+        for (size_t j = 0; j < head.count && vector; j++) /* it replaces those of v2 */
+            assert_true(j == i || head.files[j].content == FILE_DATA ||
+                        strcmp(head.files[j].referenced_data_file, file->referenced_data_file));
         if (vector) { /* one per data file, and it can be read */
             assert_ptr_equal(head_find(&head, FILE_POSITION_DELETES, file->referenced_data_file),
                              file);
@@ -221,7 +225,10 @@ static inline void check_row_ids(const IcebergTable *table, const json_t *snapsh
     for (size_t i = 0; i < count; i++) {
         if (manifests[i].deletes)
             continue;
-        if (manifests[i].snapshot_id == id) { /* in the list's order */
+        if (first == 0) { /* the first of v3: nobody has an id before */
+            assert_int_equal(manifests[i].first_row_id, next);
+            next += manifests[i].added_rows + manifests[i].existing_rows;
+        } else if (manifests[i].snapshot_id == id) { /* in the list's order */
             assert_int_equal(manifests[i].first_row_id, next);
             next += manifests[i].added_rows; /* carried files have their row ids already */
         } else {
@@ -242,13 +249,16 @@ static inline void check_snapshot(const IcebergTable *table, const json_t *snaps
     size_t count;
     uris_add(reachable, list);
     OK(manifest_list_read(table->store, list, state_spec_by_id, table, &manifests, &count, &err));
+    bool lineage = json_object_get(snapshot, "first-row-id") != NULL;
+    if (snapshot == metadata_snapshot(table->metadata, iceberg_current_snapshot(table)))
+        assert_int_equal(lineage, table->format_version >= 3);
     for (size_t i = 0; i < count; i++) {
         if (!uris_have(reachable, manifests[i].path)) {
             uris_add(reachable, manifests[i].path);
-            check_manifest(table, &manifests[i], reachable);
+            check_manifest(table, &manifests[i], lineage, reachable);
         }
     }
-    if (table->format_version >= 3)
+    if (lineage)
         check_row_ids(table, snapshot, manifests, count);
     manifest_files_free(manifests, count);
 }

@@ -2,23 +2,7 @@
 #include "tests/unit/iceberg/commit.h"
 #include "tests/unit/unit.h"
 
-#include "tests/unit/iceberg/lake.h"
-
-static Lake lake;
-
-static int setup(void **state)
-{
-    (void)state;
-    lake_open(&lake);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    lake_close(&lake);
-    return 0;
-}
+#include "tests/unit/iceberg/each_lake.h"
 
 static int64_t summary(const IcebergTable *table, const char *key)
 {
@@ -676,8 +660,6 @@ static void spoilt_metadata_is_refused(void **state)
     }
     assert_true(found > 0);
 }
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
 {

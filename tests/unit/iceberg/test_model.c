@@ -20,6 +20,7 @@ typedef struct Model {
     uint64_t random;
     ModelFile files[FILES_MAX];
     size_t count;
+    int version; /* of what is written */
 } Model;
 
 static uint32_t dice(Model *model, uint32_t sides)
@@ -61,7 +62,7 @@ static void plan_deletes(Model *model, Plan *plan, const bool *removed)
         uint32_t more = 1 + dice(model, (uint32_t)(file->file.record_count - file->deleted));
         plan->deletes_of[plan->added_count] = at;
         plan->added[plan->added_count++] =
-            model->table->format_version >= 3
+            model->version >= 3
                 ? lake_vector(model->table, &file->file, (uint32_t)file->deleted + more)
                 : lake_deletes(model->table, &file->file, more);
     }
@@ -87,14 +88,14 @@ static void make_plan(Model *model, Plan *plan)
 /* The model after the commit took effect. */
 static void apply(Model *model, Plan *plan)
 {
-    bool v3 = model->table->format_version >= 3;
+    bool v3 = model->version >= 3;
     for (size_t i = 0; i < plan->added_count; i++) {
         DataFile *added = &plan->added[i];
         assert_int_equal(added->sequence_number, model->table->entry.version - 1);
         if (added->content == FILE_DATA)
             continue;
         ModelFile *of = &model->files[plan->deletes_of[i]];
-        if (v3 && of->delete_count)
+        while (v3 && of->delete_count)
             data_file_done(&of->deletes[--of->delete_count]);
         of->deletes[of->delete_count++] = *added;
         of->deleted = v3 ? added->record_count : of->deleted + added->record_count;
@@ -149,6 +150,20 @@ static void compare(Model *model, IcebergTable *table)
     head_done(&head);
 }
 
+/* A table that was raised: files of before have row ids now, which nobody can foretell. */
+static void learn_row_ids(Model *model)
+{
+    Head head;
+    head_read(model->table, &head);
+    for (size_t i = 0; i < model->count && model->version >= 3; i++) {
+        DataFile *file = &model->files[i].file;
+        const DataFile *found = head_find(&head, FILE_DATA, file->path);
+        if (file->first_row_id < 0 && found)
+            file->first_row_id = found->first_row_id;
+    }
+    head_done(&head);
+}
+
 /* Sometimes somebody else commits first: then this handle loses, and nothing of it is left. */
 static void lose_a_race(Model *model)
 {
@@ -185,13 +200,17 @@ static void step(Model *model)
                             .added_count = plan.added_count,
                             .removed = plan.removed,
                             .removed_count = plan.removed_count,
-                            .remove_all = plan.remove_all};
+                            .remove_all = plan.remove_all,
+                            .format_version = model->version};
     lake_age(model->table, dice(model, 60) == 0 ? 90000000 : dice(model, 1200000));
     if (dice(model, 30) == 0)
         model->lake.shaky->answer = ANSWER_LOST;
     OK(commit_once(model->table, &commit, &snapshot, &err));
     assert_int_equal(snapshot, iceberg_current_snapshot(model->table));
+    assert_int_equal(iceberg_format_version(model->table), model->version);
+    assert_int_equal(iceberg_has_row_ids(model->table), model->version >= 3);
     apply(model, &plan);
+    learn_row_ids(model);
     if (dice(model, 4) == 0) /* what it finds once it would find later, too */
         check_table(model->table, true);
     else
@@ -203,9 +222,9 @@ static void step(Model *model)
         reopen(model);
 }
 
-static void run(int format_version, const char *partition_by, uint64_t seed)
+static void run(int format_version, int raised_to, const char *partition_by, uint64_t seed)
 {
-    Model model = {.random = seed};
+    Model model = {.random = seed, .version = format_version};
     lake_open(&model.lake);
     lake_create(&model.lake, format_version, partition_by);
     model.table = model.lake.table;
@@ -217,8 +236,11 @@ static void run(int format_version, const char *partition_by, uint64_t seed)
                                   .merge_manifests = 4,
                                   .manifest_bytes = 20000};
     iceberg_set_retention(model.table, &retention);
-    for (int i = 0; i < STEPS; i++)
+    for (int i = 0; i < STEPS; i++) {
+        if (i == STEPS / 3)
+            model.version = raised_to;
         step(&model);
+    }
     size_t snapshots = json_array_size(json_object_get(model.table->metadata, "snapshots"));
     assert_in_range(snapshots, 5, 60); /* it was thinned */
     while (model.count)
@@ -230,19 +252,27 @@ static void run(int format_version, const char *partition_by, uint64_t seed)
 static void test_v2(void **state)
 {
     (void)state;
-    run(2, NULL, 1);
-    run(2, "country", 2);
+    run(2, 2, NULL, 1);
+    run(2, 2, "country", 2);
 }
 
 static void test_v3(void **state)
 {
     (void)state;
-    run(3, NULL, 3);
-    run(3, "country", 4);
+    run(3, 3, NULL, 3);
+    run(3, 3, "country", 4);
+}
+
+static void test_raised(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 5; seed < 9; seed++)
+        run(2, 3, seed & 1 ? NULL : "country", seed);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_v2), cmocka_unit_test(test_v3)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_v2), cmocka_unit_test(test_v3),
+                                       cmocka_unit_test(test_raised)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

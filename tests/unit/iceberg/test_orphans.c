@@ -9,27 +9,12 @@
 
 #include "agent/store/driver.h"
 #include "common/clock.h"
-#include "tests/unit/iceberg/lake.h"
+#include "tests/unit/iceberg/each_lake.h"
 
 #define DAY_US (INT64_C(86400) * 1000000)
 #define UNIT "firn.position.default/orders"
 
-static Lake lake;
 static int64_t committed[8];
-
-static int setup(void **state)
-{
-    (void)state;
-    lake_open(&lake);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    lake_close(&lake);
-    return 0;
-}
 
 static const char *path_of(const char *name)
 {
@@ -580,18 +565,10 @@ static void test_stops(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_goes_and_stays, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_pending, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_claim_unknown, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_named_otherwise, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_unreadable, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_meanwhile, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_head_alone, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_leaving, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_stops, setup, teardown),
+        TEST(test_goes_and_stays),  TEST(test_pending),    TEST(test_claim_unknown),
+        TEST(test_named_otherwise), TEST(test_refusals),   TEST(test_unreadable),
+        TEST(test_meanwhile),       TEST(test_head_alone), TEST(test_leaving),
+        TEST(test_faults),          TEST(test_too_many),   TEST(test_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,13 +2,12 @@
 #include "tests/unit/iceberg/commit.h"
 #include "tests/unit/unit.h"
 
-#include "tests/unit/iceberg/lake.h"
+#include "tests/unit/iceberg/each_lake.h"
 
 #define MINUTE_MS INT64_C(60000)
 #define HOUR_MS (60 * MINUTE_MS)
 #define DAY_MS (24 * HOUR_MS)
 
-static Lake lake;
 static const IcebergRetention law = {.all_ms = HOUR_MS,
                                      .hourly_ms = 5 * DAY_MS,
                                      .daily_ms = 30 * DAY_MS,
@@ -26,20 +25,6 @@ static const IcebergRetention few = {.all_ms = HOUR_MS,
 /* Nothing but the head and what is named. */
 static const IcebergRetention least = {
     .metadata_files = 3, .merge_manifests = 4, .manifest_bytes = 8 << 20};
-
-static int setup(void **state)
-{
-    (void)state;
-    lake_open(&lake);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    lake_close(&lake);
-    return 0;
-}
 
 static int64_t append(IcebergTable *table)
 {
@@ -547,12 +532,10 @@ static void a_head_alone_tells_nothing(void **state)
         assert_int_equal(iceberg_is_ancestor(table, first), nessie);
         assert_int_equal(iceberg_foreign(table, first), ICEBERG_FILES_CHANGED);
         iceberg_table_free(table);
-        teardown(state);
-        setup(state);
+        each_lake_close(state);
+        each_lake_open(state);
     }
 }
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
 {

@@ -15,7 +15,7 @@
 #define API_INIT_PRODUCER 22
 #define API_ADD_PARTITIONS 24
 #define API_END_TRANSACTION 26
-#define SOON_MS 20000 /* a test that has to wait for longer has failed */
+#define SOON_MS 60000 /* a test that has to wait for longer has failed */
 
 typedef struct Cluster {
     rd_kafka_t *rk;

@@ -37,6 +37,32 @@ static inline Field world_field(const char *name, Type type, bool required)
     return (Field){.name = mem_strdup(name), .type = type, .required = required};
 }
 
+typedef struct WorldCount {
+    const char *const *words; /* up to NULL */
+    size_t count;
+} WorldCount;
+
+static inline bool world_count_one(const char *uri, uint64_t bytes, int64_t modified_us,
+                                   void *context)
+{
+    (void)bytes, (void)modified_us;
+    WorldCount *found = context;
+    bool counts = false;
+    for (size_t i = 0; found->words[i]; i++)
+        counts = counts || strstr(uri, found->words[i]);
+    found->count += counts;
+    return true;
+}
+
+/* Objects of the warehouse whose URI has one of the words (up to NULL). */
+static inline size_t world_count(const World *world, const char *const *words)
+{
+    WorldCount found = {.words = words};
+    AUTO(mem_free) char *prefix = mem_format("%s/", world->warehouse);
+    OK(store_list(world->store, prefix, world_count_one, &found, &err));
+    return found.count;
+}
+
 /* id long key, region int, name string, amount decimal(12,2). folder NULL: one that goes with the
  * world. */
 static inline void world_init_at(World *world, const char *folder, int format_version,
@@ -143,6 +169,7 @@ typedef struct HeadFile {
     uint64_t rows;
     int64_t sequence_number, first_row_id;
     roaring_bitmap_t *deleted;
+    roaring_bitmap_t *vector; /* goes before position deletes, and holds them too; NULL: none */
 } HeadFile;
 
 typedef struct Head {
@@ -150,6 +177,7 @@ typedef struct Head {
     HeadFile *files;
     size_t file_count;
     size_t delete_file_count;
+    size_t vector_count;
     uint64_t rows; /* live */
 } Head;
 
@@ -229,10 +257,10 @@ static inline bool head_file(const DataFile *file, void *context, Error *failure
         HeadFile *data =
             head_find(head, file->referenced_data_file, strlen(file->referenced_data_file));
         assert_non_null(data);
-        assert_true(roaring_bitmap_is_empty(data->deleted)); /* one vector per file */
-        roaring_bitmap_free(data->deleted);
-        OK(puffin_read_vector(head->world->store, file, &data->deleted, &err));
-        assert_true(roaring_bitmap_get_cardinality(data->deleted) < data->rows);
+        assert_null(data->vector); /* one per file */
+        OK(puffin_read_vector(head->world->store, file, &data->vector, &err));
+        assert_true(roaring_bitmap_get_cardinality(data->vector) < data->rows);
+        head->vector_count++;
     } else {
         head_positions(head, file);
     }
@@ -286,6 +314,15 @@ static inline void head_rows(const World *world, Head *ret, EachRow *each, void 
     own[0].id = ICEBERG_ROW_ID_FIELD;
     own[1] = world_field("_last_updated_sequence_number", (Type){.kind = TYPE_INT64}, false);
     own[1].id = ICEBERG_LAST_UPDATED_SEQ_FIELD;
+    for (size_t i = 0; i < ret->file_count; i++) {
+        HeadFile *file = &ret->files[i];
+        if (!file->vector)
+            continue;
+        /* what is deleted stays so: position deletes count no more beside it */
+        assert_true(roaring_bitmap_is_subset(file->deleted, file->vector));
+        roaring_bitmap_free(file->deleted);
+        file->deleted = TAKE(file->vector);
+    }
     for (size_t i = 0; i < ret->file_count; i++)
         head_read(ret, &ret->files[i], wanted, each, context);
 }

@@ -1,56 +1,12 @@
 /* links: firn_capture_mysql */
 #include "tests/unit/capture_mysql/log.h"
 
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "agent/capture/mysql/wire.h"
+#include "agent/capture/mysql/packet.h"
 #include "common/mem.h"
 #include "common/thread.h"
+#include "tests/unit/capture_wire/pair.h"
 
-#define PACKET_MAX ((size_t)40 << 20)
 #define FULL 0xffffff
-
-typedef struct Pair {
-    MyWire wire;
-    int server; /* the other end */
-    int wake_fd;
-} Pair;
-
-static int setup(void **state)
-{
-    Pair *pair = calloc(1, sizeof *pair);
-    int ends[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    pair->server = ends[1];
-    pair->wake_fd = eventfd(0, 0);
-    mywire_init_fd(&pair->wire, ends[0], pair->wake_fd, 64, PACKET_MAX);
-    *state = pair;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    Pair *pair = *state;
-    close(pair->wire.fd);
-    mywire_done(&pair->wire);
-    if (pair->server >= 0)
-        close(pair->server);
-    close(pair->wake_fd);
-    free(pair);
-    return 0;
-}
-
-static void say(Pair *pair, const void *bytes, size_t count)
-{
-    for (size_t put = 0; put < count;) {
-        ssize_t part = write(pair->server, (const char *)bytes + put, count - put);
-        assert_true(part > 0);
-        put += (size_t)part;
-    }
-}
-#define SAY(pair, text) say(pair, text, sizeof(text) - 1)
 
 /* Several in one piece, one in several, an empty one. */
 static void packets_are_cut_where_they_end(void **state)
@@ -60,18 +16,18 @@ static void packets_are_cut_where_they_end(void **state)
     Reader packet;
     size_t bytes;
     SAY(pair, "\1\0\0\0a\2\0\0\1bc\0\0\0\2\3\0\0\3d");
-    assert_int_equal(mywire_read(&pair->wire, &bytes, &err), MYWIRE_OK);
+    assert_int_equal(wire_read(&pair->wire, &bytes, &err), WIRE_OK);
     static const char *const wanted[] = {"a", "bc", ""};
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
-        assert_int_equal(mywire_next(&pair->wire, &packet, &err), MYWIRE_OK);
+        assert_int_equal(my_packet_next(&pair->wire, &packet, &err), WIRE_OK);
         assert_int_equal(reader_left(&packet), strlen(wanted[i]));
         assert_memory_equal(packet.at, wanted[i], strlen(wanted[i]));
     }
-    assert_int_equal(mywire_next(&pair->wire, &packet, &err), MYWIRE_EMPTY);
+    assert_int_equal(my_packet_next(&pair->wire, &packet, &err), WIRE_EMPTY);
     SAY(pair, "ef");
-    assert_true(mywire_take(&pair->wire, 1000, &packet, &err));
+    assert_true(my_packet_take(&pair->wire, 1000, &packet, &err));
     assert_memory_equal(packet.at, "def", 3);
-    assert_int_equal(mywire_read(&pair->wire, &bytes, &err), MYWIRE_EMPTY);
+    assert_int_equal(wire_read(&pair->wire, &bytes, &err), WIRE_EMPTY);
 }
 
 typedef struct Large {
@@ -103,13 +59,13 @@ static void long_packets_are_joined(void **state)
         bytes_put(&text, content + FULL, more[i]);
         bytes_put(&text, "\1\0\0\0z", 5);
         Thread *thread = thread_start("server", put_all, &(Large){pair, &text});
-        assert_true(mywire_take(&pair->wire, 60000, &packet, &err));
+        assert_true(my_packet_take(&pair->wire, 60000, &packet, &err));
         assert_int_equal(reader_left(&packet), FULL + more[i]);
         assert_memory_equal(packet.at, content, FULL + more[i]);
         assert_true(pair->wire.held > FULL);
-        mywire_rest(&pair->wire);
-        assert_true(pair->wire.held < MYWIRE_KEPT_BYTES);
-        assert_true(mywire_take(&pair->wire, 60000, &packet, &err));
+        wire_rest(&pair->wire);
+        assert_true(pair->wire.held < WIRE_KEPT_BYTES);
+        assert_true(my_packet_take(&pair->wire, 60000, &packet, &err));
         assert_memory_equal(packet.at, "z", 1);
         thread_join(thread);
         bytes_done(&text);
@@ -123,8 +79,8 @@ static void an_announced_length_allocates_nothing(void **state)
     Reader packet;
     size_t bytes;
     SAY(pair, "\xff\xff\xff\0x");
-    assert_int_equal(mywire_read(&pair->wire, &bytes, &err), MYWIRE_OK);
-    assert_int_equal(mywire_next(&pair->wire, &packet, &err), MYWIRE_EMPTY);
+    assert_int_equal(wire_read(&pair->wire, &bytes, &err), WIRE_OK);
+    assert_int_equal(my_packet_next(&pair->wire, &packet, &err), WIRE_EMPTY);
     assert_int_equal(pair->wire.held, 64);
 }
 
@@ -134,10 +90,10 @@ static void a_packet_over_the_limit_is_refused(void **state)
     Error err = {0};
     Reader packet;
     size_t bytes;
-    pair->wire.packet_max = 10;
+    pair->wire.message_max = 10;
     SAY(pair, "\x0b\0\0\0elevenbytes");
-    assert_int_equal(mywire_read(&pair->wire, &bytes, &err), MYWIRE_OK);
-    assert_int_equal(mywire_next(&pair->wire, &packet, &err), MYWIRE_FAILED);
+    assert_int_equal(wire_read(&pair->wire, &bytes, &err), WIRE_OK);
+    assert_int_equal(my_packet_next(&pair->wire, &packet, &err), WIRE_FAILED);
     assert_int_equal(err.kind, ERROR_RETRY);
     assert_string_equal(err.code, "BadMessage");
     assert_non_null(strstr(err.message, "10 bytes"));
@@ -150,13 +106,13 @@ static void a_packet_without_end_is_refused(void **state)
     Error err = {0};
     Reader packet;
     Bytes text = {0};
-    pair->wire.packet_max = 1000;
+    pair->wire.message_max = 1000;
     put_le(&text, FULL, 4);
     bytes_grow(&text, 4096);
     memset(text.data + text.used, 'x', 4096);
     text.used += 4096;
     say(pair, text.data, text.used);
-    assert_false(mywire_take(&pair->wire, 60000, &packet, &err));
+    assert_false(my_packet_take(&pair->wire, 60000, &packet, &err));
     assert_string_equal(err.code, "BadMessage");
     assert_true(pair->wire.held <= 4096);
     bytes_done(&text);
@@ -170,25 +126,9 @@ static void an_end_is_a_lost_connection(void **state)
     SAY(pair, "\5\0\0\0ab");
     close(pair->server);
     pair->server = -1;
-    assert_false(mywire_take(&pair->wire, 60000, &packet, &err));
+    assert_false(my_packet_take(&pair->wire, 60000, &packet, &err));
     assert_int_equal(err.kind, ERROR_RETRY);
     assert_string_equal(err.code, "ConnectionLost");
-}
-
-static void a_wait_ends(void **state)
-{
-    Pair *pair = *state;
-    Error err = {0};
-    Reader packet;
-    assert_int_equal(mywire_wait(&pair->wire, 0, &err), MYWIRE_EMPTY);
-    assert_false(mywire_take(&pair->wire, 1, &packet, &err));
-    assert_string_equal(err.code, "Timeout");
-    uint64_t one = 1;
-    assert_int_equal(write(pair->wake_fd, &one, sizeof one), sizeof one);
-    assert_int_equal(mywire_wait(&pair->wire, -1, &err), MYWIRE_WOKEN);
-    assert_false(mywire_take(&pair->wire, 60000, &packet, &err));
-    assert_int_equal(err.kind, ERROR_RETRY);
-    assert_string_equal(err.code, "Cancelled");
 }
 
 static void errors_and_ends_are_told_apart(void **state)
@@ -210,8 +150,8 @@ static void errors_and_ends_are_told_apart(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         Reader packet = reader_over(cases[i].packet, cases[i].bytes);
-        assert_int_equal(mywire_is_error(&packet), cases[i].is_error);
-        assert_int_equal(mywire_is_eof(&packet), cases[i].is_eof);
+        assert_int_equal(my_packet_is_error(&packet), cases[i].is_error);
+        assert_int_equal(my_packet_is_eof(&packet), cases[i].is_eof);
     }
 }
 
@@ -224,7 +164,7 @@ static void an_error_packet_is_read_to_its_end(void **state)
         Error err = {0};
         uint8_t *exact = malloc(bytes);
         memcpy(exact, whole, bytes);
-        assert_false(mywire_error(reader_over(exact, bytes), &err));
+        assert_false(my_packet_error(reader_over(exact, bytes), &err));
         assert_string_equal(err.code, bytes < 3 ? "BadMessage" : "ServerError");
         assert_true(bytes < sizeof whole - 1 || strstr(err.message, "denied to you (error 1064)"));
         free(exact);
@@ -235,13 +175,12 @@ static void an_error_packet_is_read_to_its_end(void **state)
     bytes_grow(&endless, 100000);
     memset(endless.data + endless.used, 'e', 100000);
     endless.used += 100000;
-    assert_false(mywire_error(reader_over(endless.data, endless.used), &err));
+    assert_false(my_packet_error(reader_over(endless.data, endless.used), &err));
     assert_int_equal(err.kind, ERROR_RETRY);
     assert_non_null(strstr(err.message, "eeee"));
     bytes_done(&endless);
 }
 
-#define PAIRED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,7 +190,6 @@ int main(void)
         PAIRED(a_packet_over_the_limit_is_refused),
         PAIRED(a_packet_without_end_is_refused),
         PAIRED(an_end_is_a_lost_connection),
-        PAIRED(a_wait_ends),
         cmocka_unit_test(errors_and_ends_are_told_apart),
         cmocka_unit_test(an_error_packet_is_read_to_its_end),
     };
