@@ -88,12 +88,14 @@ static bool healthy(void *context, char *text, size_t text_bytes)
 static bool ready(void *context, char *text, size_t text_bytes)
 {
     const Operator *op = context;
-    bool synced = operator_is_synced(op);
+    bool synced = operator_is_synced(op), works = operator_is_working(op);
+    bool deaf = works && !operator_listens(op);
     snprintf(text, text_bytes, "%s",
-             !synced                   ? "the first lists are not there yet"
-             : operator_is_working(op) ? "working"
-                                       : "waiting for the lease");
-    return synced;
+             !synced ? "the first lists are not there yet"
+             : deaf  ? "agents can't report, and nothing is made until they can: the log says why"
+             : works ? "working"
+                     : "waiting for the lease");
+    return synced && !deaf;
 }
 
 static char *own_identity(void)

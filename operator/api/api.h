@@ -10,8 +10,9 @@
  *   trees.c       where jansson's trees are made
  *
  * Errors: code is the API's own reason ("NotFound", "Conflict", "AlreadyExists", "Forbidden",
- * "Invalid", …). RETRY what may pass (429, 5xx, connection), CONFLICT 409 Conflict, CONFIG the
- * rest. Messages never hold a token or a body that was sent.
+ * "Invalid", …), or "NamespaceTerminating" where that is the cause. RETRY what may pass (429, 5xx,
+ * connection), CONFLICT 409 Conflict, CONFIG the rest. Messages never hold a token or a body that
+ * was sent.
  *
  * https://kubernetes.io/docs/reference/using-api/api-concepts */
 #pragma once
@@ -33,10 +34,10 @@ typedef struct ApiConfig {
     char *ca_pem, *ca_file;   /* of both the file, which is read again; NULL: the system's */
     char *token, *token_file; /* likewise */
     char *client_pem, *client_key_pem;
-    char *server_name; /* in the certificate; NULL: the server's host */
+    char *server_name; /* in the certificate, and asked for with TLS; NULL: the server's host */
 } ApiConfig;
 void api_config_free(ApiConfig *config); /* wipes what is secret; NULL is fine */
-/* kubeconfig NULL: that of KUBECONFIG, else the Pod's ServiceAccount, else ~/.kube/config. CONFIG
+/* kubeconfig NULL: those of KUBECONFIG, else the Pod's ServiceAccount, else ~/.kube/config. CONFIG
  * "BadKubeconfig" names file and field. */
 MUST_CHECK bool api_config_load(const char *kubeconfig, ApiConfig **ret, Error *err);
 /* Of a kubeconfig's text; `file` for messages, and for what it names relative to itself. */
@@ -55,6 +56,10 @@ Api *api_new(ApiConfig *config /* taken */) OWNED_BY(api_free);
 /* Ends waits and watches, from any thread; requests that are made afterwards fail at once. */
 void api_stop(Api *api);
 bool api_stopping(const Api *api);
+/* Asked, from any thread, before anything is written, before it is sent once more, and each second
+ * while it is under way: what may not be any more is broken off. NULL (at first): all may. */
+typedef bool ApiGuard(const void *context);
+void api_guard(Api *api, ApiGuard *may_write, const void *context);
 /* Sleeps; false when it was stopped meanwhile. */
 bool api_sleep(Api *api, int64_t us);
 
@@ -65,17 +70,20 @@ typedef struct ApiRequest {
     const json_t *body; /* NULL: none */
     ApiBody body_kind;
     bool metadata_only; /* PartialObjectMetadata is asked for */
+    bool unguarded;     /* it asks with a body, or is how the guard comes to know */
     int64_t timeout_us; /* 0: 30 s */
+    int64_t *wait_us;   /* NULL is fine: after false, for how long the server is to be left alone */
 } ApiRequest;
-/* *ret (NULL is fine): the answer's object, the caller's; NULL after false. A 429 is asked again as
- * the server says, for as long as the request's time limit. */
+/* *ret (NULL is fine): the answer's object, the caller's; NULL after false. A 429, and a 5xx with
+ * Retry-After, is asked again as the server says, for as long as the request's time limit. RETRY
+ * "NotLeader": by the guard. */
 MUST_CHECK bool api_call(Api *api, const ApiRequest *request, json_t **ret, Error *err);
 
 /* For watch.c: the answer's body is given away piece by piece until `take` returns false or the
- * server ends it. *ret_status is 0 when there was no answer. */
+ * server ends it. *ret_status is 0 when there was no answer; *ret_wait_us as above. */
 typedef bool ApiTake(void *context, const char *data, size_t bytes);
 MUST_CHECK bool api_stream(Api *api, const char *path, bool metadata_only, ApiTake *take,
-                           void *context, int *ret_status, Error *err);
+                           void *context, int *ret_status, int64_t *ret_wait_us, Error *err);
 /* A failed answer as an error: `what` is "GET /api/…". */
 bool api_error(Error *err, const char *what, int status, const json_t *answer);
 
@@ -138,6 +146,8 @@ const char *object_text(const json_t *object, const char *path);
  * each route, then its dead letters'. NULL: there are no more. */
 const char *object_table(const json_t *unit, size_t at);
 const json_t *object_controller(const json_t *object); /* the owner reference that is one */
+/* By when they were made, then by namespace and name. */
+bool object_is_elder(const json_t *one, const json_t *other);
 /* What a Deployment says in numbers: asked for with each look. */
 typedef struct DeploymentCounts {
     bool seen; /* the numbers are of what it is now */
@@ -146,6 +156,8 @@ typedef struct DeploymentCounts {
 DeploymentCounts deployment_counts(const json_t *deployment);
 /* What is there neither before nor now is the same, too; to jansson it is not. */
 bool json_same(const json_t *before, const json_t *now);
+/* The whole object again, as kubectl apply leaves it there. */
+#define ANNOTATION_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
 /* Nobody wants another thing of it: the same spec, the same annotations. */
 bool object_same_wish(const json_t *before, const json_t *now);
 /* --- trees.c --- */
@@ -173,8 +185,8 @@ typedef struct ObjectHead {
 } ObjectHead;
 /* Of an object's text, or an event's; false: it has no metadata with a name. */
 bool object_head(const char *text, size_t bytes, ObjectHead *ret);
-/* The object, or the event, without managedFields; the text is used up. NULL: it is no JSON. The
- * caller's. */
+/* The object, or the event, without managedFields; the text is used up. NULL: it is no JSON. A NUL
+ * is U+FFFD, so that no text ends early. The caller's. */
 json_t *object_read(char *text, size_t bytes, const ObjectHead *head);
 /* Puts another value, as JSON, where the path leads, names that end with NULL. *text is the
  * caller's, and another then. False: there is no such place. */

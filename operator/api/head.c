@@ -8,6 +8,8 @@
 
 #define IS(text) (bytes == sizeof(text) - 1 && memcmp(name, text, sizeof(text) - 1) == 0)
 
+#define DEPTH_MAX 200
+
 static bool take_metadata(Scan *json, const char *from, ObjectHead *ret)
 {
     const char *name;
@@ -67,11 +69,43 @@ bool object_head(const char *text, size_t bytes, ObjectHead *ret)
     return ok;
 }
 
+/* The API server takes what jansson does not read: NULs in texts, and thousands of values in one
+ * another. Then this makes it readable, in place: U+FFFD stands for a NUL, and 0 for what lies
+ * deeper than anything that means something. */
+static void soften(char *text, size_t bytes)
+{
+    unsigned depth = 0;
+    bool quoted = false, deep = false;
+    for (size_t i = 0; i < bytes; i++) {
+        bool opens = !quoted && (text[i] == '{' || text[i] == '[');
+        bool closes = !quoted && (text[i] == '}' || text[i] == ']');
+        depth += opens;
+        deep = depth > DEPTH_MAX;
+        if (text[i] == '"')
+            quoted = !quoted;
+        else if (quoted && text[i] == '\\' && i + 1 < bytes) {
+            if (!deep && bytes - i >= 6 && memcmp(text + i, "\\u0000", 6) == 0)
+                memcpy(text + i, "\\ufffd", 6);
+            if (deep)
+                text[i] = ' ';
+            i++; /* what is escaped ends no text */
+        }
+        if (deep)
+            text[i] = opens && depth == DEPTH_MAX + 1 ? '0' : ' ';
+        depth -= closes && depth;
+    }
+}
+
 json_t *object_read(char *text, size_t bytes, const ObjectHead *head)
 {
     size_t end = head->cut_from + head->cut_bytes;
     memmove(text + head->cut_from, text + end, bytes - end);
-    return json_loadb(text, bytes - head->cut_bytes, 0, NULL);
+    bytes -= head->cut_bytes;
+    json_t *object = json_loadb(text, bytes, 0, NULL);
+    if (object)
+        return object;
+    soften(text, bytes);
+    return json_loadb(text, bytes, 0, NULL);
 }
 
 /* Goes to the value of the member; false: there is none. */

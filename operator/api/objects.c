@@ -106,6 +106,16 @@ const json_t *object_controller(const json_t *object)
     return NULL;
 }
 
+bool object_is_elder(const json_t *one, const json_t *other)
+{
+    const char *a = object_text(one, "metadata.creationTimestamp");
+    const char *b = object_text(other, "metadata.creationTimestamp");
+    int order = strcmp(a ? a : "", b ? b : "");
+    if (!order)
+        order = strcmp(object_namespace(one), object_namespace(other));
+    return order ? order < 0 : strcmp(object_name(one), object_name(other)) < 0;
+}
+
 static int count_at(const json_t *status, const char *name)
 {
     return (int)json_integer_value(json_object_get(status, name));
@@ -130,11 +140,23 @@ bool json_same(const json_t *before, const json_t *now)
     return before == now || json_equal(before, now);
 }
 
+/* But for the whole object again, which the cache leaves out. */
+static bool same_annotations(const json_t *before, const json_t *now)
+{
+    if (json_same(before, now))
+        return true;
+    AUTO(json_free) json_t *a = json_copy((json_t *)(uintptr_t)before);
+    AUTO(json_free) json_t *b = json_copy((json_t *)(uintptr_t)now);
+    json_object_del(a, ANNOTATION_APPLIED);
+    json_object_del(b, ANNOTATION_APPLIED);
+    return json_same(a, b);
+}
+
 bool object_same_wish(const json_t *before, const json_t *now)
 {
     return object_generation(before) == object_generation(now) &&
-           json_same(object_at(before, "metadata.annotations"),
-                     object_at(now, "metadata.annotations"));
+           same_annotations(object_at(before, "metadata.annotations"),
+                            object_at(now, "metadata.annotations"));
 }
 
 char *object_dump(const json_t *object)

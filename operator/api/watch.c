@@ -22,7 +22,8 @@ typedef struct Watch {
     char version[64]; /* "": a list is needed */
     Bytes line;
     bool expired, odd;
-    uint64_t seen; /* events of this watch, bookmarks too */
+    uint64_t seen;   /* events of this watch, bookmarks too */
+    int64_t wait_us; /* the server asked to be left alone; 0: it did not */
 } Watch;
 
 static void keep_version(Watch *watch, const char *version)
@@ -44,8 +45,10 @@ static bool list_chunk(Watch *watch, char **token, Error *err)
     char *more = mem_format("?limit=%d%s%s%s", CHUNK, *token ? "&continue=" : "",
                             *token ? *token : "", selector(watch));
     AUTO(mem_free) char *path = kind_path(watch->kind, watch->namespace_name, NULL, more);
-    ApiRequest request = {
-        .method = "GET", .path = path, .metadata_only = kinds[watch->kind].metadata_only};
+    ApiRequest request = {.method = "GET",
+                          .path = path,
+                          .metadata_only = kinds[watch->kind].metadata_only,
+                          .wait_us = &watch->wait_us};
     AUTO(json_free) json_t *list = NULL;
     if (!api_call(watch->api, &request, &list, err))
         return false;
@@ -165,7 +168,7 @@ static bool watch_once(Watch *watch, Error *err)
     bytes_clear(&watch->line);
     atomic_fetch_add(&watch->figures->watches, 1);
     bool ok = api_stream(watch->api, path, kinds[watch->kind].metadata_only, take_lines, watch,
-                         &status, err);
+                         &status, &watch->wait_us, err);
     if (watch->expired || status == 410) {
         watch->version[0] = '\0';
         return true;
@@ -200,12 +203,13 @@ void api_watch(Api *api, Kind kind, const char *namespace_name, const WatchTaker
             pause_us = PAUSE_US_LEAST;
         watch.seen = 0;
         atomic_fetch_add(&figures->failures, 1);
+        int64_t sleep_us = watch.wait_us > pause_us ? watch.wait_us : pause_us;
         log_warn("watch interrupted", LOG_T("kind", kinds[kind].name), LOG_T("reason", err.code),
-                 LOG_T("error", err.message), LOG_I("again_ms", pause_us / 1000));
+                 LOG_T("error", err.message), LOG_I("again_ms", sleep_us / 1000));
         /* What is refused for good as a version is listed anew. */
         if (err.kind == ERROR_CONFIG)
             watch.version[0] = '\0';
-        (void)api_sleep(api, pause_us + clock_mono_us() % (pause_us / 4));
+        (void)api_sleep(api, sleep_us + clock_mono_us() % (pause_us / 4));
         pause_us = pause_us * 2 > PAUSE_US_MOST ? PAUSE_US_MOST : pause_us * 2;
     }
     bytes_done(&watch.line);

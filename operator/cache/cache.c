@@ -531,6 +531,20 @@ void cache_each_name(Cache *cache, Kind kind, const char *namespace_name, size_t
     pthread_mutex_unlock(&cache->lock);
 }
 
+static void put_name(void *context, const char *namespace_name, const char *name)
+{
+    (void)namespace_name;
+    json_array_append_new(context, json_string(name));
+}
+
+json_t *cache_names(Cache *cache, Kind kind, const char *namespace_name, size_t at,
+                    const char *value)
+{
+    json_t *names = json_array();
+    cache_each_name(cache, kind, namespace_name, at, value, put_name, names);
+    return names;
+}
+
 char *cache_version(Cache *cache, Kind kind, const char *namespace_name, const char *name)
 {
     char key[KEY_BYTES_MAX];
@@ -570,8 +584,8 @@ void cache_said(Cache *cache, Kind kind, const json_t *read, const json_t *statu
 {
     char key[KEY_BYTES_MAX];
     const char *version = object_version(now);
-    if (!object_same_wish(read, now) || object_is_deleted(now) || !version ||
-        !key_of(object_namespace(read), object_name(read), key))
+    if (!object_same_wish(read, now) || object_is_deleted(read) != object_is_deleted(now) ||
+        !version || !key_of(object_namespace(read), object_name(read), key))
         return;
     AUTO(mem_free) char *words = json_text(status, JSON_COMPACT);
     AUTO(mem_free) char *quoted = mem_format("\"%s\"", version);

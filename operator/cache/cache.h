@@ -60,5 +60,8 @@ void cache_each_name(Cache *cache, Kind kind, const char *namespace_name, size_t
                      const char *value,
                      void (*each)(void *context, const char *namespace_name, const char *name),
                      void *context);
+/* The names of those in a namespace: an array of texts, the caller's. */
+json_t *cache_names(Cache *cache, Kind kind, const char *namespace_name, size_t at,
+                    const char *value);
 DEFINE_AUTO(Cache, cache_free);
 DEFINE_AUTO(Feed, feed_free);

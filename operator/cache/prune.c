@@ -1,7 +1,5 @@
 #include "operator/cache/prune.h"
 
-#define APPLIED "kubectl.kubernetes.io/last-applied-configuration" /* the whole object again */
-
 /* Shared with the object, which is only read from then on. */
 static void keep(json_t *to, const json_t *from, const char *const *names, size_t count)
 {
@@ -26,9 +24,9 @@ static json_t *pruned_meta(Kind kind, const json_t *object)
         return meta;
     KEEP(meta, from, "labels", "ownerReferences", "finalizers", "annotations");
     json_t *annotations = json_object_get(meta, "annotations");
-    if (json_object_get(annotations, APPLIED)) {
+    if (json_object_get(annotations, ANNOTATION_APPLIED)) {
         annotations = json_copy(annotations);
-        json_object_del(annotations, APPLIED);
+        json_object_del(annotations, ANNOTATION_APPLIED);
         json_object_set_new(meta, "annotations", annotations);
     }
     return meta;

@@ -94,7 +94,9 @@ bool channel_secret(Api *api, const ChannelOptions *options, int64_t now_s, Auth
             authority_done(ret);
             return error_set(err, ERROR_CONFIG, "SecretMissing",
                              "Secret %s of namespace %s, which the channel is to use, is not there "
-                             "or lacks tls.crt, tls.key or ca.crt",
+                             "or lacks tls.crt, tls.key or ca.crt: make it, or take it out of "
+                             "channel.certificateSecret (--channel-secret), and the operator makes "
+                             "its own",
                              options->secret_name, options->secret_namespace);
         }
         bool changed = authority_renew(ret, options->host, now_s);

@@ -108,8 +108,8 @@ static json_t *status_schema(const CrdKind *kind)
         "{so so so}", "observedGeneration",
         typed_as("integer", "int64", "the spec that this status speaks of"), "conditions",
         conditions_schema(), "phase",
-        typed("string",
-              "Pending, Snapshotting, Streaming, CatchingUp, Paused, Stopped or Stalled"));
+        typed("string", "Pending, Snapshotting, Streaming, CatchingUp, Paused, Stopped, Stalled "
+                        "or Deleting"));
     ASSERT(properties);
     if (kind->shape == &connector_shape) {
         json_object_set_new(properties, "tables",
@@ -121,6 +121,10 @@ static json_t *status_schema(const CrdKind *kind)
         json_object_set_new(properties, "unit", typed("string", "the IngestionUnit that fills it"));
         json_object_set_new(properties, "connector",
                             typed("string", "the Connector whose Pods reach it"));
+        json_t *agent = typed("object", "spec.agent of these Pods, for the Job that drops the "
+                                        "table; with deletionPolicy: Drop");
+        json_object_set_new(agent, "x-kubernetes-preserve-unknown-fields", json_true());
+        json_object_set_new(properties, "agent", agent);
     } else {
         json_object_set_new(properties, "replicas",
                             typed_as("integer", "int32", "Pods that fill the table"));

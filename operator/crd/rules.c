@@ -145,6 +145,11 @@ typedef struct ShapeRule {
 #define KEPT(field)                                                                                \
     "has(self." field ") == has(oldSelf." field ") && (!has(self." field ") || self." field        \
     " == oldSelf." field ")"
+/* As manifest_declares_records, and records in JSON: their columns are those that the table has. */
+#define DECLARES                                                                                   \
+    "(self.kafka.incomingData == 'Json' || (self.kafka.incomingData == 'Debezium' && "             \
+    "!has(self.kafka.schemaRegistry) && has(self.kafka.records) && "                               \
+    "has(self.kafka.records.schemas) && !self.kafka.records.schemas))"
 static const ShapeRule rules[] = {
     {"tls", "!(has(self.mode) && self.mode in ['VerifyCa', 'VerifyFull']) || has(self.caSecretRef)",
      "modes VerifyCa and VerifyFull need caSecretRef: the authority to check the server's "
@@ -233,6 +238,30 @@ static const ShapeRule rules[] = {
     {"an IngestionUnit's spec", "has(self.connectorRef) || has(self.kafka)",
      "a unit needs a source: write connectorRef, or kafka"},
     {"an IngestionUnit's spec",
+     "!has(self.kafka) || !has(self.outsourcingUnit) || !(" DECLARES " || self.kafka.incomingData "
+     "in ['Avro', 'Protobuf']) || (has(self.outsourcingUnit.table.mode) && "
+     "self.outsourcingUnit.table.mode != 'Upsert') || (has(self.outsourcingUnit.table.idColumns) "
+     "&& self.outsourcingUnit.table.idColumns.size() > 0)",
+     "Upsert needs idColumns: these records say nothing of keys; write idColumns of "
+     "outsourcingUnit.table, or its mode Append"},
+    {"an IngestionUnit's spec",
+     "!has(self.kafka) || !has(self.outsourcingUnit) || !" DECLARES " || "
+     "(has(self.outsourcingUnit.table.columns) && self.outsourcingUnit.table.columns.size() > 0 && "
+     "self.outsourcingUnit.table.columns.all(one, has(one.type)))",
+     "these records say nothing of types: write columns of outsourcingUnit.table, each with name "
+     "and type"},
+    {"an IngestionUnit's spec",
+     "!has(self.kafka) || !(self.kafka.incomingData in ['Avro', 'Protobuf']) || "
+     "has(self.kafka.schemaRegistry)",
+     "kafka.schemaRegistry is required with incomingData Avro and Protobuf: who keeps the records' "
+     "schemas"},
+    {"an IngestionUnit's spec",
+     "!has(self.kafka) || self.kafka.incomingData != 'Json' || !has(self.kafka.schemaRegistry)",
+     "kafka.schemaRegistry says nothing with incomingData Json: leave it out"},
+    {"an IngestionUnit's spec",
+     "!has(self.kafka) || self.kafka.incomingData == 'Json' || !has(self.kafka.events)",
+     "kafka.events is for incomingData Json alone: leave it out"},
+    {"an IngestionUnit's spec",
      "!has(self.kafka) || !has(self.outsourcingUnit) || (has(self.outsourcingUnit.table.database) "
      "&& has(self.outsourcingUnit.table.tableName) && "
      "!self.outsourcingUnit.table.database.contains('{') && "
@@ -245,6 +274,9 @@ static const ShapeRule rules[] = {
      "(has(self.lakeTableRef) ? 1 : 0) + (has(self.outsourcingUnit) ? 1 : 0) + (has(self.routes) ? "
      "1 : 0) + (has(self.toTopic) ? 1 : 0) == 1",
      "a unit has one destination: write lakeTableRef, outsourcingUnit.table, routes or toTopic"},
+    {"an IngestionUnit's spec", "!has(self.agent) || has(self.kafka)",
+     "agent is for a unit that reads a topic of others (kafka): those of captured tables are made "
+     "as their Connector's agent says"},
     {"an IngestionUnit's spec", "!has(self.toTopic) || has(self.kafka)",
      "toTopic is for a topic that others fill (kafka): captured tables are in topics already"},
     {"an IngestionUnit's spec",

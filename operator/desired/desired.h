@@ -19,9 +19,10 @@
 #define ANNOTATION_SECRETS "firn.dev/secrets-hash"
 #define ANNOTATION_PAUSE "firn.dev/pause-reconciliation"
 #define LABEL_ROLE                                                                                 \
-    "firn.dev/role"       /* capture: a Connector's Pod; ingest: a unit's; drop: a Job's           \
-                           */
-#define NAME_BYTES_MAX 64 /* with the NUL */
+    "firn.dev/role" /* capture: a Connector's Pod; ingest: a unit's; drop: a Job's                 \
+                     */
+#define LABEL_TABLE "firn.dev/table" /* of a Job's Pod: the LakeTable whose table it drops */
+#define NAME_BYTES_MAX 64            /* with the NUL */
 #define AGENT_PORT 8080
 #define MAINTAIN_PORT 8081
 
@@ -101,8 +102,8 @@ bool unit_has_pods(const json_t *unit, const json_t *connector);
  */
 json_t *desired_drop(const ConnectorInput *input);
 
-/* Likewise, of a LakeTable. `input`: its manifest, Secrets, and the Connector whose Pods reached it
- * (NULL: it is gone). */
+/* Likewise, of a LakeTable. `input`: its manifest, Secrets, and as the Connector what has the
+ * spec.agent of the Pods that reached it. */
 json_t *desired_drop_table(const ConnectorInput *input, const json_t *table);
 
 /* --- lake_table.c --- */

@@ -2,8 +2,8 @@
 #include "operator/desired/desired.h"
 
 #define TRIES 2
-#define SECONDS_MAX 120
-#define KEPT_S 3600 /* should nobody remove it */
+#define SECONDS_MAX 120 /* one that fails is made again: see reconcile/drop_job.c */
+#define KEPT_S 3600     /* should nobody remove it */
 
 static json_t *objects(const ConnectorInput *input, const char *namespace_name, const char *name,
                        json_t *labels /* taken */)
@@ -41,5 +41,5 @@ json_t *desired_drop_table(const ConnectorInput *input, const json_t *table)
     name_of_label(object_name(table), label);
     return objects(input, object_namespace(table), name,
                    json_pack("{ss ss ss}", "app.kubernetes.io/name", "firn-agent", LABEL_ROLE,
-                             "drop", "firn.dev/table", label));
+                             "drop", LABEL_TABLE, label));
 }

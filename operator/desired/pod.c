@@ -89,9 +89,16 @@ static json_t *volumes(const char *config_map, const json_t *secrets, bool repor
     return list;
 }
 
+/* As the Connector says, or a unit that has none. */
+static const json_t *agent_of(const PodInput *input)
+{
+    const json_t *connector = input->from->connector;
+    return object_at(connector ? connector : input->owner, "spec.agent");
+}
+
 static json_t *container(const PodInput *input)
 {
-    const json_t *agent = object_at(input->from->connector, "spec.agent");
+    const json_t *agent = agent_of(input);
     const char *image = json_string_value(json_object_get(agent, "image"));
     bool drops = strcmp(input->command, "drop") == 0;
     json_t *one = packed(json_pack(
@@ -127,6 +134,30 @@ static void put_owned_labels(json_t *template, const PodInput *input)
     json_object_set_new(labels, "app.kubernetes.io/component", json_string(input->command));
 }
 
+/* Of what the user lays over the agents' Pods a Job takes what places its Pod and lets it run, and
+ * not what would keep it from ending, or make it do something else: other containers (those that
+ * run before it, or beside it as initContainers do, end with it), when it is restarted, and of the
+ * agent's container how it is called and watched. */
+static json_t *laid_over_jobs(const json_t *over)
+{
+    static const char *const calls[] = {
+        "command", "args", "ports", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"};
+    json_t *copy = json_deep_copy(over), *spec = json_object_get(copy, "spec");
+    json_t *containers = json_object_get(spec, "containers");
+    json_object_del(spec, "restartPolicy");
+    for (size_t i = json_array_size(containers); i-- > 0;) {
+        json_t *one = json_array_get(containers, i);
+        const char *name = object_text(one, "name");
+        if (!name || strcmp(name, "agent") != 0)
+            json_array_remove(containers, i);
+        for (size_t c = 0; c < ARRAY_LEN(calls); c++)
+            json_object_del(one, calls[c]);
+    }
+    if (!json_array_size(containers)) /* or there would be none */
+        json_object_del(spec, "containers");
+    return copy;
+}
+
 json_t *pod_template(const PodInput *input)
 {
     const ConnectorInput *from = input->from;
@@ -159,7 +190,9 @@ json_t *pod_template(const PodInput *input)
     if (restart)
         json_object_set_new(object_at(template, "metadata.annotations"), ANNOTATION_RESTART,
                             json_string(restart));
-    overlay(template, object_at(from->connector, "spec.agent.podTemplate"));
+    const json_t *over = json_object_get(agent_of(input), "podTemplate");
+    AUTO(json_free) json_t *of_job = drops ? laid_over_jobs(over) : NULL;
+    overlay(template, drops ? of_job : over);
     sidecar_put(template, from->maintains && !drops);
     put_owned_labels(template, input);
     return template;

@@ -1,6 +1,7 @@
 /* The agents: who of them is listened to, and whose status is looked at because of what they say.
- * One thread keeps the line moving; the channel is there before anything is made, because Pods get
- * what they are to trust of it. */
+ * One thread keeps the line moving. The channel is there before anything is made, because Pods get
+ * what they are to trust of it: made without, all of them would be rolled when it is there, and all
+ * that run because it is not. So an operator that can't listen is not ready, and says why. */
 #include <malloc.h>
 #include <stdio.h>
 
@@ -137,7 +138,7 @@ void agents_end(Operator *op)
 
 bool agents_wait(Operator *op)
 {
-    while (op->options.channel && !atomic_load(&op->channel))
+    while (!operator_listens(op))
         if (!api_sleep(op->api, TICK_US))
             return false;
     return true;

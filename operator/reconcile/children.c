@@ -41,10 +41,11 @@ static bool name_is_free(Operator *op, Kind kind, const json_t *owner, const jso
 
 /* By a quota, a policy, a webhook, a right that the operator lacks; or it is a webhook that nobody
  * reaches, which the API server says as an error of its own. A person has to see it, where anything
- * else that may pass is left to the next look. */
+ * else that may pass is left to the next look, and a namespace that is going keeps its name. */
 static bool refused(Kind kind, const json_t *object, Error *err)
 {
-    if (err->kind != ERROR_CONFIG && !strstr(err->message, "failed calling webhook"))
+    bool mended = err->kind == ERROR_CONFIG && strcmp(err->code, "NamespaceTerminating") != 0;
+    if (!mended && !strstr(err->message, "failed calling webhook"))
         return error_wrap(err, "%s/%s", kinds[kind].name, object_name(object));
     Error own = *err;
     return error_set(err, ERROR_CONFIG, "ObjectRefused",
@@ -70,8 +71,6 @@ bool child_apply(Operator *op, const json_t *owner, const json_t *object, Error 
     if (!live && !name_is_free(op, kind, owner, object, err))
         return false;
     AUTO(json_free) json_t *now = NULL;
-    if (!may_write(op, err))
-        return false;
     if (!api_apply(op->api, object, &now, err))
         return refused(kind, object, err);
     if (kind > KIND_UNIT) /* of resources the watch tells whom it concerns */
@@ -107,8 +106,7 @@ bool children_prune(Operator *op, const json_t *owner, size_t ref, const char *l
             if (!is_child_of(one, owner) || object_is_deleted(one) ||
                 is_wanted(wanted, kind, object_name(one)))
                 continue;
-            if (!may_write(op, err) ||
-                !api_delete(op->api, kind, object_namespace(one), object_name(one), err))
+            if (!api_delete(op->api, kind, object_namespace(one), object_name(one), err))
                 return false;
             CRASH_POINT("operator-child-removed");
         }
@@ -135,7 +133,11 @@ State state_of_process(Look *look, const char *role, size_t ref, DeploymentCount
         if (!own || strcmp(own, role) != 0)
             json_array_remove(pods, i);
     }
-    return state_of_pods(deployment, pods);
+    int64_t again_s;
+    state = state_of_pods(deployment, pods, look->now_s, &again_s);
+    if (again_s)
+        look_again(look, again_s * 1000000);
+    return state;
 }
 
 bool finalizer_write(Look *look, Kind kind, const json_t *object, const char *finalizer,
@@ -161,9 +163,9 @@ bool finalizer_write(Look *look, Kind kind, const json_t *object, const char *fi
         .method = "PATCH", .path = path, .body = body, .body_kind = API_MERGE_PATCH};
     AUTO(json_free) json_t *now = NULL;
     Error own = {0};
-    if (!may_write(look->op, err))
-        return false;
     if (api_call(look->op->api, &request, &now, &own)) {
+        /* Of what goes with its last finalizer the answer is as it was before. */
+        json_object_set(json_object_get(now, "metadata"), "finalizers", list);
         cache_put(look->op->cache, kind, now);
         return true;
     }
@@ -171,11 +173,4 @@ bool finalizer_write(Look *look, Kind kind, const json_t *object, const char *fi
         return true;
     *err = own;
     return error_wrap(err, "finalizer of %s/%s", kinds[kind].name, look->name);
-}
-
-#define CLEANUP_US 300000000
-
-int64_t cleanup_limit_us(const Operator *op)
-{
-    return op->options.cleanup_us ? op->options.cleanup_us : CLEANUP_US;
 }

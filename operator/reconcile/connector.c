@@ -6,71 +6,38 @@
 
 #define CROWD_LOOKS_US 5000000 /* apart, in a crowd */
 
-static bool has_secrets(Look *look, const json_t *names, const char **ret_missing)
+/* Whether it can be filled, by its Secrets and its tables; if not, *ret says so. */
+static bool is_good(Look *look, json_t *unit, const json_t *tables, bool streams, State *ret)
 {
-    size_t i;
-    json_t *name;
-    json_array_foreach(names, i, name)
-    {
-        AUTO(mem_free)
-        char *version = cache_version(look->op->cache, KIND_SECRET, look->namespace_name,
-                                      json_string_value(name));
-        *ret_missing = json_string_value(name);
-        if (!version)
-            return false;
-    }
-    return true;
+    AUTO(json_free) json_t *one = json_pack("[O]", unit);
+    AUTO(json_free) json_t *names = bundle_secrets(NULL, one, tables);
+    return secrets_are_there(look, names, ret) &&
+           (streams || !table_taken(look, unit, tables, ret));
 }
 
-void hash_secrets(Look *look, const json_t *names, char ret[HASH_BYTES])
-{
-    Bytes text = {0};
-    size_t i;
-    json_t *name;
-    json_array_foreach(names, i, name)
-    {
-        AUTO(mem_free)
-        char *version = cache_version(look->op->cache, KIND_SECRET, look->namespace_name,
-                                      json_string_value(name));
-        AUTO(mem_free)
-        char *line = mem_format("%s=%s\n", json_string_value(name), version ? version : "");
-        bytes_put(&text, line, strlen(line));
-    }
-    bytes_put_u8(&text, '\0');
-    hash_as_text((char *)text.data, ret);
-    bytes_done(&text);
-}
-
-/* Units whose Secrets are not there stay out, and say so. The list that remains; the caller's. */
-static json_t *units_with_secrets(Look *look, const json_t *units, const json_t *tables,
-                                  json_t *verdicts)
+/* Those that are not stay out, and say why. The list that remains; the caller's. */
+static json_t *good_units(Look *look, const json_t *units, const json_t *tables, bool streams,
+                          json_t *kept_out)
 {
     json_t *rest = json_array();
+    State why;
     size_t i;
     json_t *unit;
     json_array_foreach(units, i, unit)
     {
-        json_t *one = json_pack("[O]", unit);
-        AUTO(json_free) json_t *names = bundle_secrets(NULL, one, tables);
-        const char *missing;
-        bool there = has_secrets(look, names, &missing);
-        json_decref(one);
-        if (there) {
+        if (is_good(look, unit, tables, streams, &why))
             json_array_append(rest, unit);
-            continue;
-        }
-        AUTO(mem_free)
-        char *why = mem_format("Secret %s, which it names, is not in namespace %s: make it",
-                               missing, look->namespace_name);
-        json_object_set_new(verdicts, object_name(unit), json_string(why));
+        else
+            json_object_set_new(kept_out, object_name(unit),
+                                json_pack("[ss]", why.reason, why.message));
     }
     return rest;
 }
 
 typedef struct Found {
     json_t *connector, *units, *tables; /* all */
-    json_t *good;                       /* units whose Secrets are there */
-    json_t *missing;                    /* of the others: name → why */
+    json_t *good;                       /* units that can be filled, by what is beside them */
+    json_t *kept_out;                   /* of the others: name → [reason, message] */
     json_t *secrets;                    /* of its Pods */
     Bundle bundle;                      /* judges the units */
     Bundle own;                         /* what its Pods read, where that is less: with a stream */
@@ -83,7 +50,7 @@ static void found_done(Found *found)
     json_decref(found->units);
     json_decref(found->tables);
     json_decref(found->good);
-    json_decref(found->missing);
+    json_decref(found->kept_out);
     json_decref(found->secrets);
     bundle_done(&found->bundle);
     bundle_done(&found->own);
@@ -124,14 +91,14 @@ json_t *tables_of_units(Operator *op, const char *namespace_name, const json_t *
 static void find(Look *look, json_t *connector, Found *ret)
 {
     Cache *cache = look->op->cache;
-    *ret = (Found){.connector = connector, .missing = json_object()};
+    *ret = (Found){.connector = connector, .kept_out = json_object()};
     ret->units = cache_list(cache, KIND_UNIT, look->namespace_name, 0, look->name);
     for (size_t i = json_array_size(ret->units); i-- > 0;)
         if (is_of_pattern(json_array_get(ret->units, i)))
             json_array_remove(ret->units, i);
     ret->tables = tables_of_units(look->op, look->namespace_name, ret->units);
-    ret->good = units_with_secrets(look, ret->units, ret->tables, ret->missing);
     ret->streams = object_at(connector, "spec.stream");
+    ret->good = good_units(look, ret->units, ret->tables, ret->streams, ret->kept_out);
     ret->secrets = bundle_secrets(connector, ret->streams ? NULL : ret->good, ret->tables);
     bundle_make(connector, ret->good, ret->tables, &ret->bundle);
     if (ret->streams)
@@ -155,7 +122,7 @@ static bool is_outdated(Look *look, const Found *found)
 /* A unit that names what is not there yet is not refused for it: see unit.c. */
 static bool is_refused(const Found *found, const json_t *unit)
 {
-    return json_object_get(found->missing, object_name(unit)) ||
+    return json_object_get(found->kept_out, object_name(unit)) ||
            bundle_verdict(&found->bundle, "IngestionUnit", object_name(unit));
 }
 
@@ -177,19 +144,15 @@ static State state_without_work(const Found *found)
 /* False: its children are to stay as they are, and *ret says why. */
 static bool may_be_made(Look *look, const Found *found, State *ret)
 {
-    const char *why = bundle_verdict(&found->bundle, "Connector", look->name), *missing;
+    const char *why = bundle_verdict(&found->bundle, "Connector", look->name);
     AUTO(json_free) json_t *own = bundle_secrets(found->connector, NULL, NULL);
     if (!found->bundle.text) {
         *ret = state_of(HEALTH_STALLED, "Stalled", "InvalidSpec", "%s",
                         why ? why : "its manifest can't be made");
         return false;
     }
-    if (!has_secrets(look, own, &missing)) {
-        *ret = state_of(HEALTH_STALLED, "Stalled", "SecretMissing",
-                        "Secret %s, which it names, is not in namespace %s: make it", missing,
-                        look->namespace_name);
+    if (!secrets_are_there(look, own, ret))
         return false;
-    }
     if (kafka_name_taken(look, KIND_CONNECTOR, found->connector, ret))
         return false;
     const Bundle *bundle = read_by_pods(found);
@@ -207,16 +170,18 @@ static bool may_be_made(Look *look, const Found *found, State *ret)
     return true;
 }
 
-/* As many processes as Kubernetes says are well are to be heard. */
-static void hear(Look *look, const State *by_pods, Reported *ret)
+/* What Kubernetes says of its Pods, and they themselves: as many as are well are to be heard. */
+static State hear(Look *look, Reported *ret)
 {
+    DeploymentCounts counts;
+    State by_pods = state_of_process(look, "capture", 0, &counts);
     AUTO(mem_free) char *key = reports_key('c', look->namespace_name, look->name);
-    bool well = by_pods->health == HEALTH_READY && strcmp(by_pods->phase, "Stopped") != 0;
+    bool well = by_pods.health == HEALTH_READY && strcmp(by_pods.phase, "Stopped") != 0;
     reports_see(look->op->reports, key, look->op->options.channel && well, look->now_us, ret);
+    return state_of_reported(&by_pods, ret);
 }
 
-static bool make(Look *look, const Found *found, const Orders *orders, State *ret,
-                 Reported *reported, Error *err)
+static bool make(Look *look, const Found *found, const Orders *orders, Error *err)
 {
     Operator *op = look->op;
     char label[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
@@ -241,18 +206,7 @@ static bool make(Look *look, const Found *found, const Orders *orders, State *re
             return false;
     }
     name_of_label(look->name, label);
-    if (!children_prune(op, found->connector, 0, label, wanted, err))
-        return false;
-    if (!has_work(found)) {
-        *ret = state_without_work(found);
-        return true;
-    }
-    DeploymentCounts counts;
-    State by_pods = state_of_process(look, "capture", 0, &counts);
-    reported_done(reported);
-    hear(look, &by_pods, reported);
-    *ret = state_of_reported(&by_pods, reported);
-    return true;
+    return children_prune(op, found->connector, 0, label, wanted, err);
 }
 
 /* --- what it says of others --- */
@@ -264,15 +218,13 @@ static void tell_units(Look *look, const Found *found)
     json_array_foreach(found->units, i, unit)
     {
         const char *name = object_name(unit);
-        const char *missing = json_string_value(json_object_get(found->missing, name));
-        const char *why = bundle_verdict(&found->bundle, "IngestionUnit", name);
-        State state =
-            state_of(HEALTH_STALLED, "Stalled", missing ? "SecretMissing" : "InvalidSpec", "%s",
-                     missing ? missing
-                     : why   ? why
-                             : "");
-        if (verdicts_set(look->op->verdicts, 'u', look->namespace_name, name,
-                         missing || why ? &state : NULL))
+        const json_t *out = json_object_get(found->kept_out, name);
+        const char *reason = json_string_value(json_array_get(out, 0));
+        const char *why = out ? json_string_value(json_array_get(out, 1))
+                              : bundle_verdict(&found->bundle, "IngestionUnit", name);
+        State state = state_of(HEALTH_STALLED, "Stalled", reason ? reason : "InvalidSpec", "%s",
+                               why ? why : "");
+        if (verdicts_set(look->op->verdicts, 'u', look->namespace_name, name, why ? &state : NULL))
             enqueue(look->op, 'u', look->namespace_name, name);
         const char *table;
         for (size_t t = 0; (table = object_table(unit, t)); t++) {
@@ -287,22 +239,11 @@ static void tell_units(Look *look, const Found *found)
 
 static bool finalizer_set(Look *look, const json_t *connector, Error *err)
 {
-    const json_t *manage = object_at(connector, "spec.source.postgresql.manage");
-    bool wanted = !json_is_false(manage);
+    bool wanted = connector_has_slot(connector);
     if (object_has_finalizer(connector, FINALIZER) == wanted)
         return true;
-    AUTO(json_free)
-    json_t *body =
-        json_pack("{ss ss s{ss ss s[]}}", "apiVersion", kinds[KIND_CONNECTOR].api_version, "kind",
-                  kinds[KIND_CONNECTOR].name, "metadata", "name", look->name, "namespace",
-                  look->namespace_name, "finalizers");
-    if (wanted)
-        json_array_append_new(object_at(body, "metadata.finalizers"), json_string(FINALIZER));
-    AUTO(json_free) json_t *now = NULL;
-    if (!may_write(look->op, err) || !api_apply(look->op->api, body, &now, err))
-        return error_wrap(err, "finalizer of Connector/%s", look->name);
-    if (object_same_wish(connector, now))
-        cache_put(look->op->cache, KIND_CONNECTOR, now);
+    if (!finalizer_write(look, KIND_CONNECTOR, connector, FINALIZER, wanted, err))
+        return false;
     CRASH_POINT("operator-finalizer-set");
     return true;
 }
@@ -355,8 +296,7 @@ bool connector_look(Look *look, Error *err)
     orders_find(look, KIND_CONNECTOR, connector, &orders);
     bool ok = finalizer_set(look, connector, err), made = false;
     find(look, connector, &found);
-    if (ok && may_be_made(look, &found, &state) &&
-        !(made = make(look, &found, &orders, &state, &reported, err))) {
+    if (ok && may_be_made(look, &found, &state) && !(made = make(look, &found, &orders, err))) {
         ok = err->kind == ERROR_CONFIG; /* a person can mend it, and is told */
         if (ok) {
             state = state_of(HEALTH_STALLED, "Stalled", err->code, "%s", err->message);
@@ -364,6 +304,11 @@ bool connector_look(Look *look, Error *err)
         }
     }
     size_t tables = found.bundle.units;
+    if (ok) {
+        State heard = hear(look, &reported);
+        if (made)
+            state = has_work(&found) ? heard : state_without_work(&found);
+    }
     if (ok && made && !found.streams)
         ok = patterns_make(look, &reported, found.good, found.bundle.text, &tables, err);
     if (ok) {

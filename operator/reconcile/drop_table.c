@@ -1,26 +1,11 @@
 /* A LakeTable with `deletionPolicy: Drop` that is being deleted. First nobody may fill it any more:
- * the Pods that did have to be gone, or to run with a manifest without it. Then a Job with the
- * agent's image, and with the volumes that the Connector's Pods had, drops the table with its
- * files. What can't be dropped holds nobody up for ever: it stays in the lake, and is named. */
-#include <stdio.h>
-
+ * the Pods that did have to be gone, or to run with a manifest without it. Then a Job that is like
+ * these Pods (volumes, account …) drops the table with its files: see drop_job.c. */
 #include "common/log.h"
 #include "common/metrics.h"
 #include "operator/reconcile/reconcile.h"
 
-#define LOOK_US 2000000
-
-static bool removed(Look *look, const json_t *table, Error *err)
-{
-    char name[NAME_BYTES_MAX];
-    name_of_child(look->name, "-drop-table", name);
-    return may_write(look->op, err) &&
-           api_delete(look->op->api, KIND_JOB, look->namespace_name, name, err) &&
-           api_delete(look->op->api, KIND_CONFIG_MAP, look->namespace_name, name, err) &&
-           finalizer_write(look, KIND_LAKE_TABLE, table, FINALIZER_TABLE, false, err);
-}
-
-static bool give_up(Look *look, const json_t *table, const char *why, Error *err)
+static void table_left(Look *look, const json_t *table, const char *why)
 {
     const char *database = object_text(table, "spec.database");
     const char *name = object_text(table, "spec.tableName");
@@ -34,7 +19,6 @@ static bool give_up(Look *look, const json_t *table, const char *why, Error *err
                                 ""),
                1);
     say_event(look->op, table, true, "TableLeft", text);
-    return removed(look, table, err);
 }
 
 /* Its Pods are those of this manifest. The ConfigMap comes first, the Deployment follows it: until
@@ -122,53 +106,48 @@ static bool is_found_again(Look *look, const json_t *table)
     return there && pattern && !object_is_deleted(pattern) && json_object_get(found, look->name);
 }
 
-static bool drop_begun(Look *look, const json_t *table, Error *err)
+/* What has the spec.agent of the Pods that filled it: the Connector, or what the table's status
+ * keeps of it, or of a unit that has none. */
+static json_t *reach(Look *look, const json_t *table)
 {
-    AUTO(json_free)
     json_t *connector = cache_get(look->op->cache, KIND_CONNECTOR, look->namespace_name,
                                   object_text(table, "status.connector"));
+    return connector ? connector
+                     : json_pack("{s{sO?}}", "spec", "agent", object_at(table, "status.agent"));
+}
+
+static bool drop_begun(Look *look, const json_t *table, Error *err)
+{
+    AUTO(json_free) json_t *of = reach(look, table);
     AUTO(json_free) json_t *secrets = bundle_secrets(table, NULL, NULL);
+    if (is_filled(look, table))
+        return error_set(err, ERROR_RETRY, "PodsRemain",
+                         "Pods that fill it have to end, or to "
+                         "run without it");
     AUTO(mem_free) char *text = bundle_of_table(table);
     char hash[HASH_BYTES];
     hash_as_text(text, hash);
-    ConnectorInput input = {.connector = connector,
+    ConnectorInput input = {.connector = of,
                             .manifest = text,
                             .manifest_hash = hash,
                             .secrets = secrets,
                             .secrets_hash = "",
                             .defaults = &look->op->options.agent};
     AUTO(json_free) json_t *wanted = desired_drop_table(&input, table);
-    for (size_t i = 0; i < json_array_size(wanted); i++)
-        if (!child_apply(look->op, NULL, json_array_get(wanted, i), err))
-            return false;
-    return true;
+    return drop_make(look, wanted, secrets, err);
 }
 
 bool lake_table_finalize(Look *look, const json_t *table, Error *err)
 {
-    Operator *op = look->op;
-    char name[NAME_BYTES_MAX];
     if (is_found_again(look, table))
         return finalizer_write(look, KIND_LAKE_TABLE, table, FINALIZER_TABLE, false, err);
-    name_of_child(look->name, "-drop-table", name);
-    AUTO(json_free) json_t *job = cache_get(op->cache, KIND_JOB, look->namespace_name, name);
-    const char *end = job_end(job);
-    if (end && end[0] == 'C')
-        return removed(look, table, err);
-    if (end)
-        return give_up(look, table, "the Job that drops it failed: see its Pod's log", err);
-    if (deleted_for_us(table, look->now_s) >= cleanup_limit_us(op))
-        return give_up(look, table,
-                       job ? "the lake could not be reached in time"
-                           : "Pods that fill it did not end in time",
-                       err);
-    look_again(look, LOOK_US);
-    Error own = {0};
-    if (job || is_filled(look, table) || drop_begun(look, table, &own))
-        return true;
-    /* A namespace that is going takes nothing new. */
-    if (own.kind == ERROR_CONFIG)
-        return give_up(look, table, own.message, err);
-    *err = own;
-    return false;
+    const Drop drop = {.kind = KIND_LAKE_TABLE,
+                       .object = table,
+                       .finalizer = FINALIZER_TABLE,
+                       .suffix = "-drop-table",
+                       .label = LABEL_TABLE,
+                       .what = "the table with its files",
+                       .begin = drop_begun,
+                       .left = table_left};
+    return drop_run(look, &drop, err);
 }

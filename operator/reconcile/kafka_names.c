@@ -63,14 +63,6 @@ static bool share(const json_t *a, const json_t *b)
     return false;
 }
 
-static bool is_elder(const json_t *one, const json_t *other)
-{
-    const char *a = object_text(one, "metadata.creationTimestamp");
-    const char *b = object_text(other, "metadata.creationTimestamp");
-    int order = strcmp(a ? a : "", b ? b : "");
-    return order ? order < 0 : strcmp(object_namespace(one), object_namespace(other)) < 0;
-}
-
 /* The Kafka in which it is called so; NULL: in none. The caller's. */
 static json_t *kafka_of(Operator *op, Kind kind, const json_t *object)
 {
@@ -92,7 +84,7 @@ static bool meets(Operator *op, Kind kind, const json_t *object, const json_t *b
                   const char *namespace_name, const char *name)
 {
     AUTO(json_free) json_t *other = cache_get(op->cache, kind, namespace_name, name);
-    if (!other || object_is_deleted(other) || !is_elder(other, object))
+    if (!other || object_is_deleted(other) || !object_is_elder(other, object))
         return false;
     AUTO(json_free) json_t *kafka = kafka_of(op, kind, other);
     AUTO(json_free) json_t *theirs = brokers_of(kafka, namespace_name);

@@ -1,6 +1,8 @@
 /* A LakeTable is as well as the unit that fills it. */
 #include "operator/reconcile/reconcile.h"
 
+#define AGAIN_US 10000000 /* that the other one went is not told */
+
 /* The oldest of those that name it, or the one that made it. */
 static json_t *unit_of(Look *look, const json_t *table)
 {
@@ -10,18 +12,59 @@ static json_t *unit_of(Look *look, const json_t *table)
                          object_text(owner, "name"));
     AUTO(json_free)
     json_t *units = cache_list(look->op->cache, KIND_UNIT, look->namespace_name, 1, look->name);
-    const json_t *oldest = NULL;
+    json_t *oldest = NULL, *unit;
     size_t i;
-    json_t *unit;
     json_array_foreach(units, i, unit)
     {
-        const char *made = object_text(unit, "metadata.creationTimestamp");
-        const char *least = object_text(oldest, "metadata.creationTimestamp");
-        int order = oldest ? strcmp(made ? made : "", least ? least : "") : -1;
-        if (order < 0 || (order == 0 && strcmp(object_name(unit), object_name(oldest)) < 0))
+        if (!oldest || object_is_elder(unit, oldest))
             oldest = unit;
     }
-    return oldest ? json_deep_copy(oldest) : NULL;
+    return json_incref(oldest);
+}
+
+/* A Connector judges its own units: see bundle.c. */
+static bool judged_as_one(const json_t *unit, const json_t *other)
+{
+    const char *a = object_text(unit, "spec.connectorRef.name");
+    const char *b = object_text(other, "spec.connectorRef.name");
+    return a && b && strcmp(a, b) == 0;
+}
+
+static bool comes_first(Look *look, const char *other_name, bool made_it, const json_t *unit)
+{
+    if (strcmp(other_name, object_name(unit)) == 0)
+        return false;
+    AUTO(json_free)
+    json_t *other = cache_get(look->op->cache, KIND_UNIT, look->namespace_name, other_name);
+    return other && !object_is_deleted(other) && !judged_as_one(unit, other) &&
+           (made_it || object_is_elder(other, unit));
+}
+
+bool table_taken(Look *look, const json_t *unit, const json_t *tables, State *ret)
+{
+    const char *table;
+    for (size_t t = 0; (table = object_table(unit, t)); t++) {
+        const char *taker = NULL;
+        AUTO(json_free)
+        json_t *names = cache_names(look->op->cache, KIND_UNIT, look->namespace_name, 1, table);
+        const char *maker = object_text(object_controller(json_object_get(tables, table)), "name");
+        if (maker && comes_first(look, maker, true, unit))
+            taker = maker;
+        for (size_t i = 0; !taker && i < json_array_size(names); i++) {
+            const char *name = json_string_value(json_array_get(names, i));
+            if (comes_first(look, name, false, unit))
+                taker = name;
+        }
+        if (!taker)
+            continue;
+        *ret = state_of(HEALTH_STALLED, "Stalled", "TableTaken",
+                        "LakeTable %s is filled by IngestionUnit %s already: a table has one "
+                        "unit; name another table, or delete one of the two",
+                        table, taker);
+        look_again(look, AGAIN_US);
+        return true;
+    }
+    return false;
 }
 
 static State state_by_unit(const json_t *unit)
@@ -31,13 +74,16 @@ static State state_by_unit(const json_t *unit)
     const char *message = object_text(ready, "message");
     if (!ready || !phase || !reason)
         return state_of(HEALTH_UNKNOWN, "Pending", "Pending", "its IngestionUnit is new");
-    Health health = condition_is(unit, "Stalled", "True", NULL) ? HEALTH_STALLED
-                    : condition_is(unit, "Ready", "True", NULL) ? HEALTH_READY
-                                                                : HEALTH_PROGRESS;
-    if (health == HEALTH_READY)
-        return state_of(health, phase, reason, "%s", message ? message : "");
-    return state_of(health, phase, reason, "IngestionUnit %s: %s", object_name(unit),
-                    message ? message : "");
+    Health health = condition_is(unit, "Stalled", "True", NULL)    ? HEALTH_STALLED
+                    : condition_is(unit, "Ready", "True", NULL)    ? HEALTH_READY
+                    : condition_is(unit, "Ready", "Unknown", NULL) ? HEALTH_UNKNOWN
+                                                                   : HEALTH_PROGRESS;
+    State state =
+        state_of(health, phase, reason, "%s%s%s%s", health == HEALTH_READY ? "" : "IngestionUnit ",
+                 health == HEALTH_READY ? "" : object_name(unit),
+                 health == HEALTH_READY ? "" : ": ", message ? message : "");
+    state.repeated = true;
+    return state;
 }
 
 /* What its process says of it. */
@@ -53,6 +99,28 @@ static void see(Look *look, const json_t *unit, Reported *reported, Condition re
     reports_see(look->op->reports, process, -1, look->now_us, reported);
     conditions_of_table(reported, condition_of(unit, "Ready"), reported->tables == 1,
                         figures.upkeep, ret);
+}
+
+/* What the Job has to know that drops the table, and that may outlive whom it is of: see
+ * drop_table.c. */
+static void keep_reach(Look *look, const json_t *table, bool drops, const json_t *unit,
+                       json_t *status)
+{
+    const char *name = object_text(unit, "spec.connectorRef.name");
+    const json_t *was = object_at(table, "status.connector");
+    if (name)
+        json_object_set_new(status, "connector", json_string(name));
+    else if (was)
+        json_object_set_new(status, "connector", json_string(json_string_value(was)));
+    if (!drops)
+        return;
+    AUTO(json_free)
+    json_t *connector =
+        name ? cache_get(look->op->cache, KIND_CONNECTOR, look->namespace_name, name) : NULL;
+    const json_t *of = name ? connector : unit;
+    json_t *agent = object_at(of ? of : table, of ? "spec.agent" : "status.agent");
+    if (agent)
+        json_object_set(status, "agent", agent);
 }
 
 bool lake_table_look(Look *look, Error *err)
@@ -80,17 +148,14 @@ bool lake_table_look(Look *look, Error *err)
     else
         conditions_of_table(&reported, NULL, false, CHANNEL_NOT_SAID, others);
     const char *connector = object_text(unit, "spec.connectorRef.name");
-    const json_t *was = object_at(table, "status.connector");
     if (unit)
         json_object_set_new(more, "unit", json_string(object_name(unit)));
-    /* Its Pods reach the table: see drop_table.c. */
-    if (connector)
-        json_object_set_new(more, "connector", json_string(connector));
-    else if (was)
-        json_object_set_new(more, "connector", json_string(json_string_value(was)));
+    keep_reach(look, table, drops, unit, more);
     if (!unit)
         state = state_of(HEALTH_UNKNOWN, "Pending", "NoUnit", "no IngestionUnit fills it yet");
-    else if (!verdicts_get(op->verdicts, 't', look->namespace_name, look->name, &state))
+    /* Of one who feeds it no more it says nothing. */
+    else if (!connector ||
+             !verdicts_get(op->verdicts, 't', look->namespace_name, look->name, &state))
         state = state_by_unit(unit);
     bool ok = say(look, KIND_LAKE_TABLE, table, &state, others, more, err);
     reported_done(&reported);

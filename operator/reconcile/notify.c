@@ -8,13 +8,12 @@
 #include "common/clock.h"
 
 #define LOOKS_APART_US 1000000
-#define CHILDREN_APART_US 300000
 #define TABLES_LATER_US 2000000
 
-/* A crowd: more than eight at once, and then more than ten in a second, as kubectl applies a
- * folder. It is over when none came for three times the longest pause between the last ones: what
- * applies them may falter, and the API server, too. */
-#define ARRIVAL_US 100000
+/* A crowd: more than eight at once, and then more than three in a second, as kubectl applies a
+ * folder, or deletes one. It is over when none came for three times the longest pause between the
+ * last ones: what applies them may falter, and the API server, too. */
+#define ARRIVAL_US 300000
 #define CROWD_US (8 * ARRIVAL_US)
 #define FALTER_MOST_US 500000 /* longer: it was over */
 #define PAUSE_LEAST_US 120000
@@ -75,16 +74,15 @@ void enqueue_first(Operator *op, char kind, const char *namespace_name, const ch
 
 /* For what its units, tables and children say, and its own status. These often come, or are
  * changed, by the hundred, and each look reads all of them and may write a manifest: the first is
- * at once, then no sooner than apart_us after the last. What somebody changed (0) waits for
- * nothing, if it is changed alone. */
+ * at once, then once a second. What somebody changed waits for nothing, if it is changed alone. */
 static void enqueue_connector(Operator *op, const char *namespace_name, const char *name,
-                              int64_t apart_us)
+                              bool change)
 {
     char key[WORK_KEY_BYTES_MAX];
     int64_t now_us = clock_mono_us();
     int64_t looked_us = verdicts_looked_at(op->verdicts, namespace_name, name);
-    int64_t at_us = looked_us ? looked_us + (apart_us ? apart_us : LOOKS_APART_US) : 0;
-    if (!apart_us)
+    int64_t at_us = looked_us ? looked_us + LOOKS_APART_US : 0;
+    if (change)
         enqueue_first(op, 'c', namespace_name, name, crowd_ends_us(op) ? at_us : 0);
     else if (at_us <= now_us)
         enqueue(op, 'c', namespace_name, name);
@@ -149,7 +147,7 @@ static void enqueue_unit(Operator *op, const json_t *unit, bool change)
     else
         enqueue(op, 'u', space, name);
     if (connector_name)
-        enqueue_connector(op, space, connector_name, own || !change ? LOOKS_APART_US : 0);
+        enqueue_connector(op, space, connector_name, change && !own);
 }
 
 /* Without a stream a unit repeats what its Connector's look finds out, which calls it then. */
@@ -166,35 +164,24 @@ static void connector_changed(Operator *op, const json_t *connector, bool change
         cache_each_name(op->cache, KIND_UNIT, space, 0, name, enqueue_each_first, op);
 }
 
-typedef struct Users {
-    json_t *names;
-} Users;
-
-static void collect(void *context, const char *namespace_name, const char *name)
-{
-    (void)namespace_name;
-    json_array_append_new(((Users *)context)->names, json_string(name));
-}
-
 static void table_changed(Operator *op, const json_t *table, bool change)
 {
     const char *space = object_namespace(table);
-    Users users = {json_array()};
     enqueue_table(op, space, object_name(table));
-    cache_each_name(op->cache, KIND_UNIT, space, 1, object_name(table), collect, &users);
+    AUTO(json_free)
+    json_t *users = cache_names(op->cache, KIND_UNIT, space, 1, object_name(table));
     const json_t *owner = object_controller(table);
     if (owner && object_text(owner, "name"))
-        json_array_append_new(users.names, json_string(object_text(owner, "name")));
+        json_array_append_new(users, json_string(object_text(owner, "name")));
     size_t i;
     json_t *name;
-    json_array_foreach(users.names, i, name)
+    json_array_foreach(users, i, name)
     {
         AUTO(json_free)
         json_t *unit = cache_get(op->cache, KIND_UNIT, space, json_string_value(name));
         if (unit)
             enqueue_unit(op, unit, change);
     }
-    json_decref(users.names);
 }
 
 typedef struct Labelled {
@@ -225,7 +212,7 @@ char *name_of_labelled(Operator *op, Kind kind, const char *namespace_name, cons
 static void enqueue_owner(Operator *op, Kind kind, const char *namespace_name, const char *name)
 {
     if (kind == KIND_CONNECTOR)
-        enqueue_connector(op, namespace_name, name, CHILDREN_APART_US);
+        enqueue_connector(op, namespace_name, name, false);
     else
         enqueue(op, 'u', namespace_name, name);
 }
@@ -286,10 +273,13 @@ static void concerns(Operator *op, Kind kind, const json_t *object, bool change)
 /* Our own words on a status concern nobody but those who repeat them. */
 static bool only_status(const json_t *before, const json_t *now)
 {
-    return before && now && object_same_wish(before, now) &&
-           json_same(object_at(before, "metadata.finalizers"),
-                     object_at(now, "metadata.finalizers")) &&
-           object_is_deleted(before) == object_is_deleted(now);
+    static const char *const ours[] = {"metadata.finalizers", "metadata.labels",
+                                       "metadata.ownerReferences"};
+    bool same = before && now && object_same_wish(before, now) &&
+                object_is_deleted(before) == object_is_deleted(now);
+    for (size_t i = 0; same && i < ARRAY_LEN(ours); i++)
+        same = json_same(object_at(before, ours[i]), object_at(now, ours[i]));
+    return same;
 }
 
 static void changed(void *context, Kind kind, const json_t *before, const json_t *now)
@@ -300,14 +290,14 @@ static void changed(void *context, Kind kind, const json_t *before, const json_t
             enqueue_tables_of(op, now);
         /* Somebody else may have written it. */
         if (kind == KIND_CONNECTOR)
-            enqueue_connector(op, object_namespace(now), object_name(now), CHILDREN_APART_US);
+            enqueue_connector(op, object_namespace(now), object_name(now), false);
         else
             enqueue_light(op, kind == KIND_UNIT ? 'u' : 't', object_namespace(now),
                           object_name(now));
         return;
     }
     bool change = kind <= KIND_UNIT && before && now && !object_same_wish(before, now);
-    if (now && (!before || change) && (kind == KIND_UNIT || kind == KIND_LAKE_TABLE))
+    if ((!before || !now || change) && (kind == KIND_UNIT || kind == KIND_LAKE_TABLE))
         arrived(op);
     if (before)
         concerns(op, kind, before, change);

@@ -110,6 +110,11 @@ bool operator_is_working(const Operator *op)
     return atomic_load(&op->working);
 }
 
+bool operator_listens(const Operator *op)
+{
+    return !op->options.channel || atomic_load(&op->channel);
+}
+
 Cache *operator_cache(const Operator *op)
 {
     return op->cache;
@@ -118,14 +123,6 @@ Cache *operator_cache(const Operator *op)
 Reports *operator_reports(const Operator *op)
 {
     return op->reports;
-}
-
-bool may_write(Operator *op, Error *err)
-{
-    const Lease *lease = atomic_load(&op->lease);
-    if (!lease || lease_is_ours(lease))
-        return true;
-    return error_set(err, ERROR_RETRY, "NotLeader", "the lease is not ours any more");
 }
 
 void look_again(Look *look, int64_t in_us)
@@ -186,6 +183,11 @@ static void work(void *argument)
     trees_done();
 }
 
+static bool is_leader(const void *lease)
+{
+    return lease_is_ours(lease);
+}
+
 bool operator_work(Operator *op, Lease *lease)
 {
     while (!operator_is_synced(op))
@@ -194,7 +196,8 @@ bool operator_work(Operator *op, Lease *lease)
     if (lease && !lease_acquire(lease))
         return true;
     Figures figure = figures();
-    atomic_store(&op->lease, lease);
+    if (lease)
+        api_guard(op->api, is_leader, lease);
     atomic_store(&op->working, true);
     agents_begin(op);
     metric_set(figure.leader, 1);

@@ -9,12 +9,14 @@
  *   lake_table.c   a LakeTable
  *   finalize.c     a Connector that is being deleted: its slot and publication go first
  *   drop_table.c   a LakeTable that is being deleted and is to be dropped
+ *   drop_job.c     what these two have in common: the Job, and for how long it is tried
  *   children.c     objects applied when they differ, removed when nobody wants them
  *   say.c          status and Events
  *   verdicts.c     what a Connector's look found out about others
  *   agents.c       the channel: who is listened to, and whose turn it is to be looked at
  *   orders.c       what is asked of a Connector's process while it runs, and what came of it
  *   kafka_names.c  two resources of one name in Kafka
+ *   secrets.c      which of those that specs name are there
  *   patterns.c     a unit and a table of its own for each table that a pattern found */
 #pragma once
 
@@ -31,7 +33,7 @@ typedef struct OperatorOptions {
     size_t namespace_count;
     AgentDefaults agent;
     unsigned workers;   /* 0: 4 */
-    int64_t cleanup_us; /* how long a deleted Connector waits for its source; 0: 5 min */
+    int64_t cleanup_us; /* for how long it is tried to drop what a deleted one leaves; 0: 5 min */
     int64_t missing_us; /* how long a reference may lead nowhere before that is Stalled; 0: 15 s */
     int64_t figures_us; /* how often figures are written into statuses; 0: 60 s */
     const ChannelOptions *channel; /* NULL: agents don't report */
@@ -46,6 +48,8 @@ Operator *operator_new(Api *api, const OperatorOptions *options) OWNED_BY(operat
 bool operator_work(Operator *op, Lease *lease);
 bool operator_is_synced(const Operator *op);
 bool operator_is_working(const Operator *op);
+/* False: agents can't be listened to, and nothing is made until they can. */
+bool operator_listens(const Operator *op);
 /* What is there to be shown; they live as long as it does. */
 Cache *operator_cache(const Operator *op);
 Reports *operator_reports(const Operator *op);
@@ -55,7 +59,7 @@ Reports *operator_reports(const Operator *op);
 #define FINALIZER "firn.dev/source"
 #define FINALIZER_TABLE "firn.dev/table"
 
-/* Units and tables that came, or were changed: see crowd_ends_us. */
+/* Units and tables that came, went or were changed: see crowd_ends_us. */
 typedef struct Crowd {
     _Atomic int64_t until_us, last_us;
     _Atomic int64_t longest_us; /* between the last ones */
@@ -70,7 +74,6 @@ struct Operator {
     Reports *reports;
     Channel *_Atomic channel;
     struct Thread *agents;
-    Lease *_Atomic lease;
     atomic_bool working;
     Crowd crowd;
     struct OperatorWatch *watches;
@@ -93,22 +96,38 @@ MUST_CHECK bool lake_table_look(Look *look, Error *err);
 /* Of kind and object: that the finalizer stands or not; others' stay. */
 MUST_CHECK bool finalizer_write(Look *look, Kind kind, const json_t *object, const char *finalizer,
                                 bool stands, Error *err);
-/* "Complete", "Failed", or NULL: it runs. */
-const char *job_end(const json_t *job);
-int64_t deleted_for_us(const json_t *object, int64_t now_s);
-int64_t cleanup_limit_us(const Operator *op);
 MUST_CHECK bool lake_table_finalize(Look *look, const json_t *table, Error *err);
 MUST_CHECK bool connector_finalize(Look *look, const json_t *connector, Error *err);
+/* It makes a slot at its source, which is to go with it. */
+bool connector_has_slot(const json_t *connector);
+
+/* drop_job.c: what is deleted, and how what it leaves is dropped. */
+typedef struct Drop {
+    Kind kind;
+    const json_t *object;
+    const char *finalizer;
+    const char *suffix; /* of the Job's name */
+    const char *label;  /* its Pods', with the object's name */
+    const char *what;   /* is dropped, in the middle of a sentence */
+    /* Makes ConfigMap and Job. RETRY "PodsRemain": it may be in use yet. */
+    bool (*begin)(Look *look, const json_t *object, Error *err);
+    /* Says that it stays behind, and why. */
+    void (*left)(Look *look, const json_t *object, const char *why);
+} Drop;
+MUST_CHECK bool drop_run(Look *look, const Drop *drop, Error *err);
+/* For `begin`: what desired_drop gave, for which the Secrets have to be there. CONFIG
+ * "SecretMissing", and what child_apply says. */
+MUST_CHECK bool drop_make(Look *look, const json_t *wanted, const json_t *secrets, Error *err);
 void look_again(Look *look, int64_t in_us);
 
 /* The LakeTables that these units name and that are not being deleted, by their names; the
  * caller's. */
 json_t *tables_of_units(Operator *op, const char *namespace_name, const json_t *units);
+/* Of the names; false: one is not, and *ret says so. */
+bool secrets_are_there(Look *look, const json_t *names, State *ret);
 /* Of the names' versions: changes when one of these Secrets does. */
 void hash_secrets(Look *look, const json_t *names, char ret[HASH_BYTES]);
 
-/* RETRY "NotLeader": nothing may be written any more. */
-MUST_CHECK bool may_write(Operator *op, Error *err);
 /* The name whose label this is; NULL: none. The caller's. */
 char *name_of_labelled(Operator *op, Kind kind, const char *namespace_name, const char *label);
 /* kind is 'c', 'u' or 't' */
@@ -167,6 +186,9 @@ void verdicts_looked(Verdicts *verdicts, const char *namespace_name, const char 
                      int64_t now_us);
 int64_t verdicts_looked_at(Verdicts *verdicts, const char *namespace_name, const char *connector);
 
+/* Whether another unit, which no Connector judges together with this one, made a table of this one,
+ * or fills it and is older; then *ret says so. tables: those that it names, by their names. */
+bool table_taken(Look *look, const json_t *unit, const json_t *tables, State *ret);
 /* Whether an older resource of another namespace has its name in Kafka; then *ret says so. */
 bool kafka_name_taken(Look *look, Kind kind, const json_t *object, State *ret);
 

@@ -4,6 +4,7 @@
 
 #include "common/crash.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "operator/reconcile/reconcile.h"
 
 #define EVENT_MESSAGE_BYTES_MAX 1000
@@ -22,6 +23,7 @@ void say_event(Operator *op, const json_t *object, bool warning, const char *rea
     char *name =
         mem_format("%.200s.%016llx", object_name(object), (unsigned long long)hash_of_text(seed));
     AUTO(mem_free) char *text = mem_strndup(message, strnlen(message, EVENT_MESSAGE_BYTES_MAX));
+    text_mend_utf8(text);
     AUTO(json_free)
     json_t *event = json_pack(
         "{ss ss s{ss ss} s{sO sO ss ss ss s{}} ss ss ss ss ss si s{ss} ss ss}", "apiVersion", "v1",
@@ -36,13 +38,16 @@ void say_event(Operator *op, const json_t *object, bool warning, const char *rea
     AUTO(mem_free)
     char *path = mem_format("/api/v1/namespaces/%s/events", object_namespace(object));
     ApiRequest request = {.method = "POST", .path = path, .body = event};
-    if (!event || !may_write(op, &err) || !api_call(op->api, &request, NULL, &err))
+    if (!event || !api_call(op->api, &request, NULL, &err))
         log_debug("no Event was written", LOG_T("reason", reason), LOG_T("error", err.message));
 }
 
-/* What a person wants to be told: that it stalls, and that it is well (again). */
+/* What a person wants to be told: that it stalls, and that it is well (again); once, where it is.
+ */
 static void event_of(Operator *op, const json_t *object, const State *state)
 {
+    if (state->repeated)
+        return;
     if (state->health == HEALTH_STALLED && !condition_is(object, "Stalled", "True", state->reason))
         say_event(op, object, true, state->reason, state->message);
     else if (state->health == HEALTH_READY && !condition_is(object, "Ready", "True", state->reason))
@@ -80,8 +85,6 @@ bool say(Look *look, Kind kind, const json_t *object, const State *state, const 
     CRASH_POINT("operator-before-status");
     AUTO(json_free) json_t *now = NULL;
     Error own = {0};
-    if (!may_write(op, err))
-        return false;
     if (!api_apply_status(op->api, body, &now, &own)) {
         if (strcmp(own.code, "NotFound") == 0)
             return true; /* it went meanwhile */
@@ -93,7 +96,7 @@ bool say(Look *look, Kind kind, const json_t *object, const State *state, const 
     /* Its tables say the same; the event of this is no news by then. */
     if (kind == KIND_UNIT && !(look->light && tables_repeat_the_same(object, body)))
         enqueue_tables_of(op, object);
-    if (state->health == HEALTH_STALLED)
+    if (state->health == HEALTH_STALLED && !state->repeated)
         log_warn("stalled", LOG_T("kind", kinds[kind].name),
                  LOG_T("namespace", object_namespace(object)), LOG_T("name", object_name(object)),
                  LOG_T("reason", state->reason), LOG_T("error", state->message));

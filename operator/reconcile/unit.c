@@ -6,6 +6,7 @@
 #include "operator/reconcile/reconcile.h"
 
 #define MISSING_US 15000000
+#define NOT_LOOKED_AT "Pending"
 
 static bool lake_table_made(Look *look, const json_t *unit, Error *err)
 {
@@ -21,8 +22,7 @@ static bool lake_table_made(Look *look, const json_t *unit, Error *err)
     const char *uid = object_text(object_controller(old), "uid");
     if (!old || !uid || strcmp(uid, object_uid(unit)) != 0 || object_is_deleted(old))
         return true;
-    return may_write(op, err) &&
-           api_delete(op->api, KIND_LAKE_TABLE, look->namespace_name, look->name, err);
+    return api_delete(op->api, KIND_LAKE_TABLE, look->namespace_name, look->name, err);
 }
 
 /* What leads nowhere may be on its way: GitOps applies in any order. */
@@ -53,7 +53,8 @@ static char *missing_table(Look *look, const json_t *unit)
     return NULL;
 }
 
-/* What its Pods run on; *ret says why that can't be. */
+/* What its Pods run on; *ret says why that can't be. Two must not fill one table: the second has no
+ * Pods. For a Secret that is gone nothing is taken away. */
 static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
                         const Orders *orders, bool *ret_refused, State *ret, Error *err)
 {
@@ -64,6 +65,12 @@ static bool ingest_made(Look *look, const json_t *unit, const json_t *connector,
     AUTO(json_free)
     json_t *tables = tables_of_units(op, look->namespace_name, units);
     AUTO(json_free) json_t *secrets = bundle_secrets(connector, units, tables);
+    AUTO(json_free) json_t *none = json_array();
+    *ret_refused = true;
+    if (table_taken(look, unit, tables, ret))
+        return children_prune(op, unit, 1, label, none, err);
+    if (!secrets_are_there(look, secrets, ret))
+        return true;
     hash_secrets(look, secrets, secrets_hash);
     Bundle bundle;
     bundle_make(connector, units, tables, &bundle);
@@ -118,13 +125,15 @@ static void put_selector(Look *look, const char *label, const char *name, json_t
 /* Of what a Connector feeds, by how that is. */
 static State state_under(const char *connector, const State *state)
 {
+    State under = *state;
     if (state->health == HEALTH_READY && strcmp(state->phase, "Stopped") == 0)
-        return state_of(HEALTH_PROGRESS, "Stopped", "ConnectorStopped",
-                        "Connector %s is stopped, as its state says", connector);
+        under = state_of(HEALTH_PROGRESS, "Stopped", "ConnectorStopped",
+                         "Connector %s is stopped, as its state says", connector);
     if (state->health == HEALTH_STALLED)
-        return state_of(HEALTH_STALLED, state->phase, state->reason, "Connector %s: %s", connector,
-                        state->message);
-    return *state;
+        under = state_of(HEALTH_STALLED, state->phase, state->reason, "Connector %s: %s", connector,
+                         state->message);
+    under.repeated = true;
+    return under;
 }
 
 /* Filled by the Connector's Pod: what holds of that. */
@@ -133,7 +142,8 @@ static State state_by_connector(Look *look, const char *connector, json_t *more)
     State state;
     put_selector(look, LABEL_CONNECTOR, connector, more);
     if (!verdicts_get(look->op->verdicts, 'c', look->namespace_name, connector, &state))
-        return state_of(HEALTH_UNKNOWN, "Pending", "Pending", "its Connector is not looked at yet");
+        return state_of(HEALTH_UNKNOWN, "Pending", NOT_LOOKED_AT,
+                        "its Connector is not looked at yet");
     json_object_set_new(
         more, "replicas",
         json_integer(state.health == HEALTH_READY && strcmp(state.phase, "Stopped") != 0));
@@ -238,7 +248,8 @@ static bool find_state(Look *look, const json_t *unit, Orders *orders, State *re
     }
     const char *judged =
         is_of_pattern(unit) ? object_text(object_controller(unit), "name") : look->name;
-    if (verdicts_get(look->op->verdicts, 'u', look->namespace_name, judged, ret))
+    /* Of one who feeds it no more it says nothing. */
+    if (connector_name && verdicts_get(look->op->verdicts, 'u', look->namespace_name, judged, ret))
         return true;
     if (unit_has_pods(unit, connector)) {
         if (kafka_name_taken(look, KIND_UNIT, unit, ret))
@@ -301,6 +312,14 @@ static json_t *read_unit(Look *look)
     return cache_get(cache, KIND_UNIT, look->namespace_name, look->name);
 }
 
+/* After a start of ours: what was said of it until its Connector is looked at, which calls it. */
+static bool stands_meanwhile(const json_t *unit, const State *state)
+{
+    return state->health == HEALTH_UNKNOWN && strcmp(state->reason, NOT_LOOKED_AT) == 0 &&
+           json_integer_value(object_at(unit, "status.observedGeneration")) ==
+               object_generation(unit);
+}
+
 bool unit_look(Look *look, Error *err)
 {
     Operator *op = look->op;
@@ -329,6 +348,11 @@ bool unit_look(Look *look, Error *err)
     if (!ok) {
         state = state_of(HEALTH_STALLED, "Stalled", err->code, "%s", err->message);
         look_again(look, 10000000);
+    }
+    if (ok && stands_meanwhile(unit, &state)) {
+        reported_done(&reported);
+        orders_done(&orders);
+        return true;
     }
     put_tables(look, unit, more);
     AUTO(mem_free) char *key = reports_key('u', look->namespace_name, look->name);

@@ -38,12 +38,9 @@ bool verdicts_set(Verdicts *verdicts, char kind, const char *namespace_name, con
 {
     AUTO(mem_free) char *key = key_of(kind, namespace_name, name);
     bool small = trees_pause();
-    json_t *next = NULL;
-    if (state) {
-        json_t *message = json_string(state->message);
-        next = json_pack("[isso]", (int)state->health, state->phase, state->reason,
-                         message ? message : json_string(""));
-    }
+    json_t *next =
+        state ? json_pack("[isss]", (int)state->health, state->phase, state->reason, state->message)
+              : NULL;
     pthread_mutex_lock(&verdicts->lock);
     json_t *before = json_object_get(verdicts->known, key);
     bool changed = next ? !before || !json_equal(before, next) : before != NULL;

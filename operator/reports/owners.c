@@ -316,11 +316,13 @@ static void put_copies(const Owner *owner, Reported *ret)
 {
     for (size_t i = 0; i < owner->agent_count; i++) {
         const Agent *agent = &owner->agents[i];
+        unsigned tables = 0;
         for (size_t t = 0; owner_counts(owner, agent) && t < agent->table_count; t++) {
             const Told *told = agent->tables[t];
             if (!told->is_shown)
                 continue;
-            ret->tables++;
+            if (++tables > ret->tables)
+                ret->tables = tables;
             ret->copying += told->shown.copying > 0;
             ret->copied += told->shown.copied > 0 ? told->shown.copied : 0;
             ret->to_copy += told->shown.to_copy > 0 ? told->shown.to_copy : 0;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "common/text.h"
 #include "operator/status/status.h"
 
 State state_of(Health health, const char *phase, const char *reason, const char *format, ...)
@@ -13,6 +14,7 @@ State state_of(Health health, const char *phase, const char *reason, const char 
     va_start(args, format);
     vsnprintf(state.message, sizeof state.message, format, args);
     va_end(args);
+    text_mend_utf8(state.message);
     return state;
 }
 
@@ -56,13 +58,19 @@ bool condition_is(const json_t *object, const char *type, const char *status, co
     return is && strcmp(is, status) == 0 && (!reason || (why && strcmp(why, reason) == 0));
 }
 
+int64_t time_age_s(const char *text, int64_t now_s)
+{
+    int64_t at_ms;
+    if (!text || !text_time_parse(text, &at_ms))
+        return -1;
+    return at_ms / 1000 < now_s ? now_s - at_ms / 1000 : 0;
+}
+
 int64_t condition_age_s(const json_t *object, const char *type, int64_t now_s)
 {
-    const char *text =
-        json_string_value(json_object_get(condition_of(object, type), "lastTransitionTime"));
-    struct tm parts = {0};
-    const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &parts) : NULL;
-    return end ? now_s - (int64_t)timegm(&parts) : -1;
+    return time_age_s(
+        json_string_value(json_object_get(condition_of(object, type), "lastTransitionTime")),
+        now_s);
 }
 
 void condition_set(json_t *conditions, const char *type, const char *status, const char *reason,
@@ -77,9 +85,9 @@ void condition_set(json_t *conditions, const char *type, const char *status, con
     bool kept = was && strcmp(was, status) == 0 && json_object_get(one, "lastTransitionTime");
     json_object_set_new(one, "status", json_string(status));
     json_object_set_new(one, "reason", json_string(reason));
-    /* A log's bytes may be no UTF-8. */
-    json_t *words = json_string(message);
-    json_object_set_new(one, "message", words ? words : json_string("(not readable)"));
+    AUTO(mem_free) char *words = mem_strdup(message);
+    text_mend_utf8(words);
+    json_object_set_new(one, "message", json_string(words));
     json_object_set_new(one, "observedGeneration", json_integer(generation));
     if (!kept)
         json_object_set_new(one, "lastTransitionTime", json_string(now));

@@ -6,6 +6,7 @@
 #include "operator/status/status.h"
 
 #define EXIT_REFUSED 3
+#define TRIED_ANEW_S 30
 
 static int64_t number_at(const json_t *object, const char *path)
 {
@@ -108,7 +109,18 @@ static bool state_of_waiting(const json_t *waiting, State *ret)
     return false;
 }
 
-static bool state_of_pod(const json_t *pod, State *ret)
+/* What is refused ends within seconds: while it is tried anew, what it said before holds. What
+ * runs for longer has left that behind, and speaks for itself. */
+static bool is_behind_it(const json_t *container, int64_t now_s, int64_t *ret_again_s)
+{
+    int64_t runs_s = time_age_s(object_text(container, "state.running.startedAt"), now_s);
+    bool behind = runs_s >= TRIED_ANEW_S;
+    if (runs_s >= 0 && !behind && object_at(container, "lastState.terminated"))
+        *ret_again_s = TRIED_ANEW_S - runs_s;
+    return behind;
+}
+
+static bool state_of_pod(const json_t *pod, int64_t now_s, int64_t *ret_again_s, State *ret)
 {
     size_t i;
     json_t *one;
@@ -118,7 +130,8 @@ static bool state_of_pod(const json_t *pod, State *ret)
             continue;
         if (state_of_waiting(object_at(one, "state.waiting"), ret) ||
             state_of_end(one, "state.terminated", ret) ||
-            state_of_end(one, "lastState.terminated", ret))
+            (!is_behind_it(one, now_s, ret_again_s) &&
+             state_of_end(one, "lastState.terminated", ret)))
             return true;
     }
     json_array_foreach(object_at(pod, "status.conditions"), i, one)
@@ -175,9 +188,11 @@ bool state_of_counts(const DeploymentCounts *counts, State *ret)
     return wanted == 0 || ret->health == HEALTH_READY;
 }
 
-State state_of_pods(const json_t *deployment, const json_t *pods)
+State state_of_pods(const json_t *deployment, const json_t *pods, int64_t now_s,
+                    int64_t *ret_again_s)
 {
     State state, of_pod;
+    *ret_again_s = 0;
     DeploymentCounts counts = deployment_counts(deployment);
     if (state_of_counts(deployment ? &counts : NULL, &state))
         return state;
@@ -185,7 +200,7 @@ State state_of_pods(const json_t *deployment, const json_t *pods)
     json_t *pod;
     json_array_foreach(pods, i, pod)
     {
-        if (!object_is_deleted(pod) && state_of_pod(pod, &of_pod))
+        if (!object_is_deleted(pod) && state_of_pod(pod, now_s, ret_again_s, &of_pod))
             return of_pod;
     }
     return state_of_refusal(deployment, &of_pod) ? of_pod : state;

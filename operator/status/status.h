@@ -25,6 +25,7 @@ typedef struct State {
     char phase[16];    /* "Pending", "Streaming", "Stopped", "Stalled" */
     char reason[64];   /* CamelCase, as README lists them */
     char message[600]; /* names the thing, the value, the way out */
+    bool repeated;     /* what holds of another resource, which has the Event */
 } State;
 State state_of(Health health, const char *phase, const char *reason, const char *format, ...)
     PRINTF(4, 5);
@@ -34,8 +35,10 @@ bool state_equals(const State *a, const State *b);
 
 /* By a Deployment's counts (NULL: it is not there yet). False: its Pods may know more. */
 bool state_of_counts(const DeploymentCounts *counts, State *ret);
-/* By a Deployment (NULL: likewise) and the Pods that it has. */
-State state_of_pods(const json_t *deployment, const json_t *pods);
+/* By a Deployment (NULL: likewise) and the Pods that it has. *ret_again_s: in so many seconds they
+ * mean another thing, though nothing of them changes; 0: they don't. */
+State state_of_pods(const json_t *deployment, const json_t *pods, int64_t now_s,
+                    int64_t *ret_again_s);
 /* The reason and the error of the last line of an agent's JSON log that has them; false: none. */
 bool state_of_log(const char *log, char *reason, size_t reason_bytes, char *message,
                   size_t message_bytes);
@@ -48,7 +51,8 @@ typedef struct Reported {
     bool silent;      /* fewer are heard than there are */
     int64_t heard_s;  /* when one was heard last; 0: never */
     ChannelFlow flow; /* to be given back */
-    unsigned tables, copying;
+    unsigned tables;  /* of the process that has the most */
+    unsigned copying;
     int64_t copied, to_copy;
 } Reported;
 void reported_done(Reported *reported);
@@ -94,6 +98,9 @@ const json_t *condition_of(const json_t *object, const char *type); /* in its st
 bool condition_is(const json_t *object, const char *type, const char *status, const char *reason);
 /* Seconds since its last transition; -1: not there. */
 int64_t condition_age_s(const json_t *object, const char *type, int64_t now_s);
+/* Seconds since a time as Kubernetes writes it, 0 where that is to come; -1: it is none (or NULL).
+ */
+int64_t time_age_s(const char *text, int64_t now_s);
 
 /* The whole status for a server-side apply: Ready, Reconciling, Stalled from the state, the
  * `others`, and what `more` (may be NULL) has beside them. *ret_changed: it differs from the

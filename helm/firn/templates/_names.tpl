@@ -19,5 +19,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 {{- define "firn.agent" -}}
-{{ .Values.agent.image | default (printf "%s:%s" (regexReplaceAll "firn-operator$" .Values.image.repository "firn-agent") (include "firn.tag" .)) }}
+{{- if .Values.agent.image }}{{ .Values.agent.image }}
+{{- else if hasSuffix "firn-operator" .Values.image.repository }}{{ trimSuffix "operator" .Values.image.repository }}agent:{{ include "firn.tag" . }}
+{{- else }}{{ fail (printf "agent.image is empty, and image.repository %s, which does not end with firn-operator, does not tell it: write the agents' image" .Values.image.repository) }}
+{{- end }}
 {{- end }}

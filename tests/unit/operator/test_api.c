@@ -78,6 +78,59 @@ static void odd_kubeconfigs_are_refused(void **state)
     }
 }
 
+/* Writes one of several files; its path is the caller's. */
+static char *file_with(const char *folder, const char *name, const char *text)
+{
+    char *path = mem_format("%s/%s", folder, name);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+/* As kubectl has it: the first file that has an entry of a name counts, with what it names beside
+ * it. */
+static void several_kubeconfigs_are_one(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/firn-kubeconfig-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    AUTO(mem_free)
+    char *first = file_with(folder, "a", "users: [{name: u, user: {tokenFile: t}}]\n");
+    AUTO(mem_free)
+    char *second = file_with(folder, "b",
+                             "current-context: two\n"
+                             "contexts: [{name: two, context: {cluster: c, user: u}}]\n"
+                             "users: [{name: u, user: {token: no}}]\n");
+    AUTO(mem_free) char *third = file_with(folder, "c", kubeconfig);
+    AUTO(mem_free) char *all = mem_format("%s::%s/none:%s:%s", first, folder, second, third);
+    AUTO(mem_free) char *none = mem_format("%s/none:%s/neither", folder, folder);
+    AUTO(mem_free) char *token_file = mem_format("%s/t", folder);
+    Error err = {0};
+    ApiConfig *config;
+    assert_int_equal(setenv("KUBECONFIG", all, 1), 0);
+    assert_true(api_config_load(NULL, &config, &err));
+    assert_string_equal(config->server, "https://k.example:6443"); /* the third's */
+    assert_string_equal(config->namespace_name, "default");        /* the second's context */
+    assert_string_equal(config->token_file, token_file);           /* the first's user */
+    assert_null(config->token);
+    api_config_free(config);
+    /* one that is named is taken alone */
+    assert_true(api_config_load(third, &config, &err));
+    assert_string_equal(config->namespace_name, "retail");
+    api_config_free(config);
+    assert_int_equal(setenv("KUBECONFIG", none, 1), 0);
+    assert_false(api_config_load(NULL, &config, &err));
+    assert_string_equal(err.code, "BadKubeconfig");
+    assert_non_null(strstr(err.message, none));
+    unsetenv("KUBECONFIG");
+    unlink(first);
+    unlink(second);
+    unlink(third);
+    rmdir(folder);
+}
+
 static void paths(void **state)
 {
     (void)state;
@@ -108,7 +161,7 @@ typedef struct Client {
     Api *api;
 } Client;
 
-static Client client_of(ScriptAnswer *answer, Server *server, const char *token_file)
+static Client client_of(ScriptAnswer *answer, void *server, const char *token_file)
 {
     Client client = {0};
     ApiConfig *config = mem_zalloc(sizeof *config);
@@ -129,6 +182,59 @@ static void client_done(Client *client)
     SSL_CTX_free(client->tls);
 }
 
+/* --- a certificate of another name --- */
+
+static Then named_server(void *context, const Asked *asked, Bytes *reply)
+{
+    Server *server = context;
+    server->said[server->count++] = mem_format("%s %s", asked_header(asked, "host"), asked->target);
+    reply_json(reply, 200, "", "{}");
+    return THEN_KEEP;
+}
+
+/* *ret_asked: what the server's TLS was asked for. */
+static int note_name(SSL *ssl, int *alert, void *context)
+{
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    (void)alert;
+    snprintf(context, 64, "%s", name ? name : "");
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static void a_server_may_have_another_name(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"kube.internal", "other.internal", NULL};
+    static const char *const bases[] = {"", "/k8s/clusters/c"};
+    for (size_t i = 0; i < ARRAY_LEN(names) * ARRAY_LEN(bases); i++) {
+        const char *name = names[i / 2], *base = bases[i % 2];
+        Server server = {0};
+        char asked_for[64] = "";
+        ApiConfig *config = mem_zalloc(sizeof *config);
+        SSL_CTX *tls = tls_named("DNS:kube.internal", &config->ca_pem);
+        SSL_CTX_set_tlsext_servername_callback(tls, note_name);
+        SSL_CTX_set_tlsext_servername_arg(tls, asked_for);
+        Script *script = script_start(named_server, &server, tls);
+        config->server = mem_format("https://127.0.0.1:%u%s", script->port, base);
+        config->server_name = name ? mem_strdup(name) : NULL;
+        Api *api = api_new(config);
+        Error err = {0};
+        bool ok = api_call(api, &(ApiRequest){.method = "GET", .path = "/x?y=z"}, NULL, &err);
+        api_free(api);
+        AUTO(mem_free) char *asked = mem_format("127.0.0.1:%u %s/x?y=z", script->port, base);
+        script_stop(script);
+        SSL_CTX_free(tls);
+        assert_int_equal(ok, i / 2 == 0);
+        assert_int_equal(server.count, ok);
+        if (ok)
+            assert_string_equal(server.said[0], asked);
+        else
+            assert_string_equal(err.code, "BadCertificate");
+        assert_string_equal(asked_for, name ? name : "");
+        free(server.said[0]);
+    }
+}
+
 static Then hesitant(void *context, const Asked *asked, Bytes *reply)
 {
     Server *server = context;
@@ -141,6 +247,44 @@ static Then hesitant(void *context, const Asked *asked, Bytes *reply)
     else
         reply_json(reply, 200, "", "{\"kind\": \"Pod\"}");
     return THEN_KEEP;
+}
+
+static Then starting(void *context, const Asked *asked, Bytes *reply)
+{
+    Server *server = context;
+    server->step++;
+    if (strcmp(asked->target, "/long") == 0)
+        reply_json(reply, 429, "Retry-After: 77\r\n", "{}");
+    else if (strcmp(asked->target, "/odd") == 0)
+        reply_json(reply, 503, "Retry-After: 99999999999999999999\r\n", "{}");
+    else if (server->step == 1)
+        reply_json(reply, 503, "Retry-After: 1\r\n", "{}");
+    else
+        reply_json(reply, 200, "", "{}");
+    return THEN_KEEP;
+}
+
+/* A 503 that says when is asked again then; what is too long to be waited for is told. */
+static void a_503_may_say_when(void **state)
+{
+    (void)state;
+    Server server = {0};
+    Client client = client_of(starting, &server, NULL);
+    Error err = {0};
+    int64_t began_us = clock_mono_us(), wait_us = -1;
+    ApiRequest request = {.method = "GET", .path = "/x", .wait_us = &wait_us};
+    assert_true(api_call(client.api, &request, NULL, &err));
+    assert_int_equal(server.step, 2);
+    assert_true(clock_mono_us() - began_us >= 1000000);
+    assert_int_equal(wait_us, 0);
+    request.path = "/long";
+    assert_false(api_call(client.api, &request, NULL, &err));
+    assert_int_equal(wait_us, 77000000);
+    request.path = "/odd";
+    assert_false(api_call(client.api, &request, NULL, &err));
+    assert_int_equal(wait_us, 300000000); /* no server is believed more */
+    assert_int_equal(server.step, 4);
+    client_done(&client);
 }
 
 static void a_429_is_asked_again(void **state)
@@ -159,10 +303,73 @@ static void a_429_is_asked_again(void **state)
     json_decref(answer);
     /* but not beyond its time */
     server.step = 0;
-    request.timeout_us = 500000;
+    request.timeout_us = 900000;
     assert_false(api_call(client.api, &request, &answer, &err));
     assert_int_equal(err.kind, ERROR_RETRY);
     assert_string_equal(err.code, "TooManyRequests");
+    client_done(&client);
+}
+
+/* --- who lost the lease --- */
+
+typedef struct Slow {
+    atomic_bool ours;
+    atomic_int asked;
+    int64_t lost_us; /* the lease, then */
+} Slow;
+
+static Then slow(void *context, const Asked *asked, Bytes *reply)
+{
+    Slow *server = context;
+    atomic_fetch_add(&server->asked, 1);
+    if (strcmp(asked->method, "GET") == 0 || strcmp(asked->target, "/review") == 0) {
+        reply_json(reply, 200, "", "{}");
+        return THEN_KEEP;
+    }
+    server->lost_us = clock_mono_us();
+    atomic_store(&server->ours, false);
+    if (strcmp(asked->target, "/held") == 0)
+        return THEN_HANG;
+    reply_json(reply, 429, "Retry-After: 1\r\n", "{\"reason\": \"TooManyRequests\"}");
+    return THEN_KEEP;
+}
+
+static bool is_ours(const void *context)
+{
+    return atomic_load(&((const Slow *)context)->ours);
+}
+
+/* What is under way is broken off before another may have it, and what was put off is not sent
+ * again. */
+static void nothing_is_written_behind_the_lease(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/held", "/later"};
+    Slow server = {0};
+    Client client = client_of(slow, &server, NULL);
+    api_guard(client.api, is_ours, &server);
+    for (size_t i = 0, again = 0; i < ARRAY_LEN(paths); i++) {
+        Error err = {0};
+        atomic_store(&server.asked, 0);
+        atomic_store(&server.ours, true);
+        ApiRequest write = {.method = "PATCH", .path = paths[i]};
+        assert_false(api_call(client.api, &write, NULL, &err));
+        if (clock_mono_us() - server.lost_us >= 2000000) { /* of 10 s and 2 s before them */
+            assert_in_range(++again, 1, 4);                /* a busy machine may be late */
+            i--;
+            continue;
+        }
+        assert_string_equal(err.code, "NotLeader");
+        assert_int_equal(err.kind, ERROR_RETRY);
+        assert_int_equal(atomic_load(&server.asked), 1);
+        assert_false(api_call(client.api, &write, NULL, &err));
+        assert_string_equal(err.code, "NotLeader");
+        assert_int_equal(atomic_load(&server.asked), 1);
+        /* it may go on looking, and asking */
+        assert_true(api_call(client.api, &(ApiRequest){.method = "GET", .path = "/"}, NULL, &err));
+        ApiRequest review = {.method = "POST", .path = "/review", .unguarded = true};
+        assert_true(api_call(client.api, &review, NULL, &err));
+    }
     client_done(&client);
 }
 
@@ -239,6 +446,69 @@ static void a_renewed_token_is_read_again(void **state)
     assert_int_equal(server.step, 1);
     client_done(&client);
     unlink(server.token_file);
+}
+
+/* --- files that are renewed --- */
+
+static void rewrite(const char *path, const char *text)
+{
+    AUTO(mem_free) char *other = mem_format("%s.new", path);
+    FILE *file = fopen(other, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(rename(other, path), 0);
+}
+
+/* Who shows an old one is refused in a way that says nothing of the token. */
+static Then of_the_new(void *context, const Asked *asked, Bytes *reply)
+{
+    bool is_new = strcmp(asked_header(asked, "authorization"), "Bearer new") == 0;
+    (void)context;
+    reply_json(reply, is_new ? 200 : 403, "", is_new ? "{}" : "{\"reason\": \"Forbidden\"}");
+    return THEN_KEEP;
+}
+
+/* The CA at once when the server's certificate is not known, the token without any reason but that
+ * its file is another. */
+static void files_are_looked_at_again(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/firn-renewed-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    AUTO(mem_free) char *old_ca = NULL;
+    AUTO(mem_free) char *ca = NULL;
+    SSL_CTX *before = tls_with(&old_ca), *now = tls_with(&ca);
+    AUTO(mem_free) char *ca_file = file_with(folder, "ca.crt", old_ca);
+    AUTO(mem_free) char *token_file = file_with(folder, "token", "old\n");
+    Script *script = script_start(of_the_new, NULL, now);
+    ApiConfig *config = mem_zalloc(sizeof *config);
+    config->server = mem_format("https://127.0.0.1:%u", script->port);
+    config->ca_file = mem_strdup(ca_file);
+    config->token_file = mem_strdup(token_file);
+    Api *api = api_new(config);
+    ApiRequest request = {.method = "GET", .path = "/"};
+    Error err = {0};
+    assert_false(api_call(api, &request, NULL, &err));
+    assert_string_equal(err.code, "BadCertificate");
+    rewrite(ca_file, ca);
+    assert_false(api_call(api, &request, NULL, &err));
+    assert_string_equal(err.code, "Forbidden");
+    rewrite(token_file, "new\n");
+    int64_t end_us = clock_mono_us() + 30000000;
+    bool taken = false;
+    while (!taken && clock_mono_us() < end_us) {
+        taken = api_call(api, &request, NULL, &err);
+        clock_sleep_us(100000);
+    }
+    assert_true(taken);
+    api_free(api);
+    script_stop(script);
+    SSL_CTX_free(before);
+    SSL_CTX_free(now);
+    unlink(ca_file);
+    unlink(token_file);
+    rmdir(folder);
 }
 
 /* --- list and watch --- */
@@ -396,6 +666,48 @@ static void a_watch_goes_on_where_it_was(void **state)
         free(server.said[i]);
 }
 
+typedef struct Busy {
+    int64_t refused_us;
+    atomic_llong again_us; /* after it was refused */
+} Busy;
+
+static Then busy(void *context, const Asked *asked, Bytes *reply)
+{
+    Busy *server = context;
+    if (!strstr(asked->target, "watch=1")) {
+        reply_json(reply, 200, "", "{\"metadata\": {\"resourceVersion\": \"10\"}, \"items\": []}");
+        return THEN_KEEP;
+    }
+    if (server->refused_us) {
+        atomic_store(&server->again_us, clock_mono_us() - server->refused_us);
+        return THEN_HANG;
+    }
+    server->refused_us = clock_mono_us();
+    reply_json(reply, 429, "Retry-After: 2\r\n", "{\"reason\": \"TooManyRequests\"}");
+    return THEN_KEEP;
+}
+
+static void a_watch_waits_as_it_is_asked(void **state)
+{
+    (void)state;
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    Busy server = {0};
+    Client client = client_of(busy, &server, NULL);
+    AUTO(cache_free) Cache *cache = cache_new();
+    Told to = {0};
+    CacheTaker taker = {.changed = told, .context = &to};
+    Watching watching = {.api = client.api, .feed = feed_new(cache, KIND_POD, "a", &taker)};
+    Thread *thread = thread_start("watch", watch, &watching);
+    int64_t end_us = clock_mono_us() + 30000000;
+    while (clock_mono_us() < end_us && !atomic_load(&server.again_us))
+        clock_sleep_us(5000);
+    api_stop(client.api);
+    thread_join(thread);
+    assert_true(atomic_load(&server.again_us) >= 2000000);
+    feed_free(watching.feed);
+    client_done(&client);
+}
+
 /* --- what an object's text says of it --- */
 
 static void heads(void **state)
@@ -443,6 +755,51 @@ static void heads(void **state)
     }
 }
 
+/* What the API server takes, and jansson does not read: one such object is not to cost its list. */
+static void what_is_odd_is_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *becomes;
+    } cases[] = {
+        {"{\"a\":\"x\\u0000y\",\"b\\u0000\":[\"\\u0000\"]}",
+         "{\"a\":\"x\\ufffdy\",\"b\\ufffd\":[\"\\ufffd\"]}"},
+        {"{\"a\":\"\\\\u0000\",\"b\":\"\\u0000\"}", "{\"a\":\"\\\\u0000\",\"b\":\"\\ufffd\"}"},
+        {"{\"a\":\"\\\"\\u0000\\\\\"}", "{\"a\":\"\\\"\\ufffd\\\\\"}"},
+    };
+    ObjectHead none = {0};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(mem_free) char *text = mem_strdup(cases[i].text);
+        AUTO(json_free) json_t *read = object_read(text, strlen(text), &none);
+        AUTO(json_free) json_t *wanted = json_loads(cases[i].becomes, 0, NULL);
+        assert_non_null(wanted);
+        assert_true(json_equal(read, wanted));
+    }
+    /* deep, with all that could end it early, and the others beside it */
+    Bytes deep = {0};
+    reply_text(&deep, "{\"items\":[{\"n\":1},{\"n\":");
+    for (int i = 0; i < 5000; i++)
+        reply_text(&deep, i % 2 ? "[\"]}\\\"\\u0000\"," : "{\"]\\\\\":");
+    reply_text(&deep, "0");
+    for (int i = 5000; i-- > 0;)
+        reply_text(&deep, i % 2 ? "]" : "}");
+    reply_text(&deep, ",\"m\":2},{\"n\":3}]}");
+    AUTO(json_free) json_t *list = object_read((char *)deep.data, deep.used, &none);
+    const json_t *items = json_object_get(list, "items");
+    assert_int_equal(json_array_size(items), 3);
+    assert_int_equal(json_integer_value(object_at(json_array_get(items, 0), "n")), 1);
+    assert_int_equal(json_integer_value(object_at(json_array_get(items, 1), "m")), 2);
+    assert_int_equal(json_integer_value(object_at(json_array_get(items, 2), "n")), 3);
+    bytes_done(&deep);
+    /* cut off anywhere it is no JSON */
+    static const char text[] = "{\"a\":[\"\\u0000\\\"\",{}]}";
+    for (size_t bytes = 0; bytes < sizeof text - 1; bytes++) {
+        char *part = memcpy(mem_alloc(bytes + 1), text, bytes + 1);
+        assert_null(object_read(part, bytes, &none));
+        free(part);
+    }
+}
+
 static void a_value_is_put_into_a_text(void **state)
 {
     (void)state;
@@ -471,12 +828,19 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_current_context_decides),
         cmocka_unit_test(odd_kubeconfigs_are_refused),
+        cmocka_unit_test(several_kubeconfigs_are_one),
         cmocka_unit_test(paths),
+        cmocka_unit_test(a_server_may_have_another_name),
         cmocka_unit_test(a_429_is_asked_again),
+        cmocka_unit_test(a_503_may_say_when),
+        cmocka_unit_test(nothing_is_written_behind_the_lease),
         cmocka_unit_test(answers_become_errors),
         cmocka_unit_test(a_renewed_token_is_read_again),
+        cmocka_unit_test(files_are_looked_at_again),
         cmocka_unit_test(a_watch_goes_on_where_it_was),
+        cmocka_unit_test(a_watch_waits_as_it_is_asked),
         cmocka_unit_test(heads),
+        cmocka_unit_test(what_is_odd_is_read),
         cmocka_unit_test(a_value_is_put_into_a_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

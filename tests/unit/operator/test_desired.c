@@ -1,5 +1,5 @@
 /* links: firn_operator_desired */
-#include "tests/unit/unit.h"
+#include "tests/unit/operator/objects.h"
 
 #include <stdio.h>
 
@@ -7,15 +7,6 @@
 #include "operator/desired/desired.h"
 
 static const AgentDefaults defaults = {.image = "firn/agent:1", .pull_policy = "IfNotPresent"};
-
-static json_t *parsed(const char *text)
-{
-    json_error_t error;
-    json_t *value = json_loads(text, 0, &error);
-    if (!value)
-        fail_msg("%s: %s", error.text, text);
-    return value;
-}
 
 static const char connector_text[] =
     "{\"apiVersion\": \"firn.dev/v1alpha1\", \"kind\": \"Connector\","
@@ -44,19 +35,6 @@ static json_t *table_of(const char *name, const char *folder)
                   "database", "retail", "tableName", name, "location", folder);
     assert_non_null(table);
     return table;
-}
-
-static const json_t *of_kind(const json_t *list, Kind kind)
-{
-    size_t i;
-    json_t *one;
-    json_array_foreach(list, i, one)
-    {
-        if (kind_of(one) == kind)
-            return one;
-    }
-    fail_msg("no %s", kinds[kind].name);
-    return NULL;
 }
 
 static json_t *made_of(json_t *connector)
@@ -604,6 +582,24 @@ static void a_topic_of_somebody_elses_needs_no_connector(void **state)
                             .defaults = &defaults};
     AUTO(json_free) json_t *list = desired_of_unit(&input, unit);
     assert_string_equal(object_name(of_kind(list, KIND_DEPLOYMENT)), "clicks-ingest");
+    /* its Pods are made as it says itself, which is none of the agent's manifest */
+    AUTO(mem_free) char *before = mem_strdup(bundle.text);
+    bundle_done(&bundle);
+    json_object_set_new(json_object_get(unit, "spec"), "agent",
+                        parsed("{\"image\": \"agent:2\", \"podTemplate\": {\"spec\": "
+                               "{\"nodeSelector\": {\"disk\": \"fast\"}}}, "
+                               "\"resources\": {\"limits\": {\"memory\": \"3Gi\"}}}"));
+    bundle_make(NULL, units, none, &bundle);
+    assert_string_equal(bundle.text, before);
+    input.manifest = bundle.text;
+    input.manifest_hash = bundle.hash;
+    AUTO(json_free) json_t *own = desired_of_unit(&input, unit);
+    const json_t *spec = object_at(of_kind(own, KIND_DEPLOYMENT), "spec.template.spec");
+    const json_t *container = json_array_get(json_object_get(spec, "containers"), 0);
+    assert_string_equal(object_text(spec, "nodeSelector.disk"), "fast");
+    assert_string_equal(object_text(container, "image"), "agent:2");
+    assert_string_equal(object_text(container, "resources.limits.memory"), "3Gi");
+    assert_string_equal(object_text(container, "resources.requests.memory"), "256Mi");
     bundle_done(&bundle);
     json_object_set_new(object_at(unit, "spec.kafka"), "startFrom", json_string("Never"));
     bundle_make(NULL, units, none, &bundle);
@@ -633,6 +629,73 @@ static void the_drop_job_stands_alone(void **state)
     assert_null(json_object_get(container, "readinessProbe"));
 }
 
+/* The user's sidecars and policies are those of Pods that never end; what the agent needs to reach
+ * source and lake is the Job's, too. */
+static void a_users_template_lets_the_job_end(void **state)
+{
+    (void)state;
+    AUTO(json_free) json_t *connector = parsed(connector_text);
+    AUTO(json_free)
+    json_t *agent = parsed(
+        "{\"podTemplate\": {\"metadata\": {\"labels\": {\"team\": \"data\"},"
+        "  \"annotations\": {\"mesh\": \"off\"}},"
+        " \"spec\": {\"restartPolicy\": \"Always\", \"nodeSelector\": {\"disk\": \"ssd\"},"
+        "  \"priorityClassName\": \"high\", \"serviceAccountName\": \"lake\","
+        "  \"imagePullSecrets\": [{\"name\": \"pull\"}], \"tolerations\": [{\"key\": \"a\"}],"
+        "  \"initContainers\": [{\"name\": \"proxy\", \"image\": \"p\"}],"
+        "  \"containers\": [{\"name\": \"sidecar\", \"image\": \"x\"},"
+        "   {\"name\": \"agent\", \"args\": [\"run\"], \"command\": [\"sh\"],"
+        "    \"livenessProbe\": {\"httpGet\": {\"path\": \"/\", \"port\": 1}},"
+        "    \"env\": [{\"name\": \"A\", \"value\": \"b\"}],"
+        "    \"volumeMounts\": [{\"name\": \"lake\", \"mountPath\": \"/lake\"}]},"
+        "   {\"name\": \"maintain\", \"image\": \"y\"}],"
+        "  \"volumes\": [{\"name\": \"lake\", \"emptyDir\": {}}]}}}");
+    AUTO(json_free) json_t *none = json_array();
+    ConnectorInput input = {.connector = connector,
+                            .manifest = "text",
+                            .manifest_hash = "m",
+                            .secrets = none,
+                            .secrets_hash = "",
+                            .defaults = &defaults};
+    AUTO(json_free) json_t *before = desired_drop(&input);
+    json_object_set(json_object_get(connector, "spec"), "agent", agent);
+    AUTO(json_free) json_t *list = desired_drop(&input);
+    const json_t *template = object_at(of_kind(list, KIND_JOB), "spec.template");
+    const json_t *containers = object_at(template, "spec.containers");
+    const json_t *one = json_array_get(containers, 0);
+    const json_t *was =
+        json_array_get(object_at(of_kind(before, KIND_JOB), "spec.template.spec.containers"), 0);
+    assert_int_equal(json_array_size(containers), 1);
+    assert_string_equal(object_text(one, "name"), "agent");
+    assert_true(json_equal(json_object_get(one, "args"), json_object_get(was, "args")));
+    assert_null(json_object_get(one, "command"));
+    assert_null(json_object_get(one, "livenessProbe"));
+    assert_int_equal(json_array_size(json_object_get(one, "env")), 2);
+    assert_string_equal(object_text(template, "spec.restartPolicy"), "Never");
+    assert_string_equal(object_text(template, "spec.nodeSelector.disk"), "ssd");
+    assert_string_equal(object_text(template, "spec.priorityClassName"), "high");
+    assert_string_equal(object_text(template, "spec.serviceAccountName"), "lake");
+    assert_int_equal(json_array_size(object_at(template, "spec.imagePullSecrets")), 1);
+    assert_int_equal(json_array_size(object_at(template, "spec.tolerations")), 1);
+    assert_int_equal(json_array_size(object_at(template, "spec.initContainers")), 1);
+    assert_string_equal(object_text(template, "metadata.labels.team"), "data");
+    assert_string_equal(object_text(template, "metadata.annotations.mesh"), "off");
+    AUTO(mem_free) char *volumes = object_dump(object_at(template, "spec.volumes"));
+    assert_non_null(strstr(volumes, "\"lake\""));
+    AUTO(mem_free) char *mounts = object_dump(json_object_get(one, "volumeMounts"));
+    assert_non_null(strstr(mounts, "\"/lake\""));
+    /* one that says nothing of the agent's container */
+    AUTO(json_free)
+    json_t *rest = parsed("{\"spec\": {\"containers\": [{\"name\": \"sidecar\"}]}}");
+    AUTO(json_free) json_t *other = json_pack("{sO}", "podTemplate", rest);
+    json_object_set(json_object_get(connector, "spec"), "agent", other);
+    AUTO(json_free) json_t *again = desired_drop(&input);
+    assert_int_equal(
+        json_array_size(object_at(of_kind(again, KIND_JOB), "spec.template.spec.containers")), 1);
+    /* the Connector's own is as it was */
+    assert_int_equal(json_array_size(object_at(agent, "podTemplate.spec.containers")), 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -655,6 +718,7 @@ int main(void)
         cmocka_unit_test(an_outsourcing_unit_makes_its_table),
         cmocka_unit_test(a_topic_of_somebody_elses_needs_no_connector),
         cmocka_unit_test(the_drop_job_stands_alone),
+        cmocka_unit_test(a_users_template_lets_the_job_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,22 +15,43 @@
 typedef struct Asks {
     char *said[32];
     size_t count;
-    bool forbids; /* a namespace that is going takes nothing new */
+    int status; /* 0: what is made for a drop is taken; else the answer, with the next */
+    const char *refusal;
+    char *words, *meta; /* of the Connector: the status, and the rest, that was written last */
 } Asks;
+
+/* What the API server says of a namespace that is going, of a quota, and of a webhook that nobody
+ * reaches. */
+static const char going[] = "{\"reason\": \"Forbidden\", \"message\": \"it is being terminated\", "
+                            "\"details\": {\"causes\": [{\"reason\": \"NamespaceTerminating\", "
+                            "\"message\": \"namespace a is being terminated\"}]}}";
+static const char quota[] = "{\"reason\": \"Forbidden\", \"message\": \"exceeded quota: jobs\"}";
+static const char webhook[] =
+    "{\"reason\": \"InternalError\", \"message\": \"failed calling webhook \\\"x\\\"\"}";
 
 static Then answer(void *context, const Asked *asked, Bytes *reply)
 {
     Asks *asks = context;
+    static const char next[] =
+        "{\"metadata\": {\"name\": \"shop\", \"namespace\": \"a\", \"resourceVersion\": \"6\", "
+        "\"deletionTimestamp\": \"2026-01-01T00:00:00Z\"}}";
     static const char none[] = "{\"reason\": \"NotFound\", \"message\": \"not there\"}";
-    static const char going[] =
-        "{\"reason\": \"Forbidden\", \"message\": \"it is being terminated\"}";
     assert_true(asks->count < ARRAY_LEN(asks->said));
     asks->said[asks->count++] =
         mem_format("%s %.*s", asked->method, (int)strcspn(asked->target, "?"), asked->target);
+    bool patches = strcmp(asked->method, "PATCH") == 0;
+    bool says = patches && strstr(asked->target, "/status");
+    char **kept = says ? &asks->words : &asks->meta;
+    if (patches && strstr(asked->target, "/connectors/")) {
+        free(*kept);
+        *kept = mem_strdup((char *)asked->body.data);
+    }
     if (strcmp(asked->method, "GET") == 0)
         reply_with(reply, 404, "", none, strlen(none));
-    else if (asks->forbids && strstr(asked->target, "-drop") && strcmp(asked->method, "PATCH") == 0)
-        reply_with(reply, 403, "", going, strlen(going));
+    else if (says)
+        reply_with(reply, 200, "", next, strlen(next));
+    else if (asks->status && strstr(asked->target, "-drop") && patches)
+        reply_with(reply, asks->status, "", asks->refusal, strlen(asks->refusal));
     else
         reply_with(reply, 200, "", asked->body.used ? (char *)asked->body.data : "{}",
                    asked->body.used ? asked->body.used : 2);
@@ -51,6 +72,13 @@ typedef struct Rig {
     SSL_CTX *tls;
     Operator op;
 } Rig;
+
+/* In the status that was written last. */
+static bool has_word(const Rig *rig, const char *reason, const char *message)
+{
+    AUTO(mem_free) char *wanted = mem_format("\"reason\":\"%s\"", reason);
+    return rig->asks.words && strstr(rig->asks.words, wanted) && strstr(rig->asks.words, message);
+}
 
 static void nobody(void *context, Kind kind, const json_t *before, const json_t *now)
 {
@@ -85,6 +113,8 @@ static void rig_end(Rig *rig)
     SSL_CTX_free(rig->tls);
     for (size_t i = 0; i < rig->asks.count; i++)
         free(rig->asks.said[i]);
+    free(rig->asks.words);
+    free(rig->asks.meta);
 }
 
 static void there_is(Rig *rig, Kind kind, json_t *object)
@@ -111,6 +141,13 @@ static void deleted_connector(Rig *rig, const char *hash, int64_t ago_s)
     if (hash)
         json_object_set_new(connector, "status", json_pack("{ss}", "manifestHash", hash));
     there_is(rig, KIND_CONNECTOR, connector);
+}
+
+static void secret(Rig *rig)
+{
+    there_is(rig, KIND_SECRET,
+             json_pack("{s{ss ss ss}}", "metadata", "name", "db", "namespace", "a",
+                       "resourceVersion", "1"));
 }
 
 static void deployment(Rig *rig)
@@ -165,11 +202,13 @@ static void a_deployment_says_that_there_may_be_a_slot(void **state)
     rig_begin(&rig);
     deleted_connector(&rig, NULL, 0);
     deployment(&rig);
+    secret(&rig);
     look(&rig);
     assert_string_equal(rig.asks.said[0],
                         "DELETE /apis/apps/v1/namespaces/a/deployments/shop-capture");
     assert_true(was_asked(&rig.asks, "PATCH " JOB));
     assert_false(was_asked(&rig.asks, CONNECTOR));
+    assert_true(has_word(&rig, "Dropping", "Job shop-drop drops its slot and publication"));
     rig_end(&rig);
 }
 
@@ -184,7 +223,9 @@ static void pods_go_before_the_job(void **state)
                        "resourceVersion", "1", "labels", LABEL_CONNECTOR, "shop", LABEL_ROLE,
                        "capture", "status", "phase", "Running"));
     look(&rig);
-    assert_int_equal(rig.asks.count, 0);
+    assert_false(was_asked(&rig.asks, "PATCH " JOB));
+    assert_false(was_asked(&rig.asks, CONNECTOR));
+    assert_true(has_word(&rig, "Stopping", "its Pods are ending"));
     rig_end(&rig);
 }
 
@@ -202,19 +243,116 @@ static void the_jobs_end_is_the_end(void **state)
     rig_end(&rig);
 }
 
+/* Whatever is in the way is told, with what is kept of the status, and nothing is given up. */
+static void what_is_in_the_way_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *refusal, *reason, *message;
+    } ways[] = {{403, quota, "ObjectRefused", "exceeded quota"},
+                {500, webhook, "ObjectRefused", "failed calling webhook"},
+                {0, NULL, "SecretMissing", "Secret db"}};
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+        Rig rig;
+        rig_begin(&rig);
+        deleted_connector(&rig, "h", 200);
+        if (ways[i].status)
+            secret(&rig);
+        rig.asks.status = ways[i].status;
+        rig.asks.refusal = ways[i].refusal;
+        look(&rig);
+        assert_true(has_word(&rig, ways[i].reason, ways[i].message));
+        assert_true(was_asked(&rig.asks, EVENT)); /* for a person */
+        assert_non_null(strstr(rig.asks.words, "\"manifestHash\":\"h\""));
+        assert_false(was_asked(&rig.asks, CONNECTOR));
+        /* mended, it goes on */
+        rig.asks.status = 0;
+        if (!ways[i].status)
+            secret(&rig);
+        look(&rig);
+        assert_true(was_asked(&rig.asks, "PATCH " JOB));
+        assert_true(has_word(&rig, "Dropping", "Job shop-drop"));
+        assert_false(was_asked(&rig.asks, CONNECTOR));
+        rig_end(&rig);
+    }
+}
+
+static void a_job_that_fails_is_made_again(void **state)
+{
+    (void)state;
+    Rig rig;
+    rig_begin(&rig);
+    deleted_connector(&rig, "h", 0);
+    secret(&rig);
+    job(&rig, "Failed");
+    there_is(&rig, KIND_POD,
+             json_pack("{s{ss ss ss s{ss ss}} s{ss s[{s{s{ss}}}]}}", "metadata", "name", "p",
+                       "namespace", "a", "resourceVersion", "1", "labels", LABEL_CONNECTOR, "shop",
+                       LABEL_ROLE, "drop", "status", "phase", "Failed", "containerStatuses",
+                       "state", "terminated", "message",
+                       "something\nfirn-agent: drop: ConnectionFailed: refused\n"));
+    look(&rig);
+    assert_true(was_asked(&rig.asks, "DELETE " JOB));
+    assert_false(was_asked(&rig.asks, CONNECTOR));
+    assert_true(has_word(&rig, "DropFailed", "firn-agent: drop: ConnectionFailed: refused\""));
+    /* the next one, of which nothing is known yet */
+    AUTO(feed_free) Feed *feed = feed_new(rig.op.cache, KIND_JOB, NULL, &(CacheTaker){nobody, 0});
+    WatchTaker into = feed_taker(feed);
+    AUTO(json_free) json_t *gone = cache_get(rig.op.cache, KIND_JOB, "a", "shop-drop");
+    into.deleted(into.context, KIND_JOB, gone);
+    look(&rig);
+    assert_true(was_asked(&rig.asks, "PATCH " JOB));
+    assert_true(has_word(&rig, "DropFailed", "refused"));
+    assert_false(was_asked(&rig.asks, CONNECTOR));
+    rig_end(&rig);
+}
+
 static void what_stays_behind_is_named(void **state)
 {
     (void)state;
     for (int way = 0; way < 3; way++) {
         Rig rig;
         rig_begin(&rig);
-        deleted_connector(&rig, "h", way == 1 ? 301 : 0);
+        deleted_connector(&rig, "h", way == 2 ? 0 : 301);
+        secret(&rig);
         if (way == 0)
             job(&rig, "Failed");
-        rig.asks.forbids = way == 2;
+        rig.asks.status = way == 2 ? 403 : 0;
+        rig.asks.refusal = going;
         look(&rig);
         assert_true(was_asked(&rig.asks, EVENT));
         assert_true(was_asked(&rig.asks, CONNECTOR));
+        assert_int_equal(was_asked(&rig.asks, "PATCH /api/v1/namespaces/a/configmaps/shop-drop"),
+                         way == 2);
+        rig_end(&rig);
+    }
+}
+
+/* Neither has a slot that is ours to drop: the finalizer goes, of what lives as of what is deleted.
+ */
+static void without_a_slot_nothing_is_dropped(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 4; way++) {
+        Rig rig;
+        rig_begin(&rig);
+        deleted_connector(&rig, "h", 0);
+        secret(&rig);
+        AUTO(json_free) json_t *connector = cache_get(rig.op.cache, KIND_CONNECTOR, "a", "shop");
+        json_t *source = object_at(connector, "spec.source");
+        if (way % 2)
+            json_object_set_new(source, "postgresql", json_pack("{sb}", "manage", 0));
+        else
+            json_object_set_new(source, "type", json_string("MySQL"));
+        if (way < 2)
+            json_object_del(object_at(connector, "metadata"), "deletionTimestamp");
+        json_object_set_new(object_at(connector, "metadata"), "resourceVersion", json_string("6"));
+        there_is(&rig, KIND_CONNECTOR, json_incref(connector));
+        look(&rig);
+        assert_true(was_asked(&rig.asks, CONNECTOR));
+        assert_non_null(strstr(rig.asks.meta, "\"finalizers\":[]"));
+        assert_false(was_asked(&rig.asks, "PATCH " JOB));
         rig_end(&rig);
     }
 }
@@ -294,9 +432,7 @@ static void rest_of_units(Rig *rig, const char *in_map, bool refused)
     json_object_del(meta, "deletionTimestamp");
     json_object_set_new(meta, "resourceVersion", json_string("6"));
     there_is(rig, KIND_CONNECTOR, json_incref(live));
-    there_is(rig, KIND_SECRET,
-             json_pack("{s{ss ss ss}}", "metadata", "name", "db", "namespace", "a",
-                       "resourceVersion", "1"));
+    secret(rig);
     there_is(rig, KIND_UNIT,
              json_pack("{s{ss ss ss ss} s{s{ss ss} s{ss}}}", "metadata", "name", "orders",
                        "namespace", "a", "uid", "u4", "resourceVersion", "1", "spec",
@@ -339,7 +475,10 @@ int main(void)
         cmocka_unit_test(a_deployment_says_that_there_may_be_a_slot),
         cmocka_unit_test(pods_go_before_the_job),
         cmocka_unit_test(the_jobs_end_is_the_end),
+        cmocka_unit_test(what_is_in_the_way_is_told),
+        cmocka_unit_test(a_job_that_fails_is_made_again),
         cmocka_unit_test(what_stays_behind_is_named),
+        cmocka_unit_test(without_a_slot_nothing_is_dropped),
         cmocka_unit_test(a_table_is_dropped_once_no_pod_fills_it),
         cmocka_unit_test(a_deleted_unit_is_filled_no_more),
     };

@@ -92,6 +92,16 @@ static void consumers_lag(void **state)
     assert_int_equal(reported.flow.freshness_ms, 1000);
     assert_int_equal(reported.flow.lag_bytes, CHANNEL_NOT_SAID);
     reported_done(&reported);
+    /* and both say the same table */
+    world.now_us += 60 * SECOND;
+    for (int i = 0; i < 2; i++)
+        say_it(&world, "u/retail/orders",
+               (Saying){pods[i], "Streaming", "orders", NULL, -1, 5, 0, CHANNEL_NOT_SAID, true});
+    reports_scan(world.reports, world.now_us);
+    next_is(&world, "u/retail/orders", false);
+    reports_see(world.reports, "u/retail/orders", 2, world.now_us, &reported);
+    assert_int_equal(reported.tables, 1);
+    reported_done(&reported);
     reports_free(world.reports);
 }
 

@@ -1,5 +1,5 @@
 /* links: firn_operator_status firn_operator_lease */
-#include "tests/unit/unit.h"
+#include "tests/unit/operator/objects.h"
 
 #include <stdio.h>
 
@@ -8,13 +8,6 @@
 
 static const Condition none[] = {{0}};
 static const Condition some[] = {{"Fresh", "Unknown", "NotReported", "not yet"}, {0}};
-
-static json_t *parsed(const char *text)
-{
-    json_t *value = json_loads(text, 0, NULL);
-    assert_non_null(value);
-    return value;
-}
 
 static const char *of(const json_t *object, const char *type, const char *field)
 {
@@ -83,6 +76,13 @@ typedef struct Seen {
     const char *phase, *reason, *message; /* a part of it */
 } Seen;
 
+#define NOW_S 2000
+#define REFUSED_BEFORE(state)                                                                      \
+    "{\"name\": \"agent\", \"ready\": false, \"state\": {" state                                   \
+    "}, \"lastState\": {\"terminated\": {\"exitCode\": 3, \"message\": "                           \
+    "\"noise\\n{\\\"msg\\\":\\\"stopped\\\",\\\"reason\\\":\\\"SlotMissing\\\","                   \
+    "\\\"error\\\":\\\"slot firn_shop is gone\\\"}\\n\"}}}"
+
 #define WHOLE "\"observedGeneration\": 2, \"replicas\": 1, \"updatedReplicas\": 1"
 #define DEPLOYMENT(replicas, status)                                                               \
     "{\"metadata\": {\"generation\": 2}, \"spec\": {\"replicas\": " replicas                       \
@@ -100,11 +100,7 @@ static const Seen seen[] = {
     {DEPLOYMENT("0", "\"observedGeneration\": 2"), "[]", HEALTH_READY, "Stopped", "Stopped", ""},
     {DEPLOYMENT("0", "\"observedGeneration\": 2, \"replicas\": 1"), "[]", HEALTH_PROGRESS,
      "Pending", "Stopping", ""},
-    {DEPLOYMENT("1", WHOLE),
-     POD("{\"name\": \"agent\", \"ready\": false, \"state\": {\"waiting\": {\"reason\": "
-         "\"CrashLoopBackOff\"}}, \"lastState\": {\"terminated\": {\"exitCode\": 3, \"message\": "
-         "\"noise\\n{\\\"msg\\\":\\\"stopped\\\",\\\"reason\\\":\\\"SlotMissing\\\","
-         "\\\"error\\\":\\\"slot firn_shop is gone\\\"}\\n\"}}}"),
+    {DEPLOYMENT("1", WHOLE), POD(REFUSED_BEFORE("\"waiting\": {\"reason\": \"CrashLoopBackOff\"}")),
      HEALTH_STALLED, "Stalled", "SlotMissing", "slot firn_shop is gone"},
     {DEPLOYMENT("1", WHOLE),
      POD("{\"name\": \"agent\", \"ready\": false, \"state\": {\"terminated\": {\"exitCode\": 3, "
@@ -143,11 +139,49 @@ static void pods_are_understood(void **state)
         AUTO(json_free)
         json_t *deployment = seen[i].deployment ? parsed(seen[i].deployment) : NULL;
         AUTO(json_free) json_t *pods = parsed(seen[i].pods);
-        State is = state_of_pods(deployment, pods);
-        if (is.health != seen[i].health || strcmp(is.reason, seen[i].reason) != 0 ||
+        int64_t again_s = -1;
+        State is = state_of_pods(deployment, pods, NOW_S, &again_s);
+        if (again_s || is.health != seen[i].health || strcmp(is.reason, seen[i].reason) != 0 ||
             strcmp(is.phase, seen[i].phase) != 0 || !strstr(is.message, seen[i].message))
-            fail_msg("case %zu: %d %s %s: %s", i, (int)is.health, is.phase, is.reason, is.message);
+            fail_msg("case %zu: %d %s %s: %s; again in %lld", i, (int)is.health, is.phase,
+                     is.reason, is.message, (long long)again_s);
     }
+}
+
+static void refused_before(const char *since, const char *reason, int64_t again_s)
+{
+    AUTO(json_free) json_t *deployment = parsed(DEPLOYMENT("1", WHOLE));
+    AUTO(mem_free)
+    char *text = mem_format(POD(REFUSED_BEFORE("\"running\": {\"startedAt\": \"%s\"}")), since);
+    AUTO(json_free) json_t *pods = parsed(text);
+    int64_t is_again_s = -1;
+    State is = state_of_pods(deployment, pods, NOW_S, &is_again_s);
+    assert_string_equal(is.reason, reason);
+    assert_int_equal(is_again_s, again_s);
+}
+
+static void what_runs_has_left_its_last_end_behind(void **state)
+{
+    (void)state;
+    refused_before("1970-01-01T00:33:00Z", "SlotMissing", 10); /* it is tried anew */
+    refused_before("1970-01-01T00:32:50Z", "Starting", 0);     /* it was mended, and copies */
+    refused_before("1969-11-01T00:00:00Z", "Starting", 0);     /* the server is away */
+    refused_before("1970-01-01T00:34:00Z", "SlotMissing", 30); /* a node's clock is ahead */
+    refused_before("no time", "SlotMissing", 0);
+}
+
+static void a_message_is_utf8(void **state)
+{
+    (void)state;
+    char text[600] = "";
+    for (size_t i = 0; i + 2 < sizeof text; i += 2)
+        memcpy(text + i, "\xc3\xa9", 3); /* 599 bytes hold the half of one */
+    State cut = state_of(HEALTH_READY, "Streaming", "Streaming", "x%s", text);
+    State log = state_of(HEALTH_READY, "Streaming", "Streaming", "caf\xe9 \xe2\x82\xac");
+    AUTO(json_free) json_t *a = json_string(cut.message);
+    assert_non_null(a);
+    assert_int_equal(strlen(cut.message), 599);
+    assert_string_equal(log.message, "caf? \xe2\x82\xac");
 }
 
 static json_t *lease_of(const char *holder, const char *version)
@@ -365,6 +399,8 @@ int main(void)
         cmocka_unit_test(conditions_follow_kstatus),
         cmocka_unit_test(a_new_generation_is_said),
         cmocka_unit_test(pods_are_understood),
+        cmocka_unit_test(what_runs_has_left_its_last_end_behind),
+        cmocka_unit_test(a_message_is_utf8),
         cmocka_unit_test(agents_have_the_last_word),
         cmocka_unit_test(conditions_of_what_is_reported),
         cmocka_unit_test(conditions_of_a_table),
