@@ -1,5 +1,7 @@
 """The agent as a process: started with a manifest, watched, killed, stopped. Its log is JSON lines."""
 
+import contextlib
+import http.client
 import json
 import os
 import signal
@@ -171,7 +173,18 @@ class Agent:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the agent did not end within {seconds:g} s:\n{self.text()[-3000:]}") from None
 
+    def _hears(self, number: int) -> bool:
+        """Whether it takes the signal itself; one that has only just begun does not yet. (A thread that waits for it, sigwait,
+        is the one that does not show it: its others do.)"""
+        lines = []
+        for status in Path(f"/proc/{self.process.pid}/task").glob("*/status"):
+            with contextlib.suppress(OSError):  # it ended
+                lines += status.read_text().splitlines()
+        masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigBlk", "SigCgt"))]
+        return any(mask >> (number - 1) & 1 for mask in masks)
+
     def stop(self, seconds: float = 40) -> int:
+        wait_until(lambda: self.process.poll() is not None or self._hears(signal.SIGTERM), seconds, "the agent hears signals")
         self.process.send_signal(signal.SIGTERM)
         return self.wait(seconds)
 
@@ -188,11 +201,11 @@ class Agent:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             return 0, str(error)
 
     def metrics(self) -> dict[str, float]:

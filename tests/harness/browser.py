@@ -90,8 +90,16 @@ class Page:
         return self.run(f"[...document.querySelectorAll({json.dumps(selector)})].filter((one) => one.checkVisibility()).map((one) => one.innerText)")
 
     def open(self, url: str):
+        self.run("window.isOld = true")
         self.call("Page.navigate", url=url)
-        wait_until(lambda: self.run("document.readyState") == "complete", 30, f"{url} is loaded")
+
+        def loaded() -> bool:
+            try:
+                return self.run("document.readyState === 'complete' && !window.isOld")
+            except AssertionError:  # asked of the page that is just left
+                return False
+
+        wait_until(loaded, 60, f"{url} is loaded")
 
     def type(self, selector: str, text: str):
         self.run(f"document.querySelector({json.dumps(selector)}).focus()")

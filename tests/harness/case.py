@@ -50,9 +50,7 @@ class Shop(unittest.TestCase):
         self.addCleanup(self.connection.close)
 
     def _drop_database(self):
-        with self.postgres.connect() as connection:
-            connection.execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active")
-            connection.execute("drop database shop with (force)")
+        self.postgres.drop_database("shop")
 
     def make_shop(self, rows: int = None):
         shop.make(self.connection, rows or self.rows)
@@ -121,7 +119,7 @@ class Shop(unittest.TestCase):
         thread = threading.Thread(target=run, name="traffic", daemon=True)
         thread.start()
         try:
-            wait_until(lambda: failed or (changes and changes[0].done["transactions"] > 10), 30, "traffic flows")
+            wait_until(lambda: failed or (changes and changes[0].done["transactions"] > 10), 90, "traffic flows")
             yield changes[0] if changes else None
         finally:
             stop.set()

@@ -1,8 +1,8 @@
-"""Flux's kustomize-controller, built from its Go module, beside a cluster of kube.py or kube_node.py. What Flux's
-source-controller would fetch from Git is a folder that the test publishes: the source's status names the archive, which is
-served here. Of Flux's definitions there is what the controller needs to start: their fields are not checked.
+"""Flux's kustomize-controller, built from its Go module, beside a cluster of kube.py or kube_node.py, with Flux's own
+definitions of what it works on. What Flux's source-controller would fetch from Git is a folder that the test publishes: the
+source's status names the archive, which is served here.
 
-    flux.py --fetch                                         builds it, so that no test has to wait for that
+    flux.py --fetch                            builds it, so that no test has to wait for that
 
     with Flux(cluster) as flux:
         flux.publish("pipelines", {"shop/shop.yaml": TEXT})     a revision of GitRepository/pipelines, which is made
@@ -21,25 +21,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from harness import definitions
 from harness.kube import Cluster
 from harness.process import free_port
 from harness.server import Server, fetched
-from harness.wait import wait_until
 
 CONTROLLER = "gomod/kustomize-controller:github.com/fluxcd/kustomize-controller"
 NAMESPACE = "flux-system"
-SOURCES, KUSTOMIZATIONS = "source.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io"
-KINDS = ((SOURCES, "GitRepository", "gitrepositories"), (SOURCES, "OCIRepository", "ocirepositories"), (SOURCES, "Bucket", "buckets"),
-         (KUSTOMIZATIONS, "Kustomization", "kustomizations"))  # fmt: skip
-
-
-def definition(group: str, kind: str, plural: str) -> str:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}}
-    return json.dumps({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"},
-        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
-                 "versions": [version]}})  # fmt: skip
 
 
 def archive(files: dict[str, str]) -> bytes:
@@ -54,7 +42,7 @@ def archive(files: dict[str, str]) -> bytes:
 
 class Flux(Server):
     name = "kustomize-controller"
-    start_seconds = 120
+    start_seconds = 300
 
     def __init__(self, kube: Cluster):
         super().__init__()
@@ -79,9 +67,7 @@ class Flux(Server):
     def start(self):
         threading.Thread(target=self.archive_server.serve_forever, daemon=True).start()
         self.kube.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}))
-        for group, kind, plural in KINDS:
-            self.kube.apply(definition(group, kind, plural))
-            wait_until(lambda group=group, plural=plural: self.kube.raw("GET", f"/apis/{group}/v1/{plural}")[0] == 200, 60, f"{plural} are served")
+        self.kube.install(definitions.of_modules() / definitions.FLUX)
         return super().start()
 
     def stop(self):
@@ -101,18 +87,10 @@ class Flux(Server):
             connection = http.client.HTTPConnection("127.0.0.1", self.health, timeout=5)
             connection.request("GET", "/readyz")
             return connection.getresponse().status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     # --- what it works on ---
-
-    def path(self, kind: str, name: str, more: str = "") -> str:
-        group, _, plural = next(one for one in KINDS if one[1] == kind)
-        return f"/apis/{group}/v1/namespaces/{NAMESPACE}/{plural}/{name}{more}"
-
-    def apply(self, document: dict) -> dict:
-        path = self.path(document["kind"], document["metadata"]["name"], "?fieldManager=tester&force=true")
-        return self.kube.call("PATCH", path, document, "application/apply-patch+yaml")
 
     def publish(self, repository: str, files: dict[str, str]) -> str:
         """As the source-controller says it has fetched them; returns the revision, which the Kustomization will name."""
@@ -120,8 +98,9 @@ class Flux(Server):
         digest = hashlib.sha256(packed).hexdigest()
         place = f"/{repository}/{digest}.tar.gz"
         self.archives[place] = packed
-        found = self.apply({"apiVersion": f"{SOURCES}/v1", "kind": "GitRepository", "metadata": {"name": repository, "namespace": NAMESPACE},
-                            "spec": {"interval": "1m", "url": "https://git.example.com/pipelines.git"}})  # fmt: skip
+        (found,) = self.kube.apply(json.dumps({
+            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": repository, "namespace": NAMESPACE},
+            "spec": {"interval": "1m", "url": "https://git.example.com/pipelines.git"}}))  # fmt: skip
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         revision = f"main@sha1:{digest[:40]}"
         generation = found["metadata"].get("generation", 1)
@@ -130,11 +109,11 @@ class Flux(Server):
                                   "observedGeneration": generation}],
                   "artifact": {"url": f"http://127.0.0.1:{self.archive_server.server_address[1]}{place}", "path": place.lstrip("/"),
                                "revision": revision, "digest": f"sha256:{digest}", "size": len(packed), "lastUpdateTime": now}}  # fmt: skip
-        self.kube.call("PATCH", self.path("GitRepository", repository, "/status"), {"status": status}, "application/merge-patch+json")
+        self.kube.patch("GitRepository", repository, {"status": status}, NAMESPACE, "/status?fieldValidation=Strict")
         return revision
 
     def kustomization(self, name: str) -> dict:
-        return self.kube.call("GET", self.path("Kustomization", name))
+        return self.kube.get("Kustomization", name, NAMESPACE)
 
     def condition(self, name: str, type_: str) -> dict:
         found = self.kustomization(name).get("status", {}).get("conditions", [])

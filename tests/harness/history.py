@@ -37,11 +37,14 @@ class History:
         return [position for position, _ in self._commits()]
 
     def _commits(self) -> list[tuple[tuple[int, int], bool]]:
-        """Their positions, and whether rows of the initial copy, which have none, may have come with them."""
-        found = []
+        """Their positions, and whether they may stand where the one before does: with rows of the initial copy, which have none,
+        and where the table was raised to v3, which every row gets its id by and no row comes with."""
+        found, had_ids = [], True
         for snapshot in self.snapshots:
             summary = snapshot.get("summary", {})
             copies = any(key.startswith("firn.copy.") for key in summary)
+            copies |= not had_ids and "first-row-id" in snapshot and "added-records" not in summary
+            had_ids = "first-row-id" in snapshot
             for key, value in summary.items():
                 if key.startswith("firn.position."):
                     major, minor = POSITION.search(value).groups()
@@ -50,7 +53,7 @@ class History:
 
     @property
     def repeated(self) -> list[str]:
-        """Commits that do not stand behind the one before; one of the copy may stand where that stands."""
+        """Commits that do not stand behind the one before; one of the copy, or that raised the table, may stand where that stands."""
         commits = self._commits()
         return [f"{self.name}: position {after} was committed after {before}"
                 for (before, _), (after, copies) in zip(commits, commits[1:])

@@ -5,7 +5,6 @@ import io
 import json
 import re
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "compare"))
@@ -16,7 +15,7 @@ from lake import LOCAL
 from harness import lake
 from harness.agent import Agent
 from harness.relay import AGREE_SECONDS, RelayCase
-from harness.wait import TimedOut
+from harness.wait import TimedOut, wait_until
 
 
 def lanes(position: str) -> list[tuple[int, int, int]]:
@@ -82,16 +81,18 @@ spec:
 
     def wait_equal(self, *agents: Agent, seconds: float = AGREE_SECONDS, tables: str = "public=shop"):
         """The source is quiet; sooner or later every table is the source's."""
-        until = time.monotonic() + seconds
-        while True:
-            same, output = self.compared("duckdb", tables)
-            if same:
-                return
-            for agent in agents:
-                agent.alive()
-            if time.monotonic() > until:
-                raise TimedOut(f"{output[-3000:]}\n" + "\n".join(agent.text()[-2000:] for agent in agents if hasattr(agent, "text")))
-            time.sleep(0.5)
+        said = ""
+
+        def equal():
+            nonlocal said
+            same, said = self.compared("duckdb", tables)
+            return same
+
+        try:
+            wait_until(equal, seconds, "every table is the source's", lambda: [agent.alive() for agent in agents])
+        except TimedOut as error:
+            texts = "\n".join(agent.text()[-2000:] for agent in agents if hasattr(agent, "text"))
+            raise TimedOut(f"{error}: {said[-3000:]}\n{texts}") from None
 
     def lake_table(self, name: str) -> lake.Table:
         if not self.place:

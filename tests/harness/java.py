@@ -13,7 +13,7 @@ KEEP_SECONDS = 120
 
 
 class JavaServer(Server):
-    start_seconds = 120
+    start_seconds = 300  # a limit is for what hangs
     keeps = False  # this one writes the archive when it ends
 
     def classes(self) -> list[str]:

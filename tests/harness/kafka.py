@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, ResourceType
 
 from harness.java import JavaServer
@@ -34,7 +34,8 @@ rootLogger.level=WARN
 rootLogger.appenderRefs=stdout
 rootLogger.appenderRef.stdout.ref=STDOUT
 """
-READ_SECONDS = 20
+READ_SECONDS = 60
+SESSION_MS = "3000"  # FIRN_SESSION_MS: so long a consumer that was killed is waited for
 
 
 def _registry_folder() -> Path:
@@ -73,7 +74,8 @@ class _Java(JavaServer):
 
 
 class Broker(_Java):
-    """`bootstrap` is what clients are given. Topics are made when somebody writes to them, of one partition."""
+    """`bootstrap` is what clients are given. Topics are made when somebody writes to them, of one partition. The broker learns a
+    moment later what it has answered for its controller: whoever changes something here waits until it has."""
 
     name = "kafka"
 
@@ -102,6 +104,15 @@ class Broker(_Java):
     def create_topic(self, name: str, partitions: int = 1, **settings: str):
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(READ_SECONDS)
+        self._wait_partitions(admin, name, partitions)
+
+    @staticmethod
+    def _wait_partitions(admin: AdminClient, name: str, count: int):
+        def known() -> bool:
+            found = admin.list_topics(timeout=READ_SECONDS).topics.get(name)
+            return bool(found and not found.error and sum(one.leader >= 0 for one in found.partitions.values()) == count)
+
+        wait_until(known, READ_SECONDS, f"topic {name} has {count} partitions")
 
     def alter_topic(self, name: str, **settings: str):
         changes = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()]
@@ -120,12 +131,24 @@ class Broker(_Java):
         wait_until(lambda: name not in self.topics(), READ_SECONDS, f"topic {name} is gone")
 
     def drop_group(self, name: str):
+        """Once its last member has left."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        admin.delete_consumer_groups([name])[name].result(READ_SECONDS)
+
+        def dropped() -> bool:
+            try:
+                admin.delete_consumer_groups([name])[name].result(READ_SECONDS)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.NON_EMPTY_GROUP:
+                    raise
+                return False
+            return True
+
+        wait_until(dropped, READ_SECONDS, f"group {name} is empty")
 
     def grow(self, name: str, partitions: int):
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         admin.create_partitions([NewPartitions(name, partitions)])[name].result(READ_SECONDS)
+        self._wait_partitions(admin, name, partitions)
 
     def topics(self) -> list[str]:
         found = AdminClient({"bootstrap.servers": self.bootstrap}).list_topics(timeout=READ_SECONDS).topics
@@ -161,10 +184,12 @@ class Broker(_Java):
                 message = consumer.poll(READ_SECONDS)
                 if message is None:
                     raise AssertionError(f"topic {topic}: no end within {READ_SECONDS} s")
-                if message.error():
-                    open_partitions -= 1
-                else:
+                if not message.error():
                     found.append(message)
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    open_partitions -= 1
+                elif not message.error().retriable():
+                    raise AssertionError(f"topic {topic}: {message.error()}")
             return sorted(found, key=lambda message: (message.partition(), message.offset()))
         finally:
             consumer.close()

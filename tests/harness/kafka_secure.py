@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from confluent_kafka.admin import (
-    AclBinding, AclPermissionType, AclOperation, AdminClient, ResourcePatternType, ResourceType, ScramCredentialInfo, ScramMechanism,
-    UserScramCredentialUpsertion)  # fmt: skip
+    AclBinding, AclBindingFilter, AclPermissionType, AclOperation, AdminClient, ResourcePatternType, ResourceType, ScramCredentialInfo,
+    ScramMechanism, UserScramCredentialUpsertion)  # fmt: skip
 
 from harness import authority
 from harness.fault_proxy import FaultProxy
@@ -83,6 +83,7 @@ class SecureBroker(Broker):
             "transaction.state.log.replication.factor": 1, "transaction.state.log.min.isr": 1,
             "transaction.state.log.num.partitions": 1, "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1, "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1000,
             # a broker that was killed is let back in once its session is over
             "broker.session.timeout.ms": 1500, "broker.heartbeat.interval.ms": 300, **self._security(),
         })  # fmt: skip
@@ -137,12 +138,14 @@ class SecureBroker(Broker):
         wait_until(self.ready, self.start_seconds, f"{self.name} answers again", self.alive)
 
     def allow(self, *rights: tuple[ResourceType, str, AclOperation]):
-        """USER may do these."""
+        """USER may do these, once this is over: the broker's own look at who may what comes a moment after the answer."""
         bindings = [AclBinding(kind, name, ResourcePatternType.LITERAL, PRINCIPAL, "*", operation, AclPermissionType.ALLOW)
                     for kind, name, operation in rights]  # fmt: skip
         admin = AdminClient({"bootstrap.servers": self.bootstrap})  # has to outlive its futures
         for future in admin.create_acls(bindings).values():
             future.result(READ_SECONDS)
+        every = AclBindingFilter(ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY)
+        wait_until(lambda: set(bindings) <= set(admin.describe_acls(every).result(READ_SECONDS)), READ_SECONDS, f"{PRINCIPAL} has its rights")
 
 
 class FaultyBroker(SecureBroker):

@@ -38,11 +38,12 @@ KUBERNETES = "gomod/kubernetes:" + ",".join(f"k8s.io/kubernetes/cmd/{name}" for 
 ETCD = "gomod/etcd:go.etcd.io/etcd/server/v3"
 HELM = "gomod/helm:helm.sh/helm/v3/cmd/helm"
 START_SECONDS = 120
-STOP_SECONDS = 20
+STOP_SECONDS = 60
+IDLE_SECONDS = 30  # a connection is kept for so long: the server closes those that are idle for 90 s
 
 PLURALS = {
     "Namespace": ("/api/v1", "namespaces"), "Node": ("/api/v1", "nodes"), "Secret": ("/api/v1", "secrets"), "ConfigMap": ("/api/v1", "configmaps"),
-    "Pod": ("/api/v1", "pods"), "Event": ("/api/v1", "events"), "Service": ("/api/v1", "services"),
+    "Pod": ("/api/v1", "pods"), "Event": ("/api/v1", "events"), "ResourceQuota": ("/api/v1", "resourcequotas"), "Service": ("/api/v1", "services"),
     "ServiceAccount": ("/api/v1", "serviceaccounts"), "Deployment": ("/apis/apps/v1", "deployments"),
     "Job": ("/apis/batch/v1", "jobs"), "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
@@ -58,6 +59,11 @@ PLURALS = {
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "Connector": ("/apis/firn.dev/v1alpha1", "connectors"), "LakeTable": ("/apis/firn.dev/v1alpha1", "laketables"),
     "IngestionUnit": ("/apis/firn.dev/v1alpha1", "ingestionunits"),
+    "GitRepository": ("/apis/source.toolkit.fluxcd.io/v1", "gitrepositories"), "Bucket": ("/apis/source.toolkit.fluxcd.io/v1", "buckets"),
+    "OCIRepository": ("/apis/source.toolkit.fluxcd.io/v1", "ocirepositories"),
+    "Kustomization": ("/apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
+    "Application": ("/apis/argoproj.io/v1alpha1", "applications"), "PodMonitor": ("/apis/monitoring.coreos.com/v1", "podmonitors"),
+    "Kafka": ("/apis/kafka.strimzi.io/v1beta2", "kafkas"), "KafkaNodePool": ("/apis/kafka.strimzi.io/v1beta2", "kafkanodepools"),
 }  # fmt: skip
 CLUSTERED = {"Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "ValidatingWebhookConfiguration"}
 
@@ -83,11 +89,13 @@ class Cluster:
     # What has lost its owner, or its namespace, goes.
     controllers = "garbage-collector-controller,namespace-controller"
     accounts = False  # whether Pods get tokens
+    keeps = ("GET",)  # what is asked by the connection of before
 
     def __init__(self):
         self.folder: Path | None = None
         self.processes: dict[str, subprocess.Popen] = {}
         self.port = self.etcd_port = self.peer_port = None
+        self.kept = threading.local()
 
     # --- its life ---
 
@@ -182,7 +190,7 @@ class Cluster:
                 connection = http.client.HTTPConnection("127.0.0.1", self.etcd_port, timeout=5)
                 connection.request("GET", "/health")
                 return connection.getresponse().status == 200
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 return False
 
         self._run("etcd", call, ready)
@@ -201,7 +209,7 @@ class Cluster:
         def ready():
             try:
                 return self.raw("GET", "/readyz")[0] == 200
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 return False
 
         self._run("api-server", call, ready)
@@ -214,8 +222,9 @@ class Cluster:
                 f"--controllers={self.controllers}", "--use-service-account-credentials=false"]  # fmt: skip
         if self.accounts:
             call += ["--service-account-private-key-file=accounts.key", "--root-ca-file=ca.crt"]
-        # the default roles, its own among them, are made soon after the API server answers
+        # the default roles, its own among them, and namespaces are made soon after the API server answers
         wait_until(lambda: self.find("ClusterRole", "system:kube-controller-manager"), START_SECONDS, "the default roles are there")
+        wait_until(lambda: self.find("Namespace", "default"), START_SECONDS, "the default namespace is there")
         self._run("controllers", call, lambda: self.is_healthy(port))
 
     @staticmethod
@@ -225,7 +234,7 @@ class Cluster:
             connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
             connection.request("GET", "/healthz")
             return connection.getresponse().status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     # --- asking it ---
@@ -236,13 +245,25 @@ class Cluster:
         return http.client.HTTPSConnection(self.address, self.port, timeout=60, context=context)
 
     def raw(self, method: str, path: str, body: str = None, kind: str = "application/json") -> tuple[int, bytes]:
-        connection = self.connect()
+        """By a connection that the thread keeps: most of what is asked is asked many times a second, and to greet each other
+        by TLS costs both sides more than the answer. When the server has gone, a question is put to the one after it; whoever
+        changes something comes by a connection of his own, so that nothing is done twice."""
+        connection, used = getattr(self.kept, "connection", (None, 0))
+        self.kept.connection = (None, 0)  # of what fails nothing is kept
+        is_kept = connection and method in self.keeps and time.monotonic() < used + IDLE_SECONDS
+        if not is_kept:
+            connection = self.connect()
         try:
             connection.request(method, path, body, {"Content-Type": kind} if body is not None else {})
             answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
+            result = answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
             connection.close()
+            if not is_kept or method != "GET":
+                raise
+            return self.raw(method, path)
+        self.kept.connection = (connection, time.monotonic())
+        return result
 
     def call(self, method: str, path: str, body=None, kind: str = "application/json"):
         def ask():
@@ -250,7 +271,7 @@ class Cluster:
             # storage of a new kind is made ready for a while
             return None if status == 429 else (status, answer)
 
-        status, answer = wait_until(ask, 30, f"{method} {path} is let in")
+        status, answer = wait_until(ask, 90, f"{method} {path} is let in")
         try:
             value = json.loads(answer) if answer else {}
         except json.JSONDecodeError:
@@ -301,9 +322,49 @@ class Cluster:
     def delete(self, kind: str, name: str, namespace: str = "default", policy: str = "Background"):
         return self.call("DELETE", self.path(kind, name, namespace, f"?propagationPolicy={policy}"))
 
+    def is_refused(self, document: dict, words: str) -> bool:
+        """Whether it would be, now, in these words. What decides on requests (webhooks, quotas) does so a moment after it was
+        applied."""
+        try:
+            self.create(document, dry_run=True)
+        except Refused as refused:
+            return words in refused.message
+        return False
+
+    def may(self, user: str, verb: str, group: str, resource: str, namespace: str = "") -> bool:
+        """Without a namespace: in all. Rights hold a moment after they were given."""
+        spec = {"user": user, "resourceAttributes": {"verb": verb, "group": group, "resource": resource, "namespace": namespace}}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        return self.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
+
+    def wait_may(self, user: str, role: dict, namespace: str = ""):
+        """Until the role that it was bound to, and that it was, is known: by the first of its rules."""
+        (group, *_), (resource, *_), (verb, *_) = (role["rules"][0][name] for name in ("apiGroups", "resources", "verbs"))
+        wait_until(lambda: self.may(user, verb, group, resource, namespace), 60, f"{user} may {verb} {resource}")
+
+    def version(self, kind: str, name: str, namespace: str = "default") -> str:
+        """Of the object as it is, for passed()."""
+        return self.get(kind, name, namespace)["metadata"]["resourceVersion"]
+
+    def passed(self, kind: str, name: str, namespace: str, since: str, holds, seconds: float) -> dict | None:
+        """The first state of an object, after that version, that `holds` is true of, were it only for a moment; None: there was none
+        within these seconds."""
+        query = f"?watch=1&fieldSelector=metadata.name%3D{name}&resourceVersion={since}&timeoutSeconds={max(1, int(seconds))}"
+        with contextlib.closing(self.connect()) as connection:
+            connection.timeout = seconds + 30
+            connection.request("GET", self.path(kind, None, namespace, query))
+            answer = connection.getresponse()
+            while line := answer.readline():
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise Refused(event["object"].get("code", 0), event["object"])
+                if holds(event["object"]):
+                    return event["object"]
+        return None
+
     def install(self, folder: Path):
-        """The definitions of a folder, until they are served."""
-        for file in sorted(set(folder.glob("*.yaml")) - {folder / "kustomization.yaml"}):
+        """The definitions of a folder and those in it, until they are served."""
+        for file in sorted(set(folder.rglob("*.yaml")) - {folder / "kustomization.yaml"}):
             (definition,) = self.apply(file.read_text())
             name = definition["metadata"]["name"]
 
@@ -312,7 +373,7 @@ class Cluster:
                 done = any(one["type"] == "Established" and one["status"] == "True" for one in found)
                 return done and self.raw("GET", self.path(definition["spec"]["names"]["kind"], None, None))[0] == 200
 
-            wait_until(established, 30, f"{name} is served")
+            wait_until(established, START_SECONDS, f"{name} is served")
 
     def secret(self, name: str, namespace: str = "default", **values: str):
         data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
@@ -344,24 +405,9 @@ class Cluster:
 
 
 class BusyCluster(Cluster):
-    """For thousands of requests: each thread keeps its connection, so that not every one of them costs both sides a handshake."""
+    """For thousands of requests of a server that stays: what changes something comes by the kept connection, too."""
 
-    IDLE_SECONDS = 30  # after that another one: the server closes those that are idle for 90 s
-
-    def start(self):
-        self.kept = threading.local()
-        return super().start()
-
-    def raw(self, method: str, path: str, body: str = None, kind: str = "application/json") -> tuple[int, bytes]:
-        connection, used = getattr(self.kept, "connection", (None, 0))
-        if time.monotonic() > used + self.IDLE_SECONDS:
-            connection = self.connect()
-        self.kept.connection = (None, 0)  # of what fails nothing is kept
-        connection.request(method, path, body, {"Content-Type": kind} if body is not None else {})
-        answer = connection.getresponse()
-        result = answer.status, answer.read()
-        self.kept.connection = (connection, time.monotonic())
-        return result
+    keeps = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -388,7 +434,8 @@ class Operator:
         return self.log_path.read_text(errors="replace")
 
     def lines(self) -> list[dict]:
-        return [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
+        """But for the last one, while that is being written."""
+        return [json.loads(line) for line in self.text().rpartition("\n")[0].splitlines() if line.startswith("{")]
 
     def said(self, message: str) -> bool:
         return any(line.get("msg", line.get("message")) == message for line in self.lines())
@@ -398,12 +445,12 @@ class Operator:
             raise AssertionError(f"the operator ended with {self.process.returncode}: {self.text()[-2000:]}")
 
     def http(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return 0, ""
         finally:
             connection.close()

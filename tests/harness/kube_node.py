@@ -14,6 +14,7 @@ One kill ends it all."""
 
 import ctypes
 import hashlib
+import http.client
 import os
 import shutil
 import signal
@@ -28,10 +29,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness import authority
-from harness.kube import HELM, KUBERNETES, ROOT, START_SECONDS, Cluster, fetch
+from harness.kube import HELM, KUBERNETES, ROOT, START_SECONDS, Cluster, Refused, fetch
 from harness.process import free_port
 from harness.server import CACHE, fetched
-from harness.wait import wait_until
+from harness.wait import TimedOut, wait_until
 
 ADDRESS = "10.250.0.1"
 SERVICES = "10.96.0.1"  # where Pods find the API server
@@ -167,7 +168,7 @@ class Groups:
                         pass
             return not any((root / self.name).exists() for root in self.roots())
 
-        wait_until(gone, 20, "the node's control groups are gone")
+        wait_until(gone, 60, "the node's control groups are gone")
 
 
 class Names:
@@ -242,8 +243,10 @@ class Node(Cluster):
         self.stop_one("proxy")
         self.stop_one("node", signal.SIGKILL)  # takes every process of its own with it
         self.stop_one("scheduler")
-        self.groups.remove()
-        super().stop()
+        try:
+            self.groups.remove()
+        finally:
+            super().stop()
 
     def _start_scheduler(self):
         port = free_port()
@@ -301,8 +304,8 @@ class Node(Cluster):
         try:
             address = (self.find("Service", name, namespace) or {}).get("spec", {}).get("clusterIP")
             slices = self.all_of("EndpointSlice", namespace, f"kubernetes.io/service-name={name}") if address == "None" else []
-        except OSError:
-            return []  # the API server is away
+        except (OSError, http.client.HTTPException, Refused, TimedOut):
+            return []  # the API server is away, or on its way
         if address not in ("", "None", None):
             return [address]
         ends = [end for one in slices for end in one.get("endpoints") or [] if end.get("conditions", {}).get("ready")]
@@ -314,7 +317,7 @@ class Node(Cluster):
     def load(self, image: Path):
         """An image of deploy/image's is there from now on."""
         try:
-            run(*self._ctr(), "images", "import", image, timeout=120)
+            run(*self._ctr(), "images", "import", image, timeout=300)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log('node')}") from None
 
@@ -332,7 +335,7 @@ class Node(Cluster):
         logs = [self.folder / f"{one}.log" for one in ("node", "containerd", "kubelet")]
         return "\n".join(path.read_text(errors="replace")[-1500:] for path in logs if path.exists())
 
-    def kubectl(self, *words, seconds: float = 180, code: int = 0) -> str:
+    def kubectl(self, *words, seconds: float = 300, code: int = 0) -> str:
         call = [self.programs / "kubectl", "--kubeconfig", self.folder / "admin.kubeconfig", *map(str, words)]
         done = subprocess.run(call, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
         if done.returncode != code:

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pymysql
+from pymysql.constants import ER
 
 from harness.process import die_with_parent, free_port
 from harness.server import fetched
@@ -148,6 +149,16 @@ class _Database:
         self.execute(f"CREATE USER '{name}'@'%' IDENTIFIED BY '{PASSWORD}'" + options.get("require", ""))
         for grant in grants or self.grants:
             self.execute(f"GRANT {grant.format(database=database)} TO '{name}'@'%'")
+
+    def cut(self, user: str, spared: str = "nothing"):
+        """That user's connections, but for those whose command is called so; some may end by themselves meanwhile."""
+        for number, name, _, _, command, *_ in self.execute("show processlist"):
+            if name == user and spared not in command:
+                try:
+                    self.execute(f"kill {number}")
+                except pymysql.err.MySQLError as error:
+                    if error.args[0] != ER.NO_SUCH_THREAD:
+                        raise
 
     def log_end(self) -> tuple[str, int]:
         """The binlog's last file, and how long it is."""

@@ -1,10 +1,11 @@
 """Tables of MySQL and MariaDB beside the lake's: a manifest for a folder, and every row by content. Values are asked of
 the server as text and read by their declared type; DuckDB reads the lake."""
 
-import contextlib
 import datetime
 import decimal
+import functools
 import hashlib
+import os
 import re
 import struct
 import uuid
@@ -149,17 +150,19 @@ def sorted_rows(rows: list[tuple]) -> list[tuple]:
     return sorted(rows, key=lambda row: [(value is not None, str(value)) for value in row])
 
 
-def lake_engine() -> duckdb.DuckDBPyConnection:
-    engine = duckdb.connect()
-    engine.execute("load iceberg; load icu; set TimeZone = 'UTC'")
-    return engine
+@functools.cache
+def _database(process: int) -> duckdb.DuckDBPyConnection:
+    """Kept for the process: loading the extensions takes longer than reading a small table. It remembers no file."""
+    database = duckdb.connect()
+    database.execute("load iceberg; load icu; set enable_external_file_cache = false")
+    return database
 
 
-def lake_rows(warehouse: Path, table: str, names: list[str], engine: duckdb.DuckDBPyConnection = None) -> list[tuple]:
-    """engine: for many tables that nobody writes any more."""
+def lake_rows(warehouse: Path, table: str, names: list[str]) -> list[tuple]:
     place = warehouse / "shop" / table
     newest = max(place.glob("metadata/v*.metadata.json"), key=lambda path: int(path.name[1:].split(".")[0]))
-    with contextlib.nullcontext(engine) if engine else lake_engine() as engine:
+    with _database(os.getpid()).cursor() as engine:
+        engine.execute("set TimeZone = 'UTC'")
         columns = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
         rows = engine.execute(f"select {columns} from iceberg_scan(?)", [str(newest)]).fetchall()
     return sorted_rows([tuple(_plain(value) for value in row) for row in rows])
@@ -171,10 +174,10 @@ def digests(connection, warehouse: Path, table: str) -> tuple[int, str, str]:
     return len(ours), *(hashlib.sha256(repr(rows).encode()).hexdigest() for rows in (ours, theirs))
 
 
-def difference(connection, warehouse: Path, table: str, strings=(), engine: duckdb.DuckDBPyConnection = None) -> str:
+def difference(connection, warehouse: Path, table: str, strings=()) -> str:
     """"" when both have the same rows, else a few of those that differ."""
     names = [name for name, _ in columns_of(connection, table)]
-    ours, theirs = lake_rows(warehouse, table, names, engine), source_rows(connection, table, strings)
+    ours, theirs = lake_rows(warehouse, table, names), source_rows(connection, table, strings)
     if ours == theirs:
         return ""
     for mine, other in zip(ours, theirs):

@@ -152,6 +152,22 @@ class Postgres:
         row = next(iter(rows), None)
         return dict(zip(("active", "confirmed", "restart", "wal_status"), row)) if row else None
 
+    def drop_slots(self, *names: str):
+        """Those, or all. A slot is let go a moment after the process that read from it has ended: the server has to see it."""
+        with self.connect() as connection:
+            chosen = "(%(all)s or slot_name = any(%(names)s))"
+            values = {"all": not names, "names": list(names)}
+            active = f"select 1 from pg_replication_slots where active and {chosen}"
+            wait_until(lambda: not connection.execute(active, values).fetchall(), START_SECONDS, f"the slots are let go: {names or 'all'}")
+            connection.execute(f"select pg_drop_replication_slot(slot_name) from pg_replication_slots where {chosen}", values)
+
+    def drop_database(self, name: str):
+        """With its slots, and whoever is connected; those who read from a slot are put out first."""
+        with self.connect() as connection:
+            connection.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where active")
+            self.drop_slots()
+            connection.execute(f'drop database "{name}" with (force)')
+
     def wal_end(self) -> int:
         return self.execute(_WAL_END)[0][0]
 

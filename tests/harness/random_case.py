@@ -23,7 +23,6 @@ from harness.postgres import VERSIONS, Postgres
 from harness.process import die_with_parent
 from harness.random_schema import RandomSchema, manifest
 from harness.random_stream import RandomStream
-from harness.wait import wait_until
 
 ENGINES = ("duckdb", "pyiceberg")
 STATEMENT_SECONDS = 30
@@ -72,13 +71,9 @@ class RandomCase(Shop):
             cls.postgres.execute(statement, cls.template)
 
     def _drop_database(self):
-        slots = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active"
-        with self.postgres.connect() as connection:
-            for (name,) in connection.execute("select gid from pg_prepared_xacts").fetchall():
-                self.postgres.execute(f"rollback prepared '{name}'", "shop")
-            wait_until(lambda: connection.execute(slots) and not connection.execute("select 1 from pg_replication_slots").fetchall(),
-                       30, "the slot is let go")  # fmt: skip
-            connection.execute("drop database shop with (force)")
+        for (name,) in self.postgres.execute("select gid from pg_prepared_xacts"):
+            self.postgres.execute(f"rollback prepared '{name}'", "shop")
+        super()._drop_database()
 
     # --- the steps
 

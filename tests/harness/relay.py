@@ -240,11 +240,7 @@ class RelayCase(TestCase):
         self.addCleanup(self.connection.close)
 
     def _drop_database(self):
-        with self.postgres.connect() as admin:
-            admin.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where active")
-            wait_until(lambda: not admin.execute("select 1 from pg_replication_slots where active").fetchall(), 30, "slots are free")
-            admin.execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots")
-            admin.execute("drop database shop with (force)")
+        self.postgres.drop_database("shop")
 
     def make_shop(self, rows: int = None):
         shop.make(self.connection, rows or self.rows)
@@ -292,8 +288,7 @@ class RelayCase(TestCase):
 
     @contextmanager
     def traffic(self, seed: int = None, pace: float = shop.PACE, **options):
-        """Changes go on in a thread, through a connection of their own, until the block ends. Each seed once for a shop: it makes
-        the same keys."""
+        """Changes go on in a thread, through a connection of their own, until the block ends."""
         self.traffics += 1
         seed = seed or self.traffics
         stop, failed, changes = threading.Event(), [], []
@@ -309,7 +304,7 @@ class RelayCase(TestCase):
         thread = threading.Thread(target=run, name="traffic", daemon=True)
         thread.start()
         try:
-            wait_until(lambda: failed or (changes and changes[0].done["transactions"] > 10), 30, "traffic flows")
+            wait_until(lambda: failed or (changes and changes[0].done["transactions"] > 10), 90, "traffic flows")
             yield changes[0] if changes else None
         finally:
             stop.set()

@@ -51,8 +51,6 @@ class RestCatalog(JavaServer):
     With `vend`, Iceberg's server hands out the store's credentials with each table. The catalog's own contents
     last as long as the server runs."""
 
-    start_seconds = 300
-
     def __init__(self, kind: str = "iceberg", s3: S3Server | None = None, warehouse: str | Path | None = None, vend: bool = False):
         super().__init__()
         if kind not in ("iceberg", "nessie"):

@@ -6,6 +6,7 @@ quickstart and the tests use the same one.
 """
 
 import argparse
+import itertools
 import os
 import random
 import sys
@@ -90,19 +91,20 @@ def make(connection: psycopg.Connection, rows: int):
         connection.execute(statement)
 
 
+_numbers = itertools.count(1)
 _WORDS = ("", None, "snö", "雪だるま", "plain", "it's \"so\"", "a\tb\\c", "x" * 300)
 
 
 class Traffic:
-    """Changes in transactions of one to many rows. The same seed does the same as long as the tables
-    begin the same and nobody else writes."""
+    """Changes in transactions of one to many rows. The same seed does the same as long as the tables begin the same and
+    nobody else writes; but for new keys of text, which no other traffic of this process makes."""
 
     def __init__(self, connection: psycopg.Connection, seed: int = 1, bulk: bool = True):
         self.connection = connection
         self.random = random.Random(seed)
         self.done = Counter()
         self.keys = 0
-        self.prefix = f"k{seed}-"
+        self.prefix = f"k{next(_numbers)}-"
         self.customers, self.orders = connection.execute(
             "select coalesce(max(id), 1), (select coalesce(max(id), 1) from orders) from customers").fetchone()  # fmt: skip
         steps = {

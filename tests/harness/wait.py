@@ -3,6 +3,9 @@
 import time
 
 POLL_SECONDS = 0.02
+# Many tests wait at once, and asking is what they do most: a condition that takes its time, and one that costs much, is
+# looked at less often.
+POLL_SECONDS_LONG, POLL_SECONDS_MAX = 0.1, 0.5
 
 
 class TimedOut(AssertionError):
@@ -12,13 +15,16 @@ class TimedOut(AssertionError):
 def wait_until(condition, seconds: float, what: str, watch=None):
     """Calls condition until it is truthy and returns that. `watch`, called in between, may raise
     when waiting has become pointless (a process died)."""
-    end = time.monotonic() + seconds
+    began = time.monotonic()
     while True:
+        asked = time.monotonic()
         result = condition()
         if result:
             return result
         if watch:
             watch()
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now - began > seconds:
             raise TimedOut(f"not within {seconds:g} s: {what}")
-        time.sleep(POLL_SECONDS)
+        pause = max(POLL_SECONDS, min((now - began) / 20, POLL_SECONDS_LONG), 2 * (now - asked))
+        time.sleep(min(pause, POLL_SECONDS_MAX))

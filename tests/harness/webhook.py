@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from harness import authority
+from harness.process import free_port
 
 
 class Webhook:
@@ -37,7 +38,7 @@ class Webhook:
             def log_message(self, *unused):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), Answer)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port or free_port()), Answer)
         self.port = self.server.server_address[1]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "webhook.crt", folder / "webhook.key")

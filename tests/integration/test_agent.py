@@ -48,7 +48,7 @@ class Life(Shop):
         self.make_shop()
         self.write_manifest()
         agent = self.start(http=True)
-        wait_until(lambda: agent.get("/healthz")[0] == 200, 30, "healthz answers", agent.alive)
+        wait_until(lambda: agent.get("/healthz")[0] == 200, 90, "healthz answers", agent.alive)
         agent.wait_ready()
         self.wait_agreed(agent)
         self.assertEqual(agent.get("/nothing")[0], 404)

@@ -1,4 +1,3 @@
-# seconds: 240
 """What a person asks of an agent: tables copied again, once for each id, whoever starts it how often; a pause."""
 
 import unittest
@@ -87,7 +86,7 @@ class Asked(Shop):
         self.make_shop()
         self.ask()
         self.run_once()
-        self.connection.execute("select pg_drop_replication_slot('firn')")
+        self.postgres.drop_slots("firn")
         self.connection.execute("delete from order_lines where order_id % 3 = 0")
         agent = self.start()
         self.assertEqual(agent.wait(60), REFUSED, agent.text()[-2000:])

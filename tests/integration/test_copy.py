@@ -1,4 +1,3 @@
-# seconds: 900
 """The initial copy beside the stream: kill -9 while it runs, with traffic that moves rows between what
 was read and what was not; what was durable is not read again; tables added while others stream; columns
 that change before it, during it and between a crash and its going on; the rate that the manifest allows.
@@ -14,7 +13,7 @@ import threading
 import time
 import unittest
 
-from harness.case import Shop
+from harness.case import QUICK_CONFIRM_MS, Shop
 from harness.fault_proxy import Fault
 from harness.place import Place
 from harness.wait import wait_until
@@ -64,7 +63,7 @@ class Traffic:
 
     def __enter__(self):
         self.thread.start()
-        wait_until(lambda: self.rounds > 1 or self.failed, 30, "traffic flows")
+        wait_until(lambda: self.rounds > 1 or self.failed, 90, "traffic flows")
         return self
 
     def __exit__(self, *unused):
@@ -167,7 +166,7 @@ class Copy(Shop):
                 self.make_big()
                 self.warehouse = self.folder / f"warehouse-{number}"
                 self.warehouse.mkdir()
-                self.write_manifest(rate=20000, interval="200ms", slot=f"firn{number}", more_table=SMALL_FILES)
+                self.write_manifest(rate=5000, interval="200ms", slot=f"firn{number}", more_table=SMALL_FILES)
                 agent = self.start()
                 self.wait_some(agent)
                 agent.kill() if kill == "kill" else self.assert_stopped(agent)
@@ -189,14 +188,14 @@ class Copy(Shop):
         dice = random.Random(SEED)
         with self.subTest(seed=SEED), Traffic(self):
             for number, way in enumerate(ways):
-                self.write_manifest(rate=3000, **fields)
+                self.write_manifest(rate=1500, **fields)
                 agent = self.start(crash_at=way)
                 if way:
                     self.assertEqual(agent.wait(), -signal.SIGKILL, agent.text()[-3000:])
                     self.assertTrue(agent.struck(), agent.text()[-3000:])
                 else:
                     if mode == "Upsert":
-                        self.wait_some(agent, dice.randint(60, 100) * (number + 1))
+                        self.wait_some(agent, dice.randint(30, 50) * (number + 1))
                     else:
                         wait_until(agent.copying, 60, "the copy goes on", agent.alive)
                     agent.kill()
@@ -216,11 +215,27 @@ class Copy(Shop):
     def test_kills_append(self):
         self.killed(2, "Append", ["copy-committed:2", None])
 
+    def test_raised(self):
+        """An unfinished copy goes on in the table's next format version."""
+        self.make_big()
+        fields = {"interval": "200ms", "more_table": SMALL_FILES, "parallelism": 3}
+        with Traffic(self):
+            self.write_manifest(format=2, rate=3000, **fields)
+            agent = self.start()
+            self.wait_some(agent)
+            agent.kill()
+            self.write_manifest(format=3, **fields)
+            agent = self.start()
+            wait_until(lambda: self.progress() == "complete", 90, "the copy is complete", agent.alive)
+        self.assertIn("format version raised", agent.text())
+        self.assertEqual(self.lake_table("big").metadata["format-version"], 3)
+        self.finish(agent)
+
     def test_rewritten_is_read_anew(self):
         """VACUUM FULL moves rows without a word in the log."""
         self.make_big()
         self.connection.execute("delete from big where id % 3 = 0")
-        self.write_manifest(rate=20000, interval="200ms", more_table=SMALL_FILES)
+        self.write_manifest(rate=5000, interval="200ms", more_table=SMALL_FILES)
         agent = self.start()
         self.wait_some(agent)
         agent.kill()
@@ -283,7 +298,7 @@ class Copy(Shop):
         def started():
             agents.append(self.start())
             waits = "select true from pg_stat_activity where datname = 'shop' and wait_event_type = 'Lock'"
-            wait_until(lambda: self.postgres.execute(waits), 30, "the agent waits for a lock", agents[0].alive)
+            wait_until(lambda: self.postgres.execute(waits), 90, "the agent waits for a lock", agents[0].alive)
 
         agents = []
         altered(started)
@@ -292,7 +307,7 @@ class Copy(Shop):
         while "public.big" in agents[0].copying() and rounds < 60:
             altered(lambda: time.sleep(0.03))  # a writer takes its time; the agent begins ranges meanwhile
             rounds += 1
-        self.assertGreater(rounds, 20)
+        self.assertGreater(rounds, 5)
         self.wait_agreed(agents[0])
         self.finish(agents[0])
 
@@ -315,7 +330,7 @@ class Copy(Shop):
         """A table, a warehouse and a slot for one more round."""
         run = self.connection.execute
         run("drop table if exists big, other")
-        run("select pg_drop_replication_slot(slot_name) from pg_replication_slots")
+        self.postgres.drop_slots()
         self.make_small()
         self.warehouse = self.folder / f"warehouse-{number}"
         self.warehouse.mkdir()
@@ -331,12 +346,12 @@ class Copy(Shop):
             with self.subTest(kind):
                 self.afresh(number)
                 fields = {"format": 2 + number % 2, "interval": "200ms", "more_table": SMALL_FILES}
-                self.write_manifest(rate=8000, **fields)
+                self.write_manifest(rate=5000, **fields)
                 with self.start() as agent:
                     self.wait_some(agent, 12)
                     kept = self.alter(kind)
                     self.assertIn("public.big", agent.copying(), "DDL waits for a range, not for the copy")
-                    wait_until(lambda: self.anew(agent) == 1, 30, "the copy begins anew", agent.alive)  # noqa: B023
+                    wait_until(lambda: self.anew(agent) == 1, 90, "the copy begins anew", agent.alive)  # noqa: B023
                     self.agreed_and_stopped(agent, kept)
                     self.assertEqual(self.anew(agent), 1)
 
@@ -346,7 +361,7 @@ class Copy(Shop):
             with self.subTest(kind):
                 self.afresh(number)
                 fields = {"format": 2 + number % 2, "interval": "200ms", "more_table": SMALL_FILES}
-                self.write_manifest(rate=8000, **fields)
+                self.write_manifest(rate=4000, **fields)
                 with self.start() as agent:
                     self.wait_some(agent, 12)
                     agent.kill()
@@ -355,7 +370,7 @@ class Copy(Shop):
                     before = self.done()
                     with self.start() as agent:
                         self.wait_some(agent, 12)
-                        wait_until(lambda: self.done() != before, 30, "it begins anew", agent.alive)  # noqa: B023
+                        wait_until(lambda: self.done() != before, 90, "it begins anew", agent.alive)  # noqa: B023
                         self.wait_some(agent, 12)
                         agent.kill()
                 self.write_manifest(**fields)
@@ -370,7 +385,7 @@ class Copy(Shop):
         run("insert into other select i, 'v', i from generate_series(1, 200) i")
         self.make_big()
         run("analyze other")
-        self.write_manifest(rate=9000, interval="200ms", parallelism=1, more_table=SMALL_FILES)
+        self.write_manifest(rate=4000, interval="200ms", parallelism=1, more_table=SMALL_FILES)
         agent = self.start(crash_at="slot-created")
         self.assertEqual(agent.wait(), -signal.SIGKILL, agent.text()[-3000:])
         self.assertIn("gone", self.columns("other"))
@@ -400,7 +415,7 @@ class Copy(Shop):
 
     def test_killed_when_outdated(self):
         self.make_small()
-        self.write_manifest(rate=6000, interval="200ms", more_table=SMALL_FILES)
+        self.write_manifest(rate=1000, interval="200ms", more_table=SMALL_FILES)
         agent = self.start(crash_at="copy-outdated")
         self.wait_some(agent, 12)
         with Traffic(self):
@@ -408,8 +423,9 @@ class Copy(Shop):
             self.assertEqual(agent.wait(), -signal.SIGKILL, agent.text()[-3000:])
             self.assertTrue(agent.struck())
             self.assert_not_ahead()
+            self.write_manifest(rate=6000, interval="200ms", more_table=SMALL_FILES)
             agent = self.start()
-            wait_until(agent.copying, 30, "it is copied again", agent.alive)
+            wait_until(agent.copying, 90, "it is copied again", agent.alive)
             with self.connection.transaction():
                 for ddl in ("rename column pad to label", "rename column label to pad", "alter column n type bigint"):
                     self.connection.execute(f"alter table big {ddl}")
@@ -422,7 +438,7 @@ class Copy(Shop):
         agent = self.start()
         wait_until(lambda: self.progress(), 60, "something is durable", agent.alive)
         self.alter("added")
-        wait_until(lambda: self.anew(agent) == 1, 30, "the copy begins anew", agent.alive)
+        wait_until(lambda: self.anew(agent) == 1, 90, "the copy begins anew", agent.alive)
         agent.kill()
         self.alter("renamed")
         self.write_manifest(**fields)
@@ -432,7 +448,7 @@ class Copy(Shop):
 
     def test_altered_in_copy_alone(self):
         self.make_small()
-        self.write_manifest(rate=8000, snapshot="Only", interval="200ms", more_table=SMALL_FILES)
+        self.write_manifest(rate=4000, snapshot="Only", interval="200ms", more_table=SMALL_FILES)
         agent = self.start()
         self.wait_some(agent, 12)
         self.connection.execute("alter table big add column extra integer default 7")
@@ -457,7 +473,7 @@ class Copy(Shop):
         self.addCleanup(place.stop)
         self.make_big()
         fields = {"place": place, "format": 3, "interval": "200ms", "more_table": SMALL_FILES}
-        self.write_manifest(rate=3000, **fields)
+        self.write_manifest(rate=1500, **fields)
 
         def commits(agent):
             return sum(v for k, v in agent.metrics().items() if k.startswith("firn_table_commits_total") and "big" in k)
@@ -476,7 +492,7 @@ class Copy(Shop):
             agent = self.start(http=True)
             wait_until(lambda: commits(agent) >= 2, 60, "it goes on", agent.alive)
             self.connection.execute("alter table big add column extra integer default 7")
-            wait_until(lambda: self.anew(agent) == 1, 30, "the copy begins anew", agent.alive)
+            wait_until(lambda: self.anew(agent) == 1, 90, "the copy begins anew", agent.alive)
             agent.kill()
             self.write_manifest(**fields)
             agent = self.start()
@@ -488,27 +504,27 @@ class Copy(Shop):
         """Changes of other tables are in the lake while `table` is copied."""
         for _ in range(3):
             self.connection.execute("insert into first select max(id) + 1, 'x' from first")
-            self.postgres.wait_confirmed("firn", 30, "shop", agent.alive)
+            self.postgres.wait_confirmed("firn", 60, "shop", agent.alive)
             self.assertIn(table, agent.copying())
 
     def test_added(self):
         """Before a start, and while the agent runs: the others stream on."""
         run = self.connection.execute
         run("create table first (id integer primary key, v text); insert into first values (1, 'x')")
-        self.write_manifest(rate=8000, interval="200ms")
+        self.write_manifest(rate=6000, interval="200ms")
         agent = self.start()
         self.wait_agreed(agent)
         self.assert_stopped(agent)
         run(f"create table second as select i as id, i * 2 as v from generate_series(1, {ROWS}) i")
         run("alter table second add primary key (id)")
-        agent = self.start()
-        wait_until(agent.copying, 30, "the second table is copied", agent.alive)
+        agent = self.start(confirm_ms=QUICK_CONFIRM_MS)
+        wait_until(agent.copying, 90, "the second table is copied", agent.alive)
         self.fresh_while_copying(agent, "public.second")
         self.wait_agreed(agent)
         with self.connection.transaction():
             run(f"create table third as select i as id, i * 3 as v from generate_series(1, {ROWS}) i")
             run("alter table third add primary key (id)")
-        wait_until(agent.copying, 30, "the third table is found", agent.alive)
+        wait_until(agent.copying, 90, "the third table is found", agent.alive)
         self.fresh_while_copying(agent, "public.third")
         run("update third set v = -1 where id % 1000 = 0")
         run("alter table third rename column v to w; alter table third add column x integer default 4")
@@ -527,7 +543,7 @@ class Copy(Shop):
         agent = self.start()
         self.wait_agreed(agent)
         run("create table odd (id integer primary key, v pg_ndistinct)")
-        wait_until(lambda: "can't be captured" in agent.text(), 30, "it is said", agent.alive)
+        wait_until(lambda: "can't be captured" in agent.text(), 90, "it is said", agent.alive)
         run("insert into first values (2, 'y')")
         self.wait_agreed(agent)
         run("drop table odd")
@@ -550,7 +566,7 @@ class Copy(Shop):
 
     def test_figures(self):
         self.make_big()
-        self.write_manifest(rate=15000, interval="200ms", more_table=SMALL_FILES)
+        self.write_manifest(rate=10000, interval="200ms", more_table=SMALL_FILES)
         agent = self.start(http=True)
         self.wait_some(agent)
 

@@ -545,13 +545,13 @@ class Refused(Shop):
         self.connection.execute("create type pair as (a integer, b text); alter table t add column c pair")
         self.connection.execute(
             "insert into t (id, must, c) select i, repeat('m', 200), row(i, 'b')::pair from generate_series(100, 20000) i")  # fmt: skip
-        self.write_manifest(rate=4000)
+        self.write_manifest(rate=2000)
         agent = self.start()
-        wait_until(lambda: (table := self.lake_table("t")) and table.metadata["snapshots"], 30, "some is copied", agent.alive)
+        wait_until(lambda: (table := self.lake_table("t")) and table.metadata["snapshots"], 90, "some is copied", agent.alive)
         self.assertIn("public.t", agent.copying())
         self.connection.execute("alter type pair add attribute d date")
         self.insert(30000, 30010, ", c", ", row(i, 'b', '2024-02-29')::pair")
-        wait_until(lambda: "ColumnsChanged" in agent.text(), 30, "the change is noticed", agent.alive)
+        wait_until(lambda: "ColumnsChanged" in agent.text(), 90, "the change is noticed", agent.alive)
         self.wait_agreed(agent)
         self.assert_equal("pyiceberg")
         self.assert_stopped(agent)

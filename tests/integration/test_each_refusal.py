@@ -50,7 +50,6 @@ SOURCE = {
     "another type than its values": ("TypeOverride", "timestamptz", "", "", {"more_table": "      columns: [{name: v, type: timestamptz}]\n"}),
     "a column that is not there": ("UnknownColumn", "zzz", "", "", {"more_table": "      columns: [{name: zzz, type: string}]\n"}),
     "other partitions": ("PartitionMismatch", "partitionBy", "", "", {"more_table": '      partitionBy: ["v"]\n'}),
-    "another format": ("FormatVersion", "formatVersion: 2", "", "", {"format": 3}),
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from lake import LakeError, LakeTable
 
 from harness import lake
 from harness.agent import OK, REFUSED, Agent
-from harness.kafka import Broker
+from harness.kafka import SESSION_MS, Broker
 from harness.wait import wait_until
 
 SEED = int(os.environ.get("FIRN_SEED", random.SystemRandom().randrange(10**6)))
@@ -44,7 +44,7 @@ class EventsCase(TestCase):
         cls.number = 0
 
     def setUp(self):
-        os.environ["FIRN_SESSION_MS"] = "6000"  # what a consumer that was killed is waited for
+        os.environ["FIRN_SESSION_MS"] = SESSION_MS
         self.addCleanup(os.environ.pop, "FIRN_SESSION_MS", None)
         type(self).number += 1
         self.folder = Path(tempfile.mkdtemp(prefix="firn-events-"))
@@ -277,7 +277,19 @@ class Topic(EventsCase):
 
     def test_rolled_back(self):
         """A snapshot becomes the head again, two consumers read again what came since, and each row is there once."""
+        self.rolled_back()
+
+    def test_rolled_back_and_raised(self):
+        """The same, in one go with the table's format version: it goes back to a snapshot of before that."""
+        self.rolled_back(raised="with it")
+
+    def test_rolled_back_behind_raised(self):
+        """To a snapshot of a time when the table was of another format version."""
+        self.rolled_back(raised="before")
+
+    def rolled_back(self, raised: str = ""):
         tables = {"kept": "Upsert", "log": "Append"}
+        version = 2
 
         def head(name: str) -> int:
             return self.lake(name).metadata["current-snapshot-id"]
@@ -293,7 +305,7 @@ class Topic(EventsCase):
 
         def write(**asked: str):
             noted = {name: f", annotations: {{firn.dev/rollback: \"{text}\"}}" for name, text in asked.items()}
-            units = [self.unit(name, "", self.columns, mode) for name, mode in tables.items()]
+            units = [self.unit(name, "", self.columns, mode) + f"      formatVersion: {version}\n" for name, mode in tables.items()]
             self.write(*(text.replace(f"{{name: {name}-{self.number}}}", f"{{name: {name}-{self.number}{noted.get(name, '')}}}")
                          for name, text in zip(tables, units)))  # fmt: skip
 
@@ -305,15 +317,31 @@ class Topic(EventsCase):
         say(2)
         wait(2, agent)
         self.stop(agent)
+        if raised == "before":
+            version = 3
+            write()
+            agent = self.ingest()
+            self.put(0, {"id": 0, "v": 2})
+            self.flush()
+            wait_until(lambda: self.rows("log", "id, v")[(0, 2)] == 2, SECONDS, "the log has it", agent.alive)
+            wait_until(lambda: self.lake("kept").metadata["format-version"] == 3, SECONDS, "it is raised", agent.alive)
+            self.stop(agent)
         gone = {name: head(name) for name in tables}
+        version = 3 if raised else 2
         write(**{name: f"{snapshot} once alice" for name, snapshot in first.items()})
         both = self.ingest(), self.ingest()
         say(3)
-        wait(3, *both)
+        if raised == "before":  # what came twice comes twice again
+            self.wait_rows("kept", "id, v", Counter({(key, 3): 1 for key in range(40)}), *both)
+            self.wait_rows("log", "id, v", Counter({(0, 2): 1}) + Counter({(key, v): 1 for key in range(40) for v in (1, 2, 3)}), *both)
+        else:
+            wait(3, *both)
         self.stop(*both)
         for name in tables:
+            self.assertEqual(self.lake(name).metadata["format-version"], version)
             (said,) = (text for key, text in self.lake(name).properties.items() if key.startswith("firn.rollback."))
-            self.assertRegex(said, f"^once {gone[name]}@[0-9,]+ {first[name]}@[0-9/.,]+$")
+            before = "[0-9]+" if raised == "with it" else gone[name]  # it was raised first
+            self.assertRegex(said, f"^once {before}@[0-9,]+ {first[name]}@[0-9/.,]+$")
             under, parents = set(), {one["snapshot-id"]: one.get("parent-snapshot-id") for one in self.lake(name).snapshots}
             at = self.lake(name).metadata["current-snapshot-id"]
             while at:
@@ -321,6 +349,8 @@ class Topic(EventsCase):
                 at = parents.get(at)
             self.assertIn(first[name], under)
             self.assertNotIn(gone[name], under)
+        if raised == "before":
+            return
         agent = self.ingest()  # once
         say(4)
         wait(4, agent)

@@ -50,7 +50,7 @@ class Failover(Shop):
 
     def wait_standby(self, agent, slot: bool = True):
         """It has everything; and the slot, as one that would outlive the primary."""
-        wait_until(self.standby.follows, 30, "the standby follows", agent.alive)
+        wait_until(self.standby.follows, 90, "the standby follows", agent.alive)
         if slot:
             wait_until(self.synced, 60, "the standby has the slot", agent.alive)
 
@@ -119,7 +119,7 @@ class V17(GoesOn):
         self.wait_standby(agent)
         self.assert_stopped(agent)
         self.connection.execute("update customers set name = name || '!' where id = 2")
-        wait_until(self.standby.follows, 30, "the standby follows")
+        wait_until(self.standby.follows, 90, "the standby follows")
         self.fail_over()
         self.change(3)
         agent = self.start()
@@ -146,7 +146,7 @@ class Ahead(Failover):
         self.wait_standby(agent)
         self.standby.execute("alter system set primary_conninfo = ''")
         self.standby.execute("select pg_reload_conf()")
-        wait_until(lambda: not self.standby.execute("select 1 from pg_stat_wal_receiver"), 30, "it receives no more")
+        wait_until(lambda: not self.standby.execute("select 1 from pg_stat_wal_receiver"), 90, "it receives no more")
         self.change(1)
         self.wait_agreed(agent)
         self.fail_over()

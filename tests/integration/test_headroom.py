@@ -93,7 +93,7 @@ class Measured(Watched):
         self.write()
         agent = self.run_agent()
         self.wait_agreed(agent)
-        wait_until(lambda: self.metric(agent, "firn_log_status") == 1, 20, "the slot is measured", agent.alive)
+        wait_until(lambda: self.metric(agent, "firn_log_status") == 1, 90, "the slot is measured", agent.alive)
         self.assertLess(self.metric(agent, "firn_log_retained_bytes"), 48 * MEGA)
         room = self.metric(agent, "firn_log_headroom_bytes")
         self.assertGreater(room, 16 * MEGA)
@@ -101,9 +101,9 @@ class Measured(Watched):
         self.assertNotIn("LogHeadroom", agent.text())
         self.held_back()
         self.fill(64)
-        wait_until(lambda: "may drop log that is needed at its next checkpoint" in agent.text(), 20, "it is said", agent.alive)
-        self.assertEqual(self.metric(agent, "firn_log_status"), 3)
-        wait_until(lambda: self.metric(agent, "firn_log_retained_bytes") > 48 * MEGA, 20, "it grows", agent.alive)
+        wait_until(lambda: "may drop log that is needed at its next checkpoint" in agent.text(), 90, "it is said", agent.alive)
+        wait_until(lambda: self.metric(agent, "firn_log_status") == 3, 90, "it is measured", agent.alive)
+        wait_until(lambda: self.metric(agent, "firn_log_retained_bytes") > 48 * MEGA, 90, "it grows", agent.alive)
         self.assertLess(self.metric(agent, "firn_log_headroom_bytes"), room)
         self.assertEqual(self.metric(agent, "firn_log_headroom_seconds"), 0)
 
@@ -151,7 +151,7 @@ class Unlimited(Watched):
         self.write()
         agent = self.run_agent()
         self.wait_agreed(agent)
-        wait_until(lambda: self.metric(agent, "firn_log_status") in (1, 2), 20, "the slot is measured", agent.alive)
+        wait_until(lambda: self.metric(agent, "firn_log_status") in (1, 2), 90, "the slot is measured", agent.alive)
         self.assertEqual(self.metric(agent, "firn_log_headroom_bytes"), float("inf"))
         self.assertEqual(self.metric(agent, "firn_log_headroom_seconds"), float("inf"))
         self.assert_stopped(agent)
@@ -165,10 +165,10 @@ class Idle(Watched):
         for _ in range(10):
             self.fill(16)
             end = self.postgres.wal_end()
-            wait_until(lambda: self.postgres.slot("firn")["confirmed"] >= end, 15, "the end is confirmed", agent.alive)
+            wait_until(lambda: self.postgres.slot("firn")["confirmed"] >= end, 90, "the end is confirmed", agent.alive)
             self.checkpoint()  # which says what runs, from which the slot's place is moved
             self.fill(1)
-            wait_until(lambda: self.postgres.slot("firn")["restart"] >= end - MEGA, 30, "the log may go", agent.alive)
+            wait_until(lambda: self.postgres.slot("firn")["restart"] >= end - MEGA, 90, "the log may go", agent.alive)
         self.assertEqual(self.postgres.slot("firn")["wal_status"], "reserved")
         self.assertNotIn("the source's log gets short", agent.text())
 
@@ -198,16 +198,16 @@ class Idle(Watched):
         self.connection.execute("create table firn_heartbeat (id integer primary key, at timestamptz)")
         self.write("interval: 200ms, table: public.firn_heartbeat")
         agent = self.run_agent()
-        wait_until(lambda: self.metric(agent, "firn_heartbeats_total") >= 5, 20, "heartbeats are written", agent.alive)
+        wait_until(lambda: self.metric(agent, "firn_heartbeats_total") >= 5, 90, "heartbeats are written", agent.alive)
         first = self.connection.execute("select at from firn_heartbeat where id = 1").fetchone()[0]
-        wait_until(lambda: self.connection.execute("select at > %s from firn_heartbeat", [first]).fetchone()[0], 20, "another", agent.alive)
-        wait_until(lambda: self.lake_table("firn_heartbeat"), 20, "the lake has it", agent.alive)
+        wait_until(lambda: self.connection.execute("select at > %s from firn_heartbeat", [first]).fetchone()[0], 90, "another", agent.alive)
+        wait_until(lambda: self.lake_table("firn_heartbeat"), 90, "the lake has it", agent.alive)
         self.assert_stopped(agent)
 
     def test_table_lacks(self):
         self.write("interval: 200ms, table: public.firn_heartbeat")
         agent = self.run_agent()
-        wait_until(lambda: "no heartbeats" in agent.text(), 20, "it is said", agent.alive)
+        wait_until(lambda: "no heartbeats" in agent.text(), 90, "it is said", agent.alive)
         self.ends_well(agent)
 
     def ends_well(self, agent):

@@ -12,9 +12,10 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from harness import shop
 from harness.agent import REFUSED
 from harness.ingest import IngestCase, lanes
-from harness.kafka import Connect, Registry
+from harness.kafka import SESSION_MS, Connect, Registry
 from harness.kafka_secure import PASSWORD, USER
 from harness.wait import wait_until
+from lake import duckdb_connection, newest_metadata  # of tests/compare, which the harness has put on the path
 
 SEED = int(os.environ.get("FIRN_SEED", random.SystemRandom().randrange(10**6)))
 KILLS = int(os.environ.get("FIRN_INGEST_KILLS", "8"))
@@ -33,7 +34,7 @@ class Ingest(IngestCase):
     rows = 2000
 
     def setUp(self):
-        os.environ["FIRN_SESSION_MS"] = "6000"  # what a consumer that was killed is waited for
+        os.environ["FIRN_SESSION_MS"] = SESSION_MS
         self.addCleanup(os.environ.pop, "FIRN_SESSION_MS", None)
         super().setUp()
 
@@ -72,6 +73,73 @@ class Ingest(IngestCase):
 
     def test_upsert_v3(self):
         self.both(format=3)
+
+    def versions(self) -> set[int]:
+        return {self.lake_table(name).metadata["format-version"] for name in shop.TABLES}
+
+    def test_raised(self):
+        """formatVersion of tables that are there goes from 2 to 3; who raises the first is killed at it."""
+        self.make_shop()
+        self.write_manifest()
+        with self.traffic(seed=SEED, bulk=False) as changes:
+            capture, ingest = self.start(), self.ingest()
+            self.wait_transactions(changes, 150)
+        self.wait_agreed(capture)
+        self.wait_equal(capture, ingest)
+        self.assert_stopped(ingest)
+        self.assertEqual(self.versions(), {2})
+        self.write_manifest(format=3)
+        with self.traffic(seed=SEED + 1, bulk=False) as changes:
+            ingest = self.ingest(crash_at="format-raised")
+            self.assertEqual(ingest.wait(120), -signal.SIGKILL, ingest.text()[-2000:])
+            self.assertTrue(ingest.struck(), ingest.text()[-2000:])
+            self.assertIn(3, self.versions())
+            group = [self.ingest() for _ in range(2)]
+            self.wait_transactions(changes, changes.done["transactions"] + 100)
+        self.wait_agreed(capture)
+        self.wait_equal(capture, *group)
+        self.assertEqual(self.versions(), {3})
+        self.assertIn("format version raised", "".join(one.text() for one in group))
+        self.assert_engines("duckdb", "pyiceberg")
+        self.connection.execute("update customers set visits = visits + 1; delete from order_lines where order_id % 3 = 0")
+        self.wait_equal(capture, *group)
+        for name in shop.TABLES:
+            duck = duckdb_connection()
+            place = newest_metadata(str(self.warehouse / "shop" / name))
+            rows, ids = duck.execute(f"select count(*), count(distinct _row_id) from iceberg_scan('{place}')").fetchone()
+            duck.close()
+            self.assertEqual(ids, rows, f"{name}: each row has an id of its own")
+        for one in group:
+            self.assert_stopped(one)
+        self.write_manifest(format=2)
+        ingest = self.ingest()
+        self.assertEqual(ingest.wait(), REFUSED)
+        self.assertIn("set formatVersion: 3", ingest.text())
+
+    def test_raised_beside_others(self):
+        """As Kubernetes rolls a unit's Pods: a consumer of before, which asks for 2, goes on beside one that asks for 3."""
+        self.make_shop()
+        self.write_manifest(interval="500ms")
+        with self.traffic(seed=SEED, bulk=False) as changes:
+            capture, before = self.start(), self.ingest()
+            self.wait_transactions(changes, 150)
+        self.wait_agreed(capture)
+        self.wait_equal(capture, before)
+        self.write_manifest(interval="500ms", format=3)
+        with self.traffic(seed=SEED + 1, bulk=False) as changes:
+            now = self.ingest()
+            self.wait_transactions(changes, changes.done["transactions"] + 150)
+            if before.process.poll() is None:
+                before.kill()
+            else:
+                self.assertEqual(before.process.returncode, REFUSED, before.text()[-2000:])
+                self.assertIn("FormatVersion", before.text())
+            self.wait_transactions(changes, changes.done["transactions"] + 50)
+        self.wait_agreed(capture)
+        self.wait_equal(capture, now, seconds=180)
+        self.assertEqual(self.versions(), {3})
+        self.assert_engines("duckdb", "pyiceberg")
+        self.assert_stopped(now)
 
     def test_append(self):
         self.both(mode="Append")

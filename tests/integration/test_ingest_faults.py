@@ -14,9 +14,12 @@ import unittest
 from collections import Counter
 from pathlib import Path
 
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+
 from harness import shop
 from harness.fault_proxy import TCP_KINDS, Fault
 from harness.ingest import IngestCase
+from harness.kafka import SESSION_MS
 from harness.kafka_secure import FaultyBroker
 from harness.place import Place
 from harness.wait import TimedOut, wait_until
@@ -42,7 +45,7 @@ class Faults(IngestCase):
         cls.addClassCleanup(cls.place.stop)
 
     def setUp(self):
-        os.environ["FIRN_SESSION_MS"] = "6000"
+        os.environ["FIRN_SESSION_MS"] = SESSION_MS
         self.addCleanup(os.environ.pop, "FIRN_SESSION_MS", None)
         super().setUp()
 
@@ -82,6 +85,13 @@ class Faults(IngestCase):
 
     def dealt_to_others(self, at: int) -> int:
         return sum(len(self.dealt(agent)) for number, agent in enumerate(self.group) if number != at)
+
+    def is_there(self) -> bool:
+        """In the catalog: its folder is there before."""
+        try:
+            return bool(self.lake_table(TABLE))
+        except (NoSuchTableError, NoSuchNamespaceError):
+            return False
 
     def wait_committed(self):
         """The table goes on: two more commits, of which one at least was begun after this was called."""
@@ -162,7 +172,7 @@ class Faults(IngestCase):
         with self.traffic(SEED, bulk=False):
             capture = self.start()
             self.group = [self.ingest() for _ in range(CONSUMERS)]
-            self.wait(lambda: (self.warehouse / "shop" / TABLE).exists(), "there is a table", self.alive)
+            self.wait(self.is_there, "there is a table", self.alive)
             for number, fault in enumerate(faults, 1):
                 fault()
                 Faults.struck[fault.__name__] += 1

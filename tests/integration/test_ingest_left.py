@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.agent import Agent
 from harness.events import EventsCase
+from harness.kafka import SESSION_MS
 from harness.s3 import S3Server
 from harness.wait import wait_until
 from lake import LOCAL, Access, duckdb_connection
@@ -47,7 +48,7 @@ class Folder(EventsCase):
 
     def test_dies_between(self):
         self.open_lake()
-        for name, value in (("FIRN_LEFT_MS", "0"), ("FIRN_SESSION_MS", "6000")):
+        for name, value in (("FIRN_LEFT_MS", "0"), ("FIRN_SESSION_MS", SESSION_MS)):
             os.environ[name] = value
             self.addCleanup(os.environ.pop, name, None)
         self.broker.create_topic("left", partitions=3)

@@ -10,13 +10,14 @@ import time
 import unittest
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from harness import authority
 from harness.kafka import READ_SECONDS
 from harness.kafka_secure import PASSWORD, USER, SecureBroker, TokenServer
 from harness.process import die_with_parent, free_port
+from harness.wait import wait_until
 
 PROGRAM = os.environ.get("KAFKA_DRIVE", "build/asan/tests/kafka_drive")
 SCRAM_MENDED = 0x02060000  # librdkafka's version; Debian 12's can't log in with SCRAM at Kafka 4
@@ -295,6 +296,8 @@ class Kafka(unittest.TestCase):
                 ConfigEntry("max.message.bytes", "100", incremental_operation=AlterConfigOpType.SET)])  # fmt: skip
             admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
             admin.incremental_alter_configs([resource])[resource].result(READ_SECONDS)
+            wait_until(lambda: self.refuses(topic, 500), READ_SECONDS, "the broker goes by it")
+            there = len(self.broker.read(topic))
             with self.assertRaises(Refused) as caught:
                 drive("send", topic, 0, 10)
                 drive("drain")
@@ -304,7 +307,15 @@ class Kafka(unittest.TestCase):
             with self.assertRaises(Refused) as caught:
                 drive("send", topic, 0, 10)
             self.assertEqual((caught.exception.kind, caught.exception.code), ("Retry", "BatchTooLarge"))
-            self.assertEqual(len(self.broker.read(topic)), 6)
+            self.assertEqual(len(self.broker.read(topic)), there)
+
+    def refuses(self, topic: str, size: int) -> bool:
+        """Whether the topic takes no record of so many bytes; else it has one more."""
+        said = []
+        producer = Producer({"bootstrap.servers": self.broker.bootstrap})
+        producer.produce(topic, b"x" * size, on_delivery=lambda error, unused: said.append(error))
+        producer.flush(READ_SECONDS)
+        return said[0] is not None and said[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
 
     # --- faults ---
 

@@ -1,4 +1,3 @@
-# seconds: 900
 """kill -9 under live traffic: half at named points (common/crash.h), half at random times. Each kill
 proves that it struck; after each, the lake must become equal to the source, and the slot must never
 have been confirmed past the lake.
@@ -56,8 +55,8 @@ class Kill(Shop):
     def start_afresh(self, kind):
         """New tables on both sides."""
         self.connection.execute("drop schema public cascade; create schema public")
-        self.connection.execute(
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots; drop publication if exists firn")  # fmt: skip
+        self.postgres.drop_slots()
+        self.connection.execute("drop publication if exists firn")
         self.warehouse = self.folder / f"warehouse-{self.runs}"
         self.warehouse.mkdir()
         self.make_shop()

@@ -56,7 +56,7 @@ class Plugin(unittest.TestCase):
             cls.apply("IngestionUnit", name, {"connectorRef": {"name": "shop", "table": f"public.{name}"}, "outsourcingUnit": {"table": table}})
         cls.apply("IngestionUnit", "clicks", {"kafka": {"topic": "clicks", "brokers": "kafka:9092", "incomingData": "Json", "startFrom": "Earliest",
                   "events": {"nameField": "e", "allow": [{"name": "click"}]}},
-                  "outsourcingUnit": {"table": table | {"tableName": "clicks", "mode": "Append"}}})  # fmt: skip
+                  "outsourcingUnit": {"table": table | {"tableName": "clicks", "mode": "Append", "columns": [{"name": "e", "type": "string"}]}}})  # fmt: skip
         cls.say("Connector", "shop", {"phase": "Pending", "tables": 2,
                 "conditions": [condition("False", "ConnectionLost", "the agent tries again: the server is away")]})  # fmt: skip
         cls.say("IngestionUnit", "orders", {"phase": "Unknown", "lag": "4Ki", "rows": 70,

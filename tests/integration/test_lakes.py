@@ -1,4 +1,3 @@
-# seconds: 1500
 """The servers that lakes are tested on come up, do what they are for, and leave nothing behind: S3 by
 versitygw and MinIO, Iceberg's REST catalog and Nessie. The first run on a machine builds and fetches them."""
 

@@ -48,7 +48,7 @@ class Bound(Shop):
     def test_bound(self):
         for mode in ("Upsert", "Append"):
             with self.subTest(mode=mode):
-                files, commits = self.run_with(mode, FIRN_BUFFERS_BYTES=str(4 << 20))
+                files, commits = self.run_with(mode, FIRN_BUFFERS_BYTES=str(1 << 20))
                 self.assertGreater(files, commits + TABLES)
                 self.start_afresh()
 
@@ -76,8 +76,8 @@ class Bound(Shop):
 
     def start_afresh(self):
         self.connection.execute("drop schema public cascade; create schema public")
-        self.connection.execute(
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots; drop publication if exists firn")  # fmt: skip
+        self.postgres.drop_slots()
+        self.connection.execute("drop publication if exists firn")
         self.warehouse = self.folder / f"warehouse-{self.runs}"
         self.warehouse.mkdir()
 

@@ -1,4 +1,3 @@
-# seconds: 900
 """A database of 300 tables as an application has them, on MySQL and MariaDB, followed by one pattern under mixed traffic,
 ALTER TABLE and TRUNCATE in it: every table equal, and the agent small. FIRN_TABLES (300) is how many."""
 
@@ -11,7 +10,7 @@ import unittest
 from test_mysql import Base
 
 from harness.mysql_application import LOG, Application, MysqlTraffic
-from harness.mysql_lake import difference, lake_engine
+from harness.mysql_lake import difference
 from harness.wait import wait_until
 
 TABLES = int(os.environ.get("FIRN_TABLES", "300"))
@@ -65,8 +64,7 @@ class Whole(Base):
         self.assert_stopped(agent)
         followed = time.monotonic()
         names = [table.name for table in application.tables] + [LOG]
-        with lake_engine() as engine:
-            said = [difference(self.connection, self.warehouse, name, engine=engine) for name in names]
+        said = [difference(self.connection, self.warehouse, name) for name in names]
         self.assertEqual([each for each in said if each], [])
         print(f"{self.kind}: {TABLES} tables: made in {made - began:.1f} s, copied in {copied - made:.1f} s, {traffic.changes} changes and"
               f" {traffic.altered} alterations followed in {followed - copied:.1f} s, compared in {time.monotonic() - followed:.1f} s;"

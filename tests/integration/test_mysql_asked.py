@@ -1,4 +1,3 @@
-# seconds: 600
 """What a person asks of an agent that follows MySQL or MariaDB: tables copied again, once for each id; a pause."""
 
 import unittest

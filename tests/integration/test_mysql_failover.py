@@ -1,4 +1,3 @@
-# seconds: 900
 """The server dies and its replica takes its place: tables go on where the replica's own binlog has the transactions that
 they have, by GTID, and not by a place in a file, which means nothing there; nothing is lost or doubled. Where the replica
 lacks transactions that the tables have, or has others between them, or has purged what they need next, the agent ends
@@ -47,11 +46,12 @@ class Pair(Base):
         """From the first transaction on."""
         if self.kind == "MariaDB":
             self.other.execute(f"change master to master_host = '127.0.0.1', master_port = {self.server.port}, master_user = 'repl', "
-                               "master_password = 'x', master_use_gtid = slave_pos")  # fmt: skip
+                               "master_password = 'x', master_use_gtid = slave_pos, master_connect_retry = 1")  # fmt: skip
             self.other.execute("start slave")
         else:
             self.other.execute(f"change replication source to source_host = '127.0.0.1', source_port = {self.server.port}, source_user = "
-                               "'repl', source_password = 'x', get_source_public_key = 1, source_auto_position = 1")  # fmt: skip
+                               "'repl', source_password = 'x', get_source_public_key = 1, source_auto_position = 1, "
+                               "source_connect_retry = 1, source_retry_count = 86400")  # fmt: skip
             self.other.execute("start replica")
 
     def stop_replica(self):
@@ -189,9 +189,7 @@ class Tables(Failover):
             self.wait_equal(agent, "t", "quiet")
             self.wait_replica()
             proxy.peer = ("127.0.0.1", self.other.port)
-            for number, user, _, _, command, *_ in self.server.execute("show processlist"):
-                if user == "firn" and "Dump" not in command:
-                    self.server.execute(f"kill {number}")
+            self.server.cut("firn", spared="Dump")
             self.execute("alter table t add column b int")  # so the catalog is asked, where the other server answers now
             self.change(2)
             wait_until(lambda: "ServerChanged" in agent.text(), SECONDS, "it is noticed", agent.alive)

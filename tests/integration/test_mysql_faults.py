@@ -1,4 +1,3 @@
-# seconds: 1200
 """The agent follows MySQL and MariaDB under live traffic while everything around it has a bad day: kill -9 at points and at
 random, the server restarted and killed, its replica promoted in its place, binlogs purged while nobody reads, connections
 that are cut, reset, slow or hang, and cut in the middle of an event. Each is seen to strike; after every few, and in the

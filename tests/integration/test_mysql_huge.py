@@ -1,4 +1,3 @@
-# seconds: 600
 """Transactions far larger than the agent may grow, on MySQL and MariaDB, plain and compressed in the binlog: every row, and
 little memory. FIRN_ROWS (200,000) is how many of 330 bytes each of them holds."""
 

@@ -1,4 +1,3 @@
-# seconds: 1500
 """kill -9 of the agent at every crash point of the driver, and of the commit, while MySQL and MariaDB are written to:
 nothing is lost and nothing doubled."""
 
@@ -34,7 +33,7 @@ class Traffic:
 
     def __enter__(self):
         self.thread.start()
-        wait_until(lambda: self.done > 5 or self.failed, 30, "traffic flows")
+        wait_until(lambda: self.done > 5 or self.failed, 90, "traffic flows")
         return self
 
     def __exit__(self, *unused):

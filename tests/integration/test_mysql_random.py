@@ -1,4 +1,3 @@
-# seconds: 600
 """Random tables under random statements on MySQL and MariaDB, followed by an agent that is stopped and killed in between;
 then every row compared by an engine that is not ours (tests/harness/mysql_random.py).
 

@@ -1,4 +1,3 @@
-# seconds: 1200
 """firn-agent capture copies tables of MySQL and MariaDB once more beside the stream (spec.stream.resnapshot, or as a person
 asks by the annotation). The topics begin
 without the rows that were there before (snapshot.mode Never), so that whatever is missing from the copy is missing in the end;

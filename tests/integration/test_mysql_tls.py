@@ -1,4 +1,3 @@
-# seconds: 300
 """MySQL and MariaDB over TLS: the authority and the host's name are checked as the manifest says, an account may ask for
 TLS and for a certificate of the agent's own, and passwords go by the servers' own methods. The log goes the same way as
 the copy: an account that asks for TLS has no other."""

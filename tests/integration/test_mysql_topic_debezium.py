@@ -1,4 +1,3 @@
-# seconds: 300
 """The records of `firn-agent capture` beside those of Debezium's connectors for MySQL and MariaDB: both follow the same
 server, copy and stream the same rows of every type, and every field of key, value and schema is compared, and where the
 row comes from; and so are the statements that change tables, in the topic of them. What differs stands in `Differences`, and in README."""

@@ -1,14 +1,16 @@
-# seconds: 600
 """Transactions of XA: their rows stand in the log where they are prepared, and come to the lake where they are committed,
 and only then, whatever lies between: other transactions, the copy, a restart of the agent or of the server, a kill."""
 
 import random
 import unittest
 
+import pymysql
 from test_mysql import SECONDS, Base
 
 from harness.mysql_lake import lake_rows
 from harness.wait import wait_until
+
+XAER_NOTA = 1397
 
 
 class Xa(Base):
@@ -23,7 +25,7 @@ class Xa(Base):
     def roll_back_all(self):
         """What is prepared outlives its session, and keeps the table from being dropped."""
         for _, _, _, name in self.server.execute("xa recover"):
-            self.server.execute(f"xa rollback '{name}'")
+            self.end("rollback", name)
 
     def prepare(self, name: str, *statements: str):
         with self.server.connect() as session, session.cursor() as cursor:
@@ -34,7 +36,18 @@ class Xa(Base):
             cursor.execute(f"xa prepare '{name}'")
 
     def end(self, how: str, name: str):
-        self.server.execute(f"xa {how} '{name}'")
+        """Once the server has seen that the session in which it was prepared is over: until then nobody else's is it."""
+
+        def ended() -> bool:
+            try:
+                self.server.execute(f"xa {how} '{name}'")
+            except pymysql.err.MySQLError as error:
+                if error.args[0] != XAER_NOTA:
+                    raise
+                return False
+            return True
+
+        wait_until(ended, SECONDS, f"{name} can be ended")
 
     def one_phase(self, name: str, *statements: str):
         self.execute(f"xa start '{name}'")

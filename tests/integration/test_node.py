@@ -1,4 +1,3 @@
-# seconds: 1200
 """A real node: containers of the images that deploy/image makes, the chart installed by Helm, the quickstart's resources
 applied by kubectl, Pods under the restricted standard that follow a PostgreSQL into a lake on a volume. Whatever is done
 to Pods, node, operator and resources, the tables are equal afterwards and the status says what is so.
@@ -20,7 +19,7 @@ import unittest
 from pathlib import Path
 
 import yaml
-from harness import kube_node
+from harness import definitions, kube_node
 from harness.flux import CONTROLLER, Flux
 from harness.kafka import Broker
 from harness.kube import HELM, ROOT, Refused, operator_binary
@@ -35,7 +34,7 @@ sys.path.insert(0, str(ROOT / "tests/compare"))
 from compare import compare
 
 ROWS = 8000
-SECONDS = 120 * float(os.environ.get("FIRN_SLOW", "1"))
+SECONDS = 240
 NAMESPACE = "retail"
 EVERY = ["public=shop"]  # what is compared: all four tables
 GROUP = f"firn-{NAMESPACE}-shop-public-orders"  # consumers of one of the topics
@@ -51,6 +50,8 @@ def setUpModule():
 class OnANode(unittest.TestCase):
     """The steps are taken in the order of their names, one cluster for all: to bring it up is most of the time."""
 
+    format = 2
+
     @classmethod
     def setUpClass(cls):
         cls.helm_binary = Path(fetched("go", HELM)) / "helm"
@@ -60,6 +61,7 @@ class OnANode(unittest.TestCase):
         images = [cls.image(kind) for kind in ("agent", "operator")]
         Node()  # builds what it needs while there still is a network, as the others do
         fetched("go", CONTROLLER)
+        definitions.of_modules()
         fetched(DEPLOY / "kafka", "--fetch")
         kube_node.enter()
         cls.node = Node(images).start()
@@ -71,7 +73,7 @@ class OnANode(unittest.TestCase):
         for name in ("firn-system", NAMESPACE):
             labels = {"pod-security.kubernetes.io/enforce": "restricted"}
             cls.node.apply(yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
-        cls.helm("install", "firn", cls.older_chart(), "--set", "replicas=2", "--wait", "--timeout", "120s")
+        cls.helm("install", "firn", cls.older_chart(), "--set", "replicas=2", "--wait", "--timeout", f"{SECONDS:g}s")
 
     @classmethod
     def older_chart(cls) -> Path:
@@ -107,7 +109,7 @@ class OnANode(unittest.TestCase):
     def helm(cls, *words) -> str:
         environment = {**os.environ, "HOME": str(cls.folder), "KUBECONFIG": str(cls.node.folder / "admin.kubeconfig")}
         words = [cls.helm_binary, "--namespace", "firn-system", *words]
-        return kube_node.run(*words, env=environment, timeout=180)
+        return kube_node.run(*words, env=environment, timeout=SECONDS + 60)
 
     def kubectl(self, *words, **more) -> str:
         return self.node.kubectl("--namespace", NAMESPACE, *words, **more)
@@ -116,7 +118,7 @@ class OnANode(unittest.TestCase):
         """kubectl finds the plugin by its name."""
         environment = {**os.environ, "PATH": f"{ROOT / 'deploy'}:{self.node.programs}:{os.environ['PATH']}",
                        "KUBECONFIG": str(self.node.folder / "admin.kubeconfig")}  # fmt: skip
-        return kube_node.run("kubectl", "firn", *words, "--namespace", NAMESPACE, env=environment, timeout=60)
+        return kube_node.run("kubectl", "firn", *words, "--namespace", NAMESPACE, env=environment, timeout=SECONDS)
 
     # --- the shop ---
 
@@ -148,7 +150,7 @@ class OnANode(unittest.TestCase):
                 if brokers:
                     document["spec"]["stream"]["kafka"] |= {"bootstrapServers": brokers, "partitions": 6}
             else:
-                document["spec"]["outsourcingUnit"]["table"] |= {"commitInterval": "2s"}
+                document["spec"]["outsourcingUnit"]["table"] |= {"commitInterval": "2s", "formatVersion": self.format}
                 document["spec"]["outsourcingUnit"]["table"]["catalog"]["warehouse"] = str(self.lake)
                 for table in tables:
                     unit = json.loads(json.dumps(document)) | {"metadata": {"name": table.replace("_", "-")}}
@@ -158,6 +160,16 @@ class OnANode(unittest.TestCase):
                     continue
             documents.append(document)
         return documents
+
+    def metadata(self, table: str) -> dict:
+        """Of a table of the lake, as it is now."""
+        found = (self.lake / "shop" / table / "metadata").glob("v*.metadata.json")
+        return json.loads(max(found, key=lambda path: int(path.name[1:].split(".")[0])).read_text())
+
+    def columns(self, table: str) -> list[str]:
+        newest = self.metadata(table)
+        (schema,) = [one for one in newest["schemas"] if one["schema-id"] == newest["current-schema-id"]]
+        return [field["name"] for field in schema["fields"]]
 
     def traffic(self, seconds: float):
         """Live, while something else is done: a context manager."""
@@ -274,7 +286,7 @@ class OnANode(unittest.TestCase):
         self.until(lambda: (self.node.find("IngestionUnit", "shop-public-products", NAMESPACE) or {}).get("status", {}).get("rows"), "its rows")
 
     def test_02_helm_test(self):
-        self.helm("test", "firn", "--timeout", "60s")
+        self.helm("test", "firn", "--timeout", f"{SECONDS:g}s")
 
     def test_03_plugin(self):
         """What it asks of a node: what Pods say, and what they measure."""
@@ -348,7 +360,7 @@ class OnANode(unittest.TestCase):
         self.patch({"spec": {"state": "Stopped"}})
         self.until(lambda: not self.pods(), "its Pod ends")
         self.until(lambda: self.condition("Connector", "shop", "Ready").get("reason") == "Stopped", "the status says so")
-        self.assertFalse(self.source.slot("firn_shop")["active"])
+        self.until(lambda: not self.source.slot("firn_shop")["active"], "the slot is let go")
         with self.traffic(60):  # some of it waits at the source
             self.patch({"spec": {"state": "Running"}})
             self.until(lambda: self.pods(), "its Pod is there")
@@ -358,7 +370,7 @@ class OnANode(unittest.TestCase):
     def test_10_drained(self):
         with self.traffic(60):
             self.kubectl("drain", "node1", "--delete-emptydir-data", "--ignore-daemonsets", "--pod-selector=firn.dev/role=capture",
-                         "--timeout=90s")  # fmt: skip
+                         f"--timeout={SECONDS:g}s")  # fmt: skip
             self.until(lambda: self.condition("Connector", "shop", "Ready").get("reason") == "Unschedulable", "the status says so")
             self.kubectl("uncordon", "node1")
             self.ready()
@@ -369,18 +381,17 @@ class OnANode(unittest.TestCase):
         self.node.kubectl("-n", "firn-system", "delete", "pod", lease, "--grace-period=0", "--force")
         began = time.monotonic()
         self.until(lambda: self.node.get("Lease", "firn", "firn-system")["spec"].get("holderIdentity") not in ("", None, lease), "another has the Lease")
-        self.assertLess(time.monotonic() - began, 15 * float(os.environ.get("FIRN_SLOW", "1")))
+        self.assertLess(time.monotonic() - began, 30, "in 15 s where the machine does little else")
         taken = time.monotonic()
         before = self.pod()
         self.until(lambda: self.kubectl("logs", before).count("the operator hears") >= 2, "the agent has found who took over")
-        self.assertLess(time.monotonic() - taken, 10 * float(os.environ.get("FIRN_SLOW", "1")))
+        self.assertLess(time.monotonic() - taken, 30)
         self.patch({"metadata": {"annotations": {"firn.dev/restart": "twice"}}})
         self.rolled(before)
         self.equal()
 
     def test_12_drifted(self):
         """By hand: what is changed is put back, what is deleted is made again."""
-        before = self.pod()
         with self.traffic(60):
             self.kubectl("scale", "deployment", "shop-capture", "--replicas=0")
             self.kubectl("set", "image", "deployment/shop-capture", "agent=nowhere.invalid/agent:1")
@@ -390,17 +401,55 @@ class OnANode(unittest.TestCase):
                 return (spec["replicas"], spec["template"]["spec"]["containers"][0]["image"]) == (1, f"firn-agent:{VERSION}")
 
             self.until(is_back, "replicas and image are put back")
-            self.until(lambda: self.pods() and self.pod() != before, "another Pod is there")
+            # by then its Pod may have been replaced, or not: whoever is quicker
+            self.kubectl("rollout", "status", "deployment/shop-capture", f"--timeout={SECONDS:g}s")
             before = self.pod()
             self.kubectl("delete", "deployment,configmap,service", "-l", "app.kubernetes.io/managed-by=firn-operator")
             self.rolled(before)
         self.equal()
 
-    def test_13_its_slot_is_lost(self):
+    def test_13_changed(self):
+        """What may be changed of how it is copied, written, kept and run, while it runs."""
+        unit = self.node.get("IngestionUnit", "shop", NAMESPACE)["spec"]["outsourcingUnit"]["table"]
+        with self.traffic(60):
+            before = self.pod()
+            self.patch({"spec": {
+                "source": {"tables": {"include": ["public.*"], "exclude": ["public.tmp_?"]}, "heartbeat": {"interval": "30s"},
+                           "snapshot": {"parallelism": 2, "maxRowsPerSecond": 1000000}},
+                "agent": {"resources": {"limits": {"memory": "512Mi"}}, "podTemplate": {"metadata": {"labels": {"team": "data"}}}}}})  # fmt: skip
+            self.rolled(before)
+            before = self.pod()
+            self.node.patch("IngestionUnit", "shop", {"spec": {"outsourcingUnit": {"table": {
+                "commitInterval": "1s", "schemaEvolution": {"widenTypes": False, "droppedColumns": "Drop"}, "formatVersion": 3,
+                "file": {"targetSize": "64Mi", "compression": "zstd:9"},
+                "maintenance": {"expireSnapshots": {"olderThan": "5d"}}}}}}, NAMESPACE)  # fmt: skip
+            type(self).format = 3  # which never goes back
+            self.rolled(before)
+            (pod,) = self.pods()
+            self.assertEqual(pod["metadata"]["labels"]["team"], "data")
+            self.assertEqual([one["resources"]["limits"]["memory"] for one in pod["spec"]["containers"] if one["name"] == "agent"], ["512Mi"])
+            self.source.execute("alter table products add column note text", "shop")
+            self.source.execute("update products set note = 'a'", "shop")
+            self.until(lambda: "note" in self.columns("products"), "a column comes")
+            self.source.execute("alter table products drop column note", "shop")
+            self.source.execute("update products set stock = stock + 1", "shop")
+            self.until(lambda: "note" not in self.columns("products"), "and goes, as it says now")
+            self.assertEqual(self.metadata("products")["format-version"], 3)
+        self.equal()
+        self.ready()
+        # and back, as far as that goes
+        before = self.pod()
+        self.node.patch("IngestionUnit", "shop", {"spec": {"outsourcingUnit": {"table": {
+            **dict.fromkeys(("schemaEvolution", "file", "maintenance")), "commitInterval": unit["commitInterval"]}}}}, NAMESPACE)  # fmt: skip
+        self.rolled(before)
+        self.connection.execute("update products set stock = stock + 1")
+        self.equal()
+
+    def test_14_its_slot_is_lost(self):
         """What was written meanwhile is in no log any more: it says so, nothing is Ready, and it is mended as it says."""
         self.patch({"spec": {"state": "Stopped"}})
         self.until(lambda: not self.pods(), "its Pod is gone")
-        self.source.execute("select pg_drop_replication_slot('firn_shop')", "shop")
+        self.source.drop_slots("firn_shop")
         self.connection.execute("update products set stock = stock + 1")
         self.connection.execute("delete from order_lines where line = 1")
         self.patch({"spec": {"state": "Running"}})
@@ -413,10 +462,11 @@ class OnANode(unittest.TestCase):
             self.firn("resnapshot", "connector/shop", "*.*")
             self.ready()
         self.equal()
-        (request,) = self.node.get("Connector", "shop", NAMESPACE)["status"]["requests"]
-        self.assertEqual((request["kind"], request["state"], request["tables"]), ("Resnapshot", "Done", ["*.*"]))
+        (request,) = self.until(lambda: (all_ := self.node.get("Connector", "shop", NAMESPACE)["status"]["requests"])[0]["state"] == "Done" and all_,
+                                "the request is done")  # fmt: skip
+        self.assertEqual((request["kind"], request["tables"]), ("Resnapshot", ["*.*"]))
 
-    def test_14_the_api_server_dies(self):
+    def test_15_the_api_server_dies(self):
         """And etcd forgets all but the newest: who follows goes on meanwhile, and what is asked afterwards is done."""
         before = self.pod()
         with self.traffic(60):
@@ -430,7 +480,7 @@ class OnANode(unittest.TestCase):
             self.rolled(before)
         self.equal()
 
-    def test_15_the_operator_is_killed(self):
+    def test_16_the_operator_is_killed(self):
         """At points of a reconcile; it is started again, and does the rest."""
         for number, point in enumerate(("operator-child-applied:1", "operator-status-written:1")):
             with self.subTest(point), self.traffic(60):
@@ -454,7 +504,7 @@ class OnANode(unittest.TestCase):
                     return True
         return False
 
-    def test_16_upgraded(self):
+    def test_17_upgraded(self):
         """Definitions, chart and images: what the older ones did not know is known, and agents roll to the new one."""
         for kind in ("agent", "operator"):
             kube_node.run(*self.node._ctr(), "images", "tag", f"docker.io/library/firn-{kind}:{VERSION}", f"docker.io/library/firn-{kind}:next")
@@ -463,7 +513,7 @@ class OnANode(unittest.TestCase):
             self.promise()
         self.assertIn('unknown field "spec.sla"', caught.exception.message)
         with self.traffic(60):
-            self.helm("upgrade", "firn", ROOT / "helm/firn", "--set", "replicas=2", "--set", "image.tag=next", "--wait", "--timeout", "120s")
+            self.helm("upgrade", "firn", ROOT / "helm/firn", "--set", "replicas=2", "--set", "image.tag=next", "--wait", "--timeout", f"{SECONDS:g}s")
             self.rolled(before)
         self.assertEqual(self.pods()[0]["spec"]["containers"][0]["image"], "firn-agent:next")
         self.equal()
@@ -475,7 +525,7 @@ class OnANode(unittest.TestCase):
         path = self.node.path("IngestionUnit", "shop", NAMESPACE, "?fieldValidation=Strict")
         self.node.call("PATCH", path, {"spec": {"sla": {"freshness": "10m"}}}, "application/merge-patch+json")
 
-    def test_17_a_table_dropped(self):
+    def test_18_a_table_dropped(self):
         """One more, filled, maintained by a container of its own, and then dropped with its files, as its resource says."""
         self.connection.execute("create table extra (id int primary key, v text)")
         self.connection.execute("insert into extra select i, 'x' from generate_series(1, 100) i")
@@ -486,8 +536,7 @@ class OnANode(unittest.TestCase):
         (self.folder / "extra.yaml").write_text(json.dumps(unit))
         self.kubectl("apply", "-f", self.folder / "extra.yaml")
         self.until(lambda: (self.node.find("IngestionUnit", "extra", NAMESPACE) or {}).get("status", {}).get("rows") == 100, "it is filled")
-        files = list((self.lake / "other" / "extra").rglob("*.parquet"))
-        self.assertTrue(files)
+        files = self.until(lambda: list((self.lake / "other" / "extra").rglob("*.parquet")), "it has files")
         self.ready()
         (pod,) = self.pods()
         self.assertEqual({one["name"]: one["ready"] for one in pod["status"]["containerStatuses"]}, {"agent": True, "maintain": True})
@@ -505,15 +554,15 @@ class OnANode(unittest.TestCase):
         self.connection.execute("drop table extra")
         self.ready()
 
-    def test_18_deleted(self):
+    def test_19_deleted(self):
         """The slot goes with the Connector, by a Pod; the tables stay."""
-        self.kubectl("delete", "connector", "shop", "--timeout=120s")
+        self.kubectl("delete", "connector", "shop", f"--timeout={SECONDS:g}s")
         self.assertIsNone(self.source.slot("firn_shop"))
         self.assertEqual(self.source.execute("select count(*) from pg_publication", "shop")[0][0], 0)
         self.until(lambda: not self.node.all_of("Pod", NAMESPACE), "no Pod is left")
         same, output = self.compared()
         self.assertTrue(same, output)
-        self.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
+        self.kubectl("delete", "namespace", NAMESPACE, f"--timeout={SECONDS:g}s")
 
     # --- by Flux ---
 
@@ -530,7 +579,7 @@ class OnANode(unittest.TestCase):
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.flux.kustomization('shop').get('status')}\n{self.flux.log()}\n{self.everything()}") from None
 
-    def test_19_gitops(self):
+    def test_20_gitops(self):
         """Flux's own controller, with the Kustomization of deploy/gitops: Ready by its health checks, what is removed is
         pruned, a change that stalls or that the definitions refuse is reported, and a mended one is taken."""
         every = ("customers", "products", "orders", "order_lines")
@@ -546,7 +595,7 @@ class OnANode(unittest.TestCase):
             self.__class__.flux = flux
             text = yaml.safe_dump_all(self.shop(every))
             good = flux.publish("pipelines", {"shop/shop.yaml": text})
-            flux.apply(kustomization)
+            self.node.apply(yaml.safe_dump(kustomization))
             self.assertEqual(self.reconciled(good)["reason"], "ReconciliationSucceeded")
             self.assertEqual(flux.condition("shop", "Healthy")["status"], "True")
             for kind, name in (("Connector", "shop"), ("IngestionUnit", "orders")):
@@ -572,11 +621,11 @@ class OnANode(unittest.TestCase):
             live.close()
             self.equal([f"public.{table}=shop/{table}" for table in every[:3]])
             # all of it goes, and the slot with the Connector
-            self.node.call("DELETE", flux.path("Kustomization", "shop"))
+            self.node.delete("Kustomization", "shop", kustomization["metadata"]["namespace"])
             self.until(lambda: self.node.find("Connector", "shop", NAMESPACE) is None, "everything is pruned")
         self.assertIsNone(self.source.slot("firn_shop"))
 
-    def test_20_scaled(self):
+    def test_21_scaled(self):
         """Consumers of a stream, while the source is written to: three of one, then two of three."""
         self.begin_anew()
         with Broker(ADDRESS) as broker:

@@ -25,7 +25,7 @@ from lake import LakeError, newest_metadata
 PARTITIONS = 3
 ROWS = 400
 STEPS = 60
-SINK_SECONDS = 120
+SINK_SECONDS = 300
 HEARTBEAT = "firn.heartbeat"  # of an agent, which its own topics leave out
 RECORDS = "    records: {schemas: true, transactions: true, messages: true}\n"
 JSON = "org.apache.kafka.connect.json.JsonConverter"

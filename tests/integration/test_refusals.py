@@ -1,4 +1,3 @@
-# seconds: 900
 """What can't work is refused by name, with the way out; nothing is lost by it, and once mended, source
 and lake become equal. The slot is never confirmed past the lake."""
 
@@ -124,14 +123,13 @@ class Refusals(Shop):
         wait_until(lambda: agent.process.poll() or "starting again" in agent.text(), 60, "a verdict")
         self.assert_said(agent, "max_replication_slots")
         agent.__exit__()
-        for name in taken:
-            self.connection.execute(f"select pg_drop_replication_slot('{name}')")
+        self.postgres.drop_slots(*taken)
         self.mended()
 
     def test_slot_gone(self):
         self.write_manifest()
         self.mended()
-        self.connection.execute("select pg_drop_replication_slot('firn')")
+        self.postgres.drop_slots("firn")
         self.connection.execute("delete from order_lines")
         self.refused("slot firn", "--resnapshot")
         self.mended(arguments=["--resnapshot", "public.*"])
@@ -140,12 +138,14 @@ class Refusals(Shop):
         """Somebody else read from our slot: what it took is gone."""
         self.write_manifest()
         self.mended()
+        self.connection.execute("set synchronous_commit = on")  # a slot goes no further than what is flushed
         self.connection.execute("update customers set visits = visits + 1")
-        end = self.connection.execute("select pg_current_wal_lsn()").fetchone()[0]
-        self.connection.execute(f"select pg_replication_slot_advance('firn', '{end}')")
+        end = self.connection.execute("select pg_current_wal_flush_lsn()").fetchone()[0]
+        advanced = f"select end_lsn >= '{end}' from pg_replication_slot_advance('firn', '{end}')"
+        self.assertTrue(self.connection.execute(advanced).fetchone()[0])
         self.slot_advanced = True
         self.refused("SlotAhead", "slot firn", "--resnapshot")
-        self.connection.execute("select pg_drop_replication_slot('firn')")
+        self.postgres.drop_slots("firn")
         self.mended(arguments=["--resnapshot", "public.*"])
 
     def test_publication_missing(self):
@@ -153,7 +153,7 @@ class Refusals(Shop):
         self.refused("publication firn", "CREATE PUBLICATION")
         self.connection.execute("create publication firn for all tables with (publish_via_partition_root = true)")
         agent = self.start()
-        code = wait_until(lambda: agent.process.poll() or self.postgres.slot("firn"), 30, "a verdict")
+        code = wait_until(lambda: agent.process.poll() or self.postgres.slot("firn"), 90, "a verdict")
         if code == REFUSED:  # not managed: the slot is the user's as well
             self.assert_said(agent, "slot firn", "pg_create_logical_replication_slot")
             self.write_manifest()

@@ -30,7 +30,7 @@ class Relay(RelayCase):
         topics = self.assert_equal(repeats=False)
         records = sum(topic.ops.total() for topic in topics.values())  # markers come on top
         acknowledged = 'firn_stream_acknowledged_records{connector="default/shop"}'
-        wait_until(lambda: agent.metrics()[acknowledged] > records, 30, f"more than {records} acknowledged records are shown")
+        wait_until(lambda: agent.metrics().get(acknowledged, 0) > records, 90, f"more than {records} acknowledged records are shown")
         self.assertEqual(agent.metrics()['firn_dead_letters_total{connector="default/shop"}'], 0)
         self.assert_stopped(agent)
         for topic in topics.values():
@@ -251,7 +251,7 @@ class Relay(RelayCase):
         agent = self.start()
         self.wait_agreed(agent)
         self.assert_stopped(agent)
-        self.postgres.execute("select pg_drop_replication_slot('firn')")
+        self.postgres.drop_slots("firn")
         self.connection.execute("delete from order_lines where order_id < 20")
         agent = self.start()
         self.assertEqual(agent.wait(), REFUSED, agent.text())
@@ -279,7 +279,7 @@ class Relay(RelayCase):
         self.refused("--orders", orders)
 
     def lose_slot(self, change: str):
-        self.postgres.execute("select pg_drop_replication_slot('firn')")
+        self.postgres.drop_slots("firn")
         self.connection.execute(change)
 
     def refused(self, *arguments):
@@ -294,7 +294,7 @@ MEGA = 1 << 20
 class BrokerAway(RelayCase):
     """Nothing takes the rows, and there is no spool: they wait at the source, which is answered and watched."""
 
-    PATIENCE_SECONDS = 2  # the server's, with who reads its log
+    PATIENCE_SECONDS = 4  # the server's, with who reads its log
     settings = {"wal_sender_timeout": f"'{PATIENCE_SECONDS}s'", "max_slot_wal_keep_size": "'1GB'"}
     rows = 300
 
@@ -308,18 +308,18 @@ class BrokerAway(RelayCase):
         path.write_text(path.read_text().replace("    tls: ", "    heartbeat: {interval: 1s}\n    tls: "))
         agent = self.start(http=True)
         self.wait_agreed(agent)
-        wait_until(lambda: "firn_log_headroom_bytes" in self.watched(agent), 30, "the log is measured", agent.alive)
+        wait_until(lambda: "firn_log_headroom_bytes" in self.watched(agent), 90, "the log is measured", agent.alive)
         before, headroom = agent.memory()["peak"], self.watched(agent)["firn_log_headroom_bytes"]
         self.broker.kill()
         away = time.monotonic()
         for first in range(0, 88, 8):
             self.connection.execute(
                 f"insert into wide select i, repeat(md5(i::text), 32) from generate_series({first * 1000 + 1}, {first * 1000 + 8000}) i")
-        wait_until(lambda: self.watched(agent)["firn_log_retained_bytes"] > 80 * MEGA, 60, "the log that is kept grows", agent.alive)
+        wait_until(lambda: self.watched(agent).get("firn_log_retained_bytes", 0) > 80 * MEGA, 60, "the log that is kept grows", agent.alive)
 
         def answered_for_long():
             self.assertTrue(self.postgres.slot("firn")["active"], agent.text()[-2000:])
-            return time.monotonic() - away > 4 * self.PATIENCE_SECONDS
+            return time.monotonic() - away > 3 * self.PATIENCE_SECONDS
 
         wait_until(answered_for_long, 60, "the server lost its patience several times over, if it was to", agent.alive)
         self.assertLess(self.watched(agent)["firn_log_headroom_bytes"], headroom - 80 * MEGA)

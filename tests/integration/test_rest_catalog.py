@@ -1,4 +1,3 @@
-# seconds: 900
 """Tables made through REST catalogs, Iceberg's own server and Nessie: created, committed to and thinned in v2
 and v3; two writers race, and somebody else commits in between; engines read exactly what was accepted."""
 

@@ -210,7 +210,7 @@ class Tls(Shop):
         self.hba.write_text(text)
         before = loaded()
         self.postgres.execute("select pg_reload_conf()")
-        wait_until(lambda: loaded() != before, 30, "pg_hba.conf is read again")
+        wait_until(lambda: loaded() != before, 90, "pg_hba.conf is read again")
 
     def write(self, mode: str, ca: Path = None, client: Path = None, key: Path = None, **fields):
         documents, tls = "", f"{{mode: {mode}}}"

@@ -38,12 +38,12 @@ class Waiting(Shop):
         return self.watch.execute(WAITS).fetchone()[0]
 
     def wait_waiting(self, agent):
-        wait_until(self.waiting, 30, "the agent waits for a lock", agent.alive)
+        wait_until(self.waiting, 90, "the agent waits for a lock", agent.alive)
 
     def assert_stops(self, agent):
         self.wait_waiting(agent)
         self.assert_stopped(agent)
-        wait_until(lambda: not self.waiting(), 10, "nothing waits for it at the server")
+        wait_until(lambda: not self.waiting(), 90, "nothing waits for it at the server")
         self.assert_not_ahead()
 
     def assert_goes_on(self):
@@ -73,7 +73,7 @@ class BeforeTheStream(Waiting):
 
 
 class InTheStream(Waiting):
-    settings = {"wal_sender_timeout": "'3s'"}
+    settings = {"wal_sender_timeout": "'5s'"}
 
     def agent_that_fetches(self):
         """One that follows the log, and waits to fetch a value that an update left out, of a table that is locked since:
@@ -81,15 +81,15 @@ class InTheStream(Waiting):
         self.write_manifest(snapshot="Never")
         agent = self.start()
         self.wait_agreed(agent)
-        wait_until(lambda: self.stream()[0][1], 20, "the server was answered once", agent.alive)
+        wait_until(lambda: self.stream()[0][1], 90, "the server was answered once", agent.alive)
         self.connection.execute("begin")
         self.connection.execute("update b set v = 'changed'")
         locker = threading.Thread(target=self.hold, args=("lock table b in access exclusive mode",), daemon=True)
         locker.start()
         queued = "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'"
-        wait_until(lambda: self.watch.execute(queued).fetchone()[0], 20, "the lock is asked for", agent.alive)
+        wait_until(lambda: self.watch.execute(queued).fetchone()[0], 90, "the lock is asked for", agent.alive)
         self.connection.execute("commit")
-        locker.join(20)
+        locker.join(90)
         self.assertFalse(locker.is_alive())
         self.wait_waiting(agent)
         return agent
@@ -105,7 +105,7 @@ class InTheStream(Waiting):
         agent = self.agent_that_fetches()
         before, since = self.stream(), time.monotonic()
         self.assertEqual(len(before), 1)
-        wait_until(lambda: time.monotonic() - since > 8 or self.stream() != before, 20, "8 seconds pass", agent.alive)
+        wait_until(lambda: time.monotonic() - since > 12 or self.stream() != before, 90, "12 seconds pass", agent.alive)
         self.assertEqual(self.stream(), before, agent.text()[-2000:])
         self.assertGreater(self.waiting(), 0)
         self.let_go()

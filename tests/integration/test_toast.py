@@ -53,7 +53,7 @@ class Toast(Shop):
     def assert_filled(self, agent, at_least: int):
         """Agreed, equal, by no fetch at all."""
         self.wait_agreed(agent)
-        wait_until(lambda: self.filled(agent) >= at_least, 20, "values are counted", agent.alive)
+        wait_until(lambda: self.filled(agent) >= at_least, 90, "values are counted", agent.alive)
         self.assertEqual(self.keyed_reads(agent), 0)
         for engine in ENGINES:
             with self.subTest(engine=engine):
@@ -226,7 +226,7 @@ class Fetched(Toast):
         self.wait_agreed(agent)
         self.connection.execute("update big set n = 1")
         self.wait_agreed(agent)
-        wait_until(lambda: self.keyed_reads(agent) == 20, 20, "each is fetched", agent.alive)
+        wait_until(lambda: self.keyed_reads(agent) == 20, 90, "each is fetched", agent.alive)
         self.assertEqual(self.filled(agent), 0)
         self.assert_stopped(agent)
 
@@ -241,7 +241,7 @@ class Fetched(Toast):
 
     def assert_agreed_by_fetching(self, agent, reads: int):
         self.wait_agreed(agent)
-        wait_until(lambda: self.keyed_reads(agent) >= reads, 20, "they are fetched", agent.alive)
+        wait_until(lambda: self.keyed_reads(agent) >= reads, 90, "they are fetched", agent.alive)
         self.assert_equal("duckdb")
         self.assert_stopped(agent)
 
@@ -263,7 +263,7 @@ class Deleted(Fetched):
         agent = self.run_agent()
         self.connection.execute("update big set n = 1")
         self.wait_agreed(agent)
-        wait_until(lambda: self.keyed_reads(agent) >= 20, 20, "they are fetched", agent.alive)
+        wait_until(lambda: self.keyed_reads(agent) >= 20, 90, "they are fetched", agent.alive)
         self.assertIn("BaseRowMissing", agent.text())
         self.assert_equal("pyiceberg", place=place)
         self.assert_stopped(agent)

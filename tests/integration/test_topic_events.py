@@ -211,7 +211,7 @@ class Json(EventsCase):
         path.write_text(path.read_text().replace("incomingData: Json", "incomingData: Json, retention: 7d"))
         with Agent(path, self.folder / "ingest.log", http=True, subcommand="ingest") as agent:
             self.wait_rows(agent, "short", ['{"id": 1}'])
-            self.assertEqual(agent.metrics()['firn_topic_retention_status{table="short",unit="default/short"}'], 4)
+            wait_until(lambda: agent.metrics().get('firn_topic_retention_status{table="short",unit="default/short"}') == 4, 60, "it is told", agent.alive)
             self.assertEqual(agent.stop(), OK, agent.text()[-2000:])
         told = [line for line in agent.lines() if "less than spec.kafka.retention" in line["msg"]]
         self.assertEqual([(line["topic"], line["keeps"], line["declared"]) for line in told], [("short", "1h", "7d")], agent.text())

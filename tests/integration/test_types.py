@@ -1,4 +1,3 @@
-# seconds: 900
 """Every type with its edge values, copied and streamed, from PostgreSQL 15 to 18; compared by two engines that are
 not ours. 15 is Debian's, with PostGIS; what a version lacks stands in LACKS, so that nothing is skipped in silence. 16 and
 17 in one format version here, in the other in tests/long/test_types.py."""
@@ -184,7 +183,7 @@ class Overrides(Of):
                 self.assert_said(agent, "BadValue", f"table public.t column c: the value {said}", "row id=7")
                 self.connection.execute("drop table t")
                 self.connection.execute("drop publication firn")
-                self.connection.execute("select pg_drop_replication_slot('firn')")
+                self.postgres.drop_slots("firn")
                 shutil.rmtree(self.warehouse)
                 self.warehouse.mkdir()
 

@@ -92,8 +92,8 @@ class Phase(Shop):
         return {}
 
     def forget(self):
-        self.connection.execute(
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots; drop publication if exists firn")  # fmt: skip
+        self.postgres.drop_slots()
+        self.connection.execute("drop publication if exists firn")
         shutil.rmtree(self.warehouse)
         self.warehouse.mkdir()
 

@@ -1,4 +1,3 @@
-# seconds: 1800
 """Files that no snapshot names, on every store and catalog. As tests/integration/test_maintain.py, whose ways it goes."""
 
 import sys

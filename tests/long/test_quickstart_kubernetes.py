@@ -19,7 +19,7 @@ class Quickstart(unittest.TestCase):
             Path(folder).chmod(0o755)  # the server's user, and Pods, go through it
             result = subprocess.run(
                 [ROOT / "deploy" / "quickstart", "--kubernetes", "--seconds", "5", "--rows", "20000"],
-                capture_output=True, text=True, timeout=1800, env={**os.environ, "TMPDIR": folder})  # fmt: skip
+                capture_output=True, text=True, timeout=900, env={**os.environ, "TMPDIR": folder})  # fmt: skip
             self.assertEqual(list(Path(folder).iterdir()), [], "something was left behind")
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
         self.assertRegex(result.stdout.splitlines()[-1], r"^match: 4 tables, \d+ rows, hash equal$")
