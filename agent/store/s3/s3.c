@@ -310,7 +310,19 @@ static bool delete_place(S3Store *store, const S3Place *place, Error *err)
     return ok;
 }
 
-static bool probe(S3Store *store, const S3Place *beside, Error *err)
+/* A probe that stays is never listed, and goes with its folder. */
+static void probe_done(S3Store *store, S3Place *place)
+{
+    Error ignored;
+    (void)delete_place(store, place, &ignored);
+    s3_place_done(place);
+}
+
+/* Fills *ret with the probe, which stays where it has shown that the store keeps conditions: the
+ * caller deletes it after the object beside it is there. (versitygw removes a folder that a
+ * deletion left empty, under the hands of another writer who is about to put his first object into
+ * it.) */
+static bool probe(S3Store *store, const S3Place *beside, S3Place *ret, Error *err)
 {
     uint64_t random;
     bool first = false, second = false;
@@ -319,25 +331,23 @@ static bool probe(S3Store *store, const S3Place *beside, Error *err)
     AUTO(mem_free)
     char *uri = mem_format("%.*s" S3_PROBE_NAME "%016llx", (int)(slash + 1 - beside->uri),
                            beside->uri, (unsigned long long)random);
-    S3Place place;
-    if (!s3_place_of(uri, &place, err))
+    if (!s3_place_of(uri, ret, err))
         return false;
-    Error failed = {0}, ignored;
-    bool ok = put_if(store, &place, "1", 1, &(StoreTag){{0}}, &first, &failed) &&
-              put_if(store, &place, "2", 1, &(StoreTag){{0}}, &second, &failed);
-    /* A probe that stays is never listed, and goes with its folder. */
-    (void)delete_place(store, &place, &ignored);
+    Error failed = {0};
+    bool ok = put_if(store, ret, "1", 1, &(StoreTag){{0}}, &first, &failed) &&
+              put_if(store, ret, "2", 1, &(StoreTag){{0}}, &second, &failed);
     if ((ok && !second) || strcmp(failed.code, "StoreRefused") == 0)
         ok = error_set(
             &failed, ERROR_CONFIG, "NoConditionalPut",
             "%.100s does not keep \"If-None-Match: *\" (bucket %.63s): two writers could "
             "overwrite each other's commits; use a store that does (%s.endpoint)%s",
-            store->endpoint_host, place.bucket, store->field,
+            store->endpoint_host, ret->bucket, store->field,
             strcmp(store->field, S3_FIELD) == 0 ? ", or a REST catalog (spec.catalog)" : "");
     else if (ok && first)
         ok = error_set(&failed, ERROR_RETRY, "StoreFailed",
                        "%.100s says that a name nobody used is taken", store->endpoint_host);
-    s3_place_done(&place);
+    if (!ok)
+        probe_done(store, ret);
     if (!ok && err)
         *err = failed;
     return ok;
@@ -348,12 +358,16 @@ static bool put_tagged(S3Store *store, const S3Place *place, const void *data, s
 {
     S3Bucket *bucket = s3_bucket(store, place->bucket);
     bool refused = false, none = !tag->text[0];
-    if (none && !atomic_load(&bucket->conditional)) {
-        if (!probe(store, place, err))
-            return false;
+    bool probes = none && !atomic_load(&bucket->conditional);
+    S3Place probed;
+    if (probes && !probe(store, place, &probed, err))
+        return false;
+    bool ok = put_if(store, place, data, bytes, tag, &refused, err);
+    if (probes) {
         atomic_store(&bucket->conditional, true);
+        probe_done(store, &probed);
     }
-    if (!put_if(store, place, data, bytes, tag, &refused, err))
+    if (!ok)
         return false;
     return !refused ||
            error_set(err, ERROR_CONFLICT, none ? "ObjectExists" : "ObjectChanged",

@@ -49,6 +49,7 @@ typedef struct Fake {
     Fault fault;
     int struck;
     int counted;                /* requests since the fault was set */
+    int emptied;                /* deletions that left nothing */
     bool ignores_if_none_match; /* a store that must not be trusted */
     bool ignores_range, wrong_checksum;
     int64_t clock_off_s; /* of the server; refuses what is off from it */
@@ -187,6 +188,7 @@ static void object_request(Fake *fake, const Asked *asked, const char *key, Byte
         reply_with(reply, 200, made, "", 0);
     } else if (strcmp(asked->method, "DELETE") == 0) {
         drop(fake, key);
+        fake->emptied += fake->object_count == 0;
         reply_with(reply, 204, "", "", 0);
     } else if (!object && strcmp(asked->method, "HEAD") == 0) {
         reply_text(reply, "HTTP/1.1 404 Not Found\r\nContent-Length: 200\r\n\r\n");
@@ -505,6 +507,7 @@ static void a_new_object_is_new_whatever_is_lost(void **state)
     Error err = {0};
     assert_true(store_put_new(world->store, "s3://lake/t/v0", "zero", 4, &err));
     assert_int_equal(fake->object_count, 1); /* the probe is gone */
+    assert_int_equal(fake->emptied, 0);      /* but it went last */
     assert_int_equal(fake->counted, 4);
     for (int fault = LOSE_BEFORE; fault < DENIED; fault++) {
         forget(fake);
