@@ -336,16 +336,19 @@ static bool probe(S3Store *store, const S3Place *beside, S3Place *ret, Error *er
     Error failed = {0};
     bool ok = put_if(store, ret, "1", 1, &(StoreTag){{0}}, &first, &failed) &&
               put_if(store, ret, "2", 1, &(StoreTag){{0}}, &second, &failed);
-    if ((ok && !second) || strcmp(failed.code, "StoreRefused") == 0)
+    if ((ok && !second) || strcmp(failed.code, "StoreRefused") == 0) {
+        AUTO(mem_free) char *said = ok ? NULL : mem_format(" (%.200s)", failed.message);
         ok = error_set(
             &failed, ERROR_CONFIG, "NoConditionalPut",
             "%.100s does not keep \"If-None-Match: *\" (bucket %.63s): two writers could "
-            "overwrite each other's commits; use a store that does (%s.endpoint)%s",
+            "overwrite each other's commits; use a store that does (%s.endpoint)%s%s",
             store->endpoint_host, ret->bucket, store->field,
-            strcmp(store->field, S3_FIELD) == 0 ? ", or a REST catalog (spec.catalog)" : "");
-    else if (ok && first)
+            strcmp(store->field, S3_FIELD) == 0 ? ", or a REST catalog (spec.catalog)" : "",
+            said ? said : "");
+    } else if (ok && first) {
         ok = error_set(&failed, ERROR_RETRY, "StoreFailed",
                        "%.100s says that a name nobody used is taken", store->endpoint_host);
+    }
     if (!ok)
         probe_done(store, ret);
     if (!ok && err)

@@ -51,6 +51,7 @@ typedef struct Fake {
     int counted;                /* requests since the fault was set */
     int emptied;                /* deletions that left nothing */
     bool ignores_if_none_match; /* a store that must not be trusted */
+    bool knows_no_conditions;   /* and says so */
     bool ignores_range, wrong_checksum;
     int64_t clock_off_s; /* of the server; refuses what is off from it */
     const char *expired_key;
@@ -175,6 +176,10 @@ static void object_request(Fake *fake, const Asked *asked, const char *key, Byte
     if (strcmp(asked->method, "PUT") == 0) {
         s3_checksum(asked->body.data, asked->body.used, checksum);
         assert_string_equal(asked_header(asked, "x-amz-checksum-crc32c"), checksum);
+        if (none && fake->knows_no_conditions) {
+            refuse_with(reply, 501, "", "NotImplemented");
+            return;
+        }
         if (none && object && !fake->ignores_if_none_match) {
             refuse_with(reply, 412, "", "PreconditionFailed");
             return;
@@ -586,6 +591,10 @@ static void a_store_without_conditions_is_refused(void **state)
     assert_int_equal(err.kind, ERROR_CONFIG);
     assert_string_equal(err.code, "NoConditionalPut");
     assert_int_equal(world->fake.object_count, 1);
+    world->fake.knows_no_conditions = true;
+    assert_false(store_put_new(world->store, "s3://lake/t/v1", "one", 3, &err));
+    assert_string_equal(err.code, "NoConditionalPut");
+    assert_non_null(strstr(err.message, "501 NotImplemented"));
 }
 
 /* ---------- reads ---------- */
