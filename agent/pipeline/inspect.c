@@ -10,8 +10,6 @@
 #include "agent/table/iceberg/iceberg.h"
 #include "common/mem.h"
 
-#define POSITION_PROPERTY "firn.position."
-
 static json_t *schema_json(const IcebergTable *table)
 {
     json_t *fields = json_array();
@@ -36,8 +34,8 @@ static json_t *positions_json(const IcebergTable *table)
     const char *key;
     json_t *value;
     json_object_foreach(json_object_get(iceberg_metadata(table), "properties"), key,
-                        value) if (strncmp(key, POSITION_PROPERTY, strlen(POSITION_PROPERTY)) == 0)
-        json_object_set(positions, key + strlen(POSITION_PROPERTY), value);
+                        value) if (strncmp(key, ICEBERG_CLAIM, strlen(ICEBERG_CLAIM)) == 0)
+        json_object_set(positions, key + strlen(ICEBERG_CLAIM), value);
     return positions;
 }
 

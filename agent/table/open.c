@@ -375,6 +375,15 @@ bool table_read_claim(const Table *table, TableClaim *ret, Error *err)
     *ret = (TableClaim){0};
     if (!text) {
         const char *unit = iceberg_property(table->iceberg, "firn.unit");
+        /* Two that began with it at once, and the other one was first; or one that is gone. */
+        const char *claim = iceberg_property_like(table->iceberg, ICEBERG_CLAIM);
+        if (claim)
+            return error_set(err, ERROR_CONFIG, "TableTaken",
+                             "table %s.%s is filled by %s (property %s), not by %s: a table has "
+                             "one unit; give another tableName, or, if that one is gone, drop the "
+                             "table or load it again with --resnapshot",
+                             table->name.database, table->name.table, claim + strlen(ICEBERG_CLAIM),
+                             claim, table->unit);
         if (table_head_total(table, "total-records") == 0 ||
             (unit && strcmp(unit, table->unit) == 0))
             return true;
@@ -654,7 +663,7 @@ Table *table_open(const TableOptions *options, Error *err)
     table->ordering = options->ordering ? mem_strdup(options->ordering) : NULL;
     table->memory_bytes_max = options->memory_bytes_max;
     table->unit = mem_strdup(options->unit);
-    table->property = mem_format("firn.position.%s", options->unit);
+    table->property = mem_format(ICEBERG_CLAIM "%s", options->unit);
     table->anchor_property = mem_format("firn.anchor.%s", options->unit);
     table->copy_property = mem_format("firn.copy.%s", options->unit);
     table->request_property = mem_format("firn.resnapshot.%s", options->unit);

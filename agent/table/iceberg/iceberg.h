@@ -161,6 +161,10 @@ int32_t iceberg_last_column_id(const IcebergTable *table);
 const PartitionSpec *iceberg_partition_spec(const IcebergTable *table); /* current */
 const PartitionSpec *iceberg_partition_spec_by_id(const IcebergTable *table, int32_t spec_id);
 const char *iceberg_property(const IcebergTable *table, const char *key); /* NULL: not set */
+/* What a unit says of its place in its source goes by this and the unit's name: see table.h. */
+#define ICEBERG_CLAIM "firn.position."
+/* The key of a property that begins so; NULL: there is none. */
+const char *iceberg_property_like(const IcebergTable *table, const char *prefix);
 const json_t *iceberg_metadata(const IcebergTable *table);   /* the whole, for `inspect` */
 int64_t iceberg_current_snapshot(const IcebergTable *table); /* id of main, -1: none */
 /* Is `ancestor` the head of main or one of its ancestors? Where the chain of parents is cut by

@@ -240,7 +240,6 @@ static void add_writer(Search *search, const json_t *snapshot)
  * snapshot was expired by somebody else) settles nothing, nor does a table without a snapshot. */
 static int64_t settled_ms(Search *search)
 {
-    static const char property[] = "firn.position.";
     const json_t *metadata = search->table->metadata;
     int64_t settled = iceberg_snapshot_time_ms(search->table, metadata_head(metadata));
     const char *name;
@@ -249,7 +248,7 @@ static int64_t settled_ms(Search *search)
     json_object_foreach(json_object_get(metadata, "properties"), name, value)
     {
         const char *text = json_string_value(value), *space = text ? strrchr(text, ' ') : NULL;
-        if (strncmp(name, property, sizeof property - 1) != 0)
+        if (strncmp(name, ICEBERG_CLAIM, strlen(ICEBERG_CLAIM)) != 0)
             continue;
         int64_t id = space ? strtoll(space + 1, NULL, 10) : -1;
         int64_t time_ms = iceberg_snapshot_time_ms(search->table, id);

@@ -71,7 +71,7 @@ static void keep_named(History *history, const json_t *metadata)
     json_object_foreach(json_object_get(metadata, "properties"), name, value)
     {
         const char *text = json_string_value(value), *space = text ? strrchr(text, ' ') : NULL;
-        if (space && strncmp(name, "firn.position.", strlen("firn.position.")) == 0)
+        if (space && strncmp(name, ICEBERG_CLAIM, strlen(ICEBERG_CLAIM)) == 0)
             keep_id(history, strtoll(space + 1, NULL, 10));
     }
 }

@@ -249,6 +249,18 @@ const char *iceberg_property(const IcebergTable *table, const char *key)
     return json_string_value(json_object_get(json_object_get(table->metadata, "properties"), key));
 }
 
+const char *iceberg_property_like(const IcebergTable *table, const char *prefix)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(json_object_get(table->metadata, "properties"), key, value)
+    {
+        if (strncmp(key, prefix, strlen(prefix)) == 0)
+            return key;
+    }
+    return NULL;
+}
+
 const json_t *iceberg_metadata(const IcebergTable *table)
 {
     return table->metadata;

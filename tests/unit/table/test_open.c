@@ -114,7 +114,7 @@ static void test_refused_at_open(void **state)
     options.unit = "retail/other";
     Error refusal = {0};
     assert_null(table_open(&options, &refusal));
-    assert_string_equal(refusal.code, "TableNotEmpty");
+    assert_string_equal(refusal.code, "TableTaken");
 
     table_close(world_open(&world)); /* all is well again */
     world.spec.format_version = 3;
@@ -404,6 +404,41 @@ static void test_reordered(void **state)
     reordered(3);
 }
 
+/* Two units begin with one empty table at once: who claims it first has it, though no row of his is
+ * there yet. */
+static void test_taken(void **state)
+{
+    (void)state;
+    World world;
+    world_init(&world, 2, MODE_UPSERT, "region");
+    TableOptions others = world_options(&world);
+    others.unit = "retail/other";
+    AUTO(table_close) Table *table = world_open(&world);
+    Table *other;
+    OK((other = table_open(&others, &err)));
+    const Position position = world_position(100);
+    OK(commit_now(other, &position, &err));
+    assert_int_equal(count_rows(&world), 0);
+
+    AUTO(batch_free) Batch *batch = rows_of(&world, ROW_INSERT, 1, 10, 100);
+    OK(table_put(table, batch, &err));
+    Error refusal = {0};
+    assert_false(commit_now(table, &position, &refusal));
+    assert_int_equal(refusal.kind, ERROR_CONFLICT);
+    TableView view = {0};
+    assert_false(table_look(table, 0, 0, &view, &refusal));
+    assert_string_equal(refusal.code, "TableTaken");
+    assert_int_equal(count_rows(&world), 0);
+    expect_refusal(&world, ERROR_CONFIG, "TableTaken", "filled by retail/other");
+
+    const Position next = world_position(200);
+    OK(commit_now(other, &next, &err));
+    table_close(other);
+    OK((other = table_open(&others, &err)));
+    table_close(other);
+    world_done(&world);
+}
+
 /* A copy that ends before its commit leaves nothing. */
 static void test_abandoned_copy(void **state)
 {
@@ -439,6 +474,7 @@ int main(void)
         cmocka_unit_test(test_dropped),         cmocka_unit_test(test_dead_files),
         cmocka_unit_test(test_empty_copy),      cmocka_unit_test(test_abandoned_copy),
         cmocka_unit_test(test_reordered),       cmocka_unit_test(test_equality_deletes),
+        cmocka_unit_test(test_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
