@@ -28,7 +28,7 @@ STORMS = int(os.environ.get("FIRN_STORMS", "1"))
 HANGS = os.environ.get("FIRN_HANGS") == "1"
 RATE, RATE_LAST = 0.02, 0.1
 STRIKE_SECONDS = 120
-AWAY_SECONDS = float(os.environ.get("FIRN_AWAY", "16"))
+AWAY_SECONDS = float(os.environ.get("FIRN_AWAY", "24"))
 MILD = tuple(kind for kind in HTTP_KINDS if kind != "hang")  # what hangs takes the client's patience: aimed alone
 
 SLOW_DOWN = "<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
@@ -327,7 +327,7 @@ class Away(Shop):
     """A peer is away for longer than PostgreSQL waits for a word of the agent (wal_sender_timeout)."""
 
     rows = 500
-    settings = {"wal_sender_timeout": "'8s'"}
+    settings = {"wal_sender_timeout": "'16s'"}
 
     def walsender(self) -> int | None:
         found = self.connection.execute("select active_pid from pg_replication_slots where slot_name = 'firn'").fetchone()
