@@ -165,7 +165,7 @@ class Faults(Shop):
     def strike_transaction(self):
         """The stream is reset while a transaction that has been sent in part is not over."""
         with self.postgres.connect("shop") as connection, connection.transaction():
-            connection.execute("select 1 from order_lines for update")  # no deadlock with the traffic
+            connection.execute("lock table order_lines in share row exclusive mode")  # no deadlock with the traffic
             before = self.streamed()
             connection.execute("update order_lines set quantity = quantity % 9 + 1")
             wait_until(lambda: self.streamed() > before, 90, "the server streams it", self.agent.alive)
