@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness import authority
 from harness.process import die_with_parent, free_port
 from harness.server import fetched
-from harness.wait import TimedOut, wait_until
+from harness.wait import SLOWER, TimedOut, wait_until
 
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kubectl", "kube-scheduler", "kubelet", "kube-proxy")  # the latter three: kube_node.py
 KUBERNETES = "gomod/kubernetes:" + ",".join(f"k8s.io/kubernetes/cmd/{name}" for name in PROGRAMS)
@@ -348,7 +348,8 @@ class Cluster:
 
     def passed(self, kind: str, name: str, namespace: str, since: str, holds, seconds: float) -> dict | None:
         """The first state of an object, after that version, that `holds` is true of, were it only for a moment; None: there was none
-        within these seconds."""
+        within these seconds, as wait_until counts them."""
+        seconds *= SLOWER
         query = f"?watch=1&fieldSelector=metadata.name%3D{name}&resourceVersion={since}&timeoutSeconds={max(1, int(seconds))}"
         with contextlib.closing(self.connect()) as connection:
             connection.timeout = seconds + 30

@@ -486,7 +486,7 @@ class Topic(EventsCase):
             producer.poll(0)
             if at % 16 == 15:
                 producer.flush()
-        self.assertEqual(producer.flush(60), 0)
+        self.assertEqual(producer.flush(240), 0)
         types = ", ".join(["{name: id, type: long}", *(f"{{name: {name}, type: string}}" for name in columns)])
         self.write(self.unit("wide", "", types, "Append"))
         agent = self.ingest()

@@ -151,7 +151,7 @@ class Traffic:
             died.wait()
             self.assertTrue(died.struck(), died.text()[-2000:])
             self.assertEqual(len((old | left) - self.there(old | left)), 4)
-            once = command("maintain", "-f", self.manifest, "--once", timeout=120)
+            once = command("maintain", "-f", self.manifest, "--once")
             self.assertEqual(once.returncode, OK, once.stderr)
         self.assertEqual(self.there(old | left), set())
         self.assertEqual(listed, old | left)
@@ -232,7 +232,7 @@ class Files(Traffic, Maintained):
             while time.monotonic() < until or runs < 3:
                 planted |= self.plant("orders", f"data/{runs}", OLD_DAYS)
                 self.age_all()
-                once = command("maintain", "-f", self.manifest, "--once", timeout=120)
+                once = command("maintain", "-f", self.manifest, "--once")
                 self.assertEqual(once.returncode, OK, once.stderr)
                 runs += 1
         self.assertEqual(self.there(planted), set())
