@@ -1789,6 +1789,7 @@ class Faults(Reconcile):
                     self.started()
                     if name == "operator-slot-dropped":
                         self.until(lambda: self.find("Connector", "shop") is None, "the Connector is gone")
+                        self.until(lambda: self.find("ConfigMap", "shop-drop") is None, "what dropped its slot is collected")
                     self.kube.apply(shop(self.namespace))
                     self.wait_children()
                     self.until(self.all_ready, "everything is ready")
