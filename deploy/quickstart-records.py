@@ -7,7 +7,7 @@ import sys
 
 from confluent_kafka import Consumer, TopicPartition
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 120
 LOOK_BACK = 50  # records; tombstones and markers have no value
 
 brokers, topic = sys.argv[1:]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.postgres import PASSWORD, free_port
 from harness.process import die_with_parent
-from harness.wait import wait_until
+from harness.wait import SLOWER, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 OK, FAILED, USAGE, REFUSED = 0, 1, 2, 3
@@ -25,7 +25,7 @@ def binary() -> Path:
 
 def command(*arguments, **options) -> subprocess.CompletedProcess:
     """A subcommand that ends by itself."""
-    options.setdefault("timeout", 60)
+    options.setdefault("timeout", 300)
     return subprocess.run([binary(), *map(str, arguments)], capture_output=True, text=True, **options)
 
 
@@ -168,6 +168,7 @@ class Agent:
 
     def wait(self, seconds: float = 60) -> int:
         """Its exit code; minus the signal's number when one ended it."""
+        seconds *= SLOWER
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -201,7 +202,7 @@ class Agent:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=30) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=120) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

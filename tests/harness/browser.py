@@ -22,7 +22,7 @@ class Page:
     def __init__(self, url: str):
         host, _, path = url.removeprefix("ws://").partition("/")
         name, _, port = host.partition(":")
-        self.socket = socket.create_connection((name, int(port)), timeout=60)
+        self.socket = socket.create_connection((name, int(port)), timeout=240)
         self.buffer, self.number, self.errors = b"", 0, []
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(f"GET /{path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -133,7 +133,7 @@ class Browser:
 
     def page(self) -> Page:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/json/new?about:blank", method="PUT")
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return Page(json.load(answer)["webSocketDebuggerUrl"])
 
     def __exit__(self, *unused):

@@ -21,9 +21,9 @@ class Connection:
 
     def __init__(self, port: int, ca: str, host: str = "localhost"):
         context = ssl.create_default_context(cadata=ca)
-        self.socket = context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=30), server_hostname=host)
+        self.socket = context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=120), server_hostname=host)
         self.socket.setblocking(False)
-        self.seconds, self.lock = 30, threading.Lock()
+        self.seconds, self.lock = 120, threading.Lock()
         key = base64.b64encode(os.urandom(16)).decode()
         self._send(f"GET / HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
                             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: firn.channel\r\n\r\n".encode())  # fmt: skip

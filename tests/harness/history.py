@@ -88,7 +88,7 @@ def _heads(place: Place, name: str) -> list[dict]:
     """Nessie's own log of commits, oldest first: what each made of the table."""
     url, found, more = place.rest.uri.removesuffix("/iceberg") + "/api/v2/trees/main/history?fetch=ALL&max-records=1000", [], ""
     while more is not None:
-        with urllib.request.urlopen(url + more, timeout=30) as answer:
+        with urllib.request.urlopen(url + more, timeout=120) as answer:
             page = json.load(answer)
         for entry in page["logEntries"]:
             for operation in entry.get("operations") or []:

@@ -34,7 +34,7 @@ rootLogger.level=WARN
 rootLogger.appenderRefs=stdout
 rootLogger.appenderRef.stdout.ref=STDOUT
 """
-READ_SECONDS = 60
+READ_SECONDS = 120
 SESSION_MS = "3000"  # FIRN_SESSION_MS: so long a consumer that was killed is waited for
 
 
@@ -96,8 +96,8 @@ class Broker(_Java):
 
     def ready(self) -> bool:
         try:
-            AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}).list_topics(timeout=1)
-            return True
+            # it answers before its controller has let it in: until then it makes no topic
+            return bool(AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}).list_topics(timeout=5).brokers)
         except Exception:  # KafkaException: nobody listens yet
             return False
 
@@ -227,7 +227,7 @@ class Registry(_Java):
         """The answer's JSON; urllib's HTTPError on a refusal."""
         data = None if body is None else json.dumps(body).encode()
         kind = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, data, kind, method=method), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, data, kind, method=method), timeout=120) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
@@ -289,7 +289,7 @@ class Connect(_Java):
         return [*self.java("768m"), "org.apache.kafka.connect.cli.ConnectStandalone", worker, *files], {}
 
     def ask(self, path: str):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
             return json.loads(answer.read())
 
     def ready(self) -> bool:

@@ -85,7 +85,7 @@ class SecureBroker(Broker):
             "share.coordinator.state.topic.min.isr": 1, "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000,
             # a broker that was killed is let back in once its session is over
-            "broker.session.timeout.ms": 1500, "broker.heartbeat.interval.ms": 300, **self._security(),
+            "broker.session.timeout.ms": 6000, "broker.heartbeat.interval.ms": 300, **self._security(),
         })  # fmt: skip
         java = self.java("512m")
         shutil.copytree(self._formatted(java, settings), self.folder / "data")

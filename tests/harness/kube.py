@@ -31,14 +31,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness import authority
 from harness.process import die_with_parent, free_port
 from harness.server import fetched
-from harness.wait import TimedOut, wait_until
+from harness.wait import SLOWER, TimedOut, wait_until
 
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kubectl", "kube-scheduler", "kubelet", "kube-proxy")  # the latter three: kube_node.py
 KUBERNETES = "gomod/kubernetes:" + ",".join(f"k8s.io/kubernetes/cmd/{name}" for name in PROGRAMS)
 ETCD = "gomod/etcd:go.etcd.io/etcd/server/v3"
 HELM = "gomod/helm:helm.sh/helm/v3/cmd/helm"
 START_SECONDS = 120
-STOP_SECONDS = 60
+STOP_SECONDS = 240
 IDLE_SECONDS = 30  # a connection is kept for so long: the server closes those that are idle for 90 s
 
 PLURALS = {
@@ -242,7 +242,7 @@ class Cluster:
     def connect(self) -> http.client.HTTPSConnection:
         context = ssl.create_default_context(cafile=self.folder / "ca.crt")
         context.load_cert_chain(self.folder / "admin.only.crt", self.folder / "admin.key")
-        return http.client.HTTPSConnection(self.address, self.port, timeout=60, context=context)
+        return http.client.HTTPSConnection(self.address, self.port, timeout=120, context=context)
 
     def raw(self, method: str, path: str, body: str = None, kind: str = "application/json") -> tuple[int, bytes]:
         """By a connection that the thread keeps: most of what is asked is asked many times a second, and to greet each other
@@ -348,7 +348,8 @@ class Cluster:
 
     def passed(self, kind: str, name: str, namespace: str, since: str, holds, seconds: float) -> dict | None:
         """The first state of an object, after that version, that `holds` is true of, were it only for a moment; None: there was none
-        within these seconds."""
+        within these seconds, as wait_until counts them."""
+        seconds *= SLOWER
         query = f"?watch=1&fieldSelector=metadata.name%3D{name}&resourceVersion={since}&timeoutSeconds={max(1, int(seconds))}"
         with contextlib.closing(self.connect()) as connection:
             connection.timeout = seconds + 30
@@ -398,7 +399,7 @@ class Cluster:
         self._etcd("/v3/kv/compaction", json.dumps({"revision": newest, "physical": True}))
 
     def _etcd(self, path: str, body: str) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", self.etcd_port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.etcd_port, timeout=120)
         with contextlib.closing(connection):
             connection.request("POST", path, body)
             return connection.getresponse().read()
@@ -445,7 +446,7 @@ class Operator:
             raise AssertionError(f"the operator ended with {self.process.returncode}: {self.text()[-2000:]}")
 
     def http(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=120)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()

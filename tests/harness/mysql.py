@@ -17,7 +17,7 @@ from pymysql.constants import ER
 
 from harness.process import die_with_parent, free_port
 from harness.server import fetched
-from harness.wait import wait_until
+from harness.wait import SLOWER, wait_until
 
 PASSWORD = "firn-test-password"
 START_SECONDS = 90
@@ -115,7 +115,7 @@ class _Database:
     def _end(self, number: int):
         self.ended = True
         self.process.send_signal(number)
-        self.process.wait(START_SECONDS)
+        self.process.wait(SLOWER * START_SECONDS)
 
     def restart(self, **settings: str | None):
         self._end(signal.SIGTERM)
@@ -137,7 +137,7 @@ class _Database:
 
     def connect(self, database: str | None = "shop", **options) -> pymysql.Connection:
         return pymysql.connect(user="root", unix_socket=str(self.socket), database=database, charset="utf8mb4",
-                               autocommit=True, init_command="SET time_zone = '+00:00'", **options)  # fmt: skip
+                               autocommit=True, connect_timeout=120, init_command="SET time_zone = '+00:00'", **options)  # fmt: skip
 
     def execute(self, statement: str, database: str | None = None, values=None):
         with self.connect(database) as connection, connection.cursor() as cursor:

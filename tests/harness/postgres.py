@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 
 from harness.process import die_with_parent, free_port
-from harness.wait import wait_until
+from harness.wait import SLOWER, wait_until
 
 VERSIONS = (15, 16, 17, 18)
 PASSWORD = "firn-test-password"
@@ -115,7 +115,7 @@ class Postgres:
 
     def _end(self, number: int):
         self.process.send_signal(number)
-        self.process.wait(START_SECONDS)
+        self.process.wait(SLOWER * START_SECONDS)
 
     def restart(self, **settings: str):
         self._end(signal.SIGINT)  # a fast shutdown
@@ -166,7 +166,15 @@ class Postgres:
         with self.connect() as connection:
             connection.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where active")
             self.drop_slots()
-            connection.execute(f'drop database "{name}" with (force)')
+
+            def dropped() -> bool:
+                try:
+                    connection.execute(f'drop database "{name}" with (force)')
+                except psycopg.errors.ObjectInUse:  # those who are put out may take longer than the five seconds that it waits
+                    return False
+                return True
+
+            wait_until(dropped, START_SECONDS, f"{name} is dropped")
 
     def wal_end(self) -> int:
         return self.execute(_WAL_END)[0][0]

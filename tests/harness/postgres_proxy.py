@@ -67,11 +67,16 @@ class PostgresProxy:
         self.threads[-1].start()
 
     def _accept(self):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # this end is shut
             while True:
                 client, _ = self.listener.accept()
-                server = socket.create_connection(self.target)
-                self.sockets += [client, server]
+                self.sockets.append(client)
+                try:
+                    server = socket.create_connection(self.target)
+                except OSError:  # the server is away, and may come back
+                    client.close()
+                    continue
+                self.sockets.append(server)
                 statement = [""]
                 self._run(self._ask, client, server, statement)
                 self._run(self._answer, server, client, statement)

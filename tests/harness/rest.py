@@ -159,7 +159,7 @@ class RestCatalog(JavaServer):
         """A request of the REST protocol as it is, and the answer's JSON; urllib's HTTPError on a refusal."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.uri + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 

@@ -88,7 +88,7 @@ class S3Server(Server):
             aws_access_key_id=access_key or self.access_key, aws_secret_access_key=secret_key or self.secret_key,
             verify=str(self.ca_file) if self.tls else None,
             config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1},
-                          connect_timeout=5, read_timeout=30))  # fmt: skip
+                          connect_timeout=30, read_timeout=120))  # fmt: skip
 
     def create_bucket(self, name: str):
         """Also when it is there already."""

@@ -31,7 +31,7 @@ class Server:
 
     name = "server"
     start_seconds = 60
-    stop_seconds = 20
+    stop_seconds = 60
 
     def __init__(self):
         self.port = None

@@ -166,7 +166,7 @@ class Copy(Shop):
                 self.make_big()
                 self.warehouse = self.folder / f"warehouse-{number}"
                 self.warehouse.mkdir()
-                self.write_manifest(rate=5000, interval="200ms", slot=f"firn{number}", more_table=SMALL_FILES)
+                self.write_manifest(rate=1500, interval="200ms", slot=f"firn{number}", more_table=SMALL_FILES)
                 agent = self.start()
                 self.wait_some(agent)
                 agent.kill() if kill == "kill" else self.assert_stopped(agent)
@@ -188,7 +188,7 @@ class Copy(Shop):
         dice = random.Random(SEED)
         with self.subTest(seed=SEED), Traffic(self):
             for number, way in enumerate(ways):
-                self.write_manifest(rate=1500, **fields)
+                self.write_manifest(rate=800, **fields)
                 agent = self.start(crash_at=way)
                 if way:
                     self.assertEqual(agent.wait(), -signal.SIGKILL, agent.text()[-3000:])
@@ -220,7 +220,7 @@ class Copy(Shop):
         self.make_big()
         fields = {"interval": "200ms", "more_table": SMALL_FILES, "parallelism": 3}
         with Traffic(self):
-            self.write_manifest(format=2, rate=3000, **fields)
+            self.write_manifest(format=2, rate=1000, **fields)
             agent = self.start()
             self.wait_some(agent)
             agent.kill()
@@ -235,7 +235,7 @@ class Copy(Shop):
         """VACUUM FULL moves rows without a word in the log."""
         self.make_big()
         self.connection.execute("delete from big where id % 3 = 0")
-        self.write_manifest(rate=5000, interval="200ms", more_table=SMALL_FILES)
+        self.write_manifest(rate=1500, interval="200ms", more_table=SMALL_FILES)
         agent = self.start()
         self.wait_some(agent)
         agent.kill()
@@ -247,7 +247,7 @@ class Copy(Shop):
 
     def test_truncated_meanwhile(self):
         self.make_big()
-        self.write_manifest(rate=10000, interval="200ms", more_table=SMALL_FILES)
+        self.write_manifest(rate=1500, interval="200ms", more_table=SMALL_FILES)
         agent = self.start()
         wait_until(agent.copying, 60, "the copy goes on", agent.alive)
         self.wait_some(agent, 12)
@@ -265,7 +265,7 @@ class Copy(Shop):
         run("insert into big select i, i % 5, (select string_agg(md5((i * 31 + k)::text), '') from generate_series(1, 20) k)"
             " from generate_series(1, 12000) i")  # fmt: skip
         run("analyze big")
-        self.write_manifest(rate=3000, interval="200ms", parallelism=4, more_table=SMALL_FILES)
+        self.write_manifest(rate=600, interval="200ms", parallelism=4, more_table=SMALL_FILES)
         agent = self.start()
         self.wait_some(agent, 40)
         agent.kill()
@@ -286,7 +286,7 @@ class Copy(Shop):
         for part in range(4):
             run(f"create table big_{part} partition of big for values with (modulus 4, remainder {part})")
         run("insert into big select i, repeat(md5(i::text), 20) from generate_series(1, 20000) i")
-        self.write_manifest(rate=6000, interval="200ms", parallelism=4, more_table=SMALL_FILES)
+        self.write_manifest(rate=2000, interval="200ms", parallelism=4, more_table=SMALL_FILES)
 
         def altered(between):
             with self.connection.transaction():
@@ -346,7 +346,7 @@ class Copy(Shop):
             with self.subTest(kind):
                 self.afresh(number)
                 fields = {"format": 2 + number % 2, "interval": "200ms", "more_table": SMALL_FILES}
-                self.write_manifest(rate=5000, **fields)
+                self.write_manifest(rate=2000, **fields)
                 with self.start() as agent:
                     self.wait_some(agent, 12)
                     kept = self.alter(kind)
@@ -361,7 +361,7 @@ class Copy(Shop):
             with self.subTest(kind):
                 self.afresh(number)
                 fields = {"format": 2 + number % 2, "interval": "200ms", "more_table": SMALL_FILES}
-                self.write_manifest(rate=4000, **fields)
+                self.write_manifest(rate=1000, **fields)
                 with self.start() as agent:
                     self.wait_some(agent, 12)
                     agent.kill()
@@ -434,7 +434,7 @@ class Copy(Shop):
     def test_altered_in_append(self):
         self.make_small()
         fields = {"mode": "Append", "interval": "200ms", "more_table": SMALL_FILES}
-        self.write_manifest(rate=3000, **fields)
+        self.write_manifest(rate=800, **fields)
         agent = self.start()
         wait_until(lambda: self.progress(), 60, "something is durable", agent.alive)
         self.alter("added")
@@ -448,7 +448,7 @@ class Copy(Shop):
 
     def test_altered_in_copy_alone(self):
         self.make_small()
-        self.write_manifest(rate=4000, snapshot="Only", interval="200ms", more_table=SMALL_FILES)
+        self.write_manifest(rate=1500, snapshot="Only", interval="200ms", more_table=SMALL_FILES)
         agent = self.start()
         self.wait_some(agent, 12)
         self.connection.execute("alter table big add column extra integer default 7")
@@ -459,7 +459,7 @@ class Copy(Shop):
     def test_truncated_live(self):
         """Readers hold a table for a range at a time: TRUNCATE comes in between."""
         self.make_big()
-        self.write_manifest(rate=8000, interval="200ms", parallelism=3, more_table=SMALL_FILES)
+        self.write_manifest(rate=3000, interval="200ms", parallelism=3, more_table=SMALL_FILES)
         agent = self.start()
         self.wait_some(agent, 12)
         self.connection.execute("truncate big; insert into big values (5, 5, 'after', null)")
@@ -473,7 +473,7 @@ class Copy(Shop):
         self.addCleanup(place.stop)
         self.make_big()
         fields = {"place": place, "format": 3, "interval": "200ms", "more_table": SMALL_FILES}
-        self.write_manifest(rate=1500, **fields)
+        self.write_manifest(rate=800, **fields)
 
         def commits(agent):
             return sum(v for k, v in agent.metrics().items() if k.startswith("firn_table_commits_total") and "big" in k)
@@ -511,7 +511,7 @@ class Copy(Shop):
         """Before a start, and while the agent runs: the others stream on."""
         run = self.connection.execute
         run("create table first (id integer primary key, v text); insert into first values (1, 'x')")
-        self.write_manifest(rate=6000, interval="200ms")
+        self.write_manifest(rate=2500, interval="200ms")
         agent = self.start()
         self.wait_agreed(agent)
         self.assert_stopped(agent)
@@ -566,7 +566,7 @@ class Copy(Shop):
 
     def test_figures(self):
         self.make_big()
-        self.write_manifest(rate=10000, interval="200ms", more_table=SMALL_FILES)
+        self.write_manifest(rate=4000, interval="200ms", more_table=SMALL_FILES)
         agent = self.start(http=True)
         self.wait_some(agent)
 

@@ -28,7 +28,7 @@ STORMS = int(os.environ.get("FIRN_STORMS", "1"))
 HANGS = os.environ.get("FIRN_HANGS") == "1"
 RATE, RATE_LAST = 0.02, 0.1
 STRIKE_SECONDS = 120
-AWAY_SECONDS = float(os.environ.get("FIRN_AWAY", "16"))
+AWAY_SECONDS = float(os.environ.get("FIRN_AWAY", "24"))
 MILD = tuple(kind for kind in HTTP_KINDS if kind != "hang")  # what hangs takes the client's patience: aimed alone
 
 SLOW_DOWN = "<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
@@ -165,7 +165,7 @@ class Faults(Shop):
     def strike_transaction(self):
         """The stream is reset while a transaction that has been sent in part is not over."""
         with self.postgres.connect("shop") as connection, connection.transaction():
-            connection.execute("select 1 from order_lines for update")  # no deadlock with the traffic
+            connection.execute("lock table order_lines in share row exclusive mode")  # no deadlock with the traffic
             before = self.streamed()
             connection.execute("update order_lines set quantity = quantity % 9 + 1")
             wait_until(lambda: self.streamed() > before, 90, "the server streams it", self.agent.alive)
@@ -327,7 +327,7 @@ class Away(Shop):
     """A peer is away for longer than PostgreSQL waits for a word of the agent (wal_sender_timeout)."""
 
     rows = 500
-    settings = {"wal_sender_timeout": "'8s'"}
+    settings = {"wal_sender_timeout": "'16s'"}
 
     def walsender(self) -> int | None:
         found = self.connection.execute("select active_pid from pg_replication_slots where slot_name = 'firn'").fetchone()

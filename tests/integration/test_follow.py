@@ -87,6 +87,7 @@ class Follow(Shop):
                 run("delete from order_lines where line between 120 and 125")
             with self.postgres.connect("shop") as other:
                 other.execute("begin")
+                other.execute("lock table order_lines in share row exclusive mode")  # no deadlock with the traffic
                 other.execute("update order_lines set quantity = 0 where line > 100")
                 other.execute("rollback")
         self.wait_agreed(agent, 180)

@@ -209,7 +209,8 @@ class Ingest(IngestCase):
             self.write_manifest(partitions=5)
             capture = self.start()
             self.wait_transactions(changes, changes.done["transactions"] + 200)
-        self.connection.execute("truncate order_lines; insert into order_lines (order_id, line, sku, quantity, price) select 1, 1, sku, 1, 1 from products limit 1")
+        self.connection.execute("truncate order_lines; insert into order_lines (order_id, line, sku, quantity, price)"
+                                " select (select min(id) from orders), 1, sku, 1, 1 from products limit 1")  # fmt: skip
         self.wait_agreed(capture)
         ingest = self.ingest()
         self.wait_equal(capture, ingest)

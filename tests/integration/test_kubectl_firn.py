@@ -79,7 +79,7 @@ class Plugin(unittest.TestCase):
 
     def kubectl(self, *words: str, code: int = 0) -> str:
         environment = {"PATH": f"{self.folder}:{os.environ['PATH']}", "HOME": str(self.folder), "KUBECONFIG": str(self.kube.folder / "admin.kubeconfig")}
-        done = subprocess.run(["kubectl", *words], capture_output=True, text=True, timeout=60, env=environment)
+        done = subprocess.run(["kubectl", *words], capture_output=True, text=True, timeout=300, env=environment)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return done.stdout if not code else done.stderr
 
@@ -100,7 +100,7 @@ class Plugin(unittest.TestCase):
                     text += live.stdout.read(1)
             finally:
                 live.send_signal(signal.SIGINT)
-            self.assertEqual(live.wait(30), 130)
+            self.assertEqual(live.wait(120), 130)
         self.assertEqual(text.split("\033[H\033[2J")[1:3], [GOLDEN, GOLDEN])
 
     def test_describe(self):

@@ -88,10 +88,10 @@ class Servers(unittest.TestCase):
             self.assertEqual(server.keys("lake"), ["a"])
             trusting = ssl.create_default_context(cadata=server.ca_pem)
             with self.assertRaises(HTTPError) as refused:
-                urllib.request.urlopen(server.endpoint, timeout=10, context=trusting)
+                urllib.request.urlopen(server.endpoint, timeout=120, context=trusting)
             self.assertEqual(refused.exception.code, 403)
             with self.assertRaisesRegex(OSError, "CERTIFICATE_VERIFY_FAILED"):
-                urllib.request.urlopen(server.endpoint, timeout=10)
+                urllib.request.urlopen(server.endpoint, timeout=120)
 
     def test_versitygw_tls(self):
         self.tls("versitygw")

@@ -151,7 +151,7 @@ class Traffic:
             died.wait()
             self.assertTrue(died.struck(), died.text()[-2000:])
             self.assertEqual(len((old | left) - self.there(old | left)), 4)
-            once = command("maintain", "-f", self.manifest, "--once", timeout=120)
+            once = command("maintain", "-f", self.manifest, "--once")
             self.assertEqual(once.returncode, OK, once.stderr)
         self.assertEqual(self.there(old | left), set())
         self.assertEqual(listed, old | left)
@@ -174,6 +174,7 @@ class Files(Traffic, Maintained):
     def test_by_itself(self):
         """By the process that fills the tables, and by one beside it; one of them at a time."""
         self.ask("FIRN_MAINTAIN_MS", "1000")
+        began = time.time()
         self.write_units()
         agent = self.start(http=True)
         self.wait_agreed(agent)
@@ -182,7 +183,7 @@ class Files(Traffic, Maintained):
         with self.traffic(seed=9, bulk=False):
             wait_until(lambda: not self.there(planted), 60, "they go", agent.alive)
         wait_until(lambda: agent.metrics().get(series) == 3, 60, "it says so", agent.alive)
-        self.assertGreater(agent.metrics()['firn_orphans_removed_timestamp_seconds{table="shop.orders"}'], time.time() - 100)
+        self.assertGreater(agent.metrics()['firn_orphans_removed_timestamp_seconds{table="shop.orders"}'], began - 1)
         self.wait_agreed(agent)
         self.assert_stopped(agent)
         planted = self.plant("orders", "data", OLD_DAYS, 3)
@@ -231,7 +232,7 @@ class Files(Traffic, Maintained):
             while time.monotonic() < until or runs < 3:
                 planted |= self.plant("orders", f"data/{runs}", OLD_DAYS)
                 self.age_all()
-                once = command("maintain", "-f", self.manifest, "--once", timeout=120)
+                once = command("maintain", "-f", self.manifest, "--once")
                 self.assertEqual(once.returncode, OK, once.stderr)
                 runs += 1
         self.assertEqual(self.there(planted), set())

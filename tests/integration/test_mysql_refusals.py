@@ -147,6 +147,10 @@ class Refusals(OfATable):
         """Of the log."""
         return self.server.execute("select count(*) from information_schema.processlist where command like 'Binlog Dump%'")[0][0]
 
+    def setUp(self):
+        super().setUp()
+        wait_until(lambda: not self.readers(), SECONDS, "those of before have left")
+
     def wait_reading(self, agent: Agent):
         """The rows may be there before it follows the log."""
         wait_until(lambda: self.readers() == 1, SECONDS, "it reads the log", agent.alive)

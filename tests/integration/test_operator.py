@@ -89,7 +89,7 @@ def health(thing: dict) -> tuple[str, str]:
     """What Argo CD makes of it, by the script that deploy/gitops gives it."""
     script = (ROOT / "deploy/gitops/argocd/health.lua").read_text()
     program = f"obj = {lua(thing)}\nlocal function check()\n{script}\nend\nlocal found = check()\nprint(found.status)\nprint(found.message)"
-    done = subprocess.run(["lua5.1", "-"], input=program, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["lua5.1", "-"], input=program, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     status, _, message = done.stdout.partition("\n")
     return status, message.rstrip("\n")
@@ -99,7 +99,7 @@ def shown(namespace: str, *words: str) -> list[list[str]]:
     """By kubectl get, as people see it: a line's words."""
     kubectl = Path(fetched("go", KUBERNETES)) / "kubectl"
     call = [kubectl, f"--kubeconfig={cluster().folder}/admin.kubeconfig", "--namespace", namespace, "get", *words]
-    return [line.split() for line in subprocess.run(call, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()]
+    return [line.split() for line in subprocess.run(call, capture_output=True, text=True, check=True, timeout=300).stdout.splitlines()]
 
 
 def condition(thing: dict | None, name: str) -> dict:
@@ -1185,7 +1185,7 @@ class Life(Reconcile):
         context = ssl.create_default_context(cadata=self.trust())
         context.set_ciphers("DEFAULT:@SECLEVEL=0")  # it is not this end that refuses
         context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, most
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as to, context.wrap_socket(to, server_hostname=host) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=120) as to, context.wrap_socket(to, server_hostname=host) as connection:
             return connection.version()
 
     def test_a_channel_without_its_secret(self):
@@ -1788,6 +1788,7 @@ class Faults(Reconcile):
                     self.started()
                     if name == "operator-slot-dropped":
                         self.until(lambda: self.find("Connector", "shop") is None, "the Connector is gone")
+                        self.until(lambda: self.find("ConfigMap", "shop-drop") is None, "what dropped its slot is collected")
                     self.kube.apply(shop(self.namespace))
                     self.wait_children()
                     self.until(self.all_ready, "everything is ready")
@@ -2028,7 +2029,7 @@ class Install(unittest.TestCase):
 
     def run_command(self, *words, code: int = 0) -> str:
         environment = {**os.environ, "HOME": str(self.folder), "KUBECONFIG": str(self.kube.folder / "admin.kubeconfig")}
-        done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120, env=environment)
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=600, env=environment)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return done.stdout + (done.stderr if code else "")
 
@@ -2162,7 +2163,7 @@ class Install(unittest.TestCase):
 class Commands(unittest.TestCase):
     def test_usage(self):
         def run(*words):
-            return subprocess.run([operator_binary(), *words], capture_output=True, text=True, timeout=60)
+            return subprocess.run([operator_binary(), *words], capture_output=True, text=True, timeout=300)
 
         self.assertEqual(run("--help").returncode, 0)
         self.assertEqual(run("run").returncode, 2)

@@ -265,7 +265,7 @@ class Relayed(Topics):
         class Through:
             url = self.registry.url.replace(str(self.registry.port), str(self.proxies[self.registry].port))
 
-        text = stream_manifest(self.source, self.broker.bootstrap, partitions=1, registry=Through, rate=500)
+        text = stream_manifest(self.source, self.broker.bootstrap, partitions=1, registry=Through, rate=200)
         self.kube.secret("db", self.namespace, username="postgres", password=PASSWORD)
         uri = f"http://{self.proxies[self.catalog].address}"
         table = {"catalog": {"type": "Rest", "uri": uri, "warehouse": self.catalog.warehouse}, "location": f"{self.folder}/lake/orders",

@@ -249,7 +249,7 @@ class LivePage(unittest.TestCase):
         return self.kube.call("POST", path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["firn-channel"]}})["status"]["token"]
 
     def ask(self, path: str = "/", port: int = None, address: str = "127.0.0.1", source: str = "127.0.0.1", method: str = "GET", **headers) -> tuple[int, dict, str]:
-        connection = http.client.HTTPConnection(address, port or self.port, timeout=20, source_address=(source, 0))
+        connection = http.client.HTTPConnection(address, port or self.port, timeout=120, source_address=(source, 0))
         connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
         found = answer.status, {name.lower(): value for name, value in answer.getheaders()}, "" if answer.status == 101 else answer.read().decode()
@@ -311,7 +311,7 @@ class LivePage(unittest.TestCase):
         if own:
             self.assertEqual(self.ask("/", port, own[0], own[0])[0], 403)
         done = subprocess.run([other.process.args[0], "run", "--agent-image=a", "--page=0.0.0.0:1", f"--kubeconfig={self.kube.folder}/admin.kubeconfig",
-                               "--leader-elect=false"], capture_output=True, text=True, timeout=60)  # fmt: skip
+                               "--leader-elect=false"], capture_output=True, text=True, timeout=300)  # fmt: skip
         self.assertEqual(done.returncode, 3)
         self.assertIn("the page is plain HTTP", done.stderr)
 
@@ -321,7 +321,7 @@ def viewer(port: int, source: str, headers: dict, word: dict) -> list:
     import socket
     import struct
 
-    with socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0)) as to:
+    with socket.create_connection(("127.0.0.1", port), timeout=120, source_address=(source, 0)) as to:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         to.sendall(f"GET /live HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: https://127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                    f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: firn.page\r\n{lines}\r\n".encode())  # fmt: skip

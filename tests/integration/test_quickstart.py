@@ -15,7 +15,7 @@ class Quickstart(unittest.TestCase):
             Path(folder).chmod(0o755)  # the server's user goes through it
             result = subprocess.run(
                 [ROOT / "deploy" / "quickstart", "--seconds", "5", "--rows", "20000", *options],
-                capture_output=True, text=True, timeout=500, env={**os.environ, "TMPDIR": folder})  # fmt: skip
+                capture_output=True, text=True, timeout=1500, env={**os.environ, "TMPDIR": folder})  # fmt: skip
             self.assertEqual(list(Path(folder).iterdir()), [], "something was left behind")
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
         self.assertRegex(result.stdout.splitlines()[-1], r"^match: 4 tables, \d+ rows, hash equal$")

@@ -202,7 +202,8 @@ class Directory(Case):
         for point in points:
             with self.subTest(point):
                 self.connection.execute("drop schema public cascade; create schema public")
-                self.connection.execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots; drop publication if exists firn")
+                self.postgres.drop_slots()
+                self.connection.execute("drop publication if exists firn")
                 self.warehouse = self.folder / f"warehouse-{point}"
                 self.warehouse.mkdir()
                 self.fill()

@@ -294,7 +294,7 @@ MEGA = 1 << 20
 class BrokerAway(RelayCase):
     """Nothing takes the rows, and there is no spool: they wait at the source, which is answered and watched."""
 
-    PATIENCE_SECONDS = 4  # the server's, with who reads its log
+    PATIENCE_SECONDS = 20  # the server's, with who reads its log: longer than a busy machine stands still
     settings = {"wal_sender_timeout": f"'{PATIENCE_SECONDS}s'", "max_slot_wal_keep_size": "'1GB'"}
     rows = 300
 
@@ -319,9 +319,9 @@ class BrokerAway(RelayCase):
 
         def answered_for_long():
             self.assertTrue(self.postgres.slot("firn")["active"], agent.text()[-2000:])
-            return time.monotonic() - away > 3 * self.PATIENCE_SECONDS
+            return time.monotonic() - away > 1.5 * self.PATIENCE_SECONDS
 
-        wait_until(answered_for_long, 60, "the server lost its patience several times over, if it was to", agent.alive)
+        wait_until(answered_for_long, 60, "the server lost its patience, if it was to", agent.alive)
         self.assertLess(self.watched(agent)["firn_log_headroom_bytes"], headroom - 80 * MEGA)
         self.assertLess(agent.memory()["peak"] - before, 32 * MEGA)
         self.broker.start_again()

@@ -258,7 +258,7 @@ class Refusals(RelayCase):
         self.assert_goes_on()
         admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
         resource = ConfigResource(ConfigResource.Type.TOPIC, f"{self.prefix}.firn-state")
-        settings = admin.describe_configs([resource])[resource].result(20)
+        settings = admin.describe_configs([resource])[resource].result(120)
         self.assertEqual(settings["cleanup.policy"].value, "compact")
         keys = {message.key().decode() for message in self.broker.read(f"{self.prefix}.firn-state")}
         self.assertEqual(keys, {"position", *(f"table/public.{table}" for table in ("customers", "order_lines", "orders", "products"))})

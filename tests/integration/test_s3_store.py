@@ -53,7 +53,7 @@ class S3Store:
     def run_store(self, command, uri, *arguments, status=0, **other):
         """Its output; with a status of 1, what it said."""
         process = self.begin(command, uri, *arguments, **other)
-        output, said = process.communicate(timeout=240)
+        output, said = process.communicate(timeout=600)
         self.assertEqual(process.returncode, status, said.decode())
         return said.decode() if status else output
 
@@ -107,7 +107,7 @@ class S3Store:
     def test_one_wins(self):
         for turn in range(3):
             racing = [self.begin("put_new", self.uri(f"v{turn}"), f"writer {i}") for i in range(8)]
-            said = [process.communicate(timeout=120)[1].decode() for process in racing]
+            said = [process.communicate(timeout=600)[1].decode() for process in racing]
             won = [i for i, process in enumerate(racing) if process.returncode == 0]
             self.assertEqual(len(won), 1, said)
             self.assertEqual(self.body(f"v{turn}"), f"writer {won[0]}".encode())

@@ -85,13 +85,13 @@ spec:
                              "enable.partition.eof": True, "enable.auto.commit": False, "fetch.wait.max.ms": 10})  # fmt: skip
         found = defaultdict(list)
         try:
-            known = consumer.list_topics(self.target, timeout=30).topics[self.target]
+            known = consumer.list_topics(self.target, timeout=120).topics[self.target]
             if known.error:
                 return found
             consumer.assign([TopicPartition(self.target, number, 0) for number in known.partitions])
             rest = len(known.partitions)
             while rest:
-                message = consumer.poll(30)
+                message = consumer.poll(120)
                 self.assertIsNotNone(message, "the topic can be read to its end")
                 if message.error():
                     rest -= 1
