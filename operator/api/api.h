@@ -122,6 +122,8 @@ char *kind_path(Kind kind, const char *namespace_name, const char *name, const c
 /* Server-side apply of a whole object under the operator's field manager, taking fields over from
  * others. *ret NULL is fine. */
 MUST_CHECK bool api_apply(Api *api, const json_t *object, json_t **ret, Error *err);
+/* Likewise of what is not there yet. CONFLICT: something is, or this server takes it so. */
+MUST_CHECK bool api_create(Api *api, const json_t *object, Error *err);
 /* Likewise of a status; *ret has the metadata alone. */
 MUST_CHECK bool api_apply_status(Api *api, const json_t *object, json_t **ret, Error *err);
 /* Also true when it is not there. In the background. */
