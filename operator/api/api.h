@@ -148,6 +148,8 @@ const char *object_text(const json_t *object, const char *path);
  * each route, then its dead letters'. NULL: there are no more. */
 const char *object_table(const json_t *unit, size_t at);
 const json_t *object_controller(const json_t *object); /* the owner reference that is one */
+/* Of a resource of ours: no status of it was written yet. */
+bool object_is_new(const json_t *object);
 /* By when they were made, then by namespace and name. */
 bool object_is_elder(const json_t *one, const json_t *other);
 /* What a Deployment says in numbers: asked for with each look. */

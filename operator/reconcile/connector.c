@@ -181,7 +181,8 @@ static State hear(Look *look, Reported *ret)
     return state_of_reported(&by_pods, ret);
 }
 
-static bool make(Look *look, const Found *found, const Orders *orders, Error *err)
+/* whole false: but for the Deployment, and what nobody wants any more stays. */
+static bool make(Look *look, const Found *found, const Orders *orders, bool whole, Error *err)
 {
     Operator *op = look->op;
     char label[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
@@ -202,11 +203,12 @@ static bool make(Look *look, const Found *found, const Orders *orders, Error *er
     json_t *child;
     json_array_foreach(wanted, i, child)
     {
-        if (!child_apply(op, found->connector, child, err))
+        if ((whole || kind_of(child) != KIND_DEPLOYMENT) &&
+            !child_apply(op, found->connector, child, err))
             return false;
     }
     name_of_label(look->name, label);
-    return children_prune(op, found->connector, 0, label, wanted, err);
+    return !whole || children_prune(op, found->connector, 0, label, wanted, err);
 }
 
 /* --- what it says of others --- */
@@ -254,26 +256,60 @@ static bool is_paused(const json_t *object)
     return paused && strcmp(paused, "false") != 0;
 }
 
+/* One of which nothing is there yet, while a crowd falters: should it be over, only the Deployment
+ * remains to be made then; should it go on, no Pod is rolled for it. What is wrong is said by the
+ * look that follows. */
+static bool prepare(Look *look, Error *err)
+{
+    AUTO(json_free)
+    json_t *connector =
+        cache_get(look->op->cache, KIND_CONNECTOR, look->namespace_name, look->name);
+    if (!connector || object_is_deleted(connector) || is_paused(connector))
+        return true;
+    Found found;
+    State state;
+    Orders orders;
+    orders_find(look, KIND_CONNECTOR, connector, &orders);
+    find(look, json_incref(connector), &found);
+    bool ok = !may_be_made(look, &found, &state) || !has_work(&found) ||
+              (finalizer_set(look, connector, err) && make(look, &found, &orders, false, err));
+    orders_done(&orders);
+    found_done(&found);
+    return ok || err->kind == ERROR_CONFIG;
+}
+
+static bool is_begun(Look *look)
+{
+    char name[NAME_BYTES_MAX];
+    name_of_child(look->name, "-capture", name);
+    return cache_has(look->op->cache, KIND_CONFIG_MAP, look->namespace_name, name);
+}
+
 /* While units and tables come by the hundred: each look reads all that are there, and what it
  * writes rolls the Pods. One that came with them waits likewise. */
-static bool can_wait(Look *look)
+static bool can_wait(Look *look, bool *ret_prepares)
 {
     Verdicts *verdicts = look->op->verdicts;
-    int64_t ends_us = crowd_ends_us(look->op);
+    int64_t ends_us = crowd_ends_us(look->op), still_us = crowd_is_still_us(look->op);
     int64_t since_us = verdicts_looked_at(verdicts, look->namespace_name, look->name);
+    *ret_prepares = false;
     if (!ends_us || (since_us && look->now_us >= since_us + CROWD_LOOKS_US))
         return false;
     if (!since_us)
         verdicts_looked(verdicts, look->namespace_name, look->name, look->now_us);
-    enqueue_first(look->op, 'c', look->namespace_name, look->name, ends_us);
+    bool begun = is_begun(look);
+    *ret_prepares = !begun && look->now_us >= still_us;
+    enqueue_first(look->op, 'c', look->namespace_name, look->name,
+                  begun || *ret_prepares ? ends_us : still_us);
     return true;
 }
 
 bool connector_look(Look *look, Error *err)
 {
     Operator *op = look->op;
-    if (can_wait(look))
-        return true;
+    bool prepares;
+    if (can_wait(look, &prepares))
+        return !prepares || prepare(look, err);
     json_t *connector = cache_get(op->cache, KIND_CONNECTOR, look->namespace_name, look->name);
     if (!connector) {
         AUTO(mem_free) char *key = reports_key('c', look->namespace_name, look->name);
@@ -296,7 +332,8 @@ bool connector_look(Look *look, Error *err)
     orders_find(look, KIND_CONNECTOR, connector, &orders);
     bool ok = finalizer_set(look, connector, err), made = false;
     find(look, connector, &found);
-    if (ok && may_be_made(look, &found, &state) && !(made = make(look, &found, &orders, err))) {
+    if (ok && may_be_made(look, &found, &state) &&
+        !(made = make(look, &found, &orders, true, err))) {
         ok = err->kind == ERROR_CONFIG; /* a person can mend it, and is told */
         if (ok) {
             state = state_of(HEALTH_STALLED, "Stalled", err->code, "%s", err->message);
