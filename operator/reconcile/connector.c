@@ -119,6 +119,20 @@ static bool is_outdated(Look *look, const Found *found)
     return text && bundle_holds_others(text, found->units);
 }
 
+static bool has_child(Look *look, Kind kind)
+{
+    char name[NAME_BYTES_MAX];
+    name_of_child(look->name, "-capture", name);
+    return cache_has(look->op->cache, kind, look->namespace_name, name);
+}
+
+/* And it came to no more: see prepare. */
+static bool is_prepared(Look *look)
+{
+    return has_child(look, KIND_SERVICE_ACCOUNT) && !has_child(look, KIND_CONFIG_MAP) &&
+           !has_child(look, KIND_DEPLOYMENT);
+}
+
 /* A unit that names what is not there yet is not refused for it: see unit.c. */
 static bool is_refused(const Found *found, const json_t *unit)
 {
@@ -163,7 +177,8 @@ static bool may_be_made(Look *look, const Found *found, State *ret)
                         strlen(bundle->text));
         return false;
     }
-    if (!has_work(found) && json_array_size(found->units) && !is_outdated(look, found)) {
+    if (!has_work(found) && json_array_size(found->units) && !is_outdated(look, found) &&
+        !is_prepared(look)) {
         *ret = state_without_work(found);
         return false;
     }
@@ -181,8 +196,7 @@ static State hear(Look *look, Reported *ret)
     return state_of_reported(&by_pods, ret);
 }
 
-/* whole false: but for the Deployment, and what nobody wants any more stays. */
-static bool make(Look *look, const Found *found, const Orders *orders, bool whole, Error *err)
+static bool make(Look *look, const Found *found, const Orders *orders, Error *err)
 {
     Operator *op = look->op;
     char label[NAME_BYTES_MAX], secrets_hash[HASH_BYTES];
@@ -203,12 +217,11 @@ static bool make(Look *look, const Found *found, const Orders *orders, bool whol
     json_t *child;
     json_array_foreach(wanted, i, child)
     {
-        if ((whole || kind_of(child) != KIND_DEPLOYMENT) &&
-            !child_apply(op, found->connector, child, err))
+        if (!child_apply(op, found->connector, child, err))
             return false;
     }
     name_of_label(look->name, label);
-    return !whole || children_prune(op, found->connector, 0, label, wanted, err);
+    return children_prune(op, found->connector, 0, label, wanted, err);
 }
 
 /* --- what it says of others --- */
@@ -256,33 +269,42 @@ static bool is_paused(const json_t *object)
     return paused && strcmp(paused, "false") != 0;
 }
 
-/* One of which nothing is there yet, while a crowd falters: should it be over, only the Deployment
- * remains to be made then; should it go on, no Pod is rolled for it. What is wrong is said by the
- * look that follows. */
+/* One of which nothing is there yet, while a crowd falters: all that is the same whatever its units
+ * are is made, so that ConfigMap and Deployment alone remain for the crowd's end. What is wrong is
+ * said by the look that follows. */
 static bool prepare(Look *look, Error *err)
 {
     AUTO(json_free)
     json_t *connector =
         cache_get(look->op->cache, KIND_CONNECTOR, look->namespace_name, look->name);
-    if (!connector || object_is_deleted(connector) || is_paused(connector))
+    AUTO(json_free)
+    json_t *units = cache_names(look->op->cache, KIND_UNIT, look->namespace_name, 0, look->name);
+    if (!connector || object_is_deleted(connector) || is_paused(connector) ||
+        !json_array_size(units))
         return true;
-    Found found;
+    Found found = {.connector = json_incref(connector)};
     State state;
-    Orders orders;
-    orders_find(look, KIND_CONNECTOR, connector, &orders);
-    find(look, json_incref(connector), &found);
-    bool ok = !may_be_made(look, &found, &state) || !has_work(&found) ||
-              (finalizer_set(look, connector, err) && make(look, &found, &orders, false, err));
-    orders_done(&orders);
+    bool ok = true;
+    bundle_make(connector, NULL, NULL, &found.bundle);
+    if (may_be_made(look, &found, &state)) {
+        AUTO(json_free) json_t *none = json_array();
+        ConnectorInput input = {.connector = connector,
+                                .manifest = found.bundle.text,
+                                .manifest_hash = found.bundle.hash,
+                                .secrets = none,
+                                .secrets_hash = "",
+                                .defaults = &look->op->options.agent};
+        AUTO(json_free) json_t *wanted = desired_of_connector(&input);
+        ok = finalizer_set(look, connector, err);
+        for (size_t i = 0; ok && i < json_array_size(wanted); i++) {
+            const json_t *child = json_array_get(wanted, i);
+            Kind kind = kind_of(child);
+            ok = kind == KIND_CONFIG_MAP || kind == KIND_DEPLOYMENT ||
+                 child_apply(look->op, connector, child, err);
+        }
+    }
     found_done(&found);
     return ok || err->kind == ERROR_CONFIG;
-}
-
-static bool is_begun(Look *look)
-{
-    char name[NAME_BYTES_MAX];
-    name_of_child(look->name, "-capture", name);
-    return cache_has(look->op->cache, KIND_CONFIG_MAP, look->namespace_name, name);
 }
 
 /* While units and tables come by the hundred: each look reads all that are there, and what it
@@ -297,7 +319,7 @@ static bool can_wait(Look *look, bool *ret_prepares)
         return false;
     if (!since_us)
         verdicts_looked(verdicts, look->namespace_name, look->name, look->now_us);
-    bool begun = is_begun(look);
+    bool begun = has_child(look, KIND_SERVICE_ACCOUNT);
     *ret_prepares = !begun && look->now_us >= still_us;
     enqueue_first(look->op, 'c', look->namespace_name, look->name,
                   begun || *ret_prepares ? ends_us : still_us);
@@ -332,8 +354,7 @@ bool connector_look(Look *look, Error *err)
     orders_find(look, KIND_CONNECTOR, connector, &orders);
     bool ok = finalizer_set(look, connector, err), made = false;
     find(look, connector, &found);
-    if (ok && may_be_made(look, &found, &state) &&
-        !(made = make(look, &found, &orders, true, err))) {
+    if (ok && may_be_made(look, &found, &state) && !(made = make(look, &found, &orders, err))) {
         ok = err->kind == ERROR_CONFIG; /* a person can mend it, and is told */
         if (ok) {
             state = state_of(HEALTH_STALLED, "Stalled", err->code, "%s", err->message);
