@@ -122,6 +122,8 @@ char *kind_path(Kind kind, const char *namespace_name, const char *name, const c
 /* Server-side apply of a whole object under the operator's field manager, taking fields over from
  * others. *ret NULL is fine. */
 MUST_CHECK bool api_apply(Api *api, const json_t *object, json_t **ret, Error *err);
+/* Likewise of what is not there yet. CONFLICT: something is, or this server takes it so. */
+MUST_CHECK bool api_create(Api *api, const json_t *object, Error *err);
 /* Likewise of a status; *ret has the metadata alone. */
 MUST_CHECK bool api_apply_status(Api *api, const json_t *object, json_t **ret, Error *err);
 /* Also true when it is not there. In the background. */
@@ -146,6 +148,8 @@ const char *object_text(const json_t *object, const char *path);
  * each route, then its dead letters'. NULL: there are no more. */
 const char *object_table(const json_t *unit, size_t at);
 const json_t *object_controller(const json_t *object); /* the owner reference that is one */
+/* Of a resource of ours: no status of it was written yet. */
+bool object_is_new(const json_t *object);
 /* By when they were made, then by namespace and name. */
 bool object_is_elder(const json_t *one, const json_t *other);
 /* What a Deployment says in numbers: asked for with each look. */

@@ -41,7 +41,8 @@ char *kind_path(Kind kind, const char *namespace_name, const char *name, const c
                       space ? space : "", info->plural, own ? "/" : "", own ? own : "", more);
 }
 
-static bool apply(Api *api, const json_t *object, bool status, json_t **ret, Error *err)
+static bool apply(Api *api, const json_t *object, bool status, bool metadata_only, json_t **ret,
+                  Error *err)
 {
     Kind kind = kind_of(object);
     ASSERT(kind < KIND_COUNT);
@@ -53,18 +54,29 @@ static bool apply(Api *api, const json_t *object, bool status, json_t **ret, Err
                           .path = path,
                           .body = object,
                           .body_kind = API_APPLY,
-                          .metadata_only = status};
+                          .metadata_only = metadata_only};
     return api_call(api, &request, ret, err);
 }
 
 bool api_apply(Api *api, const json_t *object, json_t **ret, Error *err)
 {
-    return apply(api, object, false, ret, err);
+    return apply(api, object, false, false, ret, err);
+}
+
+/* An apply that names a version is refused where the object has another, and makes what is not
+ * there. The first version that a store counts is no child's. */
+bool api_create(Api *api, const json_t *object, Error *err)
+{
+    AUTO(json_free) json_t *own = json_copy((json_t *)(uintptr_t)object);
+    AUTO(json_free) json_t *meta = json_copy(json_object_get(object, "metadata"));
+    json_object_set_new(meta, "resourceVersion", json_string("1"));
+    json_object_set(own, "metadata", meta);
+    return apply(api, own, false, true, NULL, err);
 }
 
 bool api_apply_status(Api *api, const json_t *object, json_t **ret, Error *err)
 {
-    return apply(api, object, true, ret, err);
+    return apply(api, object, true, true, ret, err);
 }
 
 bool api_delete(Api *api, Kind kind, const char *namespace_name, const char *name, Error *err)

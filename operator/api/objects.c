@@ -106,6 +106,11 @@ const json_t *object_controller(const json_t *object)
     return NULL;
 }
 
+bool object_is_new(const json_t *object)
+{
+    return json_integer_value(object_at(object, "status.observedGeneration")) < 0;
+}
+
 bool object_is_elder(const json_t *one, const json_t *other)
 {
     const char *a = object_text(one, "metadata.creationTimestamp");

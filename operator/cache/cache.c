@@ -574,7 +574,9 @@ void cache_put(Cache *cache, Kind kind, const json_t *object)
     pthread_mutex_lock(&cache->lock);
     const Entry *entry = *place_of(&cache->tables[kind], key);
     /* One that the watch has not named yet is left to it: its list might not name it either. */
-    if (entry && is_news(now, entry))
+    /* What goes with its last finalizer keeps its version; who removed that knows more. */
+    bool same = entry && is_same(object_version(now), entry->version);
+    if (entry && (same || is_news(now, entry)))
         put(cache, key, kind, now, 0);
     pthread_mutex_unlock(&cache->lock);
 }

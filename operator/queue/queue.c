@@ -250,8 +250,7 @@ void work_queue_put_light(WorkQueue *queue, const char *key, int64_t now_us)
 
 void work_queue_put_first(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us)
 {
-    int64_t gathered_us = now_us + queue->gather_us;
-    put(queue, key, at_us < gathered_us ? gathered_us : at_us, true, false);
+    put(queue, key, at_us > now_us ? at_us : now_us + queue->gather_us, true, false);
 }
 
 static bool take(WorkQueue *queue, int64_t now_us, char *ret_key, int64_t *ret_next_us)

@@ -19,8 +19,8 @@ WorkQueue *work_queue_new(int64_t gather_us, int64_t retry_least_us, int64_t ret
 void work_queue_put(WorkQueue *queue, const char *key, int64_t now_us);
 /* As put, for less than a whole look. */
 void work_queue_put_light(WorkQueue *queue, const char *key, int64_t now_us);
-/* As put, but not before `at_us`; and then before all that was not put so, however long that has
- * been due: a change that somebody made goes before what is to be said of a crowd. */
+/* As put, or at `at_us` if that is yet to come; and then before all that was not put so, however
+ * long that has been due: a change that somebody made goes before what is to be said of a crowd. */
 void work_queue_put_first(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us);
 /* Not before `at_us`, unless it is put besides. */
 void work_queue_put_at(WorkQueue *queue, const char *key, int64_t at_us, int64_t now_us);

@@ -9,8 +9,8 @@ static bool is_child_of(const json_t *object, const json_t *owner)
     return uid && object_uid(owner) && strcmp(uid, object_uid(owner)) == 0;
 }
 
-/* Of a name under which nothing of ours was seen: it may be somebody else's, or too new for the
- * cache. */
+/* Of a name under which nothing of ours was seen, and under which nothing new could be made: it may
+ * be somebody else's, or too new for the cache. */
 static bool name_is_free(Operator *op, Kind kind, const json_t *owner, const json_t *object,
                          Error *err)
 {
@@ -68,12 +68,17 @@ bool child_apply(Operator *op, const json_t *owner, const json_t *object, Error 
     }
     if (live && overlay_holds(live, object))
         return true;
-    if (!live && !name_is_free(op, kind, owner, object, err))
-        return false;
     AUTO(json_free) json_t *now = NULL;
-    if (!api_apply(op->api, object, &now, err))
+    bool ok = !live && api_create(op->api, object, err);
+    if (!ok && !live) {
+        if (err->kind != ERROR_CONFLICT && strcmp(err->code, "AlreadyExists") != 0)
+            return refused(kind, object, err);
+        if (!name_is_free(op, kind, owner, object, err))
+            return false;
+    }
+    if (!ok && !api_apply(op->api, object, &now, err))
         return refused(kind, object, err);
-    if (kind > KIND_UNIT) /* of resources the watch tells whom it concerns */
+    if (now && kind > KIND_UNIT) /* of resources the watch tells whom it concerns */
         cache_put(op->cache, kind, now);
     CRASH_POINT("operator-child-applied");
     return true;

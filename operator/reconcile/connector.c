@@ -119,6 +119,20 @@ static bool is_outdated(Look *look, const Found *found)
     return text && bundle_holds_others(text, found->units);
 }
 
+static bool has_child(Look *look, Kind kind)
+{
+    char name[NAME_BYTES_MAX];
+    name_of_child(look->name, "-capture", name);
+    return cache_has(look->op->cache, kind, look->namespace_name, name);
+}
+
+/* And it came to no more: see prepare. */
+static bool is_prepared(Look *look)
+{
+    return has_child(look, KIND_SERVICE_ACCOUNT) && !has_child(look, KIND_CONFIG_MAP) &&
+           !has_child(look, KIND_DEPLOYMENT);
+}
+
 /* A unit that names what is not there yet is not refused for it: see unit.c. */
 static bool is_refused(const Found *found, const json_t *unit)
 {
@@ -163,7 +177,8 @@ static bool may_be_made(Look *look, const Found *found, State *ret)
                         strlen(bundle->text));
         return false;
     }
-    if (!has_work(found) && json_array_size(found->units) && !is_outdated(look, found)) {
+    if (!has_work(found) && json_array_size(found->units) && !is_outdated(look, found) &&
+        !is_prepared(look)) {
         *ret = state_without_work(found);
         return false;
     }
@@ -254,26 +269,69 @@ static bool is_paused(const json_t *object)
     return paused && strcmp(paused, "false") != 0;
 }
 
+/* One of which nothing is there yet, while a crowd falters: all that is the same whatever its units
+ * are is made, so that ConfigMap and Deployment alone remain for the crowd's end. What is wrong is
+ * said by the look that follows. */
+static bool prepare(Look *look, Error *err)
+{
+    AUTO(json_free)
+    json_t *connector =
+        cache_get(look->op->cache, KIND_CONNECTOR, look->namespace_name, look->name);
+    AUTO(json_free)
+    json_t *units = cache_names(look->op->cache, KIND_UNIT, look->namespace_name, 0, look->name);
+    if (!connector || object_is_deleted(connector) || is_paused(connector) ||
+        !json_array_size(units))
+        return true;
+    Found found = {.connector = json_incref(connector)};
+    State state;
+    bool ok = true;
+    bundle_make(connector, NULL, NULL, &found.bundle);
+    if (may_be_made(look, &found, &state)) {
+        AUTO(json_free) json_t *none = json_array();
+        ConnectorInput input = {.connector = connector,
+                                .manifest = found.bundle.text,
+                                .manifest_hash = found.bundle.hash,
+                                .secrets = none,
+                                .secrets_hash = "",
+                                .defaults = &look->op->options.agent};
+        AUTO(json_free) json_t *wanted = desired_of_connector(&input);
+        ok = finalizer_set(look, connector, err);
+        for (size_t i = 0; ok && i < json_array_size(wanted); i++) {
+            const json_t *child = json_array_get(wanted, i);
+            Kind kind = kind_of(child);
+            ok = kind == KIND_CONFIG_MAP || kind == KIND_DEPLOYMENT ||
+                 child_apply(look->op, connector, child, err);
+        }
+    }
+    found_done(&found);
+    return ok || err->kind == ERROR_CONFIG;
+}
+
 /* While units and tables come by the hundred: each look reads all that are there, and what it
  * writes rolls the Pods. One that came with them waits likewise. */
-static bool can_wait(Look *look)
+static bool can_wait(Look *look, bool *ret_prepares)
 {
     Verdicts *verdicts = look->op->verdicts;
-    int64_t ends_us = crowd_ends_us(look->op);
+    int64_t ends_us = crowd_ends_us(look->op), still_us = crowd_is_still_us(look->op);
     int64_t since_us = verdicts_looked_at(verdicts, look->namespace_name, look->name);
+    *ret_prepares = false;
     if (!ends_us || (since_us && look->now_us >= since_us + CROWD_LOOKS_US))
         return false;
     if (!since_us)
         verdicts_looked(verdicts, look->namespace_name, look->name, look->now_us);
-    enqueue_first(look->op, 'c', look->namespace_name, look->name, ends_us);
+    bool begun = has_child(look, KIND_SERVICE_ACCOUNT);
+    *ret_prepares = !begun && look->now_us >= still_us;
+    enqueue_first(look->op, 'c', look->namespace_name, look->name,
+                  begun || *ret_prepares ? ends_us : still_us);
     return true;
 }
 
 bool connector_look(Look *look, Error *err)
 {
     Operator *op = look->op;
-    if (can_wait(look))
-        return true;
+    bool prepares;
+    if (can_wait(look, &prepares))
+        return !prepares || prepare(look, err);
     json_t *connector = cache_get(op->cache, KIND_CONNECTOR, look->namespace_name, look->name);
     if (!connector) {
         AUTO(mem_free) char *key = reports_key('c', look->namespace_name, look->name);

@@ -8,7 +8,9 @@
 #include "common/clock.h"
 
 #define LOOKS_APART_US 1000000
-#define TABLES_LATER_US 2000000
+/* than the end of a crowd */
+#define TOLD_LATER_US 1000000
+#define WORDS_LATER_US 2000000
 
 /* A crowd: more than eight at once, and then more than three in a second, as kubectl applies a
  * folder, or deletes one. It is over when none came for three times the longest pause between the
@@ -17,6 +19,12 @@
 #define CROWD_US (8 * ARRIVAL_US)
 #define FALTER_MOST_US 500000 /* longer: it was over */
 #define PAUSE_LEAST_US 120000
+
+static int64_t pause_of(const Crowd *crowd)
+{
+    int64_t pause_us = 3 * atomic_load(&crowd->longest_us);
+    return pause_us > PAUSE_LEAST_US ? pause_us : PAUSE_LEAST_US;
+}
 
 /* Two watches' threads call it: what one overwrites of the other's is a gap among many. */
 static void arrived(Operator *op)
@@ -28,18 +36,31 @@ static void arrived(Operator *op)
     if (gap_us > longest_us && gap_us < FALTER_MOST_US)
         longest_us = gap_us;
     atomic_store(&crowd->longest_us, longest_us);
-    int64_t pause_us = 3 * longest_us > PAUSE_LEAST_US ? 3 * longest_us : PAUSE_LEAST_US;
+    int64_t pause_us = pause_of(crowd);
     do {
         next_us = (was_us > now_us ? was_us : now_us) + ARRIVAL_US;
         if (next_us > now_us + CROWD_US + pause_us)
             next_us = now_us + CROWD_US + pause_us;
     } while (!atomic_compare_exchange_weak(&crowd->until_us, &was_us, next_us));
+    if (next_us - CROWD_US > now_us)
+        atomic_store(&crowd->ended_us, next_us - CROWD_US);
 }
 
 int64_t crowd_ends_us(const Operator *op)
 {
     int64_t ends_us = atomic_load(&op->crowd.until_us) - CROWD_US;
     return ends_us > clock_mono_us() ? ends_us : 0;
+}
+
+int64_t crowd_is_still_us(const Operator *op)
+{
+    return atomic_load(&op->crowd.last_us) + pause_of(&op->crowd) / 3;
+}
+
+int64_t crowd_is_told_us(const Operator *op)
+{
+    int64_t ended_us = atomic_load(&op->crowd.ended_us);
+    return ended_us && ended_us + TOLD_LATER_US > clock_mono_us() ? ended_us + TOLD_LATER_US : 0;
 }
 
 /* False: it is too long for the queue. */
@@ -107,16 +128,21 @@ void enqueue_units_of(Operator *op, const char *namespace_name, const char *conn
                     &(Enqueued){op, 'u'});
 }
 
-/* A LakeTable has only something to say: while a crowd comes that waits (say.c), and so does the
- * look that would find it out. */
-static void enqueue_table(Operator *op, const char *namespace_name, const char *name)
+/* Of what has only something to say: while a crowd comes that waits (say.c), and so does the look
+ * that would find it out. */
+static void enqueue_words(Operator *op, char kind, const char *namespace_name, const char *name)
 {
     char key[WORK_KEY_BYTES_MAX];
     int64_t ends_us = crowd_ends_us(op);
     if (!ends_us)
-        enqueue(op, 't', namespace_name, name);
-    else if (key_of('t', namespace_name, name, key))
-        work_queue_put_at(op->queue, key, ends_us + TABLES_LATER_US, clock_mono_us());
+        enqueue(op, kind, namespace_name, name);
+    else if (key_of(kind, namespace_name, name, key))
+        work_queue_put_at(op->queue, key, ends_us + WORDS_LATER_US, clock_mono_us());
+}
+
+static void enqueue_table(Operator *op, const char *namespace_name, const char *name)
+{
+    enqueue_words(op, 't', namespace_name, name);
 }
 
 void enqueue_tables_of(Operator *op, const json_t *unit)
@@ -137,13 +163,18 @@ static void enqueue_unit(Operator *op, const json_t *unit, bool change)
 {
     const char *space = object_namespace(unit), *name = object_name(unit);
     const char *connector_name = object_text(unit, "spec.connectorRef.name");
+    /* Nothing was said of it, nothing went with it, and no table is made of it. */
+    bool is_new = object_is_new(unit) && cache_has(op->cache, KIND_UNIT, space, name) &&
+                  !object_at(unit, "spec.outsourcingUnit");
     AUTO(json_free)
-    json_t *connector = change && connector_name
+    json_t *connector = (change || is_new) && connector_name
                             ? cache_get(op->cache, KIND_CONNECTOR, space, connector_name)
                             : NULL;
-    bool own = change && unit_has_pods(unit, connector);
+    bool has_pods = unit_has_pods(unit, connector), own = change && has_pods;
     if (own)
         enqueue_first(op, 'u', space, name, 0);
+    else if (is_new && !has_pods)
+        enqueue_words(op, 'u', space, name);
     else
         enqueue(op, 'u', space, name);
     if (connector_name)

@@ -63,6 +63,7 @@ Reports *operator_reports(const Operator *op);
 typedef struct Crowd {
     _Atomic int64_t until_us, last_us;
     _Atomic int64_t longest_us; /* between the last ones */
+    _Atomic int64_t ended_us;   /* when it was over, or will be */
 } Crowd;
 
 struct Operator {
@@ -148,6 +149,12 @@ CacheTaker notify_taker(Operator *op);
  * more (monotonic); 0: they do not. What they become waits until they all can be read at once, and
  * what is to be said of them longer. */
 int64_t crowd_ends_us(const Operator *op);
+/* While there is a crowd: when it is still enough, if none comes any more, to make what does no
+ * harm should it go on. */
+int64_t crowd_is_still_us(const Operator *op);
+/* When it is time to say of what came with a crowd that it is on its way: what somebody waits for
+ * is made first. 0: now. */
+int64_t crowd_is_told_us(const Operator *op);
 /* For cache_each_name. */
 typedef struct Enqueued {
     Operator *op;

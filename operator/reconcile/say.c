@@ -8,7 +8,7 @@
 #include "operator/reconcile/reconcile.h"
 
 #define EVENT_MESSAGE_BYTES_MAX 1000
-#define LATER_US 2000000 /* than the end of a crowd */
+#define LATER_US 1000000
 
 void say_event(Operator *op, const json_t *object, bool warning, const char *reason,
                const char *message)
@@ -58,12 +58,13 @@ static void event_of(Operator *op, const json_t *object, const State *state)
  * holds more: see finalize.c. */
 static bool can_wait(Look *look, Kind kind, const json_t *object, const State *state)
 {
-    int64_t ends_us = crowd_ends_us(look->op);
+    int64_t told_us = crowd_is_told_us(look->op);
     bool moves = state->health == HEALTH_PROGRESS || state->health == HEALTH_UNKNOWN;
-    bool first = json_integer_value(object_at(object, "status.observedGeneration")) < 0;
-    if (!ends_us || !first || !moves || kind == KIND_CONNECTOR)
+    if (!told_us || !object_is_new(object) || !moves || kind == KIND_CONNECTOR)
         return false;
-    look_again(look, ends_us + LATER_US - look->now_us);
+    if (crowd_ends_us(look->op))
+        told_us += LATER_US; /* not again for each pause of one that goes on */
+    look_again(look, told_us - look->now_us);
     return true;
 }
 

@@ -175,6 +175,13 @@ static void a_change_goes_before_a_crowd(void **state)
     work_queue_put_first(queue, "later", 2000, 1000);
     take_is(queue, 1999, NULL);
     take_is(queue, 2000, "later");
+    work_queue_put_first(queue, "soon", 2003,
+                         2000); /* what has a time of its own gathers nothing */
+    take_is(queue, 2002, NULL);
+    take_is(queue, 2003, "soon");
+    work_queue_put_first(queue, "late", 2001, 2003);
+    take_is(queue, 2012, NULL);
+    take_is(queue, 2013, "late");
 }
 
 #define KEYS 16
