@@ -77,6 +77,11 @@ static void what_was_written_is_ahead_of_its_event(void **state)
     world.into.changed(world.into.context, KIND_CONNECTOR, old); /* late */
     AUTO(json_free) json_t *kept = cache_get(world.cache, KIND_CONNECTOR, "a", "c");
     assert_string_equal(object_text(kept, "spec.v"), "new");
+    /* What goes with its last finalizer keeps its version. */
+    json_object_set_new(json_object_get(new, "spec"), "v", json_string("newest"));
+    cache_put(world.cache, KIND_CONNECTOR, new);
+    AUTO(json_free) json_t *last = cache_get(world.cache, KIND_CONNECTOR, "a", "c");
+    assert_string_equal(object_text(last, "spec.v"), "newest");
     assert_int_equal(world.changes, 1);
     end(&world);
 }
